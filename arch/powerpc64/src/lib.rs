@@ -1,0 +1,2 @@
+//! The hardware half of the kernel.
+#![no_std]

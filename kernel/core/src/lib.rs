@@ -1,0 +1,3 @@
+//! The lazy-TLB protocol.
+#![no_std]
+#![forbid(unsafe_code)]

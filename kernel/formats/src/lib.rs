@@ -1,0 +1,3 @@
+//! Parsers for what the outside hands the kernel.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The runtime of the programs of the default initrd.
+#![no_std]
