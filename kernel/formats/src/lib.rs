@@ -1,3 +1,8 @@
 //! Parsers for what the outside hands the kernel.
 #![no_std]
 #![forbid(unsafe_code)]
+
+mod bytes;
+pub mod cmdline;
+pub mod cpio;
+pub mod elf;
