@@ -14,6 +14,7 @@ use kcore::machine::{Machine, Point};
 use kcore::mm::MmId;
 use kcore::sync::Counter;
 
+use super::address_space::{map_written_page, new_mm};
 use super::{Outcome, Test, Verdict, check, check_eq, points};
 use crate::machine::lazy_tlb;
 use crate::task::{self, kthread};
@@ -102,14 +103,11 @@ pub(super) fn drain_borrows() {
     });
 }
 
-fn new_mm() -> Result<MmId, alloc::string::String> {
-    crate::mm::create().map_err(|errno| alloc::format!("no address space: errno {}", errno.0))
-}
 
 /// An address space with one page that was written.
 fn new_mm_with_page() -> Result<MmId, alloc::string::String> {
     let mm = new_mm()?;
-    super::address_space::map_written_page(mm)?;
+    map_written_page(mm)?;
     Ok(mm)
 }
 
