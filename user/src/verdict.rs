@@ -4,6 +4,7 @@ pub use alloc::format;
 use alloc::string::String;
 use core::fmt::Display;
 
+use crate::file;
 use crate::process::{self, Status};
 
 /// `Ok`, or the reason of the failure.
@@ -43,4 +44,17 @@ pub fn child_ends(what: &str, expected: Status, child: impl FnOnce() -> i32) -> 
     let status = process::wait(pid).context("wait")?.without_core();
     ensure!(status == expected, "{what}: {status}, not {expected}");
     Ok(())
+}
+
+/// Whether this is no kernel with a lazy-TLB report, but `qemu-ppc64` on a host:
+/// checks that mean nothing there are skipped.
+#[must_use]
+pub fn on_foreign_kernel() -> bool {
+    match file::open(c"/proc/lazy_tlb") {
+        Ok(report) => {
+            let _ = report.close();
+            false
+        }
+        Err(_) => true,
+    }
 }

@@ -8,6 +8,7 @@ use alloc::string::String;
 
 use user::file::{self, Fd};
 use user::memory::{PAGE, Region};
+use user::verdict::on_foreign_kernel;
 use user::{Context, Errno, Verdict, ensure};
 
 const PAGES: usize = 4;
@@ -15,7 +16,7 @@ const READS: usize = 8;
 
 pub(crate) fn run(_cpus: &[usize]) -> Result<String, String> {
     let device = match file::open(c"/dev/use_mm") {
-        Err(Errno::ENOENT) if file::open(c"/proc/lazy_tlb").is_err() => {
+        Err(Errno::ENOENT) if on_foreign_kernel() => {
             return Ok("skipped, there is no /dev/use_mm".into());
         }
         device => device.context("/dev/use_mm")?,
