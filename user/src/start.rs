@@ -24,6 +24,12 @@ impl Env {
     /// Argument `index`; 0 is the name the program was started by.
     #[must_use]
     pub fn arg(&self, index: usize) -> Option<&'static str> {
+        self.arg_bytes(index).map(text)
+    }
+
+    /// Argument `index` as exec takes it.
+    #[must_use]
+    pub fn arg_bytes(&self, index: usize) -> Option<&'static CStr> {
         if index >= self.argc {
             return None;
         }
@@ -56,7 +62,9 @@ impl Env {
         // SAFETY: the environment follows the arguments' null and has its own.
         let start = unsafe { self.vectors.add(self.argc + 1) };
         // SAFETY: the walk stops at that null.
-        (0..).map_while(move |index| unsafe { string(*start.add(index)) })
+        (0..)
+            .map_while(move |index| unsafe { string(*start.add(index)) })
+            .map(text)
     }
 
     /// The auxiliary vector: pairs of a key (`AT_*`) and a value.
@@ -82,13 +90,13 @@ impl Env {
 ///
 /// # Safety
 /// `pointer` is null or a string that lives as long as the program.
-unsafe fn string(pointer: *const core::ffi::c_char) -> Option<&'static str> {
-    if pointer.is_null() {
-        return None;
-    }
+unsafe fn string(pointer: *const core::ffi::c_char) -> Option<&'static CStr> {
     // SAFETY: the caller's promise.
-    let text = unsafe { CStr::from_ptr(pointer) };
-    Some(text.to_str().unwrap_or("(not UTF-8)"))
+    (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) })
+}
+
+fn text(string: &'static CStr) -> &'static str {
+    string.to_str().unwrap_or("(not UTF-8)")
 }
 
 /// What a `main` may return: an exit status, or a verdict.
