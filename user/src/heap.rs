@@ -31,8 +31,7 @@ unsafe impl GlobalAlloc for Allocator {
             // SAFETY: the mapping is new, ours and never unmapped.
             unsafe { heap.init(memory, HEAP_BYTES) };
         }
-        heap.allocate_first_fit(layout)
-            .map_or(ptr::null_mut(), NonNull::as_ptr)
+        heap.allocate_first_fit(layout).map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {

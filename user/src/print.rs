@@ -36,11 +36,7 @@ impl Write for Line {
 
 /// Writes `text` and `end` to `to`; the macros' back end.
 pub fn print(to: Fd, text: fmt::Arguments<'_>, end: &str) {
-    let mut line = Line {
-        to,
-        used: 0,
-        bytes: [0; LINE_BYTES],
-    };
+    let mut line = Line { to, used: 0, bytes: [0; LINE_BYTES] };
     let _ = line.write_fmt(text).and_then(|()| line.write_str(end));
     line.flush();
 }

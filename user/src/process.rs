@@ -108,14 +108,7 @@ pub fn exec(path: &CStr, args: &[&CStr], vars: &[&CStr]) -> Errno {
         pointers
     };
     let (args, vars) = (vector(args), vector(vars));
-    let call = [
-        path.as_ptr() as usize,
-        args.as_ptr() as usize,
-        vars.as_ptr() as usize,
-        0,
-        0,
-        0,
-    ];
+    let call = [path.as_ptr() as usize, args.as_ptr() as usize, vars.as_ptr() as usize, 0, 0, 0];
     // SAFETY: path and vectors live during the call; if it succeeds, nothing of
     // this program is left to be unsound.
     match unsafe { syscall(nr::EXECVE, call) } {

@@ -50,14 +50,7 @@ pub fn affinity() -> Result<CpuSet, Errno> {
 /// # Errors
 /// `EINVAL` if no CPU of the set is online.
 pub fn set_affinity(set: &CpuSet) -> Result<(), Errno> {
-    let args = [
-        0,
-        size_of::<CpuSet>(),
-        set as *const CpuSet as usize,
-        0,
-        0,
-        0,
-    ];
+    let args = [0, size_of::<CpuSet>(), set as *const CpuSet as usize, 0, 0, 0];
     // SAFETY: the kernel only reads the set.
     unsafe { syscall(nr::SCHED_SETAFFINITY, args) }.map(drop)
 }

@@ -45,9 +45,7 @@ impl Env {
     /// Argument `index` as a number, `default` where it is absent or no number.
     #[must_use]
     pub fn number(&self, index: usize, default: usize) -> usize {
-        self.arg(index)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(default)
+        self.arg(index).and_then(|text| text.parse().ok()).unwrap_or(default)
     }
 
     /// The last part of the path that the program was started by.
@@ -62,9 +60,7 @@ impl Env {
         // SAFETY: the environment follows the arguments' null and has its own.
         let start = unsafe { self.vectors.add(self.argc + 1) };
         // SAFETY: the walk stops at that null.
-        (0..)
-            .map_while(move |index| unsafe { string(*start.add(index)) })
-            .map(text)
+        (0..).map_while(move |index| unsafe { string(*start.add(index)) }).map(text)
     }
 
     /// The auxiliary vector: pairs of a key (`AT_*`) and a value.

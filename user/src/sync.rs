@@ -23,19 +23,14 @@ unsafe impl<T: Send> Sync for Mutex<T> {}
 impl<T> Mutex<T> {
     /// A free lock around `value`.
     pub const fn new(value: T) -> Self {
-        Self {
-            state: AtomicU32::new(FREE),
-            value: UnsafeCell::new(value),
-        }
+        Self { state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
     }
 
     /// Waits for the lock.
     pub fn lock(&self) -> Guard<'_, T> {
         // Acquire pairs with the release in `Guard::drop`: we see what the
         // holder before us wrote.
-        let free = self
-            .state
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
+        let free = self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
         if free.is_err() {
             // We cannot know whether others sleep, so we hold it as contended:
             // at worst one wake-up too many. Acquire as above.
@@ -85,9 +80,7 @@ impl Condvar {
     /// Nobody waits.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            sequence: AtomicU32::new(0),
-        }
+        Self { sequence: AtomicU32::new(0) }
     }
 
     /// Unlocks, sleeps until notified, locks again. May return without cause.
@@ -132,14 +125,7 @@ impl Barrier {
     /// For `threads` threads.
     #[must_use]
     pub const fn new(threads: usize) -> Self {
-        Self {
-            state: Mutex::new(Arrivals {
-                missing: threads,
-                round: 0,
-            }),
-            all_here: Condvar::new(),
-            threads,
-        }
+        Self { state: Mutex::new(Arrivals { missing: threads, round: 0 }), all_here: Condvar::new(), threads }
     }
 
     /// Returns when every thread has called it. It can be used again at once.

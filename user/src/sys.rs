@@ -71,11 +71,7 @@ pub unsafe fn syscall(nr: usize, args: [usize; 6]) -> Result<usize, Errno> {
         );
     }
     error &= 1 << 28;
-    if error == 0 {
-        Ok(answer)
-    } else {
-        Err(Errno(answer as i32))
-    }
+    if error == 0 { Ok(answer) } else { Err(Errno(answer as i32)) }
 }
 
 /// An error number of Linux, positive.

@@ -6,11 +6,10 @@
 //! join gives all of it back.
 
 use core::mem::ManuallyDrop;
-use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::futex;
-use crate::memory::{self, PAGE, Protection};
+use crate::memory::{self, PAGE, Protection, Region};
 use crate::sys::{Errno, nr, syscall};
 
 core::arch::global_asm!(include_str!("thread.S"));
@@ -32,7 +31,7 @@ unsafe extern "C" {
 const FLAGS: usize = 0x3d_0f00;
 
 /// A guard, and 60 KB of stack: formatting needs a few.
-const MAPPING_BYTES: usize = 16 * PAGE;
+const MAPPING_PAGES: usize = 16;
 
 /// What parent and thread share, at the top of the thread's stack.
 struct Packet<F, R> {
@@ -47,9 +46,10 @@ struct Packet<F, R> {
 
 /// A thread. Dropping it waits for its end.
 pub struct Thread<R> {
-    mapping: usize,
     id: *const AtomicU32,
     result: *mut Option<R>,
+    /// Holds the two above. Unmapped when dropped, after the thread's end.
+    _mapping: Region,
 }
 
 // SAFETY: the packet is only touched after the thread's end, by who has this.
@@ -64,49 +64,30 @@ where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
-    let mapping = memory::map(MAPPING_BYTES, Protection::READ_WRITE)? as usize;
-    // SAFETY: the mapping is new, nothing refers to it.
-    unsafe { memory::protect(mapping, PAGE, Protection::NONE) }?;
-    let packet = mapping + MAPPING_BYTES - size_of::<Packet<F, R>>();
+    let mapping = Region::new(MAPPING_PAGES)?;
+    // SAFETY: nobody looks at the region's bytes; the stack grows towards here.
+    unsafe { memory::protect(mapping.address(), PAGE, Protection::NONE) }?;
+    let packet = mapping.address() + mapping.len() - size_of::<Packet<F, R>>();
     let packet = (packet & !(align_of::<Packet<F, R>>().max(16) - 1)) as *mut Packet<F, R>;
     // SAFETY: inside the mapping, aligned, and not shared before clone.
     unsafe {
-        packet.write(Packet {
-            id: AtomicU32::new(0),
-            work: ManuallyDrop::new(work),
-            result: None,
-        });
+        packet.write(Packet { id: AtomicU32::new(0), work: ManuallyDrop::new(work), result: None });
     }
     // SAFETY: the stack ends below the packet. PARENT_SETTID stores the id before
     // either side runs on, CHILD_CLEARTID clears it at the end.
     let answer = unsafe {
         let id = &raw const (*packet).id;
         let entry = run::<F, R> as *const () as usize;
-        clone_thread(
-            FLAGS,
-            packet as usize,
-            id,
-            packet as usize,
-            id,
-            entry,
-            packet as usize,
-        )
+        clone_thread(FLAGS, packet as usize, id, packet as usize, id, entry, packet as usize)
     };
     if answer < 0 {
-        // SAFETY: there is no thread: work and mapping are still ours alone.
-        unsafe {
-            ManuallyDrop::drop(&mut (*packet).work);
-            memory::unmap(mapping, MAPPING_BYTES)?;
-        }
+        // SAFETY: there is no thread: its work is still ours alone.
+        unsafe { ManuallyDrop::drop(&mut (*packet).work) };
         return Err(Errno(-answer as i32));
     }
     // SAFETY: addresses of fields, no reference is made.
     unsafe {
-        Ok(Thread {
-            mapping,
-            id: &raw const (*packet).id,
-            result: &raw mut (*packet).result,
-        })
+        Ok(Thread { id: &raw const (*packet).id, result: &raw mut (*packet).result, _mapping: mapping })
     }
 }
 
@@ -140,8 +121,7 @@ impl<R> Thread<R> {
     #[must_use]
     pub fn join(self) -> Option<R> {
         self.wait();
-        // SAFETY: the thread has ended, its result is ours. `drop` then only
-        // unmaps, which runs no destructor: hence the `take`.
+        // SAFETY: the thread has ended, its result is ours.
         unsafe { (*self.result).take() }
     }
 
@@ -164,10 +144,7 @@ impl<R> Thread<R> {
 impl<R> Drop for Thread<R> {
     fn drop(&mut self) {
         self.wait();
-        // SAFETY: the thread has ended; the kernel has made its last access.
-        unsafe {
-            ptr::drop_in_place(self.result);
-            let _ = memory::unmap(self.mapping, MAPPING_BYTES);
-        }
+        // SAFETY: the thread has ended; a result that nobody took is ours.
+        drop(unsafe { (*self.result).take() });
     }
 }

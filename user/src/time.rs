@@ -15,10 +15,7 @@ pub(crate) struct Timespec {
 
 impl From<Duration> for Timespec {
     fn from(time: Duration) -> Self {
-        Self {
-            seconds: time.as_secs(),
-            nanoseconds: u64::from(time.subsec_nanos()),
-        }
+        Self { seconds: time.as_secs(), nanoseconds: u64::from(time.subsec_nanos()) }
     }
 }
 

@@ -22,10 +22,7 @@ user::main!(main);
 
 fn main(env: &Env) -> Verdict {
     let scale = env.number(1, 1);
-    let cpus: Vec<usize> = sched::affinity()
-        .context("sched_getaffinity")?
-        .iter()
-        .collect();
+    let cpus: Vec<usize> = sched::affinity().context("sched_getaffinity")?.iter().collect();
     let (here, there) = (cpus[0], cpus[cpus.len() - 1]);
     sched::set_affinity(&CpuSet::only(here)).context("sched_setaffinity")?;
 
@@ -36,9 +33,7 @@ fn main(env: &Env) -> Verdict {
     measure("mmap_munmap", 200 * scale, mmap_munmap)?;
     page_faults(256 * scale)?;
     measure("fork_exit_wait", 20 * scale, || child(|| 0))?;
-    measure("fork_exec_wait", 20 * scale, || {
-        child(|| process::exec(c"/bin/true", &[c"true"], &[]).0)
-    })?;
+    measure("fork_exec_wait", 20 * scale, || child(|| process::exec(c"/bin/true", &[c"true"], &[]).0))?;
     measure("thread_start_join", 50 * scale, || {
         let thread = thread::spawn(|| ()).context("clone")?;
         ensure!(thread.join().is_some(), "a thread was lost");

@@ -42,10 +42,7 @@ fn parent_first() -> Verdict {
     region.touch(2);
     writer.write_all(b"!").context("write")?;
     let status = process::wait(child).context("wait4")?;
-    ensure!(
-        status.success(),
-        "the child saw the parent's writes: {status}"
-    );
+    ensure!(status.success(), "the child saw the parent's writes: {status}");
     ensure!(region.touched_with(2), "the parent saw the child's writes");
     reader.close().context("close")?;
     writer.close().context("close")
@@ -85,11 +82,7 @@ fn generations(depth: u8) -> Verdict {
             }
         }
         let right = (0..PAGES).all(|index| {
-            let expected = if index <= usize::from(depth) {
-                index as u8
-            } else {
-                0
-            };
+            let expected = if index <= usize::from(depth) { index as u8 } else { 0 };
             region.bytes()[index * user::memory::PAGE] == expected
         });
         i32::from(!right)

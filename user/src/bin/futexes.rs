@@ -31,10 +31,7 @@ fn main(_env: &Env) -> Verdict {
 fn answers() -> Verdict {
     let word = AtomicU32::new(7);
     let answer = futex::wait(&word, 8, None);
-    ensure!(
-        answer == Err(Errno::EAGAIN),
-        "another value gave {answer:?}"
-    );
+    ensure!(answer == Err(Errno::EAGAIN), "another value gave {answer:?}");
 
     let limit = Duration::from_millis(5);
     let start = time::now();
@@ -43,20 +40,14 @@ fn answers() -> Verdict {
     ensure!(answer == Err(Errno::ETIMEDOUT), "the limit gave {answer:?}");
     ensure!(slept >= limit, "5 ms took {} us only", slept.as_micros());
 
-    ensure!(
-        futex::wake(&word, 1) == 0,
-        "woke somebody where nobody sleeps"
-    );
+    ensure!(futex::wake(&word, 1) == 0, "woke somebody where nobody sleeps");
 
     let region = Region::new(1).context("mmap")?;
     let gone = region.address() as *const AtomicU32;
     drop(region);
     // SAFETY: the word is only named to the kernel, which refuses it.
     let answer = futex::wait(unsafe { &*gone }, 0, None);
-    ensure!(
-        answer == Err(Errno::EFAULT),
-        "a bad address gave {answer:?}"
-    );
+    ensure!(answer == Err(Errno::EFAULT), "a bad address gave {answer:?}");
     Ok(())
 }
 
@@ -99,10 +90,8 @@ fn ball() -> Verdict {
             }
         }
     }
-    let players: [Thread<()>; 2] = [
-        thread::spawn(|| play(0)).context("clone")?,
-        thread::spawn(|| play(1)).context("clone")?,
-    ];
+    let players: [Thread<()>; 2] =
+        [thread::spawn(|| play(0)).context("clone")?, thread::spawn(|| play(1)).context("clone")?];
     for player in players {
         ensure!(player.join().is_some(), "a player left");
     }

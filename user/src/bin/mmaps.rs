@@ -74,18 +74,12 @@ fn protections() -> Verdict {
     writer.write_all(b"x").context("write")?;
     // SAFETY: the kernel must refuse to write there.
     let answer = unsafe { reader.read_at(first, 1) };
-    ensure!(
-        answer == Err(Errno::EFAULT),
-        "read() to read-only: {answer:?}"
-    );
+    ensure!(answer == Err(Errno::EFAULT), "read() to read-only: {answer:?}");
 
     protect(Protection::NONE).context("mprotect")?;
     child_ends("read of nothing", SEGV, reads(first))?;
     let answer = writer.write_at(first, 1);
-    ensure!(
-        answer == Err(Errno::EFAULT),
-        "write() from nothing: {answer:?}"
-    );
+    ensure!(answer == Err(Errno::EFAULT), "write() from nothing: {answer:?}");
 
     protect(Protection::READ_WRITE).context("mprotect")?;
     ensure!(region.touched_with(5), "the contents were lost");
@@ -93,10 +87,7 @@ fn protections() -> Verdict {
 
     // SAFETY: the address is not aligned, nothing happens.
     let answer = unsafe { memory::protect(first + 1, STEP, Protection::READ) };
-    ensure!(
-        answer == Err(Errno::EINVAL),
-        "unaligned mprotect: {answer:?}"
-    );
+    ensure!(answer == Err(Errno::EINVAL), "unaligned mprotect: {answer:?}");
     reader.close().context("close")?;
     writer.close().context("close")
 }
@@ -112,28 +103,19 @@ fn holes() -> Verdict {
     // SAFETY: only `peek` and `poke` use the mapping, and they know the hole.
     unsafe { memory::unmap(step(2), STEP) }.context("munmap")?;
     for index in [0, 1, 3, 4] {
-        ensure!(
-            peek(step(index)) == index as u8 + 1,
-            "step {index} was lost"
-        );
+        ensure!(peek(step(index)) == index as u8 + 1, "step {index} was lost");
     }
     child_ends("read of a hole", SEGV, reads(step(2)))?;
     child_ends("write to a hole", SEGV, writes(step(2)))?;
     // SAFETY: as above; where the range is not all mapped, the call says so.
     let answer = unsafe { memory::protect(step(1), 3 * STEP, Protection::READ_WRITE) };
-    ensure!(
-        answer == Err(Errno::ENOMEM),
-        "mprotect over a hole: {answer:?}"
-    );
+    ensure!(answer == Err(Errno::ENOMEM), "mprotect over a hole: {answer:?}");
     // SAFETY: as above. Holes are no obstacle to munmap.
     unsafe { memory::unmap(start, STEPS * STEP) }.context("munmap")?;
     child_ends("read of what is gone", SEGV, reads(step(4)))?;
     // SAFETY: nothing happens.
     let answer = unsafe { memory::unmap(start, 0) };
-    ensure!(
-        answer == Err(Errno::EINVAL),
-        "munmap of nothing: {answer:?}"
-    );
+    ensure!(answer == Err(Errno::EINVAL), "munmap of nothing: {answer:?}");
     let answer = memory::map(0, Protection::READ);
     ensure!(answer == Err(Errno::EINVAL), "mmap of nothing: {answer:?}");
     Ok(())
@@ -147,11 +129,7 @@ fn the_break() -> Verdict {
     // Byte-granular: exactly what was asked.
     for size in [3 * STEP + 123, STEP, 4 * STEP + 7] {
         let got = brk(start + size);
-        ensure!(
-            got == start + size,
-            "asked for {size} more, got {}",
-            got - start
-        );
+        ensure!(got == start + size, "asked for {size} more, got {}", got - start);
         let last = start + size - 1;
         ensure!(peek(last) == 0, "new memory is not zero");
         // SAFETY: below the break.

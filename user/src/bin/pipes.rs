@@ -92,10 +92,7 @@ fn both_ways() -> Verdict {
         let mut byte = [value];
         to_child.write_all(&byte).context("write")?;
         let count = from_child.read(&mut byte).context("read")?;
-        ensure!(
-            count == 1 && byte[0] == value + 1,
-            "{value} came back as {byte:?}"
-        );
+        ensure!(count == 1 && byte[0] == value + 1, "{value} came back as {byte:?}");
     }
     to_child.close().context("close")?;
     let status = process::wait(child).context("wait4")?;
@@ -120,9 +117,7 @@ fn ends() -> Verdict {
 
     let (reader, writer) = file::pipe().context("pipe2")?;
     reader.close().context("close")?;
-    child_ends("SIGPIPE", Status::signal(SIGPIPE), || {
-        i32::from(writer.write_all(b"x").is_err())
-    })?;
+    child_ends("SIGPIPE", Status::signal(SIGPIPE), || i32::from(writer.write_all(b"x").is_err()))?;
     child_ends("EPIPE", Status::exit(0), || {
         if process::ignore(SIGPIPE).is_err() {
             return 1;
@@ -135,19 +130,13 @@ fn ends() -> Verdict {
 fn errors() -> Verdict {
     let (reader, writer) = file::pipe().context("pipe2")?;
     let answer = writer.write_at(UNMAPPED, 8);
-    ensure!(
-        answer == Err(Errno::EFAULT),
-        "write from nowhere: {answer:?}"
-    );
+    ensure!(answer == Err(Errno::EFAULT), "write from nowhere: {answer:?}");
     writer.write_all(b"12345678").context("write")?;
     // SAFETY: nothing is mapped there.
     let answer = unsafe { reader.read_at(UNMAPPED, 8) };
     ensure!(answer == Err(Errno::EFAULT), "read to nowhere: {answer:?}");
     let answer = writer.read(&mut [0]);
-    ensure!(
-        answer == Err(Errno::EBADF),
-        "read from a writer: {answer:?}"
-    );
+    ensure!(answer == Err(Errno::EBADF), "read from a writer: {answer:?}");
     let answer = reader.write(b"x");
     ensure!(answer == Err(Errno::EBADF), "write to a reader: {answer:?}");
     reader.close().context("close")?;

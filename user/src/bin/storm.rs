@@ -20,10 +20,7 @@ user::main!(main);
 const PAGES: usize = 16;
 
 fn main(env: &Env) -> Verdict {
-    let cpus: Vec<usize> = sched::affinity()
-        .context("sched_getaffinity")?
-        .iter()
-        .collect();
+    let cpus: Vec<usize> = sched::affinity().context("sched_getaffinity")?.iter().collect();
     let workers = env.number(1, cpus.len());
     let (rounds, children) = (env.number(2, 10), env.number(3, 4));
 
@@ -72,15 +69,9 @@ fn worker(cpu: usize, rounds: usize, children: usize) -> Verdict {
             let (_, status) = process::wait_any().context("wait4")?;
             ensure!(status == Status::exit(0), "a child ended with {status}");
         }
-        ensure!(
-            region.touched_with(1),
-            "a child wrote to its parent's memory"
-        );
+        ensure!(region.touched_with(1), "a child wrote to its parent's memory");
     }
     let left = process::wait_any();
-    ensure!(
-        left == Err(user::Errno::ECHILD),
-        "wait4 without children gave {left:?}"
-    );
+    ensure!(left == Err(user::Errno::ECHILD), "wait4 without children gave {left:?}");
     Ok(())
 }

@@ -27,10 +27,7 @@ const INCREMENTS: u64 = 1000;
 const GENERATIONS: usize = 20;
 
 fn main(env: &Env) -> Verdict {
-    let cpus: Vec<usize> = sched::affinity()
-        .context("sched_getaffinity")?
-        .iter()
-        .collect();
+    let cpus: Vec<usize> = sched::affinity().context("sched_getaffinity")?.iter().collect();
     let count = env.number(1, 2 * cpus.len());
 
     counter(count)?;
@@ -101,10 +98,7 @@ fn counter(count: usize) -> Verdict {
     ids.sort_unstable();
     ids.dedup();
     ensure!(ids.len() == count, "{count} threads had {} ids", ids.len());
-    ensure!(
-        !ids.contains(&thread::gettid()),
-        "a thread had its parent's id"
-    );
+    ensure!(!ids.contains(&thread::gettid()), "a thread had its parent's id");
     Ok(())
 }
 

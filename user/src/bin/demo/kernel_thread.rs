@@ -42,21 +42,14 @@ fn check(device: Fd) -> Verdict {
     for bad in [gone, 0, 0xc000_0000_0000_0000] {
         // SAFETY: nothing is mapped there.
         let answer = unsafe { device.read_at(bad, PAGE) };
-        ensure!(
-            answer == Err(Errno::EFAULT),
-            "a read to {bad:#x} gave {answer:?}"
-        );
+        ensure!(answer == Err(Errno::EFAULT), "a read to {bad:#x} gave {answer:?}");
     }
     Ok(())
 }
 
 fn fill_and_check(device: Fd, buffer: &mut [u8]) -> Verdict {
     let count = device.read(buffer).context("read")?;
-    ensure!(
-        count == buffer.len(),
-        "read {count} of {} bytes",
-        buffer.len()
-    );
+    ensure!(count == buffer.len(), "read {count} of {} bytes", buffer.len());
     let wrong = (0..count).find(|&at| buffer[at] != at as u8);
     if let Some(at) = wrong {
         ensure!(false, "byte {at} is {:#x}", buffer[at]);

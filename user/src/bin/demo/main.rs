@@ -26,17 +26,11 @@ user::main!(main);
 type Scene = fn(&[usize]) -> Result<String, String>;
 
 fn main(_env: &Env) -> Verdict {
-    let cpus: Vec<usize> = sched::affinity()
-        .context("sched_getaffinity")?
-        .iter()
-        .collect();
-    println!("demo: {} CPUs", cpus.len());
+    let cpus: Vec<usize> = sched::affinity().context("sched_getaffinity")?.iter().collect();
+    println!("demo: online CPUs: {}", cpus.len());
 
-    let scenes: [(&str, Scene); 3] = [
-        ("threads", threads::run),
-        ("storm", storm::run),
-        ("kernel thread", kernel_thread::run),
-    ];
+    let scenes: [(&str, Scene); 3] =
+        [("threads", threads::run), ("storm", storm::run), ("kernel thread", kernel_thread::run)];
     for (name, run) in scenes {
         let done = run(&cpus).map_err(|why| format!("{name}: {why}"))?;
         println!("demo: {name}: {done}");

@@ -34,9 +34,7 @@ pub(crate) fn run(cpus: &[usize]) -> Result<String, String> {
         ensure!(status.success(), "a worker ended with {status}");
     }
     let children = workers * ROUNDS * 2;
-    Ok(format!(
-        "{workers} workers made {children} children, half of them by exec"
-    ))
+    Ok(format!("{workers} workers made {children} children, half of them by exec"))
 }
 
 /// Works on `cpu`; the children that exec move to CPU `next` first, so that the
@@ -56,10 +54,7 @@ fn worker(cpu: usize, next: usize) -> Verdict {
         for (pid, expected) in [(execs, 0), (exits, round as i32)] {
             let status = process::wait(pid.context("fork")?).context("wait4")?;
             let expected = process::Status::exit(expected);
-            ensure!(
-                status == expected,
-                "a child ended with {status}, not {expected}"
-            );
+            ensure!(status == expected, "a child ended with {status}, not {expected}");
         }
     }
     Ok(())

@@ -26,19 +26,15 @@ const NAP: Duration = Duration::from_millis(2);
 
 pub(crate) fn run(cpus: &[usize]) -> Result<String, String> {
     for round in 0..ROUNDS {
-        child_ends("a round's process", Status::exit(0), || {
-            match one_round(cpus, round % 2 == 0) {
-                Ok(()) => 0,
-                Err(why) => {
-                    println!("demo: round {round}: {why}");
-                    1
-                }
+        child_ends("a round's process", Status::exit(0), || match one_round(cpus, round % 2 == 0) {
+            Ok(()) => 0,
+            Err(why) => {
+                println!("demo: round {round}: {why}");
+                1
             }
         })?;
     }
-    Ok(format!(
-        "{ROUNDS} address spaces, each with a thread on every CPU, have come and gone"
-    ))
+    Ok(format!("{ROUNDS} address spaces, each with a thread on every CPU, have come and gone"))
 }
 
 fn one_round(cpus: &[usize], asleep: bool) -> Verdict {
@@ -76,9 +72,6 @@ fn one_thread(cpu: usize, all_here: &Barrier, asleep: bool) -> Verdict {
         }
     }
     time::sleep(NAP).context("clock_nanosleep")?;
-    ensure!(
-        region.touched_with(mark),
-        "memory changed while CPU {cpu} slept"
-    );
+    ensure!(region.touched_with(mark), "memory changed while CPU {cpu} slept");
     Ok(())
 }
