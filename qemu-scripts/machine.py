@@ -186,6 +186,18 @@ class Outcome:
         return next((line for line in reversed(lines) if line), "no output")
 
 
+_running = set()
+_ending = False
+
+
+def end_all():
+    """Ends every run, in whichever thread, and allows no new one."""
+    global _ending
+    _ending = True
+    for run in list(_running):
+        run.child.kill()
+
+
 class Run:
     """A running QEMU. Reads its console in pieces and never outlives its limit.
 
@@ -206,12 +218,15 @@ class Run:
                     stdin, self.terminal = fd, (fd, termios.tcgetattr(fd))
             except OSError:
                 pass
+        if _ending:
+            raise KeyboardInterrupt
         self.started = time.monotonic()
         self.limit = self.started + timeout_s if timeout_s else None
         try:
             self.child = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
             die(f"cannot start {command[0]}: {error.strerror}.")
+        _running.add(self)
         self.console = bytearray()
         self.errors = bytearray()
         self.timed_out = False
@@ -269,6 +284,7 @@ class Run:
                     self.child.wait(timeout=2)
                 except subprocess.TimeoutExpired:
                     pass
+        _running.discard(self)
         self.restore()
 
     def restore(self):
