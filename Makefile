@@ -15,7 +15,7 @@ define HELP
   make test-host          unit tests on this machine
   make test-loom          the protocol under the model checker
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
-                          only SMP=, LAZY= and TEST= (a pattern of test names)
+                          only SMP=, LAZY= and TEST= (a part of the tests' names)
   make test-programs      C programs, compared with the same under qemu-ppc64
   make test-gdb           lazy-cpus against a live kernel
   make test-determinism   one run done twice under ICOUNT=0
@@ -33,7 +33,8 @@ define HELP
   LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown
   TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version)
   INITRD=file             a cpio archive (newc), or a static program to run as init
-  INIT="path args"        the first program and its arguments (default /init)
+  INIT="path args"        the first program and its arguments (default: the
+                          demonstration, or /init of an INITRD)
   APPEND="words"          more kernel command line
   TIMEOUT=120             seconds until the run is stopped, 0 for none
   ICOUNT=                 0 to 10: a deterministic run, an instruction takes 2^ICOUNT ns
@@ -57,10 +58,11 @@ CROSS_FLAGS := -Zbuild-std=core,alloc -Zbuild-std-features=compiler-builtins-mem
 	-Zjson-target-spec --target linker/$(TARGET).json --release
 CROSS_CARGO := RUSTC_BOOTSTRAP=1 cargo
 
-USER_PROGRAMS := $(basename $(notdir $(wildcard user/src/bin/*.rs)))
+# Each file or folder in user/src/bin is a program.
+USER_PROGRAMS := $(sort $(basename $(notdir $(wildcard user/src/bin/*))))
 C_PROGRAMS    := $(basename $(notdir $(wildcard user/c/*.c)))
 C_COMPILER    := powerpc64-linux-gnu-gcc
-C_FLAGS       := -static -O2 -g0 -Wall -Wextra -pthread
+C_FLAGS       := -static -O2 -g0 -Wall -Wextra -Werror -pthread
 
 .PHONY: help
 help:
@@ -105,8 +107,7 @@ build/kernel-test.elf: setup-rust
 user-programs: setup-rust
 	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p user
 
-# The demonstration is what an initrd without INIT= runs.
-INITRD_MEMBERS = $(foreach p,$(USER_PROGRAMS),bin/$(p)=$(OUT)/$(p)) $(if $(filter demo,$(USER_PROGRAMS)),init=$(OUT)/demo)
+INITRD_MEMBERS = $(foreach p,$(USER_PROGRAMS),bin/$(p)=$(OUT)/$(p))
 
 build/initrd.cpio: user-programs
 	@$(SCRIPTS)/mkinitrd $@ $(INITRD_MEMBERS)
@@ -116,7 +117,7 @@ build/c/%: user/c/%.c | setup-cross
 	$(C_COMPILER) $(C_FLAGS) -o $@ $<
 
 build/initrd-test.cpio: user-programs $(addprefix build/c/,$(C_PROGRAMS))
-	@$(SCRIPTS)/mkinitrd $@ $(INITRD_MEMBERS) $(foreach p,$(C_PROGRAMS),bin/$(p)=build/c/$(p))
+	@$(SCRIPTS)/mkinitrd $@ $(INITRD_MEMBERS) $(foreach p,$(C_PROGRAMS),c/$(p)=build/c/$(p))
 
 # --- running --------------------------------------------------------------------------
 

@@ -4,15 +4,16 @@ What the kernel prints, and what we make of it:
 
     KTAP version 1
     1..N
-    # run 7 exit_with_lazy_cpus       before each test, so that a hang has a name
-    ok 7 exit_with_lazy_cpus
+    # exit_with_lazy_cpus starts      so that a hang has a name
+    ok 7 exit_with_lazy_cpus # 12 ms
     ok 8 name # SKIP reason
-    not ok 9 name # XFAIL reason      a known failure, as expected: passed, and shown
-    not ok 10 name                    the lines since `# run` say why
+    ok 9 name # XFAIL reason          a known failure, as expected: passed, and shown
+    not ok 10 name                    the lines since its start say why
 
 The kernel ends itself after the last test. If it hangs or dies in a test, that test has
 failed and the kernel starts again behind it (`test_from=N` on its command line;
-`test=PATTERN` chooses tests by name). Test numbers stay the same across restarts.
+`test=PATTERN` runs the tests with that in their names). Test numbers stay the same
+across restarts.
 """
 
 import dataclasses
@@ -31,8 +32,8 @@ SILENCE_LIMIT_S = 60
 # All tests of one configuration.
 TOTAL_LIMIT_S = 300
 
-VERDICT = re.compile(r"(ok|not ok) (\d+)(?: -)? ?([^#]*?)\s*(?:# *(SKIP|XFAIL)\b:? *(.*))?$")
-START = re.compile(r"# run (\d+) (\S+)")
+VERDICT = re.compile(r"(ok|not ok) (\d+) (\S+)(?: # (?:(SKIP|XFAIL)\b)?(.*))?$")
+START = re.compile(r"# (\S+) starts$")
 PLAN = re.compile(r"1\.\.(\d+)$")
 
 
@@ -69,7 +70,7 @@ class Configuration:
         if plan := PLAN.match(line):
             boot.plan = int(plan.group(1))
         elif start := START.match(line):
-            boot.number, boot.name = int(start.group(1)), start.group(2)
+            boot.number, boot.name = boot.number + 1, start.group(1)
             boot.evidence.clear()
         elif verdict := VERDICT.match(line):
             self.judge(verdict, boot)
@@ -81,7 +82,7 @@ class Configuration:
     def judge(self, verdict, boot):
         """Counts one verdict."""
         word, number, name, directive, reason = verdict.groups()
-        boot.number, name = int(number), name or boot.name or f"test {number}"
+        boot.number, reason = int(number), (reason or "").strip()
         if directive == "SKIP":
             self.tally.skipped += 1
         elif directive == "XFAIL":
@@ -91,13 +92,14 @@ class Configuration:
         elif word == "ok":
             self.tally.passed += 1
         else:
-            self.fail(name, reason or "see the lines", boot.evidence)
+            said = boot.evidence and boot.evidence[-1].startswith("# ")
+            self.fail(name, boot.evidence[-1][2:] if said else "its own verdict", boot.evidence)
         boot.name = ""
         boot.evidence.clear()
 
     def boot(self, first, limit_s):
         """One boot from test `first` on. Gives back where to go on, None at the end."""
-        words = [f"test={self.pattern}"] * bool(self.pattern) + [f"test_from={first}"] * (first > 1)
+        words = [f"test={self.pattern}"] + [f"test_from={first}"] * (first > 1)
         settings = dataclasses.replace(self.settings, append=" ".join([*words, self.settings.append]).strip())
         command = machine.command_line(settings, KERNEL, machine.archive_for(settings, INITRD))
         boot, rest, last_event, seen, silent = Boot(number=first - 1), b"", time.monotonic(), 0, False

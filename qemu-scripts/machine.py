@@ -106,7 +106,11 @@ def kernel_command_line(s, version):
     tlb = s.tlb or ("" if version >= SYNCHRONOUS_TLBIE else "ipi")
     if tlb:
         words.append(f"tlb={tlb}")
+    # The kernel's expected failures name the QEMU that they are expected on.
+    words.append("qemu=" + ".".join(map(str, version)))
     path, _, arguments = s.init.partition(" ")
+    if not path and s.initrd:
+        path = "/init"
     if path:
         words.append(f"init={path}")
     if s.append:
