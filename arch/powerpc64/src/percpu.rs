@@ -140,7 +140,7 @@ impl PerCpu {
     #[inline]
     #[must_use]
     pub fn cpu_id(&self) -> CpuId {
-        CpuId::new(self.cpu.load(Ordering::Relaxed))
+        CpuId::new(self.cpu.load(Ordering::Relaxed) as usize)
     }
 
     /// The hardware number: the target of IPIs and of `start-cpu`.
@@ -228,7 +228,7 @@ pub fn cpu_id() -> CpuId {
         asm!("lwz {}, {}(13)", out(reg) cpu, const offset::CPU,
             options(nostack, readonly, preserves_flags));
     }
-    CpuId::new(cpu as u32)
+    CpuId::new(cpu as usize)
 }
 
 /// The running task. One load, so it is right with preemption on as well.

@@ -58,10 +58,8 @@ mod tests {
         // ibm,processor-radix-AP-encodings: AP in the top 3 bits, shift below.
         for cell in [0x0000_000c_u32, 0xa000_0010, 0x2000_0015, 0x4000_001e] {
             let (ap, shift) = (u64::from(cell >> 29), cell & 0x1fff_ffff);
-            let size = [Size4K, Size64K, Size2M, Size1G]
-                .into_iter()
-                .find(|size| size.shift() == shift)
-                .unwrap();
+            let size =
+                [Size4K, Size64K, Size2M, Size1G].into_iter().find(|size| size.shift() == shift).unwrap();
             assert_eq!(size.ap(), ap);
         }
     }

@@ -150,10 +150,7 @@ mod tests {
         assert_eq!(Operands::new(va, Ric::All), Err(Illegal));
         assert_eq!(Operands::new(va, Ric::WalkCache), Err(Illegal));
         assert!(Operands::new(va, Ric::Tlb).is_ok());
-        assert_eq!(
-            Operands::new(TlbScope::Pid { pid: 1 }, Ric::All),
-            Ok(Operands::pid(1, Ric::All))
-        );
+        assert_eq!(Operands::new(TlbScope::Pid { pid: 1 }, Ric::All), Ok(Operands::pid(1, Ric::All)));
         assert_eq!(Operands::new(TlbScope::All, Ric::All), Ok(Operands::all(Ric::All)));
     }
 }
