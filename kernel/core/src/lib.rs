@@ -1,3 +1,124 @@
-//! The lazy-TLB protocol.
-#![no_std]
+//! The lazy-TLB protocol, apart from any machine.
+//!
+//! A kernel thread that runs after a user task *borrows* its address space
+//! instead of switching away from it; when an address space dies, whoever still
+//! borrows it must let go. This crate is that protocol and nothing else: the
+//! same code runs in the kernel, in host tests and under the loom model checker.
+//!
+//! Reading order: [`task`] (what a task has), [`switch`] (the four arms of a
+//! context switch), [`lazy_tlb`] (the policies), [`mm`] (lifetimes), [`sites`]
+//! (exit, exec, use_mm), [`mm::flush`] and [`ipi`]. The two seams are
+//! [`machine::Machine`] and [`lazy_tlb::Policy`]; nothing else is generic.
+#![cfg_attr(not(any(loom, test)), no_std)]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::boxed::Box;
+
+use cpu::{CpuId, CpuMask, CpuSet, CpuState};
+use lazy_tlb::Policy;
+use machine::{Machine, PreemptOff};
+use mm::{Mm, MmId, slots::Slots};
+use sync::{Ordering, SpinLock};
+
+/// An invariant of the protocol: an assertion in builds with `checks`, nothing
+/// otherwise. The message names the invariant.
+macro_rules! invariant {
+    ($cond:expr, $($message:tt)+) => {
+        if cfg!(any(feature = "checks", loom, test)) {
+            assert!($cond, $($message)+);
+        }
+    };
+}
+
+pub mod counters;
+pub mod cpu;
+pub mod ipi;
+pub mod lazy_tlb;
+pub mod machine;
+pub mod mm;
+#[cfg(any(loom, test, feature = "model"))]
+pub mod model;
+pub mod sites;
+pub mod switch;
+pub mod sync;
+pub mod task;
+
+/// What is chosen at boot and never changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// How borrowed address spaces are kept alive, or emptied.
+    pub policy: Policy,
+    /// Flush other CPUs by IPI and `tlbiel` instead of a broadcast `tlbie`.
+    pub global_by_ipi: bool,
+    /// Flushes of one CPU between two trimmings of a cpumask; at least 1.
+    /// Linux's value is 1073; 3 makes a stress.
+    pub trim_period: u32,
+}
+
+/// The protocol's state: every CPU, every address space. One value a machine;
+/// the kernel has it in a static, a model makes one an execution.
+pub struct Kernel<M> {
+    /// The machine under it.
+    pub machine: M,
+    config: Config,
+    cpus: Box<[CpuState]>,
+    mms: Box<[Mm]>,
+    slots: SpinLock<Slots>,
+    online: CpuMask,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// The state of a machine with `nr_cpus` CPUs, all still offline, and room
+    /// for `nr_mms` address spaces, `init_mm` included.
+    pub fn new(machine: M, config: Config, nr_cpus: usize, nr_mms: usize) -> Self {
+        assert!(nr_cpus <= cpu::MAX_CPUS, "more CPUs than a mask can name");
+        let slots_in_all = nr_mms + MmId::INIT_MM.slot();
+        Self {
+            machine,
+            config,
+            cpus: (0..nr_cpus).map(|_| CpuState::default()).collect(),
+            mms: (0..slots_in_all).map(Mm::at_slot).collect(),
+            slots: SpinLock::new(Slots::new(slots_in_all)),
+            online: CpuMask::default(),
+        }
+    }
+
+    /// What was chosen at boot.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How many CPUs the machine has, online or not.
+    pub fn nr_cpus(&self) -> usize {
+        self.cpus.len()
+    }
+
+    /// The state of `cpu`.
+    pub fn cpu(&self, cpu: CpuId) -> &CpuState {
+        &self.cpus[cpu.index()]
+    }
+
+    /// All CPUs' states, for debuggers and reports.
+    pub fn cpus(&self) -> &[CpuState] {
+        &self.cpus
+    }
+
+    /// All address-space slots, for debuggers and reports.
+    pub fn mms(&self) -> &[Mm] {
+        &self.mms
+    }
+
+    /// The CPUs that take part in the protocol.
+    pub fn online(&self) -> CpuSet {
+        // Acquire: pairs with the release in `start_cpu`; whoever sees a CPU
+        // online sees its state.
+        self.online.snapshot(self.nr_cpus(), Ordering::Acquire)
+    }
+
+    /// The state of the CPU that `t` proves we are on.
+    fn this_cpu(&self, t: &PreemptOff) -> &CpuState {
+        self.cpu(t.cpu())
+    }
+}

@@ -1,0 +1,184 @@
+//! Cross-calls: make other CPUs run something now, and wait until they have.
+//!
+//! One mailbox a target, one call record an initiator. The initiator fills its
+//! record, posts its own bit in each target's mailbox and interrupts it; the
+//! target takes the bits out, runs each record and clears its own bit in the
+//! record's `waiting`. No lock, no allocation, and a record can be reused when
+//! `waiting` is empty.
+//!
+//! * Two initiators that call each other do not deadlock: both wait with
+//!   interrupts on and serve the other meanwhile. Hence the assertion.
+//! * Nesting: a handler runs with interrupts off, so it cannot call. An
+//!   initiator stays on its CPU (preemption off), so its record has one user.
+//! * No lock that is ever taken with interrupts off may be held over a call.
+//! * A CPU that does not answer is reported after 10 s and is fatal after 60 s.
+
+use crate::Kernel;
+use crate::cpu::{CpuId, CpuMask, CpuSet, bits_of};
+use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
+use crate::mm::MmId;
+use crate::mm::flush::FlushRange;
+use crate::sync::{AtomicU64, Ordering};
+
+/// A silent CPU is reported each time this has passed …
+pub const REPORT_AFTER_MS: u64 = 10_000;
+/// … and is fatal when this has.
+pub const PANIC_AFTER_MS: u64 = 60_000;
+/// How many turns of a wait pass between two looks at the clock.
+const TURNS_PER_CLOCK_READ: u64 = 1024;
+
+/// What a cross-call asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Call {
+    /// Leave this mm if you borrow it: its last reference is gone.
+    Shoot(MmId),
+    /// Leave this mm if you borrow it, and flush it: `exit_lazy_flush_tlb`.
+    ExitLazy(MmId),
+    /// Flush this mm.
+    Flush(MmId, FlushRange),
+    /// Do nothing. To have taken the interrupt is a full barrier.
+    Barrier,
+    /// A call of the machine's own.
+    Machine(u64, u64),
+}
+
+/// What one CPU asks of others at a time.
+#[derive(Default)]
+#[repr(C, align(128))]
+pub struct CallRecord {
+    /// The call, encoded: operation, then three operands.
+    words: [AtomicU64; 4],
+    /// The CPUs that have not run it yet.
+    waiting: CpuMask,
+}
+
+impl Call {
+    fn encode(self) -> [u64; 4] {
+        match self {
+            Call::Barrier => [0, 0, 0, 0],
+            Call::Shoot(mm) => [1, mm.to_bits(), 0, 0],
+            Call::ExitLazy(mm) => [2, mm.to_bits(), 0, 0],
+            Call::Flush(mm, FlushRange::Pages { start, pages }) => [3, mm.to_bits(), start, pages.into()],
+            Call::Flush(mm, FlushRange::Translations) => [4, mm.to_bits(), 0, 0],
+            Call::Flush(mm, FlushRange::Everything) => [5, mm.to_bits(), 0, 0],
+            Call::Machine(a, b) => [6, 0, a, b],
+        }
+    }
+
+    fn decode([op, mm, a, b]: [u64; 4]) -> Call {
+        let mm = MmId::from_bits(mm);
+        match op {
+            0 => Call::Barrier,
+            1 => Call::Shoot(mm),
+            2 => Call::ExitLazy(mm),
+            3 => Call::Flush(mm, FlushRange::Pages { start: a, pages: b as u32 }),
+            4 => Call::Flush(mm, FlushRange::Translations),
+            5 => Call::Flush(mm, FlushRange::Everything),
+            6 => Call::Machine(a, b),
+            _ => panic!("a call record holds operation {op}"),
+        }
+    }
+}
+
+impl CallRecord {
+    fn write(&self, call: Call) {
+        for (word, value) in self.words.iter().zip(call.encode()) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    fn read(&self) -> Call {
+        Call::decode(core::array::from_fn(|i| self.words[i].load(Ordering::Relaxed)))
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Runs `call` on each of `targets`, all online and not this CPU, and waits
+    /// until all have: what they did happens before the return. Interrupts on,
+    /// preemption off.
+    pub fn call_on_mask(&self, t: &PreemptOff, targets: &CpuSet, call: Call) {
+        assert!(
+            self.machine.irqs_enabled(),
+            "{call:?} to other CPUs with interrupts off: they may be waiting for us"
+        );
+        if targets.is_empty() {
+            return;
+        }
+        let me = t.cpu();
+        invariant!(!targets.contains(me), "{me} calls itself");
+        let record = &self.cpu(me).call;
+        record.write(call);
+        record.waiting.store(targets, self.nr_cpus());
+        for target in targets.iter() {
+            // Release: the record before the bit. Partner: the acquire in
+            // `handle_calls`. `send_ipi` orders the bit before the interrupt.
+            self.cpu(target).mailbox.0.set_ordered(me, Ordering::Release);
+            self.machine.send_ipi(t, target);
+        }
+        self.cpu(me).counters.ipi_sent_call.add(targets.len() as u64);
+        self.machine.point(Point::CallPosted);
+        self.wait_for_answers(me, call);
+    }
+
+    fn wait_for_answers(&self, me: CpuId, call: Call) {
+        let waiting = &self.cpu(me).call.waiting;
+        let (mut turn, mut started_ms, mut next_report_ms) = (0, 0, REPORT_AFTER_MS);
+        loop {
+            // Acquire: pairs with the release of each answer, so that what the
+            // handlers did happens before what we free.
+            let silent = waiting.snapshot(self.nr_cpus(), Ordering::Acquire);
+            if silent.is_empty() {
+                return;
+            }
+            self.machine.relax(turn);
+            self.machine.point(Point::CallWaiting);
+            turn += 1;
+            if turn % TURNS_PER_CLOCK_READ != 0 {
+                continue;
+            }
+            let now_ms = self.machine.uptime_ms();
+            if started_ms == 0 {
+                started_ms = now_ms;
+            }
+            let waited_ms = now_ms - started_ms;
+            if waited_ms >= PANIC_AFTER_MS {
+                panic!(
+                    "{me}: {call:?} was not answered by {} for {waited_ms} ms",
+                    silent.iter().next().unwrap()
+                );
+            }
+            if waited_ms >= next_report_ms {
+                silent.iter().for_each(|cpu| self.machine.report_silent(cpu, waited_ms));
+                next_report_ms += REPORT_AFTER_MS;
+            }
+        }
+    }
+
+    /// An IPI arrived: runs every call that waits for this CPU. From the
+    /// interrupt handler.
+    pub fn handle_calls(&self, t: &IrqsOff) {
+        let me = self.this_cpu(t);
+        for word in 0..self.nr_cpus().div_ceil(64) {
+            // Acquire: pairs with the release in `call_on_mask`.
+            for bit in bits_of(me.mailbox.0.take_word(word, Ordering::Acquire)) {
+                let record = &self.cpu(CpuId::new(word * 64 + bit)).call;
+                self.run_call(t, record.read());
+                // Release: what we did before the answer. Partner: the acquire
+                // in `wait_for_answers`. The record is the initiator's again.
+                record.waiting.clear_ordered(t.cpu(), Ordering::Release);
+            }
+        }
+    }
+
+    fn run_call(&self, t: &IrqsOff, call: Call) {
+        match call {
+            Call::Shoot(mm) => {
+                self.shoot_lazy_here(t, mm);
+            }
+            Call::ExitLazy(mm) => self.exit_lazy_flush_tlb(t, mm),
+            Call::Flush(mm, what) => self.flush_here(t, mm, what),
+            Call::Barrier => {}
+            Call::Machine(a, b) => self.machine.machine_call(t, a, b),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Shootdown: count nothing, and shoot the borrowers when the mm dies.
+//!
+//! Why no CPU is missed: a CPU comes to borrow an mm only by having loaded it
+//! under a real reference, which set its bit in the mask first, or by inheriting
+//! it from the task before, on the same CPU (I3). It clears the bit only after
+//! it has left the mm. So the mask holds every borrower (I4), nobody can take a
+//! real reference any more, and the set of borrowers only shrinks. The waited
+//! IPI to all of the mask empties it.
+
+use crate::Kernel;
+use crate::ipi::Call;
+use crate::machine::{IrqsOff, Machine, PreemptOff};
+use crate::mm::MmId;
+
+impl<M: Machine> Kernel<M> {
+    /// Makes every CPU in `mm`'s mask leave it. Interrupts on, preemption off.
+    pub(super) fn shoot_lazies(&self, t: &PreemptOff, mm: MmId) {
+        // The exits' last reference is usually dropped by a CPU that is itself
+        // lazy on the mm, and after the kick it is the only one: test it first.
+        let targets = self.holding_cpus(mm);
+        if targets.contains(t.cpu()) && self.machine.with_irqs_off(|t| self.shoot_lazy_here(t, mm)) {
+            self.this_cpu(t).counters.shot_self.add(1);
+        }
+        let others = targets.without(t.cpu());
+        self.this_cpu(t).counters.shot_ipi.add(others.len() as u64);
+        self.call_on_mask(t, &others, Call::Shoot(mm));
+    }
+
+    /// Linux's `do_shoot_lazy_tlb`: leave `mm` if this CPU borrows it. Whether it
+    /// did. Nothing is flushed: the exit's flush came before, and the
+    /// process-table entry is empty since.
+    pub(crate) fn shoot_lazy_here(&self, t: &IrqsOff, mm: MmId) -> bool {
+        let me = self.machine.current(t);
+        if me.active_mm() != mm {
+            return false;
+        }
+        assert!(me.mm().is_none(), "a task still owns {mm:?}, which is being freed");
+        // Under shootdown a borrow holds nothing, so nothing is given back.
+        let _ = self.leave_lazy(t, me).token();
+        true
+    }
+}

@@ -1,0 +1,217 @@
+//! Which CPUs a flush must reach, and how it gets there.
+//!
+//! The caller has cleared or changed PTEs. A CPU that is not in the mask sets
+//! its bit before it can load the mm, so either we see its bit here, or its walk
+//! sees the new PTE: that is the handshake of the fence below with the one in
+//! [`switch_mm`](Kernel::switch_mm).
+
+use crate::Kernel;
+use crate::cpu::CpuSet;
+use crate::ipi::Call;
+use crate::machine::{IrqsOff, Machine, Point, PreemptOff, TlbEvent};
+use crate::mm::MmId;
+use crate::sync::{Ordering, fence};
+
+/// What to drop of one address space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlushRange {
+    /// Some pages: their translations only (RIC=0 by address).
+    Pages {
+        /// The first page's effective address.
+        start: u64,
+        /// How many base pages.
+        pages: u32,
+    },
+    /// All translations, not the page-walk cache (RIC=0 by PID).
+    Translations,
+    /// Translations, page-walk cache and process-table entry (RIC=2 by PID).
+    Everything,
+}
+
+/// How far a flush must reach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlushReach {
+    /// No CPU can hold a translation.
+    None,
+    /// Only this CPU can.
+    Local,
+    /// Others can.
+    Global,
+}
+
+/// Who the cpumask names.
+enum Holders {
+    Nobody,
+    OnlyMe,
+    Others,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Drops `what` of `mm` from every TLB that may hold it; complete on return,
+    /// so frames may be freed. Interrupts on.
+    pub fn flush(&self, mm: MmId, what: FlushRange) {
+        self.machine.with_preempt_off(|t| {
+            // The PTE stores before the read of mm_cpumask. Partner: switch_mm.
+            fence(Ordering::SeqCst);
+            let reach = self.flush_reach_needed(t, mm, false);
+            self.machine.point(Point::FlushDecided);
+            self.flush_reaching(t, mm, what, reach);
+        });
+    }
+
+    /// The final flush of an exit: `mm_users` is 0, the process-table entry is
+    /// cleared, page tables are freed after it. Interrupts and preemption on.
+    ///
+    /// Under shootdown the lazies must be sent away soon in any case, and a CPU
+    /// that goes flushes itself: one round of IPIs does both (Linux 6.6).
+    /// Preemption stays off from the kick to the local flush, or we could be
+    /// moved in between and the CPU we left would be missed (T10).
+    pub fn exit_flush(&self, mm: MmId) {
+        self.machine.with_preempt_off(|t| {
+            // The cleared table before the read of mm_cpumask. Partner: switch_mm.
+            fence(Ordering::SeqCst);
+            if self.config.policy.wants_exit_kick() {
+                let kicked = self.kick_lazies(t, mm);
+                self.this_cpu(t).counters.exit_kick.add(kicked as u64);
+                self.machine.point(Point::ExitFlushKicked);
+            }
+            let reach = self.flush_reach_needed(t, mm, true);
+            self.flush_reaching(t, mm, FlushRange::Everything, reach);
+        });
+    }
+
+    /// Attaches a coprocessor to `mm`: flushes must be broadcast from now on. The
+    /// caller holds an `mm_count`.
+    pub fn copro_attach(&self, mm: MmId) {
+        self.mm(mm).copros.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Detaches a coprocessor that no longer translates through `mm`, and whose
+    /// translations were flushed.
+    pub fn copro_detach(&self, mm: MmId) {
+        self.mm(mm).copros.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Linux's `flush_type_needed`, with the counter `active_cpus` replaced by
+    /// what it is derived from: the mask itself (I7).
+    fn flush_reach_needed(&self, t: &PreemptOff, id: MmId, full_mm: bool) -> FlushReach {
+        let mm = self.mm(id);
+        let running_it = self.this_cpu(t).curr_mm.get() == id;
+        if mm.copros.load(Ordering::Relaxed) > 0 {
+            return FlushReach::Global;
+        }
+        match self.holders(t, id) {
+            Holders::Nobody => return FlushReach::None,
+            Holders::OnlyMe if running_it || !self.trim_is_due(t) => return FlushReach::Local,
+            Holders::OnlyMe => {
+                self.machine.with_irqs_off(|t| self.exit_lazy_flush_tlb(t, id));
+                return FlushReach::None;
+            }
+            Holders::Others if full_mm => return FlushReach::Global,
+            Holders::Others => {}
+        }
+        let single_threaded = mm.users() <= 1 && running_it;
+        if single_threaded || self.trim_is_due(t) {
+            self.kick_lazies(t, id);
+            // Whoever still runs the mm flushed itself in the kick: we are left.
+            return if mm.mm_cpumask.test(t.cpu()) { FlushReach::Local } else { FlushReach::None };
+        }
+        FlushReach::Global
+    }
+
+    fn holders(&self, t: &PreemptOff, mm: MmId) -> Holders {
+        let mask = self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Relaxed);
+        if !mask.without(t.cpu()).is_empty() {
+            Holders::Others
+        } else if mask.contains(t.cpu()) {
+            Holders::OnlyMe
+        } else {
+            Holders::Nobody
+        }
+    }
+
+    /// Counts this CPU's trim clock down; true once every `trim_period` calls.
+    fn trim_is_due(&self, t: &PreemptOff) -> bool {
+        let clock = &self.this_cpu(t).trim_clock;
+        // Only this CPU ticks its clock, outside interrupt handlers.
+        let left = clock.load(Ordering::Relaxed);
+        let due = left == 0;
+        clock.store(if due { self.config.trim_period - 1 } else { left - 1 }, Ordering::Relaxed);
+        due
+    }
+
+    fn flush_reaching(&self, t: &PreemptOff, mm: MmId, what: FlushRange, reach: FlushReach) {
+        let counters = &self.this_cpu(t).counters;
+        match reach {
+            FlushReach::None => counters.flush_none.add(1),
+            FlushReach::Local => {
+                counters.flush_local.add(1);
+                self.flush_here(t, mm, what);
+            }
+            FlushReach::Global => {
+                counters.flush_global.add(1);
+                self.flush_everywhere(t, mm, what);
+            }
+        }
+    }
+
+    fn flush_everywhere(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
+        if self.config.global_by_ipi {
+            let holders = self.holding_cpus(mm);
+            self.call_on_mask(t, &holders.without(t.cpu()), Call::Flush(mm, what));
+            if holders.contains(t.cpu()) {
+                self.flush_here(t, mm, what);
+            }
+            if self.mm(mm).copros.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+        }
+        self.this_cpu(t).counters.tlbie.add(1);
+        self.machine.flush_global(t, mm, what);
+        self.machine.observe(t, TlbEvent::FlushGlobal(mm, what));
+    }
+
+    /// The online CPUs in `mm`'s mask.
+    pub(crate) fn holding_cpus(&self, mm: MmId) -> CpuSet {
+        self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Relaxed).and(&self.online())
+    }
+
+    pub(crate) fn flush_here(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
+        self.this_cpu(t).counters.tlbiel.add(1);
+        self.machine.flush_local(t, mm, what);
+        self.machine.observe(t, TlbEvent::FlushLocal(mm, what));
+    }
+
+    /// Asks every other CPU in the mask to leave `mm` if it is lazy on it, and
+    /// waits. Returns how many were asked.
+    fn kick_lazies(&self, t: &PreemptOff, mm: MmId) -> usize {
+        let others = self.holding_cpus(mm).without(t.cpu());
+        self.call_on_mask(t, &others, Call::ExitLazy(mm));
+        others.len()
+    }
+
+    /// Linux's `exit_lazy_flush_tlb`: what a kick does on this CPU, and what
+    /// trimming does on one's own.
+    ///
+    /// Interrupts are off over all of it: a second kick in a gap would find it
+    /// half done (T6). The flush comes even if the bit is already clear: two
+    /// initiators may kick the same CPU, and the second one counts on it too (T5).
+    pub(crate) fn exit_lazy_flush_tlb(&self, t: &IrqsOff, mm: MmId) {
+        let me = self.machine.current(t);
+        if me.mm() == mm {
+            self.flush_here(t, mm, FlushRange::Everything);
+            return;
+        }
+        let left = (me.active_mm() == mm).then(|| self.leave_lazy(t, me));
+        self.flush_here(t, mm, FlushRange::Everything);
+        if self.mm(mm).mm_cpumask.test(t.cpu()) {
+            // The last touch: whoever sees the bit clear counts on the flush.
+            // Release: the flush and the load of the next mm come before.
+            self.mm(mm).mm_cpumask.clear_ordered(t.cpu(), Ordering::Release);
+        }
+        if let Some(borrow) = left {
+            // Never the last reference: the initiator has one.
+            self.drop_lazy(borrow);
+        }
+    }
+}

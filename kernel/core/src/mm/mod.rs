@@ -1,0 +1,286 @@
+//! Address spaces: their names, their counts and their end.
+//!
+//! Two counts, as in Linux. `mm_users` counts those who use the memory: tasks,
+//! and whoever called [`Kernel::mmget`]. `mm_count` counts those who need the
+//! struct, the root and the PID: one for all users together, one a
+//! [`Kernel::mmgrab`], and under the refcount policy one a borrow.
+//!
+//! `mm_users` at 0 ends the mappings (the mm is then a zombie that only borrowers
+//! hold); `mm_count` at 0 ends the mm.
+
+pub mod flush;
+pub mod slots;
+
+use crate::Kernel;
+use crate::cpu::CpuMask;
+use crate::machine::{Machine, Point, TlbEvent};
+use crate::mm::slots::Slots;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// A process id as the MMU knows it: what the PID register holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pid(u32);
+
+impl Pid {
+    /// The PID with number `n`.
+    pub const fn new(n: u32) -> Self {
+        Self(n)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// The name of an address space: a slot, which is also its PID, and a generation
+/// that tells apart the mms that had the slot one after the other. A stale name
+/// is caught, never followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct MmId(u64);
+
+impl MmId {
+    /// No address space.
+    pub const NONE: MmId = MmId(0);
+    /// The address space without user memory, which every CPU can fall back on
+    /// and which is never freed (I5). Its PID is the guard PID: PID 0 would mirror
+    /// the kernel into quadrant 0 and make NULL readable.
+    pub const INIT_MM: MmId = MmId::new(1, 1);
+
+    const fn new(slot: u32, generation: u32) -> Self {
+        MmId((generation as u64) << 32 | slot as u64)
+    }
+
+    /// As one word, for atomics and debuggers: generation, then slot.
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The reverse of [`MmId::to_bits`].
+    pub const fn from_bits(bits: u64) -> Self {
+        MmId(bits)
+    }
+
+    /// Whether this names no address space.
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether this names an address space.
+    pub const fn is_some(self) -> bool {
+        self.0 != 0
+    }
+
+    /// The slot in the table of address spaces.
+    pub const fn slot(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    /// The PID: the slot's number, so that it is reused as early as the slot.
+    pub const fn pid(self) -> Pid {
+        Pid(self.0 as u32)
+    }
+
+    fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+impl core::fmt::Debug for MmId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match *self {
+            MmId::NONE => f.write_str("none"),
+            MmId::INIT_MM => f.write_str("init_mm"),
+            mm => write!(f, "mm{}.{}", mm.slot(), mm.generation()),
+        }
+    }
+}
+
+/// What a freed mm's counts hold: no arithmetic on a stale mm goes unnoticed.
+const POISON: u32 = 0xdead_dead;
+
+/// One address space, or a free slot. `repr(C)`: debuggers read it by offset.
+#[repr(C, align(128))]
+pub struct Mm {
+    /// The id of the mm that lives here; the *next* one's if `live` is 0.
+    id: AtomicU64,
+    mm_users: AtomicU32,
+    mm_count: AtomicU32,
+    /// Coprocessors that translate through this mm: they hear only `tlbie`.
+    copros: AtomicU32,
+    live: AtomicU32,
+    /// The CPUs that may hold translations of this mm: a superset of those that
+    /// have it loaded (I4). A CPU sets its own bit before it loads the mm, and
+    /// nobody but itself clears it, after a local flush.
+    mm_cpumask: CpuMask,
+}
+
+impl Mm {
+    pub(crate) fn at_slot(slot: usize) -> Self {
+        let init = slot == MmId::INIT_MM.slot();
+        Self {
+            id: AtomicU64::new(MmId::new(slot as u32, 1).to_bits()),
+            mm_users: AtomicU32::new(if init { 1 } else { POISON }),
+            mm_count: AtomicU32::new(if init { 1 } else { POISON }),
+            copros: AtomicU32::new(0),
+            live: AtomicU32::new(init.into()),
+            mm_cpumask: CpuMask::default(),
+        }
+    }
+
+    /// The mm that lives in this slot, or none.
+    pub fn id(&self) -> MmId {
+        if self.live.load(Ordering::Relaxed) == 0 {
+            return MmId::NONE;
+        }
+        MmId::from_bits(self.id.load(Ordering::Relaxed))
+    }
+
+    /// `mm_users`; 0 makes the mm a zombie.
+    pub fn users(&self) -> u32 {
+        self.mm_users.load(Ordering::Relaxed)
+    }
+
+    /// `mm_count`.
+    pub fn count(&self) -> u32 {
+        self.mm_count.load(Ordering::Relaxed)
+    }
+
+    /// The CPUs that may hold translations of this mm.
+    pub fn cpumask(&self) -> &CpuMask {
+        &self.mm_cpumask
+    }
+
+    /// The count itself, for the lazy references of the refcount policy.
+    pub(crate) fn mm_count(&self) -> &AtomicU32 {
+        &self.mm_count
+    }
+
+    fn revive(&self) -> MmId {
+        self.mm_users.store(1, Ordering::Relaxed);
+        self.mm_count.store(1, Ordering::Relaxed);
+        self.live.store(1, Ordering::Relaxed);
+        MmId::from_bits(self.id.load(Ordering::Relaxed))
+    }
+
+    fn bury(&self, id: MmId, nr_cpus: usize) {
+        self.mm_users.store(POISON, Ordering::Relaxed);
+        self.mm_count.store(POISON, Ordering::Relaxed);
+        self.live.store(0, Ordering::Relaxed);
+        self.mm_cpumask.store(&crate::CpuSet::EMPTY, nr_cpus);
+        let next = MmId::new(id.slot() as u32, id.generation().wrapping_add(1).max(1));
+        self.id.store(next.to_bits(), Ordering::Relaxed);
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// The mm that `id` names. Panics if it was freed: whoever asks should have
+    /// held a reference.
+    pub fn mm(&self, id: MmId) -> &Mm {
+        let mm = &self.mms[id.slot()];
+        // A reference keeps `live` and `id` as they are, so relaxed loads do;
+        // without one this is a detector, and any answer but `id` is a bug.
+        assert!(mm.id() == id, "{id:?} is not alive (use after free of an mm); its slot has {:?}", mm.id());
+        mm
+    }
+
+    /// A new address space with one user, the caller; none when all PIDs are in
+    /// use. The lowest free PID is taken, so that a missed flush shows soon.
+    /// The machine's part (root, process-table entry) is the caller's to add
+    /// before any CPU can load it.
+    pub fn mm_alloc(&self) -> Option<MmId> {
+        self.machine.with_preempt_off(|t| {
+            let slot = self.slots.with(t, Slots::take_lowest)?;
+            self.this_cpu(t).counters.mm_created.add(1);
+            Some(self.mms[slot].revive())
+        })
+    }
+
+    /// Keeps the struct, root and PID of `mm`. The caller has a reference of
+    /// some kind already, so no ordering is needed.
+    pub fn mmgrab(&self, mm: MmId) {
+        self.mm(mm).mm_count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Becomes one more user of `mm`; the caller is one, or knows one.
+    pub fn mmget(&self, mm: MmId) {
+        let before = self.mm(mm).mm_users.fetch_add(1, Ordering::Relaxed);
+        invariant!(before != 0 && before != POISON, "mmget of {mm:?}, which has no users");
+    }
+
+    /// Becomes one more user of `mm` unless it has none left. The caller holds
+    /// an `mm_count`.
+    pub fn mmget_not_zero(&self, mm: MmId) -> bool {
+        let users = &self.mm(mm).mm_users;
+        let up = |n| if n == 0 { None } else { Some(n + 1) };
+        users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, up).is_ok()
+    }
+
+    /// Ends a use of `mm`; the last one ends its mappings. Interrupts and
+    /// preemption on, no spin lock held: it may wait for other CPUs.
+    pub fn mmput(&self, mm: MmId) {
+        // AcqRel: the users' accesses happen before the teardown.
+        if self.mm(mm).mm_users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.machine.point(Point::MmputLast);
+            self.machine.exit_mmap(mm);
+            self.mmdrop(mm);
+        }
+    }
+
+    /// As [`Kernel::mmput`], for contexts that may not wait.
+    pub fn mmput_async(&self, mm: MmId) {
+        self.machine.defer_drop(mm, true);
+    }
+
+    /// Gives back an `mm_count`; the last one frees the mm. Interrupts on, no
+    /// spin lock held: the last one may wait for other CPUs.
+    pub fn mmdrop(&self, mm: MmId) {
+        // AcqRel: every holder's accesses, its switch away from the mm included,
+        // happen before the free.
+        if self.mm(mm).mm_count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.__mmdrop(mm);
+        }
+    }
+
+    /// As [`Kernel::mmdrop`], for contexts that may not wait.
+    pub fn mmdrop_async(&self, mm: MmId) {
+        self.machine.defer_drop(mm, false);
+    }
+
+    /// The end of `mm`: nobody may take a reference any more. CPUs may still be
+    /// lazy on it; the policy moves them away, then it is freed.
+    fn __mmdrop(&self, mm: MmId) {
+        assert!(mm != MmId::INIT_MM, "I5: the last reference to init_mm was dropped");
+        assert!(
+            self.machine.irqs_enabled(),
+            "T20: the last mmdrop of {mm:?} with interrupts off: it may wait for IPIs"
+        );
+        self.machine.point(Point::MmdropLast);
+        self.machine.with_preempt_off(|t| {
+            assert!(
+                self.this_cpu(t).curr_mm.get() != mm,
+                "the last mmdrop of {mm:?} by one of its own tasks"
+            );
+            self.cleanup_lazies(t, mm);
+        });
+        self.check_nobody_has(mm);
+        self.machine.point(Point::MmdropClean);
+        self.machine.free_mm(mm);
+        self.machine.with_preempt_off(|t| {
+            self.machine.observe(t, TlbEvent::Free(mm));
+            self.this_cpu(t).counters.mm_freed.add(1);
+            self.mms[mm.slot()].bury(mm, self.nr_cpus());
+            self.slots.with(t, |slots| slots.give_back(mm.slot()));
+        });
+    }
+
+    /// I6 at the last moment: no CPU has `mm` loaded.
+    fn check_nobody_has(&self, mm: MmId) {
+        if cfg!(any(feature = "checks", loom, test)) {
+            for cpu in self.online().iter() {
+                let has = self.cpu(cpu).active_mm.get();
+                assert!(has != mm, "I6: {mm:?} is about to be freed and {cpu} still has it loaded");
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The host model of a machine.

@@ -1,0 +1,141 @@
+//! The switch: four arms, by whether prev and next own an address space.
+//!
+//! The kernel calls [`Kernel::prepare_switch`], changes stacks, and calls
+//! [`Kernel::finish_switch`] on the new one. What kernel→user gives back waits
+//! for the second half, because the first runs under the run-queue lock with
+//! interrupts off, where nothing may be freed.
+
+use crate::Kernel;
+use crate::lazy_tlb::LazyRef;
+use crate::machine::{IrqsOff, Machine, Point, TlbEvent};
+use crate::mm::MmId;
+use crate::sync::{Ordering, fence};
+use crate::task::TaskMm;
+
+/// Which way a context switch went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arm {
+    /// The kernel thread borrows what the user task had loaded.
+    UserToKernel,
+    /// The borrow goes from one kernel thread to the next.
+    KernelToKernel,
+    /// The borrow ends.
+    KernelToUser,
+    /// From one real address space to another, or to another thread of the same.
+    UserToUser,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// The mm half of a switch from `prev` to `next` on this CPU, up to the
+    /// change of stacks. Run-queue lock held.
+    pub fn prepare_switch(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) -> Arm {
+        let me = self.this_cpu(t);
+        me.curr_mm.set(next.mm());
+        let arm = match (prev.mm().is_some(), next.mm().is_some()) {
+            (true, false) => {
+                me.counters.switch_uk.bump();
+                self.borrow(t, next, prev.active_mm());
+                Arm::UserToKernel
+            }
+            (false, false) => {
+                me.counters.switch_kk.bump();
+                next.set_active_mm(t, prev.active_mm());
+                prev.set_active_mm(t, MmId::NONE);
+                Arm::KernelToKernel
+            }
+            (false, true) => {
+                me.counters.switch_ku.bump();
+                self.end_borrow(t, prev, next);
+                Arm::KernelToUser
+            }
+            (true, true) => {
+                me.counters.switch_uu.bump();
+                self.switch_mm(t, prev.active_mm(), next.mm());
+                Arm::UserToUser
+            }
+        };
+        invariant!(
+            prev.mm().is_some() || prev.active_mm().is_none(),
+            "I2: a descheduled kernel thread keeps {:?}",
+            prev.active_mm()
+        );
+        self.check_loaded(t, next);
+        arm
+    }
+
+    fn end_borrow(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) {
+        let me = self.this_cpu(t);
+        let borrowed = prev.active_mm();
+        if borrowed == next.mm() {
+            me.counters.lazy_same_mm.bump();
+        }
+        self.switch_mm(t, borrowed, next.mm());
+        me.prev_mm.set(borrowed);
+        prev.set_active_mm(t, MmId::NONE);
+    }
+
+    /// The second half, on the stack of the task switched to; also a new task's
+    /// first act. Returns the borrow that ended, which the caller drops with
+    /// interrupts on and without the run-queue lock.
+    #[must_use = "the borrow must be dropped"]
+    pub fn finish_switch(&self, t: &IrqsOff) -> Option<LazyRef> {
+        let me = self.this_cpu(t);
+        let borrowed = me.prev_mm.get();
+        if borrowed.is_none() {
+            return None;
+        }
+        me.prev_mm.set(MmId::NONE);
+        // kernel→user owes a full barrier between the change of the running task
+        // and its first user access: `switch_mm` returns early when the mm is
+        // the borrowed one, and only refcount has an atomic here. Partner: the
+        // barriers of membarrier, which skips CPUs that run kernel threads.
+        fence(Ordering::SeqCst);
+        Some(LazyRef::new(borrowed))
+    }
+
+    /// Linux's `switch_mm_irqs_off`: from now on this CPU translates through
+    /// `next`. Whoever calls holds a reference to it, or a task that does.
+    pub(crate) fn switch_mm(&self, t: &IrqsOff, prev: MmId, next: MmId) {
+        let me = self.this_cpu(t);
+        let mask = self.mm(next).cpumask();
+        if !mask.test(t.cpu()) {
+            mask.set(t.cpu());
+            // Our bit before our first walk. Partner: the fence in `flush`,
+            // between the PTE stores and the read of the mask. A `sync`, since
+            // what it orders is the MMU's own loads.
+            fence(Ordering::SeqCst);
+        }
+        if prev == next {
+            return;
+        }
+        me.counters.pidr_writes.bump();
+        self.machine.load_mm(t, next);
+        // After the load: who reads `active_mm` must not think us gone too soon.
+        me.active_mm.set(next);
+        self.machine.observe(t, TlbEvent::Load(next));
+    }
+
+    /// I1: the PID register, the published mm and the task agree.
+    pub(crate) fn check_loaded(&self, t: &IrqsOff, task: &TaskMm) {
+        if cfg!(any(feature = "checks", loom, test)) {
+            let (active, published) = (task.active_mm(), self.this_cpu(t).active_mm.get());
+            let pid = self.machine.loaded_pid(t);
+            assert!(
+                active == published && active.pid() == pid,
+                "I1: {} runs on {active:?}, published {published:?}, PIDR {}",
+                t.cpu(),
+                pid.get()
+            );
+        }
+    }
+
+    /// [`Kernel::finish_switch`] and the drop, for callers without more to do in
+    /// between. Interrupts as they were.
+    pub fn finish_and_drop(&self) {
+        let borrowed = self.machine.with_irqs_off(|t| self.finish_switch(t));
+        self.machine.point(Point::FinishSwitch);
+        if let Some(borrow) = borrowed {
+            self.drop_lazy(borrow);
+        }
+    }
+}
