@@ -31,9 +31,7 @@ pub fn write_bytes(bytes: &[u8]) {
         data[..piece.len()].copy_from_slice(piece);
         let data = u128::from_be_bytes(data);
         let start = isa::mftb();
-        while hcall::h_put_term_char(unit, piece.len(), [(data >> 64) as u64, data as u64])
-            == Status::BUSY
-        {
+        while hcall::h_put_term_char(unit, piece.len(), [(data >> 64) as u64, data as u64]) == Status::BUSY {
             if isa::mftb().wrapping_sub(start) > BUSY_LIMIT_TB {
                 break;
             }

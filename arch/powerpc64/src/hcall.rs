@@ -54,11 +54,7 @@ impl Status {
     /// Every status but H_SUCCESS, "long busy" and partial successes included.
     #[inline]
     pub fn ok(self) -> Result<(), Self> {
-        if self == Self::SUCCESS {
-            Ok(())
-        } else {
-            Err(self)
-        }
+        if self == Self::SUCCESS { Ok(()) } else { Err(self) }
     }
 }
 
@@ -98,13 +94,7 @@ pub unsafe fn hcall(op: Op, args: [u64; 4]) -> (Status, [u64; 3]) {
 #[inline]
 pub fn h_put_term_char(unit: u32, length: usize, data: [u64; 2]) -> Status {
     // SAFETY: the bytes travel in registers.
-    unsafe {
-        hcall(
-            Op::PutTermChar,
-            [unit.into(), length as u64, data[0], data[1]],
-        )
-        .0
-    }
+    unsafe { hcall(Op::PutTermChar, [unit.into(), length as u64, data[0], data[1]]).0 }
 }
 
 /// Reads up to 16 bytes from the virtual terminal `unit`: length and bytes,
@@ -150,11 +140,7 @@ pub unsafe fn h_register_proc_tbl(table: u64, log2_size: u32, gtse: bool) -> Res
     let flags = NEW_TABLE | RADIX | if gtse { GTSE } else { 0 };
     let size_field = u64::from(log2_size - 12);
     // SAFETY: the caller's promise.
-    unsafe {
-        hcall(Op::RegisterProcTbl, [flags, table, 0, size_field])
-            .0
-            .ok()
-    }
+    unsafe { hcall(Op::RegisterProcTbl, [flags, table, 0, size_field]).0.ok() }
 }
 
 /// Interrupts from translated mode go to 0xc000000000004000 with the MMU on (AIL =
@@ -168,11 +154,7 @@ pub unsafe fn h_register_proc_tbl(table: u64, log2_size: u32, gtse: bool) -> Res
 pub unsafe fn h_set_mode_ail3() -> Result<(), Status> {
     const RESOURCE_ADDR_TRANS_MODE: u64 = 3;
     // SAFETY: the caller's promise.
-    unsafe {
-        hcall(Op::SetMode, [3, RESOURCE_ADDR_TRANS_MODE, 0, 0])
-            .0
-            .ok()
-    }
+    unsafe { hcall(Op::SetMode, [3, RESOURCE_ADDR_TRANS_MODE, 0, 0]).0.ok() }
 }
 
 /// Who gets a system reset interrupt.

@@ -67,12 +67,7 @@ struct Args {
 }
 
 impl Args {
-    const EMPTY: Self = Self {
-        token: 0,
-        inputs: 0,
-        outputs: 0,
-        slots: [0; 6],
-    };
+    const EMPTY: Self = Self { token: 0, inputs: 0, outputs: 0, slots: [0; 6] };
 }
 
 /// Buffers are statics: the image lies below 4 GB, a kernel stack may not.
@@ -97,12 +92,7 @@ fn call_with<const N: usize>(
     // Volatile: the hypervisor reads and writes the buffer behind the compiler's
     // back.
     let mut shared = VolatileRef::from_mut_ref(args);
-    shared.as_mut_ptr().write(Args {
-        token,
-        inputs: N as u32,
-        outputs,
-        slots,
-    });
+    shared.as_mut_ptr().write(Args { token, inputs: N as u32, outputs, slots });
     let address = shared.as_mut_ptr().as_raw_ptr().expose_provenance().get() as u64;
     let real = address & 0x0fff_ffff_ffff_ffff;
     // SAFETY: RTAS writes `outputs` words after the inputs, which `slots` holds.
@@ -175,11 +165,7 @@ pub unsafe fn stop_self() -> Error {
 /// CPU that comes here has nothing to add and waits to be switched off.
 fn last_buffer() -> Option<spin::MutexGuard<'static, Args>> {
     // Relaxed: the winner is the only one to touch anything.
-    if LAST_CALLER.swap(true, Ordering::Relaxed) {
-        None
-    } else {
-        LAST.try_lock()
-    }
+    if LAST_CALLER.swap(true, Ordering::Relaxed) { None } else { LAST.try_lock() }
 }
 
 /// Nothing is left to do: the machine goes away under us, or cannot.
@@ -205,9 +191,7 @@ pub fn power_off() -> ! {
 /// context. Without that service it is [`power_off`].
 pub fn os_term(message: &str) -> ! {
     static TEXT: Mutex<[u8; 128]> = Mutex::new([0; 128]);
-    let Some(mut args) = last_buffer() else {
-        halt()
-    };
+    let Some(mut args) = last_buffer() else { halt() };
     if let Some(mut text) = TEXT.try_lock() {
         let length = message.len().min(text.len() - 1);
         text[..length].copy_from_slice(&message.as_bytes()[..length]);

@@ -135,17 +135,9 @@ impl<'a> DeviceTree<'a> {
     #[must_use]
     pub fn root(&self) -> Node<'a> {
         match self.token(0) {
-            Some((Token::Begin(name), body)) => Node {
-                tree: *self,
-                name,
-                body,
-            },
+            Some((Token::Begin(name), body)) => Node { tree: *self, name, body },
             // Not reached: `new` has seen the root. A node without anything in it.
-            _ => Node {
-                tree: *self,
-                name: "",
-                body: self.structure.len(),
-            },
+            _ => Node { tree: *self, name: "", body: self.structure.len() },
         }
     }
 
@@ -153,15 +145,10 @@ impl<'a> DeviceTree<'a> {
     /// address takes the first child of that name.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Node<'a>> {
-        let steps = path
-            .strip_prefix('/')?
-            .split('/')
-            .filter(|step| !step.is_empty());
+        let steps = path.strip_prefix('/')?.split('/').filter(|step| !step.is_empty());
         let mut node = self.root();
         for step in steps {
-            node = node
-                .children()
-                .find(|child| child.name == step || child.base_name() == step)?;
+            node = node.children().find(|child| child.name == step || child.base_name() == step)?;
         }
         Some(node)
     }
@@ -175,11 +162,7 @@ impl<'a> DeviceTree<'a> {
                 let (token, next) = tree.token(at)?;
                 at = next;
                 if let Token::Begin(name) = token {
-                    return Some(Node {
-                        tree,
-                        name,
-                        body: at,
-                    });
+                    return Some(Node { tree, name, body: at });
                 }
             }
         })
@@ -257,11 +240,7 @@ impl<'a> Node<'a> {
                         depth += 1;
                         if depth == 1 {
                             at = next;
-                            return Some(Node {
-                                tree,
-                                name,
-                                body: next,
-                            });
+                            return Some(Node { tree, name, body: next });
                         }
                     }
                     // Our own end: stay on it, so that the iterator stays at its end.
@@ -298,11 +277,7 @@ impl<'a> Property<'a> {
 
     /// The value as words. Bytes that do not fill a word are left out.
     pub fn words(&self) -> impl Iterator<Item = u32> + use<'a> {
-        self.value
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| u32::from_be_bytes(*bytes))
+        self.value.as_chunks().0.iter().map(|bytes| u32::from_be_bytes(*bytes))
     }
 
     /// The value as pairs of 64-bit numbers: `reg` where #address-cells and

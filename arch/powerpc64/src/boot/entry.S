@@ -42,7 +42,6 @@ _start:
     // A first frame whose back chain is 0 ends every backtrace.
     LOAD_ADDRESS %r1, boot_stack_end
     stdu    %r0, -64(%r1)
-    std     %r0, 0(%r1)
     bl      {boot_start}
     trap
 

@@ -59,12 +59,8 @@ impl OpenFirmware {
         const { assert!(N + M <= 8, "no service of ours has more arguments") };
         let mut slots = [0; 8];
         slots[..N].copy_from_slice(&inputs);
-        let mut args = ClientArgs {
-            service: real(service.as_ptr()),
-            inputs: N as u32,
-            outputs: M as u32,
-            slots,
-        };
+        let mut args =
+            ClientArgs { service: real(service.as_ptr()), inputs: N as u32, outputs: M as u32, slots };
         // Volatile: the firmware reads and writes the array, by an address that the
         // compiler has lost sight of.
         let mut shared = VolatileRef::from_mut_ref(&mut args);
@@ -124,18 +120,8 @@ impl OpenFirmware {
     }
 
     /// Reads a property, cut to the buffer; the bytes that are there.
-    pub(super) fn property<'b>(
-        &self,
-        node: Node,
-        name: &CStr,
-        buffer: &'b mut [u8],
-    ) -> Option<&'b [u8]> {
-        let inputs = [
-            node.0,
-            real(name.as_ptr()),
-            real(buffer.as_mut_ptr()),
-            buffer.len() as u32,
-        ];
+    pub(super) fn property<'b>(&self, node: Node, name: &CStr, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        let inputs = [node.0, real(name.as_ptr()), real(buffer.as_mut_ptr()), buffer.len() as u32];
         match self.call(c"getprop", inputs) {
             Ok([length]) if (length as i32) >= 0 => {
                 let length = buffer.len().min(length as usize);
@@ -151,12 +137,13 @@ impl OpenFirmware {
         (self.property(node, name, &mut word)?.len() == 4).then_some(u32::from_be_bytes(word))
     }
 
-    /// The name of the property after `previous` (empty: the first one).
+    /// The name of the property after `previous` (empty: the first one). The standard
+    /// says 31 characters; `ibm,processor-radix-AP-encodings` has 32.
     pub(super) fn next_property<'b>(
         &self,
         node: Node,
         previous: &CStr,
-        buffer: &'b mut [u8; 32],
+        buffer: &'b mut [u8; 64],
     ) -> Option<&'b CStr> {
         let inputs = [node.0, real(previous.as_ptr()), real(buffer.as_mut_ptr())];
         match self.call(c"nextprop", inputs) {
@@ -169,9 +156,9 @@ impl OpenFirmware {
     pub(super) fn path<'b>(&self, node: Node, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
         let inputs = [node.0, real(buffer.as_mut_ptr()), buffer.len() as u32];
         match self.call(c"package-to-path", inputs) {
-            Ok([length]) if (length as i32) >= 0 => buffer[..(length as usize).min(buffer.len())]
-                .split(|&byte| byte == 0)
-                .next(),
+            Ok([length]) if (length as i32) >= 0 => {
+                buffer[..(length as usize).min(buffer.len())].split(|&byte| byte == 0).next()
+            }
             _ => None,
         }
     }
@@ -195,10 +182,7 @@ impl OpenFirmware {
             return Err(Refused);
         }
         let method = c"ibm,client-architecture-support";
-        self.call(
-            c"call-method",
-            [real(method.as_ptr()), root, real(vector.as_ptr())],
-        )
+        self.call(c"call-method", [real(method.as_ptr()), root, real(vector.as_ptr())])
     }
 
     /// Ends the firmware's activity. All memory is the kernel's afterwards.

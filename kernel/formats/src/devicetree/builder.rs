@@ -38,12 +38,7 @@ impl<'b> Builder<'b> {
     /// The buffer does not even hold an empty tree.
     pub fn new(buffer: &'b mut [u8]) -> Result<Self, Full> {
         buffer.get_mut(..STRUCTURE).ok_or(Full)?.fill(0);
-        Ok(Self {
-            buffer,
-            at: STRUCTURE,
-            strings_len: 0,
-            guess: 0,
-        })
+        Ok(Self { buffer, at: STRUCTURE, strings_len: 0, guess: 0 })
     }
 
     fn word(&mut self, value: u32) -> Result<(), Full> {
@@ -52,11 +47,7 @@ impl<'b> Builder<'b> {
 
     /// Appends bytes and pads them to a word.
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        let end = self
-            .at
-            .checked_add(bytes.len())
-            .ok_or(Full)?
-            .next_multiple_of(4);
+        let end = self.at.checked_add(bytes.len()).ok_or(Full)?.next_multiple_of(4);
         let room = self.buffer.get_mut(self.at..end).ok_or(Full)?;
         let (value, padding) = room.split_at_mut(bytes.len());
         value.copy_from_slice(bytes);
@@ -73,11 +64,7 @@ impl<'b> Builder<'b> {
         self.word(BEGIN_NODE)?;
         self.bytes(name.as_bytes())?;
         // The name's NUL: the padding of `bytes`, unless there was none.
-        if name.len() % 4 == 0 {
-            self.word(0)
-        } else {
-            Ok(())
-        }
+        if name.len() % 4 == 0 { self.word(0) } else { Ok(()) }
     }
 
     /// Closes the node that was opened last.
@@ -128,20 +115,13 @@ impl<'b> Builder<'b> {
         } else {
             while at < self.strings_len && !matches(at, strings) {
                 let rest = &strings[at..self.strings_len];
-                at += rest
-                    .iter()
-                    .position(|&byte| byte == 0)
-                    .unwrap_or(rest.len())
-                    + 1;
+                at += rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len()) + 1;
             }
         }
         let end = at + name.len();
         self.guess = end + 1;
         if at >= self.strings_len {
-            strings
-                .get_mut(at..end)
-                .ok_or(Full)?
-                .copy_from_slice(name.as_bytes());
+            strings.get_mut(at..end).ok_or(Full)?.copy_from_slice(name.as_bytes());
             *strings.get_mut(end).ok_or(Full)? = 0;
             self.strings_len = end + 1;
         }

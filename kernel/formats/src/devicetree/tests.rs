@@ -29,16 +29,10 @@ fn sample() -> Vec<u8> {
     builder.end_node().unwrap();
     builder.begin_node("cpus").unwrap();
     for cpu in 0..2_u32 {
-        builder
-            .begin_node(&format!("PowerPC,POWER9@{cpu}"))
-            .unwrap();
+        builder.begin_node(&format!("PowerPC,POWER9@{cpu}")).unwrap();
         put(&mut builder, "device_type", b"cpu\0");
         put(&mut builder, "reg", &cpu.to_be_bytes());
-        put(
-            &mut builder,
-            "ibm,ppc-interrupt-server#s",
-            &[0, 0, 0, cpu as u8, 0, 0, 0, 9],
-        );
+        put(&mut builder, "ibm,ppc-interrupt-server#s", &[0, 0, 0, cpu as u8, 0, 0, 0, 9]);
         builder.begin_node("l2-cache").unwrap();
         builder.end_node().unwrap();
         builder.end_node().unwrap();
@@ -46,11 +40,7 @@ fn sample() -> Vec<u8> {
     builder.end_node().unwrap();
     builder.begin_node("chosen").unwrap();
     put(&mut builder, "bootargs", b"policy=refcount\0");
-    put(
-        &mut builder,
-        "linux,initrd-start",
-        &0x55_0000_u64.to_be_bytes(),
-    );
+    put(&mut builder, "linux,initrd-start", &0x55_0000_u64.to_be_bytes());
     put(&mut builder, "empty", b"");
     builder.end_node().unwrap();
     builder.end_node().unwrap();
@@ -65,42 +55,21 @@ fn what_was_written_reads_back() {
     let tree = DeviceTree::new(&blob).unwrap();
     assert_eq!(tree.boot_cpu(), 7);
     assert_eq!(tree.total_size(), blob.len());
-    assert_eq!(
-        tree.root().property("model").unwrap().as_str(),
-        Some("a machine")
-    );
-    assert_eq!(
-        tree.root().property("#size-cells").unwrap().as_u32(),
-        Some(2)
-    );
+    assert_eq!(tree.root().property("model").unwrap().as_str(), Some("a machine"));
+    assert_eq!(tree.root().property("#size-cells").unwrap().as_u32(), Some(2));
     let children: Vec<_> = tree.root().children().map(|node| node.name()).collect();
     assert_eq!(children, ["memory@0", "cpus", "chosen"]);
     let cpus: Vec<_> = tree
         .find("/cpus")
         .unwrap()
         .children()
-        .map(|cpu| {
-            cpu.property("ibm,ppc-interrupt-server#s")
-                .unwrap()
-                .words()
-                .collect::<Vec<_>>()
-        })
+        .map(|cpu| cpu.property("ibm,ppc-interrupt-server#s").unwrap().words().collect::<Vec<_>>())
         .collect();
     assert_eq!(cpus, [[0, 9], [1, 9]]);
     let memory = tree.find("/memory").unwrap();
-    assert_eq!(
-        memory
-            .property("reg")
-            .unwrap()
-            .pairs_u64()
-            .collect::<Vec<_>>(),
-        [(0, 0x2000_0000)]
-    );
+    assert_eq!(memory.property("reg").unwrap().pairs_u64().collect::<Vec<_>>(), [(0, 0x2000_0000)]);
     let chosen = tree.find("/chosen").unwrap();
-    assert_eq!(
-        chosen.property("linux,initrd-start").unwrap().as_u64(),
-        Some(0x55_0000)
-    );
+    assert_eq!(chosen.property("linux,initrd-start").unwrap().as_u64(), Some(0x55_0000));
     assert_eq!(chosen.property("empty").unwrap().value, b"");
     assert!(chosen.property("bootarg").is_none());
     assert_eq!(tree.nodes().count(), 8);
@@ -111,14 +80,8 @@ fn a_path_finds_its_node() {
     let blob = sample();
     let tree = DeviceTree::new(&blob).unwrap();
     assert_eq!(tree.find("/").unwrap().name(), "");
-    assert_eq!(
-        tree.find("/cpus/PowerPC,POWER9@1").unwrap().name(),
-        "PowerPC,POWER9@1"
-    );
-    assert_eq!(
-        tree.find("/cpus/PowerPC,POWER9/l2-cache").unwrap().name(),
-        "l2-cache"
-    );
+    assert_eq!(tree.find("/cpus/PowerPC,POWER9@1").unwrap().name(), "PowerPC,POWER9@1");
+    assert_eq!(tree.find("/cpus/PowerPC,POWER9/l2-cache").unwrap().name(), "l2-cache");
     // A child of a sibling is not a child.
     assert!(tree.find("/memory/chosen").is_none());
     assert!(tree.find("/l2-cache").is_none());
@@ -128,11 +91,7 @@ fn a_path_finds_its_node() {
 #[test]
 fn names_are_shared() {
     let blob = sample();
-    let count = |name: &[u8]| {
-        blob.windows(name.len())
-            .filter(|window| *window == name)
-            .count()
-    };
+    let count = |name: &[u8]| blob.windows(name.len()).filter(|window| *window == name).count();
     assert_eq!(count(b"ibm,ppc-interrupt-server#s\0"), 1);
     assert_eq!(count(b"device_type\0"), 1);
 }
@@ -169,9 +128,7 @@ fn a_small_buffer_is_full() {
     let mut builder = Builder::new(&mut buffer).unwrap();
     builder.begin_node("").unwrap();
     let names = (0..10_000).map(|number: u32| number.to_string());
-    let full = names
-        .map(|name| builder.property(&name, 0, |_| Some(0)))
-        .find(Result::is_err);
+    let full = names.map(|name| builder.property(&name, 0, |_| Some(0))).find(Result::is_err);
     assert_eq!(full, Some(Err(Full)));
 }
 
@@ -196,10 +153,7 @@ fn a_blob_cut_anywhere_is_refused() {
     assert_eq!(DeviceTree::new(b"").err(), Some(Error::Truncated));
     assert_eq!(DeviceTree::new(&[0; 64]).err(), Some(Error::Magic));
     for length in 4..blob.len() {
-        assert_eq!(
-            DeviceTree::new(&blob[..length]).err(),
-            Some(Error::Truncated)
-        );
+        assert_eq!(DeviceTree::new(&blob[..length]).err(), Some(Error::Truncated));
     }
 }
 
