@@ -9,11 +9,13 @@
 //! the lock's owner may have been stopped in the middle.
 
 use core::ffi::CStr;
+use core::fmt::Write as _;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use spin::Mutex;
 use volatile::VolatileRef;
 
+use crate::console;
 use crate::hcall::{Op, hcall};
 
 /// The services in use. The tree names a token for each; 0 stands for none.
@@ -178,12 +180,19 @@ fn halt() -> ! {
 /// Switches the machine off; QEMU ends with status 0. Any context.
 pub fn power_off() -> ! {
     if let Some(mut args) = last_buffer() {
-        // No power-on event wakes the machine again: both masks all ones.
-        let error = call_with(&mut args, &TOKENS.power_off, [u32::MAX, u32::MAX], 1);
-        crate::console::write_bytes(b"rtas: power-off refused\n");
-        let _ = error;
+        say_refused(&switch_off(&mut args));
     }
     halt()
+}
+
+/// Comes back only if the machine stays on. No power-on event is to wake it again:
+/// both masks all ones.
+fn switch_off(args: &mut Args) -> Result<u32, Error> {
+    call_with(args, &TOKENS.power_off, [u32::MAX, u32::MAX], 1)
+}
+
+fn say_refused(answer: &Result<u32, Error>) {
+    let _ = writeln!(console::Writer, "rtas: power-off refused: {answer:?}; nothing left to do");
 }
 
 /// Tells the hypervisor that the kernel has died, with `message` (its first 127
@@ -196,9 +205,10 @@ pub fn os_term(message: &str) -> ! {
         let length = message.len().min(text.len() - 1);
         text[..length].copy_from_slice(&message.as_bytes()[..length]);
         let real = text.as_ptr().expose_provenance() as u32;
+        // Refused or not, the machine may still be there afterwards: what the
+        // hypervisor makes of a dead guest is its owner's choice.
         let _ = call_with(&mut args, &TOKENS.os_term, [real], 1);
     }
-    let _ = call_with(&mut args, &TOKENS.power_off, [u32::MAX, u32::MAX], 1);
-    crate::console::write_bytes(b"rtas: neither ibm,os-term nor power-off work\n");
+    say_refused(&switch_off(&mut args));
     halt()
 }

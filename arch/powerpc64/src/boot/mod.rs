@@ -136,23 +136,14 @@ fn check_grant(granted: Support) {
     }
 }
 
-/// The hardware id of the CPU that runs this. PIR is no help: some hypervisors
-/// answer 0 on every CPU. The firmware names the CPU, or starts the first one.
-fn boot_cpu(firmware: &OpenFirmware) -> u32 {
-    let server = |node| {
-        let mut first = [0; 4];
-        firmware.property(node, c"ibm,ppc-interrupt-server#s", &mut first)?;
-        Some(u32::from_be_bytes(first))
-    };
-    let named = || {
-        let instance = firmware.property_u32(firmware.find(c"/chosen")?, c"cpu")?;
-        server(firmware.instance_node(instance).filter(|_| instance != 0)?)
-    };
-    let lowest = || {
-        let first = firmware.child(firmware.find(c"/cpus")?);
-        core::iter::successors(first, |&node| firmware.peer(node)).filter_map(server).min()
-    };
-    named().or_else(lowest).unwrap_or(0)
+/// The hardware id of the CPU that runs this, if the firmware tells. PIR is no
+/// help: some hypervisors answer 0 on every CPU.
+fn boot_cpu(firmware: &OpenFirmware) -> Option<u32> {
+    let instance = firmware.property_u32(firmware.find(c"/chosen")?, c"cpu")?;
+    let node = firmware.instance_node(instance)?;
+    let mut first = [0; 4];
+    firmware.property(node, c"ibm,ppc-interrupt-server#s", &mut first)?;
+    Some(u32::from_be_bytes(first))
 }
 
 /// Copies the tree, ends the firmware and reads what the kernel wants to know.
@@ -170,12 +161,12 @@ fn describe(firmware: OpenFirmware, initrd: (u64, u64)) -> Result<&'static BootI
 
     let boot_cpu = boot_cpu(&firmware);
     let blob = carver
-        .bytes(|buffer| tree::copy(&firmware, buffer, boot_cpu))
+        .bytes(|buffer| tree::copy(&firmware, buffer))
         .map_err(|_| "the device tree is larger than 2 MB")?;
     firmware.quiesce();
 
     let tree = DeviceTree::new(blob).map_err(|_| "the device tree could not be copied")?;
-    info::read(tree, initrd, [LOW_MEMORY, image], carver)
+    info::read(tree, boot_cpu, initrd, [LOW_MEMORY, image], carver)
 }
 
 /// Claims memory at or above `lowest`, below the end of the first memory node.
