@@ -20,7 +20,7 @@ pub use info::{BootInfo, MemoryRegion};
 use crate::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::encoding::platform_support::{self, Support};
 use crate::irq::InterruptController as _;
-use crate::percpu::PerCpu;
+use crate::percpu::{PerCpu, Stacks};
 use crate::reg::{Msr, spr};
 use crate::{console, irq, isa, percpu, rtas, timer};
 use carver::Carver;
@@ -48,9 +48,14 @@ unsafe extern "C" {
     /// The image's bounds, from the linker script; page-aligned.
     static __kernel_start: u8;
     static __kernel_end: u8;
+    /// The tops of the boot CPU's stacks, from entry.S.
+    static boot_stack_end: u8;
+    static boot_emergency_stack_end: u8;
+    static boot_nmi_stack_end: u8;
 }
 
-/// The area of the boot CPU. r13 points to it from the first call into Rust on.
+/// The area of the boot CPU. r13 points to it from the first call into Rust on; it
+/// is complete when `kmain` is called.
 pub static BOOT_PERCPU: PerCpu = PerCpu::empty();
 
 /// Vectors (two copies, the second at 0x4000) and what the firmware keeps there
@@ -89,14 +94,25 @@ extern "C" fn start(initrd: u64, initrd_size: u64, entry: u64) -> ! {
         Err(why) => fatal(format_args!("{why}")),
     };
     check_grant(info.platform);
-    BOOT_PERCPU.set_server(info.cpus[0]);
-    // SAFETY: SPRG0 is the kernel's; interrupts are off until the kernel has
-    // vectors. Only now: the firmware used the register too.
-    unsafe { isa::mtspr::<{ spr::SPRG0 }>((&raw const BOOT_PERCPU) as u64) };
+    complete_percpu(info.cpus[0]);
     timer::init(info.timebase_hz, info.decrementer_bits);
     irq::controller().init_cpu();
     // SAFETY: the kernel crate defines it with this type.
     unsafe { kmain(info) }
+}
+
+/// Fills in what the static [`BOOT_PERCPU`] could not have at compile time.
+fn complete_percpu(server: u32) {
+    BOOT_PERCPU.set_server(server);
+    // The addresses of symbols, nothing is read.
+    BOOT_PERCPU.set_stacks(Stacks {
+        kernel_top: &raw const boot_stack_end as u64,
+        emergency_top: &raw const boot_emergency_stack_end as u64,
+        nmi_top: &raw const boot_nmi_stack_end as u64,
+    });
+    // SAFETY: SPRG0 is the kernel's; interrupts are off until the kernel has
+    // vectors. Only now: the firmware used the register too.
+    unsafe { isa::mtspr::<{ spr::SPRG0 }>(&raw const BOOT_PERCPU as u64) };
 }
 
 /// The terminal that the firmware itself uses.
