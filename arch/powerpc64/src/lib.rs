@@ -19,3 +19,20 @@ pub mod irqflags;
 pub mod isa;
 #[cfg(target_os = "none")]
 pub mod percpu;
+
+#[cfg(target_os = "none")]
+pub mod boot;
+#[cfg(target_os = "none")]
+pub mod console;
+#[cfg(target_os = "none")]
+pub mod hcall;
+#[cfg(target_os = "none")]
+pub mod idle;
+#[cfg(target_os = "none")]
+pub mod irq;
+#[cfg(target_os = "none")]
+pub mod rtas;
+#[cfg(target_os = "none")]
+pub mod smp;
+#[cfg(target_os = "none")]
+pub mod timer;

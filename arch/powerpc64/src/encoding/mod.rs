@@ -1,8 +1,10 @@
 //! Bit layouts that the hardware and the hypervisor read: pure functions, tested
 //! on the host.
 
+pub mod platform_support;
 pub mod pte;
 pub mod rpt_invalidate;
+pub mod timebase;
 pub mod tlb_operand;
 
 /// The page sizes of the radix MMU.
