@@ -120,7 +120,7 @@ impl TrapFrame {
     #[inline]
     #[must_use]
     pub fn vector(&self) -> u64 {
-        self.trap & !RESTORE_ALL
+        self.trap & !0xf
     }
 
     /// Did it come from a user program?
