@@ -23,16 +23,12 @@ pub enum Op {
     Xirr = 0x74,
     /// Sleep until an interrupt.
     Cede = 0xe0,
-    /// Wake a ceded or conferred processor.
-    Prod = 0xe8,
     /// Set a processor mode resource.
     SetMode = 0x31c,
     /// Register the process table.
     RegisterProcTbl = 0x37c,
     /// Send a system reset interrupt.
     SignalSysReset = 0x380,
-    /// Invalidate translations of other processors.
-    RptInvalidate = 0x448,
     /// The way into RTAS that the firmware's own entry uses.
     Rtas = 0xf000,
 }

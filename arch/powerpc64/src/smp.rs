@@ -7,7 +7,7 @@ use crate::addr::VirtAddr;
 use crate::hcall::{self, ResetTarget, Status};
 use crate::irq::{self, InterruptController as _};
 use crate::percpu::PerCpu;
-use crate::{isa, rtas, timer};
+use crate::{exceptions, isa, rtas, timer};
 
 unsafe extern "C" {
     /// See boot/secondary.S.
@@ -46,6 +46,7 @@ pub unsafe fn start_cpu(percpu: &'static PerCpu) -> Result<(), rtas::Error> {
 
 /// From secondary.S.
 pub(crate) extern "C" fn secondary_start() -> ! {
+    exceptions::init_cpu();
     // Whatever the decrementer held: no interrupt before the kernel asks for one.
     timer::set_deadline_tb(u64::MAX);
     irq::controller().init_cpu();

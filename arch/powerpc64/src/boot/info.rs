@@ -93,8 +93,8 @@ fn initrd(chosen: Node<'static>, registers: (u64, u64)) -> Option<MemoryRegion> 
     Some(MemoryRegion { base: PhysAddr(start), size })
 }
 
-/// Reads the tree. `registers`: the initrd as given at entry. Tables go to `carver`, whose whole range is reserved as it is
-/// at the end, like the ranges of `in_use`.
+/// Reads the tree. `registers`: the initrd as given at entry. Tables go to `carver`,
+/// and what it has handed out in the end is reserved, like the ranges `in_use`.
 pub(super) fn read(
     tree: DeviceTree<'static>,
     boot_cpu: Option<u32>,

@@ -21,8 +21,8 @@ use crate::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::encoding::platform_support::{self, Support};
 use crate::irq::InterruptController as _;
 use crate::percpu::{PerCpu, Stacks};
-use crate::reg::{Msr, spr};
-use crate::{console, irq, isa, percpu, rtas, timer};
+use crate::reg::Msr;
+use crate::{console, exceptions, irq, percpu, rtas, timer};
 use carver::Carver;
 use openfirmware::{Node, OpenFirmware};
 
@@ -95,6 +95,8 @@ extern "C" fn start(initrd: u64, initrd_size: u64, entry: u64) -> ! {
     };
     check_grant(info.platform);
     complete_percpu(info.cpus[0]);
+    // Only now: the firmware used these registers too.
+    exceptions::init_cpu();
     timer::init(info.timebase_hz, info.decrementer_bits);
     irq::controller().init_cpu();
     // SAFETY: the kernel crate defines it with this type.
@@ -110,9 +112,6 @@ fn complete_percpu(server: u32) {
         emergency_top: &raw const boot_emergency_stack_end as u64,
         nmi_top: &raw const boot_nmi_stack_end as u64,
     });
-    // SAFETY: SPRG0 is the kernel's; interrupts are off until the kernel has
-    // vectors. Only now: the firmware used the register too.
-    unsafe { isa::mtspr::<{ spr::SPRG0 }>(&raw const BOOT_PERCPU as u64) };
 }
 
 /// The terminal that the firmware itself uses.
