@@ -36,149 +36,67 @@ fn kmain(info: &'static BootInfo) -> ! {
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use powerpc64::{hcall, idle, irq::{self, InterruptController}, irqflags, isa, percpu::{self, PerCpu, Stacks}, smp, addr::*};
 use kcore::cpu::CpuId;
-#[repr(C, align(65536))]
-struct Table([AtomicU64; 8192]);
-static ROOT: Table = Table([const { AtomicU64::new(0) }; 8192]);
-static PROC: Table = Table([const { AtomicU64::new(0) }; 8192]);
-static L2: Table = Table([const { AtomicU64::new(0) }; 8192]);
+use powerpc64::{encoding::pte::PteFlags, exceptions::{self, *, frame::TrapFrame}, mmu::{self, tree::*, process_table::*, kernel_map}};
 #[repr(C, align(32768))]
 struct Stack([u8; 32768]);
 const N: usize = 64;
-static mut STACKS: [Stack; N] = [const { Stack([0; 32768]) }; N];
-static AREAS: [PerCpu; N] = [const { PerCpu::empty() }; N];
+static mut STACKS: [Stack; 2 * N] = [const { Stack([0; 32768]) }; 2 * N];
 static mut NEW: [core::mem::MaybeUninit<PerCpu>; N] = [const { core::mem::MaybeUninit::uninit() }; N];
 static ONLINE: AtomicU32 = AtomicU32::new(0);
 static IPIS: AtomicU32 = AtomicU32::new(0);
 static TICKS: AtomicU32 = AtomicU32::new(0);
 static NMIS: AtomicU32 = AtomicU32::new(0);
 static QUIT: AtomicU32 = AtomicU32::new(0);
-core::arch::global_asm!(r#"
-.section .text.vec,"ax"
-.globl vec_start
-.globl vec_end
-.macro VEC n
- mtspr 273, %r3
- mfctr %r3
- mtspr 274, %r3
- lis %r3, vec_common@highest
- ori %r3, %r3, vec_common@higher
- rldicr %r3, %r3, 32, 31
- oris %r3, %r3, vec_common@high
- ori %r3, %r3, vec_common@l
- mtctr %r3
- li %r3, \n
- bctr
-.endm
-.balign 4096
-vec_start:
-.space 0x100
-VEC 0x100
-.space 0x200 - (. - vec_start)
-.rept 15
-VEC 0x700
-.balign 0x80
-.endr
-.balign 4096
-vec_end:
-vec_common:
- stdu %r1, -512(%r1)
- std %r0, 112(%r1)
- std %r4, 120(%r1)
- std %r5, 128(%r1)
- std %r6, 136(%r1)
- std %r7, 144(%r1)
- std %r8, 152(%r1)
- std %r9, 160(%r1)
- std %r10, 168(%r1)
- std %r11, 176(%r1)
- std %r12, 184(%r1)
- mfspr %r4, 273
- std %r4, 192(%r1)
- mfspr %r4, 274
- std %r4, 200(%r1)
- mflr %r4
- std %r4, 208(%r1)
- mfcr %r4
- std %r4, 216(%r1)
- mfspr %r4, 26
- std %r4, 224(%r1)
- mfspr %r4, 27
- std %r4, 232(%r1)
- mfspr %r4, 1
- std %r4, 240(%r1)
- ld %r4, 224(%r1)
- bl {h}
- ld %r4, 200(%r1)
- mtctr %r4
- ld %r4, 208(%r1)
- mtlr %r4
- ld %r4, 216(%r1)
- mtcr %r4
- ld %r4, 224(%r1)
- mtspr 26, %r4
- ld %r4, 232(%r1)
- mtspr 27, %r4
- ld %r4, 240(%r1)
- mtspr 1, %r4
- ld %r0, 112(%r1)
- ld %r4, 120(%r1)
- ld %r5, 128(%r1)
- ld %r6, 136(%r1)
- ld %r7, 144(%r1)
- ld %r8, 152(%r1)
- ld %r9, 160(%r1)
- ld %r10, 168(%r1)
- ld %r11, 176(%r1)
- ld %r12, 184(%r1)
- ld %r3, 192(%r1)
- addi %r1, %r1, 512
- rfid
-.globl mmu_on
-mmu_on:
- mflr %r0
- mtspr 26, %r0
- mfmsr %r0
- ori %r0, %r0, 0x1032
- mtspr 27, %r0
- rfid
-"#, h = sym handler);
-unsafe extern "C" { static vec_start: u8; static vec_end: u8; fn mmu_on(); }
-extern "C" fn handler(_v: u64, nip: u64) {
-    // one stub for all: tell by state
-    if _v == 0x100 { NMIS.fetch_add(1, SeqCst); loop {} }
-    let dec = isa::mfspr::<22>() as i64;
-    if irq::controller().ack() { IPIS.fetch_add(1, SeqCst); return; }
-    if dec < 0 || true { TICKS.fetch_add(1, SeqCst); timer::set_deadline_tb(u64::MAX); }
-    let _ = nip;
+struct Bump(u64);
+impl TableSource for Bump {
+    fn alloc(&mut self, b: u64) -> Option<PhysAddr> {
+        let a = self.0.next_multiple_of(b);
+        self.0 = a + b;
+        for i in 0..b / 8 { unsafe { *PhysAddr(a + i * 8).as_mut_ptr::<u64>() = 0 } }
+        Some(PhysAddr(a))
+    }
+    fn free(&mut self, _: PhysAddr, _: u64) {}
+}
+struct K;
+impl Upcalls for K {
+    fn syscall(&self, _: &mut TrapFrame) { unreachable!() }
+    fn page_fault(&self, _: &mut TrapFrame, f: Fault) { panic!("{f:?}") }
+    fn user_fault(&self, _: &mut TrapFrame, _: UserFault) { unreachable!() }
+    fn fpu_unavailable(&self, _: &mut TrapFrame) { unreachable!() }
+    fn interrupt(&self) { assert!(!irqflags::are_enabled()); if irq::controller().ack() { IPIS.fetch_add(1, SeqCst); } }
+    fn timer(&self) { TICKS.fetch_add(1, SeqCst); timer::set_deadline_tb(u64::MAX); }
+    fn return_to_user(&self, _: &mut TrapFrame) { unreachable!() }
+    fn preempt_kernel(&self) { unreachable!() }
+    fn kernel_fault(&self, f: &TrapFrame, k: KernelFault) -> ! { panic!("{k:x?} {:#x} at {:#x} dar {:#x}", f.vector(), f.nip, f.dar) }
+    fn nmi(&self, _: &mut TrapFrame) { NMIS.fetch_add(1, SeqCst); loop {} }
 }
 fn wait(what: &str, cond: impl Fn() -> bool) {
     let t = timer::now_tb();
     while !cond() { if timer::now_tb() - t > 5 * 512_000_000 { panic!("timeout: {what} online {} ipis {}", ONLINE.load(SeqCst), IPIS.load(SeqCst)); } }
 }
 fn smp_test(info: &'static BootInfo) -> ! {
+    exceptions::install(&K);
+    exceptions::install_vectors();
+    let bump = &mut Bump(64 << 20);
+    let k = kernel_map::build_kernel_map(info.memory, bump).unwrap();
     unsafe {
-        let n = (&raw const vec_end as usize) - (&raw const vec_start as usize);
-        core::ptr::copy_nonoverlapping((&raw const vec_start).add(0x100), PhysAddr(0x100).as_mut_ptr::<u8>(), n - 0x100);
-        core::ptr::copy_nonoverlapping(&raw const vec_start, PhysAddr(0x4000).as_mut_ptr::<u8>(), n);
-        isa::sync_instruction_cache(PhysAddr(0).as_mut_ptr::<u8>(), 0x8000);
-        let ra = |t: &'static Table| VirtAddr(t as *const _ as u64).to_phys().0;
-        ROOT.0[0].store(1 << 63 | ra(&L2) | 9, SeqCst);
-        L2.0[0].store(3 << 62 | 0x18f, SeqCst);
-        PROC.0[0].store(0x40000000000000a0 | ra(&ROOT) | 13, SeqCst);
-        isa::ptesync();
-        hcall::h_register_proc_tbl(ra(&PROC), 16, info.platform.gtse).unwrap();
-        isa::mtspr::<48>(1); isa::isync();
-        mmu_on();
+        let pt = ProcessTable::new(bump.alloc(65536).unwrap());
+        mmu::enable(pt, k, kcore::mm::MmId::INIT_MM.pid(), info.platform.gtse).unwrap();
         hcall::h_set_mode_ail3().unwrap();
     }
     let _ = writeln!(console::Writer, "mmu on, msr {:#x}", isa::mfmsr());
     let n = info.cpus.len().min(N);
     for (i, &server) in info.cpus[..n].iter().enumerate().skip(1) {
-        let top = unsafe { (&raw const STACKS[i]) as u64 } + 32768;
-        let area: &'static PerCpu = unsafe { (*(&raw mut NEW[i])).write(PerCpu::new(CpuId::new(i), server, Stacks { kernel_top: top, emergency_top: top - 8192, nmi_top: top - 12288 })) };
+        let at = |i: usize| unsafe { (&raw const STACKS[i]) as u64 } + 32768;
+        let top = kernel_map::AREA.start + 32768 * (i as u64 + 1);
+        for page in 1..=4 {
+            let pa = bump.alloc(4096).unwrap();
+            kernel_map::map_kernel_page(k, VirtAddr(top - page * 4096), pa, PteFlags::KERNEL_RW, bump).unwrap();
+        }
+        let stacks = Stacks { kernel_top: top, emergency_top: at(i), nmi_top: at(N + i) };
+        let area: &'static PerCpu = unsafe { (*(&raw mut NEW[i])).write(PerCpu::new(CpuId::new(i), server, stacks)) };
         unsafe { smp::start_cpu(area) }.unwrap();
     }
-    let _ = &AREAS;
     wait("online", || ONLINE.load(SeqCst) == n as u32 - 1);
     let _ = writeln!(console::Writer, "{} online, stopped? {:?}", n, rtas::query_cpu_stopped_state(info.cpus[n - 1]));
     for round in 1..=100 {

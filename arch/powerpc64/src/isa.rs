@@ -77,9 +77,10 @@ plain_instructions! {
     eieio = "eieio";
     /// Waits until every other processor has done the preceding `tlbie`s.
     tlbsync = "tlbsync";
-    /// Invalidates this thread's ERAT (`slbia IH=7`): translations of every
+    /// Invalidates this thread's ERAT (`slbia 7`, a form that the assembler does
+    /// not know): translations of every
     /// context, looked up again in the TLB.
-    erat_invalidate = "slbia 7";
+    erat_invalidate = ".long 0x7ce003e4";
     /// Hints that this thread is waiting: lowers its priority.
     smt_low = "or 1, 1, 1";
     /// Back to the normal thread priority.

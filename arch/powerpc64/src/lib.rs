@@ -14,16 +14,13 @@ pub mod exceptions;
 pub mod reg;
 
 #[cfg(target_os = "none")]
-pub mod irqflags;
-#[cfg(target_os = "none")]
-pub mod isa;
-#[cfg(target_os = "none")]
-pub mod percpu;
-
+pub mod backtrace;
 #[cfg(target_os = "none")]
 pub mod boot;
 #[cfg(target_os = "none")]
 pub mod console;
+#[cfg(target_os = "none")]
+pub mod context;
 #[cfg(target_os = "none")]
 pub mod hcall;
 #[cfg(target_os = "none")]
@@ -31,8 +28,22 @@ pub mod idle;
 #[cfg(target_os = "none")]
 pub mod irq;
 #[cfg(target_os = "none")]
+pub mod irqflags;
+#[cfg(target_os = "none")]
+pub mod isa;
+#[cfg(target_os = "none")]
+pub mod mmu;
+#[cfg(target_os = "none")]
+pub mod page;
+#[cfg(target_os = "none")]
+pub mod percpu;
+#[cfg(target_os = "none")]
 pub mod rtas;
 #[cfg(target_os = "none")]
 pub mod smp;
 #[cfg(target_os = "none")]
 pub mod timer;
+#[cfg(target_os = "none")]
+pub mod tlb;
+#[cfg(target_os = "none")]
+pub mod uaccess;

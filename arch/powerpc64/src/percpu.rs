@@ -188,13 +188,6 @@ impl PerCpu {
     pub fn work_pending(&self) -> bool {
         self.work.load(Ordering::Relaxed) != 0
     }
-
-    /// The three stacks as (top, size), for backtraces; zero tops are skipped
-    /// there.
-    pub(crate) fn stack_tops(&self) -> [u64; 3] {
-        [&self.user_frame, &self.emergency_frame, &self.nmi_frame]
-            .map(|frame| frame.load(Ordering::Relaxed).wrapping_add(KERNEL_FRAME_BYTES))
-    }
 }
 
 /// The image's TOC pointer: the same in every function of a static image.
