@@ -4,7 +4,7 @@
 //! Who is online is for the kernel to remember; nothing here keeps state.
 
 use crate::addr::VirtAddr;
-use crate::hcall::{self, ResetTarget, Status};
+use crate::hcall::{self, Status};
 use crate::irq::{self, InterruptController as _};
 use crate::percpu::PerCpu;
 use crate::{exceptions, isa, rtas, timer};
@@ -54,19 +54,14 @@ pub(crate) extern "C" fn secondary_start() -> ! {
     unsafe { secondary_main() }
 }
 
-/// Sends a system reset interrupt to every other CPU that runs: the way to stop
-/// them when the kernel is dying. They need not have interrupts on.
+/// Sends a system reset interrupt to the CPU `server`: the way to stop it when the
+/// kernel is dying. It need not have interrupts on.
 ///
-/// # Errors
-/// The hypervisor's status.
-pub fn nmi_all_others() -> Result<(), Status> {
-    hcall::h_signal_sys_reset(ResetTarget::AllOthers)
-}
-
-/// Sends a system reset interrupt to one CPU, by hardware id.
+/// Only to a CPU that is online: one that was never started would wake up in our
+/// vector with nothing of its own.
 ///
 /// # Errors
 /// The hypervisor's status.
 pub fn nmi(server: u32) -> Result<(), Status> {
-    hcall::h_signal_sys_reset(ResetTarget::Server(server))
+    hcall::h_signal_sys_reset(server)
 }
