@@ -40,12 +40,15 @@ static CALLS: AtomicU64 = AtomicU64::new(0);
 static TICKS: AtomicU64 = AtomicU64::new(0);
 static IPIS: AtomicU64 = AtomicU64::new(0);
 static FAULTS: AtomicU64 = AtomicU64::new(0);
+static UNMIS: AtomicU64 = AtomicU64::new(0);
 static NMIS: AtomicU64 = AtomicU64::new(0);
 static WORKS: AtomicU64 = AtomicU64::new(0);
 static PREEMPTS: AtomicU64 = AtomicU64::new(0);
 static FPUS: AtomicU64 = AtomicU64::new(0);
 static mut VS: [Option<VectorState>; 2] = [None, None];
 static PREEMPT_TEST: AtomicBool = AtomicBool::new(false);
+static SPIN: AtomicBool = AtomicBool::new(false);
+static SPIN2: AtomicBool = AtomicBool::new(false);
 struct K;
 impl Upcalls for K {
     fn syscall(&self, f: &mut TrapFrame) {
@@ -76,7 +79,7 @@ impl Upcalls for K {
     fn user_fault(&self, f: &mut TrapFrame, fault: UserFault) { assert!(irqflags::are_enabled()); p!("  user fault {fault:x?} at {:#x}", f.nip); f.nip += 4; f.restore_all(); }
     fn fpu_unavailable(&self, f: &mut TrapFrame) { irqflags::disable(); FPUS.fetch_add(1, Relaxed); unsafe { let v = &mut *(&raw mut VS); v[0].get_or_insert_default().load(f); } irqflags::enable(); }
     fn interrupt(&self) { if irq::controller().ack() { IPIS.fetch_add(1, Relaxed); } }
-    fn timer(&self) { TICKS.fetch_add(1, Relaxed); timer::set_deadline_tb(timer::now_tb() + 51200); if PREEMPT_TEST.load(Relaxed) { percpu::this().set_work(); } }
+    fn timer(&self) { TICKS.fetch_add(1, Relaxed); timer::set_deadline_tb(timer::now_tb() + 51200); if PREEMPT_TEST.load(Relaxed) { percpu::this().set_work(); } if SPIN.load(Relaxed) { percpu::this().set_work(); if TICKS.load(Relaxed) > 50 { p!("ticks {} works {}", TICKS.load(Relaxed), WORKS.load(Relaxed)); bt(Backtrace::here()); done() } } }
     fn return_to_user(&self, f: &mut TrapFrame) { assert!(!irqflags::are_enabled()); WORKS.fetch_add(1, Relaxed); percpu::this().clear_work();
         // as a switch would: save and drop the vector state
         if fpu::is_loaded(f) { unsafe { (*(&raw mut VS))[0].as_mut().unwrap().save(f); } scramble(); }
@@ -87,7 +90,7 @@ impl Upcalls for K {
         p!("KERNEL FAULT {k:x?} trap {:#x} nip {:#x} lr {:#x} r1 {:#x} msr {:#x} dar {:#x} dsisr {:#x} amr {:#x}; on emergency: {}", f.vector(), f.nip, f.lr, f.gpr(1), f.msr, f.dar, f.dsisr, isa::mfspr::<29>(), sp > top(0)-16384 && sp < top(0));
         bt(Backtrace::from_frame(f)); done() }
     fn nmi(&self, f: &mut TrapFrame) { let sp: u64; unsafe { core::arch::asm!("mr {}, 1", out(reg) sp) };
-        if NMIS.fetch_add(1, Relaxed) < 3 { p!("nmi cpu {:?} nip {:#x} user {} recov {} msr now {:#x} own stack {}", percpu::cpu_id(), f.nip, f.is_user(), f.is_recoverable(), isa::mfmsr(), (sp > top(1)-16384 && sp < top(1)) || (sp > top(4)-16384 && sp<top(4))); bt(Backtrace::from_frame(f)); } }
+        if f.is_user() { UNMIS.fetch_add(1, Relaxed); } if NMIS.fetch_add(1, Relaxed) < 2 { p!("nmi cpu {:?} nip {:#x} user {} recov {} msr now {:#x} own stack {}", percpu::cpu_id(), f.nip, f.is_user(), f.is_recoverable(), isa::mfmsr(), (sp > top(1)-16384 && sp < top(1)) || (sp > top(4)-16384 && sp<top(4))); bt(Backtrace::from_frame(f)); } }
 }
 unsafe extern "C" { fn test_scramble(); static user_code: u8; static user_code_end: u8; fn test_recurse(n: u64) -> u64; }
 fn scramble() { unsafe { test_scramble() } }
@@ -109,6 +112,8 @@ user_code:
  b uspin       # 10
  b uregs       # 14
  b unull       # 18
+ b ucalls
+ucalls: li 0,0; sc; mr 9,13; lis 5,1; stw 6,0(5); b ucalls
 ucount: li 14,1000
 1: li 0,0; sc; addi 14,14,-1; cmpdi 14,0; bne 1b
  li 0,1; li 3,0; sc
@@ -232,7 +237,14 @@ fn kmain(info: &'static BootInfo) -> ! {
         "fault" => { user_space(); start(user_thread, 1, 0) }
         "exc" => { user_space(); start(user_thread, 2, 0) }
         "fpu" => { user_space(); start(user_thread, 3, 0) }
-        "spin" => { user_space(); timer::set_deadline_tb(timer::now_tb()+51200); start(user_thread, 4, 0) }
+        "nmi-user" => { user_space(); SPIN2.store(true, Relaxed);
+            CPU1.set_stacks(Stacks { kernel_top: top(5), emergency_top: top(3), nmi_top: top(4) }); CPU1.set_server(info.cpus[1]);
+            unsafe { smp::start_cpu(&CPU1).unwrap(); }
+            while IPIS.load(Relaxed) == 0 { isa::smt_low(); }
+            for i in 0..2000 { smp::nmi(info.cpus[1]).unwrap(); let t = timer::now_tb(); while NMIS.load(Relaxed) <= i { assert!(timer::now_tb() - t < 512_000_000) } }
+            p!("user nmis {} nmis {} calls {} ticks {}", UNMIS.load(Relaxed), NMIS.load(Relaxed), CALLS.load(Relaxed), TICKS.load(Relaxed)); done() }
+        "boot-overflow" => p!("{}", recurse(1_000)),
+        "spin" => { SPIN.store(true, Relaxed); user_space(); timer::set_deadline_tb(timer::now_tb()+51200); start(user_thread, 4, 0) }
         "regs" => { user_space(); start(user_thread, 5, 0) }
         "unull" => { user_space(); start(user_thread, 6, 0) }
         "uaccess" => { user_space(); extern "C" fn e(_: usize) -> ! { uaccess_test(); done() } start(e, 0, 0) }
@@ -240,7 +252,7 @@ fn kmain(info: &'static BootInfo) -> ! {
             CPU1.set_stacks(Stacks { kernel_top: top(5), emergency_top: top(3), nmi_top: top(4) }); CPU1.set_server(info.cpus[1]);
             unsafe { smp::start_cpu(&CPU1).unwrap(); }
             while IPIS.load(Relaxed) == 0 { isa::smt_low(); }
-            for _ in 0..200 { smp::nmi(info.cpus[1]).unwrap(); let t = timer::now_tb(); while timer::now_tb() - t < 51200 {} }
+            for i in 0..2000 { smp::nmi(info.cpus[1]).unwrap(); let t = timer::now_tb(); while NMIS.load(Relaxed) <= i { assert!(timer::now_tb() - t < 512_000_000) } }
             p!("nmis {} spins {}", NMIS.load(Relaxed), CALLS.load(Relaxed)); done() }
         "irq" => { irqflags::enable(); for i in 0..100u64 { irq::controller().send_ipi(info.cpus[0]); let t = timer::now_tb(); while IPIS.load(Relaxed) <= i { assert!(timer::now_tb() - t < 512_000_000) } } p!("ipis {}", IPIS.load(Relaxed)); done() }
         "count" => { user_space(); percpu::this().clear_work(); start(user_thread, 0, 0) }
@@ -300,5 +312,5 @@ fn uaccess_test() {
     let mut m = 0; let mut big = [0; 4]; unsafe { KTREE }.unwrap().for_each_leaf(0..1<<52, |_, e, s| { m += 1; big[s as usize] += 1; let f = e.load().flags(); assert!(!(f.contains(PteFlags::WRITE) && f.contains(PteFlags::EXECUTE))); }); p!("kernel leaves {m} {big:?}");
 }
 #[unsafe(no_mangle)]
-fn secondary_main() -> ! { exceptions::init_cpu(); IPIS.fetch_add(1, Relaxed); let (a,b,c) = (0x1111u64, 0x2222u64, 0x3333u64); loop { 
+fn secondary_main() -> ! { exceptions::init_cpu(); if SPIN2.load(Relaxed) { unsafe { mmu::load_pid(Pid::new(2)); let c = Context::for_kernel_entry(top(6), user_thread, 7); percpu::set_current(core::ptr::null(), top(6)); timer::set_deadline_tb(timer::now_tb() + 51200); IPIS.store(1, Relaxed); let mut h = Context::running(); context::switch_to(&raw mut h, &c); } } IPIS.fetch_add(1, Relaxed); let (a,b,c) = (0x1111u64, 0x2222u64, 0x3333u64); loop { 
    let (mut x, mut y, mut z) = core::hint::black_box((a,b,c)); for i in 0..100 { x = x.wrapping_add(i); y ^= x; z = z.wrapping_add(y); } let r = core::hint::black_box((x,y,z)); assert!(r.0 == 0x1111 + 4950); CALLS.fetch_add(1, Relaxed); } }
