@@ -40,8 +40,9 @@ pub struct Backtrace {
 }
 
 impl Backtrace {
-    /// From the caller's own frame.
-    #[inline(never)]
+    /// From the caller's own frame, so it is good until the caller returns.
+    // Inlined: a frame of its own would be overwritten before the walk.
+    #[inline(always)]
     #[must_use]
     pub fn here() -> Self {
         let sp;

@@ -18,7 +18,8 @@ pub fn disable() -> bool {
 /// Turns interrupts on. The caller holds no lock that a handler takes.
 #[inline(always)]
 pub fn enable() {
-    // SAFETY: `unsafe` in no type's contract; lock rules are the caller's.
+    // SAFETY: handlers run on the same stack and leave every register as it was.
+    // What they may find locked is the caller's rule, and a dead-lock, not unsafe.
     unsafe { isa::mtmsrd_ee_ri((Msr::EE | Msr::RI).bits()) };
 }
 

@@ -58,9 +58,7 @@ pub(super) extern "C" fn trap(frame: &mut TrapFrame) {
     match frame.vector() {
         0x300 => data_storage(frame),
         0x400 => instruction_storage(frame),
-        vector if !frame.is_user() => {
-            upcalls().kernel_fault(frame, KernelFault::Exception(vector))
-        }
+        vector if !frame.is_user() => upcalls().kernel_fault(frame, KernelFault::Exception(vector)),
         vector => user_exception(frame, vector),
     }
 }

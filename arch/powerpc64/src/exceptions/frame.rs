@@ -12,7 +12,6 @@
 
 use crate::addr::VirtAddr;
 use crate::reg::Msr;
-use core::mem::{offset_of, size_of};
 
 /// Bytes of the ELFv2 frame header below the trap frame: back chain, CR save,
 /// LR save and TOC save.
@@ -55,8 +54,10 @@ pub struct TrapFrame {
 }
 
 /// Byte offsets for assembly, from the stack pointer of the handler.
+#[cfg(target_os = "none")]
 pub(crate) mod offset {
-    use super::{HEADER_BYTES, TrapFrame, offset_of};
+    use super::{HEADER_BYTES, TrapFrame};
+    use core::mem::offset_of;
     const H: usize = HEADER_BYTES as usize;
     pub(crate) const GPR: usize = H + offset_of!(TrapFrame, gpr);
     pub(crate) const NIP: usize = H + offset_of!(TrapFrame, nip);

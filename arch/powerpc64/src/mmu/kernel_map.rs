@@ -10,6 +10,7 @@ use crate::addr::{LINEAR_BASE, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::boot::MemoryRegion;
 use crate::encoding::PageSize;
 use crate::encoding::pte::{EA_BITS, Pte, PteFlags};
+use crate::percpu::STACK_SIZE;
 use crate::tlb;
 use core::ops::Range;
 
@@ -24,19 +25,23 @@ unsafe extern "C" {
     static __text_end: u8;
     static __rodata_start: u8;
     static __rodata_end: u8;
+    // The boot stack's slot, from the entry code.
+    static boot_stack: u8;
 }
 
-/// Physical memory that is not plain data.
+/// Physical memory that is not plain data. Empty flags: not mapped at all.
 struct Section {
     pages: Range<u64>,
     flags: PteFlags,
 }
 
-fn sections() -> [Section; 4] {
+fn sections() -> [Section; 5] {
     let phys = |symbol: *const u8| VirtAddr(symbol.addr() as u64).to_phys().0;
     let text = phys(&raw const __text_start)..phys(&raw const __text_end);
     let rodata = phys(&raw const __rodata_start)..phys(&raw const __rodata_end);
+    let guard = phys(&raw const boot_stack);
     [
+        Section { pages: guard..guard + STACK_SIZE, flags: PteFlags::empty() },
         // The vectors for real mode are fetched untranslated: no X needed.
         Section { pages: 0..0x4000, flags: PteFlags::KERNEL_RO },
         Section { pages: 0x4000..0x8000, flags: PteFlags::KERNEL_RX },
@@ -61,8 +66,10 @@ pub fn build_kernel_map(
         let mut at = region.base.0;
         while at < end {
             let (size, flags) = largest_leaf(at, end, &sections);
-            let leaf = Pte::leaf(PhysAddr(at), flags);
-            tree.map(PhysAddr(at).to_virt().0, size, leaf, source)?;
+            if !flags.is_empty() {
+                let leaf = Pte::leaf(PhysAddr(at), flags);
+                tree.map(PhysAddr(at).to_virt().0, size, leaf, source)?;
+            }
             at += size.bytes();
         }
     }
@@ -74,8 +81,8 @@ pub fn build_kernel_map(
 fn largest_leaf(at: u64, end: u64, sections: &[Section]) -> (PageSize, PteFlags) {
     for size in [PageSize::Size1G, PageSize::Size2M] {
         let leaf = at..at + size.bytes();
-        let touches = |s: &&Section| s.pages.start < leaf.end && leaf.start < s.pages.end;
-        let plain = sections.iter().find(touches).is_none();
+        let touches = |s: &Section| s.pages.start < leaf.end && leaf.start < s.pages.end;
+        let plain = !sections.iter().any(touches);
         if at.is_multiple_of(size.bytes()) && leaf.end <= end && plain {
             return (size, PteFlags::KERNEL_RW);
         }

@@ -26,12 +26,7 @@ pub const KERNEL_PID: Pid = Pid::new(0);
 /// # Safety
 /// `kernel` maps all that the kernel uses, at the addresses it uses; the entry of
 /// `guard` in `table` is empty.
-pub unsafe fn enable(
-    table: ProcessTable,
-    kernel: RadixTree,
-    guard: Pid,
-    gtse: bool,
-) -> Result<(), Status> {
+pub unsafe fn enable(table: ProcessTable, kernel: RadixTree, guard: Pid, gtse: bool) -> Result<(), Status> {
     table.set(KERNEL_PID, kernel.root());
     // SAFETY: `table` and `kernel` are good by contract; low addresses belong to
     // nobody with the guard PID.

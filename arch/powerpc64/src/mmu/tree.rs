@@ -140,11 +140,7 @@ impl RadixTree {
     ///
     /// # Errors
     /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
-    pub fn walk_alloc(
-        &self,
-        ea: u64,
-        source: &mut dyn TableSource,
-    ) -> Result<&AtomicPte, OutOfMemory> {
+    pub fn walk_alloc(&self, ea: u64, source: &mut dyn TableSource) -> Result<&AtomicPte, OutOfMemory> {
         self.walk_to(ea, 0, source)
     }
 
@@ -226,13 +222,7 @@ impl RadixTree {
         self.detach(self.root, ROOT_LEVEL, range, &mut gone);
     }
 
-    fn detach(
-        &self,
-        table: PhysAddr,
-        level: Level,
-        range: Range<u64>,
-        gone: &mut impl FnMut(PhysAddr),
-    ) {
+    fn detach(&self, table: PhysAddr, level: Level, range: Range<u64>, gone: &mut impl FnMut(PhysAddr)) {
         for part in parts(range, level) {
             let entry = self.entry(table, level, part.start);
             let pte = entry.load();
@@ -262,10 +252,7 @@ impl RadixTree {
 }
 
 /// Puts a new table under `entry`; if another CPU was faster, takes its table.
-fn add_table(
-    entry: &AtomicPte,
-    source: &mut dyn TableSource,
-) -> Result<PhysAddr, OutOfMemory> {
+fn add_table(entry: &AtomicPte, source: &mut dyn TableSource) -> Result<PhysAddr, OutOfMemory> {
     let table = source.alloc(TABLE_BYTES).ok_or(OutOfMemory)?;
     // The release in `replace` orders the table's zeroes before the pointer to
     // it; partner: the table walk, whose loads depend on the pointer.
