@@ -42,7 +42,7 @@ class Settings:
     append: str = ""
     timeout_s: float = 120
     icount: str = ""
-    qemu: str = ""
+    qemu: str = dataclasses.field(default_factory=lambda: os.environ.get("QEMU", "").strip())
     qemu_args: str = ""
     tlb: str = ""
 
@@ -76,7 +76,7 @@ def settings_from_environment():
     if s.icount and not (s.icount.isdigit() and int(s.icount) <= 10):
         die(f"ICOUNT={s.icount} is not a shift of 0 to 10 (an instruction takes 2^shift ns).", USAGE)
     s.initrd, s.init, s.append = get("INITRD"), get("INIT"), get("APPEND")
-    s.qemu, s.qemu_args = get("QEMU"), get("QEMU_ARGS")
+    s.qemu_args = get("QEMU_ARGS")
     if s.init and not s.init.startswith("/"):
         die(f"INIT={s.init} does not start with an absolute path, such as /bin/hello.", USAGE)
     try:
