@@ -21,6 +21,9 @@ SCRIPTS = ROOT / "qemu-scripts"
 # that fails or hangs, and the set-up has other roads.
 os.environ["RUSTUP_AUTO_INSTALL"] = "0"
 
+# The first QEMU whose broadcast tlbie is finished before the next instruction runs.
+SYNCHRONOUS_TLBIE = (9, 1, 0)
+
 # A status of 2 is "you asked for something wrong", as make and getopt use it.
 USAGE = 2
 
