@@ -1,8 +1,90 @@
-//! The lazy-TLB kernel.
+//! The lazy-TLB kernel: a small SMP kernel whose subject is what `active_mm` costs
+//! and how it is kept safe. The protocol itself is the crate `kcore`
+//! (`kernel/core`); this is the kernel around it that makes it real.
 #![no_std]
 #![no_main]
 
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+extern crate alloc;
+
+mod config;
+mod console;
+mod debug;
+mod errno;
+mod fs;
+mod machine;
+mod mm;
+mod panic;
+mod process;
+mod report;
+#[cfg(feature = "selftest")]
+mod selftest;
+mod symbols;
+mod sync;
+mod syscall;
+mod task;
+mod upcalls;
+
+use powerpc64::boot::BootInfo;
+use powerpc64::{exceptions, rtas, tlb};
+
+use config::Config;
+
+/// The boot CPU comes here in real mode, alone, interrupts off. The order below is
+/// the order of dependence.
+#[unsafe(no_mangle)]
+fn kmain(info: &'static BootInfo) -> ! {
+    exceptions::install(&upcalls::KernelUpcalls);
+    exceptions::install_vectors();
+    tlb::set_sets(info.tlbiel_sets);
+    mm::init(info);
+    let config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
+    let cpus = usable_cpus(info);
+    machine::init(config.core, cpus.len());
+    mm::init_address_spaces(machine::NR_MMS);
+    task::init(cpus);
+    debug::init();
+    powerpc64::irqflags::enable();
+    let online = task::start_secondaries();
+    banner(info, &config, online);
+    process::seed_random(info.rng_seed);
+    fs::init(info.initrd);
+    start(config);
+    task::idle_loop()
+}
+
+/// The CPUs that the kernel has room for.
+fn usable_cpus(info: &'static BootInfo) -> &'static [u32] {
+    let (all, room) = (info.cpus, kcore::cpu::MAX_CPUS);
+    if all.len() > room {
+        println!("smp: {} CPUs, of which {room} are used: there is no room for more", all.len());
+    }
+    &all[..all.len().min(room)]
+}
+
+/// What runs: CPUs, memory, MMU, interrupt controller, policy.
+fn banner(info: &BootInfo, config: &Config, online: usize) {
+    let mib: u64 = info.memory.iter().map(|region| region.size >> 20).sum();
+    let how = if config.core.global_by_ipi { "IPI + tlbiel" } else { "tlbie" };
+    println!(
+        "lazy-tlb: {online} CPU{} (PVR {:#x}), {mib} MiB, radix MMU, XICS, policy {}, broadcast flush by {how}",
+        if online == 1 { "" } else { "s" },
+        info.pvr,
+        config.core.policy.name(),
+    );
+}
+
+/// Starts what the machine is here for: the tests, or the first process.
+fn start(config: Config) {
+    report::at_power_off(config.report);
+    #[cfg(feature = "selftest")]
+    if config.runs_tests() {
+        return selftest::start(config);
+    }
+    process::start_init(config.init, config.init_args, config.init_env);
+}
+
+/// The machine cannot be used as it was started: one line, status 1.
+fn stop(why: &str) -> ! {
+    println!("{why}");
+    rtas::os_term(why)
 }

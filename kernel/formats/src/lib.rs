@@ -5,4 +5,5 @@
 mod bytes;
 pub mod cmdline;
 pub mod cpio;
+pub mod devicetree;
 pub mod elf;

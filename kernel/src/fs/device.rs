@@ -1,0 +1,75 @@
+//! /dev: null and zero; and where all devices get their names.
+
+use alloc::sync::Arc;
+
+use crate::errno::Errno;
+use crate::fs::inode::{Inode, Kind, Opener, root};
+use crate::fs::stat::{S_IFCHR, Stat};
+use crate::fs::{File, OpenFlags, tty, use_mm};
+use crate::process::user_memory::Cursor;
+
+/// Linux's device numbers, major << 8 | minor.
+const NULL: u64 = 0x103;
+const ZERO: u64 = 0x105;
+const TTY: u64 = 0x500;
+/// The console, /dev/tty included.
+pub(super) const CONSOLE: u64 = 0x501;
+/// Misc major; the minor is none of Linux's.
+pub(super) const USE_MM: u64 = 0xaff;
+
+/// Makes /dev.
+pub(crate) fn init() -> Result<(), Errno> {
+    let devices: [(&str, u64, Opener); 5] = [
+        ("null", NULL, |_| Ok(Arc::new(Null))),
+        ("zero", ZERO, |_| Ok(Arc::new(Zero))),
+        ("tty", TTY, |_| Ok(Arc::new(tty::Tty))),
+        ("console", CONSOLE, |_| Ok(Arc::new(tty::Tty))),
+        ("use_mm", USE_MM, |_| Ok(Arc::new(use_mm::UseMm))),
+    ];
+    let directory = root().directory()?.get_or_make_directory("dev");
+    for (name, number, open) in devices {
+        directory.directory()?.add(name, Inode::new(Kind::Device(number, open), 0o666))?;
+    }
+    Ok(())
+}
+
+/// What the stat calls tell of an open character device.
+pub(super) fn stat(device: u64) -> Stat {
+    Stat { device, ..Stat::anonymous(S_IFCHR | 0o666) }
+}
+
+/// /dev/null.
+struct Null;
+
+impl File for Null {
+    fn read(&self, _: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn write(&self, from: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
+        from.skip(from.remaining());
+        Ok(())
+    }
+
+    fn stat(&self) -> Stat {
+        stat(NULL)
+    }
+}
+
+/// /dev/zero.
+struct Zero;
+
+impl File for Zero {
+    fn read(&self, to: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
+        to.put_zeros().map(drop)
+    }
+
+    fn write(&self, from: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
+        from.skip(from.remaining());
+        Ok(())
+    }
+
+    fn stat(&self) -> Stat {
+        stat(ZERO)
+    }
+}

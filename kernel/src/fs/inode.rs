@@ -1,0 +1,153 @@
+//! Inodes: the files that have names.
+//!
+//! One tree in memory, all of it writable like Linux's rootfs. The contents of a
+//! file are an [`Object`], which mmap shares; those of the initrd stay where the
+//! loader put them until they are first changed.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::errno::Errno;
+use crate::fs::stat::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, Stat};
+use crate::fs::{File, OpenFlags};
+use crate::mm::Object;
+use crate::sync::{Fixed, Mutex};
+
+/// The root directory.
+static ROOT: Fixed<Arc<Inode>> = Fixed::unset();
+
+/// What makes the file of a device or of a generated text when it is opened.
+pub(crate) type Opener = fn(OpenFlags) -> Result<Arc<dyn File>, Errno>;
+
+/// One file.
+pub(crate) struct Inode {
+    number: u64,
+    permissions: u32,
+    /// What it is.
+    pub(crate) kind: Kind,
+}
+
+/// What an inode is.
+pub(crate) enum Kind {
+    /// A directory.
+    Directory(Directory),
+    /// A regular file.
+    Regular(Arc<Object>),
+    /// A symbolic link.
+    Symlink(Box<str>),
+    /// A symbolic link whose target depends on who asks.
+    MagicLink(fn() -> String),
+    /// A device: its number (major << 8 | minor), and how to open it.
+    Device(u64, Opener),
+    /// A file whose text is made when it is opened.
+    Generated(Opener),
+}
+
+/// The names in a directory.
+pub(crate) struct Directory {
+    /// Guards the names. Directories are locked one at a time.
+    entries: Mutex<BTreeMap<String, Arc<Inode>>>,
+}
+
+impl Inode {
+    /// A new inode that no directory has yet.
+    pub(crate) fn new(kind: Kind, permissions: u32) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(2);
+        // Relaxed: only the numbers must differ.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Inode { number, permissions, kind })
+    }
+
+    /// An empty directory.
+    pub(crate) fn new_directory(permissions: u32) -> Arc<Self> {
+        let entries = Mutex::new(BTreeMap::new());
+        Self::new(Kind::Directory(Directory { entries }), permissions)
+    }
+
+    /// As a directory.
+    pub(crate) fn directory(&self) -> Result<&Directory, Errno> {
+        match &self.kind {
+            Kind::Directory(directory) => Ok(directory),
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+
+    /// Where it leads, if it is a symbolic link.
+    pub(crate) fn link_target(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Symlink(target) => Some(String::from(&**target)),
+            Kind::MagicLink(target) => Some(target()),
+            _ => None,
+        }
+    }
+
+    /// What the stat calls tell.
+    pub(crate) fn stat(&self) -> Stat {
+        let (kind, device, size) = match &self.kind {
+            Kind::Directory(_) => (S_IFDIR, 0, 0),
+            Kind::Regular(object) => (S_IFREG, 0, object.len()),
+            Kind::Symlink(target) => (S_IFLNK, 0, target.len() as u64),
+            Kind::MagicLink(_) => (S_IFLNK, 0, 0),
+            Kind::Device(device, _) => (S_IFCHR, *device, 0),
+            Kind::Generated(_) => (S_IFREG, 0, 0),
+        };
+        Stat { inode: self.number, mode: kind | self.permissions, links: 1, device, size }
+    }
+}
+
+impl Directory {
+    /// The inode called `name`.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Inode>> {
+        self.entries.lock().get(name).cloned()
+    }
+
+    /// Gives `inode` the name `name`. `EEXIST` if that is taken.
+    pub(crate) fn add(&self, name: &str, inode: Arc<Inode>) -> Result<(), Errno> {
+        let mut entries = self.entries.lock();
+        if entries.contains_key(name) {
+            return Err(Errno::EEXIST);
+        }
+        entries.insert(String::from(name), inode);
+        Ok(())
+    }
+
+    /// The directory called `name`, made if there is none.
+    pub(crate) fn get_or_make_directory(&self, name: &str) -> Arc<Inode> {
+        let mut entries = self.entries.lock();
+        entries.entry(String::from(name)).or_insert_with(|| Inode::new_directory(0o755)).clone()
+    }
+
+    /// Takes the name `name` away from an inode that `may_go`.
+    pub(crate) fn remove(
+        &self,
+        name: &str,
+        may_go: impl FnOnce(&Inode) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let mut entries = self.entries.lock();
+        may_go(entries.get(name).ok_or(Errno::ENOENT)?)?;
+        let gone = entries.remove(name);
+        drop(entries);
+        // Perhaps the last reference to many pages: not under the lock.
+        drop(gone);
+        Ok(())
+    }
+
+    /// Whether it has no names.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.lock().is_empty()
+    }
+}
+
+/// The root directory.
+pub(crate) fn root() -> &'static Arc<Inode> {
+    ROOT.get()
+}
+
+/// Makes the root directory: once, on the boot CPU before others start.
+pub(super) fn init() {
+    // SAFETY: the caller's context, as documented.
+    unsafe { ROOT.set(Inode::new_directory(0o755)) };
+}

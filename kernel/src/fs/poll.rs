@@ -1,0 +1,89 @@
+//! Waiting for several files at once.
+//!
+//! A file whose readiness changes has a [`PollHead`]. poll registers the calling
+//! thread with each head, looks at each file, sleeps until a head calls, looks
+//! again. A head without pollers, the usual case, costs a barrier and a load.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+
+use crate::sync::SpinLock;
+use crate::task::TaskRef;
+
+bitflags::bitflags! {
+    /// What poll asks and tells: Linux's `POLL` bits.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct Events: u16 {
+        /// A read would not block.
+        const IN = 0x1;
+        /// A write would not block.
+        const OUT = 0x4;
+        /// A write would fail: nobody reads.
+        const ERR = 0x8;
+        /// Nobody writes any more.
+        const HUP = 0x10;
+        /// No such descriptor.
+        const NVAL = 0x20;
+        /// As IN.
+        const RDNORM = 0x40;
+        /// As OUT.
+        const WRNORM = 0x100;
+    }
+}
+
+/// The threads that poll one file.
+pub(crate) struct PollHead {
+    /// Length of `pollers`, read without the lock.
+    count: AtomicU32,
+    /// Guards the list. Run-queue locks nest inside: it is held over wake-ups.
+    pollers: SpinLock<Vec<TaskRef>>,
+}
+
+impl PollHead {
+    /// Without pollers.
+    pub(crate) fn new() -> Self {
+        Self { count: AtomicU32::new(0), pollers: SpinLock::new("poll head", Vec::new()) }
+    }
+
+    /// Tells all pollers to look again. The caller has changed the state that
+    /// [`File::events`](super::File::events) reads.
+    #[inline]
+    pub(crate) fn notify(&self) {
+        // The change before the load of `count`. Partner: the fence in `add`,
+        // between the store to `count` and the poller's look at the state. So
+        // either we see the poller, or it sees the change.
+        fence(Ordering::SeqCst);
+        if self.count.load(Ordering::Relaxed) != 0 {
+            self.notify_slow();
+        }
+    }
+
+    #[cold]
+    fn notify_slow(&self) {
+        for poller in self.pollers.lock().iter() {
+            if let Some(thread) = &poller.user {
+                thread.polled.wake();
+            }
+        }
+    }
+
+    /// `poller` is told from now on. It looks at the file's state afterwards.
+    pub(crate) fn add(&self, poller: TaskRef) {
+        let mut pollers = self.pollers.lock();
+        pollers.push(poller);
+        self.count.store(pollers.len() as u32, Ordering::Relaxed);
+        drop(pollers);
+        // Partner: the fence in `notify`.
+        fence(Ordering::SeqCst);
+    }
+
+    /// `poller` is told no more (one registration of it).
+    pub(crate) fn remove(&self, poller: &TaskRef) {
+        let mut pollers = self.pollers.lock();
+        let found = pollers.iter().position(|other| TaskRef::ptr_eq(other, poller));
+        let gone = found.map(|at| pollers.swap_remove(at));
+        self.count.store(pollers.len() as u32, Ordering::Relaxed);
+        drop(pollers);
+        drop(gone);
+    }
+}

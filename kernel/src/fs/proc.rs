@@ -1,0 +1,87 @@
+//! Files whose text is made when they are opened: /proc and the little of /sys
+//! that programs look for.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use powerpc64::addr::PAGE_SIZE;
+
+use crate::errno::Errno;
+use crate::fs::inode::{Inode, Kind, Opener, root};
+use crate::fs::stat::{S_IFREG, Stat};
+use crate::fs::{File, OpenFlags};
+use crate::machine::lazy_tlb;
+use crate::process::{self, user_memory::Cursor};
+
+/// Makes /proc and /sys, and /tmp.
+pub(crate) fn init() -> Result<(), Errno> {
+    let root = root().directory()?;
+    let proc = root.get_or_make_directory("proc");
+    let files: [(&str, Opener); 3] = [
+        ("lazy_tlb", |_| text(crate::report::render())),
+        ("cpuinfo", |_| text(cpuinfo())),
+        ("meminfo", |_| text(meminfo())),
+    ];
+    for (name, open) in files {
+        proc.directory()?.add(name, Inode::new(Kind::Generated(open), 0o444))?;
+    }
+    let own = proc.directory()?.get_or_make_directory("self");
+    own.directory()?.add("exe", Inode::new(Kind::MagicLink(|| process::current().executable()), 0o777))?;
+
+    let mut cpu = root.get_or_make_directory("sys");
+    for name in ["devices", "system", "cpu"] {
+        cpu = cpu.directory()?.get_or_make_directory(name);
+    }
+    for name in ["online", "possible", "present"] {
+        cpu.directory()?.add(name, Inode::new(Kind::Generated(|_| text(cpu_range())), 0o444))?;
+    }
+    root.get_or_make_directory("tmp");
+    Ok(())
+}
+
+/// Linux's list format. CPUs come online at boot and stay.
+fn cpu_range() -> String {
+    match lazy_tlb().online().len() {
+        1 => String::from("0\n"),
+        n => format!("0-{}\n", n - 1),
+    }
+}
+
+fn cpuinfo() -> String {
+    let cpus = lazy_tlb().online();
+    let mut text: String =
+        cpus.iter().map(|cpu| format!("processor\t: {}\ncpu\t\t: POWER\n\n", cpu.index())).collect();
+    text += &format!(
+        "timebase\t: {}\nplatform\t: pSeries\nMMU\t\t: Radix\n",
+        powerpc64::timer::ticks_per_us() * 1_000_000
+    );
+    text
+}
+
+fn meminfo() -> String {
+    let free_kb = crate::mm::frame::free_count() * PAGE_SIZE / 1024;
+    format!("MemFree:        {free_kb:8} kB\n")
+}
+
+/// A file with this text.
+fn text(text: String) -> Result<Arc<dyn File>, Errno> {
+    Ok(Arc::new(Text(text)))
+}
+
+struct Text(String);
+
+impl File for Text {
+    fn read(&self, to: &mut Cursor<'_>, at: u64, _: OpenFlags) -> Result<(), Errno> {
+        let rest = self.0.as_bytes().get(at as usize..).unwrap_or(&[]);
+        to.put(rest).map(drop)
+    }
+
+    fn stat(&self) -> Stat {
+        Stat::anonymous(S_IFREG | 0o444)
+    }
+
+    fn is_seekable(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,140 @@
+//! The descriptors of a process.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::errno::Errno;
+use crate::fs::Description;
+use crate::sync::SpinLock;
+
+/// Descriptors that a process may have (RLIMIT_NOFILE).
+pub(crate) const MAX_FILES: usize = 1024;
+
+#[derive(Clone)]
+struct Slot {
+    description: Arc<Description>,
+    close_on_exec: bool,
+}
+
+/// A table of descriptors; threads share one, fork copies it.
+pub(crate) struct FileTable {
+    /// Guards the slots. Nothing nests inside but the heap's locks; nothing is
+    /// dropped while it is held, since closing may sleep.
+    slots: SpinLock<Vec<Option<Slot>>>,
+}
+
+impl FileTable {
+    /// Without descriptors.
+    pub(crate) fn new() -> Self {
+        Self::with(Vec::new())
+    }
+
+    fn with(slots: Vec<Option<Slot>>) -> Self {
+        Self { slots: SpinLock::new("file table", slots) }
+    }
+
+    /// A copy, as fork makes.
+    pub(crate) fn copy(&self) -> Self {
+        Self::with(self.slots.lock().clone())
+    }
+
+    /// What `fd` stands for.
+    #[inline]
+    pub(crate) fn get(&self, fd: u64) -> Result<Arc<Description>, Errno> {
+        match self.slots.lock().get(as_index(fd)) {
+            Some(Some(slot)) => Ok(slot.description.clone()),
+            _ => Err(Errno::EBADF),
+        }
+    }
+
+    /// The lowest free descriptor that is at least `from`, for `description`.
+    pub(crate) fn add(
+        &self,
+        description: Arc<Description>,
+        close_on_exec: bool,
+        from: usize,
+    ) -> Result<u64, Errno> {
+        if from >= MAX_FILES {
+            return Err(Errno::EINVAL);
+        }
+        let mut slots = self.slots.lock();
+        let used = slots.iter().skip(from).take_while(|slot| slot.is_some()).count();
+        let fd = from + used;
+        if fd >= MAX_FILES {
+            return Err(Errno::EMFILE);
+        }
+        if fd >= slots.len() {
+            slots.resize(fd + 1, None);
+        }
+        slots[fd] = Some(Slot { description, close_on_exec });
+        Ok(fd as u64)
+    }
+
+    /// Makes `fd` stand for `description`, whatever it stood for.
+    pub(crate) fn replace(
+        &self,
+        fd: u64,
+        description: Arc<Description>,
+        close_on_exec: bool,
+    ) -> Result<u64, Errno> {
+        let index = as_index(fd);
+        if index >= MAX_FILES {
+            return Err(Errno::EBADF);
+        }
+        let mut slots = self.slots.lock();
+        if index >= slots.len() {
+            slots.resize(index + 1, None);
+        }
+        let old = slots[index].replace(Slot { description, close_on_exec });
+        drop(slots);
+        drop(old);
+        Ok(fd)
+    }
+
+    /// Closes `fd`.
+    pub(crate) fn close(&self, fd: u64) -> Result<(), Errno> {
+        let mut slots = self.slots.lock();
+        let old = slots.get_mut(as_index(fd)).and_then(Option::take);
+        drop(slots);
+        old.map(drop).ok_or(Errno::EBADF)
+    }
+
+    /// Whether exec closes `fd`.
+    pub(crate) fn close_on_exec(&self, fd: u64) -> Result<bool, Errno> {
+        match self.slots.lock().get(as_index(fd)) {
+            Some(Some(slot)) => Ok(slot.close_on_exec),
+            _ => Err(Errno::EBADF),
+        }
+    }
+
+    /// Changes whether exec closes `fd`.
+    pub(crate) fn set_close_on_exec(&self, fd: u64, close_on_exec: bool) -> Result<(), Errno> {
+        match self.slots.lock().get_mut(as_index(fd)) {
+            Some(Some(slot)) => slot.close_on_exec = close_on_exec,
+            _ => return Err(Errno::EBADF),
+        }
+        Ok(())
+    }
+
+    /// Closes what exec closes.
+    pub(crate) fn exec(&self) {
+        self.close_where(|slot| slot.close_on_exec);
+    }
+
+    /// Closes everything, as exit does.
+    pub(crate) fn close_all(&self) {
+        self.close_where(|_| true);
+    }
+
+    fn close_where(&self, chosen: impl Fn(&Slot) -> bool) {
+        let take = |slot: &mut Option<Slot>| if slot.as_ref().is_some_and(&chosen) { slot.take() } else { None };
+        let gone: Vec<Slot> = self.slots.lock().iter_mut().filter_map(take).collect();
+        drop(gone);
+    }
+}
+
+/// A descriptor as an index. Programs pass an `int`; what does not fit is an
+/// index that no table has.
+fn as_index(fd: u64) -> usize {
+    usize::try_from(fd as i32).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,52 @@
+//! Something that happens once to one waiting thread.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::sync::{Interrupted, WaitQueue};
+use crate::task::current;
+
+/// An event and its waiters. Before each wait, [`Event::reset`].
+pub(crate) struct Event {
+    happened: AtomicBool,
+    queue: WaitQueue,
+}
+
+impl Event {
+    /// One that has not happened.
+    pub(crate) const fn new() -> Self {
+        Self { happened: AtomicBool::new(false), queue: WaitQueue::new() }
+    }
+
+    /// It has not happened yet. Before the waiter makes itself known to those
+    /// who [`wake`](Event::wake), which orders this store.
+    pub(crate) fn reset(&self) {
+        self.happened.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it has happened.
+    pub(crate) fn has_happened(&self) -> bool {
+        // Acquire: pairs with the release in `wake`.
+        self.happened.load(Ordering::Acquire)
+    }
+
+    /// It happens. Any context.
+    pub(crate) fn wake(&self) {
+        self.happened.store(true, Ordering::Release);
+        self.queue.wake_all();
+    }
+
+    /// Sleeps until it happens or the time base reaches the deadline, if any
+    /// (`Ok(false)`).
+    pub(crate) fn wait(&self, deadline_tb: Option<u64>) -> Result<bool, Interrupted> {
+        let done = || self.has_happened();
+        match deadline_tb {
+            None => self.queue.wait_interruptible(done).map(|()| true),
+            Some(deadline_tb) => self.queue.wait_interruptible_deadline(done, deadline_tb),
+        }
+    }
+
+    /// Sleeps until it happens, or the current thread is to end.
+    pub(crate) fn wait_killable(&self) {
+        self.queue.wait_until(|| self.has_happened() || current().killed());
+    }
+}

@@ -1,0 +1,164 @@
+//! The end of threads and processes.
+//!
+//! A process ends when its last thread does. exit_group, a fatal signal or a fault
+//! decide how (the first one wins) and have all threads end; a thread that is to
+//! end does so on its way to user mode, never in the middle of a system call.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use super::signal::{self, SIGCHLD};
+use super::{INIT_PID, Process, Thread, current_thread, init, table, user_memory};
+use crate::machine::lazy_tlb;
+use crate::syscall::futex;
+use crate::task::{self, TaskRef, pending};
+
+/// How a process ended, as wait4 reports it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status(pub(crate) u32);
+
+impl Status {
+    /// By exit or exit_group with this code, of which 8 bits count.
+    pub(crate) fn exited(code: u64) -> Self {
+        Status((code as u32 & 0xff) << 8)
+    }
+
+    /// By this signal.
+    pub(crate) fn signaled(signal: u32) -> Self {
+        Status(signal & 0x7f)
+    }
+
+    /// As a shell shows it: the code, or 128 and the signal.
+    pub(crate) fn shell_code(self) -> u32 {
+        match self.0 & 0x7f {
+            0 => self.0 >> 8 & 0xff,
+            signal => 128 + signal,
+        }
+    }
+}
+
+/// `Process::ending` of a process that is not about to end.
+pub(super) const NOT_ENDING: u64 = 0;
+/// The status in the low half is final; threads are being told.
+const ENDING: u64 = 1 << 32;
+/// No thread is left.
+const DEAD: u64 = 1 << 33;
+
+impl Process {
+    /// Whether it is decided how the process ends.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) != NOT_ENDING
+    }
+
+    /// Whether no thread is left.
+    pub(super) fn is_dead(&self) -> bool {
+        // Acquire: pairs with the release in `die`. Who sees it dead sees all that
+        // it did.
+        self.ending.load(Ordering::Acquire) & DEAD != 0
+    }
+
+    /// How it ended, or will.
+    pub(super) fn status(&self) -> Status {
+        Status(self.ending.load(Ordering::Relaxed) as u32)
+    }
+
+    /// Decides how the process ends, unless that is decided, and has all its
+    /// threads end. The caller's own ends when it next returns to user mode.
+    pub(crate) fn end(&self, status: Status) {
+        let ending = ENDING | u64::from(status.0);
+        let first = self.ending.compare_exchange(NOT_ENDING, ending, Ordering::Relaxed, Ordering::Relaxed);
+        if first.is_ok() {
+            // After the store; see `add_thread`.
+            for thread in self.threads.lock().iter() {
+                thread.notify(pending::KILL);
+            }
+        }
+    }
+
+    /// Has all threads but the current one end, and waits for that (exec). False
+    /// if the current one is to end itself.
+    pub(super) fn end_other_threads(&self) -> bool {
+        let me = task::current();
+        for thread in self.threads.lock().iter().filter(|thread| thread.tid != me.tid) {
+            thread.notify(pending::KILL);
+        }
+        self.thread_gone.wait_until(|| me.killed() || self.is_single_threaded());
+        !me.killed()
+    }
+
+    /// Takes the current thread off the list; true if it was the last.
+    fn remove_current_thread(&self) -> bool {
+        let me = task::current();
+        let mut threads = self.threads.lock();
+        let at = threads.iter().position(|thread| thread.tid == me.tid);
+        let gone: Option<TaskRef> = at.map(|at| threads.swap_remove(at));
+        let last = threads.is_empty();
+        drop(threads);
+        drop(gone);
+        self.thread_gone.wake_all();
+        last
+    }
+
+    /// The last thread is gone: gives back what the process has and tells the
+    /// parent.
+    fn die(&self, code: Status) {
+        self.files.close_all();
+        if let Some(init) = table::orphan_children(self.pid) {
+            init.child_ended.wake_all();
+        }
+        let decided = self.ending.load(Ordering::Relaxed);
+        let status = if decided == NOT_ENDING { code } else { Status(decided as u32) };
+        if self.pid == INIT_PID {
+            init::ended(status);
+        }
+        // Release: pairs with the acquire in `is_dead`.
+        self.ending.store(DEAD | ENDING | u64::from(status.0), Ordering::Release);
+        match table::find(self.parent()) {
+            Some(parent) if parent.handlers.discards_children() => {
+                table::forget(self.pid);
+                parent.child_ended.wake_all();
+            }
+            Some(parent) => {
+                signal::send_to_process(&parent, signal::Info::of_child(SIGCHLD, self.pid, status));
+                parent.child_ended.wake_all();
+            }
+            None => table::forget(self.pid),
+        }
+    }
+}
+
+/// exit_group, and the end by a signal: the process ends, with the current thread.
+pub(crate) fn exit_group(status: Status) -> ! {
+    super::current().end(status);
+    exit_thread(status)
+}
+
+/// exit: the current thread ends; if it is the last one the process does, with
+/// `status` unless something else is decided. Nothing on the stack may need to be
+/// dropped.
+pub(crate) fn exit_thread(status: Status) -> ! {
+    let thread = current_thread();
+    release_memory(thread);
+    let process: Arc<Process> = thread.process.clone();
+    lazy_tlb().exit_mm();
+    // A process made by vfork that makes threads ends its use of the parent's
+    // memory with the first of them to go, like Linux.
+    process.release_vfork_parent();
+    if process.remove_current_thread() {
+        process.die(status);
+    }
+    drop(process);
+    task::exit_current()
+}
+
+/// What others wait for in memory that is about to be given up.
+fn release_memory(thread: &Thread) {
+    futex::exit_robust_list(thread);
+    let address = thread.clear_child_tid.load(Ordering::Relaxed);
+    if address != 0 {
+        // Nobody to tell about a bad address.
+        if user_memory::write(address, 0_u32).is_ok() {
+            futex::wake_all_at(address);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Page faults and other faults of user programs.
+
+use powerpc64::exceptions::{Fault, FaultCause, TrapFrame, UserFault};
+use powerpc64::percpu;
+
+use super::signal::{self, Info, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP};
+use super::{current, current_thread};
+use crate::mm::{self, Access, FaultError};
+use crate::task;
+
+/// si_code: nothing mapped there.
+const SEGV_MAPERR: i32 = 1;
+/// si_code: what is mapped does not permit it.
+const SEGV_ACCERR: i32 = 2;
+/// si_code: not aligned.
+const BUS_ADRALN: i32 = 1;
+/// si_code: nothing behind the end of the file.
+const BUS_ADRERR: i32 = 2;
+
+/// A page fault: of the program, or of the kernel in a user copy.
+pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
+    // In a section that may not sleep (a futex looks at its word under a lock),
+    // the copy fails and its caller tries again outside.
+    if !frame.is_user() && (percpu::preempt_count() != 0 || !frame.irqs_were_on()) {
+        return fail_copy(frame);
+    }
+    let mm = task::current().mm.mm();
+    let access = Access { write: fault.write, exec: fault.exec };
+    let result = match fault.cause {
+        _ if mm.is_none() => Err(FaultError::MapErr),
+        FaultCause::BadTree if !fault.addr.is_user() => Err(FaultError::MapErr),
+        _ => mm::handle_fault(mm, fault.addr.0, access),
+    };
+    match result {
+        Ok(()) => {}
+        Err(_) if !frame.is_user() => fail_copy(frame),
+        Err(error) => bad_access(frame, fault, error),
+    }
+}
+
+/// Ends a user copy with an error.
+fn fail_copy(frame: &mut TrapFrame) {
+    // The hardware half sends us kernel faults only from such copies.
+    assert!(frame.fixup(), "a page fault at {:#x} that is in no user copy", frame.nip);
+}
+
+/// The program used an address that it does not have.
+fn bad_access(frame: &mut TrapFrame, fault: Fault, error: FaultError) {
+    let address = fault.addr.0;
+    let (signal, code) = match error {
+        FaultError::MapErr => (SIGSEGV, SEGV_MAPERR),
+        FaultError::AccErr => (SIGSEGV, SEGV_ACCERR),
+        FaultError::Bus => (SIGBUS, BUS_ADRERR),
+        FaultError::Oom => {
+            crate::println!("out of memory: killed {} {}", task::current().name(), current().pid);
+            return current().end(super::exit::Status::signaled(signal::SIGKILL));
+        }
+    };
+    let what = match (fault.exec, fault.write) {
+        (true, _) => "execute",
+        (_, true) => "write",
+        _ => "read",
+    };
+    force(frame, Info::of_fault(signal, code, address), format_args!("{what} at {address:#x}"));
+}
+
+/// Any other fault of a program.
+pub(crate) fn user_fault(frame: &mut TrapFrame, fault: UserFault) {
+    let nip = frame.nip;
+    // Linux's si_code for each.
+    let (signal, code, address, what) = match fault {
+        UserFault::Illegal => (SIGILL, 1, nip, "illegal instruction"),
+        UserFault::Privileged => (SIGILL, 5, nip, "privileged instruction"),
+        UserFault::Trap => (SIGTRAP, 1, nip, "trap instruction"),
+        UserFault::SingleStep => (SIGTRAP, 2, nip, "single step"),
+        UserFault::FloatingPoint => (SIGFPE, 14, nip, "floating-point exception"),
+        UserFault::Alignment(address) => (SIGBUS, BUS_ADRALN, address.0, "unaligned access"),
+        UserFault::Segment(address) => (SIGSEGV, SEGV_MAPERR, address.0, "address out of range"),
+        UserFault::Unexpected(vector) => {
+            let info = Info::of_fault(SIGILL, 1, nip);
+            return force(frame, info, format_args!("unexpected exception {vector:#x}"));
+        }
+    };
+    force(frame, Info::of_fault(signal, code, address), format_args!("{what}"));
+}
+
+/// The program needs its vector registers.
+pub(crate) fn vector_unavailable(frame: &mut TrapFrame) {
+    current_thread().load_vector(frame);
+}
+
+/// Has the current thread take a signal for what it did. If that ends the
+/// program, one line says why.
+fn force(frame: &TrapFrame, info: Info, what: core::fmt::Arguments<'_>) {
+    if signal::force_on_current(info) {
+        let task = task::current();
+        crate::println!(
+            "{}: pid {}: {}: {what}, nip {:#x}, lr {:#x}",
+            task.name(),
+            current().pid,
+            signal::name(info.signal),
+            frame.nip,
+            frame.lr
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! Signals: sent ([`send_to_process`], [`send_to_thread`], [`force_on_current`]),
+//! queued, and taken by a thread on its way to user mode ([`deliver`]).
+//!
+//! A thread looks at its signals when [`pending::SIGNAL`] is set on its task, which
+//! also ends its interruptible waits. The bit may be set without need, never clear
+//! while an unblocked signal waits.
+
+use core::sync::atomic::Ordering;
+
+use super::exit::Status;
+use super::{Process, Thread, current, current_thread};
+use crate::errno::Errno;
+use crate::sync::WaitQueue;
+use crate::task::{self, Task, pending};
+
+mod action;
+mod deliver;
+mod frame;
+mod queue;
+
+pub(crate) use action::{Action, Default, Handlers, default_of};
+pub(crate) use deliver::{before_user_mode, restart_or_interrupt};
+pub(crate) use frame::{TRAMPOLINE_PAGE, sigreturn};
+pub(crate) use queue::{Info, Queue};
+
+/// Illegal instruction.
+pub(crate) const SIGILL: u32 = 4;
+/// Trap instruction.
+pub(crate) const SIGTRAP: u32 = 5;
+/// Bad access to what is mapped.
+pub(crate) const SIGBUS: u32 = 7;
+/// Floating-point exception.
+pub(crate) const SIGFPE: u32 = 8;
+/// The end, without appeal.
+pub(crate) const SIGKILL: u32 = 9;
+/// Bad address.
+pub(crate) const SIGSEGV: u32 = 11;
+/// Write to a pipe that nobody reads.
+pub(crate) const SIGPIPE: u32 = 13;
+/// A timer has run out.
+pub(crate) const SIGALRM: u32 = 14;
+/// A child has ended.
+pub(crate) const SIGCHLD: u32 = 17;
+/// Go on, if stopped.
+pub(crate) const SIGCONT: u32 = 18;
+/// Stop, without appeal.
+pub(crate) const SIGSTOP: u32 = 19;
+/// The largest signal.
+pub(crate) const LAST: u32 = 64;
+
+/// Inside the kernel only: the call was interrupted and may be made again.
+pub(crate) const ERESTARTSYS: Errno = Errno(512);
+
+/// A signal as a bit of a mask.
+pub(crate) const fn bit(signal: u32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// What nobody can block, ignore or handle.
+pub(crate) const UNBLOCKABLE: u64 = bit(SIGKILL) | bit(SIGSTOP);
+
+/// The signal's C name, for messages.
+pub(crate) fn name(signal: u32) -> &'static str {
+    const NAMES: [&str; 16] = [
+        "signal 0", "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE",
+        "SIGKILL", "SIGUSR1", "SIGSEGV", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM",
+    ];
+    NAMES.get(signal as usize).copied().unwrap_or("a signal")
+}
+
+impl Thread {
+    /// Whether a signal waits that this thread does not block.
+    fn has_signals(&self) -> bool {
+        let waiting = self.signals.set() | self.process.signals.set();
+        waiting & !self.blocked.load(Ordering::Relaxed) != 0
+    }
+}
+
+/// The current thread blocks `mask` from now on, and looks whether something else
+/// has become deliverable.
+pub(crate) fn set_blocked(mask: u64) {
+    let thread = current_thread();
+    thread.blocked.store(mask & !UNBLOCKABLE, Ordering::Relaxed);
+    recalculate();
+}
+
+/// Makes the task's bit what the current thread's signals say.
+fn recalculate() {
+    let (task, thread) = (task::current(), current_thread());
+    task.clear_pending(pending::SIGNAL);
+    // A sender queues the signal before it sets the bit; cleared in between, we
+    // find the signal here.
+    core::sync::atomic::fence(Ordering::SeqCst);
+    if thread.has_signals() {
+        task.notify(pending::SIGNAL);
+    }
+}
+
+/// Sends a signal to whichever thread of `process` takes it.
+pub(crate) fn send_to_process(process: &Process, info: Info) {
+    if info.signal == SIGKILL {
+        return process.end(Status::signaled(SIGKILL));
+    }
+    if process.handlers.ignores(info.signal) {
+        return;
+    }
+    let signal = bit(info.signal);
+    process.signals.push(info);
+    let threads = process.threads.lock();
+    let takes = |task: &&_| blocked(task) & signal == 0;
+    // If all block it, it waits for the first that no longer does.
+    if let Some(taker) = threads.iter().map(|task| &**task).find(takes) {
+        taker.notify(pending::SIGNAL);
+    }
+}
+
+/// Sends a signal to one thread.
+pub(crate) fn send_to_thread(task: &Task, info: Info) {
+    let Some(thread) = &task.user else { return };
+    if info.signal == SIGKILL {
+        return thread.process.end(Status::signaled(SIGKILL));
+    }
+    if thread.process.handlers.ignores(info.signal) {
+        return;
+    }
+    let signal = bit(info.signal);
+    thread.signals.push(info);
+    if blocked(task) & signal == 0 {
+        task.notify(pending::SIGNAL);
+    }
+}
+
+fn blocked(task: &Task) -> u64 {
+    task.user.as_ref().map_or(0, |thread| thread.blocked.load(Ordering::Relaxed))
+}
+
+/// Sends the current thread a signal for something that it asked for.
+pub(crate) fn send_to_current(signal: u32) {
+    send_to_thread(&task::current(), Info::of_kernel(signal));
+}
+
+/// Has the current thread take a signal for what its program did just now. It is
+/// not ignored, nor blocked: then the process ends. Returns whether it ends.
+pub(crate) fn force_on_current(info: Info) -> bool {
+    let (process, thread) = (current(), current_thread());
+    let blocked = thread.blocked.load(Ordering::Relaxed) & bit(info.signal) != 0;
+    if blocked || !process.handlers.handles(info.signal) {
+        process.end(Status::signaled(info.signal));
+        return true;
+    }
+    thread.signals.push(info);
+    task::current().notify(pending::SIGNAL);
+    false
+}
+
+/// Waits in `queue` until `done`; a signal ends the wait with an error that makes
+/// the system call start over once the signal is dealt with.
+pub(crate) fn wait(queue: &WaitQueue, done: impl FnMut() -> bool) -> Result<(), Errno> {
+    queue.wait_interruptible(done).map_err(|_| ERESTARTSYS)
+}
+
+/// As [`wait`], at most until the time base reaches `deadline_tb`: then `Ok(false)`.
+/// A call that waits for a span of time cannot start over: `EINTR`.
+pub(crate) fn wait_deadline(
+    queue: &WaitQueue,
+    deadline_tb: u64,
+    done: impl FnMut() -> bool,
+) -> Result<bool, Errno> {
+    queue.wait_interruptible_deadline(done, deadline_tb).map_err(|_| Errno::EINTR)
+}
+

@@ -1,0 +1,138 @@
+//! Signals that wait to be taken.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::bit;
+use crate::process::exit::Status;
+use crate::process::user_memory::Plain;
+use crate::sync::SpinLock;
+
+/// A signal and what is known of it: the used part of Linux's `siginfo_t`.
+#[derive(Clone, Copy)]
+pub(crate) struct Info {
+    /// Which.
+    pub(crate) signal: u32,
+    /// si_code: why.
+    code: i32,
+    /// What the code says: an address, or a sender's pid and uid in the halves.
+    value: u64,
+    /// si_status of a child.
+    status: u32,
+}
+
+/// si_code: sent by kill.
+const SI_USER: i32 = 0;
+/// si_code: sent by the kernel.
+const SI_KERNEL: i32 = 0x80;
+/// si_code: sent by tgkill.
+const SI_TKILL: i32 = -6;
+/// si_code: a child has exited, or was killed.
+const CLD_EXITED: i32 = 1;
+const CLD_KILLED: i32 = 2;
+
+impl Info {
+    /// By the kernel, for what the program asked.
+    pub(crate) fn of_kernel(signal: u32) -> Self {
+        Info { signal, code: SI_KERNEL, value: 0, status: 0 }
+    }
+
+    /// By the kernel, for an access to `address`.
+    pub(crate) fn of_fault(signal: u32, code: i32, address: u64) -> Self {
+        Info { signal, code, value: address, status: 0 }
+    }
+
+    /// By process `pid`, to a process or (`thread`) to a thread.
+    pub(crate) fn of_user(signal: u32, pid: u32, thread: bool) -> Self {
+        let code = if thread { SI_TKILL } else { SI_USER };
+        Info { signal, code, value: u64::from(pid) << 32, status: 0 }
+    }
+
+    /// For the end of child `pid`.
+    pub(crate) fn of_child(signal: u32, pid: u32, status: Status) -> Self {
+        let killed = status.0 & 0x7f;
+        let (code, status) = if killed == 0 { (CLD_EXITED, status.0 >> 8) } else { (CLD_KILLED, killed) };
+        Info { signal, code, value: u64::from(pid) << 32, status }
+    }
+
+    /// As `siginfo_t`.
+    pub(super) fn to_linux(self) -> LinuxInfo {
+        LinuxInfo {
+            signal: self.signal,
+            errno: 0,
+            code: self.code,
+            pad: 0,
+            value: self.value,
+            status: self.status,
+            rest: [0; 25],
+        }
+    }
+}
+
+/// Linux's `siginfo_t`, 128 bytes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct LinuxInfo {
+    signal: u32,
+    errno: u32,
+    code: i32,
+    pad: u32,
+    value: u64,
+    status: u32,
+    rest: [u32; 25],
+}
+
+// SAFETY: integers only, and they fill it.
+unsafe impl Plain for LinuxInfo {}
+const _: () = assert!(size_of::<LinuxInfo>() == 128);
+
+/// The first real-time signal; those queue up, the others are only noted.
+const FIRST_REAL_TIME: u32 = 32;
+/// How many may wait in one queue.
+const MAX_WAITING: usize = 1024;
+
+/// The signals that wait for a thread or a process.
+pub(crate) struct Queue {
+    /// Those in `waiting`, as a mask: written under the lock, read without.
+    set: AtomicU64,
+    /// Guards the signals, in order of arrival. The heap's locks nest inside.
+    waiting: SpinLock<Vec<Info>>,
+}
+
+impl Queue {
+    /// Without signals.
+    pub(crate) fn new() -> Self {
+        Self { set: AtomicU64::new(0), waiting: SpinLock::new("signals", Vec::new()) }
+    }
+
+    /// The signals that wait.
+    pub(crate) fn set(&self) -> u64 {
+        self.set.load(Ordering::Relaxed)
+    }
+
+    /// Adds a signal, unless it waits already and is none that queues.
+    pub(crate) fn push(&self, info: Info) {
+        let mut waiting = self.waiting.lock();
+        let again = self.set() & bit(info.signal) != 0;
+        if (again && info.signal < FIRST_REAL_TIME) || waiting.len() >= MAX_WAITING {
+            return;
+        }
+        waiting.push(info);
+        self.set.fetch_or(bit(info.signal), Ordering::Relaxed);
+    }
+
+    /// Takes the lowest signal that is not in `blocked`.
+    pub(super) fn take(&self, blocked: u64) -> Option<Info> {
+        if self.set() & !blocked == 0 {
+            return None;
+        }
+        let mut waiting = self.waiting.lock();
+        let takable = waiting.iter().enumerate().filter(|(_, info)| bit(info.signal) & !blocked != 0);
+        let (at, _) = takable.min_by_key(|(at, info)| (info.signal, *at))?;
+        let info = waiting.remove(at);
+        if waiting.iter().all(|other| other.signal != info.signal) {
+            self.set.fetch_and(!bit(info.signal), Ordering::Relaxed);
+        }
+        Some(info)
+    }
+}

@@ -1,0 +1,137 @@
+//! What a program finds on its stack: arguments, environment and the auxiliary
+//! vector (System V ABI, PowerPC64 supplement, "process initialization").
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use kcore::mm::MmId;
+use powerpc64::addr::PAGE_SIZE;
+
+use super::load::Loaded;
+use super::random;
+use crate::errno::Errno;
+use crate::mm::{self, Backing, MapFlags, Prot};
+
+/// The most that arguments and environment may take.
+const ARGUMENTS_MAX: usize = 256 * 1024;
+
+/// AT_HWCAP: 64-bit, AltiVec, FPU, DFP, ISA 2.06, VSX.
+const HWCAP: u64 = 0x5800_0580;
+/// AT_HWCAP2: ISA 2.07, isel, vector crypto, ISA 3.00, IEEE 128, darn. Not what
+/// the kernel leaves off: HTM, `scv`, and the facilities that FSCR guards.
+const HWCAP2: u64 = 0x8ae0_0000;
+/// The processor's data and instruction cache line.
+const CACHE_LINE: u64 = 128;
+/// AT_CLKTCK: ticks a second in the times calls.
+const CLOCK_TICKS: u64 = 100;
+
+/// What exec passes on.
+pub(crate) struct Arguments {
+    /// argv.
+    pub(crate) arguments: Vec<String>,
+    /// envp.
+    pub(crate) environment: Vec<String>,
+}
+
+/// The stack's contents, built from the top down.
+struct Image {
+    /// In the order of addresses; its last byte is below `top`.
+    strings: Vec<u8>,
+    top: u64,
+}
+
+impl Image {
+    /// Where the string that starts at `offset` will be.
+    fn address(&self, offset: usize) -> u64 {
+        self.top - self.strings.len() as u64 + offset as u64
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> usize {
+        self.strings.extend_from_slice(bytes);
+        self.strings.len() - bytes.len()
+    }
+
+    fn push_strings(&mut self, strings: &[String]) -> Vec<usize> {
+        let push = |string: &String| {
+            let at = self.push(string.as_bytes());
+            self.push(&[0]);
+            at
+        };
+        strings.iter().map(push).collect()
+    }
+}
+
+/// Makes the stack of the program `path` in `mm`; returns its stack pointer.
+/// `E2BIG` if it does not fit.
+pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) -> Result<u64, Errno> {
+    let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::NORESERVE;
+    let base = mm::STACK_TOP - mm::STACK_MAX;
+    mm::mmap(mm, base, mm::STACK_MAX, Prot::READ | Prot::WRITE, flags, Backing::Anonymous)?;
+
+    let mut image = Image { strings: Vec::new(), top: mm::STACK_TOP };
+    let mut seed = [0; 16];
+    random::fill(&mut seed);
+    let random = image.push(&seed);
+    let name = image.push_strings(&[String::from(path)])[0];
+    let arguments = image.push_strings(&passed.arguments);
+    let environment = image.push_strings(&passed.environment);
+    // The vectors below must start at a multiple of 16.
+    let padded = image.strings.len().next_multiple_of(16);
+    image.strings.resize(padded, 0);
+
+    let mut words = alloc::vec![arguments.len() as u64];
+    words.extend(arguments.iter().map(|&at| image.address(at)));
+    words.push(0);
+    words.extend(environment.iter().map(|&at| image.address(at)));
+    words.push(0);
+    words.extend(auxiliary_vector(program, image.address(name), image.address(random)).as_flattened());
+
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).chain(image.strings).collect();
+    if bytes.len() > ARGUMENTS_MAX {
+        return Err(Errno::E2BIG);
+    }
+    let bottom = mm::STACK_TOP - bytes.len() as u64;
+    // Words and strings are adjacent: an odd number of words would leave the
+    // stack pointer misaligned, so zeros go in between, at the end of the vector.
+    let pointer = bottom & !15;
+    let gap = (bottom - pointer) as usize;
+    let vectors = words.len() * 8;
+    mm::poke(mm, pointer, &bytes[..vectors]).map_err(|_| Errno::ENOMEM)?;
+    mm::poke(mm, pointer + (vectors + gap) as u64, &bytes[vectors..]).map_err(|_| Errno::ENOMEM)?;
+    Ok(pointer)
+}
+
+/// Pairs of type and value (Linux, include/uapi/linux/auxvec.h).
+fn auxiliary_vector(program: &Loaded, name: u64, random: u64) -> [[u64; 2]; 23] {
+    [
+        // AT_IGNOREPPC, twice, first: old C libraries align the vector with it.
+        [22, 22],
+        [22, 22],
+        // AT_DCACHEBSIZE, AT_ICACHEBSIZE, AT_UCACHEBSIZE
+        [19, CACHE_LINE],
+        [20, CACHE_LINE],
+        [21, 0],
+        // AT_HWCAP, AT_PAGESZ, AT_CLKTCK
+        [16, HWCAP],
+        [6, PAGE_SIZE],
+        [17, CLOCK_TICKS],
+        // AT_PHDR, AT_PHENT, AT_PHNUM, AT_BASE, AT_FLAGS, AT_ENTRY
+        [3, program.headers],
+        [4, formats::elf::PROGRAM_HEADER_BYTES],
+        [5, program.headers_count],
+        [7, 0],
+        [8, 0],
+        [9, program.elf_entry],
+        // AT_UID, AT_EUID, AT_GID, AT_EGID, AT_SECURE
+        [11, 0],
+        [12, 0],
+        [13, 0],
+        [14, 0],
+        [23, 0],
+        // AT_RANDOM, AT_HWCAP2, AT_EXECFN, AT_NULL
+        [25, random],
+        [26, HWCAP2],
+        [31, name],
+        [0, 0],
+    ]
+}

@@ -1,0 +1,112 @@
+//! All processes, by number; who is whose child.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use super::{INIT_PID, Process};
+use crate::sync::SpinLock;
+
+/// Guards the table, and the `parent` and `group` of every process. Run-queue
+/// locks and the heap's nest inside.
+static TABLE: SpinLock<Table> = SpinLock::new("process table", Table::new());
+
+/// The processes that exist, the dead ones that nobody has waited for included.
+struct Table {
+    processes: BTreeMap<u32, Arc<Process>>,
+    /// (parent, child).
+    children: BTreeSet<(u32, u32)>,
+}
+
+impl Table {
+    const fn new() -> Self {
+        Table { processes: BTreeMap::new(), children: BTreeSet::new() }
+    }
+
+    fn children_of(&self, parent: u32) -> impl Iterator<Item = &Arc<Process>> {
+        let pairs = self.children.range((parent, 0)..=(parent, u32::MAX));
+        pairs.filter_map(|(_, child)| self.processes.get(child))
+    }
+}
+
+/// Makes `process` known, as a child of its parent.
+pub(super) fn add(process: Arc<Process>) {
+    let mut table = TABLE.lock();
+    table.children.insert((process.parent(), process.pid));
+    table.processes.insert(process.pid, process);
+}
+
+/// The process with number `pid`.
+pub(crate) fn find(pid: u32) -> Option<Arc<Process>> {
+    TABLE.lock().processes.get(&pid).cloned()
+}
+
+/// All processes for which `chosen`.
+pub(crate) fn select(chosen: impl Fn(&Process) -> bool) -> Vec<Arc<Process>> {
+    TABLE.lock().processes.values().filter(|process| chosen(process)).cloned().collect()
+}
+
+/// Gives the children of `pid` to init. Returns init if one of them is dead, so
+/// that init must be told.
+pub(super) fn orphan_children(pid: u32) -> Option<Arc<Process>> {
+    let mut table = TABLE.lock();
+    let orphans: Vec<u32> = table.children_of(pid).map(|child| child.pid).collect();
+    let mut any_dead = false;
+    for orphan in orphans {
+        table.children.remove(&(pid, orphan));
+        table.children.insert((INIT_PID, orphan));
+        if let Some(child) = table.processes.get(&orphan) {
+            child.parent.store(INIT_PID, Ordering::Relaxed);
+            any_dead |= child.is_dead();
+        }
+    }
+    if any_dead { table.processes.get(&INIT_PID).cloned() } else { None }
+}
+
+/// What a look at the children found.
+pub(super) enum Found {
+    /// A dead child, which has left the table.
+    Dead(Arc<Process>),
+    /// Only living children.
+    Living,
+    /// No such child at all.
+    None,
+}
+
+/// Takes one dead child of `parent` for which `chosen` out of the table; leaves it
+/// there if `keep`.
+pub(super) fn take_dead_child(parent: u32, keep: bool, chosen: impl Fn(&Process) -> bool) -> Found {
+    let mut table = TABLE.lock();
+    let mut living = false;
+    let mut dead = None;
+    for child in table.children_of(parent).filter(|child| chosen(child)) {
+        if child.is_dead() {
+            dead = Some(child.clone());
+            break;
+        }
+        living = true;
+    }
+    match dead {
+        Some(child) => {
+            if !keep {
+                table.children.remove(&(parent, child.pid));
+                table.processes.remove(&child.pid);
+            }
+            Found::Dead(child)
+        }
+        None if living => Found::Living,
+        None => Found::None,
+    }
+}
+
+/// Forgets the dead process `pid`, for which nobody will wait.
+pub(super) fn forget(pid: u32) {
+    let mut table = TABLE.lock();
+    let gone = table.processes.remove(&pid);
+    if let Some(process) = &gone {
+        table.children.remove(&(process.parent(), pid));
+    }
+    drop(table);
+    drop(gone);
+}

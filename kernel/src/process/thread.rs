@@ -1,0 +1,127 @@
+//! The user half of a task.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use powerpc64::context::fpu::VectorState;
+use powerpc64::exceptions::TrapFrame;
+
+use super::Process;
+use super::event::Event;
+use super::signal::Queue;
+use crate::task::preempt;
+
+/// A thread.
+pub(crate) struct Thread {
+    /// Its number, which exec may change.
+    tid: AtomicU32,
+    /// Its process.
+    pub(crate) process: Arc<Process>,
+    /// Where to store 0 and wake a futex when it ends, or 0.
+    pub(crate) clear_child_tid: AtomicU64,
+    /// Head of the list of robust futexes, or 0.
+    pub(crate) robust_list: AtomicU64,
+    /// Blocked signals. Written by the thread itself.
+    pub(crate) blocked: AtomicU64,
+    /// Signals for this thread.
+    pub(crate) signals: Queue,
+    /// The alternate signal stack; written by the thread itself.
+    pub(crate) alternate_stack: [AtomicU64; 2],
+    /// A futex that it waits for was woken.
+    pub(crate) futex: Event,
+    /// A file that it polls has changed.
+    pub(crate) polled: Event,
+    vector: UnsafeCell<Option<Box<VectorState>>>,
+}
+
+// SAFETY: `vector` is touched by the thread itself, or by the CPU that switches
+// away from it, with preemption off; everything else is atomic or locked.
+unsafe impl Sync for Thread {}
+
+impl Thread {
+    /// The first or a further thread of `process`.
+    pub(super) fn new(tid: u32, process: Arc<Process>) -> Self {
+        Thread {
+            tid: AtomicU32::new(tid),
+            process,
+            clear_child_tid: AtomicU64::new(0),
+            robust_list: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
+            signals: Queue::new(),
+            alternate_stack: [const { AtomicU64::new(0) }; 2],
+            futex: Event::new(),
+            polled: Event::new(),
+            vector: UnsafeCell::new(None),
+        }
+    }
+
+    /// Its number.
+    #[inline]
+    pub(crate) fn tid(&self) -> u32 {
+        self.tid.load(Ordering::Relaxed)
+    }
+
+    /// exec makes the thread that calls it the first of its process.
+    pub(super) fn set_tid(&self, tid: u32) {
+        self.tid.store(tid, Ordering::Relaxed);
+    }
+
+    /// Saves the vector registers if `frame`, this thread's user context, has
+    /// them loaded. At the switch away from it.
+    ///
+    /// # Safety
+    /// This thread runs here, preemption is off, and `frame` is its user context.
+    #[inline]
+    pub(crate) unsafe fn save_vector(&self, frame: &mut TrapFrame) {
+        // SAFETY: nobody else touches `vector` (see `Sync`).
+        if let Some(state) = unsafe { &mut *self.vector.get() } {
+            state.save(frame);
+        }
+    }
+
+    /// Loads the vector registers and turns them on in `frame`, the user context
+    /// of this thread, which runs.
+    pub(crate) fn load_vector(&self, frame: &mut TrapFrame) {
+        // SAFETY: this thread runs, so nobody else looks.
+        let first_use = unsafe { (*self.vector.get()).is_none() };
+        let fresh = first_use.then(Box::<VectorState>::default);
+        let _stay = preempt::disable();
+        // SAFETY: as above; preemption is off, so no switch looks either.
+        let state = unsafe { &mut *self.vector.get() };
+        if fresh.is_some() {
+            *state = fresh;
+        }
+        state.as_ref().expect("just made").load(frame);
+    }
+
+    /// A copy of the vector registers of this thread, which runs; none if it has
+    /// never used them.
+    pub(super) fn copy_vector(&self, frame: &TrapFrame) -> Option<Box<VectorState>> {
+        let _stay = preempt::disable();
+        // SAFETY: this thread runs and preemption is off.
+        let state = unsafe { &mut *self.vector.get() };
+        state.as_mut()?.copy_live(frame);
+        state.clone()
+    }
+
+    /// Replaces the vector registers of this thread, which runs; they are loaded
+    /// from there at the next use. None makes them all zero.
+    pub(super) fn set_vector(&self, new: Option<Box<VectorState>>, frame: &mut TrapFrame) {
+        let old = {
+            let _stay = preempt::disable();
+            // SAFETY: this thread runs and preemption is off.
+            let state = unsafe { &mut *self.vector.get() };
+            frame.turn_off_vector();
+            core::mem::replace(state, new)
+        };
+        drop(old);
+    }
+
+    /// The vector registers of a thread that has not run yet.
+    pub(super) fn with_vector(mut self, vector: Option<Box<VectorState>>) -> Self {
+        *self.vector.get_mut() = vector;
+        self
+    }
+}

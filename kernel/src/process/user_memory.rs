@@ -1,0 +1,234 @@
+//! Typed access to the memory of the current process.
+//!
+//! Every access goes through `powerpc64::uaccess`, the only code for which user
+//! memory is open. A bad address is [`Errno::EFAULT`], never a kernel fault; a
+//! page that is not there yet is brought in on the way, so all of these may
+//! sleep: no spin lock held, interrupts on.
+
+use alloc::string::String;
+use core::mem::{MaybeUninit, size_of};
+
+use powerpc64::uaccess::{self, BadString};
+
+use crate::errno::Errno;
+
+/// Types that are nothing but their bytes.
+///
+/// # Safety
+/// No padding, no invalid bit patterns, no pointers into the kernel.
+pub(crate) unsafe trait Plain: Copy {}
+
+macro_rules! plain {
+    ($($kind:ty)+) => {
+        // SAFETY: integers have neither padding nor invalid patterns.
+        $(unsafe impl Plain for $kind {})+
+    };
+}
+plain!(u8 u16 u32 u64 i32 i64);
+
+// SAFETY: an array of plain values has no padding between them.
+unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+
+/// Copies `to.len()` bytes in from `from`.
+pub(crate) fn read_bytes(to: &mut [u8], from: u64) -> Result<(), Errno> {
+    // SAFETY: `to` is writable for its length.
+    unsafe { uaccess::copy_from_user(to.as_mut_ptr(), from, to.len()) }.map_err(|_| Errno::EFAULT)
+}
+
+/// Copies `from` out to `to`.
+pub(crate) fn write_bytes(to: u64, from: &[u8]) -> Result<(), Errno> {
+    // SAFETY: `from` is readable for its length.
+    unsafe { uaccess::copy_to_user(to, from.as_ptr(), from.len()) }.map_err(|_| Errno::EFAULT)
+}
+
+/// Reads a `T` at `from`, which need not be aligned.
+pub(crate) fn read<T: Plain>(from: u64) -> Result<T, Errno> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the target is a `T`, writable for its size; when the copy succeeds
+    // all its bytes are set, and any bytes make a `T` (`Plain`).
+    unsafe {
+        match uaccess::copy_from_user(value.as_mut_ptr().cast(), from, size_of::<T>()) {
+            Ok(()) => Ok(value.assume_init()),
+            Err(_) => Err(Errno::EFAULT),
+        }
+    }
+}
+
+/// Writes `value` at `to`, which need not be aligned.
+pub(crate) fn write<T: Plain>(to: u64, value: T) -> Result<(), Errno> {
+    // SAFETY: the source is a `T`, readable for its size, without padding.
+    unsafe { uaccess::copy_to_user(to, (&raw const value).cast(), size_of::<T>()) }
+        .map_err(|_| Errno::EFAULT)
+}
+
+/// As [`write`], unless `to` is NULL.
+pub(crate) fn write_unless_null<T: Plain>(to: u64, value: T) -> Result<(), Errno> {
+    if to == 0 { Ok(()) } else { write(to, value) }
+}
+
+/// The longest path, with its NUL (Linux's PATH_MAX).
+pub(crate) const PATH_MAX: usize = 4096;
+
+/// Reads a NUL-terminated path at `from`.
+pub(crate) fn read_path(from: u64) -> Result<String, Errno> {
+    read_string(from, PATH_MAX, Errno::ENAMETOOLONG)
+}
+
+/// Reads a NUL-terminated string of fewer than `limit` bytes at `from`; a longer
+/// one is `too_long`. What is no UTF-8 names no file of ours: `ENOENT`.
+pub(crate) fn read_string(from: u64, limit: usize, too_long: Errno) -> Result<String, Errno> {
+    let mut bytes = alloc::vec![0; limit.min(SHORT)];
+    let len = loop {
+        match uaccess::strncpy_from_user(&mut bytes, from) {
+            Ok(len) => break len,
+            Err(BadString::Address) => return Err(Errno::EFAULT),
+            Err(BadString::TooLong) if bytes.len() == limit => return Err(too_long),
+            // Rare: once more with all the room there may be.
+            Err(BadString::TooLong) => bytes.resize(limit, 0),
+        }
+    };
+    bytes.truncate(len);
+    String::from_utf8(bytes).map_err(|_| Errno::ENOENT)
+}
+
+/// Room for nearly every string.
+const SHORT: usize = 128;
+
+/// One piece of user memory.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct UserSlice {
+    /// Its first byte.
+    pub(crate) base: u64,
+    /// Its length in bytes.
+    pub(crate) len: u64,
+}
+
+// SAFETY: two `u64` without padding. This is Linux's `struct iovec`.
+unsafe impl Plain for UserSlice {}
+
+/// User memory that is read or written from front to back: one or several
+/// pieces, and how far we are. Files see nothing else of user memory.
+pub(crate) struct Cursor<'a> {
+    rest: &'a [UserSlice],
+    /// Bytes of `rest[0]` that are done.
+    at: u64,
+    done: usize,
+    remaining: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// Over `pieces` in order. `EINVAL` if their lengths overflow a result.
+    pub(crate) fn new(pieces: &'a [UserSlice]) -> Result<Self, Errno> {
+        let total = pieces.iter().try_fold(0_u64, |sum, piece| sum.checked_add(piece.len));
+        match total {
+            Some(total) if total <= i64::MAX as u64 => {
+                Ok(Cursor { rest: pieces, at: 0, done: 0, remaining: total as usize })
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Bytes moved so far.
+    pub(crate) fn done(&self) -> usize {
+        self.done
+    }
+
+    /// Bytes still to move.
+    pub(crate) fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    /// What remains of the piece that is next.
+    pub(crate) fn next_piece(&mut self) -> Option<UserSlice> {
+        while let Some((piece, later)) = self.rest.split_first() {
+            if self.at < piece.len {
+                return Some(UserSlice { base: piece.base.wrapping_add(self.at), len: piece.len - self.at });
+            }
+            (self.rest, self.at) = (later, 0);
+        }
+        None
+    }
+
+    /// Moves up to `len` bytes with `copy(user address, offset, bytes)`; stops
+    /// where user memory ends or, with `EFAULT`, is bad.
+    fn advance(
+        &mut self,
+        len: usize,
+        mut copy: impl FnMut(u64, usize, usize) -> Result<(), uaccess::BadAddress>,
+    ) -> Result<usize, Errno> {
+        let mut moved = 0;
+        while moved < len {
+            let Some((piece, later)) = self.rest.split_first() else { break };
+            let bytes = (piece.len - self.at).min((len - moved) as u64) as usize;
+            let (bytes, result) = match copy(piece.base.wrapping_add(self.at), moved, bytes) {
+                Ok(()) => (bytes, Ok(())),
+                Err(bad) => (bad.copied, Err(Errno::EFAULT)),
+            };
+            moved += bytes;
+            self.at += bytes as u64;
+            self.done += bytes;
+            self.remaining -= bytes;
+            if self.at == piece.len {
+                (self.rest, self.at) = (later, 0);
+            }
+            result?;
+        }
+        Ok(moved)
+    }
+
+    /// Moves bytes out to the user, as many of `from` as fit. Returns how many.
+    /// After `EFAULT`, [`Cursor::done`] counts those that went before it.
+    pub(crate) fn put(&mut self, from: &[u8]) -> Result<usize, Errno> {
+        // SAFETY: a slice is readable for its length.
+        unsafe { self.put_raw(from.as_ptr(), from.len()) }
+    }
+
+    /// As [`Cursor::put`], from memory that others may change meanwhile.
+    ///
+    /// # Safety
+    /// `from` is readable for `len` bytes.
+    pub(crate) unsafe fn put_raw(&mut self, from: *const u8, len: usize) -> Result<usize, Errno> {
+        self.advance(len, |to, offset, bytes| {
+            // SAFETY: `offset + bytes` is at most `len`.
+            unsafe { uaccess::copy_to_user(to, from.add(offset), bytes) }
+        })
+    }
+
+    /// Moves bytes in from the user, as many as there are, into the start of
+    /// `to`. Returns how many; errors as [`Cursor::put`].
+    pub(crate) fn take(&mut self, to: &mut [u8]) -> Result<usize, Errno> {
+        // SAFETY: a slice is writable for its length.
+        unsafe { self.take_raw(to.as_mut_ptr(), to.len()) }
+    }
+
+    /// As [`Cursor::take`], to memory that others may use meanwhile.
+    ///
+    /// # Safety
+    /// `to` is writable for `len` bytes.
+    pub(crate) unsafe fn take_raw(&mut self, to: *mut u8, len: usize) -> Result<usize, Errno> {
+        self.advance(len, |from, offset, bytes| {
+            // SAFETY: `offset + bytes` is at most `len`.
+            unsafe { uaccess::copy_from_user(to.add(offset), from, bytes) }
+        })
+    }
+
+    /// `EFAULT` unless the next `len` bytes, at most a page and all in the piece
+    /// that is next, can be read now.
+    pub(crate) fn check_readable(&mut self, len: usize) -> Result<(), Errno> {
+        let Some(piece) = self.next_piece() else { return Ok(()) };
+        let last = piece.len.min(len as u64).saturating_sub(1);
+        read::<u8>(piece.base)?;
+        read::<u8>(piece.base.wrapping_add(last)).map(drop)
+    }
+
+    /// Skips up to `len` bytes of the user's without touching them.
+    pub(crate) fn skip(&mut self, len: usize) -> usize {
+        self.advance(len, |_, _, _| Ok(())).unwrap_or(0)
+    }
+
+    /// Writes zeros to all that remains.
+    pub(crate) fn put_zeros(&mut self) -> Result<usize, Errno> {
+        self.advance(self.remaining, |to, _, bytes| uaccess::clear_user(to, bytes))
+    }
+}
