@@ -21,7 +21,7 @@ use powerpc64::context::Context;
 use powerpc64::percpu;
 
 use super::cpu_bits::CpuBits;
-use super::run_state::RunState;
+use super::run_state::{RunState, Woken};
 use crate::mm::KernelStack;
 use crate::process::Thread;
 use crate::sync::WaitQueue;
@@ -236,6 +236,16 @@ impl Task {
         })
     }
 
+    /// A counted reference.
+    pub(crate) fn to_ref(&self) -> TaskRef {
+        // SAFETY: every task lives in an `Arc` (`Task::new`), and `&self` proves
+        // that its count is not 0.
+        unsafe {
+            Arc::increment_strong_count(self);
+            Arc::from_raw(self)
+        }
+    }
+
     /// The task as a pointer.
     pub(crate) fn as_ptr(&self) -> TaskPtr {
         TaskPtr::new(self)
@@ -288,19 +298,6 @@ impl Deref for Current {
     }
 }
 
-impl Current {
-    /// A counted reference to the running task.
-    pub(crate) fn to_ref(&self) -> TaskRef {
-        let task = self.task.raw();
-        // SAFETY: every task lives in an `Arc` (`Task::new`), and the task's own
-        // reference keeps the count above 0.
-        unsafe {
-            Arc::increment_strong_count(task);
-            Arc::from_raw(task)
-        }
-    }
-}
-
 /// The running task. In an interrupt handler: the one that was interrupted.
 ///
 /// # Panics
@@ -308,4 +305,29 @@ impl Current {
 #[inline(always)]
 pub(crate) fn current() -> Current {
     Current { task: TaskPtr::new(percpu::current_task().cast()), _not_send: PhantomData }
+}
+
+impl Task {
+    /// The running task announces that its next [`super::sleep`] is one, unless
+    /// somebody wakes it first. A full barrier: see [`crate::sync::WaitQueue`].
+    #[inline]
+    pub(crate) fn prepare_to_sleep(&self) {
+        self.run_state.prepare();
+    }
+
+    /// The running task takes [`Task::prepare_to_sleep`] back.
+    #[inline]
+    pub(crate) fn stay_awake(&self) {
+        self.run_state.stay_awake();
+    }
+
+    /// Wakes the task if it sleeps or is about to; whether it slept. A wake-up
+    /// that it did not wait for does no harm: all waits are loops. Any context.
+    pub(crate) fn wake(&self) -> bool {
+        let slept = self.run_state.wake() == Woken::MustQueue;
+        if slept {
+            super::placement::queue(self);
+        }
+        slept
+    }
 }
