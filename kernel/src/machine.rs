@@ -10,7 +10,7 @@ use kcore::{Config, Kernel};
 use powerpc64::{irq, irqflags, percpu, reg, timer, tlb};
 
 use crate::sync::Fixed;
-use crate::task::{current, preempt, work};
+use crate::task::{current_mm, preempt, work};
 
 /// The protocol's state. Written once at boot, before any other CPU starts.
 static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::new();
@@ -49,8 +49,8 @@ impl Machine for Hardware {
         irqflags::are_enabled()
     }
 
-    fn current<'a>(&'a self, _: &'a PreemptOff) -> &'a TaskMm {
-        &current().mm
+    fn current<'a>(&'a self, t: &'a PreemptOff) -> &'a TaskMm {
+        current_mm(t)
     }
 
     fn load_mm(&self, _: &IrqsOff, mm: MmId) {

@@ -2,7 +2,17 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, Ordering};
+
+/// Another CPU may run: nothing is set any more.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// From now on no [`Fixed`] can be set. The boot CPU calls this before it starts
+/// any other.
+pub(crate) fn close() {
+    CLOSED.store(true, Ordering::Relaxed);
+}
 
 /// A static that the boot CPU sets while it is alone. Readers pay a load and a
 /// branch, no barrier: starting another CPU orders everything written before.
@@ -11,35 +21,33 @@ pub(crate) struct Fixed<T> {
     value: UnsafeCell<MaybeUninit<T>>,
 }
 
-// SAFETY: the value is written before any other CPU runs and shared as `&T`
-// from then on.
+// SAFETY: the value is written before any other CPU runs (`set` refuses later)
+// and shared as `&T` from then on.
 unsafe impl<T: Send + Sync> Sync for Fixed<T> {}
 
 impl<T> Fixed<T> {
     /// A value that is not set yet.
-    pub(crate) const fn unset() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { set: AtomicBool::new(false), value: UnsafeCell::new(MaybeUninit::uninit()) }
     }
 
-    /// Sets the value.
+    /// Sets the value. On the boot CPU, not in an interrupt handler.
     ///
     /// # Panics
-    /// If it was set before.
-    ///
-    /// # Safety
-    /// The boot CPU calls this before it starts any other CPU.
-    pub(crate) unsafe fn set(&self, value: T) {
+    /// If it was set before, or if other CPUs may run.
+    pub(crate) fn set(&self, value: T) {
+        assert!(!CLOSED.load(Ordering::Relaxed), "a boot-time value is set after the boot");
         assert!(!self.set.load(Ordering::Relaxed), "a boot-time value is set twice");
-        // SAFETY: nobody else runs yet (the caller's promise), and no `&T` exists
-        // while `set` is false.
+        // SAFETY: no other CPU runs, and no `&T` exists while `set` is false.
         unsafe { (*self.value.get()).write(value) };
+        // Relaxed: whoever reads it is this CPU or one that is started later.
         self.set.store(true, Ordering::Relaxed);
     }
 
     /// The value, or none before it is set.
     #[inline(always)]
     pub(crate) fn try_get(&self) -> Option<&T> {
-        // Relaxed: who can race with `set` is on the CPU that ran it.
+        // Relaxed: see `set`.
         if !self.set.load(Ordering::Relaxed) {
             return None;
         }
@@ -57,7 +65,7 @@ impl<T> Fixed<T> {
     }
 }
 
-impl<T> core::ops::Deref for Fixed<T> {
+impl<T> Deref for Fixed<T> {
     type Target = T;
 
     #[inline(always)]

@@ -20,7 +20,7 @@ use super::work::Works;
 use crate::machine::lazy_tlb;
 use crate::sync::Fixed;
 
-static CPUS: Fixed<Box<[Cpu]>> = Fixed::unset();
+static CPUS: Fixed<Box<[Cpu]>> = Fixed::new();
 
 /// CPUs that take part in scheduling.
 pub(super) static ONLINE: CpuBits = CpuBits::empty();
@@ -117,6 +117,12 @@ pub(super) fn all() -> &'static [Cpu] {
     CPUS.get()
 }
 
+/// The hardware number of `id`: the target of its interrupts.
+#[inline]
+pub(crate) fn server_of(id: CpuId) -> u32 {
+    get(id).area.server()
+}
+
 /// The CPUs that schedule.
 pub(crate) fn online_cpus() -> CpuSet {
     ONLINE.snapshot()
@@ -127,8 +133,7 @@ pub(crate) fn online_cpus() -> CpuSet {
 /// the lazy-TLB protocol. Heap and frames are up; interrupts off.
 pub(crate) fn init(servers: &[u32]) {
     let table: Vec<Cpu> = servers.iter().enumerate().map(|(n, &server)| make(n, server)).collect();
-    // SAFETY: no other CPU runs yet.
-    unsafe { CPUS.set(table.into_boxed_slice()) };
+    CPUS.set(table.into_boxed_slice());
     let boot = get(CpuId::BOOT);
     boot.adopt();
     lazy_tlb().start_cpu();

@@ -30,13 +30,13 @@ pub(crate) mod timer;
 pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
-pub(crate) use cpu::{init, online_cpus};
+pub(crate) use cpu::{init, online_cpus, server_of};
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;
-pub(crate) use preempt::{prepare_user_return, preempt_kernel};
+pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return};
 pub(crate) use resched::handle_ipi;
 pub(crate) use smp::start_secondaries;
 pub(crate) use spawn::{OutOfMemory, spawn_user};
 pub(crate) use switch::{sleep, yield_now};
-pub(crate) use task::{Current, Task, TaskPtr, TaskRef, current, pending};
-pub(crate) use timer::timer_tick;
+pub(crate) use task::{Current, Describe, Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
+pub(crate) use timer::{sleep_interruptible_until_tb, sleep_until_tb, timer_tick};
