@@ -23,16 +23,12 @@ pub enum Op {
     Xirr = 0x74,
     /// Sleep until an interrupt.
     Cede = 0xe0,
-    /// Wake a ceded or conferred processor.
-    Prod = 0xe8,
     /// Set a processor mode resource.
     SetMode = 0x31c,
     /// Register the process table.
     RegisterProcTbl = 0x37c,
     /// Send a system reset interrupt.
     SignalSysReset = 0x380,
-    /// Invalidate translations of other processors.
-    RptInvalidate = 0x448,
     /// The way into RTAS that the firmware's own entry uses.
     Rtas = 0xf000,
 }
@@ -157,27 +153,17 @@ pub unsafe fn h_set_mode_ail3() -> Result<(), Status> {
     unsafe { hcall(Op::SetMode, [3, RESOURCE_ADDR_TRANS_MODE, 0, 0]).0.ok() }
 }
 
-/// Who gets a system reset interrupt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResetTarget {
-    /// Every other CPU that runs.
-    AllOthers,
-    /// The CPU with this hardware (server) id.
-    Server(u32),
-}
-
-/// Sends a system reset interrupt (0x100), which no MSR bit masks: the NMI of this
-/// platform. It arrives in real mode.
+/// Sends a system reset interrupt (0x100), which no MSR bit masks, to the CPU
+/// `server`: the NMI of this platform. It arrives in real mode.
+///
+/// The call's "all" and "all but self" targets are left out on purpose: they reach
+/// CPUs that were never started, and those run the vector without a `PerCpu`.
 ///
 /// # Errors
 /// The hypervisor's status.
-pub fn h_signal_sys_reset(target: ResetTarget) -> Result<(), Status> {
-    let operand = match target {
-        ResetTarget::AllOthers => -2_i64 as u64,
-        ResetTarget::Server(server) => server.into(),
-    };
-    // SAFETY: touches no memory of this CPU; the targets enter our 0x100 handler.
-    unsafe { hcall(Op::SignalSysReset, [operand, 0, 0, 0]).0.ok() }
+pub fn h_signal_sys_reset(server: u32) -> Result<(), Status> {
+    // SAFETY: touches no memory of this CPU; the target enters our 0x100 handler.
+    unsafe { hcall(Op::SignalSysReset, [server.into(), 0, 0, 0]).0.ok() }
 }
 
 /// XICS: interrupts more favoured (lower) than `priority` reach this CPU; 0xff

@@ -9,11 +9,13 @@
 //! the lock's owner may have been stopped in the middle.
 
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::fmt::Write as _;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use spin::Mutex;
 use volatile::VolatileRef;
 
+use crate::console;
 use crate::hcall::{Op, hcall};
 
 /// The services in use. The tree names a token for each; 0 stands for none.
@@ -70,11 +72,21 @@ impl Args {
     const EMPTY: Self = Self { token: 0, inputs: 0, outputs: 0, slots: [0; 6] };
 }
 
-/// Buffers are statics: the image lies below 4 GB, a kernel stack may not.
+/// Buffers are statics: the image lies below 4 GB, a kernel stack may not. The lock
+/// is held for the length of one hypervisor call.
 static SHARED: Mutex<Args> = Mutex::new(Args::EMPTY);
-/// For the calls that end the machine; [`LAST_CALLER`] says that it is taken.
-static LAST: Mutex<Args> = Mutex::new(Args::EMPTY);
-static LAST_CALLER: AtomicBool = AtomicBool::new(false);
+
+/// Arguments and text of a call that ends the machine.
+struct LastWords {
+    args: Args,
+    text: [u8; 128],
+}
+
+/// Several, taken and never given back: whoever holds one may be stopped before
+/// the call, and a second CPU in trouble must still get through. With all taken,
+/// one of the holders will do.
+static LAST_WORDS: [Mutex<LastWords>; 8] =
+    [const { Mutex::new(LastWords { args: Args::EMPTY, text: [0; 128] }) }; 8];
 
 /// Makes one call with `args` as the buffer. Returns the status and first result.
 fn call_with<const N: usize>(
@@ -145,10 +157,8 @@ pub fn query_cpu_stopped_state(server: u32) -> Result<bool, Error> {
 /// # Safety
 /// Nothing may count on this CPU any more.
 pub unsafe fn stop_self() -> Error {
-    // Never the shared buffer: its lock would be held for ever. RTAS reads the
-    // token and the counts before it stops us, so the stack serves, if it lies in
-    // the linear map; a static that all stopping CPUs share always does, and all
-    // of them write the same words.
+    // Never the shared buffer: its lock would be held for ever. RTAS only reads this
+    // one, and all CPUs that stop write the same words.
     static STOP: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     let token = TOKENS.stop_self.load(Ordering::Relaxed);
     if token == 0 {
@@ -161,27 +171,10 @@ pub unsafe fn stop_self() -> Error {
     Error::Status(status.0 as i32)
 }
 
-/// A buffer for the last call of this machine. The first caller gets it; a second
-/// CPU that comes here has nothing to add and waits to be switched off.
-fn last_buffer() -> Option<spin::MutexGuard<'static, Args>> {
-    // Relaxed: the winner is the only one to touch anything.
-    if LAST_CALLER.swap(true, Ordering::Relaxed) { None } else { LAST.try_lock() }
-}
-
-/// Nothing is left to do: the machine goes away under us, or cannot.
-fn halt() -> ! {
-    loop {
-        core::hint::spin_loop();
-    }
-}
-
 /// Switches the machine off; QEMU ends with status 0. Any context.
 pub fn power_off() -> ! {
-    if let Some(mut args) = last_buffer() {
-        // No power-on event wakes the machine again: both masks all ones.
-        let error = call_with(&mut args, &TOKENS.power_off, [u32::MAX, u32::MAX], 1);
-        crate::console::write_bytes(b"rtas: power-off refused\n");
-        let _ = error;
+    if let Some(mut last) = LAST_WORDS.iter().find_map(Mutex::try_lock) {
+        switch_off(&mut last.args);
     }
     halt()
 }
@@ -190,15 +183,30 @@ pub fn power_off() -> ! {
 /// bytes). QEMU ends, with status 1 under `-action panic=exit-failure`. Any
 /// context. Without that service it is [`power_off`].
 pub fn os_term(message: &str) -> ! {
-    static TEXT: Mutex<[u8; 128]> = Mutex::new([0; 128]);
-    let Some(mut args) = last_buffer() else { halt() };
-    if let Some(mut text) = TEXT.try_lock() {
+    if let Some(mut last) = LAST_WORDS.iter().find_map(Mutex::try_lock) {
+        let LastWords { args, text } = &mut *last;
         let length = message.len().min(text.len() - 1);
         text[..length].copy_from_slice(&message.as_bytes()[..length]);
         let real = text.as_ptr().expose_provenance() as u32;
-        let _ = call_with(&mut args, &TOKENS.os_term, [real], 1);
+        // Refused or not, the machine may still be there afterwards: what becomes of
+        // a dead guest is its owner's choice.
+        let _ = call_with(args, &TOKENS.os_term, [real], 1);
+        switch_off(args);
     }
-    let _ = call_with(&mut args, &TOKENS.power_off, [u32::MAX, u32::MAX], 1);
-    crate::console::write_bytes(b"rtas: neither ibm,os-term nor power-off work\n");
     halt()
+}
+
+/// Comes back only if the machine stays on. No power-on event is to wake it again:
+/// both masks all ones.
+fn switch_off(args: &mut Args) {
+    if let Err(error) = call_with(args, &TOKENS.power_off, [u32::MAX, u32::MAX], 1) {
+        let _ = writeln!(console::Writer, "rtas: power-off refused: {error:?}; nothing left to do");
+    }
+}
+
+/// The machine goes away under us, or cannot.
+fn halt() -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
 }

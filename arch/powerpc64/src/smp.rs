@@ -4,10 +4,10 @@
 //! Who is online is for the kernel to remember; nothing here keeps state.
 
 use crate::addr::VirtAddr;
-use crate::hcall::{self, ResetTarget, Status};
+use crate::hcall::{self, Status};
 use crate::irq::{self, InterruptController as _};
 use crate::percpu::PerCpu;
-use crate::{isa, rtas, timer};
+use crate::{exceptions, isa, rtas, timer};
 
 unsafe extern "C" {
     /// See boot/secondary.S.
@@ -46,6 +46,7 @@ pub unsafe fn start_cpu(percpu: &'static PerCpu) -> Result<(), rtas::Error> {
 
 /// From secondary.S.
 pub(crate) extern "C" fn secondary_start() -> ! {
+    exceptions::init_cpu();
     // Whatever the decrementer held: no interrupt before the kernel asks for one.
     timer::set_deadline_tb(u64::MAX);
     irq::controller().init_cpu();
@@ -53,19 +54,14 @@ pub(crate) extern "C" fn secondary_start() -> ! {
     unsafe { secondary_main() }
 }
 
-/// Sends a system reset interrupt to every other CPU that runs: the way to stop
-/// them when the kernel is dying. They need not have interrupts on.
+/// Sends a system reset interrupt to the CPU `server`: the way to stop it when the
+/// kernel is dying. It need not have interrupts on.
 ///
-/// # Errors
-/// The hypervisor's status.
-pub fn nmi_all_others() -> Result<(), Status> {
-    hcall::h_signal_sys_reset(ResetTarget::AllOthers)
-}
-
-/// Sends a system reset interrupt to one CPU, by hardware id.
+/// Only to a CPU that is online: one that was never started would wake up in our
+/// vector with nothing of its own.
 ///
 /// # Errors
 /// The hypervisor's status.
 pub fn nmi(server: u32) -> Result<(), Status> {
-    hcall::h_signal_sys_reset(ResetTarget::Server(server))
+    hcall::h_signal_sys_reset(server)
 }

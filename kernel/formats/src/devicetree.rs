@@ -41,7 +41,6 @@ pub enum Error {
 pub struct DeviceTree<'a> {
     structure: &'a [u8],
     strings: &'a [u8],
-    boot_cpu: u32,
     total_size: usize,
 }
 
@@ -110,19 +109,12 @@ impl<'a> DeviceTree<'a> {
         let tree = Self {
             structure: block(field(2)?, field(9)?).ok_or(Error::Truncated)?,
             strings: block(field(3)?, field(8)?).ok_or(Error::Truncated)?,
-            boot_cpu: field(7)?,
             total_size,
         };
         match tree.token(0) {
             Some((Token::Begin(_), _)) => Ok(tree),
             _ => Err(Error::NoRoot),
         }
-    }
-
-    /// The hardware id of the CPU that boots.
-    #[must_use]
-    pub fn boot_cpu(&self) -> u32 {
-        self.boot_cpu
     }
 
     /// The length of the blob, in bytes.

@@ -45,15 +45,21 @@ _start:
     bl      {boot_start}
     trap
 
-// The boot stack is a slot like every kernel stack: 32 KB aligned, the lower half
-// is the guard.
-    .section .bss.boot_stack, "aw", @nobits
+// The stacks of the boot CPU are slots like every kernel stack: 32 KB aligned, the
+// lower half is the guard. The labels but the first are the tops.
+    .section .bss.boot_stacks, "aw", @nobits
     .balign 0x8000
-    .globl boot_stack
-boot_stack:
+    .globl boot_stacks
+boot_stacks:
     .space  0x8000
     .globl boot_stack_end
 boot_stack_end:
+    .space  0x8000
+    .globl boot_emergency_stack_end
+boot_emergency_stack_end:
+    .space  0x8000
+    .globl boot_nmi_stack_end
+boot_nmi_stack_end:
 
 // See the linker script: filled after the link.
     .section .kallsyms, "a", @progbits

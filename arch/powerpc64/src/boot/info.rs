@@ -28,7 +28,7 @@ impl MemoryRegion {
 /// The machine, as the firmware described it.
 #[derive(Clone, Copy, Debug)]
 pub struct BootInfo {
-    /// All memory.
+    /// All memory, lowest first.
     pub memory: &'static [MemoryRegion],
     /// What of it is in use, in whole pages: vectors, image, initrd, this data. In
     /// no order; ranges may touch.
@@ -93,10 +93,11 @@ fn initrd(chosen: Node<'static>, registers: (u64, u64)) -> Option<MemoryRegion> 
     Some(MemoryRegion { base: PhysAddr(start), size })
 }
 
-/// Reads the tree. Tables go to `carver`, whose whole range is reserved as it is
-/// at the end, like the ranges of `in_use`.
+/// Reads the tree. `registers`: the initrd as given at entry. Tables go to `carver`,
+/// and what it has handed out in the end is reserved, like the ranges `in_use`.
 pub(super) fn read(
     tree: DeviceTree<'static>,
+    boot_cpu: Option<u32>,
     registers: (u64, u64),
     in_use: [MemoryRegion; 2],
     mut carver: Carver,
@@ -112,15 +113,17 @@ pub(super) fn read(
         .filter(|&(_, size)| size != 0)
         .map(|(base, size)| MemoryRegion { base: PhysAddr(base), size });
     let memory = carver.collect(regions).ok_or(FULL)?;
+    memory.sort_unstable_by_key(|region| region.base);
 
-    // One id for each thread of a core. The boot CPU first, the others in order.
-    let boot_cpu = tree.boot_cpu();
+    // One id for each thread of a core. The boot CPU first, the others in order. A
+    // firmware that does not name the boot CPU starts the lowest one.
     let servers = of_type(cpus, "cpu")
         .filter_map(|cpu| cpu.property("ibm,ppc-interrupt-server#s"))
-        .flat_map(|servers| servers.words())
-        .filter(|&server| server != boot_cpu);
-    let servers = carver.collect(core::iter::once(boot_cpu).chain(servers)).ok_or(FULL)?;
-    servers[1..].sort_unstable();
+        .flat_map(|servers| servers.words());
+    let cpus = carver.collect(servers).ok_or(FULL)?;
+    cpus.sort_unstable();
+    let first = cpus.iter().position(|&server| Some(server) == boot_cpu).unwrap_or(0);
+    cpus.get_mut(..=first).ok_or("the device tree has no CPU")?.rotate_right(1);
 
     let initrd = initrd(chosen, registers);
     let initrd_pages = initrd.map(|MemoryRegion { base: PhysAddr(base), size }| {
@@ -139,7 +142,7 @@ pub(super) fn read(
         reserved,
         initrd,
         bootargs: chosen.property("bootargs").and_then(|args| args.as_str()).unwrap_or(""),
-        cpus: servers,
+        cpus,
         timebase_hz: word(first_cpu, "timebase-frequency")
             .filter(|&hz| hz != 0)
             .ok_or("the device tree names no timebase-frequency")?,

@@ -20,9 +20,9 @@ pub use info::{BootInfo, MemoryRegion};
 use crate::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::encoding::platform_support::{self, Support};
 use crate::irq::InterruptController as _;
-use crate::percpu::PerCpu;
-use crate::reg::{Msr, spr};
-use crate::{console, irq, isa, percpu, rtas, timer};
+use crate::percpu::{PerCpu, Stacks};
+use crate::reg::Msr;
+use crate::{console, exceptions, irq, percpu, rtas, timer};
 use carver::Carver;
 use openfirmware::{Node, OpenFirmware};
 
@@ -48,9 +48,14 @@ unsafe extern "C" {
     /// The image's bounds, from the linker script; page-aligned.
     static __kernel_start: u8;
     static __kernel_end: u8;
+    /// The tops of the boot CPU's stacks, from entry.S.
+    static boot_stack_end: u8;
+    static boot_emergency_stack_end: u8;
+    static boot_nmi_stack_end: u8;
 }
 
-/// The area of the boot CPU. r13 points to it from the first call into Rust on.
+/// The area of the boot CPU. r13 points to it from the first call into Rust on; it
+/// is complete when `kmain` is called.
 pub static BOOT_PERCPU: PerCpu = PerCpu::empty();
 
 /// Vectors (two copies, the second at 0x4000) and what the firmware keeps there
@@ -89,14 +94,24 @@ extern "C" fn start(initrd: u64, initrd_size: u64, entry: u64) -> ! {
         Err(why) => fatal(format_args!("{why}")),
     };
     check_grant(info.platform);
-    BOOT_PERCPU.set_server(info.cpus[0]);
-    // SAFETY: SPRG0 is the kernel's; interrupts are off until the kernel has
-    // vectors. Only now: the firmware used the register too.
-    unsafe { isa::mtspr::<{ spr::SPRG0 }>((&raw const BOOT_PERCPU) as u64) };
+    complete_percpu(info.cpus[0]);
+    // Only now: the firmware used these registers too.
+    exceptions::init_cpu();
     timer::init(info.timebase_hz, info.decrementer_bits);
     irq::controller().init_cpu();
     // SAFETY: the kernel crate defines it with this type.
     unsafe { kmain(info) }
+}
+
+/// Fills in what the static [`BOOT_PERCPU`] could not have at compile time.
+fn complete_percpu(server: u32) {
+    BOOT_PERCPU.set_server(server);
+    // The addresses of symbols, nothing is read.
+    BOOT_PERCPU.set_stacks(Stacks {
+        kernel_top: &raw const boot_stack_end as u64,
+        emergency_top: &raw const boot_emergency_stack_end as u64,
+        nmi_top: &raw const boot_nmi_stack_end as u64,
+    });
 }
 
 /// The terminal that the firmware itself uses.
@@ -136,23 +151,14 @@ fn check_grant(granted: Support) {
     }
 }
 
-/// The hardware id of the CPU that runs this. PIR is no help: some hypervisors
-/// answer 0 on every CPU. The firmware names the CPU, or starts the first one.
-fn boot_cpu(firmware: &OpenFirmware) -> u32 {
-    let server = |node| {
-        let mut first = [0; 4];
-        firmware.property(node, c"ibm,ppc-interrupt-server#s", &mut first)?;
-        Some(u32::from_be_bytes(first))
-    };
-    let named = || {
-        let instance = firmware.property_u32(firmware.find(c"/chosen")?, c"cpu")?;
-        server(firmware.instance_node(instance).filter(|_| instance != 0)?)
-    };
-    let lowest = || {
-        let first = firmware.child(firmware.find(c"/cpus")?);
-        core::iter::successors(first, |&node| firmware.peer(node)).filter_map(server).min()
-    };
-    named().or_else(lowest).unwrap_or(0)
+/// The hardware id of the CPU that runs this, if the firmware tells. PIR is no
+/// help: some hypervisors answer 0 on every CPU.
+fn boot_cpu(firmware: &OpenFirmware) -> Option<u32> {
+    let instance = firmware.property_u32(firmware.find(c"/chosen")?, c"cpu")?;
+    let node = firmware.instance_node(instance)?;
+    let mut first = [0; 4];
+    firmware.property(node, c"ibm,ppc-interrupt-server#s", &mut first)?;
+    Some(u32::from_be_bytes(first))
 }
 
 /// Copies the tree, ends the firmware and reads what the kernel wants to know.
@@ -170,12 +176,12 @@ fn describe(firmware: OpenFirmware, initrd: (u64, u64)) -> Result<&'static BootI
 
     let boot_cpu = boot_cpu(&firmware);
     let blob = carver
-        .bytes(|buffer| tree::copy(&firmware, buffer, boot_cpu))
+        .bytes(|buffer| tree::copy(&firmware, buffer))
         .map_err(|_| "the device tree is larger than 2 MB")?;
     firmware.quiesce();
 
     let tree = DeviceTree::new(blob).map_err(|_| "the device tree could not be copied")?;
-    info::read(tree, initrd, [LOW_MEMORY, image], carver)
+    info::read(tree, boot_cpu, initrd, [LOW_MEMORY, image], carver)
 }
 
 /// Claims memory at or above `lowest`, below the end of the first memory node.

@@ -4,7 +4,7 @@
 //
 // Out, in secondary_start(): MMU on with the guard PID loaded, r1 = its kernel
 // stack (which may lie outside the linear map, so nothing is stored before the MMU
-// is on), r2 = TOC, r13 = SPRG0 = its PerCpu.
+// is on), r2 = TOC, r13 = its PerCpu.
 
     .section .text.secondary_entry, "ax", @progbits
     .globl secondary_entry
@@ -12,7 +12,6 @@ secondary_entry:
     li      %r13, 3
     rldicr  %r13, %r13, 62, 1           // 0xc000000000000000
     or      %r13, %r13, %r3
-    mtspr   272, %r13                   // SPRG0
     LOAD_ADDRESS %r2, .TOC.
     ld      %r1, {USER_FRAME}(%r13)
 

@@ -4,7 +4,7 @@
 //!
 //! Every question costs the firmware a search through its whole tree. With a
 //! thousand CPUs of forty properties that would take minutes, so of all CPU nodes
-//! but the first only what differs is copied: see [`CPU_PROPERTIES`].
+//! but the first only what differs is asked for: name and [`SERVERS`].
 
 use core::ffi::CStr;
 
@@ -12,10 +12,14 @@ use formats::devicetree::{Builder, Full};
 
 use super::openfirmware::{Node, OpenFirmware};
 
-/// What tells one CPU from another.
-const CPU_PROPERTIES: [&CStr; 3] = [c"device_type", c"reg", c"ibm,ppc-interrupt-server#s"];
+/// The hardware ids of the threads of a CPU node, one word each.
+const SERVERS: &CStr = c"ibm,ppc-interrupt-server#s";
+/// Room for them: no core has more than eight threads.
+const SERVERS_BYTES: usize = 8 * 4;
 /// How the name of a CPU node starts.
 const CPU_NAME: &str = "PowerPC,";
+/// Its device_type.
+const CPU_TYPE: &[u8] = b"cpu\0";
 /// Deeper nodes are left out: nothing that a kernel boots from is down there.
 const MAX_DEPTH: usize = 12;
 /// Longer properties are left out: they are pictures and vendor data.
@@ -27,12 +31,11 @@ struct Copier<'a, 'b> {
     cpu_seen: bool,
 }
 
-/// Copies the tree into `buffer`; `boot_cpu` goes into its header. Returns the
-/// length of the blob.
+/// Copies the tree into `buffer`. Returns the length of the blob.
 ///
 /// # Errors
 /// The buffer is too small.
-pub(super) fn copy(firmware: &OpenFirmware, buffer: &mut [u8], boot_cpu: u32) -> Result<usize, Full> {
+pub(super) fn copy(firmware: &OpenFirmware, buffer: &mut [u8]) -> Result<usize, Full> {
     let mut copier = Copier { firmware, builder: Builder::new(buffer)?, cpu_seen: false };
     match firmware.root() {
         Some(root) => copier.node(root, 0)?,
@@ -41,7 +44,7 @@ pub(super) fn copy(firmware: &OpenFirmware, buffer: &mut [u8], boot_cpu: u32) ->
             copier.builder.end_node()?;
         }
     }
-    copier.builder.finish(boot_cpu)
+    copier.builder.finish()
 }
 
 impl Copier<'_, '_> {
@@ -49,10 +52,12 @@ impl Copier<'_, '_> {
     fn node(&mut self, node: Node, depth: usize) -> Result<(), Full> {
         let is_cpu = self.begin(node)?;
         if is_cpu && self.cpu_seen {
-            for name in CPU_PROPERTIES {
-                let length = self.firmware.property_length(node, name);
-                self.property(node, name, length)?;
-            }
+            // The name says so, no need to ask.
+            self.builder.property("device_type", CPU_TYPE.len(), |room| {
+                room.copy_from_slice(CPU_TYPE);
+                Some(room.len())
+            })?;
+            self.property(node, SERVERS, Some(SERVERS_BYTES))?;
             return self.builder.end_node();
         }
         self.cpu_seen |= is_cpu;
@@ -93,7 +98,8 @@ impl Copier<'_, '_> {
         }
     }
 
-    /// Copies one property, if there is one and it is of a sane size.
+    /// Copies one property of at most `length` bytes, if there is one and the
+    /// length is sane.
     fn property(&mut self, node: Node, name: &CStr, length: Option<usize>) -> Result<(), Full> {
         let Some(length) = length.filter(|&length| length <= MAX_PROPERTY_BYTES) else {
             return Ok(());

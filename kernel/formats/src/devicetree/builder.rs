@@ -64,7 +64,7 @@ impl<'b> Builder<'b> {
         self.word(BEGIN_NODE)?;
         self.bytes(name.as_bytes())?;
         // The name's NUL: the padding of `bytes`, unless there was none.
-        if name.len() % 4 == 0 { self.word(0) } else { Ok(()) }
+        if name.len().is_multiple_of(4) { self.word(0) } else { Ok(()) }
     }
 
     /// Closes the node that was opened last.
@@ -128,11 +128,12 @@ impl<'b> Builder<'b> {
         Ok(at)
     }
 
-    /// Ends the tree and writes its header; the length of the whole blob.
+    /// Ends the tree and writes its header; the length of the whole blob. The
+    /// header's field for the boot CPU stays 0: only a walk of the tree could tell.
     ///
     /// # Errors
     /// The buffer is full.
-    pub fn finish(mut self, boot_cpu: u32) -> Result<usize, Full> {
+    pub fn finish(mut self) -> Result<usize, Full> {
         self.word(END)?;
         let header = [
             MAGIC,
@@ -142,7 +143,7 @@ impl<'b> Builder<'b> {
             HEADER_BYTES as u32,
             VERSION,
             OLDEST_COMPATIBLE,
-            boot_cpu,
+            0,
             self.strings_len as u32,
             (self.at - STRUCTURE) as u32,
         ];
