@@ -19,7 +19,10 @@ SCRIPTS = ROOT / "qemu-scripts"
 
 # rustup must never answer a missing component with a download of its own: offline
 # that fails or hangs, and the set-up has other roads.
-os.environ.setdefault("RUSTUP_AUTO_INSTALL", "0")
+os.environ["RUSTUP_AUTO_INSTALL"] = "0"
+
+# The first QEMU whose broadcast tlbie is finished before the next instruction runs.
+SYNCHRONOUS_TLBIE = (9, 1, 0)
 
 # A status of 2 is "you asked for something wrong", as make and getopt use it.
 USAGE = 2

@@ -23,6 +23,8 @@ import time
 
 import machine
 from common import BUILD, die
+from running import Run
+from settings import POLICIES, from_environment
 from tally import Tally
 
 KERNEL = BUILD / "kernel-test.elf"
@@ -103,7 +105,7 @@ class Configuration:
         settings = dataclasses.replace(self.settings, append=" ".join([*words, self.settings.append]).strip())
         command = machine.command_line(settings, KERNEL, machine.archive_for(settings, INITRD))
         boot, rest, last_event, seen, silent = Boot(number=first - 1), b"", time.monotonic(), 0, False
-        with machine.Run(command, limit_s) as run:
+        with Run(command, limit_s) as run:
             for data in run.pieces(idle_s=1):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
@@ -148,9 +150,9 @@ class Configuration:
 
 def matrix():
     """The configurations to run: all, or those that SMP and LAZY in the environment leave."""
-    base = machine.settings_from_environment()
+    base = from_environment()
     cpus = [base.smp] if os.environ.get("SMP") else [1, 2, 4, 8]
-    policies = [base.lazy] if os.environ.get("LAZY") else machine.POLICIES
+    policies = [base.lazy] if os.environ.get("LAZY") else POLICIES
     pattern = os.environ.get("TEST", "")
     if " " in pattern:
         die(f"TEST={pattern} has a space: it is one pattern.", 2)

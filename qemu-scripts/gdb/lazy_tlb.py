@@ -3,7 +3,7 @@
 The kernel describes itself in one static, LAZY_TLB_DEBUG (kernel/src/debug.rs): where
 its arrays are and at which offsets their fields. No type information is used. The PID
 register is the vCPU's own, so the table compares what the kernel believes with what
-the hardware has.
+the hardware has. vCPU n is taken for the kernel's CPU n.
 """
 
 import collections
@@ -97,19 +97,22 @@ class Mm:
         return word >> (cpu % 64) & 1
 
 
+def monitor(command):
+    """What QEMU's monitor answers."""
+    return gdb.execute(f"monitor {command}", to_string=True).strip()
+
+
 def pid_registers():
-    """The PID register of each vCPU in their order: QEMU 7 calls it pid, later ones pidr."""
-    selected, values = gdb.selected_thread(), []
-    for thread in sorted(gdb.selected_inferior().threads(), key=lambda thread: thread.num):
-        thread.switch()
-        for name in ("$pidr", "$pid"):
-            value = gdb.parse_and_eval(name)
-            if value.type.code != gdb.TYPE_CODE_VOID:
-                values.append(int(value) & 0xFFFFFFFF)
-                break
-        else:
-            values.append(None)
-    selected.switch()
+    """The PID register of each vCPU, None where QEMU does not tell.
+
+    Through the monitor: QEMU 7 shows GDB the special registers of the first CPU only.
+    It calls the register pid, later versions pidr.
+    """
+    values = []
+    for cpu in range(len(gdb.selected_inferior().threads())):
+        monitor(f"cpu {cpu}")
+        answers = (monitor(f"print/x ${name}") for name in ("pidr", "pid"))
+        values.append(next((int(text, 0) for text in answers if text.startswith("0")), None))
     return values
 
 

@@ -46,9 +46,11 @@ _start:
     trap
 
 // The stacks of the boot CPU are slots like every kernel stack: 32 KB aligned, the
-// lower half is the guard. The labels are the tops.
+// lower half is the guard. The labels but the first are the tops.
     .section .bss.boot_stacks, "aw", @nobits
     .balign 0x8000
+    .globl boot_stacks
+boot_stacks:
     .space  0x8000
     .globl boot_stack_end
 boot_stack_end:

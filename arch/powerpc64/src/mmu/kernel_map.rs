@@ -10,7 +10,7 @@ use crate::addr::{LINEAR_BASE, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::boot::MemoryRegion;
 use crate::encoding::PageSize;
 use crate::encoding::pte::{EA_BITS, Pte, PteFlags};
-use crate::percpu::STACK_SIZE;
+use crate::percpu::{STACK_SIZE, STACK_SLOT};
 use crate::tlb;
 use core::ops::Range;
 
@@ -25,8 +25,8 @@ unsafe extern "C" {
     static __text_end: u8;
     static __rodata_start: u8;
     static __rodata_end: u8;
-    // The boot stack's slot, from the entry code.
-    static boot_stack: u8;
+    // The three slots of the boot CPU's stacks, from the entry code.
+    static boot_stacks: u8;
 }
 
 /// Physical memory that is not plain data. Empty flags: not mapped at all.
@@ -35,13 +35,18 @@ struct Section {
     flags: PteFlags,
 }
 
-fn sections() -> [Section; 5] {
+fn sections() -> [Section; 7] {
     let phys = |symbol: *const u8| VirtAddr(symbol.addr() as u64).to_phys().0;
     let text = phys(&raw const __text_start)..phys(&raw const __text_end);
     let rodata = phys(&raw const __rodata_start)..phys(&raw const __rodata_end);
-    let guard = phys(&raw const boot_stack);
+    let guard = |slot| {
+        let start = phys(&raw const boot_stacks) + slot * STACK_SLOT;
+        Section { pages: start..start + STACK_SIZE, flags: PteFlags::empty() }
+    };
     [
-        Section { pages: guard..guard + STACK_SIZE, flags: PteFlags::empty() },
+        guard(0),
+        guard(1),
+        guard(2),
         // The vectors for real mode are fetched untranslated: no X needed.
         Section { pages: 0..0x4000, flags: PteFlags::KERNEL_RO },
         Section { pages: 0x4000..0x8000, flags: PteFlags::KERNEL_RX },
