@@ -125,6 +125,13 @@ impl CpuSet {
         set
     }
 
+    /// Only `cpu`.
+    pub fn only(cpu: CpuId) -> CpuSet {
+        let mut set = Self::EMPTY;
+        set.insert(cpu);
+        set
+    }
+
     /// Adds `cpu`.
     pub fn insert(&mut self, cpu: CpuId) {
         self.0[cpu.index() / 64] |= 1 << (cpu.index() % 64);

@@ -1,5 +1,7 @@
 //! What the protocol keeps for a task.
 
+use core::mem::offset_of;
+
 use crate::cpu::PublishedMm;
 use crate::machine::{IrqsOff, PreemptOff};
 use crate::mm::MmId;
@@ -34,7 +36,18 @@ impl Default for TaskLock {
     }
 }
 
+/// Byte offsets of a [`TaskMm`]'s fields, for debuggers.
+#[allow(missing_docs, reason = "named after the fields")]
+pub struct TaskMmLayout {
+    pub mm: usize,
+    pub active_mm: usize,
+}
+
 impl TaskMm {
+    /// Where debuggers find what.
+    pub const LAYOUT: TaskMmLayout =
+        TaskMmLayout { mm: offset_of!(TaskMm, mm), active_mm: offset_of!(TaskMm, active_mm) };
+
     /// A kernel thread's: no address space of its own.
     pub fn kernel() -> Self {
         Self::default()

@@ -11,6 +11,8 @@
 pub mod flush;
 pub mod slots;
 
+use core::mem::offset_of;
+
 use crate::Kernel;
 use crate::cpu::CpuMask;
 use crate::machine::{Machine, Point, TlbEvent};
@@ -115,7 +117,26 @@ pub struct Mm {
     mm_cpumask: CpuMask,
 }
 
+/// Byte offsets of an [`Mm`]'s fields, for debuggers.
+#[allow(missing_docs, reason = "named after the fields")]
+pub struct MmLayout {
+    pub id: usize,
+    pub mm_users: usize,
+    pub mm_count: usize,
+    pub live: usize,
+    pub mm_cpumask: usize,
+}
+
 impl Mm {
+    /// Where debuggers find what.
+    pub const LAYOUT: MmLayout = MmLayout {
+        id: offset_of!(Mm, id),
+        mm_users: offset_of!(Mm, mm_users),
+        mm_count: offset_of!(Mm, mm_count),
+        live: offset_of!(Mm, live),
+        mm_cpumask: offset_of!(Mm, mm_cpumask),
+    };
+
     pub(crate) fn at_slot(slot: usize) -> Self {
         let init = slot == MmId::INIT_MM.slot();
         Self {

@@ -1,0 +1,159 @@
+# Two commands matter: `make run` and `make test`. Both set up what they need.
+# The scripts in qemu-scripts/ do the work and know the defaults; this file says what
+# depends on what. `make` alone prints the targets and the variables.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+define HELP
+
+  make run                boot the kernel: the demonstration, or a program of yours
+  make test               every test; the last line counts them
+  make gdb                boot stopped, with gdb-multiarch and its command lazy-cpus
+
+  make test-host          unit tests on this machine
+  make test-loom          the protocol under the model checker
+  make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
+                          only SMP=, LAZY= and TEST= (a part of the tests' names)
+  make test-programs      C programs, compared with the same under qemu-ppc64
+  make test-gdb           lazy-cpus against a live kernel
+  make test-determinism   one run done twice under ICOUNT=0
+  make lint               clippy, rustfmt and the layers
+  make layers             who depends on whom: nothing may look up
+  make measure            time and instructions to init, loaded size
+  make setup              everything that run and test would install
+  make clean              remove what was built (distclean: also what was set up)
+
+  Variables of run, gdb and test-kernel:
+
+  SMP=4                   CPUs
+  MEM=512M                memory
+  CPU=power9              CPU model of QEMU
+  LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown
+  TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version)
+  INITRD=file             a cpio archive (newc), or a static program to run as init
+  INIT="path args"        the first program and its arguments (default: the
+                          demonstration, or /init of an INITRD)
+  APPEND="words"          more kernel command line
+  TIMEOUT=120             seconds until the run is stopped, 0 for none
+  ICOUNT=                 0 to 10: a deterministic run, an instruction takes 2^ICOUNT ns
+  QEMU=path               the QEMU to use
+  QEMU_ARGS="words"       more arguments for it
+
+endef
+
+export SMP MEM CPU LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST
+
+# A missing component is the set-up's business, never a download by rustup on its own.
+export RUSTUP_AUTO_INSTALL := 0
+
+SCRIPTS := qemu-scripts
+TARGET  := powerpc64-kernel
+OUT     := target/$(TARGET)/release
+
+# The kernel's target needs core and alloc built for it: a flag that stable cargo takes
+# only with RUSTC_BOOTSTRAP. Host builds never see any of this.
+CROSS_FLAGS := -Zbuild-std=core,alloc -Zbuild-std-features=compiler-builtins-mem \
+	-Zjson-target-spec --target linker/$(TARGET).json --release
+CROSS_CARGO := RUSTC_BOOTSTRAP=1 cargo
+
+# Each file or folder in user/src/bin is a program.
+USER_PROGRAMS := $(sort $(basename $(notdir $(wildcard user/src/bin/*))))
+C_PROGRAMS    := $(basename $(notdir $(wildcard user/c/*.c)))
+C_COMPILER    := powerpc64-linux-gnu-gcc
+C_FLAGS       := -static -O2 -g0 -Wall -Wextra -Werror -pthread
+
+.PHONY: help
+help:
+	$(info $(HELP))
+	@:
+
+# --- set-up ---------------------------------------------------------------------------
+
+.PHONY: settings setup setup-rust setup-run setup-cross setup-gdb
+setup:
+	@$(SCRIPTS)/setup
+
+# A bad variable is told before anything is built.
+settings:
+	@$(SCRIPTS)/run --check
+
+setup-rust: | settings
+	@$(SCRIPTS)/setup rust-src
+
+setup-run: | settings
+	@$(SCRIPTS)/setup rust-src qemu
+
+setup-cross:
+	@$(SCRIPTS)/setup cross
+
+setup-gdb:
+	@$(SCRIPTS)/setup gdb
+
+# --- images ---------------------------------------------------------------------------
+
+# cargo decides what is stale; `symbols` copies an image that changed and fills in its
+# symbol table.
+.PHONY: build/kernel.elf build/kernel-test.elf build/initrd.cpio build/initrd-test.cpio user-programs
+build/kernel.elf: setup-rust
+	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel
+	@$(SCRIPTS)/symbols $(OUT)/kernel $@
+
+build/kernel-test.elf: setup-rust
+	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel --features selftest
+	@$(SCRIPTS)/symbols $(OUT)/kernel $@
+
+user-programs: setup-rust
+	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p user
+
+INITRD_MEMBERS = $(foreach p,$(USER_PROGRAMS),bin/$(p)=$(OUT)/$(p))
+
+build/initrd.cpio: user-programs
+	@$(SCRIPTS)/mkinitrd $@ $(INITRD_MEMBERS)
+
+build/c/%: user/c/%.c | setup-cross
+	@mkdir -p $(@D)
+	$(C_COMPILER) $(C_FLAGS) -o $@ $<
+
+build/initrd-test.cpio: user-programs $(addprefix build/c/,$(C_PROGRAMS))
+	@$(SCRIPTS)/mkinitrd $@ $(INITRD_MEMBERS) $(foreach p,$(C_PROGRAMS),c/$(p)=build/c/$(p))
+
+# --- running --------------------------------------------------------------------------
+
+.PHONY: run gdb measure
+run: setup-run build/kernel.elf build/initrd.cpio
+	@$(SCRIPTS)/run build/kernel.elf build/initrd.cpio
+
+gdb: setup-run setup-gdb build/kernel.elf build/initrd.cpio
+	@$(SCRIPTS)/gdb/start build/kernel.elf build/initrd.cpio
+
+measure: setup-run build/kernel.elf build/initrd.cpio
+	@$(SCRIPTS)/measure build/kernel.elf build/initrd.cpio
+
+# --- tests ----------------------------------------------------------------------------
+
+# The driver builds what a stage needs, so that a build that fails is a failed stage.
+.PHONY: test test-host test-loom test-kernel test-programs test-gdb test-determinism
+test:
+	@$(SCRIPTS)/test
+
+test-host test-loom test-kernel test-programs test-gdb test-determinism:
+	@$(SCRIPTS)/test $(@:test-%=%)
+
+.PHONY: lint layers
+lint: setup-rust layers
+	cargo fmt --all --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
+	$(CROSS_CARGO) clippy $(CROSS_FLAGS) -p kernel -p user -- -D warnings
+	$(CROSS_CARGO) clippy $(CROSS_FLAGS) -p kernel --features selftest -- -D warnings
+
+layers:
+	@$(SCRIPTS)/layers
+
+.PHONY: clean distclean
+clean:
+	rm -rf target build/c build/*.elf build/*.cpio build/test
+distclean:
+	rm -rf target build

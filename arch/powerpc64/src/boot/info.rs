@@ -1,0 +1,163 @@
+//! What the boot hands to the kernel: [`BootInfo`], read from the flattened tree.
+
+use formats::devicetree::{DeviceTree, Node};
+
+use super::carver::Carver;
+use crate::addr::{PAGE_SIZE, PhysAddr};
+use crate::encoding::platform_support::Support;
+use crate::isa;
+use crate::reg::spr;
+
+/// A range of physical memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryRegion {
+    /// First byte.
+    pub base: PhysAddr,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+impl MemoryRegion {
+    /// The region from `start` to `end`, widened to whole pages.
+    pub(super) fn pages(start: u64, end: u64) -> Self {
+        let base = start & !(PAGE_SIZE - 1);
+        Self { base: PhysAddr(base), size: end.next_multiple_of(PAGE_SIZE) - base }
+    }
+}
+
+/// The machine, as the firmware described it.
+#[derive(Clone, Copy, Debug)]
+pub struct BootInfo {
+    /// All memory, lowest first.
+    pub memory: &'static [MemoryRegion],
+    /// What of it is in use, in whole pages: vectors, image, initrd, this data. In
+    /// no order; ranges may touch.
+    pub reserved: &'static [MemoryRegion],
+    /// The initial ramdisk, to the byte.
+    pub initrd: Option<MemoryRegion>,
+    /// The kernel command line.
+    pub bootargs: &'static str,
+    /// Hardware (server) ids by logical CPU number; the boot CPU is first.
+    pub cpus: &'static [u32],
+    /// Ticks of the timebase in a second.
+    pub timebase_hz: u32,
+    /// Width of the decrementer, in bits.
+    pub decrementer_bits: u32,
+    /// The random seed of this boot, if the machine gives one.
+    pub rng_seed: Option<[u8; 32]>,
+    /// What the platform has granted.
+    pub platform: Support,
+    /// Sets of the TLB that `tlbiel` by PID must visit one by one: 128 on ISA 3.0,
+    /// 1 since ISA 3.1.
+    pub tlbiel_sets: u16,
+    /// Processor version register.
+    pub pvr: u32,
+    /// The machine's name, e.g. "IBM pSeries (emulated by qemu)".
+    pub model: &'static str,
+    /// The flattened device tree, for everything else.
+    pub tree: DeviceTree<'static>,
+}
+
+/// Why the tree is no use. The text is for the last line of the boot.
+pub(super) type Unusable = &'static str;
+
+/// Sets to visit, by the upper half of the version register. An unknown processor
+/// gets the loop: visiting too many sets is only slow.
+fn tlbiel_sets(pvr: u32) -> u16 {
+    const POWER10: u32 = 0x0080;
+    const POWER11: u32 = 0x0082;
+    if matches!(pvr >> 16, POWER10 | POWER11) { 1 } else { 128 }
+}
+
+/// A property of one word, of a node that may be missing.
+fn word(node: Option<Node<'static>>, name: &str) -> Option<u32> {
+    node?.property(name)?.as_u32()
+}
+
+/// All nodes of a `device_type`, at the depth where the platform puts them.
+fn of_type(parent: Option<Node<'static>>, device_type: &'static str) -> impl Iterator<Item = Node<'static>> {
+    parent
+        .into_iter()
+        .flat_map(|parent| parent.children())
+        .filter(move |node| node.property("device_type").and_then(|kind| kind.as_str()) == Some(device_type))
+}
+
+/// The initrd: from the tree, or from the registers at entry.
+fn initrd(chosen: Node<'static>, registers: (u64, u64)) -> Option<MemoryRegion> {
+    let address = |name| chosen.property(name).and_then(|property| property.as_u64());
+    let (start, end) = match (address("linux,initrd-start"), address("linux,initrd-end")) {
+        (Some(start), Some(end)) => (start, end),
+        _ => (registers.0, registers.0.saturating_add(registers.1)),
+    };
+    let size = end.checked_sub(start).filter(|&size| size != 0)?;
+    Some(MemoryRegion { base: PhysAddr(start), size })
+}
+
+/// Reads the tree. `registers`: the initrd as given at entry. Tables go to `carver`,
+/// and what it has handed out in the end is reserved, like the ranges `in_use`.
+pub(super) fn read(
+    tree: DeviceTree<'static>,
+    boot_cpu: Option<u32>,
+    registers: (u64, u64),
+    in_use: [MemoryRegion; 2],
+    mut carver: Carver,
+) -> Result<&'static BootInfo, Unusable> {
+    const FULL: Unusable = "no room for the tables of the boot";
+    let chosen = tree.find("/chosen").ok_or("the device tree has no /chosen")?;
+    let cpus = tree.find("/cpus");
+    let first_cpu = of_type(cpus, "cpu").next();
+
+    let regions = of_type(Some(tree.root()), "memory")
+        .filter_map(|node| node.property("reg"))
+        .flat_map(|reg| reg.pairs_u64())
+        .filter(|&(_, size)| size != 0)
+        .map(|(base, size)| MemoryRegion { base: PhysAddr(base), size });
+    let memory = carver.collect(regions).ok_or(FULL)?;
+    memory.sort_unstable_by_key(|region| region.base);
+
+    // One id for each thread of a core. The boot CPU first, the others in order. A
+    // firmware that does not name the boot CPU starts the lowest one.
+    let servers = of_type(cpus, "cpu")
+        .filter_map(|cpu| cpu.property("ibm,ppc-interrupt-server#s"))
+        .flat_map(|servers| servers.words());
+    let cpus = carver.collect(servers).ok_or(FULL)?;
+    cpus.sort_unstable();
+    let first = cpus.iter().position(|&server| Some(server) == boot_cpu).unwrap_or(0);
+    cpus.get_mut(..=first).ok_or("the device tree has no CPU")?.rotate_right(1);
+
+    let initrd = initrd(chosen, registers);
+    let initrd_pages = initrd.map(|MemoryRegion { base: PhysAddr(base), size }| {
+        MemoryRegion::pages(base, base.saturating_add(size))
+    });
+    // Two tables are still to come: this one, and the result; each may be padded.
+    let tables = (in_use.len() + 2) * size_of::<MemoryRegion>() + size_of::<BootInfo>();
+    let ours = carver.pages_after(tables + 2 * align_of::<BootInfo>());
+    let reserved = in_use.into_iter().chain([ours]).chain(initrd_pages);
+    let reserved = carver.collect(reserved).ok_or(FULL)?;
+
+    let seed = chosen.property("rng-seed").and_then(|seed| seed.value.first_chunk());
+    let pvr = isa::mfspr::<{ spr::PVR }>() as u32;
+    let info = BootInfo {
+        memory,
+        reserved,
+        initrd,
+        bootargs: chosen.property("bootargs").and_then(|args| args.as_str()).unwrap_or(""),
+        cpus,
+        timebase_hz: word(first_cpu, "timebase-frequency")
+            .filter(|&hz| hz != 0)
+            .ok_or("the device tree names no timebase-frequency")?,
+        // Without the property the decrementer is the classic one.
+        decrementer_bits: word(first_cpu, "ibm,dec-bits")
+            .filter(|bits| (32..=64).contains(bits))
+            .unwrap_or(32),
+        rng_seed: seed.copied(),
+        platform: Support::granted(
+            chosen.property("ibm,architecture-vec-5").map_or(&[], |vector| vector.value),
+        ),
+        tlbiel_sets: tlbiel_sets(pvr),
+        pvr,
+        model: tree.root().property("model").and_then(|model| model.as_str()).unwrap_or("?"),
+        tree,
+    };
+    Ok(&carver.collect([info].into_iter()).ok_or(FULL)?[0])
+}

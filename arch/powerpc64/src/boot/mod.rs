@@ -1,0 +1,198 @@
+//! From the firmware's jump to `kmain`: one pass, on the boot CPU, in real mode.
+//!
+//! The order is forced. Tokens and console first, so that everything after them
+//! can fail with a line and an exit status. Then the negotiation, which rebuilds
+//! the firmware's tree; then the copy of that tree; then `quiesce`, after which
+//! there is no firmware any more and all memory is ours.
+
+mod carver;
+mod info;
+mod openfirmware;
+mod tree;
+
+use core::arch::global_asm;
+use core::fmt::{self, Write as _};
+
+use formats::devicetree::DeviceTree;
+
+pub use info::{BootInfo, MemoryRegion};
+
+use crate::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
+use crate::encoding::platform_support::{self, Support};
+use crate::irq::InterruptController as _;
+use crate::percpu::{PerCpu, Stacks};
+use crate::reg::Msr;
+use crate::{console, exceptions, irq, percpu, rtas, timer};
+use carver::Carver;
+use openfirmware::{Node, OpenFirmware};
+
+global_asm!(
+    include_str!("macros.S"),
+    include_str!("entry.S"),
+    include_str!("client_call.S"),
+    include_str!("secondary.S"),
+    boot_percpu = sym BOOT_PERCPU,
+    boot_start = sym start,
+    secondary_start = sym crate::smp::secondary_start,
+    USER_FRAME = const percpu::offset::USER_FRAME,
+    GUARD_PID = const kcore::mm::MmId::INIT_MM.pid().get(),
+    MSR_TRANSLATED = const (Msr::IR.bits() | Msr::DR.bits() | Msr::RI.bits()),
+);
+
+unsafe extern "Rust" {
+    /// The kernel: entered once, on the boot CPU, in real mode, interrupts off.
+    fn kmain(info: &'static BootInfo) -> !;
+}
+
+unsafe extern "C" {
+    /// The image's bounds, from the linker script; page-aligned.
+    static __kernel_start: u8;
+    static __kernel_end: u8;
+    /// The tops of the boot CPU's stacks, from entry.S.
+    static boot_stack_end: u8;
+    static boot_emergency_stack_end: u8;
+    static boot_nmi_stack_end: u8;
+}
+
+/// The area of the boot CPU. r13 points to it from the first call into Rust on; it
+/// is complete when `kmain` is called.
+pub static BOOT_PERCPU: PerCpu = PerCpu::empty();
+
+/// Vectors (two copies, the second at 0x4000) and what the firmware keeps there
+/// while it lives.
+const LOW_MEMORY: MemoryRegion = MemoryRegion { base: PhysAddr(0), size: 0x1_0000 };
+
+/// Claimed for the device tree and the boot's tables. A machine of 4096 CPUs uses
+/// about 600 KB; what is not used is free memory afterwards.
+const CLAIM_BYTES: u32 = 2 << 20;
+/// Where the search for it goes on after a refusal.
+const CLAIM_STEP: u32 = 1 << 20;
+
+/// Ends the boot with one line and a failure.
+fn fatal(why: fmt::Arguments<'_>) -> ! {
+    let _ = writeln!(console::Writer, "boot: {why}");
+    rtas::os_term("boot failed")
+}
+
+/// Called by entry.S; see there.
+extern "C" fn start(initrd: u64, initrd_size: u64, entry: u64) -> ! {
+    if entry == 0 {
+        // Without firmware there are no tokens either: say so and stay.
+        fatal(format_args!("not started by Open Firmware (r5 is 0)"));
+    }
+    // SAFETY: entry.S passes on the firmware's r5; nothing has been overwritten.
+    let firmware = unsafe { OpenFirmware::new(entry as u32) };
+    if let Some(node) = firmware.find(c"/rtas") {
+        rtas::init(|name| firmware.property_u32(node, name));
+    }
+    let Some(chosen) = firmware.find(c"/chosen") else { fatal(format_args!("the firmware has no /chosen")) };
+    find_console(&firmware, chosen);
+    negotiate(&firmware, chosen);
+
+    let info = match describe(firmware, (initrd, initrd_size)) {
+        Ok(info) => info,
+        Err(why) => fatal(format_args!("{why}")),
+    };
+    check_grant(info.platform);
+    complete_percpu(info.cpus[0]);
+    // Only now: the firmware used these registers too.
+    exceptions::init_cpu();
+    timer::init(info.timebase_hz, info.decrementer_bits);
+    irq::controller().init_cpu();
+    // SAFETY: the kernel crate defines it with this type.
+    unsafe { kmain(info) }
+}
+
+/// Fills in what the static [`BOOT_PERCPU`] could not have at compile time.
+fn complete_percpu(server: u32) {
+    BOOT_PERCPU.set_server(server);
+    // The addresses of symbols, nothing is read.
+    BOOT_PERCPU.set_stacks(Stacks {
+        kernel_top: &raw const boot_stack_end as u64,
+        emergency_top: &raw const boot_emergency_stack_end as u64,
+        nmi_top: &raw const boot_nmi_stack_end as u64,
+    });
+}
+
+/// The terminal that the firmware itself uses.
+fn find_console(firmware: &OpenFirmware, chosen: Node) {
+    let stdout = firmware.property_u32(chosen, c"stdout").filter(|&instance| instance != 0);
+    let node = stdout.and_then(|instance| firmware.instance_node(instance));
+    if let Some(unit) = node.and_then(|node| firmware.property_u32(node, c"reg")) {
+        console::set_unit(unit);
+    }
+}
+
+/// Asks for radix, GTSE and XICS. The offer is read first: a platform that cannot
+/// do what it is asked for may end us without a word that a user understands.
+fn negotiate(firmware: &OpenFirmware, chosen: Node) {
+    let mut pairs = [0; 32];
+    let name = c"ibm,arch-vec-5-platform-support";
+    let offer = Support::offered(firmware.property(chosen, name, &mut pairs).unwrap_or_default());
+    if !offer.radix {
+        fatal(format_args!("this machine has no radix MMU: it takes -cpu power9 or newer"));
+    }
+    if !offer.xics {
+        fatal(format_args!("this machine has no XICS: it takes -M pseries,ic-mode=dual or xics"));
+    }
+    match firmware.client_architecture_support(&platform_support::request(offer.gtse)) {
+        Ok([0, 0]) => {}
+        Ok([caught, status]) => fatal(format_args!(
+            "ibm,client-architecture-support failed: catch {caught:#x}, status {status:#x}"
+        )),
+        Err(_) => fatal(format_args!("the firmware has no ibm,client-architecture-support")),
+    }
+}
+
+/// What was asked for is what the kernel runs on.
+fn check_grant(granted: Support) {
+    if !granted.radix || !granted.xics {
+        fatal(format_args!("the platform granted something else than was asked: {granted:?}"));
+    }
+}
+
+/// The hardware id of the CPU that runs this, if the firmware tells. PIR is no
+/// help: some hypervisors answer 0 on every CPU.
+fn boot_cpu(firmware: &OpenFirmware) -> Option<u32> {
+    let instance = firmware.property_u32(firmware.find(c"/chosen")?, c"cpu")?;
+    let node = firmware.instance_node(instance)?;
+    let mut first = [0; 4];
+    firmware.property(node, c"ibm,ppc-interrupt-server#s", &mut first)?;
+    Some(u32::from_be_bytes(first))
+}
+
+/// Copies the tree, ends the firmware and reads what the kernel wants to know.
+fn describe(firmware: OpenFirmware, initrd: (u64, u64)) -> Result<&'static BootInfo, info::Unusable> {
+    // SAFETY: the addresses of linker symbols, nothing is read.
+    let (start, end) = (&raw const __kernel_start as u64, &raw const __kernel_end as u64);
+    let image = MemoryRegion::pages(VirtAddr(start).to_phys().0, VirtAddr(end).to_phys().0);
+
+    let initrd_end = if initrd.1 == 0 { 0 } else { initrd.0 + initrd.1 };
+    let lowest = VirtAddr(end).to_phys().0.max(initrd_end).next_multiple_of(PAGE_SIZE);
+    let address = claim(&firmware, lowest as u32).ok_or("the firmware has no 2 MB of memory")?;
+    // SAFETY: claimed from the firmware, above image and initrd, and reserved in
+    // what the kernel is told.
+    let mut carver = unsafe { Carver::new(PhysAddr(address.into()).to_virt(), CLAIM_BYTES.into()) };
+
+    let boot_cpu = boot_cpu(&firmware);
+    let blob = carver
+        .bytes(|buffer| tree::copy(&firmware, buffer))
+        .map_err(|_| "the device tree is larger than 2 MB")?;
+    firmware.quiesce();
+
+    let tree = DeviceTree::new(blob).map_err(|_| "the device tree could not be copied")?;
+    info::read(tree, boot_cpu, initrd, [LOW_MEMORY, image], carver)
+}
+
+/// Claims memory at or above `lowest`, below the end of the first memory node.
+fn claim(firmware: &OpenFirmware, lowest: u32) -> Option<u32> {
+    let mut reg = [0; 16];
+    let memory = firmware.find(c"/memory@0")?;
+    firmware.property(memory, c"reg", &mut reg)?;
+    // Base 0 and a size; the firmware's addresses have 32 bits.
+    let limit = u128::from_be_bytes(reg) as u64;
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX).checked_sub(CLAIM_BYTES)?;
+    (lowest..=limit)
+        .step_by(CLAIM_STEP as usize)
+        .find(|&address| firmware.claim(address, CLAIM_BYTES).is_ok())
+}

@@ -1,0 +1,78 @@
+//! The console: PAPR's virtual terminal, 16 bytes a hypervisor call.
+//!
+//! No lock and no interrupt: it works from the first line of Rust to the last
+//! words of a panic. Who wants whole lines holds a lock of his own.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::hcall::{self, Status};
+use crate::isa;
+
+/// The unit address of the terminal. PAPR lets 0 stand for the first one, which
+/// is right until the firmware has named another.
+static UNIT: AtomicU32 = AtomicU32::new(0);
+
+/// How long a full terminal may hold us up before a piece is dropped: 0.2 s of the
+/// 512 MHz that every timebase of the architecture since POWER6 has.
+const BUSY_LIMIT_TB: u64 = 512_000_000 / 5;
+
+/// Names the terminal, by the unit address in its `reg` property.
+pub fn set_unit(unit: u32) {
+    UNIT.store(unit, Ordering::Relaxed);
+}
+
+/// Writes `bytes`. What a terminal that stays busy (or does not exist) refuses is
+/// lost: a console must not stop the kernel. Any context.
+pub fn write_bytes(bytes: &[u8]) {
+    let unit = UNIT.load(Ordering::Relaxed);
+    for piece in bytes.chunks(16) {
+        let mut data = [0; 16];
+        data[..piece.len()].copy_from_slice(piece);
+        let data = u128::from_be_bytes(data);
+        let start = isa::mftb();
+        while hcall::h_put_term_char(unit, piece.len(), [(data >> 64) as u64, data as u64]) == Status::BUSY {
+            if isa::mftb().wrapping_sub(start) > BUSY_LIMIT_TB {
+                break;
+            }
+        }
+    }
+}
+
+/// What the last hypervisor call read beyond the byte that was wanted,
+/// left-justified, and how many bytes of it are left.
+static PENDING: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+static PENDING_BYTES: AtomicU32 = AtomicU32::new(0);
+
+/// The next byte that was typed, if there is one; never waits. The caller sees to
+/// it that there is one reader at a time (a second one could lose bytes, no more).
+pub fn read_byte() -> Option<u8> {
+    let mut count = PENDING_BYTES.load(Ordering::Relaxed) as usize;
+    let data = if count == 0 {
+        let (length, data) = hcall::h_get_term_char(UNIT.load(Ordering::Relaxed)).ok()?;
+        count = length;
+        u128::from(data[0]) << 64 | u128::from(data[1])
+    } else {
+        let [high, low] = [0, 1].map(|i: usize| PENDING[i].load(Ordering::Relaxed));
+        u128::from(high) << 64 | u128::from(low)
+    };
+    if count == 0 {
+        return None;
+    }
+    let rest = data << 8;
+    PENDING[0].store((rest >> 64) as u64, Ordering::Relaxed);
+    PENDING[1].store(rest as u64, Ordering::Relaxed);
+    PENDING_BYTES.store(count as u32 - 1, Ordering::Relaxed);
+    Some((data >> 120) as u8)
+}
+
+/// The console as a sink for `write!`.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer;
+
+impl fmt::Write for Writer {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        write_bytes(text.as_bytes());
+        Ok(())
+    }
+}

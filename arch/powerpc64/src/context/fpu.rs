@@ -1,0 +1,84 @@
+//! Vector state: the 64 VSX registers, of which the floating-point registers are
+//! the left halves of the first 32 and the VMX registers the last 32.
+//!
+//! The kernel uses none of it. A user program starts with FP, VMX and VSX off;
+//! its first use gives an "unavailable" exception, where the kernel loads the
+//! whole state and turns all three on in the frame. When such a program is
+//! switched away from, the state is saved and they are turned off again.
+
+use crate::exceptions::frame::TrapFrame;
+use crate::reg::{Msr, spr};
+use core::arch::global_asm;
+use core::mem::offset_of;
+
+/// The vector registers of one task, all zero to begin with.
+#[derive(Clone, Debug)]
+#[repr(C, align(16))]
+pub struct VectorState {
+    /// VSR 0 to 63, in two doublewords.
+    pub vsr: [[u64; 2]; 64],
+    vscr: [u64; 2],
+    /// Floating-point status and control.
+    pub fpscr: u64,
+    /// Which VMX registers the program says it uses.
+    pub vrsave: u64,
+}
+
+global_asm!(
+    include_str!("fpu.S"),
+    FPSCR = const offset_of!(VectorState, fpscr),
+    VSCR = const offset_of!(VectorState, vscr),
+    VRSAVE = const offset_of!(VectorState, vrsave),
+    VRSAVE_SPR = const spr::VRSAVE,
+    MSR_FP = const Msr::FP.bits(),
+    MSR_VEC_VSX_HIGH = const (Msr::VEC.bits() | Msr::VSX.bits()) >> 16,
+);
+
+unsafe extern "C" {
+    fn fpu_save(state: *mut VectorState);
+    fn fpu_restore(state: *const VectorState);
+}
+
+impl Default for VectorState {
+    fn default() -> Self {
+        VectorState { vsr: [[0; 2]; 64], vscr: [0; 2], fpscr: 0, vrsave: 0 }
+    }
+}
+
+impl VectorState {
+    /// Saves the registers if `frame`, the running task's user context, has them
+    /// loaded, and turns them off there. Preemption off until the task is
+    /// switched away from or done: the registers are nobody's afterwards.
+    pub fn save(&mut self, frame: &mut TrapFrame) {
+        if is_loaded(frame) {
+            // SAFETY: `self` has room for what the routine stores.
+            unsafe { fpu_save(self) };
+            frame.msr &= !Msr::VECTOR_STATE.bits();
+        }
+    }
+
+    /// Saves the registers if `frame` has them loaded, and leaves them loaded
+    /// (fork, signal frames). Preemption off.
+    pub fn copy_live(&mut self, frame: &TrapFrame) {
+        if is_loaded(frame) {
+            // SAFETY: `self` has room for what the routine stores.
+            unsafe { fpu_save(self) };
+        }
+    }
+
+    /// Loads the registers and turns them on in `frame`, the running task's user
+    /// context. Preemption off: between load and the mark in the frame the task
+    /// must not be switched away from.
+    pub fn load(&self, frame: &mut TrapFrame) {
+        // SAFETY: any values are good ones.
+        unsafe { fpu_restore(self) };
+        frame.msr |= Msr::VECTOR_STATE.bits();
+    }
+}
+
+/// Does the user context `frame` have its vector state in the registers?
+#[inline]
+#[must_use]
+pub fn is_loaded(frame: &TrapFrame) -> bool {
+    frame.msr & Msr::FP.bits() != 0
+}

@@ -1,0 +1,117 @@
+//! Switching between kernel contexts, and into user mode.
+
+pub mod fpu;
+
+use crate::exceptions::frame::{KERNEL_FRAME_BYTES, TrapFrame};
+use crate::percpu;
+use core::arch::global_asm;
+
+/// ELFv2 header and r14 to r31.
+const SWITCH_FRAME: u64 = 32 + 18 * 8;
+const SAVED: usize = 32;
+
+global_asm!(
+    include_str!("switch.S"),
+    SWITCH_FRAME = const SWITCH_FRAME,
+    SAVED = const SAVED,
+    RESERVATION = const percpu::offset::RESERVATION,
+);
+
+unsafe extern "C" {
+    fn context_switch(prev: *mut Context, next: *const Context);
+    fn context_first_run();
+    fn trap_enter_user(frame: *mut TrapFrame) -> !;
+}
+
+/// A kernel context that does not run: everything else is on its stack.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Context {
+    sp: u64,
+}
+
+impl Context {
+    /// For a context that runs already: filled in when it is first left.
+    #[must_use]
+    pub const fn running() -> Self {
+        Context { sp: 0 }
+    }
+
+    /// A new context that calls `entry(argument)` when first switched to, with
+    /// interrupts off. The top of the stack is kept free for the frame of
+    /// entries from user mode.
+    ///
+    /// # Safety
+    /// `stack_top` is the 16-byte aligned top of a mapped kernel stack (in a slot
+    /// as [`percpu::STACK_SLOT`] says) that nothing else uses.
+    #[must_use]
+    pub unsafe fn for_kernel_entry(
+        stack_top: u64,
+        entry: extern "C" fn(usize) -> !,
+        argument: usize,
+    ) -> Self {
+        /// What a first frame holds, as the ELFv2 ABI lays it out.
+        #[repr(C)]
+        struct Header {
+            back_chain: u64,
+            cr: u64,
+            lr: u64,
+            toc: u64,
+        }
+        let caller = stack_top - KERNEL_FRAME_BYTES - size_of::<Header>() as u64;
+        let sp = caller - SWITCH_FRAME;
+        let saved = (sp + SAVED as u64) as *mut u64;
+        let lr = context_first_run as *const () as u64;
+        // SAFETY: all of it lies in the stack that the caller gives away.
+        unsafe {
+            (caller as *mut Header).write(Header { back_chain: 0, cr: 0, lr, toc: 0 });
+            (sp as *mut u64).write(caller);
+            saved.write(entry as *const () as u64);
+            saved.add(1).write(argument as u64);
+        }
+        Context { sp }
+    }
+
+    /// Where a backtrace of this sleeping context starts.
+    #[must_use]
+    pub fn stack_pointer(&self) -> u64 {
+        self.sp
+    }
+}
+
+/// Leaves the running context in `prev` and goes on in `next`. Returns when
+/// somebody switches back to `prev`, maybe on another CPU.
+///
+/// # Safety
+/// Interrupts off. `next` was left (or made) and is switched to once; the CPU
+/// that left it has published that with release, and this one has read it with
+/// acquire. [`percpu::set_current`] named the next task. Vector registers and the
+/// address space are the caller's to switch.
+#[inline]
+pub unsafe fn switch_to(prev: *mut Context, next: *const Context) {
+    // SAFETY: passed to the caller.
+    unsafe { context_switch(prev, next) };
+}
+
+/// The place of a task's user context: where every entry from user mode builds
+/// its frame.
+#[must_use]
+pub fn user_frame(stack_top: u64) -> *mut TrapFrame {
+    (stack_top - size_of::<TrapFrame>() as u64) as *mut TrapFrame
+}
+
+/// Goes to user mode, for the first time or after an exec, with the context in
+/// `frame`. Looks at the work flag on the way, as every exit to user mode does.
+///
+/// # Safety
+/// The running task was started with [`Context::for_kernel_entry`], its address
+/// space is loaded, and nothing on its stack is needed any more.
+pub unsafe fn enter_user(frame: &TrapFrame) -> ! {
+    let place = user_frame(percpu::this().kernel_stack_top());
+    // SAFETY: the place is kept free by `for_kernel_entry`, so it does not hold
+    // this function's own frame; `frame` may be in it already.
+    unsafe {
+        core::ptr::copy(frame, place, 1);
+        trap_enter_user(place)
+    }
+}

@@ -1,0 +1,153 @@
+//! What kernel and platform agree on at boot: PAPR's architecture vector.
+//!
+//! The platform offers (`ibm,arch-vec-5-platform-support`), the kernel asks
+//! (`ibm,client-architecture-support`, PAPR B.6.2.4), the platform grants
+//! (`ibm,architecture-vec-5`). The kernel wants the radix MMU, guest translation
+//! shootdown (GTSE: `tlbie` is legal in the guest) and the XICS interrupt
+//! controller; it can do without GTSE.
+
+/// Byte of option vector 5: interrupt controller.
+const INTERRUPTS: usize = 23;
+/// Byte of option vector 5: MMU.
+const MMU: usize = 24;
+/// Byte of option vector 5: what a radix guest may do itself.
+const RADIX_OPTIONS: usize = 26;
+
+/// The two bits that choose an interrupt controller or an MMU.
+const CHOICE: u8 = 0xc0;
+/// In [`INTERRUPTS`]: XIVE, and nothing else.
+const XIVE: u8 = 0x40;
+/// In [`MMU`]: radix. Offers also know 0x80 and 0xc0, "either".
+const RADIX: u8 = 0x40;
+/// In [`RADIX_OPTIONS`]: guest translation shootdown enable.
+const GTSE: u8 = 0x40;
+/// Byte 2 of option vector 5: the kernel reads dynamic memory properties.
+const DYNAMIC_RECONFIGURATION: u8 = 0x20;
+
+/// What a platform offers, or has granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Support {
+    /// The radix MMU.
+    pub radix: bool,
+    /// Guest translation shootdown.
+    pub gtse: bool,
+    /// The XICS interrupt controller.
+    pub xics: bool,
+}
+
+impl Support {
+    /// Reads an offer: pairs of byte number and value. Without a pair the platform
+    /// is one from before the choice: hash MMU, XICS.
+    #[must_use]
+    pub fn offered(pairs: &[u8]) -> Self {
+        let byte = |number: usize| {
+            let pair = pairs.as_chunks().0.iter().find(|[index, _]| usize::from(*index) == number);
+            pair.map_or(0, |[_, value]| *value)
+        };
+        Self {
+            radix: byte(MMU) & CHOICE != 0,
+            gtse: byte(RADIX_OPTIONS) & GTSE != 0,
+            xics: byte(INTERRUPTS) & CHOICE != XIVE,
+        }
+    }
+
+    /// Reads a grant: option vector 5 with its length byte first, cut after the
+    /// last byte that is not 0.
+    #[must_use]
+    pub fn granted(vector: &[u8]) -> Self {
+        let byte = |number: usize| vector.get(number).copied().unwrap_or(0);
+        Self {
+            radix: byte(MMU) & CHOICE == RADIX,
+            gtse: byte(RADIX_OPTIONS) & GTSE != 0,
+            xics: byte(INTERRUPTS) & CHOICE != XIVE,
+        }
+    }
+}
+
+/// Processors that the kernel runs on, as (mask, value) of the version register,
+/// ended by an entry that matches everything.
+const PROCESSORS: [(u32, u32); 7] = [
+    (0xffff_0000, 0x004e_0000), // POWER9
+    (0xffff_0000, 0x0080_0000), // POWER10
+    (0xffff_0000, 0x0082_0000), // POWER11
+    (0xffff_ffff, 0x0f00_0005), // architecture level 3.00
+    (0xffff_ffff, 0x0f00_0006), // 3.1
+    (0xffff_ffff, 0x0f00_0007), // 3.1, with what POWER11 adds
+    (0x0000_0000, 0xffff_ffff),
+];
+
+/// Option vectors 1 to 4. Each starts with its length less one. Vector 1 byte 3:
+/// architecture level 3.00. 0x80 in the others: nothing to say ("ignore").
+const VECTORS_1_TO_4: [u8; 10] = [2, 0, 0, 0x80, 0, 0x80, 0, 0x80, 0, 0x80];
+
+/// Option vector 5 with its length byte.
+const VECTOR_5_BYTES: usize = RADIX_OPTIONS + 1;
+
+/// Bytes of a [`request`].
+pub const REQUEST_BYTES: usize = PROCESSORS.len() * 8 + 1 + VECTORS_1_TO_4.len() + VECTOR_5_BYTES;
+
+/// The kernel's wish: radix and XICS, and GTSE if `gtse`.
+///
+/// "Either" must not be asked for: the choice is the kernel's, and the platform
+/// ends a guest that leaves it open.
+#[must_use]
+pub fn request(gtse: bool) -> [u8; REQUEST_BYTES] {
+    let mut vector_5 = [0; VECTOR_5_BYTES];
+    vector_5[0] = VECTOR_5_BYTES as u8 - 2;
+    vector_5[2] = DYNAMIC_RECONFIGURATION;
+    vector_5[MMU] = RADIX;
+    vector_5[RADIX_OPTIONS] = if gtse { GTSE } else { 0 };
+
+    let words = PROCESSORS.into_iter().flat_map(|(mask, value)| [mask, value]);
+    // The number of option vectors, less one.
+    let options = [4].into_iter().chain(VECTORS_1_TO_4).chain(vector_5);
+    let mut request = [0; REQUEST_BYTES];
+    let bytes = words.flat_map(u32::to_be_bytes).chain(options);
+    request.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offers_of_real_machines() {
+        let all = Support { radix: true, gtse: true, xics: true };
+        let pseries = [0x17, 0x80, 0x18, 0xc0, 0x19, 0x00, 0x1a, 0x40];
+        assert_eq!(Support::offered(&pseries), all);
+        let xive_only = [0x17, 0x40, 0x18, 0xc0, 0x19, 0x00, 0x1a, 0x40];
+        assert_eq!(Support::offered(&xive_only), Support { xics: false, ..all });
+        let power8 = [0x17, 0x00, 0x18, 0x00, 0x19, 0x00, 0x1a, 0x00];
+        let hash = Support { radix: false, gtse: false, xics: true };
+        assert_eq!(Support::offered(&power8), hash);
+        assert_eq!(Support::offered(&[]), hash);
+        assert_eq!(Support::offered(&[0x18]), hash);
+    }
+
+    #[test]
+    fn grants_of_real_machines() {
+        let mut grant = [0; 27];
+        (grant[0], grant[2], grant[24], grant[26]) = (0x19, 0x20, 0x40, 0x40);
+        assert_eq!(Support::granted(&grant), Support { radix: true, gtse: true, xics: true });
+        grant[23] = 0x40;
+        assert!(!Support::granted(&grant).xics);
+        // Cut after byte 24: no GTSE. Before any negotiation: two zeros.
+        assert!(!Support::granted(&grant[..25]).gtse);
+        assert!(!Support::granted(&[0, 0]).radix);
+    }
+
+    #[test]
+    fn the_request_is_byte_for_byte_what_papr_lays_out() {
+        let request = request(true);
+        let (processors, options) = request.split_at(56);
+        assert_eq!(processors[..8], [0xff, 0xff, 0, 0, 0, 0x4e, 0, 0]);
+        assert_eq!(processors[48..], [0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(options[..11], [4, 2, 0, 0, 0x80, 0, 0x80, 0, 0x80, 0, 0x80]);
+        let vector_5 = &options[11..];
+        assert_eq!(vector_5.len(), 27);
+        assert_eq!(usize::from(vector_5[0]) + 2, vector_5.len());
+        assert_eq!((vector_5[2], vector_5[23], vector_5[24], vector_5[26]), (0x20, 0, 0x40, 0x40));
+        assert_eq!(super::request(false)[REQUEST_BYTES - 1], 0);
+    }
+}

@@ -1,0 +1,147 @@
+//! Tells the exceptions apart and calls the kernel's half.
+//!
+//! All functions here are called by `entry.S` with interrupts off, except
+//! [`syscall`], and return with interrupts off or leave it to the exit path,
+//! which turns them off first.
+
+use super::frame::TrapFrame;
+use super::upcalls::{Fault, FaultCause, KernelFault, UserFault, upcalls};
+use crate::addr::VirtAddr;
+use crate::irqflags;
+use crate::reg::{Dsisr, srr1_program};
+use crate::uaccess;
+
+/// Set by the entry code: the frame is on the emergency stack.
+pub(super) const OVERFLOW: u64 = 2;
+/// Bits of SRR1 that tell a cause and are no part of the MSR.
+const SRR1_CAUSE: u64 = 0x783f_0000;
+
+/// System call. Interrupts are on.
+pub(super) extern "C" fn syscall(frame: &mut TrapFrame) {
+    upcalls().syscall(frame);
+}
+
+/// 0x500 and 0x900.
+pub(super) extern "C" fn irq(frame: &mut TrapFrame, vector: u64) {
+    if vector & OVERFLOW != 0 {
+        upcalls().kernel_fault(frame, KernelFault::StackOverflow);
+    }
+    if vector == 0x900 { upcalls().timer() } else { upcalls().interrupt() }
+}
+
+/// The work flag on the way to user mode.
+pub(super) extern "C" fn return_to_user(frame: &mut TrapFrame) {
+    upcalls().return_to_user(frame);
+}
+
+/// The work flag on the way to kernel code.
+pub(super) extern "C" fn preempt() {
+    upcalls().preempt_kernel();
+}
+
+/// 0x100 and 0x200.
+pub(super) extern "C" fn nmi(frame: &mut TrapFrame) {
+    if frame.vector() == 0x200 {
+        upcalls().kernel_fault(frame, KernelFault::MachineCheck);
+    }
+    upcalls().nmi(frame);
+    if !frame.is_recoverable() {
+        upcalls().kernel_fault(frame, KernelFault::Unrecoverable);
+    }
+}
+
+/// Everything else.
+pub(super) extern "C" fn trap(frame: &mut TrapFrame) {
+    if frame.overflown() {
+        upcalls().kernel_fault(frame, KernelFault::StackOverflow);
+    }
+    match frame.vector() {
+        0x300 => data_storage(frame),
+        0x400 => instruction_storage(frame),
+        vector if !frame.is_user() => upcalls().kernel_fault(frame, KernelFault::Exception(vector)),
+        vector => user_exception(frame, vector),
+    }
+}
+
+fn data_storage(frame: &mut TrapFrame) {
+    let dsisr = Dsisr::from_bits_retain(frame.dsisr & 0xffff_ffff);
+    let fault = Fault {
+        addr: VirtAddr(frame.dar),
+        write: dsisr.contains(Dsisr::STORE),
+        exec: false,
+        cause: cause(dsisr),
+    };
+    page_fault(frame, fault);
+}
+
+fn instruction_storage(frame: &mut TrapFrame) {
+    let bits = Dsisr::from_bits_retain(frame.msr & SRR1_CAUSE);
+    frame.msr &= !SRR1_CAUSE;
+    let fault = Fault { addr: VirtAddr(frame.nip), write: false, exec: true, cause: cause(bits) };
+    page_fault(frame, fault);
+}
+
+fn cause(bits: Dsisr) -> FaultCause {
+    if bits.intersects(Dsisr::PROTFAULT | Dsisr::KEYFAULT | Dsisr::NOEXEC) {
+        FaultCause::Protection
+    } else if bits.contains(Dsisr::BADCONFIG) {
+        FaultCause::BadTree
+    } else {
+        FaultCause::NotMapped
+    }
+}
+
+/// From user mode, or from a user copy, for the kernel to resolve. A kernel
+/// access to a user address outside the copy code is a bug, whatever is there.
+fn page_fault(frame: &mut TrapFrame, fault: Fault) {
+    let in_user_copy = || fault.addr.is_user() && uaccess::fixup_of(frame.nip).is_some();
+    if !frame.is_user() && !in_user_copy() {
+        upcalls().kernel_fault(frame, KernelFault::Page(fault));
+    }
+    irqflags::restore(frame.irqs_were_on());
+    upcalls().page_fault(frame, fault);
+}
+
+/// From user mode, and not a page fault.
+fn user_exception(frame: &mut TrapFrame, vector: u64) {
+    let srr1 = frame.msr;
+    if vector == 0x700 {
+        frame.msr &= !SRR1_CAUSE;
+    }
+    irqflags::enable();
+    let fault = match vector {
+        0x800 | 0xf20 | 0xf40 => return upcalls().fpu_unavailable(frame),
+        0x380 => UserFault::Segment(VirtAddr(frame.dar)),
+        0x480 => UserFault::Segment(VirtAddr(frame.nip)),
+        0x600 => UserFault::Alignment(VirtAddr(frame.dar)),
+        0x700 if srr1 & srr1_program::TRAP != 0 => UserFault::Trap,
+        0x700 if srr1 & srr1_program::PRIVILEGED != 0 => UserFault::Privileged,
+        0x700 if srr1 & srr1_program::FP_ENABLED != 0 => UserFault::FloatingPoint,
+        // A facility that is off (FSCR is 0) looks as if it did not exist.
+        0x700 | 0xf60 => UserFault::Illegal,
+        0xd00 => UserFault::SingleStep,
+        vector => UserFault::Unexpected(vector),
+    };
+    upcalls().user_fault(frame, fault);
+}
+
+impl TrapFrame {
+    fn overflown(&self) -> bool {
+        self.trap & OVERFLOW != 0
+    }
+
+    /// Of a page fault inside a user copy: has the copy end with an error
+    /// instead of trying the access again. False, and nothing changed, for any
+    /// other frame.
+    #[must_use]
+    pub fn fixup(&mut self) -> bool {
+        if self.is_user() {
+            return false;
+        }
+        let fixup = uaccess::fixup_of(self.nip);
+        if let Some(nip) = fixup {
+            self.nip = nip;
+        }
+        fixup.is_some()
+    }
+}

@@ -1,0 +1,214 @@
+//! The trap frame: the interrupted context as the entry code saves it.
+//!
+//! It sits above a minimal ELFv2 stack frame, so that the handler may be called
+//! at once and a backtrace can step across it. Which registers are saved, and
+//! which are loaded again, depends on the way in:
+//!
+//! | entry | saved | loaded on the way out |
+//! |---|---|---|
+//! | system call | all GPRs, LR, CTR, XER, CR | all but r14-r31, unless [`TrapFrame::restore_all`] |
+//! | external, decrementer | volatile ones; the others before `return_to_user` | what was saved |
+//! | everything else | all, and DAR, DSISR | all |
+
+use crate::addr::VirtAddr;
+use crate::reg::Msr;
+
+/// Bytes of the ELFv2 frame header below the trap frame: back chain, CR save,
+/// LR save and TOC save.
+pub(crate) const HEADER_BYTES: u64 = 32;
+/// What an entry takes from a kernel stack.
+pub const KERNEL_FRAME_BYTES: u64 = HEADER_BYTES + size_of::<TrapFrame>() as u64;
+
+/// CR0\[SO\]: a system call failed.
+const CR0_SO: u64 = 1 << 28;
+/// Set in `trap` to have r14-r31 loaded on the way out of a system call. Vector
+/// numbers are multiples of 0x10.
+pub(crate) const RESTORE_ALL: u64 = 1;
+
+/// The interrupted context. Layout shared with assembly through `offset_of!`.
+#[derive(Clone, Debug, Default)]
+#[repr(C, align(16))]
+pub struct TrapFrame {
+    pub(crate) gpr: [u64; 32],
+    /// Where it was, and where it goes on.
+    pub nip: u64,
+    /// Its MSR.
+    pub msr: u64,
+    /// Its link register.
+    pub lr: u64,
+    /// Its count register.
+    pub ctr: u64,
+    /// Its XER.
+    pub xer: u64,
+    /// Its condition register, in the low half.
+    pub cr: u64,
+    /// Address of a faulting access (0x300, 0x380, 0x600).
+    pub dar: u64,
+    /// Cause of a data storage interrupt, in the low half.
+    pub dsisr: u64,
+    pub(crate) trap: u64,
+    /// r3 as a system call found it, for restarts: the result overwrites r3.
+    pub orig_gpr3: u64,
+    /// AMR of an interrupted kernel context. Not used for user contexts.
+    pub(crate) amr: u64,
+}
+
+/// Byte offsets for assembly, from the stack pointer of the handler.
+#[cfg(target_os = "none")]
+pub(crate) mod offset {
+    use super::{HEADER_BYTES, TrapFrame};
+    use core::mem::offset_of;
+    const H: usize = HEADER_BYTES as usize;
+    pub(crate) const GPR: usize = H + offset_of!(TrapFrame, gpr);
+    pub(crate) const NIP: usize = H + offset_of!(TrapFrame, nip);
+    pub(crate) const MSR: usize = H + offset_of!(TrapFrame, msr);
+    pub(crate) const LR: usize = H + offset_of!(TrapFrame, lr);
+    pub(crate) const CTR: usize = H + offset_of!(TrapFrame, ctr);
+    pub(crate) const XER: usize = H + offset_of!(TrapFrame, xer);
+    pub(crate) const CR: usize = H + offset_of!(TrapFrame, cr);
+    pub(crate) const DAR: usize = H + offset_of!(TrapFrame, dar);
+    pub(crate) const DSISR: usize = H + offset_of!(TrapFrame, dsisr);
+    pub(crate) const TRAP: usize = H + offset_of!(TrapFrame, trap);
+    pub(crate) const ORIG_GPR3: usize = H + offset_of!(TrapFrame, orig_gpr3);
+    pub(crate) const AMR: usize = H + offset_of!(TrapFrame, amr);
+}
+
+impl TrapFrame {
+    /// The context of a new user program: `entry` with `stack`, all other
+    /// registers 0.
+    #[must_use]
+    pub fn new_user(entry: u64, stack: u64) -> Self {
+        let mut frame = TrapFrame { nip: entry, msr: Msr::USER.bits(), ..Default::default() };
+        frame.gpr[1] = stack;
+        frame.restore_all();
+        frame
+    }
+
+    /// General-purpose register `n`.
+    #[inline]
+    #[must_use]
+    pub fn gpr(&self, n: usize) -> u64 {
+        self.gpr[n]
+    }
+
+    /// Changes a general-purpose register; seen when the context goes on.
+    #[inline]
+    pub fn set_gpr(&mut self, n: usize, value: u64) {
+        self.gpr[n] = value;
+        self.restore_all();
+    }
+
+    /// All general-purpose registers, for signal frames and dumps.
+    #[must_use]
+    pub fn gprs(&self) -> &[u64; 32] {
+        &self.gpr
+    }
+
+    /// Replaces all general-purpose registers (sigreturn).
+    pub fn set_gprs(&mut self, gprs: &[u64; 32]) {
+        self.gpr = *gprs;
+        self.restore_all();
+    }
+
+    /// Has every register loaded from the frame on the way out. A system call
+    /// otherwise leaves r14-r31 alone: the handler preserved them.
+    #[inline]
+    pub fn restore_all(&mut self) {
+        self.trap |= RESTORE_ALL;
+    }
+
+    /// The interrupt vector, 0x100 to 0xf60.
+    #[inline]
+    #[must_use]
+    pub fn vector(&self) -> u64 {
+        self.trap & !0xf
+    }
+
+    /// Did it come from a user program?
+    #[inline]
+    #[must_use]
+    pub fn is_user(&self) -> bool {
+        self.msr & Msr::PR.bits() != 0
+    }
+
+    /// Were interrupts on?
+    #[inline]
+    #[must_use]
+    pub fn irqs_were_on(&self) -> bool {
+        self.msr & Msr::EE.bits() != 0
+    }
+
+    /// False if an NMI hit while SRR0 and SRR1 were in use: it cannot return.
+    #[inline]
+    #[must_use]
+    pub fn is_recoverable(&self) -> bool {
+        self.msr & Msr::RI.bits() != 0
+    }
+
+    /// The system call's number (Linux ABI: r0).
+    #[inline]
+    #[must_use]
+    pub fn syscall_number(&self) -> u64 {
+        self.gpr[0]
+    }
+
+    /// The system call's six arguments (Linux ABI: r3 to r8).
+    #[inline]
+    #[must_use]
+    pub fn syscall_args(&self) -> [u64; 6] {
+        let [a, b, c, d, e, f] = [3, 4, 5, 6, 7, 8];
+        [self.gpr[a], self.gpr[b], self.gpr[c], self.gpr[d], self.gpr[e], self.gpr[f]]
+    }
+
+    /// Sets a system call's outcome the Linux way: -4095 to -1 is an error,
+    /// returned as the positive errno with CR0\[SO\] set; anything else is the
+    /// result with CR0\[SO\] clear.
+    #[inline]
+    pub fn set_result(&mut self, result: i64) {
+        const MAX_ERRNO: i64 = 4095;
+        if (-MAX_ERRNO..0).contains(&result) {
+            self.gpr[3] = result.unsigned_abs();
+            self.cr |= CR0_SO;
+        } else {
+            self.gpr[3] = result.cast_unsigned();
+            self.cr &= !CR0_SO;
+        }
+    }
+
+    /// The faulting instruction's address, typed.
+    #[must_use]
+    pub fn nip_addr(&self) -> VirtAddr {
+        VirtAddr(self.nip)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stack_stays_aligned_to_16_bytes() {
+        assert_eq!(KERNEL_FRAME_BYTES % 16, 0);
+    }
+
+    #[test]
+    fn results_follow_the_linux_abi() {
+        let mut frame = TrapFrame::default();
+        frame.set_result(-2);
+        assert_eq!((frame.gpr(3), frame.cr & CR0_SO), (2, CR0_SO));
+        frame.set_result(42);
+        assert_eq!((frame.gpr(3), frame.cr & CR0_SO), (42, 0));
+        // An address in the upper half is a result, not an error.
+        frame.set_result(-4096);
+        assert_eq!((frame.gpr(3), frame.cr & CR0_SO), (-4096_i64 as u64, 0));
+        frame.set_result(-4095);
+        assert_eq!((frame.gpr(3), frame.cr & CR0_SO), (4095, CR0_SO));
+    }
+
+    #[test]
+    fn a_changed_register_is_loaded_again() {
+        let mut frame = TrapFrame { trap: 0xc00, ..Default::default() };
+        frame.set_gpr(14, 1);
+        assert_eq!((frame.trap, frame.vector()), (0xc01, 0xc00));
+    }
+}

@@ -1,0 +1,24 @@
+//! Interrupts and exceptions: from the vector to the kernel's handler and back.
+//!
+//! `vectors.S` holds the vectors, `entry.S` the common entry and exit,
+//! [`frame`] what they save, `dispatch` tells the causes apart, and
+//! [`Upcalls`] is what the kernel is asked to do about them.
+//!
+//! Rules that the assembly keeps: no interrupt is enabled while SRR0, SRR1,
+//! SPRG1 or a scratch slot holds a live value, and MSR\[RI\] says so to an NMI;
+//! the work flag is looked at with interrupts off, and they stay off to `rfid`;
+//! r13 is loaded from a frame only on the way to user mode.
+
+pub mod frame;
+
+#[cfg(target_os = "none")]
+mod dispatch;
+#[cfg(target_os = "none")]
+mod install;
+#[cfg(target_os = "none")]
+mod upcalls;
+
+#[cfg(target_os = "none")]
+pub use install::{init_cpu, install_vectors, trap_text};
+#[cfg(target_os = "none")]
+pub use upcalls::{Fault, FaultCause, KernelFault, Upcalls, UserFault, install};

@@ -1,0 +1,133 @@
+//! What the kernel does about exceptions: one trait, installed once.
+
+use super::frame::TrapFrame;
+use crate::addr::VirtAddr;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// Why a page fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultCause {
+    /// No page there.
+    NotMapped,
+    /// A page that does not permit the access.
+    Protection,
+    /// A malformed tree, or a process-table entry without one (the guard PID).
+    BadTree,
+}
+
+/// A page fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The address that was accessed.
+    pub addr: VirtAddr,
+    /// The access was a store.
+    pub write: bool,
+    /// It was an instruction fetch.
+    pub exec: bool,
+    /// Why.
+    pub cause: FaultCause,
+}
+
+/// Any other fault of a user program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserFault {
+    /// No such instruction, or a facility that is turned off.
+    Illegal,
+    /// An instruction of the kernel's.
+    Privileged,
+    /// A trap instruction.
+    Trap,
+    /// An enabled floating-point exception.
+    FloatingPoint,
+    /// An access that must be aligned and is not.
+    Alignment(VirtAddr),
+    /// An address outside the 52 bits that can be mapped.
+    Segment(VirtAddr),
+    /// A single step or branch trace that was asked for.
+    SingleStep,
+    /// A vector that has no business here.
+    Unexpected(u64),
+}
+
+/// A fault of the kernel: a bug, or broken hardware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelFault {
+    /// Not a user address, or not inside a user copy.
+    Page(Fault),
+    /// The kernel stack is used up. Runs on the emergency stack.
+    StackOverflow,
+    /// A machine check (0x200). Runs on the NMI stack.
+    MachineCheck,
+    /// An NMI hit between two instructions that cannot be continued.
+    Unrecoverable,
+    /// Any other vector.
+    Exception(u64),
+}
+
+/// The kernel's half. Methods run on the interrupted task's kernel stack unless
+/// said otherwise; "as before" means interrupts as the interrupted code had them.
+pub trait Upcalls: Sync {
+    /// A system call. Interrupts on. Takes number and arguments from the frame,
+    /// answers with [`TrapFrame::set_result`].
+    fn syscall(&self, frame: &mut TrapFrame);
+
+    /// A page fault, from user mode or at a user address inside a user copy
+    /// (`frame.is_user()` tells). Interrupts as before. On return the access is
+    /// tried again; from a copy that cannot succeed, call [`TrapFrame::fixup`].
+    fn page_fault(&self, frame: &mut TrapFrame, fault: Fault);
+
+    /// Any other fault of a user program. Interrupts on.
+    fn user_fault(&self, frame: &mut TrapFrame, fault: UserFault);
+
+    /// The user program needs FP, VMX or VSX: load its vector state and set
+    /// MSR\[FP, VEC, VSX\] in the frame. Interrupts on.
+    fn fpu_unavailable(&self, frame: &mut TrapFrame);
+
+    /// An external interrupt (0x500). Interrupts off, on return too.
+    fn interrupt(&self);
+
+    /// The decrementer (0x900) is negative: set it anew. Interrupts off, on
+    /// return too.
+    fn timer(&self);
+
+    /// The work flag was set on the way to user mode. Interrupts off, on return
+    /// too; may turn them on and reschedule meanwhile. Called again for as long
+    /// as the flag is set.
+    fn return_to_user(&self, frame: &mut TrapFrame);
+
+    /// An interrupt returns to kernel code with the work flag set. Interrupts
+    /// off, on return too; reschedules if preemption is on.
+    fn preempt_kernel(&self);
+
+    /// The kernel broke. Interrupts off.
+    fn kernel_fault(&self, frame: &TrapFrame, fault: KernelFault) -> !;
+
+    /// System reset (0x100), the non-maskable interrupt. On the NMI stack, with
+    /// interrupts off, amid anything: takes no lock. Not to return if
+    /// `!frame.is_recoverable()`; [`Self::kernel_fault`] follows if it does.
+    fn nmi(&self, frame: &mut TrapFrame);
+}
+
+struct Installed(UnsafeCell<Option<&'static dyn Upcalls>>);
+
+// SAFETY: written once, in `install`, before any other CPU runs; then only read.
+unsafe impl Sync for Installed {}
+
+static UPCALLS: Installed = Installed(UnsafeCell::new(None));
+
+/// Installs the kernel's half: once, by the boot CPU, before the vectors are in
+/// place and before other CPUs start (which orders the store before their reads).
+pub fn install(upcalls: &'static dyn Upcalls) {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    assert!(!DONE.swap(true, Ordering::Relaxed), "upcalls installed twice");
+    // SAFETY: this is the one write; nobody reads yet (contract above).
+    unsafe { *UPCALLS.0.get() = Some(upcalls) };
+}
+
+/// The installed half.
+#[inline(always)]
+pub(crate) fn upcalls() -> &'static dyn Upcalls {
+    // SAFETY: no writes any more once exceptions can be taken.
+    unsafe { (*UPCALLS.0.get()).expect("exception before the handlers are installed") }
+}

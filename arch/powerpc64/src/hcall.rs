@@ -1,0 +1,199 @@
+//! Calls into the hypervisor (PAPR chapter 14): `sc 1` with the number in r3.
+//!
+//! They work before and after the MMU is on and in every exception handler: no
+//! memory is passed unless a call says so, and then by real address.
+
+use core::arch::asm;
+
+/// The numbers of the calls that the kernel makes, by their PAPR names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Op {
+    /// Read characters from a virtual terminal.
+    GetTermChar = 0x54,
+    /// Write characters to a virtual terminal.
+    PutTermChar = 0x58,
+    /// XICS: end of interrupt.
+    Eoi = 0x64,
+    /// XICS: set the processor's priority.
+    Cppr = 0x68,
+    /// XICS: set the priority of a processor's own interrupt (IPI).
+    Ipi = 0x6c,
+    /// XICS: accept the pending interrupt.
+    Xirr = 0x74,
+    /// Sleep until an interrupt.
+    Cede = 0xe0,
+    /// Set a processor mode resource.
+    SetMode = 0x31c,
+    /// Register the process table.
+    RegisterProcTbl = 0x37c,
+    /// Send a system reset interrupt.
+    SignalSysReset = 0x380,
+    /// The way into RTAS that the firmware's own entry uses.
+    Rtas = 0xf000,
+}
+
+/// What the hypervisor answers in r3: 0 is success, negative an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Status(pub i64);
+
+impl Status {
+    /// H_SUCCESS.
+    pub const SUCCESS: Self = Self(0);
+    /// H_BUSY: try again.
+    pub const BUSY: Self = Self(1);
+
+    /// Success, or the status as an error.
+    ///
+    /// # Errors
+    /// Every status but H_SUCCESS, "long busy" and partial successes included.
+    #[inline]
+    pub fn ok(self) -> Result<(), Self> {
+        if self == Self::SUCCESS { Ok(()) } else { Err(self) }
+    }
+}
+
+/// One hypervisor call: four arguments in r4 to r7, the status and r4 to r6 back.
+///
+/// One arity serves all: an unused argument costs one `li`. Any context.
+///
+/// # Safety
+/// The call must be one that leaves memory and CPU state that Rust relies on
+/// alone, or changes it as the caller has arranged (PAPR section of `op`).
+#[inline]
+pub unsafe fn hcall(op: Op, args: [u64; 4]) -> (Status, [u64; 3]) {
+    let (status, r4, r5, r6);
+    // SAFETY: the register contract is PAPR 14.5: r0, r3-r12, CTR, XER and the
+    // volatile condition fields are lost, everything else is kept. Memory is the
+    // caller's promise; no `nomem`, so the compiler keeps loads and stores where
+    // they are.
+    unsafe {
+        asm!(
+            "sc 1",
+            inlateout("r3") op as u64 => status,
+            inlateout("r4") args[0] => r4,
+            inlateout("r5") args[1] => r5,
+            inlateout("r6") args[2] => r6,
+            inlateout("r7") args[3] => _,
+            lateout("r0") _, lateout("r8") _, lateout("r9") _, lateout("r10") _,
+            lateout("r11") _, lateout("r12") _,
+            lateout("ctr") _, lateout("xer") _, lateout("cr0") _, lateout("cr1") _,
+            lateout("cr5") _, lateout("cr6") _, lateout("cr7") _,
+            options(nostack),
+        );
+    }
+    (Status(status), [r4, r5, r6])
+}
+
+/// Writes up to 16 bytes to the virtual terminal `unit`; H_BUSY: nothing written.
+#[inline]
+pub fn h_put_term_char(unit: u32, length: usize, data: [u64; 2]) -> Status {
+    // SAFETY: the bytes travel in registers.
+    unsafe { hcall(Op::PutTermChar, [unit.into(), length as u64, data[0], data[1]]).0 }
+}
+
+/// Reads up to 16 bytes from the virtual terminal `unit`: length and bytes,
+/// left-justified.
+///
+/// # Errors
+/// The hypervisor's status, if the unit does not exist.
+#[inline]
+pub fn h_get_term_char(unit: u32) -> Result<(usize, [u64; 2]), Status> {
+    // SAFETY: the bytes travel in registers.
+    let (status, [length, high, low]) = unsafe { hcall(Op::GetTermChar, [unit.into(), 0, 0, 0]) };
+    status.ok()?;
+    Ok(((length as usize).min(16), [high, low]))
+}
+
+/// Sleeps until an interrupt is pending for this CPU. Turns MSR\[EE\] *on* and
+/// takes that interrupt before it returns; [`crate::idle::cede`] is the safe
+/// form of it.
+///
+/// # Safety
+/// The kernel's exception vectors must be in place.
+#[inline]
+pub unsafe fn h_cede() -> Status {
+    // SAFETY: the interrupt is taken by our handlers (the caller's promise), which
+    // preserve this context.
+    unsafe { hcall(Op::Cede, [0; 4]).0 }
+}
+
+/// Registers the radix process table, with guest translation shootdown (GTSE,
+/// which makes `tlbie` legal here) if `gtse`. `table` is its real address,
+/// `log2_size` at least 12; the table is aligned to its size.
+///
+/// # Errors
+/// The hypervisor's status.
+///
+/// # Safety
+/// The table must be well formed and stay so as long as the MMU is on.
+pub unsafe fn h_register_proc_tbl(table: u64, log2_size: u32, gtse: bool) -> Result<(), Status> {
+    /// "Modify" and "register": this table instead of whatever there was.
+    const NEW_TABLE: u64 = 0x18;
+    const RADIX: u64 = 0x04;
+    const GTSE: u64 = 0x01;
+    let flags = NEW_TABLE | RADIX | if gtse { GTSE } else { 0 };
+    let size_field = u64::from(log2_size - 12);
+    // SAFETY: the caller's promise.
+    unsafe { hcall(Op::RegisterProcTbl, [flags, table, 0, size_field]).0.ok() }
+}
+
+/// Interrupts from translated mode go to 0xc000000000004000 with the MMU on (AIL =
+/// 3), for the whole partition. From real mode they still go to 0.
+///
+/// # Errors
+/// The hypervisor's status.
+///
+/// # Safety
+/// The vectors must be in place at real 0x4000, and mapped.
+pub unsafe fn h_set_mode_ail3() -> Result<(), Status> {
+    const RESOURCE_ADDR_TRANS_MODE: u64 = 3;
+    // SAFETY: the caller's promise.
+    unsafe { hcall(Op::SetMode, [3, RESOURCE_ADDR_TRANS_MODE, 0, 0]).0.ok() }
+}
+
+/// Sends a system reset interrupt (0x100), which no MSR bit masks, to the CPU
+/// `server`: the NMI of this platform. It arrives in real mode.
+///
+/// The call's "all" and "all but self" targets are left out on purpose: they reach
+/// CPUs that were never started, and those run the vector without a `PerCpu`.
+///
+/// # Errors
+/// The hypervisor's status.
+pub fn h_signal_sys_reset(server: u32) -> Result<(), Status> {
+    // SAFETY: touches no memory of this CPU; the target enters our 0x100 handler.
+    unsafe { hcall(Op::SignalSysReset, [server.into(), 0, 0, 0]).0.ok() }
+}
+
+/// XICS: interrupts more favoured (lower) than `priority` reach this CPU; 0xff
+/// admits all, 0 none.
+#[inline]
+pub fn h_cppr(priority: u8) -> Status {
+    // SAFETY: changes what the interrupt controller presents, nothing else.
+    unsafe { hcall(Op::Cppr, [priority.into(), 0, 0, 0]).0 }
+}
+
+/// XICS: sets the inter-processor interrupt of `server` to `priority`; 0xff
+/// withdraws it.
+#[inline]
+pub fn h_ipi(server: u32, priority: u8) -> Status {
+    // SAFETY: changes what the interrupt controller presents, nothing else.
+    unsafe { hcall(Op::Ipi, [server.into(), priority.into(), 0, 0]).0 }
+}
+
+/// XICS: accepts the pending interrupt: old priority in bits 24-31, source below.
+/// Source 0: there was none.
+#[inline]
+pub fn h_xirr() -> u32 {
+    // SAFETY: changes what the interrupt controller presents, nothing else.
+    let (_, [xirr, ..]) = unsafe { hcall(Op::Xirr, [0; 4]) };
+    xirr as u32
+}
+
+/// XICS: ends the interrupt that [`h_xirr`] gave.
+#[inline]
+pub fn h_eoi(xirr: u32) -> Status {
+    // SAFETY: changes what the interrupt controller presents, nothing else.
+    unsafe { hcall(Op::Eoi, [xirr.into(), 0, 0, 0]).0 }
+}

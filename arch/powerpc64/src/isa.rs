@@ -1,0 +1,177 @@
+//! One function per instruction: the only file with single-instruction `asm!`.
+//!
+//! Functions that are `unsafe` can break memory safety when used wrongly
+//! (translation, interrupt state, another task's registers); barriers and reads
+//! cannot. What a barrier is *for* is said where it is used.
+
+use crate::encoding::tlb_operand::Operands;
+use core::arch::asm;
+
+/// Reads a special-purpose register.
+#[inline(always)]
+#[must_use]
+pub fn mfspr<const SPR: u32>() -> u64 {
+    let value;
+    // SAFETY: reading an SPR has no side effect on memory.
+    unsafe { asm!("mfspr {}, {}", out(reg) value, const SPR, options(nostack, preserves_flags)) };
+    value
+}
+
+/// Writes a special-purpose register.
+///
+/// # Safety
+/// The caller answers for what the register does. Memory accesses are not moved
+/// across the write by the compiler.
+#[inline(always)]
+pub unsafe fn mtspr<const SPR: u32>(value: u64) {
+    // SAFETY: passed to the caller.
+    unsafe { asm!("mtspr {1}, {0}", in(reg) value, const SPR, options(nostack, preserves_flags)) };
+}
+
+/// Reads the machine state register.
+#[inline(always)]
+#[must_use]
+pub fn mfmsr() -> u64 {
+    let value;
+    // SAFETY: a read.
+    unsafe { asm!("mfmsr {}", out(reg) value, options(nostack, preserves_flags)) };
+    value
+}
+
+/// `mtmsrd` with L=1: changes MSR\[EE\] and MSR\[RI\] only. Execution
+/// synchronising; a compiler barrier, so that nothing leaves the section that
+/// it opens or closes.
+///
+/// # Safety
+/// Turning EE on lets interrupts in: no lock that a handler takes may be held.
+#[inline(always)]
+pub unsafe fn mtmsrd_ee_ri(value: u64) {
+    // SAFETY: passed to the caller.
+    unsafe { asm!("mtmsrd {}, 1", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+macro_rules! plain_instructions {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name() {
+            // SAFETY: only orders accesses; also a compiler barrier.
+            unsafe { asm!($text, options(nostack, preserves_flags)) };
+        }
+    )*};
+}
+
+plain_instructions! {
+    /// Full barrier (heavyweight sync, L=0). Also orders the table walks of
+    /// other processors against this one's stores, which `lwsync` does not.
+    sync = "sync";
+    /// Orders everything but a store followed by a load.
+    lwsync = "lwsync";
+    /// Context synchronising: later instructions are fetched and translated in
+    /// the context that earlier ones made.
+    isync = "isync";
+    /// Orders storage and *translation*: PTE stores before later walks, and
+    /// `tlbie`/`tlbiel` completion before what follows.
+    ptesync = "ptesync";
+    /// Orders `tlbie` before `tlbsync`.
+    eieio = "eieio";
+    /// Waits until every other processor has done the preceding `tlbie`s.
+    tlbsync = "tlbsync";
+    /// Invalidates this thread's ERAT (`slbia 7`, a form that the assembler does
+    /// not know): translations of every
+    /// context, looked up again in the TLB.
+    erat_invalidate = ".long 0x7ce003e4";
+    /// Hints that this thread is waiting: lowers its priority.
+    smt_low = "or 1, 1, 1";
+    /// Back to the normal thread priority.
+    smt_medium = "or 2, 2, 2";
+}
+
+/// Reads the time base.
+#[inline(always)]
+#[must_use]
+pub fn mftb() -> u64 {
+    mfspr::<{ crate::reg::spr::TB }>()
+}
+
+/// Broadcast TLB invalidate. R=1; PRS and RIC come with the operands.
+///
+/// # Safety
+/// Wants the sequence of [`crate::tlb`] around it.
+#[inline(always)]
+pub unsafe fn tlbie(operands: Operands) {
+    tlb_instruction::<0x7c00_0264>(operands);
+}
+
+/// Local TLB invalidate.
+///
+/// # Safety
+/// Wants the sequence of [`crate::tlb`] around it.
+#[inline(always)]
+pub unsafe fn tlbiel(operands: Operands) {
+    tlb_instruction::<0x7c00_0224>(operands);
+}
+
+/// RIC is a field of the instruction, not of a register: one instruction each.
+#[inline(always)]
+fn tlb_instruction<const OPCODE: u32>(operands: Operands) {
+    const RS: u32 = 5 << 21;
+    const RB: u32 = 4 << 11;
+    const PRS: u32 = 1 << 17;
+    const R: u32 = 1 << 16;
+    macro_rules! with_ric {
+        ($ric:literal) => {
+            // SAFETY: forgets cached translations, which are always allowed to
+            // be forgotten; the right order is the callers' contract.
+            unsafe {
+                asm!(".long {}", const OPCODE | RS | RB | PRS | R | ($ric << 18),
+                    in("r4") operands.rb(), in("r5") operands.rs(),
+                    options(nostack, preserves_flags))
+            }
+        };
+    }
+    match operands.ric_bits() {
+        0 => with_ric!(0),
+        1 => with_ric!(1),
+        _ => with_ric!(2),
+    }
+}
+
+/// Clears the cache block (128 bytes) at `address`.
+///
+/// # Safety
+/// The block must be writable, cacheable memory that the caller owns.
+#[inline(always)]
+pub unsafe fn dcbz(address: *mut u8) {
+    // SAFETY: passed to the caller.
+    unsafe { asm!("dcbz 0, {}", in(reg) address, options(nostack, preserves_flags)) };
+}
+
+/// Writes the data cache block at `address` back to memory.
+#[inline(always)]
+pub fn dcbst(address: *const u8) {
+    // SAFETY: a cache hint with the translation of a load.
+    unsafe { asm!("dcbst 0, {}", in(reg) address, options(nostack, preserves_flags)) };
+}
+
+/// Forgets the instruction cache block at `address`.
+#[inline(always)]
+pub fn icbi(address: *const u8) {
+    // SAFETY: a cache hint with the translation of a load.
+    unsafe { asm!("icbi 0, {}", in(reg) address, options(nostack, preserves_flags)) };
+}
+
+/// Makes instructions that were just stored fetchable on this and, after their
+/// own `isync`, on all other processors.
+pub fn sync_instruction_cache(start: *const u8, bytes: usize) {
+    const BLOCK: usize = 128;
+    let first = start as usize & !(BLOCK - 1);
+    let blocks = (first..start as usize + bytes).step_by(BLOCK);
+    blocks.clone().for_each(|block| dcbst(block as *const u8));
+    // The write-backs are done before the instruction blocks are forgotten.
+    sync();
+    blocks.for_each(|block| icbi(block as *const u8));
+    // icbi completes everywhere before this CPU refetches.
+    sync();
+    isync();
+}

@@ -1,0 +1,278 @@
+//! What a CPU finds through r13 while it is in the kernel.
+//!
+//! SPRG0 holds the same address; the interrupt prolog takes r13 from there and
+//! keeps the user's r13 in the frame. The fields at the top are touched by every
+//! entry and exit and share the first cache line.
+//!
+//! A running task can be moved to another CPU whenever interrupts are on.
+//! Accessors here are therefore *one* access relative to r13: `this()` gives a
+//! reference that stays with the CPU it was taken on, so holding one wants
+//! interrupts or preemption off.
+
+use crate::exceptions::frame::KERNEL_FRAME_BYTES;
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use kcore::cpu::CpuId;
+
+/// Kernel stacks are slots of this size, aligned to it. The lower half is the
+/// guard, so bit 14 of r1 tells a good stack pointer from an overflown one.
+pub const STACK_SLOT: u64 = 32 * 1024;
+/// The usable upper half of a slot, in bytes.
+pub const STACK_SIZE: u64 = STACK_SLOT / 2;
+
+/// The per-CPU area. Layout shared with assembly through `offset_of!`.
+#[repr(C, align(128))]
+pub struct PerCpu {
+    /// Where an entry from user mode builds its frame: the top of the current
+    /// task's kernel stack less one frame.
+    pub(crate) user_frame: AtomicU64,
+    /// The TOC pointer (r2) of the image.
+    pub(crate) toc: AtomicU64,
+    /// The running task; the kernel's own type.
+    current: AtomicPtr<()>,
+    /// Nonzero: look for a reschedule or a signal before leaving the kernel.
+    pub(crate) work: AtomicU32,
+    preempt_count: AtomicU32,
+    cpu: AtomicU32,
+    server: AtomicU32,
+    /// r9 to r12 of the interrupted context, from the first instruction of an
+    /// interrupt until they are in the frame. Interrupts are off in between.
+    pub(crate) scratch: UnsafeCell<[u64; 4]>,
+    /// Target of the store that drops a stale reservation.
+    pub(crate) reservation: AtomicU64,
+
+    /// As `scratch`, for the NMI prolog, which may interrupt the other.
+    pub(crate) nmi_scratch: UnsafeCell<[u64; 4]>,
+    /// NMIs that are being handled: a nested one stays on the stack it finds.
+    pub(crate) nmi_depth: AtomicU64,
+    /// Top of the NMI stack less one frame. In the linear map: NMIs arrive in
+    /// real mode.
+    pub(crate) nmi_frame: AtomicU64,
+    /// Top of the stack for overflows of the normal one, less one frame.
+    pub(crate) emergency_frame: AtomicU64,
+    /// The kernel's own per-CPU structure.
+    local: AtomicPtr<()>,
+}
+
+// SAFETY: the `UnsafeCell`s are touched by the owning CPU's prologs only, in
+// assembly, with interrupts off; all else is atomic.
+unsafe impl Sync for PerCpu {}
+
+/// Byte offsets for assembly.
+pub(crate) mod offset {
+    use super::{PerCpu, offset_of};
+    pub(crate) const USER_FRAME: usize = offset_of!(PerCpu, user_frame);
+    pub(crate) const TOC: usize = offset_of!(PerCpu, toc);
+    pub(crate) const CURRENT: usize = offset_of!(PerCpu, current);
+    pub(crate) const WORK: usize = offset_of!(PerCpu, work);
+    pub(crate) const PREEMPT_COUNT: usize = offset_of!(PerCpu, preempt_count);
+    pub(crate) const CPU: usize = offset_of!(PerCpu, cpu);
+    pub(crate) const SCRATCH: usize = offset_of!(PerCpu, scratch);
+    pub(crate) const RESERVATION: usize = offset_of!(PerCpu, reservation);
+    pub(crate) const NMI_SCRATCH: usize = offset_of!(PerCpu, nmi_scratch);
+    pub(crate) const NMI_DEPTH: usize = offset_of!(PerCpu, nmi_depth);
+    pub(crate) const NMI_FRAME: usize = offset_of!(PerCpu, nmi_frame);
+    pub(crate) const EMERGENCY_FRAME: usize = offset_of!(PerCpu, emergency_frame);
+}
+
+/// The tops of the stacks that a CPU owns, each the upper end of a
+/// [`STACK_SLOT`]-aligned slot; virtual addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Stacks {
+    /// Of the first task on this CPU.
+    pub kernel_top: u64,
+    /// For kernel-stack overflows.
+    pub emergency_top: u64,
+    /// For NMIs; must lie in the linear map (or the image).
+    pub nmi_top: u64,
+}
+
+impl PerCpu {
+    /// An area without stacks, for statics; [`Self::set_stacks`] completes it.
+    #[must_use]
+    pub const fn empty() -> Self {
+        PerCpu {
+            user_frame: AtomicU64::new(0),
+            toc: AtomicU64::new(0),
+            current: AtomicPtr::new(core::ptr::null_mut()),
+            work: AtomicU32::new(0),
+            preempt_count: AtomicU32::new(0),
+            cpu: AtomicU32::new(0),
+            server: AtomicU32::new(0),
+            scratch: UnsafeCell::new([0; 4]),
+            reservation: AtomicU64::new(0),
+            nmi_scratch: UnsafeCell::new([0; 4]),
+            nmi_depth: AtomicU64::new(0),
+            nmi_frame: AtomicU64::new(0),
+            emergency_frame: AtomicU64::new(0),
+            local: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    /// The area of CPU `cpu`, whose hardware number is `server`.
+    #[must_use]
+    pub fn new(cpu: CpuId, server: u32, stacks: Stacks) -> Self {
+        let area = Self::empty();
+        area.cpu.store(cpu.index() as u32, Ordering::Relaxed);
+        area.server.store(server, Ordering::Relaxed);
+        area.set_stacks(stacks);
+        area
+    }
+
+    /// Sets the stacks and the TOC pointer. Call it before the CPU can take an
+    /// interrupt. Relaxed: starting the CPU (or being on it) orders the stores.
+    pub fn set_stacks(&self, stacks: Stacks) {
+        let frame = |top: u64| top - KERNEL_FRAME_BYTES;
+        self.user_frame.store(frame(stacks.kernel_top), Ordering::Relaxed);
+        self.emergency_frame.store(frame(stacks.emergency_top), Ordering::Relaxed);
+        self.nmi_frame.store(frame(stacks.nmi_top), Ordering::Relaxed);
+        self.toc.store(toc(), Ordering::Relaxed);
+    }
+
+    /// Sets the hardware number of the boot CPU, which the device tree tells.
+    pub fn set_server(&self, server: u32) {
+        self.server.store(server, Ordering::Relaxed);
+    }
+
+    /// Logical number.
+    #[inline]
+    #[must_use]
+    pub fn cpu_id(&self) -> CpuId {
+        CpuId::new(self.cpu.load(Ordering::Relaxed) as usize)
+    }
+
+    /// The hardware number: the target of IPIs and of `start-cpu`.
+    #[inline]
+    #[must_use]
+    pub fn server(&self) -> u32 {
+        self.server.load(Ordering::Relaxed)
+    }
+
+    /// Top of the running task's kernel stack.
+    #[inline]
+    #[must_use]
+    pub fn kernel_stack_top(&self) -> u64 {
+        self.user_frame.load(Ordering::Relaxed) + KERNEL_FRAME_BYTES
+    }
+
+    /// The kernel's per-CPU structure, null until set.
+    #[inline]
+    #[must_use]
+    pub fn local(&self) -> *mut () {
+        self.local.load(Ordering::Relaxed)
+    }
+
+    /// Sets the kernel's per-CPU structure; before the CPU is started, or on it.
+    pub fn set_local(&self, local: *mut ()) {
+        self.local.store(local, Ordering::Relaxed);
+    }
+
+    /// Asks this CPU to look for work before it next leaves the kernel. Other
+    /// CPUs may call it too; an IPI must follow, and orders the store.
+    #[inline]
+    pub fn set_work(&self) {
+        self.work.store(1, Ordering::Relaxed);
+    }
+
+    /// Takes the request back. Interrupts off, on this CPU.
+    #[inline]
+    pub fn clear_work(&self) {
+        self.work.store(0, Ordering::Relaxed);
+    }
+
+    /// Has somebody asked for work?
+    #[inline]
+    #[must_use]
+    pub fn work_pending(&self) -> bool {
+        self.work.load(Ordering::Relaxed) != 0
+    }
+}
+
+/// The image's TOC pointer: the same in every function of a static image.
+fn toc() -> u64 {
+    let toc;
+    // SAFETY: reads a register.
+    unsafe { asm!("mr {}, 2", out(reg) toc, options(nostack, nomem, preserves_flags)) };
+    toc
+}
+
+/// This CPU's area. Keep it no longer than preemption stays off.
+#[inline(always)]
+#[must_use]
+pub fn this() -> &'static PerCpu {
+    let area: *const PerCpu;
+    // SAFETY: r13 points to this CPU's area in all kernel code, and areas are
+    // never freed. Not `pure`: the answer changes when the task moves.
+    unsafe {
+        asm!("mr {}, 13", out(reg) area, options(nostack, nomem, preserves_flags));
+        &*area
+    }
+}
+
+/// The logical number of the CPU this runs on; stale at once with preemption on.
+#[inline(always)]
+#[must_use]
+pub fn cpu_id() -> CpuId {
+    let cpu: u64;
+    // SAFETY: r13 points to this CPU's area.
+    unsafe {
+        asm!("lwz {}, {}(13)", out(reg) cpu, const offset::CPU,
+            options(nostack, readonly, preserves_flags));
+    }
+    CpuId::new(cpu as usize)
+}
+
+/// The running task. One load, so it is right with preemption on as well.
+#[inline(always)]
+#[must_use]
+pub fn current_task() -> *const () {
+    let task: *const ();
+    // SAFETY: r13 points to this CPU's area.
+    unsafe {
+        asm!("ld {}, {}(13)", out(reg) task, const offset::CURRENT,
+            options(nostack, readonly, preserves_flags));
+    }
+    task
+}
+
+/// Makes `task` the running one, on the kernel stack that ends at `stack_top`.
+///
+/// # Safety
+/// Interrupts off; `stack_top` is the top of a mapped kernel stack that belongs
+/// to `task`, and the switch to it follows.
+#[inline]
+pub unsafe fn set_current(task: *const (), stack_top: u64) {
+    let area = this();
+    area.current.store(task.cast_mut(), Ordering::Relaxed);
+    area.user_frame.store(stack_top - KERNEL_FRAME_BYTES, Ordering::Relaxed);
+}
+
+/// How often preemption has been turned off on this CPU.
+#[inline(always)]
+#[must_use]
+pub fn preempt_count() -> u32 {
+    let count: u64;
+    // SAFETY: r13 points to this CPU's area.
+    unsafe {
+        asm!("lwz {}, {}(13)", out(reg) count, const offset::PREEMPT_COUNT,
+            options(nostack, readonly, preserves_flags));
+    }
+    count as u32
+}
+
+/// Adds to this CPU's preemption count (`-1` takes one back).
+///
+/// Load and store are both relative to r13: a task can only be moved between
+/// them while the count is 0 on the CPU it leaves and on the one it enters. A
+/// compiler barrier, so nothing leaves the section.
+#[inline(always)]
+pub fn preempt_count_add(delta: i32) {
+    // SAFETY: r13 points to this CPU's area, whose field only this CPU writes.
+    unsafe {
+        asm!("lwz {t}, {o}(13)", "add {t}, {t}, {d}", "stw {t}, {o}(13)",
+            t = out(reg) _, d = in(reg) i64::from(delta),
+            o = const offset::PREEMPT_COUNT, options(nostack, preserves_flags));
+    }
+}

@@ -1,0 +1,128 @@
+//! Register numbers and register bits (Power ISA 3.0B, Book III).
+//!
+//! The ISA numbers bits from the left; these are ordinary masks.
+
+use bitflags::bitflags;
+
+/// Special-purpose register numbers.
+pub mod spr {
+    /// Authority mask: may data of a page class be read or written.
+    pub const AMR: u32 = 29;
+    /// Cause of a data storage interrupt.
+    pub const DSISR: u32 = 18;
+    /// Address of a data storage or alignment interrupt.
+    pub const DAR: u32 = 19;
+    /// Decrementer: an interrupt when it turns negative.
+    pub const DEC: u32 = 22;
+    /// Save/restore 0: where an interrupt will return to.
+    pub const SRR0: u32 = 26;
+    /// Save/restore 1: the MSR that an interrupt will return to.
+    pub const SRR1: u32 = 27;
+    /// Process id: the process-table entry of quadrant 0.
+    pub const PIDR: u32 = 48;
+    /// Instruction authority mask: may a page class be executed.
+    pub const IAMR: u32 = 61;
+    /// Facility status and control, with the cause of an 0xf60.
+    pub const FSCR: u32 = 153;
+    /// Which AMR bits a user program may change.
+    pub const UAMOR: u32 = 157;
+    /// Vector-register save mask, user-owned.
+    pub const VRSAVE: u32 = 256;
+    /// Time base, for reading.
+    pub const TB: u32 = 268;
+    /// Points to this CPU's `PerCpu`.
+    pub const SPRG0: u32 = 272;
+    /// Scratch of the common interrupt prolog.
+    pub const SPRG1: u32 = 273;
+    /// Scratch of the NMI prolog, which may interrupt the common one.
+    pub const SPRG2: u32 = 274;
+    /// Processor version.
+    pub const PVR: u32 = 287;
+}
+
+bitflags! {
+    /// Machine state register.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Msr: u64 {
+        /// 64-bit mode.
+        const SF = 1 << 63;
+        /// Vector (VMX) available.
+        const VEC = 1 << 25;
+        /// VSX available.
+        const VSX = 1 << 23;
+        /// External interrupts and decrementer enabled.
+        const EE = 1 << 15;
+        /// Problem (user) state.
+        const PR = 1 << 14;
+        /// Floating point available.
+        const FP = 1 << 13;
+        /// Machine checks enabled.
+        const ME = 1 << 12;
+        /// Single step.
+        const SE = 1 << 10;
+        /// Branch trace.
+        const BE = 1 << 9;
+        /// Instruction relocation.
+        const IR = 1 << 5;
+        /// Data relocation.
+        const DR = 1 << 4;
+        /// SRR0 and SRR1 hold nothing live: an NMI may return.
+        const RI = 1 << 1;
+        /// Little-endian.
+        const LE = 1 << 0;
+        /// All that lazily loaded register state needs.
+        const VECTOR_STATE = Self::FP.bits() | Self::VEC.bits() | Self::VSX.bits();
+        /// The kernel with interrupts off.
+        const KERNEL = Self::SF.bits() | Self::ME.bits() | Self::IR.bits() | Self::DR.bits() | Self::RI.bits();
+        /// A user program.
+        const USER = Self::KERNEL.bits() | Self::EE.bits() | Self::PR.bits();
+        const _ = !0;
+    }
+}
+
+bitflags! {
+    /// Cause of a data (0x300) storage interrupt. An instruction (0x400)
+    /// storage interrupt gives the same bits in SRR1, with [`Self::NOEXEC`] in
+    /// addition.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Dsisr: u64 {
+        /// No translation.
+        const NOHPTE = 0x4000_0000;
+        /// 0x400 only: the page or its class is not executable.
+        const NOEXEC = 0x1000_0000;
+        /// The translation does not permit the access.
+        const PROTFAULT = 0x0800_0000;
+        /// The access was a store.
+        const STORE = 0x0200_0000;
+        /// Refused by the AMR.
+        const KEYFAULT = 0x0020_0000;
+        /// A malformed tree or process-table entry.
+        const BADCONFIG = 0x0008_0000;
+        /// The R or C bit would have to be set, and software does that.
+        const RC_UPDATE = 0x0004_0000;
+        const _ = !0;
+    }
+}
+
+/// Bits of SRR1 that tell the causes of a program interrupt (0x700) apart.
+pub mod srr1_program {
+    /// An illegal instruction.
+    pub const ILLEGAL: u64 = 0x8_0000;
+    /// A privileged instruction in problem state.
+    pub const PRIVILEGED: u64 = 0x4_0000;
+    /// A trap instruction.
+    pub const TRAP: u64 = 0x2_0000;
+    /// An enabled floating-point exception.
+    pub const FP_ENABLED: u64 = 0x10_0000;
+}
+
+/// AMR with everything closed: the kernel may not touch user pages.
+///
+/// On radix the AMR rules *privileged* accesses to non-privileged pages only
+/// (ISA 3.0B, Book III, 5.7.11.3). A user program does not feel it, so it stays
+/// closed in user mode too, and entry and exit need not change it.
+pub const AMR_CLOSED: u64 = !0;
+/// AMR inside a user copy.
+pub const AMR_OPEN: u64 = 0;
+/// IAMR that forbids the kernel to execute user pages; same rule as the AMR.
+pub const IAMR_KERNEL_NO_EXEC: u64 = 0x4000_0000_0000_0000;

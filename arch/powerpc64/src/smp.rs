@@ -1,0 +1,67 @@
+//! Other CPUs: starting them, stopping them, interrupting them for certain.
+//!
+//! RTAS knows whether a CPU is *stopped* only roughly (a ceded one looks the same).
+//! Who is online is for the kernel to remember; nothing here keeps state.
+
+use crate::addr::VirtAddr;
+use crate::hcall::{self, Status};
+use crate::irq::{self, InterruptController as _};
+use crate::percpu::PerCpu;
+use crate::{exceptions, isa, rtas, timer};
+
+unsafe extern "C" {
+    /// See boot/secondary.S.
+    static secondary_entry: u8;
+}
+
+unsafe extern "Rust" {
+    /// The kernel, on a secondary CPU: MMU on, guard PID loaded, interrupts off, on
+    /// the kernel stack of its `PerCpu`.
+    fn secondary_main() -> !;
+}
+
+/// Starts the CPU that `percpu` describes (its `server` is the hardware id). It
+/// goes to the kernel's `secondary_main` by itself: that it has arrived, the
+/// kernel's own handshake must tell. Needs the MMU on (the process table is
+/// registered) and the vectors in place. Not from an interrupt handler.
+///
+/// # Errors
+/// RTAS's: there is no such CPU, or it runs.
+///
+/// # Safety
+/// The CPU must not be online; a ceded CPU would be torn out of the kernel. The
+/// `PerCpu` must be complete, in the linear map below 4 GB, and its stacks unused.
+pub unsafe fn start_cpu(percpu: &'static PerCpu) -> Result<(), rtas::Error> {
+    let real = |pointer: *const u8| VirtAddr(pointer.expose_provenance() as u64).to_phys().0;
+    let argument = real(core::ptr::from_ref(percpu).cast());
+    let argument = u32::try_from(argument).expect("smp: a PerCpu lies below 4 GB");
+    let entry = real(&raw const secondary_entry) as u32;
+    // Partner: the start of the new CPU. It finds its PerCpu and all that the boot
+    // has set up; the call into RTAS alone orders nothing.
+    isa::sync();
+    // SAFETY: the entry takes a real PerCpu address; the rest is the caller's
+    // promise.
+    unsafe { rtas::start_cpu(percpu.server(), entry, argument) }
+}
+
+/// From secondary.S.
+pub(crate) extern "C" fn secondary_start() -> ! {
+    exceptions::init_cpu();
+    // Whatever the decrementer held: no interrupt before the kernel asks for one.
+    timer::set_deadline_tb(u64::MAX);
+    irq::controller().init_cpu();
+    // SAFETY: the kernel crate defines it with this type.
+    unsafe { secondary_main() }
+}
+
+/// Sends a system reset interrupt to the CPU `server`: the way to stop it when the
+/// kernel is dying. It need not have interrupts on.
+///
+/// Only to a CPU that is online: one that was never started would wake up in our
+/// vector with nothing of its own.
+///
+/// # Errors
+/// The hypervisor's status.
+pub fn nmi(server: u32) -> Result<(), Status> {
+    hcall::h_signal_sys_reset(server)
+}

@@ -1,0 +1,141 @@
+//! TLB invalidation: the instruction sequences (ISA 3.0B, Book III, 5.10).
+//!
+//! Every one begins with `ptesync`, which orders the PTE stores before the
+//! invalidation in the eyes of all table walks, and ends with one, which waits
+//! until no access through an old translation is left. Broadcast ones reach every
+//! CPU of the partition and need GTSE; local ones only this hardware thread.
+//! Preemption is off from the decision to the end of the flush.
+
+use crate::encoding::PageSize;
+use crate::encoding::tlb_operand::{Operands, Ric};
+use crate::isa;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU16, Ordering};
+use kcore::mm::Pid;
+
+/// Congruence classes that a local flush of more than a page has to visit: 128 on
+/// ISA 3.0, 1 from ISA 3.1 on. The larger number is right on both.
+static SETS: AtomicU16 = AtomicU16::new(128);
+
+/// Tells how many sets the TLB has (`BootInfo::tlbiel_sets`). Boot CPU, before
+/// others start: they see the relaxed store through being started.
+pub fn set_sets(sets: u16) {
+    SETS.store(sets, Ordering::Relaxed);
+}
+
+fn local(flush: impl FnOnce()) {
+    // Partner: the PTE stores before the flush.
+    isa::ptesync();
+    flush();
+    // Completes the tlbiels before anything that follows.
+    isa::ptesync();
+}
+
+fn broadcast(flush: impl FnOnce()) {
+    // Partner: the PTE stores before the flush.
+    isa::ptesync();
+    flush();
+    // tlbie, then tlbsync: other threads' answers; then ptesync: wait for them.
+    isa::eieio();
+    isa::tlbsync();
+    isa::ptesync();
+}
+
+/// Visits all sets, asking for `ric` on the first only: walk cache and process
+/// table cache have no sets.
+fn tlbiel_sets(operands: impl Fn(Ric) -> Operands, ric: Ric) {
+    let sets = if ric == Ric::WalkCache { 1 } else { SETS.load(Ordering::Relaxed) };
+    // SAFETY: inside `local`.
+    unsafe { isa::tlbiel(operands(ric)) };
+    for set in 1..sets {
+        // SAFETY: inside `local`.
+        unsafe { isa::tlbiel(operands(Ric::Tlb).in_set(set)) };
+    }
+}
+
+/// After a local flush of more than pages: the ERAT keeps translations of its own
+/// that a `tlbiel` by set does not reach on ISA 3.0.
+fn finish_sets() {
+    isa::erat_invalidate();
+    isa::isync();
+}
+
+fn pages(range: Range<u64>, size: PageSize) -> impl Iterator<Item = u64> {
+    range.step_by(size.bytes() as usize)
+}
+
+/// One page of `pid`, on this CPU.
+pub fn flush_page_local(pid: Pid, ea: u64, size: PageSize) {
+    // SAFETY: inside `local`.
+    local(|| unsafe { isa::tlbiel(Operands::page(pid.get(), ea, size)) });
+}
+
+/// The pages of `pid` in `range`, on this CPU. `walk_cache`: tables went too.
+pub fn flush_range_local(pid: Pid, range: Range<u64>, size: PageSize, walk_cache: bool) {
+    local(|| {
+        for ea in pages(range, size) {
+            // SAFETY: inside `local`.
+            unsafe { isa::tlbiel(Operands::page(pid.get(), ea, size)) };
+        }
+        if walk_cache {
+            // SAFETY: inside `local`.
+            unsafe { isa::tlbiel(Operands::pid(pid.get(), Ric::WalkCache)) };
+        }
+    });
+}
+
+/// All of `pid`, on this CPU: translations, or with [`Ric::All`] walk cache and
+/// process-table entry too.
+pub fn flush_pid_local(pid: Pid, ric: Ric) {
+    local(|| tlbiel_sets(|ric| Operands::pid(pid.get(), ric), ric));
+    finish_sets();
+}
+
+/// Everything, on this CPU.
+pub fn flush_all_local() {
+    local(|| tlbiel_sets(Operands::all, Ric::All));
+    finish_sets();
+}
+
+/// One page of `pid`, everywhere.
+pub fn flush_page_broadcast(pid: Pid, ea: u64, size: PageSize) {
+    // SAFETY: inside `broadcast`.
+    broadcast(|| unsafe { isa::tlbie(Operands::page(pid.get(), ea, size)) });
+}
+
+/// The pages of `pid` in `range`, everywhere. `walk_cache`: tables went too.
+pub fn flush_range_broadcast(pid: Pid, range: Range<u64>, size: PageSize, walk_cache: bool) {
+    broadcast(|| {
+        for ea in pages(range, size) {
+            // SAFETY: inside `broadcast`.
+            unsafe { isa::tlbie(Operands::page(pid.get(), ea, size)) };
+        }
+        if walk_cache {
+            // SAFETY: inside `broadcast`.
+            unsafe { isa::tlbie(Operands::pid(pid.get(), Ric::WalkCache)) };
+        }
+    });
+}
+
+/// All of `pid`, everywhere.
+pub fn flush_pid_broadcast(pid: Pid, ric: Ric) {
+    // SAFETY: inside `broadcast`.
+    broadcast(|| unsafe { isa::tlbie(Operands::pid(pid.get(), ric)) });
+}
+
+/// Everything, everywhere.
+pub fn flush_all_broadcast() {
+    // SAFETY: inside `broadcast`.
+    broadcast(|| unsafe { isa::tlbie(Operands::all(Ric::All)) });
+}
+
+/// The kernel's translations (PID 0), everywhere. By process, not by page: the
+/// ISA leaves a quadrant-3 address in a page operand undefined.
+pub fn flush_kernel_broadcast() {
+    flush_pid_broadcast(crate::mmu::KERNEL_PID, Ric::All);
+}
+
+/// The kernel's translations, on this CPU.
+pub fn flush_kernel_local() {
+    flush_pid_local(crate::mmu::KERNEL_PID, Ric::All);
+}

@@ -1,0 +1,118 @@
+//! What the command line says.
+//!
+//! A bad value for an option that we know ends the boot with one line: who asks
+//! for `lazy_tlb=eagre` must not get a measurement of something else. What we do
+//! not know goes to init, by Linux's rules.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use formats::cmdline::{self, Item, KeyValue, Unknown};
+use kcore::lazy_tlb::Policy;
+
+/// Linux's period of the trim clock.
+const TRIM_PERIOD: u32 = 1073;
+/// Init, if nobody says otherwise: the demonstration.
+const INIT: &str = "/bin/demo";
+
+/// The kernel's options and init's start-up.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// What the protocol needs.
+    pub(crate) core: kcore::Config,
+    /// The program of process 1.
+    pub(crate) init: String,
+    /// Its arguments, its path first.
+    pub(crate) init_args: Vec<String>,
+    /// Its environment.
+    pub(crate) init_env: Vec<String>,
+    /// Print the report at power-off.
+    pub(crate) report: bool,
+    /// In test builds: run the tests whose names contain this (all if empty)
+    /// instead of init.
+    test: Option<String>,
+    test_from: u64,
+    /// QEMU's version, if the runner told it, for reasons of expected failures.
+    pub(crate) qemu: String,
+}
+
+impl Config {
+    /// Reads `line`. The error is one sentence for the console.
+    pub(crate) fn parse(line: &str) -> Result<Config, String> {
+        let core = kcore::Config { policy: Policy::Shootdown, global_by_ipi: false, trim_period: TRIM_PERIOD };
+        let mut config = Config {
+            core,
+            init: INIT.into(),
+            init_args: Vec::new(),
+            init_env: ["HOME=/", "TERM=dumb"].map(String::from).into(),
+            report: true,
+            test: None,
+            test_from: 1,
+            qemu: "unknown".into(),
+        };
+        for item in cmdline::items(line) {
+            match item {
+                Item::InitArgument(word) => config.init_args.push(word.into()),
+                Item::Option(option) => config.option(option)?,
+            }
+        }
+        config.init_args.insert(0, config.init.clone());
+        Ok(config)
+    }
+
+    fn option(&mut self, option: KeyValue<'_>) -> Result<(), String> {
+        let value = option.value.unwrap_or("");
+        let bad = |wanted: &str| Err(alloc::format!("{}={value}: {wanted}", option.key));
+        match option.key {
+            "lazy_tlb" => match Policy::from_name(value) {
+                Some(policy) => self.core.policy = policy,
+                None => return bad("not a policy; eager, refcount or shootdown"),
+            },
+            "tlb" => match value {
+                "ipi" => self.core.global_by_ipi = true,
+                "tlbie" => self.core.global_by_ipi = false,
+                _ => return bad("how to flush other CPUs; tlbie or ipi"),
+            },
+            "trim" => match value.parse() {
+                Ok(period @ 1..) => self.core.trim_period = period,
+                _ => return bad("the period of the trim clock; a number of flushes, 1 or more"),
+            },
+            "init" => match value.starts_with('/') {
+                true => self.init = value.into(),
+                false => return bad("the path of init; it begins with /"),
+            },
+            "report" => match value {
+                "on" => self.report = true,
+                "off" => self.report = false,
+                _ => return bad("the report at power-off; on or off"),
+            },
+            "test" if cfg!(feature = "selftest") => self.test = Some(value.into()),
+            "test_from" if cfg!(feature = "selftest") => match value.parse() {
+                Ok(number) => self.test_from = number,
+                Err(_) => return bad("the first test to run; a number"),
+            },
+            "qemu" => self.qemu = value.into(),
+            _ => match option.if_unknown() {
+                Unknown::Environment => self.init_env.push(option.word.into()),
+                Unknown::Argument => self.init_args.push(option.word.into()),
+                Unknown::Ignored => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// Whether to run the in-kernel tests instead of init.
+    pub(crate) fn runs_tests(&self) -> bool {
+        self.test.is_some()
+    }
+
+    /// The part of a name that selects tests, or none for all.
+    pub(crate) fn test_pattern(&self) -> Option<&str> {
+        self.test.as_deref().filter(|pattern| !pattern.is_empty())
+    }
+
+    /// The number of the first test to run, from 1.
+    pub(crate) fn test_from(&self) -> u64 {
+        self.test_from
+    }
+}

@@ -1,0 +1,122 @@
+//! The kernel's side of the protocol's first seam: the real machine.
+
+use kcore::cpu::{CpuId, CpuSet};
+use kcore::ipi::Call;
+use kcore::machine::{IrqsOff, Machine, PreemptOff};
+use kcore::mm::flush::FlushRange;
+use kcore::mm::{MmId, Pid};
+use kcore::task::TaskMm;
+use kcore::{Config, Kernel};
+use powerpc64::{irq, irqflags, percpu, reg, timer, tlb};
+
+use crate::sync::Fixed;
+use crate::task::{current, preempt, work};
+
+/// The protocol's state. Written once at boot, before any other CPU starts.
+static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::new();
+
+/// How many address spaces there may be at a time, `init_mm` included.
+pub(crate) const NR_MMS: usize = 2048;
+
+/// The protocol, on this machine.
+pub(crate) fn lazy_tlb() -> &'static Kernel<Hardware> {
+    LAZY_TLB.get()
+}
+
+/// Makes the protocol's state; once, on the boot CPU, heap up.
+pub(crate) fn init(config: Config, nr_cpus: usize) {
+    LAZY_TLB.set(Kernel::new(Hardware, config, nr_cpus, NR_MMS));
+}
+
+/// This machine: the instructions of powerpc64, the tasks and memory of this
+/// kernel.
+pub(crate) struct Hardware;
+
+impl Machine for Hardware {
+    fn with_preempt_off<R>(&self, f: impl FnOnce(&PreemptOff) -> R) -> R {
+        let _guard = preempt::disable();
+        f(&PreemptOff::new(percpu::cpu_id()))
+    }
+
+    fn with_irqs_off<R>(&self, f: impl FnOnce(&IrqsOff) -> R) -> R {
+        let were_on = irqflags::disable();
+        let result = f(&IrqsOff::new(percpu::cpu_id()));
+        irqflags::restore(were_on);
+        result
+    }
+
+    fn irqs_enabled(&self) -> bool {
+        irqflags::are_enabled()
+    }
+
+    fn current<'a>(&'a self, _: &'a PreemptOff) -> &'a TaskMm {
+        &current().mm
+    }
+
+    fn load_mm(&self, _: &IrqsOff, mm: MmId) {
+        powerpc64::mmu::load_pid(mm.pid());
+    }
+
+    fn loaded_pid(&self, _: &IrqsOff) -> Pid {
+        powerpc64::mmu::loaded_pid()
+    }
+
+    fn flush_local(&self, _: &PreemptOff, mm: MmId, what: FlushRange) {
+        match what {
+            FlushRange::Pages { start, pages } => tlb::flush_pages_local(mm.pid(), start, pages),
+            FlushRange::Translations => tlb::flush_pid_local(mm.pid()),
+            FlushRange::Everything => tlb::flush_all_local(mm.pid()),
+        }
+    }
+
+    fn flush_global(&self, _: &PreemptOff, mm: MmId, what: FlushRange) {
+        match what {
+            FlushRange::Pages { start, pages } => tlb::flush_pages_global(mm.pid(), start, pages),
+            FlushRange::Translations => tlb::flush_pid_global(mm.pid()),
+            FlushRange::Everything => tlb::flush_all_global(mm.pid()),
+        }
+    }
+
+    fn send_ipi(&self, _: &PreemptOff, cpu: CpuId) {
+        irq::controller().send_ipi(crate::task::server_of(cpu));
+    }
+
+    fn relax(&self, _turn: u64) {
+        // Interrupts are on: calls of other CPUs are served meanwhile. Nothing
+        // to do here; no instruction of this machine gives way usefully.
+        core::hint::spin_loop();
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        timer::now_tb() / (timer::ticks_per_us() * 1000)
+    }
+
+    fn report_silent(&self, cpu: CpuId, waited_ms: u64) {
+        crate::println!("ipi: {cpu} has not answered {} for {waited_ms} ms", percpu::cpu_id());
+    }
+
+    fn exit_mmap(&self, mm: MmId) {
+        crate::mm::exit_mmap(mm);
+    }
+
+    fn free_mm(&self, mm: MmId) {
+        crate::mm::free_mm(mm);
+    }
+
+    fn defer_drop(&self, mm: MmId, users: bool) {
+        work::queue(move || if users { lazy_tlb().mmput(mm) } else { lazy_tlb().mmdrop(mm) });
+    }
+
+    fn machine_call(&self, _: &IrqsOff, function: u64, arg: u64) {
+        // SAFETY: only `call_function` below makes such calls, and puts a `fn(u64)`
+        // here, which lives as long as the kernel.
+        let function = unsafe { core::mem::transmute::<usize, fn(u64)>(function as usize) };
+        function(arg);
+    }
+}
+
+/// Runs `function(arg)` on each of `targets` (online, not this CPU), with
+/// interrupts off there, and waits. Interrupts on, preemption off here.
+pub(crate) fn call_function(t: &PreemptOff, targets: &CpuSet, function: fn(u64), arg: u64) {
+    lazy_tlb().call_on_mask(t, targets, Call::Machine(function as usize as u64, arg));
+}

@@ -1,0 +1,168 @@
+//! Address spaces: demand paging, copy-on-write, protection, and every frame back.
+
+use alloc::string::String;
+
+use kcore::mm::MmId;
+use powerpc64::addr::PAGE_SIZE;
+use powerpc64::uaccess;
+
+use super::lazy::drain_borrows;
+use super::{Outcome, Test, Verdict, check, check_eq};
+use crate::machine::lazy_tlb;
+use crate::mm::{self, Backing, MapFlags, Prot, frame};
+
+pub(super) const TESTS: &[Test] = &[
+    Test::new("mm_demand_zero", demand_zero),
+    Test::new("mm_copy_on_write", copy_on_write),
+    Test::new("mm_mprotect", mprotect),
+    Test::new("mm_munmap_gives_frames_back", munmap_gives_frames_back),
+    Test::new("mm_reservation_is_lazy", reservation_is_lazy),
+    Test::new("mm_exit_gives_frames_back", exit_gives_frames_back),
+    Test::new("mm_pid_reuse_is_lowest_first", pid_reuse),
+];
+
+const READ_WRITE: Prot = Prot::READ.union(Prot::WRITE);
+
+pub(super) fn new_mm() -> Result<MmId, String> {
+    mm::create().map_err(|errno| alloc::format!("no address space: errno {}", errno.0))
+}
+
+/// Maps `bytes` of fresh anonymous memory; where it begins.
+pub(super) fn map(mm: MmId, bytes: u64, prot: Prot) -> Result<u64, String> {
+    mm::mmap(mm, 0, bytes, prot, MapFlags::PRIVATE | MapFlags::ANONYMOUS, Backing::Anonymous)
+        .map_err(|errno| alloc::format!("mmap of {bytes:#x} bytes: errno {}", errno.0))
+}
+
+/// Runs `f` with `mm` loaded, as a kernel thread does that works for a process.
+pub(super) fn inside<R>(mm: MmId, f: impl FnOnce() -> R) -> R {
+    lazy_tlb().kthread_use_mm(mm);
+    let result = f();
+    lazy_tlb().kthread_unuse_mm(mm);
+    result
+}
+
+/// Maps a page in `mm` and writes it; its address.
+pub(super) fn map_written_page(mm: MmId) -> Result<u64, String> {
+    let address = map(mm, PAGE_SIZE, READ_WRITE)?;
+    write(mm, address, 0x1122_3344)?;
+    Ok(address)
+}
+
+fn write(mm: MmId, address: u64, word: u32) -> Result<(), String> {
+    inside(mm, || uaccess::copy_to_user(address, &word.to_be_bytes()))
+        .map_err(|_| alloc::format!("a write of {address:#x} in {mm:?} failed"))
+}
+
+fn read(mm: MmId, address: u64) -> Result<u32, String> {
+    inside(mm, || uaccess::load_user_u32(address)).map_err(|_| alloc::format!("a read of {address:#x} in {mm:?} failed"))
+}
+
+/// Frames that are free once nobody borrows and every cache is empty.
+pub(super) fn free_frames() -> u64 {
+    drain_borrows();
+    crate::task::work::flush();
+    frame::free_count()
+}
+
+fn demand_zero() -> Verdict {
+    let mm = new_mm()?;
+    let base = map(mm, 4 * PAGE_SIZE, READ_WRITE)?;
+    check_eq!(read(mm, base + PAGE_SIZE)?, 0, "a page read before it was written");
+    write(mm, base + PAGE_SIZE, 5)?;
+    check_eq!(read(mm, base + PAGE_SIZE)?, 5, "the same page after a write");
+    check_eq!(read(mm, base)?, 0, "its neighbour");
+    lazy_tlb().mmput(mm);
+    Ok(Outcome::Pass)
+}
+
+fn copy_on_write() -> Verdict {
+    let parent = new_mm()?;
+    let page = map_written_page(parent)?;
+    write(parent, page, 1)?;
+    let child = mm::fork(parent).map_err(|errno| alloc::format!("fork: errno {}", errno.0))?;
+    check_eq!(read(child, page)?, 1, "the child's copy before any write");
+    write(parent, page, 2)?;
+    check_eq!((read(parent, page)?, read(child, page)?), (2, 1), "parent and child after the parent's write");
+    write(child, page, 3)?;
+    check_eq!((read(parent, page)?, read(child, page)?), (2, 3), "parent and child after the child's write");
+    lazy_tlb().mmput(child);
+    write(parent, page, 4)?;
+    check_eq!(read(parent, page)?, 4, "the parent after the child's end");
+    lazy_tlb().mmput(parent);
+    Ok(Outcome::Pass)
+}
+
+fn mprotect() -> Verdict {
+    let mm = new_mm()?;
+    let page = map_written_page(mm)?;
+    mm::mprotect(mm, page, PAGE_SIZE, Prot::READ).map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))?;
+    check!(write(mm, page, 9).is_err(), "a write after mprotect(READ) succeeded");
+    check_eq!(read(mm, page)?, 0x1122_3344, "the page after the refused write");
+    mm::mprotect(mm, page, PAGE_SIZE, READ_WRITE).map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))?;
+    write(mm, page, 9)?;
+    check_eq!(read(mm, page)?, 9, "the page after mprotect(READ, WRITE) and a write");
+    lazy_tlb().mmput(mm);
+    Ok(Outcome::Pass)
+}
+
+fn munmap_gives_frames_back() -> Verdict {
+    const PAGES: u64 = 300;
+    let mm = new_mm()?;
+    // Tables for the range exist from here on.
+    let base = map(mm, PAGES * PAGE_SIZE, READ_WRITE)?;
+    let before = free_frames();
+    for page in 0..PAGES {
+        write(mm, base + page * PAGE_SIZE, page as u32)?;
+    }
+    let during = free_frames();
+    check!(before - during >= PAGES, "{} frames taken by {PAGES} pages", before - during);
+    mm::munmap(mm, base, PAGES * PAGE_SIZE).map_err(|errno| alloc::format!("munmap: errno {}", errno.0))?;
+    check!(read(mm, base).is_err(), "a page can be read after its munmap");
+    check!(free_frames() >= during + PAGES, "{} frames came back of {PAGES}", free_frames() - during);
+    lazy_tlb().mmput(mm);
+    Ok(Outcome::Pass)
+}
+
+fn reservation_is_lazy() -> Verdict {
+    let mm = new_mm()?;
+    let before = free_frames();
+    let base = map(mm, 128 << 20, Prot::empty())?;
+    check!(before - free_frames() < 16, "a reservation took {} frames", before - free_frames());
+    check!(read(mm, base).is_err(), "reserved memory without protection can be read");
+    lazy_tlb().mmput(mm);
+    Ok(Outcome::Pass)
+}
+
+fn exit_gives_frames_back() -> Verdict {
+    let round = || -> Result<(), String> {
+        let mm = new_mm()?;
+        let base = map(mm, 64 * PAGE_SIZE, READ_WRITE)?;
+        for page in 0..64 {
+            write(mm, base + page * PAGE_SIZE, 1)?;
+        }
+        let child = mm::fork(mm).map_err(|errno| alloc::format!("fork: errno {}", errno.0))?;
+        write(child, base, 2)?;
+        lazy_tlb().mmput(mm);
+        lazy_tlb().mmput(child);
+        Ok(())
+    };
+    // Once to let the kernel's own pools grow to what they need.
+    round()?;
+    let before = free_frames();
+    (0..8).try_for_each(|_| round())?;
+    check_eq!(free_frames(), before, "free frames after eight rounds");
+    Ok(Outcome::Pass)
+}
+
+/// A freed PID is the next one handed out, under a new generation.
+fn pid_reuse() -> Verdict {
+    drain_borrows();
+    let first = new_mm()?;
+    lazy_tlb().mmput(first);
+    drain_borrows();
+    let second = new_mm()?;
+    check_eq!(second.pid(), first.pid(), "the PID of the next mm");
+    check!(second != first, "{second:?} has the name of a freed mm");
+    lazy_tlb().mmput(second);
+    Ok(Outcome::Pass)
+}

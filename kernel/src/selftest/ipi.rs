@@ -1,0 +1,89 @@
+//! Cross-calls and reschedules from everyone to everyone.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use kcore::cpu::{CpuId, CpuSet};
+use kcore::ipi::Call;
+use kcore::machine::Machine;
+
+use super::{Outcome, Test, Verdict, check_eq};
+use crate::machine::{call_function, lazy_tlb};
+use crate::task::kthread;
+
+pub(super) const TESTS: &[Test] = &[
+    Test::new("ipi_counts_are_real", counts_are_real),
+    Test::new("ipi_storm_all_to_all", storm),
+    Test::new("ipi_mask_names_a_subset", subset),
+];
+
+/// One more on the CPU that runs this.
+static HITS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+
+fn hit(amount: u64) {
+    HITS[powerpc64::percpu::cpu_id().index() % HITS.len()].fetch_add(amount, Ordering::Relaxed);
+}
+
+fn hits() -> u64 {
+    HITS.iter().map(|hits| hits.load(Ordering::Relaxed)).sum()
+}
+
+/// A call is carried by interrupts: senders and receivers count them.
+fn counts_are_real() -> Verdict {
+    let kernel = lazy_tlb();
+    if kernel.nr_cpus() == 1 {
+        return Ok(Outcome::Skip("one CPU"));
+    }
+    let received_before = super::lazy::total(|c| &c.ipi_received);
+    let sent = kernel.machine.with_preempt_off(|t| {
+        let others = kernel.online().without(t.cpu());
+        let sent_before = kernel.cpu(t.cpu()).counters.ipi_sent_call.get();
+        kernel.call_on_mask(t, &others, Call::Barrier);
+        kernel.cpu(t.cpu()).counters.ipi_sent_call.get() - sent_before
+    });
+    check_eq!(sent, kernel.nr_cpus() as u64 - 1, "IPIs sent for one call to all others");
+    let received = super::lazy::total(|c| &c.ipi_received) - received_before;
+    super::check!(received >= sent, "{sent} IPIs sent, but only {received} received");
+    Ok(Outcome::Pass)
+}
+
+/// Every CPU calls all others at once, again and again: initiators cross.
+fn storm() -> Verdict {
+    const ROUNDS: u64 = 200;
+    let kernel = lazy_tlb();
+    let cpus = kernel.nr_cpus() as u64;
+    let before = hits();
+    let callers: alloc::vec::Vec<_> = kernel
+        .online()
+        .iter()
+        .map(|cpu| {
+            kthread::spawn_on(cpu, "ipi-storm", move || {
+                for _ in 0..ROUNDS {
+                    kernel.machine.with_preempt_off(|t| {
+                        call_function(t, &kernel.online().without(t.cpu()), hit, 1);
+                    });
+                }
+            })
+        })
+        .collect();
+    callers.iter().for_each(|caller| caller.wait_exit());
+    check_eq!(hits() - before, ROUNDS * cpus * (cpus - 1), "handlers run");
+    Ok(Outcome::Pass)
+}
+
+/// Only those who are named run the call.
+fn subset() -> Verdict {
+    let kernel = lazy_tlb();
+    let odd = |cpu: CpuId| cpu.index() % 2 == 1;
+    let before: alloc::vec::Vec<u64> = HITS.iter().map(|hits| hits.load(Ordering::Relaxed)).collect();
+    let called = kernel.machine.with_preempt_off(|t| {
+        let mut targets = CpuSet::EMPTY;
+        kernel.online().without(t.cpu()).iter().filter(|&cpu| odd(cpu)).for_each(|cpu| targets.insert(cpu));
+        call_function(t, &targets, hit, 1);
+        targets
+    });
+    for cpu in kernel.online().iter().filter(|cpu| cpu.index() < HITS.len()) {
+        let ran = HITS[cpu.index()].load(Ordering::Relaxed) - before[cpu.index()];
+        check_eq!(ran, u64::from(called.contains(cpu)), alloc::format!("calls run on {cpu}"));
+    }
+    Ok(Outcome::Pass)
+}

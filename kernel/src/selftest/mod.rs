@@ -1,0 +1,87 @@
+//! The in-kernel tests of test builds: KTAP on the console.
+//!
+//! A test returns what it found; it does not panic, so one failure does not hide
+//! the next. If the kernel panics or a test overruns its limit, the machine ends
+//! and whoever started it goes on with `test_from=`.
+
+mod address_space;
+mod arithmetic;
+mod harness;
+mod ipi;
+mod lazy;
+pub(crate) mod points;
+mod programs;
+mod scheduler;
+mod stale_tlb;
+mod user_copy;
+
+pub(crate) use harness::run;
+
+use alloc::string::String;
+
+/// How a test ended that did not fail.
+pub(crate) enum Outcome {
+    /// It holds.
+    Pass,
+    /// It makes no sense on this machine; the reason.
+    Skip(&'static str),
+    /// It failed as it is known to, and not through our fault; the reason.
+    ExpectedFailure(String),
+}
+
+/// A test's verdict; the error says what was found and what was expected.
+pub(crate) type Verdict = Result<Outcome, String>;
+
+/// One test.
+pub(crate) struct Test {
+    /// `group_what`, unique.
+    pub(crate) name: &'static str,
+    /// Seconds of machine time after which it has hung.
+    pub(crate) limit_s: u64,
+    /// The test itself, in a kernel thread that may sleep.
+    pub(crate) run: fn() -> Verdict,
+}
+
+impl Test {
+    /// A test with the usual limit.
+    const fn new(name: &'static str, run: fn() -> Verdict) -> Self {
+        Test { name, limit_s: 30, run }
+    }
+}
+
+/// Every test, in the order in which they run.
+fn all() -> impl Iterator<Item = &'static Test> {
+    [
+        arithmetic::TESTS,
+        user_copy::TESTS,
+        address_space::TESTS,
+        ipi::TESTS,
+        scheduler::TESTS,
+        stale_tlb::TESTS,
+        lazy::TESTS,
+        programs::TESTS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Fails the test unless the condition holds.
+macro_rules! check {
+    ($cond:expr, $($message:tt)+) => {
+        if !$cond {
+            return Err(alloc::format!($($message)+));
+        }
+    };
+}
+pub(crate) use check;
+
+/// Fails the test unless both sides are equal; the message names the quantity.
+macro_rules! check_eq {
+    ($found:expr, $expected:expr, $what:expr) => {
+        let (found, expected) = (&$found, &$expected);
+        if found != expected {
+            return Err(alloc::format!("{}: found {:?}, expected {:?}", $what, found, expected));
+        }
+    };
+}
+pub(crate) use check_eq;

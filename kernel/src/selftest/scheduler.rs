@@ -1,0 +1,121 @@
+//! The scheduler: hand-offs, sleep, affinity, preemption.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use kcore::cpu::{CpuId, CpuSet};
+use powerpc64::{percpu, timer};
+
+use super::{Outcome, Test, Verdict, check, check_eq};
+use crate::machine::lazy_tlb;
+use crate::sync::WaitQueue;
+use crate::task::{self, kthread};
+
+pub(super) const TESTS: &[Test] = &[
+    Test::new("sched_ping_pong", ping_pong),
+    Test::new("sched_sleep", sleep),
+    Test::new("sched_affinity", affinity),
+    Test::new("sched_preempts_a_spinner", preempts_a_spinner),
+    Test::new("sched_work_queue", work_queue),
+];
+
+/// Two threads hand a token to and fro through wait queues: one lost wake-up and
+/// the test hangs.
+fn ping_pong() -> Verdict {
+    const ROUNDS: u32 = 2000;
+    struct Table {
+        turn: AtomicU32,
+        queue: [WaitQueue; 2],
+    }
+    let table = Arc::new(Table { turn: AtomicU32::new(0), queue: [WaitQueue::new(), WaitQueue::new()] });
+    let last = CpuId::new(lazy_tlb().nr_cpus() - 1);
+    let players: [_; 2] = [(0, CpuId::BOOT), (1, last)].map(|(me, cpu)| {
+        let table = table.clone();
+        kthread::spawn_on(cpu, "ping-pong", move || {
+            for _ in 0..ROUNDS {
+                table.queue[me].wait_until(|| table.turn.load(Ordering::Acquire) % 2 == me as u32);
+                table.turn.fetch_add(1, Ordering::Release);
+                table.queue[1 - me].wake_one();
+            }
+        })
+    });
+    players.iter().for_each(|player| player.wait_exit());
+    check_eq!(table.turn.load(Ordering::Relaxed), 2 * ROUNDS, "hand-offs");
+    Ok(Outcome::Pass)
+}
+
+/// A sleeper wakes after its deadline, never before.
+fn sleep() -> Verdict {
+    for us in [1, 50, 1000, 15_000] {
+        let deadline_tb = timer::now_tb() + us * timer::ticks_per_us();
+        task::sleep_until_tb(deadline_tb);
+        check!(timer::now_tb() >= deadline_tb, "a sleep of {us} us ended early");
+    }
+    Ok(Outcome::Pass)
+}
+
+/// A running thread that is sent to another CPU is there when the call returns.
+fn affinity() -> Verdict {
+    let everyone = lazy_tlb().online();
+    let tourist = kthread::spawn("tourist", move || {
+        for cpu in everyone.iter().chain(everyone.iter()) {
+            task::set_affinity(&task::current_ref(), CpuSet::only(cpu));
+            let here = percpu::cpu_id();
+            assert!(here == cpu, "sent to {cpu}, found on {here}");
+        }
+    });
+    tourist.wait_exit();
+    // A spinner is moved by somebody else.
+    static WHERE: AtomicU64 = AtomicU64::new(u64::MAX);
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = stop.clone();
+    let spinner = kthread::spawn_on(CpuId::BOOT, "spinner", move || {
+        while !seen.load(Ordering::Acquire) {
+            WHERE.store(percpu::cpu_id().index() as u64, Ordering::Relaxed);
+        }
+    });
+    let last = everyone.iter().last().unwrap_or(CpuId::BOOT);
+    task::set_affinity(&spinner, CpuSet::only(last));
+    let limit_tb = timer::now_tb() + 10_000_000 * timer::ticks_per_us();
+    while WHERE.load(Ordering::Relaxed) != last.index() as u64 && timer::now_tb() < limit_tb {
+        task::yield_now();
+    }
+    stop.store(true, Ordering::Release);
+    spinner.wait_exit();
+    check_eq!(WHERE.load(Ordering::Relaxed), last.index() as u64, "where the spinner ended up");
+    Ok(Outcome::Pass)
+}
+
+/// Kernel code that never yields does not keep others from the same CPU.
+fn preempts_a_spinner() -> Verdict {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = stop.clone();
+    let cpu = percpu::cpu_id();
+    let spinner = kthread::spawn_on(cpu, "spinner", move || {
+        let limit_tb = timer::now_tb() + 20_000_000 * timer::ticks_per_us();
+        while !seen.load(Ordering::Acquire) {
+            assert!(timer::now_tb() < limit_tb, "a spinning thread was not preempted for 20 s");
+        }
+    });
+    let stopper = kthread::spawn_on(cpu, "stopper", move || stop.store(true, Ordering::Release));
+    stopper.wait_exit();
+    spinner.wait_exit();
+    Ok(Outcome::Pass)
+}
+
+/// Every piece of work runs once, in a context that may sleep.
+fn work_queue() -> Verdict {
+    static DONE: AtomicU32 = AtomicU32::new(0);
+    DONE.store(0, Ordering::Relaxed);
+    for cpu in lazy_tlb().online().iter() {
+        for _ in 0..10 {
+            task::work::queue_on(cpu, || {
+                task::sleep_until_tb(timer::now_tb() + timer::ticks_per_us());
+                DONE.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    }
+    task::work::flush();
+    check_eq!(DONE.load(Ordering::Relaxed) as usize, 10 * lazy_tlb().nr_cpus(), "pieces of work done");
+    Ok(Outcome::Pass)
+}

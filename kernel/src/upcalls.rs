@@ -1,0 +1,60 @@
+//! What the hardware half asks of the kernel: a table of contents, no more.
+
+use kcore::machine::Machine;
+use powerpc64::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
+use powerpc64::irq::{self, InterruptController};
+
+use crate::machine::lazy_tlb;
+use crate::{panic, process, syscall, task};
+
+/// The kernel, to the hardware half.
+pub(crate) struct KernelUpcalls;
+
+impl Upcalls for KernelUpcalls {
+    fn syscall(&self, frame: &mut TrapFrame) {
+        syscall::dispatch(frame);
+    }
+
+    fn page_fault(&self, frame: &mut TrapFrame, fault: Fault) {
+        process::page_fault(frame, fault);
+    }
+
+    fn user_fault(&self, frame: &mut TrapFrame, fault: UserFault) {
+        process::user_fault(frame, fault);
+    }
+
+    fn fpu_unavailable(&self, frame: &mut TrapFrame) {
+        process::fpu_unavailable(frame);
+    }
+
+    fn interrupt(&self) {
+        if irq::controller().ack() {
+            let kernel = lazy_tlb();
+            kernel.machine.with_irqs_off(|t| {
+                kernel.cpu(t.cpu()).counters.ipi_received.bump();
+                kernel.handle_calls(t);
+            });
+            // A reschedule needs nothing here: its sender set the work flag.
+        }
+    }
+
+    fn timer(&self) {
+        task::timer_tick();
+    }
+
+    fn return_to_user(&self, frame: &mut TrapFrame) {
+        process::return_to_user(frame);
+    }
+
+    fn preempt_kernel(&self) {
+        task::preempt_from_interrupt();
+    }
+
+    fn kernel_fault(&self, frame: &TrapFrame, fault: KernelFault) -> ! {
+        panic::kernel_fault(frame, fault)
+    }
+
+    fn nmi(&self, frame: &mut TrapFrame) {
+        panic::nmi(frame);
+    }
+}

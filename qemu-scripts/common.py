@@ -1,0 +1,82 @@
+"""What every script here shares: where things are, how we speak, how we give up.
+
+Results of the set-up are one-line files in build/config, so that any script (or a
+person) can read them. The other rule of the house: one clear sentence on stderr and a
+status, never a traceback, for whatever the user or the machine did wrong.
+"""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+CONFIG = BUILD / "config"
+SCRIPTS = ROOT / "qemu-scripts"
+
+# rustup must never answer a missing component with a download of its own: offline
+# that fails or hangs, and the set-up has other roads.
+os.environ["RUSTUP_AUTO_INSTALL"] = "0"
+
+# The first QEMU whose broadcast tlbie is finished before the next instruction runs.
+SYNCHRONOUS_TLBIE = (9, 1, 0)
+
+# A status of 2 is "you asked for something wrong", as make and getopt use it.
+USAGE = 2
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+# An end from outside is an end as by Ctrl-C: what we started is ended with us.
+for _signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(_signal, _interrupt)
+
+
+def say(line):
+    """Prints one line at once, also when the output is a pipe."""
+    print(line, flush=True)
+
+
+def die(sentence, status=1):
+    """Ends the script with one sentence that names the script."""
+    sys.stdout.flush()
+    name = os.path.basename(sys.argv[0])
+    print(f"{name}: {sentence}", file=sys.stderr, flush=True)
+    raise SystemExit(status)
+
+
+def record(name, value):
+    """Keeps a result of the set-up in build/config."""
+    CONFIG.mkdir(parents=True, exist_ok=True)
+    path = CONFIG / name
+    if recorded(name) != value:
+        path.write_text(value + "\n")
+
+
+def recorded(name):
+    """A result of the set-up, or None."""
+    try:
+        return (CONFIG / name).read_text().strip() or None
+    except OSError:
+        return None
+
+
+def version_of(text):
+    """The first dotted number in a text as a tuple: "... 10.0.2 (Debian" is (10, 0, 2)."""
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(n or 0) for n in found.groups()) if found else (0, 0, 0)
+
+
+def output_of(command, timeout=30):
+    """What a command prints on stdout, or None if it fails, hangs or is not there."""
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=timeout)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

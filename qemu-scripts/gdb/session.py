@@ -1,0 +1,49 @@
+"""A QEMU that listens for GDB on a socket of its own, and the GDB command line for it."""
+
+import contextlib
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import machine
+from common import BUILD, SCRIPTS, die, recorded
+
+
+@contextlib.contextmanager
+def listening(settings, kernel, archive, stopped):
+    """Starts QEMU; gives (child, socket, console file). Ends it afterwards.
+
+    QEMU has a session of its own: Ctrl-C is for GDB, and stops the kernel, not QEMU.
+    """
+    console = BUILD / "gdb-console.log"
+    BUILD.mkdir(exist_ok=True)
+    console.write_bytes(b"")
+    with tempfile.TemporaryDirectory(prefix="kernel-gdb-") as folder:
+        socket = pathlib.Path(folder) / "gdb"
+        command = machine.command_line(settings, kernel, archive)
+        command[command.index("stdio")] = f"file:{console}"
+        command += ["-chardev", f"socket,path={socket},server=on,wait=off,id=gdb", "-gdb", "chardev:gdb"]
+        command += ["-S"] if stopped else []
+        with open(BUILD / "gdb-qemu.log", "wb") as log:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                     start_new_session=True)
+        try:
+            yield child, socket, console
+        finally:
+            child.kill()
+            child.wait()
+
+
+def gdb_command(kernel, socket, *commands):
+    """GDB with the kernel's symbols and our command, attached."""
+    program = recorded("gdb")
+    if program is None:
+        die("no GDB is set up: run `qemu-scripts/setup gdb`.")
+    words = [program, "-q", "-nx"]
+    for line in ("set confirm off", "set architecture powerpc:common64", f"file {kernel}",
+                 f"source {SCRIPTS / 'gdb/lazy_tlb.py'}", f"target remote {socket}", *commands):
+        words += ["-ex", line]
+    return words

@@ -1,0 +1,159 @@
+"""Runs the test image and reads its verdicts: KTAP, version 1, on the console.
+
+What the kernel prints, and what we make of it:
+
+    KTAP version 1
+    1..N
+    # exit_with_lazy_cpus starts      so that a hang has a name
+    ok 7 exit_with_lazy_cpus # 12 ms
+    ok 8 name # SKIP reason
+    ok 9 name # XFAIL reason          a known failure, as expected: passed, and shown
+    not ok 10 name                    the lines since its start say why
+
+The kernel ends itself after the last test. If it hangs or dies in a test, that test has
+failed and the kernel starts again behind it (`test_from=N` on its command line;
+`test=PATTERN` runs the tests with that in their names). Test numbers stay the same
+across restarts.
+"""
+
+import dataclasses
+import os
+import re
+import time
+
+import machine
+from common import BUILD, die
+from running import Run
+from settings import POLICIES, from_environment
+from tally import Tally
+
+KERNEL = BUILD / "kernel-test.elf"
+INITRD = BUILD / "initrd-test.cpio"
+# No test may be silent for longer, boot included; the kernel's own limits are shorter.
+SILENCE_LIMIT_S = 60
+# All tests of one configuration.
+TOTAL_LIMIT_S = 300
+
+VERDICT = re.compile(r"(ok|not ok) (\d+) (\S+)(?: # (?:(SKIP|XFAIL)\b)?(.*))?$")
+START = re.compile(r"# (\S+) starts$")
+PLAN = re.compile(r"1\.\.(\d+)$")
+
+
+@dataclasses.dataclass
+class Boot:
+    """What one boot of the test image said so far."""
+
+    plan: int = None
+    number: int = 0          # the test that runs, or the last one that has ended
+    name: str = ""           # of the test that runs, "" between tests
+    evidence: list = dataclasses.field(default_factory=list)
+    events: int = 0          # lines of KTAP, to tell silence from work
+
+
+class Configuration:
+    """One configuration of the matrix and its results."""
+
+    def __init__(self, settings, pattern=""):
+        self.settings = settings
+        self.pattern = pattern
+        self.label = f"smp={settings.smp} lazy={settings.lazy}"
+        self.tally = Tally()
+        self.shown = []          # failures and oddities, in order
+
+    def fail(self, name, reason, evidence=()):
+        """Counts a failed test and keeps its story."""
+        self.tally.failed += 1
+        story = "".join(f"\n    | {line}" for line in list(evidence)[-40:])
+        self.shown.append(f"FAILED {name} ({self.label}): {reason}{story}")
+
+    def read(self, line, boot):
+        """Takes one line of the console."""
+        line = line.strip()
+        if plan := PLAN.match(line):
+            boot.plan = int(plan.group(1))
+        elif start := START.match(line):
+            boot.number, boot.name = boot.number + 1, start.group(1)
+            boot.evidence.clear()
+        elif verdict := VERDICT.match(line):
+            self.judge(verdict, boot)
+        else:
+            boot.evidence.append(line)
+            return
+        boot.events += 1
+
+    def judge(self, verdict, boot):
+        """Counts one verdict."""
+        word, number, name, directive, reason = verdict.groups()
+        boot.number, reason = int(number), (reason or "").strip()
+        if directive == "SKIP":
+            self.tally.skipped += 1
+        elif directive == "XFAIL":
+            self.tally.passed += 1
+            self.tally.expected += 1
+            self.shown.append(f"expected failure {name} ({self.label}): {reason}")
+        elif word == "ok":
+            self.tally.passed += 1
+        else:
+            said = boot.evidence and boot.evidence[-1].startswith("# ")
+            self.fail(name, boot.evidence[-1][2:] if said else "its own verdict", boot.evidence)
+        boot.name = ""
+        boot.evidence.clear()
+
+    def boot(self, first, limit_s):
+        """One boot from test `first` on. Gives back where to go on, None at the end."""
+        words = [f"test={self.pattern}"] + [f"test_from={first}"] * (first > 1)
+        settings = dataclasses.replace(self.settings, append=" ".join([*words, self.settings.append]).strip())
+        command = machine.command_line(settings, KERNEL, machine.archive_for(settings, INITRD))
+        boot, rest, last_event, seen, silent = Boot(number=first - 1), b"", time.monotonic(), 0, False
+        with Run(command, limit_s) as run:
+            for data in run.pieces(idle_s=1):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self.read(line.decode(errors="replace"), boot)
+                now = time.monotonic()
+                if boot.events != seen:
+                    last_event, seen = now, boot.events
+                if now - last_event > SILENCE_LIMIT_S:
+                    silent = True
+                    break
+            if silent:
+                run.stop()
+            outcome = run.finish()
+        if rest:
+            self.read(rest.decode(errors="replace"), boot)
+        how = "hangs" if silent or outcome.timed_out else f"the kernel ended: {outcome.reason()}"
+        if boot.plan is None:
+            self.fail("boot", f"no test plan; {how}", boot.evidence)
+            return None
+        if boot.name or boot.number < boot.plan:
+            # Died in a test, or between two: then the next one gets the blame.
+            number = boot.number if boot.name else boot.number + 1
+            self.fail(boot.name or f"test {number}", how, boot.evidence)
+            return number + 1 if number < boot.plan else None
+        if silent or outcome.timed_out:
+            self.fail("power-off", "the kernel does not end after its last test", boot.evidence)
+        return None
+
+    def run(self):
+        """Runs the configuration to its end."""
+        end, first = time.monotonic() + TOTAL_LIMIT_S, 1
+        while first is not None:
+            left = end - time.monotonic()
+            if left < 1:
+                self.fail(f"test {first} and later", f"not run: {TOTAL_LIMIT_S} s are over")
+                break
+            first = self.boot(first, left)
+        if self.tally.total() == 0:
+            self.fail("no test", f"no test matches {self.pattern!r}" if self.pattern else "the plan is empty")
+        return self
+
+
+def matrix():
+    """The configurations to run: all, or those that SMP and LAZY in the environment leave."""
+    base = from_environment()
+    cpus = [base.smp] if os.environ.get("SMP") else [1, 2, 4, 8]
+    policies = [base.lazy] if os.environ.get("LAZY") else POLICIES
+    pattern = os.environ.get("TEST", "")
+    if " " in pattern:
+        die(f"TEST={pattern} has a space: it is one pattern.", 2)
+    return [Configuration(dataclasses.replace(base, smp=n, lazy=policy), pattern) for n in cpus for policy in policies]

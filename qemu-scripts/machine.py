@@ -1,0 +1,96 @@
+"""One QEMU machine: which QEMU, its command line, the kernel's, the initrd.
+
+Everything that starts QEMU comes through here, so that a test, a measurement and
+`make run` see the same machine.
+"""
+
+import pathlib
+import shlex
+import shutil
+
+import initrd
+from common import BUILD, SYNCHRONOUS_TLBIE, USAGE, die, output_of, recorded, version_of
+
+# Transactional memory and the speculation mitigations have no meaning under TCG, and
+# QEMU refuses their defaults there. VOF is the small firmware inside QEMU.
+MACHINE = "pseries,x-vof=on,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off"
+
+
+def find_qemu(given=""):
+    """(path, version) of the QEMU to use: the given one, else what the set-up chose."""
+    path = given or recorded("qemu")
+    if not path:
+        die("no QEMU is set up: run `qemu-scripts/setup qemu`, or give QEMU=path.")
+    resolved = shutil.which(path)
+    if resolved is None:
+        die(f"QEMU={path} is not a program." if given else f"{path} is gone: run `qemu-scripts/setup qemu`.", USAGE)
+    told = output_of([resolved, "--version"])
+    if told is None or "QEMU" not in told:
+        die(f"{path} does not run, or is not a QEMU.", USAGE)
+    return resolved, version_of(told)
+
+
+def kernel_command_line(s, version):
+    """The -append text. What follows ` -- ` is init's, so APPEND comes before it."""
+    words = [f"lazy_tlb={s.lazy}"]
+    tlb = s.tlb or ("" if version >= SYNCHRONOUS_TLBIE else "ipi")
+    if tlb:
+        words.append(f"tlb={tlb}")
+    # The kernel's expected failures name the QEMU that they are expected on.
+    words.append("qemu=" + ".".join(map(str, version)))
+    path, _, arguments = s.init.partition(" ")
+    if not path and s.initrd:
+        path = "/init"
+    if path:
+        words.append(f"init={path}")
+    if s.append:
+        words.append(s.append)
+    if arguments.strip():
+        words += ["--", arguments.strip()]
+    return " ".join(words)
+
+
+def command_line(s, kernel, archive=None):
+    """The whole command line of QEMU."""
+    qemu, version = find_qemu(s.qemu)
+    words = [qemu]
+    # A QEMU that lies beside the system's finds its firmware through -L.
+    data = pathlib.Path(qemu).resolve().parent.parent / "share/qemu"
+    if (data / "vof.bin").exists():
+        words += ["-L", str(data)]
+    words += ["-M", MACHINE, "-cpu", s.cpu, "-m", s.mem, "-smp", str(s.smp), "-nodefaults", "-display", "none",
+              "-serial", "stdio", "-monitor", "none", "-action", "panic=exit-failure", "-accel", "tcg"]
+    if s.icount:
+        # The same instructions in the same order each time: CPUs in turn, time from
+        # the instruction count, a clock and a random seed that do not change.
+        words += ["-icount", f"shift={s.icount},sleep=off", "-seed", "1",
+                  "-rtc", "base=2026-01-01T00:00:00,clock=vm"]
+    words += ["-kernel", str(kernel)]
+    if archive:
+        words += ["-initrd", str(archive)]
+    words += ["-append", kernel_command_line(s, version)]
+    return words + shlex.split(s.qemu_args)
+
+
+def archive_for(s, default):
+    """The initrd of a run: the default one, a cpio archive, or a program packed as one."""
+    if not s.initrd:
+        return default if default and pathlib.Path(default).exists() else None
+    path = pathlib.Path(s.initrd)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        die(f"INITRD={s.initrd} cannot be read: {error.strerror}.", USAGE)
+    if data.startswith(b"\x7fELF"):
+        wrong = initrd.why_not_a_program(data)
+        if wrong:
+            die(f"INITRD={s.initrd} {wrong}.", USAGE)
+        packed = BUILD / f"initrd-{path.name}.cpio"
+        names = {"init", s.init.partition(" ")[0].lstrip("/") or "init"}
+        BUILD.mkdir(exist_ok=True)
+        packed.write_bytes(initrd.archive({name: data for name in names}))
+        return packed
+    if not data.startswith(b"070701"):
+        die(f"INITRD={s.initrd} is neither a newc cpio archive nor an ELF program (a compressed archive: unpack it).",
+            USAGE)
+    return path

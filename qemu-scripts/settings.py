@@ -1,0 +1,67 @@
+"""The variables of the Makefile: what they are by default, and which values are wrong."""
+
+import dataclasses
+import os
+import re
+import shlex
+
+from common import USAGE, die
+
+POLICIES = ("eager", "refcount", "shootdown")
+
+
+@dataclasses.dataclass
+class Settings:
+    """The variables of `make run`, checked."""
+
+    smp: int = 4
+    mem: str = "512M"
+    cpu: str = "power9"
+    lazy: str = "shootdown"
+    initrd: str = ""
+    init: str = ""
+    append: str = ""
+    timeout_s: float = 120
+    icount: str = ""
+    qemu: str = dataclasses.field(default_factory=lambda: os.environ.get("QEMU", "").strip())
+    qemu_args: str = ""
+    tlb: str = ""
+
+
+def _number(name, text, least, unit=""):
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        die(f"{name}={text} is not a number of {least} or more{unit}.", USAGE)
+    return int(text)
+
+
+def from_environment():
+    """Reads and checks the variables; a bad value ends the script with one sentence."""
+    get = lambda name, default="": os.environ.get(name, "").strip() or default
+    s = Settings()
+    s.smp = _number("SMP", get("SMP", "4"), 1)
+    s.mem = get("MEM", "512M")
+    if not re.fullmatch(r"[1-9][0-9]*[MmGg]?", s.mem):
+        die(f"MEM={s.mem} is not a size such as 512M or 2G.", USAGE)
+    s.cpu = get("CPU", "power9")
+    s.lazy = get("LAZY", "shootdown")
+    if s.lazy not in POLICIES:
+        die(f"LAZY={s.lazy} is not one of {', '.join(POLICIES)}.", USAGE)
+    s.tlb = get("TLB")
+    if s.tlb not in ("", "tlbie", "ipi"):
+        die(f"TLB={s.tlb} is not one of tlbie, ipi.", USAGE)
+    timeout = get("TIMEOUT", "120")
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", timeout):
+        die(f"TIMEOUT={timeout} is not a number of seconds (0 for none).", USAGE)
+    s.timeout_s = float(timeout)
+    s.icount = get("ICOUNT")
+    if s.icount and not (s.icount.isdigit() and int(s.icount) <= 10):
+        die(f"ICOUNT={s.icount} is not a shift of 0 to 10 (an instruction takes 2^shift ns).", USAGE)
+    s.initrd, s.init, s.append = get("INITRD"), get("INIT"), get("APPEND")
+    s.qemu_args = get("QEMU_ARGS")
+    if s.init and not s.init.startswith("/"):
+        die(f"INIT={s.init} does not start with an absolute path, such as /bin/hello.", USAGE)
+    try:
+        shlex.split(s.qemu_args)
+    except ValueError as error:
+        die(f"QEMU_ARGS is not well quoted: {error}.", USAGE)
+    return s

@@ -1,0 +1,9 @@
+//! Does nothing, successfully: what the storms execute.
+#![no_std]
+#![no_main]
+
+user::main!(main);
+
+fn main(_env: &user::Env) -> i32 {
+    0
+}
