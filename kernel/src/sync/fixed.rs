@@ -1,0 +1,67 @@
+//! Values that are written once at boot and only read from then on.
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// A static that the boot CPU sets while it is alone. Readers pay a load and a
+/// branch, no barrier: starting another CPU orders everything written before.
+pub(crate) struct Fixed<T> {
+    set: AtomicBool,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+// SAFETY: the value is written before any other CPU runs and shared as `&T`
+// from then on.
+unsafe impl<T: Send + Sync> Sync for Fixed<T> {}
+
+impl<T> Fixed<T> {
+    /// A value that is not set yet.
+    pub(crate) const fn unset() -> Self {
+        Self { set: AtomicBool::new(false), value: UnsafeCell::new(MaybeUninit::uninit()) }
+    }
+
+    /// Sets the value.
+    ///
+    /// # Panics
+    /// If it was set before.
+    ///
+    /// # Safety
+    /// The boot CPU calls this before it starts any other CPU.
+    pub(crate) unsafe fn set(&self, value: T) {
+        assert!(!self.set.load(Ordering::Relaxed), "a boot-time value is set twice");
+        // SAFETY: nobody else runs yet (the caller's promise), and no `&T` exists
+        // while `set` is false.
+        unsafe { (*self.value.get()).write(value) };
+        self.set.store(true, Ordering::Relaxed);
+    }
+
+    /// The value, or none before it is set.
+    #[inline(always)]
+    pub(crate) fn try_get(&self) -> Option<&T> {
+        // Relaxed: who can race with `set` is on the CPU that ran it.
+        if !self.set.load(Ordering::Relaxed) {
+            return None;
+        }
+        // SAFETY: `set` says that it was written, and it is never written again.
+        Some(unsafe { (*self.value.get()).assume_init_ref() })
+    }
+
+    /// The value.
+    ///
+    /// # Panics
+    /// If it is used before it is set.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> &T {
+        self.try_get().expect("a boot-time value is used before it is set")
+    }
+}
+
+impl<T> core::ops::Deref for Fixed<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        self.get()
+    }
+}
