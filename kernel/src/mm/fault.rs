@@ -159,7 +159,7 @@ fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
 
 /// Fills an empty entry with `page`, whose reference becomes the entry's.
 fn set(entry: &AtomicPte, page: Frame, flags: PteFlags) {
-    let page = page.into_phys();
+    let page = page.leak();
     if flags.contains(PteFlags::EXECUTE) {
         make_fetchable(page);
     }

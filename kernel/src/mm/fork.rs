@@ -76,7 +76,7 @@ impl Map {
                 entry.store(pte);
                 gather.weakened(ea);
             }
-            let _now_the_childs = frame_of(pte).share().into_phys();
+            let _now_the_childs = frame_of(pte).share().leak();
             target.store(pte);
             child.resident += 1;
         });

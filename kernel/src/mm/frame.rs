@@ -86,11 +86,11 @@ impl Frame {
     /// Gives the reference to something that is not a `Frame`: a page-table
     /// entry, say.
     #[inline]
-    pub(crate) fn into_phys(self) -> PhysAddr {
+    pub(crate) fn leak(self) -> PhysAddr {
         ManuallyDrop::new(self).phys()
     }
 
-    /// Takes back the reference that [`Frame::into_phys`] gave away.
+    /// Takes back the reference that [`Frame::leak`] gave away.
     ///
     /// # Safety
     /// The caller owns that reference and gives it up; `order` is the block's.
@@ -184,7 +184,7 @@ pub(crate) fn alloc_zeroed() -> Option<Frame> {
 }
 
 /// A block of 2^`order` frames, aligned to its size, with arbitrary contents.
-pub(crate) fn alloc_order(order: u8) -> Option<Frame> {
+pub(crate) fn alloc_order(order: u32) -> Option<Frame> {
     let take = || FRAMES.buddy.lock().alloc(order.into());
     let number = take().or_else(|| {
         drain_caches();
@@ -196,7 +196,7 @@ pub(crate) fn alloc_order(order: u8) -> Option<Frame> {
 }
 
 /// As [`alloc_order`], full of zeroes.
-pub(crate) fn alloc_order_zeroed(order: u8) -> Option<Frame> {
+pub(crate) fn alloc_order_zeroed(order: u32) -> Option<Frame> {
     let block = alloc_order(order)?;
     for page in 0..1 << order {
         // SAFETY: nobody else has the block.

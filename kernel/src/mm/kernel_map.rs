@@ -36,7 +36,7 @@ pub(super) fn init(info: &BootInfo) {
     let tree = build_kernel_map(info.memory, &mut TableFrames).expect("no memory for the kernel's map");
     let table = frame::alloc_order_zeroed(PROCESS_TABLE_ORDER).expect("no memory for the process table");
     // SAFETY: zeroed, aligned to its size as every block is, and given away.
-    let table = unsafe { ProcessTable::new(table.into_phys()) };
+    let table = unsafe { ProcessTable::new(table.leak()) };
     // SAFETY: the boot CPU is alone.
     unsafe {
         KERNEL_TREE.set(tree);
@@ -57,6 +57,6 @@ pub(super) fn process_table() -> ProcessTable {
 pub(super) fn map_new_page(addr: VirtAddr) -> Result<(), OutOfMemory> {
     let page = frame::alloc_zeroed().ok_or(OutOfMemory)?;
     map_kernel_page(*KERNEL_TREE, addr, page.phys(), PteFlags::KERNEL_RW, &mut TableFrames)?;
-    let _mapped_for_good = page.into_phys();
+    let _mapped_for_good = page.leak();
     Ok(())
 }

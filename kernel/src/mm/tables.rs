@@ -19,7 +19,7 @@ impl TableSource for TableFrames {
             0 => frame::alloc_zeroed(),
             order => frame::alloc_order_zeroed(order),
         }
-        .map(Frame::into_phys)
+        .map(Frame::leak)
     }
 
     fn free(&mut self, table: PhysAddr, bytes: u64) {
