@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod clock;
 mod config;
 mod console;
 mod debug;

@@ -8,23 +8,25 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use powerpc64::boot::MemoryRegion;
+
 use crate::errno::Errno;
 use crate::mm::Object;
 use crate::process::user_memory::Cursor;
 use crate::sync::Mutex;
 
-pub(crate) mod device;
-pub(crate) mod initrd;
+mod device;
+mod initrd;
 pub(crate) mod inode;
 pub(crate) mod path;
 pub(crate) mod pipe;
 pub(crate) mod poll;
-pub(crate) mod proc;
-pub(crate) mod regular;
+mod proc;
+mod regular;
 pub(crate) mod stat;
 pub(crate) mod table;
 pub(crate) mod tty;
-pub(crate) mod use_mm;
+mod use_mm;
 
 use poll::{Events, PollHead};
 use stat::Stat;
@@ -236,5 +238,29 @@ impl Description {
         let target = base.checked_add_signed(offset).filter(|&target| target <= i64::MAX as u64);
         *position = target.ok_or(Errno::EINVAL)?;
         Ok(*position)
+    }
+}
+
+/// Fills the tree: the initrd's files first, then ours. On the boot CPU, before
+/// there are programs. Trouble with the initrd is one line; whether anything is
+/// missing, the start of init will tell.
+pub(crate) fn init(initrd: Option<MemoryRegion>) {
+    inode::init();
+    match initrd {
+        None => crate::println!("no initrd: start with -initrd, a cpio archive (newc)"),
+        Some(region) => {
+            // SAFETY: the firmware put the initrd there, and the boot reserves it
+            // for ever; nobody writes to it.
+            let archive = unsafe {
+                core::slice::from_raw_parts(region.base.as_mut_ptr::<u8>().cast_const(), region.size as usize)
+            };
+            if let Err(error) = initrd::init(archive) {
+                crate::println!("initrd: {error}");
+            }
+        }
+    }
+    let own = device::init().and_then(|()| proc::init());
+    if let Err(errno) = own {
+        crate::println!("initrd: a file is in the way of /dev or /proc: {errno}");
     }
 }

@@ -51,6 +51,12 @@ impl Object {
         Object { id, pages: Mutex::new(Pages { len, source, frames: BTreeMap::new() }) }
     }
 
+    /// The bytes that it was made of, which it still has unless somebody mapped it
+    /// to write.
+    pub(crate) fn source(&self) -> Option<&'static [u8]> {
+        if self.source.is_empty() { None } else { Some(self.source) }
+    }
+
     /// A number that no other object has or had.
     pub(crate) fn id(&self) -> u64 {
         self.id

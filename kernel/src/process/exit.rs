@@ -158,7 +158,7 @@ fn release_memory(thread: &Thread) {
     if address != 0 {
         // Nobody to tell about a bad address.
         if user_memory::write(address, 0_u32).is_ok() {
-            futex::wake_all_at(address);
+            futex::wake_at(address);
         }
     }
 }

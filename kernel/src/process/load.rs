@@ -17,8 +17,8 @@ const PIE_BASE: u64 = 0x1000_0000;
 pub(super) struct Loaded {
     /// The first instruction.
     pub(super) entry: u64,
-    /// r2 at the start: the TOC of an ELFv1 program, else 0.
-    pub(super) toc: u64,
+    /// r2 at the start of an ELFv1 program.
+    pub(super) toc: Option<u64>,
     /// AT_PHDR.
     pub(super) headers: u64,
     /// AT_PHNUM.
@@ -69,12 +69,15 @@ pub(super) fn load(mm: MmId, file: &Arc<Object>) -> Result<Loaded, Reason> {
     }
     mm::set_brk_start(mm, program.end() + bias);
     let (entry, toc) = match program.abi() {
-        Abi::ElfV1 => program.entry_descriptor().ok_or(Errno::ENOEXEC)?,
-        Abi::ElfV2 => (program.entry(), 0),
+        Abi::ElfV1 => {
+            let (entry, toc) = program.entry_descriptor().ok_or(Errno::ENOEXEC)?;
+            (entry, Some(toc + bias))
+        }
+        Abi::ElfV2 => (program.entry(), None),
     };
     Ok(Loaded {
         entry: entry + bias,
-        toc: if toc == 0 { 0 } else { toc + bias },
+        toc,
         headers: program.headers_address().map_or(0, |address| address + bias),
         headers_count: program.headers_count(),
         elf_entry: program.entry() + bias,

@@ -9,7 +9,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::fs::path::Place;
 use crate::fs::table::FileTable;
@@ -31,7 +31,13 @@ mod thread;
 pub(crate) mod user_memory;
 pub(crate) mod wait;
 
+pub(crate) use stack::Arguments;
 pub(crate) use thread::Thread;
+
+pub(crate) use fault::{page_fault, user_fault, vector_unavailable as fpu_unavailable};
+pub(crate) use init::start_init;
+pub(crate) use random::init as seed_random;
+pub(crate) use signal::return_to_user;
 
 use event::Event;
 use signal::{Handlers, Queue};
@@ -53,6 +59,8 @@ pub(crate) struct Process {
     pub(crate) directory: Mutex<Place>,
     /// The absolute path of the program.
     executable: SpinLock<String>,
+    /// The program's ABI: whether functions are named by their code's address.
+    elf_v2: AtomicBool,
     /// What signals do.
     pub(crate) handlers: Arc<Handlers>,
     /// Signals for whichever thread takes them.
@@ -91,6 +99,7 @@ impl Process {
             files: from.files,
             directory: Mutex::new(from.directory),
             executable: SpinLock::new("executable", from.executable),
+            elf_v2: AtomicBool::new(false),
             handlers: from.handlers,
             signals: Queue::new(),
             threads: SpinLock::new("threads", Vec::new()),
@@ -109,6 +118,16 @@ impl Process {
     /// The absolute path of the program.
     pub(crate) fn executable(&self) -> String {
         self.executable.lock().clone()
+    }
+
+    /// Whether the program's functions are named by their code's address, not by
+    /// a descriptor.
+    fn is_elf_v2(&self) -> bool {
+        self.elf_v2.load(Ordering::Relaxed)
+    }
+
+    fn set_elf_v2(&self, elf_v2: bool) {
+        self.elf_v2.store(elf_v2, Ordering::Relaxed);
     }
 
     /// Adds a thread, unless the process is about to end.

@@ -3,10 +3,11 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use powerpc64::context::fpu::VectorState;
 use powerpc64::exceptions::TrapFrame;
+use powerpc64::reg::Msr;
 
 use super::Process;
 use super::event::Event;
@@ -31,6 +32,8 @@ pub(crate) struct Thread {
     pub(crate) alternate_stack: [AtomicU64; 2],
     /// A futex that it waits for was woken.
     pub(crate) futex: Event,
+    /// The bucket that it waits in; changed under that bucket's lock.
+    pub(crate) futex_bucket: AtomicUsize,
     /// A file that it polls has changed.
     pub(crate) polled: Event,
     vector: UnsafeCell<Option<Box<VectorState>>>,
@@ -52,6 +55,7 @@ impl Thread {
             signals: Queue::new(),
             alternate_stack: [const { AtomicU64::new(0) }; 2],
             futex: Event::new(),
+            futex_bucket: AtomicUsize::new(0),
             polled: Event::new(),
             vector: UnsafeCell::new(None),
         }
@@ -74,7 +78,7 @@ impl Thread {
     /// # Safety
     /// This thread runs here, preemption is off, and `frame` is its user context.
     #[inline]
-    pub(crate) unsafe fn save_vector(&self, frame: &mut TrapFrame) {
+    pub(crate) unsafe fn save_vectors(&self, frame: &mut TrapFrame) {
         // SAFETY: nobody else touches `vector` (see `Sync`).
         if let Some(state) = unsafe { &mut *self.vector.get() } {
             state.save(frame);
@@ -113,7 +117,7 @@ impl Thread {
             let _stay = preempt::disable();
             // SAFETY: this thread runs and preemption is off.
             let state = unsafe { &mut *self.vector.get() };
-            frame.turn_off_vector();
+            frame.msr &= !Msr::VECTOR_STATE.bits();
             core::mem::replace(state, new)
         };
         drop(old);

@@ -33,11 +33,11 @@ pub(super) struct Plan<'a> {
     pub(super) body: Option<Body>,
 }
 
-/// Starts a user task that has `mm`, whose unit of `mm_users` goes with it, and
-/// enters user mode with the registers in `frame`. It runs as soon as this
-/// returns, or before. On failure `thread` is dropped and the unit is still the
-/// caller's. Interrupts and preemption on.
-pub(crate) fn spawn_user(
+/// Makes a user task that has `mm`, whose unit of `mm_users` goes with it, and
+/// enters user mode with the registers in `frame` once it is [`start`]ed. On
+/// failure `thread` is dropped and the unit is still the caller's; it is so as
+/// well if the task is dropped without a start. Interrupts and preemption on.
+pub(crate) fn create_user(
     tid: u32,
     name: &str,
     thread: Thread,
@@ -47,9 +47,7 @@ pub(crate) fn spawn_user(
 ) -> Result<TaskRef, OutOfMemory> {
     let mm = TaskMm::user(mm);
     let frame = frame.clone();
-    let task = create(Plan { tid, name, mm, affinity, user: Some(thread), frame, body: None })?;
-    start(&task);
-    Ok(task)
+    create(Plan { tid, name, mm, affinity, user: Some(thread), frame, body: None })
 }
 
 /// Makes a task that does not run yet.
@@ -75,8 +73,8 @@ pub(super) fn create(plan: Plan<'_>) -> Result<TaskRef, OutOfMemory> {
     Ok(task)
 }
 
-/// Lets a task that [`create`] made run.
-pub(super) fn start(task: &TaskRef) {
+/// Lets a new task run: as soon as this returns, or before.
+pub(crate) fn start(task: &TaskRef) {
     registry::insert(task);
     // The task's own reference; `finish` of the task after it gives it back.
     let _own = TaskRef::into_raw(task.clone());

@@ -17,7 +17,8 @@ use core::mem::offset_of;
 pub struct VectorState {
     /// VSR 0 to 63, in two doublewords.
     pub vsr: [[u64; 2]; 64],
-    vscr: [u64; 2],
+    /// Vector status and control, in the last word.
+    pub vscr: [u64; 2],
     /// Floating-point status and control.
     pub fpscr: u64,
     /// Which VMX registers the program says it uses.

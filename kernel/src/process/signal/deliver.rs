@@ -3,6 +3,7 @@
 use core::sync::atomic::Ordering;
 
 use powerpc64::exceptions::TrapFrame;
+use powerpc64::irqflags;
 
 use super::action::{SA_NODEFER, SA_RESTART};
 use super::{Action, Default, Info, bit, default_of, frame, recalculate};
@@ -23,20 +24,31 @@ enum Call {
     StartsOver,
 }
 
-/// Ends the current thread if it is to end, or has it take its signals. Interrupts
-/// on; the last thing before user mode.
-pub(crate) fn before_user_mode(frame: &mut TrapFrame) {
-    take_all(frame, Call::Done);
+/// The way to user mode with the work flag set: schedules if asked to, ends the
+/// thread if it is to end, and has it take its signals. Interrupts off, on return
+/// too; on meanwhile.
+pub(crate) fn return_to_user(frame: &mut TrapFrame) {
+    if task::prepare_user_return() != 0 {
+        irqflags::enable();
+        take_all(frame, Call::Done, None);
+        irqflags::disable();
+    }
 }
 
-/// As [`before_user_mode`], for a system call that ended with
+/// Ends the thread or has it take its signals, for a system call that ended with
 /// [`ERESTARTSYS`](super::ERESTARTSYS).
 #[cold]
 pub(crate) fn restart_or_interrupt(frame: &mut TrapFrame) {
-    take_all(frame, Call::StartsOver);
+    take_all(frame, Call::StartsOver, None);
 }
 
-fn take_all(frame: &mut TrapFrame, mut call: Call) {
+/// As on the way to user mode, for rt_sigsuspend: handlers return to the mask
+/// `before`, not to the present one.
+pub(crate) fn take_with_mask(frame: &mut TrapFrame, before: u64) {
+    take_all(frame, Call::Done, Some(before));
+}
+
+fn take_all(frame: &mut TrapFrame, mut call: Call, mut before: Option<u64>) {
     let (process, thread) = (current(), current_thread());
     if task::current().killed() {
         exit::exit_thread(process.status());
@@ -50,13 +62,16 @@ fn take_all(frame: &mut TrapFrame, mut call: Call) {
         if action.is_handler() {
             end_call(frame, call, action.flags & SA_RESTART != 0);
             call = Call::Done;
-            run_handler(frame, &info, &action);
+            run_handler(frame, &info, &action, before.take());
         } else if !process.handlers.ignores(info.signal) && default_of(info.signal) == Default::End {
             exit::exit_group(Status::signaled(info.signal));
         }
     }
     // No handler ran: the program does not notice.
     end_call(frame, call, true);
+    if let Some(before) = before {
+        thread.blocked.store(before, Ordering::Relaxed);
+    }
     recalculate();
 }
 
@@ -72,11 +87,12 @@ fn end_call(frame: &mut TrapFrame, call: Call, start_over: bool) {
     }
 }
 
-/// Has the program go on in the handler.
-fn run_handler(frame: &mut TrapFrame, info: &Info, action: &Action) {
+/// Has the program go on in the handler, which returns to the mask `before`, or the
+/// present one.
+fn run_handler(frame: &mut TrapFrame, info: &Info, action: &Action, before: Option<u64>) {
     let thread = current_thread();
     let blocked = thread.blocked.load(Ordering::Relaxed);
-    if frame::push(frame, info, action, blocked).is_err() {
+    if frame::push(frame, info, action, before.unwrap_or(blocked)).is_err() {
         // No stack to run it on: as if there were no handler.
         crate::println!(
             "{}: pid {}: no stack for the handler of {}",

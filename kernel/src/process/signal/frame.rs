@@ -24,7 +24,7 @@ use super::queue::LinuxInfo;
 use super::{Action, Info};
 use crate::errno::Errno;
 use crate::process::user_memory::{self, Plain};
-use crate::process::{current_thread, exec};
+use crate::process::{current, current_thread, exec};
 
 /// Below the stack pointer: what leaf functions may use without asking.
 const RED_ZONE: u64 = 512;
@@ -90,15 +90,34 @@ struct Registers {
     vsr_low: [u64; 32],
 }
 
+/// `stack_t`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct AlternateStack {
+    /// Its lowest address.
+    pub(crate) base: u64,
+    /// [`SS_ONSTACK`] or [`SS_DISABLE`].
+    pub(crate) flags: u32,
+    pub(crate) pad: u32,
+    /// Bytes.
+    pub(crate) size: u64,
+}
+
+// SAFETY: integers, and the gap is a field.
+unsafe impl Plain for AlternateStack {}
+
+/// ss_flags: it is in use.
+pub(crate) const SS_ONSTACK: u32 = 1;
+/// ss_flags: there is none.
+pub(crate) const SS_DISABLE: u32 = 2;
+
 /// `struct rt_sigframe`.
 #[derive(Clone, Copy)]
 #[repr(C, align(16))]
 struct Frame {
     flags: u64,
     link: u64,
-    stack_base: u64,
-    stack_flags: u64,
-    stack_size: u64,
+    stack: AlternateStack,
     mask: u64,
     mask_rest: [u64; 15],
     registers: Registers,
@@ -110,6 +129,142 @@ struct Frame {
     gap: [u64; 65],
 }
 
-// SAFETY: integers only; every gap is a named field (checked below).
+// SAFETY: integers only; every gap is a named field (the sizes below).
 unsafe impl Plain for Frame {}
+const _: () = assert!(offset_of!(Frame, registers) == 168);
+const _: () = assert!(offset_of!(Frame, info) == 1752);
+const _: () = assert!(size_of::<Frame>() == 2400);
+/// `v_regs` points to a multiple of 16.
+const VRS: u64 = (offset_of!(Frame, registers) + offset_of!(Registers, vrs)) as u64;
+const _: () = assert!(VRS % 16 == 0);
+
+/// The thread's alternate stack, for sigaltstack and the frame.
+pub(crate) fn alternate_stack(stack_pointer: u64) -> AlternateStack {
+    let [base, size] = &current_thread().alternate_stack;
+    let (base, size) = (base.load(Ordering::Relaxed), size.load(Ordering::Relaxed));
+    let flags = match size {
+        0 => SS_DISABLE,
+        _ if stack_pointer.wrapping_sub(base) < size => SS_ONSTACK,
+        _ => 0,
+    };
+    AlternateStack { base, flags, pad: 0, size }
+}
+
+/// Stores the context of `frame` on the user stack and turns it into that of the
+/// handler. `blocked` is restored when the handler returns.
+pub(super) fn push(frame: &mut TrapFrame, info: &Info, action: &Action, blocked: u64) -> Result<(), Errno> {
+    let old_stack = frame.gpr(1);
+    let alternate = alternate_stack(old_stack);
+    let top = match action.flags & SA_ONSTACK != 0 && alternate.flags == 0 {
+        true => alternate.base.wrapping_add(alternate.size),
+        false => old_stack.wrapping_sub(RED_ZONE),
+    };
+    let at = top.wrapping_sub(size_of::<Frame>() as u64) & !15;
+    let stack = at.wrapping_sub(CALLER_FRAME);
+
+    let registers = save(frame, info.signal, action.handler, blocked, at);
+    let saved = Box::new(Frame {
+        flags: 0,
+        link: 0,
+        stack: alternate,
+        mask: blocked,
+        mask_rest: [0; 15],
+        registers,
+        unused: [0; 2],
+        tramp: [0; 6],
+        info_address: at + offset_of!(Frame, info) as u64,
+        context_address: at,
+        info: info.to_linux(),
+        gap: [0; 65],
+    });
+    user_memory::write(at, *saved)?;
+    user_memory::write(stack, old_stack)?;
+
+    let process = current();
+    let (entry, toc) = match process.is_elf_v2() {
+        true => (action.handler, None),
+        // The handler is named by its function descriptor.
+        false => {
+            let [entry, toc]: [u64; 2] = user_memory::read(action.handler)?;
+            (entry, Some(toc))
+        }
+    };
+    let second = match action.flags & SA_SIGINFO != 0 {
+        true => saved.info_address,
+        false => at + offset_of!(Frame, registers) as u64,
+    };
+    frame.set_gpr(1, stack);
+    frame.set_gpr(2, toc.unwrap_or(frame.gpr(2)));
+    frame.set_gpr(3, u64::from(info.signal));
+    frame.set_gpr(4, second);
+    frame.set_gpr(5, at);
+    frame.set_gpr(6, at);
+    frame.set_gpr(12, entry);
+    frame.lr = exec::TRAMPOLINE;
+    frame.nip = entry;
+    Ok(())
+}
+
+fn save(frame: &TrapFrame, signal: u32, handler: u64, blocked: u64, at: u64) -> Registers {
+    let vector = current_thread().copy_vector(frame);
+    let used = vector.is_some();
+    let vector = vector.unwrap_or_default();
+    let regs = at + (offset_of!(Frame, registers) + offset_of!(Registers, gprs)) as u64;
+    Registers {
+        unused: [0; 4],
+        signal,
+        pad: 0,
+        handler,
+        old_mask: blocked,
+        regs,
+        gprs: *frame.gprs(),
+        nip: frame.nip,
+        msr: if used { frame.msr | Msr::VECTOR_STATE.bits() } else { frame.msr },
+        orig_gpr3: frame.orig_gpr3,
+        ctr: frame.ctr,
+        lr: frame.lr,
+        xer: frame.xer,
+        cr: frame.cr,
+        soft_enabled: 1,
+        trap: frame.vector(),
+        dar: frame.dar,
+        dsisr: frame.dsisr,
+        result: 0,
+        gpr_rest: [0; 4],
+        fprs: core::array::from_fn(|n| vector.vsr[n][0]),
+        fpscr: vector.fpscr,
+        v_regs: if used { at + VRS } else { 0 },
+        vr_pad: 0,
+        vrs: core::array::from_fn(|n| vector.vsr[32 + n]),
+        vscr: vector.vscr,
+        vrsave: [vector.vrsave << 32, 0],
+        vsr_low: core::array::from_fn(|n| vector.vsr[n][1]),
+    }
+}
+
+/// rt_sigreturn: back to the context below the stack pointer. `EFAULT` if it is
+/// not there: then the program has lost its way.
+pub(crate) fn sigreturn(frame: &mut TrapFrame) -> Result<(), Errno> {
+    let saved: Box<Frame> = Box::new(user_memory::read(frame.gpr(1))?);
+    let registers = &saved.registers;
+    frame.set_gprs(&registers.gprs);
+    // The MSR is not the program's to change.
+    (frame.nip, frame.ctr, frame.lr) = (registers.nip & !3, registers.ctr, registers.lr);
+    (frame.xer, frame.cr) = (registers.xer, registers.cr & 0xffff_ffff);
+    let used = registers.msr & Msr::VECTOR_STATE.bits() != 0;
+    let vector = used.then(|| {
+        let mut vector = Box::<VectorState>::default();
+        for n in 0..32 {
+            vector.vsr[n] = [registers.fprs[n], registers.vsr_low[n]];
+            vector.vsr[32 + n] = registers.vrs[n];
+        }
+        vector.fpscr = registers.fpscr;
+        vector.vscr = registers.vscr;
+        vector.vrsave = registers.vrsave[0] >> 32;
+        vector
+    });
+    current_thread().set_vector(vector, frame);
+    super::set_blocked(saved.mask);
+    Ok(())
+}
 

@@ -18,9 +18,10 @@ mod deliver;
 mod frame;
 mod queue;
 
-pub(crate) use action::{Action, Default, Handlers, default_of};
-pub(crate) use deliver::{before_user_mode, restart_or_interrupt};
-pub(crate) use frame::{TRAMPOLINE_PAGE, sigreturn};
+pub(crate) use action::{Action, Handlers};
+use action::{Default, default_of};
+pub(crate) use deliver::{restart_or_interrupt, return_to_user, take_with_mask};
+pub(crate) use frame::{AlternateStack, SS_DISABLE, SS_ONSTACK, TRAMPOLINE_PAGE, alternate_stack, sigreturn};
 pub(crate) use queue::{Info, Queue};
 
 /// Illegal instruction.

@@ -1,0 +1,208 @@
+//! New processes and threads: fork, vfork and clone.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use kcore::mm::MmId;
+use powerpc64::exceptions::TrapFrame;
+
+use super::event::Event;
+use super::{Inheritance, Process, Thread, current_thread, table, user_memory};
+use crate::errno::Errno;
+use crate::machine::lazy_tlb;
+use crate::mm;
+use crate::task::{self, TaskRef, registry};
+
+bitflags::bitflags! {
+    /// Linux's `CLONE_` flags, without the signal in the low byte.
+    #[derive(Clone, Copy)]
+    pub(crate) struct CloneFlags: u64 {
+        /// Share the address space.
+        const VM = 0x100;
+        /// Share the current directory.
+        const FS = 0x200;
+        /// Share the descriptors.
+        const FILES = 0x400;
+        /// Share the signal dispositions.
+        const SIGHAND = 0x800;
+        /// The parent sleeps until the child has left its address space.
+        const VFORK = 0x4000;
+        /// A thread of the same process.
+        const THREAD = 0x1_0000;
+        /// Share semaphore adjustments; there are none.
+        const SYSVSEM = 0x4_0000;
+        /// Set the thread pointer.
+        const SETTLS = 0x8_0000;
+        /// Store the child's tid in the parent's memory.
+        const PARENT_SETTID = 0x10_0000;
+        /// Clear a word and wake a futex when the child ends.
+        const CHILD_CLEARTID = 0x20_0000;
+        /// Ignored, as in Linux.
+        const DETACHED = 0x40_0000;
+        /// Store the child's tid in the child's memory.
+        const CHILD_SETTID = 0x100_0000;
+    }
+}
+
+/// What clone asks for.
+pub(crate) struct Request {
+    /// What to share, and what to do.
+    pub(crate) flags: CloneFlags,
+    /// The child's stack pointer, or 0 for the parent's.
+    pub(crate) stack: u64,
+    /// Where `PARENT_SETTID` stores.
+    pub(crate) parent_tid: u64,
+    /// Where `CHILD_SETTID` and `CHILD_CLEARTID` store.
+    pub(crate) child_tid: u64,
+    /// The thread pointer for `SETTLS`.
+    pub(crate) tls: u64,
+}
+
+impl Request {
+    /// fork.
+    pub(crate) fn fork() -> Self {
+        Request { flags: CloneFlags::empty(), stack: 0, parent_tid: 0, child_tid: 0, tls: 0 }
+    }
+
+    /// vfork.
+    pub(crate) fn vfork() -> Self {
+        Request { flags: CloneFlags::VM | CloneFlags::VFORK, ..Self::fork() }
+    }
+
+    /// What the flags require of each other, as in Linux.
+    fn check(&self) -> Result<(), Errno> {
+        let has = |flag| self.flags.contains(flag);
+        let good = (!has(CloneFlags::THREAD) || has(CloneFlags::SIGHAND))
+            && (!has(CloneFlags::SIGHAND) || has(CloneFlags::VM));
+        if good { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+}
+
+/// Makes the child that `request` asks for, which goes on like the caller at
+/// `frame`, with 0 as the result. Returns its number.
+pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> {
+    request.check()?;
+    let flags = request.flags;
+    let parent = current_thread();
+    let tid = free_number();
+    let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Event::new()));
+
+    let mm = child_mm(flags)?;
+    let task = match new_task(parent, tid, frame, request, mm, vfork.clone()) {
+        Ok(task) => task,
+        Err(errno) => {
+            lazy_tlb().mmput(mm);
+            return Err(errno);
+        }
+    };
+    if flags.contains(CloneFlags::PARENT_SETTID) {
+        // As in Linux, a bad address is not an error: the child exists.
+        let _ = user_memory::write(request.parent_tid, tid);
+    }
+    task::start(&task);
+    drop(task);
+    if let Some(done) = vfork {
+        done.wait_killable();
+    }
+    Ok(tid)
+}
+
+/// A number that no task has, nor any process that is still waited for.
+pub(super) fn free_number() -> u32 {
+    loop {
+        let tid = registry::next_tid();
+        if table::find(tid).is_none() {
+            return tid;
+        }
+    }
+}
+
+/// The child's unit of `mm_users`: of the parent's address space, or of a copy.
+fn child_mm(flags: CloneFlags) -> Result<MmId, Errno> {
+    let mm = task::current().mm.mm();
+    if flags.contains(CloneFlags::VM) {
+        lazy_tlb().mmget(mm);
+        Ok(mm)
+    } else {
+        mm::fork(mm)
+    }
+}
+
+/// The child, known to its process and, if that is new, to all; not yet running.
+fn new_task(
+    parent: &Thread,
+    tid: u32,
+    frame: &TrapFrame,
+    request: &Request,
+    mm: MmId,
+    vfork: Option<Arc<Event>>,
+) -> Result<TaskRef, Errno> {
+    let is_thread = request.flags.contains(CloneFlags::THREAD);
+    let process =
+        if is_thread { parent.process.clone() } else { new_process(parent, tid, request.flags, vfork) };
+    let thread = Thread::new(tid, process.clone()).with_vector(parent.copy_vector(frame));
+    thread.blocked.store(parent.blocked.load(Ordering::Relaxed), Ordering::Relaxed);
+    if request.flags.contains(CloneFlags::CHILD_CLEARTID) {
+        thread.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
+    }
+    if request.flags.contains(CloneFlags::CHILD_SETTID) {
+        // In the child's memory, which is not loaded here.
+        mm::poke(mm, request.child_tid, &tid.to_be_bytes()).map_err(|_| Errno::EFAULT)?;
+    }
+    let me = task::current();
+    let frame = child_frame(frame, request);
+    let task = task::create_user(tid, me.name().as_str(), thread, &frame, mm, &me.affinity())
+        .map_err(|task::OutOfMemory| Errno::ENOMEM)?;
+    if !process.add_thread(task.clone()) {
+        // The process ends; so does the caller, on its way back.
+        return Err(Errno::EINTR);
+    }
+    if !is_thread {
+        table::add(process);
+    }
+    Ok(task)
+}
+
+fn new_process(parent: &Thread, pid: u32, flags: CloneFlags, vfork: Option<Arc<Event>>) -> Arc<Process> {
+    let from = &*parent.process;
+    let shared_or = |flag| flags.contains(flag);
+    let files = match shared_or(CloneFlags::FILES) {
+        true => from.files.clone(),
+        false => Arc::new(from.files.copy()),
+    };
+    let handlers = match shared_or(CloneFlags::SIGHAND) {
+        true => from.handlers.clone(),
+        false => Arc::new(from.handlers.copy()),
+    };
+    let process = Process::new(
+        pid,
+        Inheritance {
+            parent: from.pid,
+            group: from.group.load(Ordering::Relaxed),
+            files,
+            directory: from.directory.lock().clone(),
+            executable: from.executable(),
+            handlers,
+            vfork_parent: vfork,
+        },
+    );
+    process.set_elf_v2(from.is_elf_v2());
+    process
+}
+
+/// Where the child enters user mode.
+fn child_frame(frame: &TrapFrame, request: &Request) -> TrapFrame {
+    let mut child = frame.clone();
+    // Its vector registers are in its `Thread`.
+    child.msr &= !powerpc64::reg::Msr::VECTOR_STATE.bits();
+    child.set_result(0);
+    child.restore_all();
+    if request.stack != 0 {
+        child.set_gpr(1, request.stack);
+    }
+    if request.flags.contains(CloneFlags::SETTLS) {
+        // r13 is the thread pointer of the 64-bit ABIs.
+        child.set_gpr(13, request.tls);
+    }
+    child
+}

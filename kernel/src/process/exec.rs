@@ -1,0 +1,107 @@
+//! exec: another program in the same process.
+//!
+//! The new address space is built beside the old one, which stays until nothing
+//! can fail any more; then the other threads end, and the process enters the new
+//! one. A kernel thread becomes the first process by the same road.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use kcore::mm::MmId;
+use powerpc64::addr::PAGE_SIZE;
+use powerpc64::exceptions::TrapFrame;
+
+use super::load::{self, Loaded, Reason};
+use super::stack::{self, Arguments};
+use super::{Process, current_thread, signal};
+use crate::errno::Errno;
+use crate::fs::inode::Kind;
+use crate::fs::path::Place;
+use crate::machine::lazy_tlb;
+use crate::mm::{self, Backing, MapFlags, Object, Prot};
+use crate::task;
+
+/// Where every address space has the page that signal handlers return to.
+pub(crate) const TRAMPOLINE: u64 = mm::STACK_TOP;
+
+/// A program that is ready to be entered.
+struct Ready {
+    mm: MmId,
+    program: Loaded,
+    stack: u64,
+    path: String,
+}
+
+/// Replaces the program of the current process by the one at `path`. Returns where
+/// it starts. After an error the old program goes on.
+pub(crate) fn exec(place: &Place, path: &str, passed: &Arguments) -> Result<TrapFrame, Reason> {
+    let ready = prepare(place, path, passed)?;
+    let thread = current_thread();
+    let process = &*thread.process;
+    if !process.end_other_threads() {
+        lazy_tlb().mmput(ready.mm);
+        return Err(Reason::Errno(Errno::EINTR));
+    }
+    // No way back from here.
+    thread.set_tid(process.pid);
+    thread.clear_child_tid.store(0, Ordering::Relaxed);
+    thread.robust_list.store(0, Ordering::Relaxed);
+    thread.alternate_stack.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    lazy_tlb().exec_mmap(ready.mm);
+    process.release_vfork_parent();
+    process.files.exec();
+    process.handlers.exec();
+    let name = ready.path.rsplit('/').next().unwrap_or("");
+    task::current().set_name(name.as_bytes());
+    let frame = first_frame(process, &ready);
+    *process.executable.lock() = ready.path;
+    Ok(frame)
+}
+
+/// Builds the address space.
+fn prepare(place: &Place, path: &str, passed: &Arguments) -> Result<Ready, Reason> {
+    let (inode, absolute) = place.find(path, true)?;
+    let Kind::Regular(file) = &inode.kind else { return Err(Reason::Errno(Errno::EACCES)) };
+    if inode.stat().mode & 0o111 == 0 {
+        return Err(Reason::Errno(Errno::EACCES));
+    }
+    let mm = mm::create()?;
+    match fill(mm, file, path, passed) {
+        Ok((program, stack)) => Ok(Ready { mm, program, stack, path: absolute }),
+        Err(reason) => {
+            lazy_tlb().mmput(mm);
+            Err(reason)
+        }
+    }
+}
+
+fn fill(mm: MmId, file: &Arc<Object>, path: &str, passed: &Arguments) -> Result<(Loaded, u64), Reason> {
+    let program = load::load(mm, file)?;
+    let stack = stack::build(mm, &program, path, passed)?;
+    let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+    let backing = Backing::Object { object: trampoline(), offset: 0 };
+    mm::mmap(mm, TRAMPOLINE, PAGE_SIZE, Prot::READ | Prot::EXEC, flags, backing)?;
+    Ok((program, stack))
+}
+
+/// The page that signal handlers return to.
+fn trampoline() -> Arc<Object> {
+    static OBJECT: crate::sync::SpinLock<Option<Arc<Object>>> = crate::sync::SpinLock::new("trampoline", None);
+    let make = || Arc::new(Object::of_bytes(&signal::TRAMPOLINE_PAGE));
+    OBJECT.lock().get_or_insert_with(make).clone()
+}
+
+/// The registers of a program that starts.
+fn first_frame(process: &Process, ready: &Ready) -> TrapFrame {
+    let program = &ready.program;
+    let mut frame = TrapFrame::new_user(program.entry, ready.stack);
+    process.set_elf_v2(program.toc.is_none());
+    match program.toc {
+        Some(toc) => frame.set_gpr(2, toc),
+        // An ELFv2 function finds its TOC by its own address.
+        None => frame.set_gpr(12, program.entry),
+    }
+    current_thread().set_vector(None, &mut frame);
+    frame
+}

@@ -1,0 +1,192 @@
+//! Calls on descriptors.
+
+use alloc::sync::Arc;
+
+use powerpc64::exceptions::TrapFrame;
+
+use super::Result;
+use crate::errno::Errno;
+use crate::fs::stat::LinuxStat;
+use crate::fs::{Description, OpenFlags, pipe as pipes};
+use crate::process::user_memory::{self, Cursor, UserSlice};
+use crate::process::current;
+
+/// The most pieces of a readv or writev.
+const IOV_MAX: u64 = 1024;
+
+fn get(fd: u64) -> Result<Arc<Description>> {
+    current().files.get(fd)
+}
+
+pub(super) fn read(frame: &mut TrapFrame) -> Result {
+    let [fd, base, len, ..] = frame.syscall_args();
+    get(fd)?.read(Cursor::new(&[UserSlice { base, len }])?, None)
+}
+
+pub(super) fn write(frame: &mut TrapFrame) -> Result {
+    let [fd, base, len, ..] = frame.syscall_args();
+    get(fd)?.write(Cursor::new(&[UserSlice { base, len }])?, None)
+}
+
+pub(super) fn pread64(frame: &mut TrapFrame) -> Result {
+    let [fd, base, len, at, ..] = frame.syscall_args();
+    get(fd)?.read(Cursor::new(&[UserSlice { base, len }])?, Some(position(at)?))
+}
+
+pub(super) fn pwrite64(frame: &mut TrapFrame) -> Result {
+    let [fd, base, len, at, ..] = frame.syscall_args();
+    get(fd)?.write(Cursor::new(&[UserSlice { base, len }])?, Some(position(at)?))
+}
+
+fn position(at: u64) -> Result {
+    if at.cast_signed() < 0 { Err(Errno::EINVAL) } else { Ok(at) }
+}
+
+pub(super) fn readv(frame: &mut TrapFrame) -> Result {
+    let [fd, pieces, count, ..] = frame.syscall_args();
+    let description = get(fd)?;
+    with_pieces(pieces, count, |pieces| description.read(pieces, None))
+}
+
+pub(super) fn writev(frame: &mut TrapFrame) -> Result {
+    let [fd, pieces, count, ..] = frame.syscall_args();
+    let description = get(fd)?;
+    with_pieces(pieces, count, |pieces| description.write(pieces, None))
+}
+
+/// Runs `io` over the `count` pieces that the array at `pieces` names.
+fn with_pieces(pieces: u64, count: u64, io: impl FnOnce(Cursor<'_>) -> Result) -> Result {
+    /// Enough for nearly all; more take an allocation.
+    const FEW: usize = 8;
+    if count > IOV_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let count = count as usize;
+    let mut few = [UserSlice { base: 0, len: 0 }; FEW];
+    let mut many;
+    let slices = if count <= FEW {
+        &mut few[..count]
+    } else {
+        many = alloc::vec![UserSlice { base: 0, len: 0 }; count];
+        &mut many[..]
+    };
+    for (slice, at) in slices.iter_mut().zip(0..) {
+        *slice = user_memory::read(pieces + at * size_of::<UserSlice>() as u64)?;
+    }
+    io(Cursor::new(slices)?)
+}
+
+pub(super) fn close(frame: &mut TrapFrame) -> Result {
+    let [fd, ..] = frame.syscall_args();
+    current().files.close(fd).map(|()| 0)
+}
+
+pub(super) fn dup(frame: &mut TrapFrame) -> Result {
+    let [fd, ..] = frame.syscall_args();
+    current().files.add(get(fd)?, false, 0)
+}
+
+pub(super) fn dup2(frame: &mut TrapFrame) -> Result {
+    let [old, new, ..] = frame.syscall_args();
+    let description = get(old)?;
+    if old == new { Ok(new) } else { current().files.replace(new, description, false) }
+}
+
+pub(super) fn dup3(frame: &mut TrapFrame) -> Result {
+    let [old, new, flags, ..] = frame.syscall_args();
+    let flags = OpenFlags::from_bits_retain(flags as u32);
+    if old == new || !OpenFlags::CLOEXEC.contains(flags) {
+        return Err(Errno::EINVAL);
+    }
+    current().files.replace(new, get(old)?, flags.contains(OpenFlags::CLOEXEC))
+}
+
+pub(super) fn pipe(frame: &mut TrapFrame) -> Result {
+    let [fds, ..] = frame.syscall_args();
+    new_pipe(fds, OpenFlags::empty())
+}
+
+pub(super) fn pipe2(frame: &mut TrapFrame) -> Result {
+    let [fds, flags, ..] = frame.syscall_args();
+    let flags = OpenFlags::from_bits_retain(flags as u32);
+    // O_DIRECT, packets, is not there.
+    if !(OpenFlags::CLOEXEC | OpenFlags::NONBLOCK).contains(flags) {
+        return Err(Errno::EINVAL);
+    }
+    new_pipe(fds, flags)
+}
+
+fn new_pipe(fds: u64, flags: OpenFlags) -> Result {
+    let (to_read, to_write) = pipes::new();
+    let files = &current().files;
+    let close = flags.contains(OpenFlags::CLOEXEC);
+    let reader = files.add(Description::new(to_read, flags), close, 0)?;
+    let writer = files.add(Description::new(to_write, flags | OpenFlags::WRONLY), close, 0);
+    let result = writer.and_then(|writer| {
+        let told = user_memory::write(fds, [reader as u32, writer as u32]);
+        if told.is_err() {
+            files.close(writer)?;
+        }
+        told
+    });
+    if result.is_err() {
+        files.close(reader)?;
+    }
+    result.map(|()| 0)
+}
+
+pub(super) fn lseek(frame: &mut TrapFrame) -> Result {
+    let [fd, offset, whence, ..] = frame.syscall_args();
+    get(fd)?.seek(offset.cast_signed(), whence)
+}
+
+pub(super) fn llseek(frame: &mut TrapFrame) -> Result {
+    let [fd, high, low, result, whence, _] = frame.syscall_args();
+    let offset = high << 32 | low & 0xffff_ffff;
+    let position = get(fd)?.seek(offset.cast_signed(), whence)?;
+    user_memory::write(result, position).map(|()| 0)
+}
+
+pub(super) fn fstat(frame: &mut TrapFrame) -> Result {
+    let [fd, to, ..] = frame.syscall_args();
+    user_memory::write(to, LinuxStat::from(get(fd)?.file.stat())).map(|()| 0)
+}
+
+pub(super) fn ftruncate(frame: &mut TrapFrame) -> Result {
+    let [fd, len, ..] = frame.syscall_args();
+    let description = get(fd)?;
+    if !description.flags().writable() {
+        return Err(Errno::EINVAL);
+    }
+    description.file.set_len(position(len)?).map(|()| 0)
+}
+
+pub(super) fn ioctl(frame: &mut TrapFrame) -> Result {
+    let [fd, request, arg, ..] = frame.syscall_args();
+    get(fd)?.file.ioctl(request, arg)
+}
+
+pub(super) fn fcntl(frame: &mut TrapFrame) -> Result {
+    const F_DUPFD: u64 = 0;
+    const F_GETFD: u64 = 1;
+    const F_SETFD: u64 = 2;
+    const F_GETFL: u64 = 3;
+    const F_SETFL: u64 = 4;
+    const F_DUPFD_CLOEXEC: u64 = 1030;
+    const FD_CLOEXEC: u64 = 1;
+    let [fd, command, arg, ..] = frame.syscall_args();
+    let files = &current().files;
+    match command {
+        F_DUPFD => files.add(get(fd)?, false, arg as usize),
+        F_DUPFD_CLOEXEC => files.add(get(fd)?, true, arg as usize),
+        F_GETFD => Ok(if files.close_on_exec(fd)? { FD_CLOEXEC } else { 0 }),
+        F_SETFD => files.set_close_on_exec(fd, arg & FD_CLOEXEC != 0).map(|()| 0),
+        F_GETFL => Ok(u64::from(get(fd)?.flags().bits())),
+        F_SETFL => {
+            get(fd)?.set_flags(OpenFlags::from_bits_retain(arg as u32));
+            Ok(0)
+        }
+        // Record locks are not there.
+        _ => Err(Errno::EINVAL),
+    }
+}

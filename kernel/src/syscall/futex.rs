@@ -1,0 +1,314 @@
+//! Futexes: sleeping on a word of user memory.
+//!
+//! Waiters are kept by the word's [`Key`] in a table of buckets, each with a lock
+//! of its own. A waiter compares the word and queues itself under the bucket's
+//! lock; a waker changes the word before it takes that lock. So a waiter either
+//! sees the change or is seen.
+
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use powerpc64::exceptions::TrapFrame;
+use powerpc64::uaccess;
+
+use super::{Result, time};
+use crate::errno::Errno;
+use crate::mm;
+use crate::process::signal::ERESTARTSYS;
+use crate::process::{Thread, current_thread, user_memory};
+use crate::sync::{SpinGuard, SpinLock};
+use crate::task::{self, TaskRef};
+
+const FUTEX_WAIT: u64 = 0;
+const FUTEX_WAKE: u64 = 1;
+const FUTEX_REQUEUE: u64 = 3;
+const FUTEX_CMP_REQUEUE: u64 = 4;
+const FUTEX_WAIT_BITSET: u64 = 9;
+const FUTEX_WAKE_BITSET: u64 = 10;
+/// The word is used by one process only: a hint.
+const FUTEX_PRIVATE_FLAG: u64 = 0x80;
+/// The deadline is by the clock since 1970.
+const FUTEX_CLOCK_REALTIME: u64 = 0x100;
+const ALL_BITS: u32 = u32::MAX;
+
+/// What makes two words the same futex: page of an object and offset, or address
+/// space and address. The first tells which: ids of address spaces have a
+/// generation in the high half, objects are counted from 1.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key(u64, u64);
+
+impl Key {
+    /// Of the word at `address`. `shared` if other address spaces may have it.
+    fn new(address: u64, shared: bool) -> Result<Self> {
+        if !address.is_multiple_of(4) {
+            return Err(Errno::EINVAL);
+        }
+        let mm = task::current().mm.mm();
+        let object = if shared { mm::shared_key(mm, address) } else { None };
+        Ok(match object {
+            Some((object, offset)) => Key(object, offset),
+            None => Key(mm.to_bits(), address),
+        })
+    }
+
+    fn bucket(self) -> usize {
+        // Multiplication mixes low bits into high ones.
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mixed = (self.0.rotate_left(32) ^ (self.1 >> 2)).wrapping_mul(GOLDEN);
+        (mixed >> (64 - BUCKET_BITS)) as usize
+    }
+}
+
+/// A thread that waits.
+struct Waiter {
+    key: Key,
+    /// Woken by wakes that share a bit.
+    bits: u32,
+    task: TaskRef,
+}
+
+const BUCKET_BITS: u32 = 8;
+
+/// A bucket: its waiters in order of arrival. Two are locked in the order of the
+/// table; run-queue locks and the heap's nest inside.
+type Bucket = SpinLock<Vec<Waiter>>;
+
+static BUCKETS: [Bucket; 1 << BUCKET_BITS] = [const { SpinLock::new("futex", Vec::new()) }; 1 << BUCKET_BITS];
+
+pub(super) fn futex(frame: &mut TrapFrame) -> Result {
+    let [address, operation, value, timeout, other, bits] = frame.syscall_args();
+    let shared = operation & FUTEX_PRIVATE_FLAG == 0;
+    let realtime = operation & FUTEX_CLOCK_REALTIME != 0;
+    let operation = operation & 0xffff_ffff & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
+    if realtime && operation != FUTEX_WAIT_BITSET {
+        return Err(Errno::ENOSYS);
+    }
+    let count = value as i32;
+    match operation {
+        FUTEX_WAIT => {
+            wait(Key::new(address, shared)?, address, value as u32, ALL_BITS, time::read_deadline(timeout, None)?)
+                // A span of time cannot start over.
+                .map_err(|errno| if errno == ERESTARTSYS && timeout != 0 { Errno::EINTR } else { errno })
+        }
+        FUTEX_WAIT_BITSET => {
+            let clock = if realtime { time::Clock::Realtime } else { time::Clock::Monotonic };
+            let deadline_tb = time::read_deadline(timeout, Some(clock))?;
+            wait(Key::new(address, shared)?, address, value as u32, bits as u32, deadline_tb)
+        }
+        FUTEX_WAKE => wake(Key::new(address, shared)?, count, ALL_BITS),
+        FUTEX_WAKE_BITSET => wake(Key::new(address, shared)?, count, bits as u32),
+        // The timeout's place has the second count.
+        FUTEX_REQUEUE | FUTEX_CMP_REQUEUE => {
+            let compare = (operation == FUTEX_CMP_REQUEUE).then_some((address, bits as u32));
+            let keys = [Key::new(address, shared)?, Key::new(other, shared)?];
+            requeue(keys, count, timeout as i32, compare)
+        }
+        // Locks with priority inheritance and the like.
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// The word at `address`, under a bucket's lock: a page that is not there makes
+/// this fail, for [`fetch`] to get it without the lock.
+fn peek(address: u64) -> Option<u32> {
+    uaccess::load_user_u32(address).ok()
+}
+
+/// Brings in the page of the word at `address`.
+fn fetch(address: u64) -> Result<()> {
+    user_memory::read::<u32>(address).map(drop)
+}
+
+/// FUTEX_WAIT: sleeps if the word at `address` is `expected`.
+fn wait(key: Key, address: u64, expected: u32, bits: u32, deadline_tb: Option<u64>) -> Result {
+    if bits == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let thread = current_thread();
+    loop {
+        // Before we are queued: later wake-ups are for us.
+        thread.futex.reset();
+        let mut waiters = BUCKETS[key.bucket()].lock();
+        match peek(address) {
+            Some(word) if word == expected => {
+                thread.futex_bucket.store(key.bucket(), Ordering::Relaxed);
+                waiters.push(Waiter { key, bits, task: task::current().to_ref() });
+                break;
+            }
+            Some(_) => return Err(Errno::EAGAIN),
+            None => drop(waiters),
+        }
+        fetch(address)?;
+    }
+    let outcome = thread.futex.wait(deadline_tb);
+    if outcome == Ok(true) || !leave(thread) {
+        return Ok(0);
+    }
+    Err(if outcome.is_ok() { Errno::ETIMEDOUT } else { ERESTARTSYS })
+}
+
+/// Takes the current thread out of its bucket; false if it was woken before.
+fn leave(thread: &Thread) -> bool {
+    let me = task::current().as_ptr();
+    while !thread.futex.has_happened() {
+        // A requeue may move us between the load and the lock: look again.
+        let mut waiters = BUCKETS[thread.futex_bucket.load(Ordering::Relaxed)].lock();
+        if let Some(at) = waiters.iter().position(|waiter| waiter.task.as_ptr() == me) {
+            let gone = waiters.remove(at);
+            drop(waiters);
+            drop(gone);
+            return true;
+        }
+    }
+    false
+}
+
+/// Takes up to `count` waiters of `key` that share one of `bits` out of a bucket.
+fn take(waiters: &mut Vec<Waiter>, key: Key, count: usize, bits: u32) -> Vec<Waiter> {
+    let mut taken = Vec::new();
+    let mut at = 0;
+    while taken.len() < count && at < waiters.len() {
+        if waiters[at].key == key && waiters[at].bits & bits != 0 {
+            taken.push(waiters.remove(at));
+        } else {
+            at += 1;
+        }
+    }
+    taken
+}
+
+/// Wakes what [`take`] took; no lock held, since the last reference to a task may
+/// go here.
+fn wake_taken(taken: Vec<Waiter>) -> u64 {
+    let count = taken.len() as u64;
+    for waiter in taken {
+        if let Some(thread) = &waiter.task.user {
+            thread.futex.wake();
+        }
+    }
+    count
+}
+
+/// FUTEX_WAKE: wakes up to `count` waiters; at least one, as in Linux.
+fn wake(key: Key, count: i32, bits: u32) -> Result {
+    if bits == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let taken = take(&mut BUCKETS[key.bucket()].lock(), key, count.max(1) as usize, bits);
+    Ok(wake_taken(taken))
+}
+
+/// FUTEX_REQUEUE: wakes up to `count` waiters of the first key and has up to
+/// `move_count` others wait for the second.
+fn requeue(
+    [from, to]: [Key; 2],
+    count: i32,
+    move_count: i32,
+    compare: Option<(u64, u32)>,
+) -> Result {
+    if count < 0 || move_count < 0 {
+        return Err(Errno::EINVAL);
+    }
+    loop {
+        let (mut source, mut target) = lock_both(from.bucket(), to.bucket());
+        if let Some((address, expected)) = compare {
+            match peek(address) {
+                Some(word) if word == expected => {}
+                Some(_) => return Err(Errno::EAGAIN),
+                None => {
+                    drop((source, target));
+                    fetch(address)?;
+                    continue;
+                }
+            }
+        }
+        let woken = take(&mut source, from, count as usize, ALL_BITS);
+        let mut moved = take(&mut source, from, move_count as usize, ALL_BITS);
+        let moved_count = moved.len() as u64;
+        for waiter in &mut moved {
+            waiter.key = to;
+            if let Some(thread) = &waiter.task.user {
+                thread.futex_bucket.store(to.bucket(), Ordering::Relaxed);
+            }
+        }
+        target.as_mut().unwrap_or(&mut source).append(&mut moved);
+        drop((source, target));
+        return Ok(wake_taken(woken) + moved_count);
+    }
+}
+
+/// Locks two buckets in the order of the table; the second is none if they are
+/// the same.
+fn lock_both(
+    first: usize,
+    second: usize,
+) -> (SpinGuard<'static, Vec<Waiter>>, Option<SpinGuard<'static, Vec<Waiter>>>) {
+    if first == second {
+        return (BUCKETS[first].lock(), None);
+    }
+    if first < second {
+        let first = BUCKETS[first].lock();
+        (first, Some(BUCKETS[second].lock()))
+    } else {
+        let second = BUCKETS[second].lock();
+        (BUCKETS[first].lock(), Some(second))
+    }
+}
+
+/// Wakes one waiter of the word at `address`, which the kernel has cleared at a
+/// thread's end. pthread_join waits as if other processes might have it.
+pub(crate) fn wake_at(address: u64) {
+    if let Ok(key) = Key::new(address, true) {
+        // Nobody to tell about an error.
+        let _ = wake(key, 1, ALL_BITS);
+    }
+}
+
+/// Releases the robust futexes of a thread that ends: those that it still holds
+/// are marked, and a waiter of each is woken.
+pub(crate) fn exit_robust_list(thread: &Thread) {
+    let head = thread.robust_list.load(Ordering::Relaxed);
+    if head != 0 {
+        // What the list cannot tell, nobody can.
+        let _ = walk_robust_list(thread, head);
+    }
+}
+
+fn walk_robust_list(thread: &Thread, head: u64) -> Result<()> {
+    /// Linux's limit: the list may be a circle.
+    const MAX_ENTRIES: usize = 2048;
+    let [first, offset, pending]: [u64; 3] = user_memory::read(head)?;
+    // The lowest bit marks futexes with priority inheritance.
+    let release = |entry: u64| release_robust(thread, (entry & !1).wrapping_add(offset));
+    let mut entry = first;
+    for _ in 0..MAX_ENTRIES {
+        if entry & !1 == head {
+            break;
+        }
+        let next: u64 = user_memory::read(entry & !1)?;
+        if entry != pending {
+            release(entry)?;
+        }
+        entry = next;
+    }
+    if pending != 0 { release(pending) } else { Ok(()) }
+}
+
+fn release_robust(thread: &Thread, address: u64) -> Result<()> {
+    const WAITERS: u32 = 0x8000_0000;
+    const OWNER_DIED: u32 = 0x4000_0000;
+    const TID: u32 = 0x3fff_ffff;
+    let mut word: u32 = user_memory::read(address)?;
+    while word & TID == thread.tid() {
+        let died = word & WAITERS | OWNER_DIED;
+        let found = uaccess::cmpxchg_user_u32(address, word, died).map_err(|_| Errno::EFAULT)?;
+        if found == word {
+            if word & WAITERS != 0 {
+                wake_at(address);
+            }
+            break;
+        }
+        word = found;
+    }
+    Ok(())
+}

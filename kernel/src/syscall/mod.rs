@@ -1,0 +1,184 @@
+//! System calls: Linux's numbers and conventions for ppc64.
+//!
+//! Number in r0, arguments in r3 to r8, result in r3; an error is the positive
+//! errno with CR0.SO set. A call of the table takes the frame, reads its arguments
+//! from there, and returns its result.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use powerpc64::exceptions::TrapFrame;
+
+use crate::errno::Errno;
+use crate::process::signal;
+use crate::task;
+
+mod files;
+pub(crate) mod futex;
+mod memory;
+mod misc;
+mod names;
+mod poll;
+mod processes;
+mod scheduling;
+mod signals;
+mod time;
+
+/// What a call gives.
+pub(crate) type Result<T = u64> = core::result::Result<T, Errno>;
+
+/// A call.
+type Handler = fn(&mut TrapFrame) -> Result;
+
+/// Inside the kernel only: the call has changed the frame itself (exec, sigreturn).
+pub(crate) const FRAME_REPLACED: Errno = Errno(513);
+
+/// Numbers are below this.
+const NR_CALLS: usize = 460;
+
+/// Serves one call. Interrupts and preemption on.
+#[inline]
+pub(crate) fn dispatch(frame: &mut TrapFrame) {
+    let number = frame.syscall_number() as usize;
+    let handler = TABLE.get(number).copied().unwrap_or(unknown);
+    match handler(frame) {
+        Ok(result) => frame.set_result(result.cast_signed()),
+        Err(errno) => fail(frame, errno),
+    }
+}
+
+#[cold]
+fn fail(frame: &mut TrapFrame, errno: Errno) {
+    match errno {
+        signal::ERESTARTSYS => signal::restart_or_interrupt(frame),
+        FRAME_REPLACED => {}
+        _ => frame.set_result(-i64::from(errno.0)),
+    }
+}
+
+/// A call that we do not have: said once for each number.
+fn unknown(frame: &mut TrapFrame) -> Result {
+    static SAID: [AtomicU64; NR_CALLS.div_ceil(64)] = [const { AtomicU64::new(0) }; NR_CALLS.div_ceil(64)];
+    let number = frame.syscall_number();
+    let said = SAID.get(number as usize / 64).is_some_and(|word| {
+        let bit = 1 << (number % 64);
+        word.fetch_or(bit, Ordering::Relaxed) & bit != 0
+    });
+    if !said {
+        crate::println!("{}: system call {number} is not implemented", task::current().name());
+    }
+    Err(Errno::ENOSYS)
+}
+
+/// A call that programs try and that we choose not to have.
+fn absent(_: &mut TrapFrame) -> Result {
+    Err(Errno::ENOSYS)
+}
+
+/// A call that has nothing to do here.
+fn nothing(_: &mut TrapFrame) -> Result {
+    Ok(0)
+}
+
+/// The calls by number (arch/powerpc/kernel/syscalls/syscall.tbl, "64").
+static TABLE: [Handler; NR_CALLS] = {
+    let mut table: [Handler; NR_CALLS] = [unknown; NR_CALLS];
+    table[1] = processes::exit;
+    table[2] = processes::fork;
+    table[3] = files::read;
+    table[4] = files::write;
+    table[5] = names::open;
+    table[6] = files::close;
+    table[10] = names::unlink;
+    table[11] = processes::execve;
+    table[12] = names::chdir;
+    table[13] = time::time;
+    table[19] = files::lseek;
+    table[20] = processes::getpid;
+    table[24] = nothing; // getuid
+    table[33] = names::access;
+    table[37] = signals::kill;
+    table[39] = names::mkdir;
+    table[40] = names::rmdir;
+    table[41] = files::dup;
+    table[42] = files::pipe;
+    table[45] = memory::brk;
+    table[47] = nothing; // getgid
+    table[49] = nothing; // geteuid
+    table[50] = nothing; // getegid
+    table[54] = files::ioctl;
+    table[55] = files::fcntl;
+    table[57] = processes::setpgid;
+    table[60] = misc::umask;
+    table[63] = files::dup2;
+    table[64] = processes::getppid;
+    table[65] = processes::getpgrp;
+    table[66] = processes::setsid;
+    table[78] = time::gettimeofday;
+    table[85] = names::readlink;
+    table[90] = memory::mmap;
+    table[91] = memory::munmap;
+    table[93] = files::ftruncate;
+    table[106] = names::stat;
+    table[107] = names::lstat;
+    table[108] = files::fstat;
+    table[114] = processes::wait4;
+    table[120] = processes::clone;
+    table[122] = misc::uname;
+    table[125] = memory::mprotect;
+    table[132] = processes::getpgid;
+    table[140] = files::llseek;
+    table[144] = nothing; // msync: files are memory
+    table[145] = files::readv;
+    table[146] = files::writev;
+    table[156] = nothing; // sched_setscheduler: one policy, whatever its name
+    table[157] = nothing; // sched_getscheduler: SCHED_OTHER
+    table[158] = scheduling::sched_yield;
+    table[159] = scheduling::sched_get_priority_max;
+    table[160] = scheduling::sched_get_priority_min;
+    table[162] = time::nanosleep;
+    table[163] = absent; // mremap
+    table[167] = poll::poll;
+    table[171] = misc::prctl;
+    table[172] = signals::rt_sigreturn;
+    table[173] = signals::rt_sigaction;
+    table[174] = signals::rt_sigprocmask;
+    table[175] = signals::rt_sigpending;
+    table[178] = signals::rt_sigsuspend;
+    table[179] = files::pread64;
+    table[180] = files::pwrite64;
+    table[182] = names::getcwd;
+    table[185] = signals::sigaltstack;
+    table[189] = processes::vfork;
+    table[190] = misc::getrlimit;
+    table[205] = memory::madvise;
+    table[207] = processes::gettid;
+    table[208] = signals::tkill;
+    table[221] = futex::futex;
+    table[222] = scheduling::sched_setaffinity;
+    table[223] = scheduling::sched_getaffinity;
+    table[232] = processes::set_tid_address;
+    table[234] = processes::exit_group;
+    table[246] = time::clock_gettime;
+    table[247] = time::clock_getres;
+    table[248] = time::clock_nanosleep;
+    table[250] = signals::tgkill;
+    table[281] = poll::ppoll;
+    table[286] = names::openat;
+    table[287] = names::mkdirat;
+    table[291] = names::newfstatat;
+    table[292] = names::unlinkat;
+    table[296] = names::readlinkat;
+    table[298] = names::faccessat;
+    table[300] = processes::set_robust_list;
+    table[302] = scheduling::getcpu;
+    table[316] = files::dup3;
+    table[317] = files::pipe2;
+    table[325] = misc::prlimit64;
+    table[359] = misc::getrandom;
+    table[365] = misc::membarrier;
+    table[383] = absent; // statx
+    table[387] = absent; // rseq
+    table[435] = absent; // clone3
+    table[449] = absent; // futex_waitv
+    table
+};

@@ -1,0 +1,144 @@
+//! Calls on time.
+//!
+//! One clock: the time base since boot. CLOCK_REALTIME runs at a fixed distance
+//! from it.
+
+use powerpc64::exceptions::TrapFrame;
+use powerpc64::timer;
+
+use super::Result;
+use crate::clock;
+use crate::errno::Errno;
+use crate::process::{signal, user_memory};
+use crate::sync::WaitQueue;
+
+/// Linux's `struct timespec`: seconds, nanoseconds.
+type Timespec = [i64; 2];
+
+const NS_PER_S: i64 = 1_000_000_000;
+
+/// The clocks of clock_gettime.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// Since 1970.
+    Realtime,
+    /// Since boot.
+    Monotonic,
+}
+
+impl Clock {
+    /// By number. CPU-time clocks are not there.
+    fn from_number(number: u64) -> Result<Self> {
+        match number {
+            // REALTIME, REALTIME_COARSE, TAI
+            0 | 5 | 11 => Ok(Clock::Realtime),
+            // MONOTONIC, MONOTONIC_RAW, MONOTONIC_COARSE, BOOTTIME
+            1 | 4 | 6 | 7 => Ok(Clock::Monotonic),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn now_ns(self) -> u64 {
+        match self {
+            Clock::Realtime => clock::realtime_ns(),
+            Clock::Monotonic => clock::monotonic_ns(),
+        }
+    }
+
+    /// The time base when this clock shows `at_ns`; now, if that is past.
+    fn deadline_tb(self, at_ns: u64) -> u64 {
+        deadline_after(at_ns.saturating_sub(self.now_ns()))
+    }
+}
+
+/// The time base `ns` from now.
+fn deadline_after(ns: u64) -> u64 {
+    timer::now_tb().saturating_add(timer::timebase().ns_to_tb(ns))
+}
+
+fn to_timespec(ns: u64) -> Timespec {
+    [(ns / NS_PER_S as u64).cast_signed(), (ns % NS_PER_S as u64).cast_signed()]
+}
+
+/// The nanoseconds of the timespec at `from`; beyond 64 bits counts as never.
+fn read_ns(from: u64) -> Result {
+    let [seconds, ns]: Timespec = user_memory::read(from)?;
+    if seconds < 0 || !(0..NS_PER_S).contains(&ns) {
+        return Err(Errno::EINVAL);
+    }
+    Ok((seconds as u64).saturating_mul(NS_PER_S as u64).saturating_add(ns as u64))
+}
+
+/// The deadline that a timespec at `from` names: none for NULL.
+pub(super) fn read_deadline(from: u64, absolute: Option<Clock>) -> Result<Option<u64>> {
+    if from == 0 {
+        return Ok(None);
+    }
+    let ns = read_ns(from)?;
+    Ok(Some(match absolute {
+        Some(clock) => clock.deadline_tb(ns),
+        None => deadline_after(ns),
+    }))
+}
+
+/// The deadline `ms` from now.
+pub(super) fn deadline_after_ms(ms: u64) -> u64 {
+    deadline_after(ms.saturating_mul(1_000_000))
+}
+
+pub(super) fn clock_gettime(frame: &mut TrapFrame) -> Result {
+    let [clock, to, ..] = frame.syscall_args();
+    user_memory::write(to, to_timespec(Clock::from_number(clock)?.now_ns())).map(|()| 0)
+}
+
+pub(super) fn clock_getres(frame: &mut TrapFrame) -> Result {
+    let [clock, to, ..] = frame.syscall_args();
+    Clock::from_number(clock)?;
+    user_memory::write_unless_null(to, to_timespec(1)).map(|()| 0)
+}
+
+pub(super) fn gettimeofday(frame: &mut TrapFrame) -> Result {
+    let [to, zone, ..] = frame.syscall_args();
+    let us = clock::realtime_ns() / 1000;
+    user_memory::write_unless_null(to, [us / 1_000_000, us % 1_000_000])?;
+    user_memory::write_unless_null(zone, [0_u32; 2]).map(|()| 0)
+}
+
+pub(super) fn time(frame: &mut TrapFrame) -> Result {
+    let [to, ..] = frame.syscall_args();
+    let seconds = clock::realtime_ns() / NS_PER_S as u64;
+    user_memory::write_unless_null(to, seconds)?;
+    Ok(seconds)
+}
+
+pub(super) fn nanosleep(frame: &mut TrapFrame) -> Result {
+    let [span, rest, ..] = frame.syscall_args();
+    sleep_for(read_ns(span)?, rest)
+}
+
+pub(super) fn clock_nanosleep(frame: &mut TrapFrame) -> Result {
+    const TIMER_ABSTIME: u64 = 1;
+    let [clock, flags, span, rest, ..] = frame.syscall_args();
+    let clock = Clock::from_number(clock)?;
+    let ns = read_ns(span)?;
+    if flags & TIMER_ABSTIME == 0 {
+        return sleep_for(ns, rest);
+    }
+    // The same deadline if the call starts over.
+    sleep_until(clock.deadline_tb(ns)).map_err(|_| signal::ERESTARTSYS)
+}
+
+/// Sleeps for `ns`; what is left when a signal comes is stored at `rest`.
+fn sleep_for(ns: u64, rest: u64) -> Result {
+    let deadline_tb = deadline_after(ns);
+    sleep_until(deadline_tb).inspect_err(|_| {
+        let left = timer::timebase().tb_to_ns(deadline_tb.saturating_sub(timer::now_tb()));
+        // EINTR whether the rest can be told or not.
+        let _ = user_memory::write_unless_null(rest, to_timespec(left));
+    })
+}
+
+fn sleep_until(deadline_tb: u64) -> Result {
+    let nobody = WaitQueue::new();
+    signal::wait_deadline(&nobody, deadline_tb, || false).map(|_| 0)
+}
