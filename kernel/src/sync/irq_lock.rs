@@ -1,0 +1,92 @@
+//! The spin lock for what interrupt handlers share.
+
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+
+use powerpc64::irqflags;
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+use super::SpinWait;
+use crate::task::preempt;
+
+/// A spin lock; interrupts are off while it is held, so a handler on the same
+/// CPU cannot wait for the code that it interrupted.
+pub(crate) struct IrqLock<T> {
+    name: &'static str,
+    inner: SpinMutex<T>,
+}
+
+impl<T> IrqLock<T> {
+    /// An unlocked lock around `value`; `name` is what a deadlock report says.
+    pub(crate) const fn new(name: &'static str, value: T) -> Self {
+        Self { name, inner: SpinMutex::new(value) }
+    }
+
+    /// Takes the lock. Any context.
+    #[inline]
+    pub(crate) fn lock(&self) -> IrqGuard<'_, T> {
+        let irqs = IrqsRestored::off();
+        let mut wait = SpinWait::new(self.name);
+        loop {
+            if let Some(inner) = self.inner.try_lock() {
+                return IrqGuard { inner, _irqs: irqs };
+            }
+            wait.turn();
+        }
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<IrqGuard<'_, T>> {
+        let irqs = IrqsRestored::off();
+        self.inner.try_lock().map(|inner| IrqGuard { inner, _irqs: irqs })
+    }
+}
+
+/// Proof that an [`IrqLock`] is held.
+pub(crate) struct IrqGuard<'a, T> {
+    // Declared, so dropped, in this order: the lock first, then interrupts.
+    inner: SpinMutexGuard<'a, T>,
+    _irqs: IrqsRestored,
+}
+
+impl<T> Deref for IrqGuard<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> DerefMut for IrqGuard<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
+/// Interrupts are off; dropping it makes them what they were. Stays on its CPU.
+struct IrqsRestored {
+    were_on: bool,
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl IrqsRestored {
+    #[inline(always)]
+    fn off() -> Self {
+        Self { were_on: irqflags::disable(), _not_send: PhantomData }
+    }
+}
+
+impl Drop for IrqsRestored {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.were_on {
+            irqflags::enable();
+            // A reschedule asked for inside the section came without an
+            // interrupt if this CPU asked itself.
+            preempt::reschedule_if_asked();
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The lock whose waiters sleep.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::WaitQueue;
+
+/// Nobody has it.
+const FREE: u32 = 0;
+/// Held, and nobody waits.
+const HELD: u32 = 1;
+/// Held, and somebody may be waiting: the unlock wakes one.
+const CONTENDED: u32 = 2;
+
+/// A sleeping lock: one atomic to take and one to give back when nobody waits.
+/// Task context only, with interrupts and preemption on.
+pub(crate) struct Mutex<T> {
+    state: AtomicU32,
+    waiters: WaitQueue,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached only through a guard, and there is one at a time.
+unsafe impl<T: Send> Sync for Mutex<T> {}
+
+impl<T> Mutex<T> {
+    /// An unlocked lock around `value`.
+    pub(crate) const fn new(value: T) -> Self {
+        Self { state: AtomicU32::new(FREE), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
+    }
+
+    /// Takes the lock; sleeps while another task has it.
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.try_lock().unwrap_or_else(|| self.lock_slow())
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        // Acquire: pairs with the release in the unlock.
+        self.state
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+            .then(|| MutexGuard { mutex: self })
+    }
+
+    #[cold]
+    fn lock_slow(&self) -> MutexGuard<'_, T> {
+        // CONTENDED even when we get it at once: others may be waiting, and the
+        // price of being wrong is one empty wake-up. Acquire as above.
+        self.waiters.wait_until(|| self.state.swap(CONTENDED, Ordering::Acquire) == FREE);
+        MutexGuard { mutex: self }
+    }
+
+    /// Whether somebody has the lock; for assertions and reports.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != FREE
+    }
+
+    /// The value, without locking: nobody else can have a reference.
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+}
+
+/// Proof that a [`Mutex`] is held by the current task.
+pub(crate) struct MutexGuard<'a, T> {
+    mutex: &'a Mutex<T>,
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // Release: what we did before the next holder's section.
+        if self.mutex.state.swap(FREE, Ordering::Release) == CONTENDED {
+            self.mutex.waiters.wake_one();
+        }
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard proves that the lock is held.
+        unsafe { &*self.mutex.value.get() }
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard proves that the lock is held, and it is borrowed
+        // mutably, so no other reference comes from it.
+        unsafe { &mut *self.mutex.value.get() }
+    }
+}

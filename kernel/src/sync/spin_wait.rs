@@ -1,0 +1,56 @@
+//! Spinning, with a limit and a message.
+//!
+//! A lock holder here runs a few hundred instructions with preemption off, so
+//! twenty seconds mean a deadlock or a lost hand-off even on a crowded host.
+
+use powerpc64::{isa, timer};
+
+/// How long a spin may last before it is taken for a deadlock, in milliseconds.
+const LIMIT_MS: u64 = 20_000;
+/// Turns without a pause. A holder that runs is done by then.
+const TURNS_UNPAUSED: u32 = 64;
+/// Turns between two looks at the clock.
+const TURNS_PER_CLOCK_READ: u32 = 4096;
+
+/// One wait by spinning. Call [`SpinWait::turn`] each time round the loop.
+pub(crate) struct SpinWait {
+    what: &'static str,
+    turns: u32,
+    since_tb: u64,
+}
+
+impl SpinWait {
+    /// A wait for `what`, which names it if it never ends.
+    #[inline(always)]
+    pub(crate) const fn new(what: &'static str) -> Self {
+        Self { what, turns: 0, since_tb: 0 }
+    }
+
+    /// One more turn.
+    ///
+    /// # Panics
+    /// When the wait has lasted twenty seconds.
+    #[cold]
+    pub(crate) fn turn(&mut self) {
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns < TURNS_UNPAUSED {
+            return;
+        }
+        // The hint also hands the host's CPU to the one we wait for, where
+        // several virtual CPUs share it.
+        isa::smt_low();
+        isa::smt_medium();
+        if self.turns % TURNS_PER_CLOCK_READ == 0 {
+            self.check_clock();
+        }
+    }
+
+    fn check_clock(&mut self) {
+        let now = timer::now_tb();
+        if self.since_tb == 0 {
+            self.since_tb = now;
+        }
+        let waited_ms = (now - self.since_tb) / (timer::ticks_per_us() * 1000);
+        assert!(waited_ms < LIMIT_MS, "waited {waited_ms} ms for {}: deadlock", self.what);
+    }
+}

@@ -1,0 +1,175 @@
+//! Sleeping until a condition holds.
+//!
+//! ```text
+//! waiter                              waker
+//! enqueue; state = PREPARING          make the condition true
+//! full barrier                        full barrier
+//! condition? no: sleep                queue empty? no: wake
+//! ```
+//! Either the waiter sees the condition or the waker sees the waiter. The waiter
+//! goes to sleep by PREPARING → SLEEPING under its run-queue lock; the waker's
+//! PREPARING → RUNNING before that keeps it awake, so nothing is lost in between.
+//!
+//! All waits are loops, so a wake-up for another reason (a deadline, a kill) costs
+//! a turn and never lies.
+
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+
+use powerpc64::timer;
+
+use super::IrqLock;
+use super::list::{List, Node};
+use crate::task::timer::Alarm;
+use crate::task::{self, Task, TaskPtr};
+
+/// A wait ended because the task has a kill or a signal pending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Interrupted;
+
+/// Tasks that wait for something, in order of arrival.
+///
+/// The lock nests outside the run-queue locks. Conditions run without it; they
+/// may take spin locks, but should not sleep.
+pub(crate) struct WaitQueue {
+    /// How many are queued, so that a waker without waiters takes no lock.
+    waiters: AtomicU32,
+    queue: IrqLock<List<TaskPtr>>,
+}
+
+/// A waiter, on the stack of the task that waits.
+type Waiter = Node<TaskPtr>;
+
+impl WaitQueue {
+    /// A queue that nobody waits in.
+    pub(crate) const fn new() -> Self {
+        Self { waiters: AtomicU32::new(0), queue: IrqLock::new("a wait queue", List::new()) }
+    }
+
+    /// Sleeps until `done`. Interrupts and preemption on.
+    pub(crate) fn wait_until(&self, done: impl FnMut() -> bool) {
+        let finished = self.wait(done, || false);
+        debug_assert!(finished);
+    }
+
+    /// Sleeps until `done` or the time base reaches `deadline_tb`; returns
+    /// whether it is done. Interrupts and preemption on.
+    pub(crate) fn wait_until_deadline(&self, done: impl FnMut() -> bool, deadline_tb: u64) -> bool {
+        Alarm::set(deadline_tb, || self.wait(done, || timer::now_tb() >= deadline_tb))
+    }
+
+    /// Sleeps until `done`, or until a kill or signal is pending for the current
+    /// task. Interrupts and preemption on.
+    pub(crate) fn wait_interruptible(&self, done: impl FnMut() -> bool) -> Result<(), Interrupted> {
+        let me = task::current();
+        if self.wait(done, || me.interrupted()) { Ok(()) } else { Err(Interrupted) }
+    }
+
+    /// Both: `Ok(false)` when the deadline came first. Interrupts and preemption on.
+    pub(crate) fn wait_interruptible_deadline(
+        &self,
+        done: impl FnMut() -> bool,
+        deadline_tb: u64,
+    ) -> Result<bool, Interrupted> {
+        let me = task::current();
+        let late = || timer::now_tb() >= deadline_tb;
+        if Alarm::set(deadline_tb, || self.wait(done, || me.interrupted() || late())) {
+            return Ok(true);
+        }
+        if me.interrupted() { Err(Interrupted) } else { Ok(false) }
+    }
+
+    /// Sleeps until `done` (true) or `give_up` (false).
+    #[inline]
+    fn wait(&self, mut done: impl FnMut() -> bool, mut give_up: impl FnMut() -> bool) -> bool {
+        if done() {
+            return true;
+        }
+        let me = task::current();
+        let waiter = Waiter::new(me.as_ptr());
+        loop {
+            self.enqueue(&me, &waiter);
+            let finished = done();
+            if finished || give_up() {
+                me.stay_awake();
+                self.leave(&waiter);
+                return finished;
+            }
+            task::sleep();
+            if self.was_picked(&waiter) && done() {
+                return true;
+            }
+        }
+    }
+
+    /// Queues the waiter unless it is, and announces the sleep.
+    fn enqueue(&self, me: &Task, waiter: &Waiter) {
+        let mut queue = self.queue.lock();
+        if !queue.contains(waiter) {
+            // SAFETY: the node is in no list, it stays where it is on our stack,
+            // and `wait` returns only after it has left the queue.
+            unsafe { queue.push_back(waiter) };
+            self.waiters.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(queue);
+        // Ends in a full barrier: the queue and the state before the condition.
+        // Partner: the fence in `wake`.
+        me.prepare_to_sleep();
+    }
+
+    /// Whether a waker has taken the waiter out of the queue.
+    fn was_picked(&self, waiter: &Waiter) -> bool {
+        !self.queue.lock().contains(waiter)
+    }
+
+    /// Takes the waiter out of the queue, at the end of a wait that did not end
+    /// by being picked.
+    #[cold]
+    fn leave(&self, waiter: &Waiter) {
+        let mut queue = self.queue.lock();
+        if queue.contains(waiter) {
+            queue.remove(waiter);
+            self.waiters.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        drop(queue);
+        // A `wake_one` picked us when we no longer needed it: it is for the next
+        // in the queue.
+        self.wake_one();
+    }
+
+    /// Wakes the waiter that came first. What makes its condition true is
+    /// written before. Any context.
+    #[inline]
+    pub(crate) fn wake_one(&self) {
+        self.wake(1);
+    }
+
+    /// Wakes all waiters. What makes their condition true is written before.
+    /// Any context.
+    #[inline]
+    pub(crate) fn wake_all(&self) {
+        self.wake(u32::MAX);
+    }
+
+    #[inline]
+    fn wake(&self, most: u32) {
+        // The condition before the look at the queue. Partner: the fence in
+        // `prepare_to_sleep`.
+        fence(Ordering::SeqCst);
+        if self.waiters.load(Ordering::Relaxed) != 0 {
+            self.wake_queued(most);
+        }
+    }
+
+    #[cold]
+    fn wake_queued(&self, most: u32) {
+        let mut queue = self.queue.lock();
+        for _ in 0..most {
+            let Some(waiter) = queue.pop_front() else { break };
+            self.waiters.fetch_sub(1, Ordering::Relaxed);
+            // SAFETY: a waiter leaves only through the queue's lock, which we
+            // hold, so the task cannot end while we wake it.
+            unsafe { waiter.get() }.wake();
+        }
+    }
+}

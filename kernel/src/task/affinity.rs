@@ -1,0 +1,82 @@
+//! Where a task may run, and moving it when that changes.
+//!
+//! ```text
+//! set_affinity                        placement::queue
+//! store the affinity                  task.cpu = X; push to X
+//! full barrier                        full barrier
+//! task.cpu forbidden? move it         X forbidden now? move it
+//! ```
+//! One of the two sees the other. A task that *runs* on a forbidden CPU is left by
+//! the next `schedule` there, which hands it on when its stack is free.
+
+use core::sync::atomic::{Ordering, fence};
+
+use kcore::cpu::CpuSet;
+
+use super::cpu::{self, Cpu, ONLINE};
+use super::preempt;
+use super::resched::resched;
+use super::task::Task;
+use super::{online_cpus, placement};
+use crate::sync::SpinLock;
+
+/// None of the CPUs asked for is online.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct NoOnlineCpu;
+
+/// One change of affinity at a time. Nests outside the run queues.
+static CHANGE: SpinLock<()> = SpinLock::new("a change of affinity", ());
+
+/// Lets `task` run on the CPUs of `set` only, at once: if it is the current task,
+/// it is on one of them on return. Interrupts and preemption on.
+pub(crate) fn set_affinity(task: &Task, set: &CpuSet) -> Result<(), NoOnlineCpu> {
+    if set.and(&online_cpus()).is_empty() {
+        return Err(NoOnlineCpu);
+    }
+    let change = CHANGE.lock();
+    // First more, then less: no reader finds it without any CPU.
+    let mut both = task.affinity();
+    set.iter().for_each(|cpu| both.insert(cpu));
+    task.affinity.store(&both);
+    task.affinity.store(set);
+    drop(change);
+    // Partner: the fence in `placement::queue` (see above).
+    fence(Ordering::SeqCst);
+    relocate(task);
+    preempt::reschedule_if_asked();
+    Ok(())
+}
+
+/// After `task` was queued on `cpu`: is it still allowed there?
+#[inline]
+pub(super) fn check_placement(task: &Task, cpu: &Cpu) {
+    if !task.affinity.contains(cpu.id) {
+        relocate(task);
+    }
+}
+
+/// Moves `task` if it is queued or runs where it may not.
+#[cold]
+fn relocate(task: &Task) {
+    loop {
+        let cpu = cpu::get(task.cpu());
+        if task.affinity.contains(cpu.id) || !ONLINE.contains(cpu.id) {
+            return;
+        }
+        let mut queue = cpu.queue.lock();
+        if task.cpu() != cpu.id {
+            // It was moved before we had the lock.
+            continue;
+        }
+        let was_queued = queue.remove(task);
+        drop(queue);
+        if was_queued {
+            placement::queue(task);
+        } else {
+            // It runs there, or is about to: `schedule` sends it away. If it
+            // sleeps, its wake-up chooses anew, and this costs one interrupt.
+            resched(cpu);
+        }
+        return;
+    }
+}

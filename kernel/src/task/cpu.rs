@@ -1,0 +1,161 @@
+//! What the scheduler keeps for a CPU, and the table of all of them.
+//!
+//! The whole table is made by the boot CPU before any other starts, so it is read
+//! without locks; a CPU that never comes up leaves an unused entry.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use kcore::cpu::{CpuId, CpuSet};
+use kcore::task::TaskMm;
+use powerpc64::percpu::{self, PerCpu};
+
+use super::cpu_bits::CpuBits;
+use super::registry::IDLE_TID;
+use super::run_queue::RunQueue;
+use super::task::{Birth, Task, TaskPtr, TaskRef};
+use super::timer::Clock;
+use super::work::Works;
+use crate::machine::lazy_tlb;
+use crate::sync::Fixed;
+
+static CPUS: Fixed<Box<[Cpu]>> = Fixed::new();
+
+/// CPUs that take part in scheduling.
+pub(super) static ONLINE: CpuBits = CpuBits::empty();
+
+/// The scheduler's part of one CPU.
+#[repr(C, align(128))]
+pub(super) struct Cpu {
+    /// Its logical number.
+    pub(super) id: CpuId,
+    /// What assembly knows of it.
+    pub(super) area: &'static PerCpu,
+    /// Runs when nothing else does. It lives as long as the table.
+    pub(super) idle: TaskPtr,
+    /// Somebody wants it to schedule. Set by all, cleared by itself.
+    pub(super) need_resched: AtomicBool,
+    /// The task that the last switch left; its own, interrupts off.
+    pub(super) left: AtomicPtr<Task>,
+    /// A task that the last switch left although it is runnable, since it may no
+    /// longer run here; null for none. Its own, interrupts off.
+    pub(super) evicted: AtomicPtr<Task>,
+    /// Tasks that wait for it.
+    pub(super) queue: RunQueue,
+    /// Time slice and alarms.
+    pub(super) clock: Clock,
+    /// Work for its worker.
+    pub(super) works: Works,
+}
+
+impl Cpu {
+    fn new(id: CpuId, area: &'static PerCpu, idle: TaskRef) -> Self {
+        idle.set_cpu(id);
+        idle.run_state.set_running();
+        idle.on_cpu.store(1, Ordering::Relaxed);
+        Self {
+            id,
+            area,
+            // The table keeps the idle task's own reference, for ever.
+            idle: TaskPtr::new(TaskRef::into_raw(idle)),
+            need_resched: AtomicBool::new(false),
+            left: AtomicPtr::new(core::ptr::null_mut()),
+            evicted: AtomicPtr::new(core::ptr::null_mut()),
+            queue: RunQueue::new(id),
+            clock: Clock::new(),
+            works: Works::new(),
+        }
+    }
+
+    /// The idle task.
+    pub(super) fn idle(&self) -> &Task {
+        // SAFETY: the table's reference is never given back.
+        unsafe { self.idle.get() }
+    }
+
+    /// Makes this entry that of the CPU we are on, whose current context becomes
+    /// its idle task. Interrupts off.
+    pub(super) fn adopt(&'static self) {
+        let idle = self.idle();
+        self.area.set_local(core::ptr::from_ref(self).cast_mut().cast());
+        // SAFETY: interrupts are off, and the context that runs here is the one
+        // that this task stands for, on the stack that it names.
+        unsafe { percpu::set_current(self.idle.raw().cast(), idle.stack_top) };
+    }
+}
+
+/// This CPU's entry, or none before [`init`]. Keep it no longer than preemption
+/// stays off.
+#[inline(always)]
+pub(super) fn try_this() -> Option<&'static Cpu> {
+    let local: *const Cpu = percpu::this().local().cast();
+    // SAFETY: null, or what `adopt` stored: an entry of the table, which is never
+    // freed.
+    unsafe { local.as_ref() }
+}
+
+/// This CPU's entry. Keep it no longer than preemption stays off.
+#[inline(always)]
+pub(super) fn this() -> &'static Cpu {
+    try_this().expect("the scheduler is used before task::init")
+}
+
+/// The entry of `id`.
+#[inline]
+pub(super) fn get(id: CpuId) -> &'static Cpu {
+    &CPUS.get()[id.index()]
+}
+
+/// How many CPUs the table has.
+pub(super) fn count() -> usize {
+    CPUS.get().len()
+}
+
+/// All entries.
+pub(super) fn all() -> &'static [Cpu] {
+    CPUS.get()
+}
+
+/// The hardware number of `id`: the target of its interrupts.
+#[inline]
+pub(crate) fn server_of(id: CpuId) -> u32 {
+    get(id).area.server()
+}
+
+/// The CPUs that schedule.
+pub(crate) fn online_cpus() -> CpuSet {
+    ONLINE.snapshot()
+}
+
+/// Makes the scheduler's state for CPUs with the hardware numbers `servers`, the
+/// first being the one we are on, whose boot context becomes its idle task; joins
+/// the lazy-TLB protocol. Heap and frames are up; interrupts off.
+pub(crate) fn init(servers: &[u32]) {
+    let table: Vec<Cpu> = servers.iter().enumerate().map(|(n, &server)| make(n, server)).collect();
+    CPUS.set(table.into_boxed_slice());
+    let boot = get(CpuId::BOOT);
+    boot.adopt();
+    lazy_tlb().start_cpu();
+    ONLINE.insert(boot.id);
+}
+
+fn make(n: usize, server: u32) -> Cpu {
+    let id = CpuId::new(n);
+    let area = match id {
+        CpuId::BOOT => percpu::this(),
+        _ => super::smp::new_area(id, server),
+    };
+    let mut affinity = CpuSet::EMPTY;
+    affinity.insert(id);
+    let idle = Task::new(Birth {
+        tid: IDLE_TID,
+        name: "idle",
+        mm: TaskMm::kernel(),
+        affinity: &affinity,
+        user: None,
+        body: None,
+        stack: Err(area.kernel_stack_top()),
+    });
+    Cpu::new(id, area, idle)
+}

@@ -1,0 +1,81 @@
+//! Sets of CPUs that all CPUs change: who is idle, whose queue has more than it
+//! can run, where a task may run.
+//!
+//! Single bits, relaxed: each is a hint that the run-queue lock confirms.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use kcore::cpu::{CpuId, CpuSet, MAX_CPUS};
+
+const WORDS: usize = MAX_CPUS / 64;
+
+/// One bit a CPU.
+#[repr(C)]
+pub(super) struct CpuBits([AtomicU64; WORDS]);
+
+fn place(cpu: CpuId) -> (usize, u64) {
+    (cpu.index() / 64, 1 << (cpu.index() % 64))
+}
+
+impl CpuBits {
+    pub(super) const fn empty() -> Self {
+        Self([const { AtomicU64::new(0) }; WORDS])
+    }
+
+    pub(super) fn of(set: &CpuSet) -> Self {
+        Self(core::array::from_fn(|word| AtomicU64::new(set.word(word))))
+    }
+
+    pub(super) fn store(&self, set: &CpuSet) {
+        self.0.iter().enumerate().for_each(|(i, word)| word.store(set.word(i), Ordering::Relaxed));
+    }
+
+    pub(super) fn snapshot(&self) -> CpuSet {
+        let mut set = CpuSet::EMPTY;
+        self.0.iter().enumerate().for_each(|(i, word)| set.set_word(i, word.load(Ordering::Relaxed)));
+        set
+    }
+
+    #[inline]
+    pub(super) fn contains(&self, cpu: CpuId) -> bool {
+        let (word, bit) = place(cpu);
+        self.0[word].load(Ordering::Relaxed) & bit != 0
+    }
+
+    /// Adds `cpu`; a plain load if it is there already.
+    #[inline]
+    pub(super) fn insert(&self, cpu: CpuId) {
+        let (word, bit) = place(cpu);
+        if self.0[word].load(Ordering::Relaxed) & bit == 0 {
+            self.0[word].fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes `cpu` out; whether it was in. A plain load if it was not.
+    #[inline]
+    pub(super) fn take(&self, cpu: CpuId) -> bool {
+        let (word, bit) = place(cpu);
+        self.0[word].load(Ordering::Relaxed) & bit != 0
+            && self.0[word].fetch_and(!bit, Ordering::Relaxed) & bit != 0
+    }
+
+    /// The first CPU that is in both sets, counting from behind `start` and
+    /// around, of the first `nr_cpus`.
+    pub(super) fn first_common(&self, other: &CpuBits, start: CpuId, nr_cpus: usize) -> Option<CpuId> {
+        let words = nr_cpus.div_ceil(64);
+        let (first, bit) = place(start);
+        let behind = !(bit | (bit - 1));
+        // The start's word twice: its upper part first, its lower part last.
+        (0..=words).find_map(|turn| {
+            let word = (first + turn) % words;
+            let mask = match turn {
+                0 => behind,
+                _ if turn == words => !behind,
+                _ => u64::MAX,
+            };
+            let common = self.0[word].load(Ordering::Relaxed) & other.0[word].load(Ordering::Relaxed);
+            let bits = common & mask;
+            (bits != 0).then(|| CpuId::new(word * 64 + bits.trailing_zeros() as usize))
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! The end of a task.
+
+use core::sync::atomic::Ordering;
+
+use powerpc64::irqflags;
+
+use super::registry;
+use super::switch::{Leave, schedule};
+
+/// Ends the current task. What it had is given up before: its address space
+/// (`exit_mm`), its process's part. Its stack and its `Task` go when the next task
+/// on this CPU has taken over and the last [`super::TaskRef`] is dropped.
+/// Interrupts and preemption on, no lock held.
+pub(crate) fn exit_current() -> ! {
+    let me = super::current();
+    assert!(me.mm.mm().is_none(), "{} exits with {:?}", me.name(), me.mm.mm());
+    registry::remove(&me);
+    // Release: what the task did, for whoever sees it exited. Partner: the acquire
+    // in `has_exited`.
+    me.exited.store(1, Ordering::Release);
+    me.exit_waiters.wake_all();
+    irqflags::disable();
+    me.run_state.die();
+    schedule(Leave::Exit);
+    unreachable!("{} runs after its exit", me.name())
+}

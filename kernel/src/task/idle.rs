@@ -1,0 +1,45 @@
+//! What a CPU does when nothing is to be done: it borrows an address space and
+//! sleeps in the hypervisor.
+//!
+//! ```text
+//! idle CPU                            placement::queue
+//! IDLE |= me                          push to the queue
+//! full barrier                        full barrier
+//! queue empty? cede                   in IDLE? take it out, interrupt
+//! ```
+//! Interrupts are off from the look at the queue until H_CEDE, which returns at
+//! once if one is pending: no wake-up is lost.
+
+use core::sync::atomic::{Ordering, fence};
+
+use powerpc64::{idle, irqflags};
+
+use super::cpu::{self, Cpu};
+use super::cpu_bits::CpuBits;
+use super::switch::{Leave, schedule};
+
+/// The CPUs that run their idle task and that no waker has claimed yet. Inserted
+/// by the CPU itself, each time it chooses its idle task; taken out by wakers.
+pub(super) static IDLE: CpuBits = CpuBits::empty();
+
+/// The rest of an idle task's life.
+pub(crate) fn idle_loop() -> ! {
+    irqflags::disable();
+    // The boot's context becomes an idle task without having been chosen.
+    IDLE.insert(cpu::this().id);
+    loop {
+        let cpu = cpu::this();
+        // Partner: the fence in `placement::queue` (see above).
+        fence(Ordering::SeqCst);
+        if has_work(cpu) {
+            schedule(Leave::Yield);
+        } else {
+            // The interrupt that ends it may run other tasks before it returns.
+            idle::cede();
+        }
+    }
+}
+
+fn has_work(cpu: &Cpu) -> bool {
+    cpu.need_resched.load(Ordering::Relaxed) || cpu.queue.len() != 0
+}

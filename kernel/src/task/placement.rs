@@ -1,0 +1,64 @@
+//! Which CPU a runnable task goes to.
+//!
+//! The one it ran on last, if that is idle: its address space may still be loaded
+//! there. Else an idle one. Else the one it ran on last, or the one with the
+//! shortest queue if it may not run there any more; an idle CPU comes and takes it.
+
+use core::sync::atomic::{Ordering, fence};
+
+use kcore::cpu::CpuId;
+
+use super::cpu::{self, Cpu, ONLINE};
+use super::idle::IDLE;
+use super::resched;
+use super::task::Task;
+use crate::sync::SpinWait;
+
+/// Puts a runnable task that is in no queue into one, and sees to it that its CPU
+/// knows. The caller keeps the task alive: by a reference, or by a lock that the
+/// task takes before it can end. Any context.
+pub(super) fn queue(task: &Task) {
+    // The CPU that it left may still be on its stack.
+    let mut wait = SpinWait::new("a CPU to leave a task's stack");
+    while task.is_on_cpu() {
+        wait.turn();
+    }
+    let (target, claimed) = choose(task);
+    let cpu = cpu::get(target);
+    cpu.queue.lock().push(task);
+    // The push before three looks. At IDLE: partner is the fence in the idle
+    // loop, between IDLE and the look at the queue. At the slice timer: partner
+    // in `Clock::tick`. At the affinity: partner in `set_affinity`.
+    fence(Ordering::SeqCst);
+    if claimed || IDLE.take(target) {
+        resched::resched(cpu);
+    } else if !cpu.clock.slice_is_timed() {
+        resched::time_slice(cpu);
+    }
+    super::affinity::check_placement(task, cpu);
+}
+
+/// The CPU for `task`, and whether it is an idle one that we have claimed.
+fn choose(task: &Task) -> (CpuId, bool) {
+    let last = task.cpu();
+    let may_stay = task.affinity.contains(last) && ONLINE.contains(last);
+    if may_stay && IDLE.take(last) {
+        return (last, true);
+    }
+    while let Some(idle) = IDLE.first_common(&task.affinity, last, cpu::count()) {
+        // Another waker may have claimed it meanwhile.
+        if IDLE.take(idle) {
+            return (idle, true);
+        }
+    }
+    let target = if may_stay { last } else { shortest_queue(task).id };
+    (target, false)
+}
+
+fn shortest_queue(task: &Task) -> &'static Cpu {
+    cpu::all()
+        .iter()
+        .filter(|cpu| ONLINE.contains(cpu.id) && task.affinity.contains(cpu.id))
+        .min_by_key(|cpu| cpu.queue.len())
+        .expect("a task's affinity has an online CPU")
+}

@@ -1,0 +1,104 @@
+//! The tasks that wait for a CPU, first come first served.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use kcore::cpu::CpuId;
+
+use super::cpu_bits::CpuBits;
+use super::task::{Task, TaskPtr};
+use crate::sync::list::List;
+use crate::sync::{IrqGuard, IrqLock};
+
+/// CPUs whose queue is not empty: where an idle CPU looks for something to do.
+/// Each bit changes under that CPU's run-queue lock.
+pub(super) static WAITING: CpuBits = CpuBits::empty();
+
+/// One CPU's queue. Its lock is innermost, and guards the links and the `cpu` of
+/// the tasks in it. A task in it is runnable and, but for the instant of the
+/// switch away from it, on no CPU.
+pub(super) struct RunQueue {
+    owner: CpuId,
+    /// How many wait; written under the lock, read by anyone.
+    len: AtomicU32,
+    tasks: IrqLock<List<TaskPtr>>,
+}
+
+/// A run queue with its lock held.
+pub(super) struct Locked<'a> {
+    queue: &'a RunQueue,
+    tasks: IrqGuard<'a, List<TaskPtr>>,
+}
+
+impl RunQueue {
+    pub(super) fn new(owner: CpuId) -> Self {
+        Self { owner, len: AtomicU32::new(0), tasks: IrqLock::new("a run queue", List::new()) }
+    }
+
+    /// How many wait; exact only for the lock's holder.
+    #[inline]
+    pub(super) fn len(&self) -> u32 {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Takes the lock.
+    #[inline]
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked { queue: self, tasks: self.tasks.lock() }
+    }
+
+    /// Takes out the first task that may run on `thief` and whose context is
+    /// complete, and gives it to that CPU.
+    pub(super) fn steal_for(&self, thief: CpuId) -> Option<TaskPtr> {
+        let mut locked = self.lock();
+        // SAFETY: tasks in a run queue have not exited.
+        let may = |task: &Task| task.affinity.contains(thief) && !task.is_on_cpu();
+        let found = locked.tasks.iter().map(|node| *node.value()).find(|task| may(unsafe { task.get() }))?;
+        // SAFETY: as above.
+        let task = unsafe { found.get() };
+        locked.remove(task);
+        task.set_cpu(thief);
+        Some(found)
+    }
+}
+
+impl Locked<'_> {
+    /// Adds `task` as the last.
+    #[inline]
+    pub(super) fn push(&mut self, task: &Task) {
+        task.set_cpu(self.queue.owner);
+        // SAFETY: a runnable task that is not yet queued is queued by one CPU
+        // only: the one that woke it or that switches away from it. It does not
+        // exit before it has been taken out and has run.
+        unsafe { self.tasks.push_back(&task.run_node) };
+        let len = self.queue.len();
+        self.queue.len.store(len + 1, Ordering::Relaxed);
+        WAITING.insert(self.queue.owner);
+    }
+
+    /// Takes out the first.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<TaskPtr> {
+        let task = *self.tasks.pop_front()?;
+        self.one_less();
+        Some(task)
+    }
+
+    /// Takes out `task`; whether it was here.
+    pub(super) fn remove(&mut self, task: &Task) -> bool {
+        let is_here = task.cpu() == self.queue.owner && self.tasks.contains(&task.run_node);
+        if is_here {
+            self.tasks.remove(&task.run_node);
+            self.one_less();
+        }
+        is_here
+    }
+
+    #[inline]
+    fn one_less(&mut self) {
+        let len = self.queue.len() - 1;
+        self.queue.len.store(len, Ordering::Relaxed);
+        if len == 0 {
+            WAITING.take(self.queue.owner);
+        }
+    }
+}

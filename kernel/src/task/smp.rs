@@ -1,0 +1,95 @@
+//! Bringing up the other CPUs.
+
+use kcore::cpu::{CpuId, CpuSet};
+use powerpc64::percpu::{PerCpu, STACK_SLOT, Stacks};
+use powerpc64::{idle, irqflags, percpu, smp, timer};
+
+use super::cpu::{self, Cpu, ONLINE};
+use super::idle::idle_loop;
+use super::resched::resched;
+use super::timer::Alarm;
+use super::work;
+use crate::machine::lazy_tlb;
+use crate::mm::{KernelStack, frame};
+use crate::sync::fixed;
+
+/// How long the CPUs may take to come, in microseconds. All at once; a crowded
+/// host takes seconds for a thousand.
+const LIMIT_US: u64 = 20_000_000;
+/// An NMI stack's slot, in the allocator's powers of two pages: 32K.
+const SLOT_ORDER: u32 = STACK_SLOT.ilog2() - powerpc64::addr::PAGE_SHIFT;
+
+/// The area and stacks of a CPU that is to be started.
+pub(super) fn new_area(cpu: CpuId, server: u32) -> &'static PerCpu {
+    // NMIs come in real mode: their stack and the area that they find it through
+    // lie in the linear map. The area uses the start of the slot, whose lower half
+    // is no stack.
+    let slot = frame::alloc_order(SLOT_ORDER).unwrap_or_else(|| no_memory(cpu)).leak().to_virt();
+    let stacks = Stacks { kernel_top: new_stack(cpu), emergency_top: new_stack(cpu), nmi_top: slot.0 + STACK_SLOT };
+    let area: *mut PerCpu = core::ptr::with_exposed_provenance_mut(slot.0 as usize);
+    // SAFETY: fresh memory, aligned to its size, which is larger than the area and
+    // is never freed.
+    unsafe {
+        area.write(PerCpu::new(cpu, server, stacks));
+        &*area
+    }
+}
+
+/// A stack that a CPU keeps for ever.
+fn new_stack(cpu: CpuId) -> u64 {
+    let stack = KernelStack::new().unwrap_or_else(|| no_memory(cpu));
+    let top = stack.top();
+    core::mem::forget(stack);
+    top
+}
+
+fn no_memory(cpu: CpuId) -> ! {
+    panic!("no memory for the stacks of {cpu}")
+}
+
+/// Starts all other CPUs and waits until they are online, but not for ever: one
+/// that does not come is named and done without. Then starts every CPU's worker.
+/// Returns how many are online. From the boot context, once; interrupts on.
+pub(crate) fn start_secondaries() -> usize {
+    fixed::close();
+    let mut started = CpuSet::EMPTY;
+    started.insert(CpuId::BOOT);
+    for cpu in &cpu::all()[1..] {
+        // SAFETY: no CPU but the boot's is online; the area is complete and its
+        // stacks are unused.
+        match unsafe { smp::start_cpu(cpu.area) } {
+            Ok(()) => started.insert(cpu.id),
+            Err(error) => crate::println!("smp: {} cannot be started: {error:?}", cpu.id),
+        }
+    }
+    let deadline_tb = timer::now_tb() + LIMIT_US * timer::ticks_per_us();
+    Alarm::set(deadline_tb, || wait_for(&started, deadline_tb));
+    for cpu in started.iter().filter(|&cpu| !ONLINE.contains(cpu)) {
+        crate::println!("smp: {cpu} did not come up within {} s", LIMIT_US / 1_000_000);
+    }
+    let online = ONLINE.snapshot();
+    online.iter().for_each(work::start_worker);
+    online.len()
+}
+
+/// Cedes, since each that comes interrupts us, and so does the alarm.
+fn wait_for(started: &CpuSet, deadline_tb: u64) {
+    let irqs_were_on = irqflags::disable();
+    while ONLINE.snapshot() != *started && timer::now_tb() < deadline_tb {
+        idle::cede();
+    }
+    irqflags::restore(irqs_were_on);
+}
+
+/// Where a new CPU enters the kernel: MMU on, interrupts off, on the stack of its
+/// idle task.
+#[unsafe(no_mangle)]
+extern "Rust" fn secondary_main() -> ! {
+    let cpu: &'static Cpu = cpu::get(percpu::cpu_id());
+    cpu.adopt();
+    lazy_tlb().start_cpu();
+    ONLINE.insert(cpu.id);
+    // The bit before the interrupt that the boot CPU waits for: `send_ipi`.
+    resched(cpu::get(CpuId::BOOT));
+    idle_loop()
+}

@@ -1,0 +1,105 @@
+//! New tasks.
+
+use core::cell::UnsafeCell;
+
+use kcore::cpu::CpuSet;
+use kcore::mm::MmId;
+use kcore::task::TaskMm;
+use powerpc64::context::{self, Context};
+use powerpc64::exceptions::frame::TrapFrame;
+use powerpc64::irqflags;
+
+use super::exit::exit_current;
+use super::registry;
+use super::switch::finish;
+use super::task::{Birth, Body, Task, TaskPtr, TaskRef};
+use crate::mm::KernelStack;
+use crate::process::Thread;
+
+/// There is no memory for a kernel stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OutOfMemory;
+
+/// What a new task is to be.
+pub(super) struct Plan<'a> {
+    pub(super) tid: u32,
+    pub(super) name: &'a str,
+    pub(super) mm: TaskMm,
+    pub(super) affinity: &'a CpuSet,
+    pub(super) user: Option<Thread>,
+    /// Where it enters user mode, or for a kernel thread the empty frame.
+    pub(super) frame: TrapFrame,
+    /// What it runs; none for a task that starts in user mode.
+    pub(super) body: Option<Body>,
+}
+
+/// Starts a user task that has `mm`, whose unit of `mm_users` goes with it, and
+/// enters user mode with the registers in `frame`. It runs as soon as this
+/// returns, or before. On failure `thread` is dropped and the unit is still the
+/// caller's. Interrupts and preemption on.
+pub(crate) fn spawn_user(
+    tid: u32,
+    name: &str,
+    thread: Thread,
+    frame: &TrapFrame,
+    mm: MmId,
+    affinity: &CpuSet,
+) -> Result<TaskRef, OutOfMemory> {
+    let mm = TaskMm::user(mm);
+    let frame = frame.clone();
+    let task = create(Plan { tid, name, mm, affinity, user: Some(thread), frame, body: None })?;
+    start(&task);
+    Ok(task)
+}
+
+/// Makes a task that does not run yet.
+pub(super) fn create(plan: Plan<'_>) -> Result<TaskRef, OutOfMemory> {
+    let stack = KernelStack::new().ok_or(OutOfMemory)?;
+    let task = Task::new(Birth {
+        tid: plan.tid,
+        name: plan.name,
+        mm: plan.mm,
+        affinity: plan.affinity,
+        user: plan.user,
+        body: plan.body,
+        stack: Ok(stack),
+    });
+    task.set_cpu(super::current().cpu());
+    let argument = task.as_ptr().raw().expose_provenance();
+    // SAFETY: the stack is the task's, which has not run, and we are the only ones
+    // to know it.
+    unsafe {
+        context::user_frame(task.stack_top).write(plan.frame);
+        *task.context.get() = Context::for_kernel_entry(task.stack_top, first_run, argument);
+    }
+    Ok(task)
+}
+
+/// Lets a task that [`create`] made run.
+pub(super) fn start(task: &TaskRef) {
+    registry::insert(task);
+    // The task's own reference; `finish` of the task after it gives it back.
+    let _own = TaskRef::into_raw(task.clone());
+    let slept = task.wake();
+    assert!(slept, "task {} was started twice", task.tid);
+}
+
+/// Where every task begins: it ends the switch to it, like any other.
+extern "C" fn first_run(task: usize) -> ! {
+    finish();
+    irqflags::enable();
+    // SAFETY: the argument that `create` gave: this task.
+    let task = unsafe { TaskPtr::new(core::ptr::with_exposed_provenance(task)).get() };
+    match take_body(&task.body) {
+        Some(body) => body(),
+        // SAFETY: this is the task's first function, its address space is loaded
+        // by the switch, and its frame was written by `create`.
+        None => unsafe { context::enter_user(&*context::user_frame(task.stack_top)) },
+    }
+    exit_current()
+}
+
+fn take_body(body: &UnsafeCell<Option<Body>>) -> Option<Body> {
+    // SAFETY: the task itself is the only one to touch it once it runs.
+    unsafe { (*body.get()).take() }
+}

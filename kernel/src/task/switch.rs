@@ -1,0 +1,209 @@
+//! The context switch.
+//!
+//! ```text
+//! schedule:  pick (run-queue lock) -> prepare_switch (address space) -> switch_to
+//!            ------------------- the stack changes --------------------
+//! finish:    finish_switch -> release on_cpu -> interrupts on: drop the borrow,
+//!            the dead, the evicted
+//! ```
+//! All of it up to `finish` runs with interrupts off. The run-queue lock is held
+//! for the pick only: `on_cpu` keeps other CPUs away from a task whose stack is
+//! still in use here.
+
+use core::sync::atomic::{Ordering, fence};
+
+use kcore::lazy_tlb::LazyRef;
+use kcore::machine::IrqsOff;
+use powerpc64::context::{self, fpu};
+use powerpc64::{irqflags, percpu};
+
+use super::cpu::{self, Cpu};
+use super::idle::IDLE;
+use super::placement;
+use super::run_queue::WAITING;
+use super::task::{Task, TaskPtr, TaskRef};
+use crate::machine::lazy_tlb;
+
+/// Why the running task gives up its CPU.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// It waits for something, and said so by `prepare_to_sleep`.
+    Sleep,
+    /// Others may run; it goes on later.
+    Yield,
+    /// It has ended.
+    Exit,
+}
+
+/// Sleeps, if nobody has woken the running task since its
+/// [`Task::prepare_to_sleep`]. Interrupts and preemption on.
+#[inline]
+pub(crate) fn sleep() {
+    leave(Leave::Sleep);
+}
+
+/// Lets the tasks that wait for this CPU run first. Interrupts and preemption on.
+pub(crate) fn yield_now() {
+    leave(Leave::Yield);
+}
+
+#[inline]
+pub(super) fn leave(why: Leave) {
+    assert!(
+        percpu::preempt_count() == 0,
+        "{} would switch with preemption off ({} times)",
+        super::current().name(),
+        percpu::preempt_count()
+    );
+    let irqs_were_on = irqflags::disable();
+    schedule(why);
+    irqflags::restore(irqs_were_on);
+}
+
+/// Gives the CPU to the next task, if there is one. Returns when the running
+/// task is given a CPU again. Interrupts off, on return too (but on in between);
+/// preemption count 0.
+pub(super) fn schedule(why: Leave) {
+    let cpu = cpu::this();
+    let prev = super::current();
+    // Before the queue is looked at: whoever asks from here on asks again.
+    cpu.need_resched.store(false, Ordering::Relaxed);
+    let next = pick_next(cpu, &prev, why);
+    if next == prev.as_ptr() {
+        return;
+    }
+    // SAFETY: it came from a run queue, or is the idle task.
+    switch(cpu, &prev, unsafe { next.get() });
+    finish();
+}
+
+/// Chooses what runs next, and puts `prev` where it belongs.
+#[inline]
+fn pick_next(cpu: &Cpu, prev: &Task, why: Leave) -> TaskPtr {
+    let stays = match why {
+        Leave::Sleep if !prev.run_state.fall_asleep() => return prev.as_ptr(),
+        Leave::Sleep | Leave::Exit => false,
+        // The idle task is in no queue.
+        Leave::Yield => prev.as_ptr() != cpu.idle,
+    };
+    let evicted = stays && !prev.affinity.contains(cpu.id);
+    if cpu.queue.len() != 0 {
+        let mut queue = cpu.queue.lock();
+        if let Some(next) = queue.pop() {
+            if stays && !evicted {
+                queue.push(prev);
+            }
+            drop(queue);
+            if evicted {
+                cpu.evicted.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
+            }
+            return next;
+        }
+    }
+    if stays && !evicted {
+        return prev.as_ptr();
+    }
+    if evicted {
+        cpu.evicted.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
+    }
+    steal(cpu).unwrap_or_else(|| {
+        IDLE.insert(cpu.id);
+        cpu.idle
+    })
+}
+
+/// Something to do from another CPU's queue.
+fn steal(cpu: &Cpu) -> Option<TaskPtr> {
+    let victim = WAITING.first_common(&cpu::ONLINE, cpu.id, cpu::count())?;
+    if victim == cpu.id {
+        return cpu.queue.lock().pop();
+    }
+    cpu::get(victim).queue.steal_for(cpu.id)
+}
+
+/// From the one stack to the other.
+#[inline]
+fn switch(cpu: &Cpu, prev: &Task, next: &Task) {
+    if let Some(user) = &prev.user {
+        let frame = context::user_frame(prev.stack_top);
+        // SAFETY: the frame of the running task, which is in the kernel; its
+        // place is valid from `spawn` on.
+        let frame = unsafe { &mut *frame };
+        if fpu::is_loaded(frame) {
+            user.save_vectors(frame);
+        }
+    }
+    cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
+    // Nobody can take `next` from us: it is out of all queues.
+    next.on_cpu.store(1, Ordering::Relaxed);
+    cpu.area.clear_work();
+    // One full barrier, two partners. membarrier: the last user access of `prev`
+    // comes before the published change of the running task. `notify`: our
+    // `clear_work` and the task's `cpu` come before the look at `pending`.
+    fence(Ordering::SeqCst);
+    if next.interrupted() {
+        cpu.area.set_work();
+    }
+    cpu.clock.start_slice(cpu);
+    lazy_tlb().prepare_switch(&IrqsOff::new(cpu.id), &prev.mm, &next.mm);
+    // SAFETY: interrupts are off. `next` was left by a CPU that has released its
+    // `on_cpu` since, and every way out of a run queue has acquired that: the
+    // waker before it queued it, the thief, or we ourselves left it. The stack
+    // that `set_current` names is the one that is switched to.
+    unsafe {
+        percpu::set_current(next.as_ptr().raw().cast(), next.stack_top);
+        context::switch_to(prev.context.get(), next.context.get());
+    }
+}
+
+/// The first act on the new stack. Interrupts off, on return too; on in between
+/// if something is to be dropped.
+#[inline]
+pub(super) fn finish() {
+    // Not the `cpu` from before the switch: this task may have moved since.
+    let cpu = cpu::this();
+    // SAFETY: we have just left it, and it owns its reference until below.
+    let prev = unsafe { TaskPtr::new(cpu.left.load(Ordering::Relaxed)).get() };
+    let borrow = lazy_tlb().finish_switch(&IrqsOff::new(cpu.id));
+    let dead = prev.run_state.is_dead();
+    // Release: we no longer use its stack, context and mm part. Partner: the
+    // acquire in `Task::is_on_cpu`, before it runs elsewhere.
+    prev.on_cpu.store(0, Ordering::Release);
+    let evicted = cpu.evicted.load(Ordering::Relaxed);
+    if borrow.is_some() || dead || !evicted.is_null() {
+        cpu.evicted.store(core::ptr::null_mut(), Ordering::Relaxed);
+        finish_slow(borrow, dead.then_some(prev), evicted);
+    }
+}
+
+/// What the switch owes and could not pay with interrupts off. Preemption is off
+/// meanwhile, so that these do not nest.
+#[cold]
+fn finish_slow(borrow: Option<LazyRef>, dead: Option<&Task>, evicted: *const Task) {
+    percpu::preempt_count_add(1);
+    irqflags::enable();
+    if let Some(borrow) = borrow {
+        lazy_tlb().drop_lazy(borrow);
+    }
+    if let Some(dead) = dead {
+        // SAFETY: the task's own reference, which came from `TaskRef::into_raw`
+        // in `spawn`; it has made its last switch, and no one else gives it back.
+        drop(unsafe { TaskRef::from_raw(dead) });
+    }
+    // SAFETY: null, or a runnable task that is in no queue.
+    if let Some(evicted) = unsafe { evicted.as_ref() } {
+        // It may run and exit as soon as it is queued.
+        placement::queue(&evicted.to_ref());
+    }
+    irqflags::disable();
+    percpu::preempt_count_add(-1);
+}
+
+impl Task {
+    /// Whether a CPU still uses its stack.
+    #[inline]
+    pub(super) fn is_on_cpu(&self) -> bool {
+        // Acquire: pairs with the release in `finish`.
+        self.on_cpu.load(Ordering::Acquire) != 0
+    }
+}

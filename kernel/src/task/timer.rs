@@ -1,0 +1,178 @@
+//! Time: alarms for those who wait no longer than a deadline, and the slice of the
+//! running task. No periodic tick: a CPU that is idle, or whose task is alone, is
+//! not interrupted. All deadlines are absolute, in ticks of the time base.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+
+use powerpc64::{irqflags, timer};
+
+use super::cpu::{self, Cpu};
+use super::resched::resched;
+use super::task::{TaskPtr, current};
+use crate::sync::list::{List, Node};
+use crate::sync::{Interrupted, IrqLock, WaitQueue};
+
+/// How long a task runs while others wait for its CPU, in microseconds.
+const SLICE_US: u64 = 10_000;
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+
+/// Wakes a task at a time; on the stack of that task.
+pub(crate) struct Alarm {
+    deadline_tb: u64,
+    task: TaskPtr,
+}
+
+/// One CPU's time. All but the alarms is touched by that CPU only, with
+/// interrupts off; `slice_is_timed` is read by others.
+pub(super) struct Clock {
+    /// When the running task got the CPU.
+    slice_start_tb: AtomicU64,
+    /// An interrupt will come when the slice ends, or before.
+    slice_timed: AtomicBool,
+    /// What the decrementer is set to.
+    armed_tb: AtomicU64,
+    /// By deadline. Nests outside the run queues.
+    alarms: IrqLock<List<Alarm>>,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self {
+            slice_start_tb: AtomicU64::new(0),
+            slice_timed: AtomicBool::new(false),
+            armed_tb: AtomicU64::new(NEVER),
+            alarms: IrqLock::new("a CPU's alarms", List::new()),
+        }
+    }
+
+    /// Makes the decrementer interrupt at `deadline_tb` or before.
+    #[inline]
+    fn arm(&self, deadline_tb: u64) {
+        if deadline_tb < self.armed_tb.load(Ordering::Relaxed) {
+            self.armed_tb.store(deadline_tb, Ordering::Relaxed);
+            timer::set_deadline_tb(deadline_tb);
+        }
+    }
+
+    /// A new task runs.
+    #[inline]
+    pub(super) fn start_slice(&self, cpu: &Cpu) {
+        self.slice_start_tb.store(timer::now_tb(), Ordering::Relaxed);
+        self.time_slice_if_contended(cpu);
+    }
+
+    /// Times the slice if somebody waits and it is not timed yet.
+    #[inline]
+    pub(super) fn time_slice_if_contended(&self, cpu: &Cpu) {
+        if cpu.queue.len() != 0 && !self.slice_is_timed() {
+            self.time_slice();
+        }
+    }
+
+    /// Whether the CPU will look at its queue by itself. Any CPU may ask.
+    #[inline]
+    pub(super) fn slice_is_timed(&self) -> bool {
+        self.slice_timed.load(Ordering::Relaxed)
+    }
+
+    /// Has the decrementer interrupt when the slice ends. An interrupt that comes
+    /// early, for a slice before, sets it anew: cheaper than a write each switch.
+    pub(super) fn time_slice(&self) {
+        self.slice_timed.store(true, Ordering::Relaxed);
+        self.arm(self.slice_end_tb());
+    }
+
+    fn slice_end_tb(&self) -> u64 {
+        self.slice_start_tb.load(Ordering::Relaxed) + SLICE_US * timer::ticks_per_us()
+    }
+
+    fn tick(&self, cpu: &Cpu) {
+        // The decrementer is negative until it is set again: far away first, and
+        // then each part as near as it wants.
+        self.armed_tb.store(NEVER, Ordering::Relaxed);
+        timer::set_deadline_tb(NEVER);
+        self.ring();
+        self.slice_timed.store(false, Ordering::Relaxed);
+        // Partner: the fence in `placement::queue`. Either we see that somebody
+        // waits, or he sees that the slice is not timed.
+        fence(Ordering::SeqCst);
+        if cpu.queue.len() == 0 {
+            return;
+        }
+        if timer::now_tb() >= self.slice_end_tb() {
+            resched(cpu);
+        } else {
+            self.time_slice();
+        }
+    }
+
+    /// Wakes those whose time has come, and sets the decrementer for the next.
+    fn ring(&self) {
+        let mut alarms = self.alarms.lock();
+        while let Some(alarm) = alarms.front() {
+            let alarm = alarm.value();
+            if alarm.deadline_tb > timer::now_tb() {
+                self.arm(alarm.deadline_tb);
+                break;
+            }
+            // SAFETY: an alarm leaves only through the lock, which we hold, so its
+            // task cannot end while we wake it.
+            unsafe { alarm.task.get() }.wake();
+            alarms.pop_front();
+        }
+    }
+}
+
+impl Alarm {
+    /// Runs `f`; if it still runs at `deadline_tb`, wakes the current task then.
+    /// `u64::MAX` is never. Interrupts and preemption on.
+    pub(crate) fn set<R>(deadline_tb: u64, f: impl FnOnce() -> R) -> R {
+        if deadline_tb == NEVER {
+            return f();
+        }
+        let alarm = Node::new(Alarm { deadline_tb, task: current().as_ptr() });
+        let clock = Self::start(&alarm);
+        let result = f();
+        // The task may be on another CPU by now; the alarm is where it was set.
+        let mut alarms = clock.alarms.lock();
+        if alarms.contains(&alarm) {
+            alarms.remove(&alarm);
+        }
+        result
+    }
+
+    /// Sets `alarm` on this CPU. The caller takes it out of that CPU's alarms
+    /// before it lets go of it.
+    fn start(alarm: &Node<Alarm>) -> &'static Clock {
+        // Off: the decrementer must be that of the CPU whose list it is.
+        let irqs_were_on = irqflags::disable();
+        let clock = &cpu::this().clock;
+        let deadline_tb = alarm.value().deadline_tb;
+        // SAFETY: it is in no list, and leaves this one before it dies (`set`).
+        unsafe { clock.alarms.lock().insert_sorted(alarm, |other| other.deadline_tb <= deadline_tb) };
+        clock.arm(deadline_tb);
+        irqflags::restore(irqs_were_on);
+        clock
+    }
+}
+
+/// The decrementer's interrupt. Interrupts off.
+pub(crate) fn timer_tick() {
+    match cpu::try_this() {
+        Some(cpu) => cpu.clock.tick(cpu),
+        // Before the scheduler is up nobody has asked for an interrupt.
+        None => timer::set_deadline_tb(NEVER),
+    }
+}
+
+/// Sleeps until `deadline_tb`. Interrupts and preemption on.
+pub(crate) fn sleep_until_tb(deadline_tb: u64) {
+    WaitQueue::new().wait_until_deadline(|| false, deadline_tb);
+}
+
+/// Sleeps until `deadline_tb`, or until a kill or signal is pending. Interrupts
+/// and preemption on.
+pub(crate) fn sleep_interruptible_until_tb(deadline_tb: u64) -> Result<(), Interrupted> {
+    WaitQueue::new().wait_interruptible_deadline(|| false, deadline_tb).map(|_| ())
+}
