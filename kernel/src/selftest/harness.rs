@@ -3,16 +3,28 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use kcore::cpu::CpuId;
 use powerpc64::timer;
 
 use super::{Outcome, Test, all};
 use crate::config::Config;
-use crate::println;
 use crate::task::kthread;
+use crate::{println, shutdown};
+
+/// Runs the tests in a kernel thread on the boot CPU, then ends the machine.
+pub(crate) fn start(config: Config) {
+    kthread::spawn_on(CpuId::BOOT, "selftest", move || {
+        if run(&config) {
+            shutdown::finish(true, format_args!("selftest: all passed"))
+        } else {
+            shutdown::finish(false, format_args!("selftest: there were failures"))
+        }
+    });
+}
 
 /// Runs the tests that the command line selects, in their order. Whether none
 /// failed.
-pub(crate) fn run(config: &Config) -> bool {
+fn run(config: &Config) -> bool {
     let selected = || all().filter(|test| config.test_pattern().is_none_or(|p| test.name.contains(p)));
     println!("KTAP version 1\n1..{}", selected().count());
     let mut all_passed = true;

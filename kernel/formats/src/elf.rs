@@ -1,0 +1,331 @@
+//! A reader for programs: ELF64, big-endian, powerpc64, static.
+//!
+//! Both ABIs are accepted. Under ELFv1 the entry point names a *function
+//! descriptor* in the data (code address, TOC); under ELFv2 it is code, which
+//! expects its own address in r12. `e_flags` says which (64-bit ELF V2 ABI,
+//! section 4.1); 0 is what ELFv1 tools write.
+
+use crate::bytes::{be16, be32, be64};
+
+/// Bytes of one program header.
+pub const PROGRAM_HEADER_BYTES: u64 = 56;
+const HEADER_BYTES: usize = 64;
+
+const CLASS_64: u8 = 2;
+const DATA_BIG_ENDIAN: u8 = 2;
+const TYPE_EXEC: u16 = 2;
+const TYPE_DYN: u16 = 3;
+const MACHINE_PPC64: u16 = 21;
+const FLAGS_ABI: u32 = 3;
+const PT_LOAD: u32 = 1;
+const PT_INTERP: u32 = 3;
+const PF_X: u32 = 1;
+const PF_W: u32 = 2;
+const PF_R: u32 = 4;
+
+/// User addresses end here (quadrant 0, 52 bits).
+const USER_END: u64 = 1 << 52;
+
+/// Why a file cannot be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Not an ELF file.
+    Magic,
+    /// Not 64-bit big-endian powerpc64.
+    Machine,
+    /// Not an executable.
+    Type,
+    /// It wants a dynamic linker.
+    Interpreter,
+    /// A header or a segment lies outside the file.
+    Truncated,
+    /// A segment that cannot be mapped: outside user addresses, larger in the
+    /// file than in memory, or not congruent with its file offset.
+    Segment,
+}
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Error::Magic => "not an ELF file",
+            Error::Machine => "not a program for 64-bit big-endian PowerPC",
+            Error::Type => "not an executable",
+            Error::Interpreter => "it needs a dynamic linker; link it with -static",
+            Error::Truncated => "the ELF file is truncated",
+            Error::Segment => "a segment that cannot be mapped",
+        })
+    }
+}
+
+/// How a program is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abi {
+    /// The entry point is a function descriptor.
+    ElfV1,
+    /// The entry point is code.
+    ElfV2,
+}
+
+/// One loadable segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it goes, before the load bias.
+    pub address: u64,
+    /// Its size in memory; zeros behind the part from the file.
+    pub memory_bytes: u64,
+    /// Where it is in the file.
+    pub offset: u64,
+    /// How much of it is in the file.
+    pub file_bytes: u64,
+    /// May be read.
+    pub read: bool,
+    /// May be written.
+    pub write: bool,
+    /// May be executed.
+    pub execute: bool,
+}
+
+/// A program whose headers are sound.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'a> {
+    file: &'a [u8],
+    headers: &'a [u8],
+    headers_offset: u64,
+    entry: u64,
+    abi: Abi,
+    position_independent: bool,
+}
+
+impl<'a> Program<'a> {
+    /// Reads the headers of `file`. Every segment is checked here, so that
+    /// loading cannot fail half-way for the file's sake.
+    pub fn parse(file: &'a [u8]) -> Result<Self, Error> {
+        if !file.starts_with(b"\x7fELF") {
+            return Err(Error::Magic);
+        }
+        let header = file.get(..HEADER_BYTES).ok_or(Error::Truncated)?;
+        let half = |at| be16(header, at).ok_or(Error::Truncated);
+        let long = |at| be64(header, at).ok_or(Error::Truncated);
+        if header[4] != CLASS_64 || header[5] != DATA_BIG_ENDIAN || half(18)? != MACHINE_PPC64 {
+            return Err(Error::Machine);
+        }
+        let position_independent = match half(16)? {
+            TYPE_EXEC => false,
+            TYPE_DYN => true,
+            _ => return Err(Error::Type),
+        };
+        let flags = be32(header, 48).ok_or(Error::Truncated)?;
+        let abi = if flags & FLAGS_ABI == 2 { Abi::ElfV2 } else { Abi::ElfV1 };
+        let (entry, headers_offset) = (long(24)?, long(32)?);
+        if u64::from(half(54)?) != PROGRAM_HEADER_BYTES {
+            return Err(Error::Truncated);
+        }
+        let headers_bytes = u64::from(half(56)?) * PROGRAM_HEADER_BYTES;
+        let headers = slice(file, headers_offset, headers_bytes).ok_or(Error::Truncated)?;
+        let program = Program { file, headers, headers_offset, entry, abi, position_independent };
+        program.check()?;
+        Ok(program)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.raw_headers().any(|header| be32(header, 0) == Some(PT_INTERP)) {
+            return Err(Error::Interpreter);
+        }
+        let mut loads = 0;
+        for segment in self.segments() {
+            slice(self.file, segment.offset, segment.file_bytes).ok_or(Error::Truncated)?;
+            let end = segment.address.checked_add(segment.memory_bytes).ok_or(Error::Segment)?;
+            let congruent = (segment.address ^ segment.offset) & 0xfff == 0;
+            if end > USER_END || segment.file_bytes > segment.memory_bytes || !congruent {
+                return Err(Error::Segment);
+            }
+            loads += 1;
+        }
+        if loads == 0 { Err(Error::Type) } else { Ok(()) }
+    }
+
+    fn raw_headers(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.headers.chunks_exact(PROGRAM_HEADER_BYTES as usize)
+    }
+
+    /// The segments to load, in the file's order.
+    pub fn segments(&self) -> impl Iterator<Item = Segment> {
+        self.raw_headers().filter_map(|header| {
+            let flags = be32(header, 4)?;
+            let segment = Segment {
+                offset: be64(header, 8)?,
+                address: be64(header, 16)?,
+                file_bytes: be64(header, 32)?,
+                memory_bytes: be64(header, 40)?,
+                read: flags & PF_R != 0,
+                write: flags & PF_W != 0,
+                execute: flags & PF_X != 0,
+            };
+            (be32(header, 0)? == PT_LOAD && segment.memory_bytes != 0).then_some(segment)
+        })
+    }
+
+    /// The part of `segment` that the file has.
+    #[must_use]
+    pub fn contents(&self, segment: &Segment) -> &'a [u8] {
+        slice(self.file, segment.offset, segment.file_bytes).unwrap_or(&[])
+    }
+
+    /// How it is entered.
+    #[must_use]
+    pub fn abi(&self) -> Abi {
+        self.abi
+    }
+
+    /// Whether it may be loaded anywhere (ET_DYN) and relocates itself.
+    #[must_use]
+    pub fn is_position_independent(&self) -> bool {
+        self.position_independent
+    }
+
+    /// `e_entry`, before the load bias: code (ELFv2) or a descriptor (ELFv1).
+    #[must_use]
+    pub fn entry(&self) -> u64 {
+        self.entry
+    }
+
+    /// The code address and TOC of the descriptor at the entry point, as the
+    /// file has them (not relocated).
+    #[must_use]
+    pub fn entry_descriptor(&self) -> Option<(u64, u64)> {
+        let at = |address: u64| {
+            let segment =
+                self.segments().find(|s| (s.address..s.address + s.file_bytes).contains(&address))?;
+            be64(self.contents(&segment), (address - segment.address) as usize)
+        };
+        Some((at(self.entry)?, at(self.entry.checked_add(8)?)?))
+    }
+
+    /// Where the program headers are in memory, before the load bias (AT_PHDR).
+    #[must_use]
+    pub fn headers_address(&self) -> Option<u64> {
+        self.segments()
+            .find(|s| (s.offset..s.offset + s.file_bytes).contains(&self.headers_offset))
+            .map(|s| s.address + (self.headers_offset - s.offset))
+    }
+
+    /// How many program headers there are (AT_PHNUM).
+    #[must_use]
+    pub fn headers_count(&self) -> u64 {
+        self.headers.len() as u64 / PROGRAM_HEADER_BYTES
+    }
+
+    /// The first address behind all segments, before the load bias: where the
+    /// heap begins.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.segments().map(|s| s.address + s.memory_bytes).max().unwrap_or(0)
+    }
+}
+
+fn slice(file: &[u8], offset: u64, bytes: u64) -> Option<&[u8]> {
+    let start = usize::try_from(offset).ok()?;
+    let end = start.checked_add(usize::try_from(bytes).ok()?)?;
+    file.get(start..end)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    const TEXT: u64 = 0x1000_0000;
+
+    /// A program with a text segment that holds its headers and a data segment
+    /// with a descriptor at its start.
+    fn sample(flags: u32) -> Vec<u8> {
+        let mut file = vec![0; 0x1100];
+        let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, b"\x7fELF\x02\x02\x01");
+        put(16, &TYPE_EXEC.to_be_bytes());
+        put(18, &MACHINE_PPC64.to_be_bytes());
+        put(24, &0x1001_1000_u64.to_be_bytes());
+        put(32, &64_u64.to_be_bytes());
+        put(48, &flags.to_be_bytes());
+        put(54, &56_u16.to_be_bytes());
+        put(56, &2_u16.to_be_bytes());
+        let mut segment = |n: usize, flags: u32, fields: [u64; 6]| {
+            let at = 64 + 56 * n;
+            put(at, &PT_LOAD.to_be_bytes());
+            put(at + 4, &flags.to_be_bytes());
+            fields.iter().enumerate().for_each(|(i, f)| put(at + 8 + 8 * i, &f.to_be_bytes()));
+        };
+        segment(0, PF_R | PF_X, [0, TEXT, TEXT, 0x800, 0x800, 0x10000]);
+        segment(1, PF_R | PF_W, [0x1000, 0x1001_1000, 0x1001_1000, 0x100, 0x300, 0x10000]);
+        put(0x1000, &0x1000_0400_u64.to_be_bytes());
+        put(0x1008, &0x1001_9000_u64.to_be_bytes());
+        file
+    }
+
+    #[test]
+    fn reads_what_was_written() {
+        let file = sample(0);
+        let program = Program::parse(&file).unwrap();
+        let segments: Vec<_> = program.segments().collect();
+        assert_eq!(segments.len(), 2);
+        assert!(segments[0].execute && !segments[0].write && segments[1].write);
+        assert_eq!(program.contents(&segments[1]).len(), 0x100);
+        assert_eq!(program.abi(), Abi::ElfV1);
+        assert_eq!(program.entry_descriptor(), Some((0x1000_0400, 0x1001_9000)));
+        assert_eq!(program.headers_address(), Some(TEXT + 64));
+        assert_eq!(program.headers_count(), 2);
+        assert_eq!(program.end(), 0x1001_1300);
+    }
+
+    #[test]
+    fn abi_is_in_the_flags() {
+        assert_eq!(Program::parse(&sample(1)).unwrap().abi(), Abi::ElfV1);
+        assert_eq!(Program::parse(&sample(2)).unwrap().abi(), Abi::ElfV2);
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_run() {
+        let refused = |at: usize, bytes: &[u8]| {
+            let mut file = sample(0);
+            file[at..at + bytes.len()].copy_from_slice(bytes);
+            Program::parse(&file).unwrap_err()
+        };
+        assert_eq!(refused(0, b"#!/b"), Error::Magic);
+        assert_eq!(refused(4, &[1]), Error::Machine);
+        assert_eq!(refused(5, &[1]), Error::Machine);
+        assert_eq!(refused(18, &62_u16.to_be_bytes()), Error::Machine);
+        assert_eq!(refused(16, &1_u16.to_be_bytes()), Error::Type);
+        assert_eq!(refused(64, &PT_INTERP.to_be_bytes()), Error::Interpreter);
+        // Beyond user addresses; wrapping; file part larger; not congruent.
+        assert_eq!(refused(64 + 16, &0xc000_0000_0000_0000_u64.to_be_bytes()), Error::Segment);
+        assert_eq!(refused(64 + 40, &u64::MAX.to_be_bytes()), Error::Segment);
+        assert_eq!(refused(64 + 40, &1_u64.to_be_bytes()), Error::Segment);
+        assert_eq!(refused(64 + 16, &(TEXT + 8).to_be_bytes()), Error::Segment);
+        assert_eq!(refused(64 + 32, &0x2000_u64.to_be_bytes()), Error::Truncated);
+        assert_eq!(refused(32, &u64::MAX.to_be_bytes()), Error::Truncated);
+    }
+
+    #[test]
+    fn every_cut_is_refused() {
+        let file = sample(0);
+        for end in 0..file.len() {
+            assert!(Program::parse(&file[..end]).is_err(), "accepted when cut at {end:#x}");
+        }
+    }
+
+    #[test]
+    fn damage_anywhere_does_not_panic() {
+        let file = sample(2);
+        for at in 0..64 + 2 * 56 {
+            for byte in [0, 1, 0x7f, 0xff] {
+                let mut bad = file.clone();
+                bad[at] = byte;
+                if let Ok(program) = Program::parse(&bad) {
+                    let _ = (program.entry_descriptor(), program.headers_address(), program.end());
+                }
+            }
+        }
+    }
+}
