@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use kcore::counters::Counters;
-use kcore::cpu::CpuId;
+use kcore::cpu::{CpuId, CpuSet};
 use kcore::lazy_tlb::Policy;
 use kcore::machine::{Machine, Point};
 use kcore::mm::MmId;
@@ -209,7 +209,7 @@ fn move_to_cpu_1() {
 }
 
 fn move_to(cpu: CpuId) {
-    task::set_affinity(&task::current_ref(), kcore::cpu::CpuSet::only(cpu));
+    task::set_affinity(&task::current_ref(), &CpuSet::only(cpu)).expect("a test moves to a CPU that is offline");
 }
 
 /// The exiting task moves after its borrow began: the CPU it left stays lazy, and

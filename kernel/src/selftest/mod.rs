@@ -6,6 +6,7 @@
 
 mod address_space;
 mod arithmetic;
+mod copies;
 mod harness;
 mod ipi;
 mod lazy;
