@@ -48,11 +48,11 @@ fn run_one(number: u64, test: &'static Test) -> bool {
     done.store(true, Ordering::Release);
     let took_ms = (timer::now_tb() - started_tb) / (timer::ticks_per_us() * 1000);
     let name = test.name;
-    match verdict {
+    match &verdict {
         Ok(Outcome::Pass) => println!("ok {number} {name} # {took_ms} ms"),
         Ok(Outcome::Skip(why)) => println!("ok {number} {name} # SKIP {why}"),
         Ok(Outcome::ExpectedFailure(why)) => println!("ok {number} {name} # XFAIL {why}"),
-        Err(ref why) => println!("# {why}\nnot ok {number} {name}"),
+        Err(why) => println!("# {why}\nnot ok {number} {name}"),
     }
     verdict.is_ok()
 }
