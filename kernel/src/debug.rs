@@ -14,7 +14,7 @@ use kcore::task::TaskMm;
 use powerpc64::percpu::PerCpu;
 
 use crate::machine::lazy_tlb;
-use crate::task::Task;
+use crate::task::{self, Task};
 
 const VERSION: u64 = 1;
 /// "LZTLBDBG".
@@ -46,7 +46,7 @@ pub(crate) struct LazyTlbDebug {
     mm_live: u64,
     /// CPU n is bit n % 64 of word n / 64.
     mm_cpumask: u64,
-    /// Address of an array of addresses of `PerCpu`, one a CPU; 0 if offline.
+    /// Address of an array of addresses of `PerCpu`, one a CPU.
     percpus: AtomicU64,
     /// Offset in `PerCpu` of the address of the current `Task`.
     percpu_current: u64,
@@ -85,8 +85,8 @@ pub(crate) static LAZY_TLB_DEBUG: LazyTlbDebug = LazyTlbDebug {
     task_name: offset_of!(Task, name) as u64,
 };
 
-/// Fills in the addresses; once, when the protocol's state exists.
-pub(crate) fn init(percpus: *const *const PerCpu) {
+/// Fills in the addresses; once, when the protocol's state and the table of CPUs exist.
+pub(crate) fn init() {
     let kernel = lazy_tlb();
     let set = |field: &AtomicU64, value: u64| field.store(value, Ordering::Relaxed);
     set(&LAZY_TLB_DEBUG.nr_cpus, kernel.nr_cpus() as u64);
@@ -94,5 +94,5 @@ pub(crate) fn init(percpus: *const *const PerCpu) {
     set(&LAZY_TLB_DEBUG.cpu_states, kernel.cpus().as_ptr() as u64);
     set(&LAZY_TLB_DEBUG.mms, kernel.mms().as_ptr() as u64);
     set(&LAZY_TLB_DEBUG.nr_mms, kernel.mms().len() as u64);
-    set(&LAZY_TLB_DEBUG.percpus, percpus as u64);
+    set(&LAZY_TLB_DEBUG.percpus, task::area_addresses().as_ptr() as u64);
 }

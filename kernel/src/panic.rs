@@ -7,7 +7,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use powerpc64::exceptions::{KernelFault, TrapFrame};
-use powerpc64::backtrace::Backtrace;
+use powerpc64::backtrace::{Backtrace, Step};
 use powerpc64::{percpu, rtas, smp};
 
 use crate::console;
@@ -113,9 +113,13 @@ fn print_registers(frame: &TrapFrame) {
     }
 }
 
-fn print_backtrace(frames: impl Iterator<Item = u64>) {
+fn print_backtrace(steps: Backtrace) {
     println!("backtrace:");
-    for address in frames {
-        println!("  {}", Symbol(address));
+    for step in steps {
+        match step {
+            Step::Call(address) => println!("  {}", Symbol(address)),
+            Step::Trap { vector, nip, user: false } => println!("  exception {vector:#x} at {}", Symbol(nip)),
+            Step::Trap { vector, nip, user: true } => println!("  exception {vector:#x} in user mode at {nip:#x}"),
+        }
     }
 }

@@ -21,7 +21,7 @@ fn write(out: &mut dyn Write) -> fmt::Result {
     let kernel = lazy_tlb();
     write!(out, "{:<18}", "counter")?;
     for cpu in 0..kernel.nr_cpus() {
-        write!(out, " {:>9}", format_args!("cpu{cpu}"))?;
+        write!(out, " {:>9}", alloc::format!("cpu{cpu}"))?;
     }
     writeln!(out, " {:>9}", "total")?;
     for (row, name) in Counters::NAMES.iter().enumerate() {

@@ -90,6 +90,9 @@ pub struct Stacks {
 }
 
 impl PerCpu {
+    /// Where debuggers find the running task.
+    pub const CURRENT_OFFSET: usize = offset::CURRENT;
+
     /// An area without stacks, for statics; [`Self::set_stacks`] completes it.
     #[must_use]
     pub const fn empty() -> Self {

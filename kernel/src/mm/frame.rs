@@ -51,7 +51,7 @@ static FRAMES: Fixed<Frames> = Fixed::unset();
 /// One reference to a frame, or to a block of 2^order frames.
 pub(crate) struct Frame {
     number: FrameNumber,
-    order: u8,
+    order: u32,
 }
 
 impl Frame {
@@ -95,7 +95,7 @@ impl Frame {
     /// # Safety
     /// The caller owns that reference and gives it up; `order` is the block's.
     #[inline]
-    pub(crate) unsafe fn from_phys(phys: PhysAddr, order: u8) -> Frame {
+    pub(crate) unsafe fn from_phys(phys: PhysAddr, order: u32) -> Frame {
         Frame { number: (phys.0 >> PAGE_SHIFT) as FrameNumber, order }
     }
 }
@@ -107,7 +107,7 @@ impl Drop for Frame {
         }
         match self.order {
             0 => put_in_cache(&[self.number]),
-            order => FRAMES.buddy.lock().free(self.number, order.into()),
+            order => FRAMES.buddy.lock().free(self.number, order as usize),
         }
     }
 }
@@ -185,7 +185,7 @@ pub(crate) fn alloc_zeroed() -> Option<Frame> {
 
 /// A block of 2^`order` frames, aligned to its size, with arbitrary contents.
 pub(crate) fn alloc_order(order: u32) -> Option<Frame> {
-    let take = || FRAMES.buddy.lock().alloc(order.into());
+    let take = || FRAMES.buddy.lock().alloc(order as usize);
     let number = take().or_else(|| {
         drain_caches();
         take()
@@ -233,7 +233,7 @@ pub(super) unsafe fn drop_references(frames: &mut [FrameNumber]) {
 }
 
 /// Takes a reference away; if it was the last, poisons the frame and returns true.
-fn drop_reference(number: FrameNumber, order: u8) -> bool {
+fn drop_reference(number: FrameNumber, order: u32) -> bool {
     let count = count_of(number);
     // Acquire: as in `is_sole`. A sole owner needs no atomic update: nobody else
     // can have the count in hand.

@@ -45,7 +45,9 @@ impl Gather {
 
     /// For an mm whose final flush is done: frames go without another.
     pub(super) fn after_exit_flush(mm: MmId) -> Self {
-        Self { dead: true, ..Self::new(mm) }
+        let mut gather = Self::new(mm);
+        gather.dead = true;
+        gather
     }
 
     /// The entry at `ea` was `old` and is empty now: its reference to the frame

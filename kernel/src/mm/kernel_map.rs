@@ -10,6 +10,7 @@ use kcore::mm::MmId;
 use powerpc64::addr::VirtAddr;
 use powerpc64::boot::BootInfo;
 use powerpc64::encoding::pte::PteFlags;
+use powerpc64::hcall;
 use powerpc64::mmu::kernel_map::{AREA, build_kernel_map, map_kernel_page};
 use powerpc64::mmu::process_table::ProcessTable;
 use powerpc64::mmu::tree::{OutOfMemory, RadixTree};
@@ -25,7 +26,7 @@ pub(super) const STACKS: Range<u64> = HEAP.end..HEAP.end + (64 << 30);
 const _: () = assert!(STACKS.end <= AREA.end);
 
 /// log2 of the process table's size in pages.
-const PROCESS_TABLE_ORDER: u8 = 4;
+const PROCESS_TABLE_ORDER: u32 = 4;
 
 static KERNEL_TREE: Fixed<RadixTree> = Fixed::unset();
 static PROCESS_TABLE: Fixed<ProcessTable> = Fixed::unset();
@@ -46,6 +47,11 @@ pub(super) fn init(info: &BootInfo) {
     // expect it; no entry but the kernel's is set.
     let enabled = unsafe { powerpc64::mmu::enable(table, tree, MmId::INIT_MM.pid(), info.platform.gtse) };
     enabled.unwrap_or_else(|status| panic!("the hypervisor refuses the process table: {status:?}"));
+    // From now on interrupts are taken with the MMU on: their handlers run on
+    // kernel stacks and use the heap, which are not in the linear map.
+    // SAFETY: the vectors are in place (before mm), and the map has them executable.
+    let set = unsafe { hcall::h_set_mode_ail3() };
+    set.unwrap_or_else(|status| panic!("the hypervisor refuses interrupts with the MMU on: {status:?}"));
 }
 
 /// The process table.

@@ -9,8 +9,8 @@ use super::frame::{self, Frame};
 pub(super) struct TableFrames;
 
 /// The order of a table of `bytes`: 0, or 4 for a root.
-pub(super) fn order_of(bytes: u64) -> u8 {
-    (bytes / PAGE_SIZE).trailing_zeros() as u8
+pub(super) fn order_of(bytes: u64) -> u32 {
+    (bytes / PAGE_SIZE).trailing_zeros()
 }
 
 impl TableSource for TableFrames {

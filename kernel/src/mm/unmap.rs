@@ -13,8 +13,8 @@ const ROOT_ENTRY: u64 = 1 << 39;
 impl Map {
     /// Takes the pages in `range` out of the tree. Areas and tables stay.
     pub(super) fn unmap_pages(&mut self, range: Range<u64>, gather: &mut Gather) {
-        let resident = &mut self.resident;
-        self.tree().for_each_leaf(range, |ea, entry, _| {
+        let (tree, resident) = (self.tree(), &mut self.resident);
+        tree.for_each_leaf(range, |ea, entry, _| {
             gather.unmapped(ea, entry.swap(Pte::NONE));
             *resident -= 1;
         });

@@ -6,6 +6,7 @@ use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
 use powerpc64::uaccess;
 
+use super::copies::copy_out;
 use super::lazy::drain_borrows;
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
@@ -49,7 +50,7 @@ pub(super) fn map_written_page(mm: MmId) -> Result<u64, String> {
 }
 
 fn write(mm: MmId, address: u64, word: u32) -> Result<(), String> {
-    inside(mm, || uaccess::copy_to_user(address, &word.to_be_bytes()))
+    inside(mm, || copy_out(address, &word.to_be_bytes()))
         .map_err(|_| alloc::format!("a write of {address:#x} in {mm:?} failed"))
 }
 

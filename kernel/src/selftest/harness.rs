@@ -3,16 +3,28 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use kcore::cpu::CpuId;
 use powerpc64::timer;
 
 use super::{Outcome, Test, all};
 use crate::config::Config;
-use crate::println;
 use crate::task::kthread;
+use crate::{println, shutdown};
+
+/// Runs the tests in a kernel thread on the boot CPU, then ends the machine.
+pub(crate) fn start(config: Config) {
+    kthread::spawn_on(CpuId::BOOT, "selftest", move || {
+        if run(&config) {
+            shutdown::finish(true, format_args!("selftest: all passed"))
+        } else {
+            shutdown::finish(false, format_args!("selftest: there were failures"))
+        }
+    });
+}
 
 /// Runs the tests that the command line selects, in their order. Whether none
 /// failed.
-pub(crate) fn run(config: &Config) -> bool {
+fn run(config: &Config) -> bool {
     let selected = || all().filter(|test| config.test_pattern().is_none_or(|p| test.name.contains(p)));
     println!("KTAP version 1\n1..{}", selected().count());
     let mut all_passed = true;
@@ -36,11 +48,11 @@ fn run_one(number: u64, test: &'static Test) -> bool {
     done.store(true, Ordering::Release);
     let took_ms = (timer::now_tb() - started_tb) / (timer::ticks_per_us() * 1000);
     let name = test.name;
-    match verdict {
+    match &verdict {
         Ok(Outcome::Pass) => println!("ok {number} {name} # {took_ms} ms"),
         Ok(Outcome::Skip(why)) => println!("ok {number} {name} # SKIP {why}"),
         Ok(Outcome::ExpectedFailure(why)) => println!("ok {number} {name} # XFAIL {why}"),
-        Err(ref why) => println!("# {why}\nnot ok {number} {name}"),
+        Err(why) => println!("# {why}\nnot ok {number} {name}"),
     }
     verdict.is_ok()
 }

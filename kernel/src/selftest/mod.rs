@@ -6,6 +6,7 @@
 
 mod address_space;
 mod arithmetic;
+mod copies;
 mod harness;
 mod ipi;
 mod lazy;
@@ -15,7 +16,7 @@ mod scheduler;
 mod stale_tlb;
 mod user_copy;
 
-pub(crate) use harness::run;
+pub(crate) use harness::start;
 
 use alloc::string::String;
 
@@ -78,9 +79,11 @@ pub(crate) use check;
 /// Fails the test unless both sides are equal; the message names the quantity.
 macro_rules! check_eq {
     ($found:expr, $expected:expr, $what:expr) => {
-        let (found, expected) = (&$found, &$expected);
-        if found != expected {
-            return Err(alloc::format!("{}: found {:?}, expected {:?}", $what, found, expected));
+        match (&$found, &$expected) {
+            (found, expected) if found != expected => {
+                return Err(alloc::format!("{}: found {found:?}, expected {expected:?}", $what));
+            }
+            _ => {}
         }
     };
 }

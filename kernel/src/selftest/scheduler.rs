@@ -59,7 +59,7 @@ fn affinity() -> Verdict {
     let everyone = lazy_tlb().online();
     let tourist = kthread::spawn("tourist", move || {
         for cpu in everyone.iter().chain(everyone.iter()) {
-            task::set_affinity(&task::current_ref(), CpuSet::only(cpu));
+            task::set_affinity(&task::current_ref(), &CpuSet::only(cpu)).expect("an online CPU");
             let here = percpu::cpu_id();
             assert!(here == cpu, "sent to {cpu}, found on {here}");
         }
@@ -75,7 +75,7 @@ fn affinity() -> Verdict {
         }
     });
     let last = everyone.iter().last().unwrap_or(CpuId::BOOT);
-    task::set_affinity(&spinner, CpuSet::only(last));
+    task::set_affinity(&spinner, &CpuSet::only(last)).map_err(|_| "the last CPU is offline")?;
     let limit_tb = timer::now_tb() + 10_000_000 * timer::ticks_per_us();
     while WHERE.load(Ordering::Relaxed) != last.index() as u64 && timer::now_tb() < limit_tb {
         task::yield_now();

@@ -4,6 +4,7 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::uaccess;
 
 use super::address_space::{inside, map, new_mm};
+use super::copies::{copy_in, copy_out};
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::mm::Prot;
@@ -24,8 +25,8 @@ fn round_trip() -> Verdict {
     let verdict = inside(mm, || {
         for shift in [0, 1, 3, 8, PAGE_SIZE - 50, 2 * PAGE_SIZE - 1] {
             let mut back = [0; 97];
-            check!(uaccess::copy_to_user(base + shift, &source).is_ok(), "copy out at +{shift:#x}");
-            check!(uaccess::copy_from_user(&mut back, base + shift).is_ok(), "copy in at +{shift:#x}");
+            check!(copy_out(base + shift, &source).is_ok(), "copy out at +{shift:#x}");
+            check!(copy_in(&mut back, base + shift).is_ok(), "copy in at +{shift:#x}");
             check_eq!(back, source, "what came back");
         }
         Ok(Outcome::Pass)
@@ -44,12 +45,12 @@ fn bad_pointers() -> Verdict {
         let beyond_tree = 0x0010_0000_0000_0000;
         for address in [0, 8, closed, kernel_text, 0xc000_0000_0000_0000, quadrant_1, beyond_tree, u64::MAX - 3] {
             let mut word = [0xa5; 8];
-            check!(uaccess::copy_from_user(&mut word, address).is_err(), "a read of {address:#x} succeeded");
-            check!(uaccess::copy_to_user(address, &word).is_err(), "a write of {address:#x} succeeded");
+            check!(copy_in(&mut word, address).is_err(), "a read of {address:#x} succeeded");
+            check!(copy_out(address, &word).is_err(), "a write of {address:#x} succeeded");
         }
         let mut word = [0; 8];
-        check!(uaccess::copy_from_user(&mut word, read_only).is_ok(), "a read of a read-only page failed");
-        check!(uaccess::copy_to_user(read_only, &word).is_err(), "a write of a read-only page succeeded");
+        check!(copy_in(&mut word, read_only).is_ok(), "a read of a read-only page failed");
+        check!(copy_out(read_only, &word).is_err(), "a write of a read-only page succeeded");
         Ok(Outcome::Pass)
     });
     lazy_tlb().mmput(mm);
@@ -63,12 +64,12 @@ fn partial() -> Verdict {
     crate::mm::munmap(mm, base + PAGE_SIZE, PAGE_SIZE).map_err(|_| "munmap failed")?;
     let verdict = inside(mm, || {
         let bytes = [0x5a; 64];
-        let Err(stopped) = uaccess::copy_to_user(base + PAGE_SIZE - 20, &bytes) else {
+        let Err(stopped) = copy_out(base + PAGE_SIZE - 20, &bytes) else {
             return Err("the copy did not notice the end".into());
         };
         check!(stopped.copied <= 20, "{} bytes reported of 20 that there are", stopped.copied);
         let mut back = [0; 20];
-        check!(uaccess::copy_from_user(&mut back, base + PAGE_SIZE - 20).is_ok(), "reading back failed");
+        check!(copy_in(&mut back, base + PAGE_SIZE - 20).is_ok(), "reading back failed");
         check_eq!(back[..stopped.copied], bytes[..stopped.copied], "what was copied");
         Ok(Outcome::Pass)
     });

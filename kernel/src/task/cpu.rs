@@ -123,6 +123,11 @@ pub(crate) fn server_of(id: CpuId) -> u32 {
     get(id).area.server()
 }
 
+/// The addresses of all CPUs' areas, for debuggers; kept for ever.
+pub(crate) fn area_addresses() -> &'static [usize] {
+    Box::leak(all().iter().map(|cpu| core::ptr::from_ref(cpu.area).addr()).collect())
+}
+
 /// The CPUs that schedule.
 pub(crate) fn online_cpus() -> CpuSet {
     ONLINE.snapshot()

@@ -30,7 +30,7 @@ pub(crate) mod timer;
 pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
-pub(crate) use cpu::{init, online_cpus, server_of};
+pub(crate) use cpu::{area_addresses, init, online_cpus, server_of};
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;
 pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return};
