@@ -1,19 +1,25 @@
 //! The kernel's side of the protocol's first seam: the real machine.
 
+use core::ops::Range;
+
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ipi::Call;
-use kcore::machine::{IrqsOff, Machine, PreemptOff};
+use kcore::machine::{IrqsOff, Machine, Point, PreemptOff};
 use kcore::mm::flush::FlushRange;
 use kcore::mm::{MmId, Pid};
 use kcore::task::TaskMm;
 use kcore::{Config, Kernel};
-use powerpc64::{irq, irqflags, percpu, reg, timer, tlb};
+use powerpc64::addr::PAGE_SIZE;
+use powerpc64::encoding::PageSize;
+use powerpc64::encoding::tlb_operand::Ric;
+use powerpc64::irq::{self, InterruptController};
+use powerpc64::{irqflags, percpu, timer, tlb};
 
 use crate::sync::Fixed;
 use crate::task::{current_mm, preempt, work};
 
 /// The protocol's state. Written once at boot, before any other CPU starts.
-static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::new();
+static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::unset();
 
 /// How many address spaces there may be at a time, `init_mm` included.
 pub(crate) const NR_MMS: usize = 2048;
@@ -23,9 +29,15 @@ pub(crate) fn lazy_tlb() -> &'static Kernel<Hardware> {
     LAZY_TLB.get()
 }
 
+/// As [`lazy_tlb`], or none early in the boot.
+pub(crate) fn lazy_tlb_if_ready() -> Option<&'static Kernel<Hardware>> {
+    LAZY_TLB.try_get()
+}
+
 /// Makes the protocol's state; once, on the boot CPU, heap up.
 pub(crate) fn init(config: Config, nr_cpus: usize) {
-    LAZY_TLB.set(Kernel::new(Hardware, config, nr_cpus, NR_MMS));
+    // SAFETY: the boot CPU is alone.
+    unsafe { LAZY_TLB.set(Kernel::new(Hardware, config, nr_cpus, NR_MMS)) };
 }
 
 /// This machine: the instructions of powerpc64, the tasks and memory of this
@@ -54,7 +66,9 @@ impl Machine for Hardware {
     }
 
     fn load_mm(&self, _: &IrqsOff, mm: MmId) {
-        powerpc64::mmu::load_pid(mm.pid());
+        // SAFETY: interrupts are off, and who has what loaded is this trait's
+        // caller's business: it keeps mm_cpumask and active_mm.
+        unsafe { powerpc64::mmu::load_pid(mm.pid()) };
     }
 
     fn loaded_pid(&self, _: &IrqsOff) -> Pid {
@@ -63,17 +77,21 @@ impl Machine for Hardware {
 
     fn flush_local(&self, _: &PreemptOff, mm: MmId, what: FlushRange) {
         match what {
-            FlushRange::Pages { start, pages } => tlb::flush_pages_local(mm.pid(), start, pages),
-            FlushRange::Translations => tlb::flush_pid_local(mm.pid()),
-            FlushRange::Everything => tlb::flush_all_local(mm.pid()),
+            FlushRange::Pages { start, pages } => {
+                tlb::flush_range_local(mm.pid(), bytes(start, pages), PageSize::Size4K, false);
+            }
+            FlushRange::Translations => tlb::flush_pid_local(mm.pid(), Ric::Tlb),
+            FlushRange::Everything => tlb::flush_pid_local(mm.pid(), Ric::All),
         }
     }
 
     fn flush_global(&self, _: &PreemptOff, mm: MmId, what: FlushRange) {
         match what {
-            FlushRange::Pages { start, pages } => tlb::flush_pages_global(mm.pid(), start, pages),
-            FlushRange::Translations => tlb::flush_pid_global(mm.pid()),
-            FlushRange::Everything => tlb::flush_all_global(mm.pid()),
+            FlushRange::Pages { start, pages } => {
+                tlb::flush_range_broadcast(mm.pid(), bytes(start, pages), PageSize::Size4K, false);
+            }
+            FlushRange::Translations => tlb::flush_pid_broadcast(mm.pid(), Ric::Tlb),
+            FlushRange::Everything => tlb::flush_pid_broadcast(mm.pid(), Ric::All),
         }
     }
 
@@ -107,12 +125,24 @@ impl Machine for Hardware {
         work::queue(move || if users { lazy_tlb().mmput(mm) } else { lazy_tlb().mmdrop(mm) });
     }
 
+    #[inline(always)]
+    fn point(&self, point: Point) {
+        #[cfg(feature = "selftest")]
+        crate::selftest::points::reached(point);
+        let _ = point;
+    }
+
     fn machine_call(&self, _: &IrqsOff, function: u64, arg: u64) {
         // SAFETY: only `call_function` below makes such calls, and puts a `fn(u64)`
         // here, which lives as long as the kernel.
         let function = unsafe { core::mem::transmute::<usize, fn(u64)>(function as usize) };
         function(arg);
     }
+}
+
+/// The addresses of `pages` base pages from `start`.
+fn bytes(start: u64, pages: u32) -> Range<u64> {
+    start..start + u64::from(pages) * PAGE_SIZE
 }
 
 /// Runs `function(arg)` on each of `targets` (online, not this CPU), with

@@ -7,7 +7,8 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use powerpc64::exceptions::{KernelFault, TrapFrame};
-use powerpc64::{backtrace, percpu, rtas, smp};
+use powerpc64::backtrace::Backtrace;
+use powerpc64::{percpu, rtas, smp};
 
 use crate::console;
 use crate::machine;
@@ -26,7 +27,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         None => println!("\nkernel panic: {}", info.message()),
     }
     print_state();
-    print_backtrace(backtrace::from_here());
+    print_backtrace(Backtrace::here());
     end(format_args!("kernel panic: {}", info.message()))
 }
 
@@ -36,7 +37,7 @@ pub(crate) fn kernel_fault(frame: &TrapFrame, fault: KernelFault) -> ! {
     println!("\nkernel fault: {fault:x?} at {}", Symbol(frame.nip));
     print_state();
     print_registers(frame);
-    print_backtrace(backtrace::from_frame(frame));
+    print_backtrace(Backtrace::from_frame(frame));
     end(format_args!("kernel fault: {fault:x?} at {}", Symbol(frame.nip)))
 }
 
@@ -61,8 +62,16 @@ fn begin() {
     }
     REPORTER.store(me, Ordering::Relaxed);
     console::break_lock();
-    // A CPU that cannot be stopped may only spoil the output.
-    let _ = smp::nmi_all_others();
+    stop_others();
+}
+
+/// Stops the CPUs that are online, one by one: a broadcast would also reach those
+/// that were never started. One that cannot be stopped can only spoil the output.
+fn stop_others() {
+    let Some(kernel) = machine::lazy_tlb_if_ready() else { return };
+    for cpu in kernel.online().without(percpu::cpu_id()).iter() {
+        let _ = smp::nmi(task::server_of(cpu));
+    }
 }
 
 fn stop() -> ! {

@@ -172,11 +172,10 @@ syscall_entry:
     std     %r10, {GPR} + 8 * 1(%r1)
     std     %r3, {ORIG_GPR3}(%r1)
     li      %r9, 0
-    li      %r10, 0
-    li      %r11, 0
-    li      %r12, 0
-    TRAP_SAVE 9, 10, 11, 12
-    std     %r9, 0(%r1)
+    std     %r9, 0(%r1)                     // a backtrace ends here
+    .irp    n, 9, 10, 11, 12
+    std     %r9, {GPR} + 8 * \n(%r1)
+    .endr
     TRAP_SAVE_NONVOLATILE
     TRAP_SAVE_SPECIAL
     mfcr    %r9
@@ -253,13 +252,13 @@ nmi_entry:
     rfid
 2:  addi    %r3, %r1, {HEADER}
     bl      {nmi_handler}
+    TRAP_DROP_RESERVATION %r9
+    TRAP_LOAD_SPR {AMR_SPR}, {AMR}, %r9
+    TRAP_LOAD_NONVOLATILE
     TRAP_UNRECOVERABLE
     ld      %r10, {NMI_DEPTH}(%r13)
     addi    %r10, %r10, -1
     std     %r10, {NMI_DEPTH}(%r13)
-    TRAP_DROP_RESERVATION %r9
-    TRAP_LOAD_SPR {AMR_SPR}, {AMR}, %r9
-    TRAP_LOAD_NONVOLATILE
     TRAP_LOAD_VOLATILE
     TRAP_LOAD 13, 1
     rfid
