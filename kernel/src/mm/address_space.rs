@@ -1,0 +1,130 @@
+//! Address spaces: the machine's part of an mm.
+//!
+//! The protocol (kcore) names mms and counts their users; here is what it counts
+//! for: the page tables, the areas, the break. One [`AddressSpace`] a slot of the
+//! protocol's table, so that an id finds its state by index.
+//!
+//! The end comes in two steps. [`exit_mmap`] when the last user is gone: user
+//! memory and page tables go. [`free_mm`] when the last borrower is gone too: the
+//! root and the PID go.
+
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use kcore::mm::MmId;
+use powerpc64::mmu::tree::{RadixTree, TableSource};
+use powerpc64::encoding::pte::ROOT_BYTES;
+use vm::areas::AreaSet;
+use vm::brk::Break;
+
+use super::backing::Backing;
+use super::gather::Gather;
+use super::kernel_map::process_table;
+use super::tables::TableFrames;
+use crate::errno::Errno;
+use crate::machine::lazy_tlb;
+use crate::sync::{Fixed, Mutex, MutexGuard};
+
+/// The machine's part of one mm, or of a free slot.
+struct AddressSpace {
+    /// The mm that lives here, or none: another than asked for is a stale id.
+    id: AtomicU64,
+    /// Sleeping. Guards the areas, the break, and *all changes of the user page
+    /// tables*; the MMUs read those without it. Held over flushes, which wait for
+    /// other CPUs, so no lock that is taken with interrupts off is held outside
+    /// it. No user memory is touched under it: that may fault, and the fault takes
+    /// it. Parent before child; outside the objects' and the allocators' locks.
+    mmap_lock: Mutex<Map>,
+}
+
+/// What `mmap_lock` guards.
+pub(super) struct Map {
+    pub(super) mm: MmId,
+    /// None in a free slot.
+    tree: Option<RadixTree>,
+    pub(super) areas: AreaSet<Backing>,
+    pub(super) heap: Break,
+    /// Pages that the tree maps.
+    pub(super) resident: u64,
+}
+
+static SPACES: Fixed<Box<[AddressSpace]>> = Fixed::unset();
+
+/// Makes room for `nr_mms` address spaces, as many as the protocol was made for.
+/// Once, on the boot CPU, after the heap.
+pub(crate) fn init(nr_mms: usize) {
+    let slots = nr_mms + MmId::INIT_MM.slot();
+    assert!(slots <= powerpc64::mmu::process_table::PIDS, "more mms than PIDs");
+    let free = || AddressSpace {
+        id: AtomicU64::new(MmId::NONE.to_bits()),
+        mmap_lock: Mutex::new(Map::new(MmId::NONE, None)),
+    };
+    // SAFETY: the boot CPU is alone.
+    unsafe { SPACES.set((0..slots).map(|_| free()).collect()) };
+}
+
+impl Map {
+    fn new(mm: MmId, tree: Option<RadixTree>) -> Self {
+        Self { mm, tree, areas: AreaSet::default(), heap: Break::default(), resident: 0 }
+    }
+
+    /// The page tables.
+    pub(super) fn tree(&self) -> RadixTree {
+        self.tree.expect("an address space without page tables")
+    }
+}
+
+/// Takes the `mmap_lock` of `mm`, to which the caller has a reference: a stale id
+/// is our own bug and panics. May sleep.
+pub(super) fn lock(mm: MmId) -> MutexGuard<'static, Map> {
+    let space = &SPACES.get()[mm.slot()];
+    let lives = space.id.load(Ordering::Relaxed);
+    assert!(lives == mm.to_bits(), "{mm:?} has no address space; its slot has {:?}", MmId::from_bits(lives));
+    space.mmap_lock.lock()
+}
+
+/// A new, empty address space with one user, the caller.
+///
+/// # Errors
+/// `ENOMEM` without memory for the root, `EAGAIN` if all PIDs are in use.
+pub(crate) fn create() -> Result<MmId, Errno> {
+    let tree = RadixTree::new(&mut TableFrames).map_err(|_| Errno::ENOMEM)?;
+    let Some(mm) = lazy_tlb().mm_alloc() else {
+        TableFrames.free(tree.root(), ROOT_BYTES);
+        return Err(Errno::EAGAIN);
+    };
+    let space = &SPACES.get()[mm.slot()];
+    *space.mmap_lock.lock() = Map::new(mm, Some(tree));
+    // Relaxed: whoever learns of the mm learns of it through a lock or a switch.
+    space.id.store(mm.to_bits(), Ordering::Relaxed);
+    // Ends in ptesync and isync: the entry before any CPU loads the PID.
+    process_table().set(mm.pid(), tree.root());
+    Ok(mm)
+}
+
+/// The last user of `mm` is gone: gives back all that it mapped. CPUs may still
+/// be lazy on it; they touch no user address, and a speculative walk finds the
+/// empty process-table entry. Interrupts and preemption on; may sleep.
+///
+/// The order is section 6's: the process-table entry goes, then every
+/// translation, walk cache and process-table cache, then what they pointed to.
+pub(crate) fn exit_mmap(mm: MmId) {
+    process_table().clear(mm.pid());
+    lazy_tlb().exit_flush(mm);
+    let mut map = lock(mm);
+    let mut gather = Gather::after_exit_flush(mm);
+    map.unmap_everything(&mut gather);
+    map.areas = AreaSet::default();
+    map.heap = Break::default();
+}
+
+/// No CPU has `mm` loaded and none can load it: frees its root. Its PID may be
+/// reused after the return.
+pub(crate) fn free_mm(mm: MmId) {
+    let mut map = lock(mm);
+    assert!(!process_table().is_set(mm.pid()), "{mm:?} is freed with a process-table entry");
+    assert!(map.resident == 0 && map.areas.is_empty(), "{mm:?} is freed with {} pages", map.resident);
+    let tree = map.tree.take().expect("freed twice");
+    SPACES.get()[mm.slot()].id.store(MmId::NONE.to_bits(), Ordering::Relaxed);
+    TableFrames.free(tree.root(), ROOT_BYTES);
+}

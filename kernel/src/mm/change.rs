@@ -1,0 +1,157 @@
+//! Changes of what is mapped: munmap, mprotect, madvise.
+
+use core::ops::Range;
+
+use kcore::mm::MmId;
+use powerpc64::addr::PAGE_SIZE;
+use powerpc64::encoding::pte::PteFlags;
+use powerpc64::mmu::tree::after_store;
+use vm::area::{Area, Prot};
+
+use super::FaultError;
+use super::address_space::{self, Map};
+use super::backing::Backing;
+use super::fault::{frame_of, leaf_flags, make_fetchable};
+use super::gather::Gather;
+use super::heap;
+use super::mmap::user_range;
+use crate::errno::Errno;
+
+/// What a call can cost on the heap: areas that are cut in two.
+const HEAP_BYTES: usize = 8 << 10;
+
+/// Linux's `munmap`. Unmapped pieces in the range are no error. May sleep.
+///
+/// # Errors
+/// `EINVAL` for an odd range, `ENOMEM` without memory to cut an area in two.
+pub(crate) fn munmap(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
+    let range = user_range(start, len, Errno::EINVAL)?;
+    let mut map = address_space::lock(mm);
+    if !heap::ensure_room(HEAP_BYTES) {
+        return Err(Errno::ENOMEM);
+    }
+    map.unmap(range, &mut Gather::new(mm));
+    Ok(())
+}
+
+/// Linux's `mprotect`. May sleep.
+///
+/// # Errors
+/// `EINVAL` for an odd range, `ENOMEM` if a part of it is not mapped.
+pub(crate) fn mprotect(mm: MmId, start: u64, len: u64, prot: Prot) -> Result<(), Errno> {
+    if len == 0 && start.is_multiple_of(PAGE_SIZE) {
+        return Ok(());
+    }
+    let range = user_range(start, len, Errno::ENOMEM)?;
+    let mut map = address_space::lock(mm);
+    if !map.areas.covers(&range) || !heap::ensure_room(HEAP_BYTES) {
+        return Err(Errno::ENOMEM);
+    }
+    map.areas.protect(&range, prot);
+    map.protect_pages(range);
+    Ok(())
+}
+
+/// Linux's `madvise(MADV_DONTNEED)`: anonymous memory reads as zeroes afterwards,
+/// files as the file is. May sleep.
+///
+/// # Errors
+/// `EINVAL` for an odd range, `ENOMEM` if a part of it is not mapped (the rest is
+/// done).
+pub(crate) fn madvise_dontneed(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
+    if len == 0 && start.is_multiple_of(PAGE_SIZE) {
+        return Ok(());
+    }
+    let range = user_range(start, len, Errno::EINVAL)?;
+    let mut map = address_space::lock(mm);
+    map.unmap_pages(range.clone(), &mut Gather::new(mm));
+    if map.areas.covers(&range) { Ok(()) } else { Err(Errno::ENOMEM) }
+}
+
+/// Makes the pages of `len` bytes at `start` present, writable ones for stores.
+/// May sleep.
+///
+/// # Errors
+/// Those of the first fault that fails.
+pub(crate) fn populate(mm: MmId, start: u64, len: u64) -> Result<(), FaultError> {
+    let range = user_range(start, len, Errno::EINVAL).map_err(|_| FaultError::MapErr)?;
+    address_space::lock(mm).populate(range)
+}
+
+/// Stores `bytes` at `addr` of `mm`, which need not be current, whatever the
+/// protection: to build stacks and load programs. Pages are made present, and
+/// private ones copied, as a store of the program's own would. May sleep.
+///
+/// # Errors
+/// Those of the first fault that fails; bytes before it are stored.
+pub(crate) fn poke(mm: MmId, addr: u64, bytes: &[u8]) -> Result<(), FaultError> {
+    let mut map = address_space::lock(mm);
+    let (mut at, mut rest) = (addr, bytes);
+    while !rest.is_empty() {
+        let page = map.make_present(at, true)?;
+        let offset = at % PAGE_SIZE;
+        let (now, later) = rest.split_at(rest.len().min((PAGE_SIZE - offset) as usize));
+        let target = page.as_mut_ptr::<u8>().wrapping_add(offset as usize);
+        // SAFETY: inside the page, which the lock keeps. Threads of the program
+        // may look on, as they may at any store of each other's.
+        unsafe { core::ptr::copy_nonoverlapping(now.as_ptr(), target, now.len()) };
+        if map.areas.find(at).is_some_and(|area| area.prot.contains(Prot::EXEC)) {
+            make_fetchable(page);
+        }
+        (at, rest) = (at + now.len() as u64, later);
+    }
+    Ok(())
+}
+
+/// What a shared futex at `addr` is known by: the object that is mapped there and
+/// the offset into it; none for private memory. May sleep.
+pub(crate) fn shared_key(mm: MmId, addr: u64) -> Option<(u64, u64)> {
+    let map = address_space::lock(mm);
+    let area = map.areas.find(addr).filter(|area| area.shared)?;
+    match &area.contents {
+        Backing::Anonymous => None,
+        Backing::Object { object, offset } => Some((object.id(), offset + addr - area.start)),
+    }
+}
+
+/// Calls `f` with each area of `mm`, ascending, and returns how many pages are
+/// present: for reports. `f` does not touch user memory. May sleep.
+pub(crate) fn for_each_area(mm: MmId, f: impl FnMut(&Area<Backing>)) -> u64 {
+    let map = address_space::lock(mm);
+    map.areas.iter().for_each(f);
+    map.resident
+}
+
+impl Map {
+    /// Makes every page in `range` present.
+    pub(super) fn populate(&mut self, range: Range<u64>) -> Result<(), FaultError> {
+        for addr in range.step_by(PAGE_SIZE as usize) {
+            let area = self.areas.find(addr).ok_or(FaultError::MapErr)?;
+            // Stores to a shared file need no copy: whoever stores faults for it.
+            let write = area.prot.contains(Prot::WRITE) && !area.shared;
+            self.make_present(addr, write)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the entries in `range` into step with their areas.
+    fn protect_pages(&self, range: Range<u64>) {
+        let mut gather = Gather::new(self.mm);
+        for area in self.areas.overlapping(&range) {
+            let part = area.start.max(range.start)..area.end.min(range.end);
+            self.tree().for_each_leaf(part, |ea, entry, _| {
+                let old = entry.load();
+                let flags = leaf_flags(area.prot, area.shared || frame_of(old).is_sole());
+                if flags.contains(PteFlags::EXECUTE) && !old.flags().contains(PteFlags::EXECUTE) {
+                    make_fetchable(old.page());
+                }
+                // The same frame all the time: no need to clear before the flush.
+                entry.store(old.with_flags(flags));
+                if !flags.contains(old.flags()) {
+                    gather.weakened(ea);
+                }
+            });
+        }
+        after_store();
+    }
+}

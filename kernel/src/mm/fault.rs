@@ -1,0 +1,182 @@
+//! Page faults: what is missing is made, what is shared is copied.
+//!
+//! Every present page is owned by its entry: the entry holds one reference. A
+//! page of a *private* area is writable only while that reference is the sole one;
+//! else a store faults and gets its own copy. There is no flag for that in the
+//! entry, the count says it all.
+
+use core::mem::ManuallyDrop;
+
+use kcore::mm::MmId;
+use kcore::mm::flush::FlushRange;
+use powerpc64::addr::{PAGE_SIZE, PhysAddr};
+use powerpc64::encoding::pte::{Pte, PteFlags};
+use powerpc64::mmu::tree::{AtomicPte, after_store};
+use powerpc64::{isa, page};
+use vm::area::{Area, Prot};
+use vm::page_down;
+
+use super::address_space::{self, Map};
+use super::backing::Backing;
+use super::frame::{self, Frame};
+use super::tables::TableFrames;
+use crate::machine::lazy_tlb;
+
+/// What the program tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Access {
+    /// A store.
+    pub(crate) write: bool,
+    /// An instruction fetch.
+    pub(crate) exec: bool,
+}
+
+/// Why it cannot have it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FaultError {
+    /// Nothing is mapped there (SIGSEGV, `SEGV_MAPERR`).
+    MapErr,
+    /// The area does not allow it (SIGSEGV, `SEGV_ACCERR`).
+    AccErr,
+    /// Behind the end of what is mapped (SIGBUS).
+    Bus,
+    /// Out of memory.
+    Oom,
+}
+
+/// Resolves a fault of `mm`, current or not, at `addr`. The access is to be tried
+/// again after `Ok`. Interrupts and preemption on; may sleep.
+///
+/// # Errors
+/// See [`FaultError`].
+pub(crate) fn handle_fault(mm: MmId, addr: u64, access: Access) -> Result<(), FaultError> {
+    address_space::lock(mm).fault(addr, access)
+}
+
+/// The flags of a page in an area with `prot`; `sole` if a store needs no copy.
+pub(super) fn leaf_flags(prot: Prot, sole: bool) -> PteFlags {
+    let mut flags = PteFlags::PAGE;
+    // The hardware's write permission includes reads.
+    flags.set(PteFlags::READ, prot.intersects(Prot::READ | Prot::WRITE));
+    flags.set(PteFlags::WRITE, sole && prot.contains(Prot::WRITE));
+    flags.set(PteFlags::EXECUTE, prot.contains(Prot::EXEC));
+    flags
+}
+
+/// The frame that a valid entry names; its reference stays the entry's. With the
+/// `mmap_lock` held, which keeps the entry as it is.
+pub(super) fn frame_of(pte: Pte) -> ManuallyDrop<Frame> {
+    // SAFETY: the entry owns a reference, which is borrowed and never dropped.
+    ManuallyDrop::new(unsafe { Frame::from_phys(pte.page(), 0) })
+}
+
+fn permits(prot: Prot, access: Access) -> bool {
+    match access {
+        Access { exec: true, .. } => prot.contains(Prot::EXEC),
+        Access { write: true, .. } => prot.contains(Prot::WRITE),
+        _ => prot.intersects(Prot::READ | Prot::WRITE),
+    }
+}
+
+impl Map {
+    /// As [`handle_fault`], with the lock held.
+    pub(super) fn fault(&mut self, addr: u64, access: Access) -> Result<(), FaultError> {
+        let area = self.areas.find(addr).ok_or(FaultError::MapErr)?;
+        if !permits(area.prot, access) {
+            return Err(FaultError::AccErr);
+        }
+        self.make_present(addr, access.write).map(drop)
+    }
+
+    /// Makes the page of `addr` present and, for `write`, one whose contents may
+    /// be changed, whatever the area's protection. Returns where it is; good while
+    /// the lock is held.
+    pub(super) fn make_present(&mut self, addr: u64, write: bool) -> Result<PhysAddr, FaultError> {
+        let ea = page_down(addr);
+        let tree = self.tree();
+        let area = self.areas.find(ea).ok_or(FaultError::MapErr)?;
+        let entry = tree.walk_alloc(ea, &mut TableFrames).map_err(|_| FaultError::Oom)?;
+        let old = entry.load();
+        if !old.is_valid() {
+            fill(entry, area, ea, write)?;
+            self.resident += 1;
+        } else if write && !old.flags().contains(PteFlags::WRITE) {
+            make_writable(self.mm, entry, area, ea)?;
+        }
+        // Else another thread was here first, or the fault was spurious.
+        Ok(entry.load().page())
+    }
+}
+
+/// Fills an empty entry. Nobody can have a translation of it: no flush.
+fn fill(entry: &AtomicPte, area: &Area<Backing>, ea: u64, write: bool) -> Result<(), FaultError> {
+    let (page, sole) = match area.contents.page_at(ea - area.start) {
+        None => (frame::alloc_zeroed().ok_or(FaultError::Oom)?, true),
+        Some((object, number)) => {
+            let page = object.page(number)?;
+            match (area.shared, write) {
+                (true, _) => (page, true),
+                (false, true) => (copy_of(&page)?, true),
+                (false, false) => (page, false),
+            }
+        }
+    };
+    set(entry, page, leaf_flags(area.prot, sole));
+    Ok(())
+}
+
+/// The first store to a page that was read-only.
+#[inline(never)]
+fn make_writable(mm: MmId, entry: &AtomicPte, area: &Area<Backing>, ea: u64) -> Result<(), FaultError> {
+    let flags = leaf_flags(area.prot, true);
+    let old = entry.load();
+    let shared_page = frame_of(old);
+    if area.shared || shared_page.is_sole() {
+        // More permissions for the same page: a CPU that remembers fewer walks
+        // again when it hits them (ISA 3.0B, Book III 5.10.1.2). No flush.
+        entry.store(old.with_flags(flags));
+        after_store();
+        return Ok(());
+    }
+    let copy = copy_of(&shared_page)?;
+    // Another frame behind a valid entry: clear, flush, set. Else one CPU could
+    // store to the new frame while another still reads the old one.
+    entry.swap(Pte::NONE);
+    lazy_tlb().flush(mm, FlushRange::Pages { start: ea, pages: 1 });
+    set(entry, copy, flags);
+    // The entry's reference to the old frame; nobody translates to it any more.
+    drop(ManuallyDrop::into_inner(shared_page));
+    Ok(())
+}
+
+fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
+    let copy = frame::alloc().ok_or(FaultError::Oom)?;
+    // SAFETY: `copy` is ours alone. `page` is mapped read-only, or belongs to a
+    // file whose readers live with its changing.
+    unsafe { page::copy(copy.phys(), page.phys()) };
+    Ok(copy)
+}
+
+/// Fills an empty entry with `page`, whose reference becomes the entry's.
+fn set(entry: &AtomicPte, page: Frame, flags: PteFlags) {
+    let page = page.leak();
+    if flags.contains(PteFlags::EXECUTE) {
+        make_fetchable(page);
+    }
+    entry.store(Pte::leaf(page, flags));
+    after_store();
+}
+
+/// Makes what the kernel stored to `page` visible to instruction fetches.
+pub(super) fn make_fetchable(page: PhysAddr) {
+    /// Of every processor with a radix MMU.
+    const CACHE_BLOCK: usize = 128;
+    let start: *const u8 = page.as_mut_ptr();
+    let blocks = || (0..PAGE_SIZE as usize).step_by(CACHE_BLOCK).map(|offset| start.wrapping_add(offset));
+    blocks().for_each(isa::dcbst);
+    // The stores before the invalidation, on all CPUs.
+    isa::sync();
+    blocks().for_each(isa::icbi);
+    isa::sync();
+    isa::isync();
+}

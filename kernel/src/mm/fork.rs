@@ -1,0 +1,85 @@
+//! Fork: the child gets the parent's areas, and its private pages until one of
+//! the two stores to them.
+
+use kcore::mm::MmId;
+use powerpc64::encoding::pte::PteFlags;
+use powerpc64::mmu::tree::OutOfMemory;
+
+use super::address_space::{self, Map};
+use super::fault::frame_of;
+use super::gather::Gather;
+use super::heap;
+use super::tables::TableFrames;
+use crate::errno::Errno;
+use crate::machine::lazy_tlb;
+
+/// What an area costs on the heap, at most: its share of a tree node.
+const AREA_BYTES: usize = 256;
+
+/// A copy of `parent` with one user, the caller. Interrupts and preemption on;
+/// may sleep.
+///
+/// # Errors
+/// `ENOMEM`, or `EAGAIN` if all PIDs are in use.
+pub(crate) fn fork(parent: MmId) -> Result<MmId, Errno> {
+    let child = address_space::create()?;
+    let copied = {
+        let mut from = address_space::lock(parent);
+        // The lock order is parent before child, and nobody knows the child yet.
+        let mut to = address_space::lock(child);
+        from.copy_to(&mut to)
+    };
+    copied.map(|()| child).map_err(|OutOfMemory| {
+        lazy_tlb().mmput(child);
+        Errno::ENOMEM
+    })
+}
+
+impl Map {
+    fn copy_to(&mut self, child: &mut Map) -> Result<(), OutOfMemory> {
+        if !heap::ensure_room(self.areas.len() * AREA_BYTES) {
+            return Err(OutOfMemory);
+        }
+        child.areas = self.areas.clone();
+        child.heap = self.heap;
+        // The parent's entries lose their write permission: one flush for all,
+        // when this goes out of scope, with the lock still held. Until then other
+        // threads of the parent may store to pages that the child, which has not
+        // run yet, will read: as if they had done so before the fork.
+        let mut gather = Gather::new(self.mm);
+        // Shared areas need no copy: the child's faults find the object's pages.
+        for area in self.areas.iter().filter(|area| !area.shared) {
+            self.copy_pages(area.range(), child, &mut gather)?;
+        }
+        Ok(())
+    }
+
+    fn copy_pages(
+        &self,
+        range: core::ops::Range<u64>,
+        child: &mut Map,
+        gather: &mut Gather,
+    ) -> Result<(), OutOfMemory> {
+        let child_tree = child.tree();
+        let mut result = Ok(());
+        self.tree().for_each_leaf(range, |ea, entry, _| {
+            if result.is_err() {
+                return;
+            }
+            let target = match child_tree.walk_alloc(ea, &mut TableFrames) {
+                Ok(target) => target,
+                Err(error) => return result = Err(error),
+            };
+            let mut pte = entry.load();
+            if pte.flags().contains(PteFlags::WRITE) {
+                pte = pte.with_flags(pte.flags() - PteFlags::WRITE);
+                entry.store(pte);
+                gather.weakened(ea);
+            }
+            let _now_the_childs = frame_of(pte).share().leak();
+            target.store(pte);
+            child.resident += 1;
+        });
+        result
+    }
+}

@@ -1,0 +1,286 @@
+//! Page frames: who has which.
+//!
+//! Free frames are in a buddy allocator behind a lock, and in small per-CPU
+//! caches in front of it, which serve single frames. Every frame has a reference
+//! count: page tables, shared objects and forked children may all hold the same
+//! one. A [`Frame`] is one reference, and dropping the last one frees.
+//!
+//! A free frame is poisoned, and the poison is checked when the frame is handed
+//! out again: whoever writes through a stale translation is found out.
+//!
+//! Everything works in real mode before the heap exists, and at any time from any
+//! context: the locks are taken with interrupts off, hold nothing else, and are
+//! innermost (a cache outside the buddy).
+
+mod cache;
+mod poison;
+
+use core::mem::{ManuallyDrop, size_of};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+
+use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
+use powerpc64::boot::BootInfo;
+use powerpc64::page;
+use vm::boot_memory::for_each_free;
+use vm::buddy::{Buddy, Link};
+
+use crate::sync::{Fixed, IrqLock};
+use cache::Cache;
+
+/// The number of a frame: its physical address without the offset bits.
+pub(super) type FrameNumber = u32;
+
+/// The count of a frame that is free and poisoned. Zero, the count after boot,
+/// is a frame that was never handed out, whose contents are arbitrary.
+const FREE: u32 = u32::MAX;
+/// Counts are below this, unless something is badly wrong.
+const MOST_REFERENCES: u32 = 1 << 30;
+
+/// All that is known about page frames.
+struct Frames {
+    /// References to each frame; of a block, at its first frame.
+    counts: &'static [AtomicU32],
+    buddy: IrqLock<Buddy<'static>>,
+    caches: &'static [IrqLock<Cache>],
+    /// How many frames there were at the start.
+    total: u64,
+}
+
+static FRAMES: Fixed<Frames> = Fixed::unset();
+
+/// One reference to a frame, or to a block of 2^order frames.
+pub(crate) struct Frame {
+    number: FrameNumber,
+    order: u32,
+}
+
+impl Frame {
+    /// Where it is.
+    #[inline]
+    pub(crate) fn phys(&self) -> PhysAddr {
+        PhysAddr(u64::from(self.number) << PAGE_SHIFT)
+    }
+
+    /// Its first byte, through the linear map.
+    #[inline]
+    pub(crate) fn as_mut_ptr(&self) -> *mut u8 {
+        self.phys().as_mut_ptr()
+    }
+
+    /// One more reference to it.
+    pub(crate) fn share(&self) -> Frame {
+        // Relaxed: who has a reference may hand out more, as in `Arc`.
+        let before = count_of(self.number).fetch_add(1, Ordering::Relaxed);
+        assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {:#x} shared after its end", self.number);
+        Frame { number: self.number, order: self.order }
+    }
+
+    /// Whether this is the only reference, so that nobody else can add one.
+    #[inline]
+    pub(crate) fn is_sole(&self) -> bool {
+        // Acquire: pairs with the release in `drop_reference`; what the others
+        // did with the frame happens before what we do now.
+        count_of(self.number).load(Ordering::Acquire) == 1
+    }
+
+    /// Gives the reference to something that is not a `Frame`: a page-table
+    /// entry, say.
+    #[inline]
+    pub(crate) fn leak(self) -> PhysAddr {
+        ManuallyDrop::new(self).phys()
+    }
+
+    /// Takes back the reference that [`Frame::leak`] gave away.
+    ///
+    /// # Safety
+    /// The caller owns that reference and gives it up; `order` is the block's.
+    #[inline]
+    pub(crate) unsafe fn from_phys(phys: PhysAddr, order: u32) -> Frame {
+        Frame { number: (phys.0 >> PAGE_SHIFT) as FrameNumber, order }
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        if !drop_reference(self.number, self.order) {
+            return;
+        }
+        match self.order {
+            0 => put_in_cache(&[self.number]),
+            order => FRAMES.buddy.lock().free(self.number, order as usize),
+        }
+    }
+}
+
+/// Takes stock of memory. Once, on the boot CPU, in real mode.
+///
+/// Touches the metadata (0.4 % of memory) and no other frame.
+pub(crate) fn init(info: &BootInfo) {
+    let memory = || info.memory.iter().map(|region| (region.base.0, region.size));
+    let reserved = || info.reserved.iter().map(|region| (region.base.0, region.size));
+    let end = memory().map(|(base, size)| base + size).max().expect("the firmware names no memory");
+    let frames = (end >> PAGE_SHIFT) as usize;
+
+    let (counts_bytes, links_bytes) = (frames * size_of::<AtomicU32>(), frames * size_of::<Link>());
+    let caches_bytes = info.cpus.len() * size_of::<IrqLock<Cache>>();
+    let [counts_at, links_at, caches_at] = [0, counts_bytes, counts_bytes + links_bytes]
+        .map(|offset: usize| offset.next_multiple_of(align_of::<IrqLock<Cache>>()) as u64);
+    let bytes = (caches_at + caches_bytes as u64).next_multiple_of(PAGE_SIZE);
+    let bytes = bytes + 2 * align_of::<IrqLock<Cache>>() as u64;
+
+    let mut home = None;
+    for_each_free(memory(), reserved(), |start, end| {
+        if home.is_none() && end - start >= bytes {
+            home = Some(start);
+        }
+    });
+    let home = home.unwrap_or_else(|| panic!("no room for {bytes} bytes of frame metadata"));
+    let home_end = (home + bytes).next_multiple_of(PAGE_SIZE);
+    (home..home_end).step_by(PAGE_SIZE as usize).for_each(|at| {
+        // SAFETY: the frame is free memory, and nobody else runs.
+        unsafe { page::clear(PhysAddr(at)) };
+    });
+
+    // SAFETY: cleared memory that is ours alone from now on, aligned and large
+    // enough; zeroes are valid counts and links.
+    let (counts, links) = unsafe {
+        (
+            core::slice::from_raw_parts(PhysAddr(home + counts_at).as_mut_ptr::<AtomicU32>(), frames),
+            core::slice::from_raw_parts_mut(PhysAddr(home + links_at).as_mut_ptr::<Link>(), frames),
+        )
+    };
+    let caches = PhysAddr(home + caches_at).as_mut_ptr::<IrqLock<Cache>>();
+    for cpu in 0..info.cpus.len() {
+        // SAFETY: inside the same memory, behind the links, aligned.
+        unsafe { caches.add(cpu).write(IrqLock::new("a frame cache", Cache::new())) };
+    }
+    // SAFETY: just written, never freed.
+    let caches = unsafe { core::slice::from_raw_parts(caches, info.cpus.len()) };
+
+    let mut buddy = Buddy::new(links);
+    let taken = [(home, home_end - home)];
+    for_each_free(memory(), reserved().chain(taken.iter().copied()), |start, end| {
+        buddy.add_range((start >> PAGE_SHIFT) as u32, (end >> PAGE_SHIFT) as u32);
+    });
+    let total = buddy.free_frames();
+    // SAFETY: the boot CPU is alone.
+    unsafe { FRAMES.set(Frames { counts, buddy: IrqLock::new("the buddy allocator", buddy), caches, total }) };
+}
+
+/// A frame with arbitrary contents; none if memory is exhausted.
+pub(crate) fn alloc() -> Option<Frame> {
+    let number = take_from_cache().or_else(take_after_draining)?;
+    poison::check_if_poisoned(number, count_of(number));
+    count_of(number).store(1, Ordering::Relaxed);
+    Some(Frame { number, order: 0 })
+}
+
+/// A frame full of zeroes.
+pub(crate) fn alloc_zeroed() -> Option<Frame> {
+    let frame = alloc()?;
+    // SAFETY: nobody else has the frame.
+    unsafe { page::clear(frame.phys()) };
+    Some(frame)
+}
+
+/// A block of 2^`order` frames, aligned to its size, with arbitrary contents.
+pub(crate) fn alloc_order(order: u32) -> Option<Frame> {
+    let take = || FRAMES.buddy.lock().alloc(order as usize);
+    let number = take().or_else(|| {
+        drain_caches();
+        take()
+    })?;
+    (number..number + (1 << order)).for_each(|each| poison::check_if_poisoned(each, count_of(each)));
+    count_of(number).store(1, Ordering::Relaxed);
+    Some(Frame { number, order })
+}
+
+/// As [`alloc_order`], full of zeroes.
+pub(crate) fn alloc_order_zeroed(order: u32) -> Option<Frame> {
+    let block = alloc_order(order)?;
+    for page in 0..1 << order {
+        // SAFETY: nobody else has the block.
+        unsafe { page::clear(PhysAddr(block.phys().0 + page * PAGE_SIZE)) };
+    }
+    Some(block)
+}
+
+/// How many frames are free; exact if nobody allocates or frees meanwhile.
+pub(crate) fn free_count() -> u64 {
+    let cached: u64 = FRAMES.caches.iter().map(|cache| cache.lock().len() as u64).sum();
+    cached + FRAMES.buddy.lock().free_frames()
+}
+
+/// How many frames there are, without what the kernel image and the metadata take.
+pub(crate) fn total_count() -> u64 {
+    FRAMES.total
+}
+
+/// Drops one reference to each of these single frames.
+///
+/// # Safety
+/// The caller owns those references, and no translation leads there any more.
+pub(super) unsafe fn drop_references(frames: &mut [FrameNumber]) {
+    // The last references first, without gaps.
+    let mut freed = 0;
+    for at in 0..frames.len() {
+        if drop_reference(frames[at], 0) {
+            frames[freed] = frames[at];
+            freed += 1;
+        }
+    }
+    put_in_cache(&frames[..freed]);
+}
+
+/// Takes a reference away; if it was the last, poisons the frame and returns true.
+fn drop_reference(number: FrameNumber, order: u32) -> bool {
+    let count = count_of(number);
+    // Acquire: as in `is_sole`. A sole owner needs no atomic update: nobody else
+    // can have the count in hand.
+    if count.load(Ordering::Acquire) != 1 {
+        // Release: our accesses to the frame before its reuse. Partner: the
+        // fence below, or the acquire in `is_sole`, of whoever is last.
+        let before = count.fetch_sub(1, Ordering::Release);
+        assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {number:#x} freed twice (count {before:#x})");
+        if before != 1 {
+            return false;
+        }
+        fence(Ordering::Acquire);
+    }
+    for each in number..number + (1 << order) {
+        poison::write(each);
+        count_of(each).store(FREE, Ordering::Relaxed);
+    }
+    true
+}
+
+#[inline]
+fn count_of(number: FrameNumber) -> &'static AtomicU32 {
+    &FRAMES.counts[number as usize]
+}
+
+/// This CPU's cache. Being moved right after does no harm: it has a lock.
+fn cache_here() -> &'static IrqLock<Cache> {
+    &FRAMES.caches[powerpc64::percpu::cpu_id().index()]
+}
+
+fn take_from_cache() -> Option<FrameNumber> {
+    cache_here().lock().take(&FRAMES.buddy)
+}
+
+fn put_in_cache(frames: &[FrameNumber]) {
+    let mut cache = cache_here().lock();
+    frames.iter().for_each(|&frame| cache.put(frame, &FRAMES.buddy));
+}
+
+/// Memory is exhausted, but other CPUs may have some frames left.
+#[cold]
+fn take_after_draining() -> Option<FrameNumber> {
+    drain_caches();
+    take_from_cache()
+}
+
+#[cold]
+fn drain_caches() {
+    FRAMES.caches.iter().for_each(|cache| cache.lock().drain(&FRAMES.buddy));
+}

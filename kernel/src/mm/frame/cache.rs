@@ -1,0 +1,79 @@
+//! A CPU's own store of single frames.
+//!
+//! It hands out what was freed last, which is still in the CPU's data cache, and
+//! goes to the buddy allocator for a batch at a time.
+
+use vm::buddy::Buddy;
+
+use super::FrameNumber;
+use crate::sync::IrqLock;
+
+/// The most frames that a cache holds.
+const CAPACITY: usize = 64;
+/// How many move to or from the buddy allocator at a time.
+const BATCH: usize = 32;
+
+/// The cache of one CPU; on lines of its own, since its lock is.
+#[repr(align(128))]
+pub(super) struct Cache {
+    len: usize,
+    frames: [FrameNumber; CAPACITY],
+}
+
+impl Cache {
+    /// An empty cache.
+    pub(super) const fn new() -> Self {
+        Self { len: 0, frames: [0; CAPACITY] }
+    }
+
+    /// How many frames it holds.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Takes a frame out, after a refill if need be; none if the buddy allocator
+    /// has none left either.
+    #[inline]
+    pub(super) fn take(&mut self, buddy: &IrqLock<Buddy<'_>>) -> Option<FrameNumber> {
+        if self.len == 0 {
+            self.refill(buddy);
+        }
+        self.len = self.len.checked_sub(1)?;
+        Some(self.frames[self.len])
+    }
+
+    /// Puts a free frame in.
+    #[inline]
+    pub(super) fn put(&mut self, frame: FrameNumber, buddy: &IrqLock<Buddy<'_>>) {
+        if self.len == CAPACITY {
+            self.spill(BATCH, buddy);
+        }
+        self.frames[self.len] = frame;
+        self.len += 1;
+    }
+
+    /// Gives all frames back.
+    pub(super) fn drain(&mut self, buddy: &IrqLock<Buddy<'_>>) {
+        self.spill(self.len, buddy);
+    }
+
+    #[cold]
+    fn refill(&mut self, buddy: &IrqLock<Buddy<'_>>) {
+        let mut buddy = buddy.lock();
+        while self.len < BATCH
+            && let Some(frame) = buddy.alloc(0)
+        {
+            self.frames[self.len] = frame;
+            self.len += 1;
+        }
+    }
+
+    /// Gives back the `n` frames that came first, the coldest.
+    #[cold]
+    fn spill(&mut self, n: usize, buddy: &IrqLock<Buddy<'_>>) {
+        let mut buddy = buddy.lock();
+        self.frames[..n].iter().for_each(|&frame| buddy.free(frame, 0));
+        self.frames.copy_within(n..self.len, 0);
+        self.len -= n;
+    }
+}

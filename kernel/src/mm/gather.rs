@@ -1,0 +1,111 @@
+//! Flush before free.
+//!
+//! A frame that a page table named may be in TLBs, and a table in page-walk
+//! caches, of any CPU that had the address space. Neither may be reused before
+//! the flush that covers it. So whoever takes entries away hands them to a
+//! [`Gather`], which frees a batch only after its flush; dropping it does the
+//! last one, so it cannot be forgotten.
+
+use core::ops::Range;
+
+use kcore::mm::MmId;
+use kcore::mm::flush::FlushRange;
+use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
+use powerpc64::encoding::pte::Pte;
+
+use super::frame::{self, FrameNumber};
+use crate::machine::lazy_tlb;
+
+/// Frames of a batch; 2 KB of the stack.
+const BATCH: usize = 500;
+/// More pages than this are flushed as a whole address space (Linux's limit for
+/// local flushes; a broadcast has a lower one of its own).
+const MOST_PAGES: u64 = 256;
+
+/// Entries taken away or weakened, and not yet flushed.
+///
+/// The flushes may wait for other CPUs: interrupts and preemption on, and no lock
+/// held but sleeping ones.
+pub(super) struct Gather {
+    mm: MmId,
+    frames: [FrameNumber; BATCH],
+    len: usize,
+    /// What the flush has to cover.
+    span: Range<u64>,
+    tables: bool,
+    /// No CPU has the mm loaded and its last flush is done.
+    dead: bool,
+}
+
+impl Gather {
+    /// For an mm that is in use.
+    pub(super) fn new(mm: MmId) -> Self {
+        Self { mm, frames: [0; BATCH], len: 0, span: u64::MAX..0, tables: false, dead: false }
+    }
+
+    /// For an mm whose final flush is done: frames go without another.
+    pub(super) fn after_exit_flush(mm: MmId) -> Self {
+        let mut gather = Self::new(mm);
+        gather.dead = true;
+        gather
+    }
+
+    /// The entry at `ea` was `old` and is empty now: its reference to the frame
+    /// comes to us.
+    #[inline]
+    pub(super) fn unmapped(&mut self, ea: u64, old: Pte) {
+        self.weakened(ea);
+        self.push(old.page());
+    }
+
+    /// The entry at `ea` lost permissions.
+    #[inline]
+    pub(super) fn weakened(&mut self, ea: u64) {
+        self.span = self.span.start.min(ea)..self.span.end.max(ea + PAGE_SIZE);
+    }
+
+    /// A table of one page was taken out of the tree.
+    pub(super) fn detached(&mut self, table: PhysAddr) {
+        self.tables = true;
+        self.push(table);
+    }
+
+    #[inline]
+    fn push(&mut self, page: PhysAddr) {
+        self.frames[self.len] = (page.0 >> PAGE_SHIFT) as FrameNumber;
+        self.len += 1;
+        if self.len == BATCH {
+            self.flush_and_free();
+        }
+    }
+
+    fn flush_and_free(&mut self) {
+        if let Some(what) = range_to_flush(&self.span, self.tables)
+            && !self.dead
+        {
+            lazy_tlb().flush(self.mm, what);
+        }
+        // SAFETY: the entries' references are ours, and no translation through
+        // those entries, nor a walk through those tables, is left.
+        unsafe { frame::drop_references(&mut self.frames[..self.len]) };
+        (self.len, self.span, self.tables) = (0, u64::MAX..0, false);
+    }
+}
+
+impl Drop for Gather {
+    fn drop(&mut self) {
+        self.flush_and_free();
+    }
+}
+
+/// What to flush for changed entries in `span`, and tables that were taken out.
+fn range_to_flush(span: &Range<u64>, tables: bool) -> Option<FlushRange> {
+    if tables {
+        return Some(FlushRange::Everything);
+    }
+    let pages = span.end.checked_sub(span.start)? >> PAGE_SHIFT;
+    Some(match pages {
+        0..=MOST_PAGES => FlushRange::Pages { start: span.start, pages: pages as u32 },
+        _ => FlushRange::Translations,
+    })
+}

@@ -1,0 +1,128 @@
+//! The kernel heap: `alloc` for everything that is not a whole page.
+//!
+//! A first-fit list over a range of kernel addresses of its own, in which frames
+//! are mapped as the heap grows; they are never unmapped. In front of it sit free
+//! lists for the small sizes, which serve almost every request in a few
+//! instructions.
+//!
+//! Whoever can refuse asks [`ensure_room`] first or uses `try_reserve`; others
+//! end in the panic of a failed allocation.
+
+mod small;
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::{NonNull, null_mut};
+
+use powerpc64::addr::{PAGE_SIZE, VirtAddr};
+
+use super::kernel_map;
+use crate::sync::IrqLock;
+use small::SmallLists;
+
+/// The heap grows by at least this much.
+const GROWTH_BYTES: u64 = 64 << 10;
+/// What [`ensure_room`] leaves to those who cannot ask.
+const RESERVE_BYTES: usize = 64 << 10;
+
+/// The heap; its lock nests outside the kernel page tables' and the frames'.
+struct KernelHeap(IrqLock<Heap>);
+
+#[global_allocator]
+static HEAP: KernelHeap = KernelHeap(IrqLock::new("the kernel heap", Heap::new()));
+
+struct Heap {
+    list: linked_list_allocator::Heap,
+    small: SmallLists,
+    /// Behind the last mapped byte.
+    end: u64,
+}
+
+/// Gives the heap its first pages. Once, on the boot CPU, with the MMU on.
+pub(crate) fn init() {
+    let mut heap = HEAP.0.lock();
+    assert!(heap.grow(GROWTH_BYTES), "no memory for the kernel heap");
+}
+
+/// Whether the heap could hand out `bytes` more and keep its reserve; grows it
+/// if need be. Before operations that cannot fail half-way.
+pub(crate) fn ensure_room(bytes: usize) -> bool {
+    let mut heap = HEAP.0.lock();
+    let wanted = bytes + RESERVE_BYTES;
+    heap.list.free() >= wanted || heap.grow(wanted as u64)
+}
+
+/// Bytes of the heap that are in use, and bytes mapped for it.
+pub(crate) fn usage() -> (usize, usize) {
+    let heap = HEAP.0.lock();
+    (heap.list.used() - heap.small.idle_bytes(), heap.list.size())
+}
+
+impl Heap {
+    const fn new() -> Self {
+        Self {
+            list: linked_list_allocator::Heap::empty(),
+            small: SmallLists::new(),
+            end: kernel_map::HEAP.start,
+        }
+    }
+
+    fn alloc(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        if let Some(class) = small::class_of(layout) {
+            return self.small.take(class).or_else(|| self.alloc_from_list(small::layout_of(class)));
+        }
+        self.alloc_from_list(layout)
+    }
+
+    #[cold]
+    fn alloc_from_list(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        if let Ok(block) = self.list.allocate_first_fit(layout) {
+            return Some(block);
+        }
+        // Alignment and the list's own headers take their share.
+        let wanted = layout.size().checked_add(layout.align())?.checked_add(64)?;
+        self.grow(wanted as u64).then(|| self.list.allocate_first_fit(layout).ok())?
+    }
+
+    /// Maps at least `bytes` more behind the end; on failure the heap stays valid
+    /// and keeps what it got.
+    fn grow(&mut self, bytes: u64) -> bool {
+        let wanted = bytes.max(GROWTH_BYTES).next_multiple_of(PAGE_SIZE);
+        if wanted > kernel_map::HEAP.end - self.end {
+            return false;
+        }
+        let old_end = self.end;
+        while self.end < old_end + wanted && kernel_map::map_new_page(VirtAddr(self.end)).is_ok() {
+            self.end += PAGE_SIZE;
+        }
+        let got = (self.end - old_end) as usize;
+        if got > 0 && self.list.size() == 0 {
+            // SAFETY: freshly mapped, zeroed, and nobody else's.
+            unsafe { self.list.init(VirtAddr(old_end).as_mut_ptr(), got) };
+        } else if got > 0 {
+            // SAFETY: freshly mapped right behind the heap's end.
+            unsafe { self.list.extend(got) };
+        }
+        got as u64 == wanted
+    }
+}
+
+// SAFETY: blocks come from the list allocator, disjoint and of the size and
+// alignment asked for (small classes are rounded up, and `dealloc` rounds the same
+// way); the lock makes that hold on all CPUs.
+unsafe impl GlobalAlloc for KernelHeap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.0.lock().alloc(layout).map_or(null_mut(), NonNull::as_ptr)
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        let block = NonNull::new(block).expect("the allocator never hands out null");
+        let mut heap = self.0.lock();
+        match small::class_of(layout) {
+            // SAFETY: the caller gives up a block that came from `alloc` with
+            // this layout, so with this class.
+            Some(class) => unsafe { heap.small.put(class, block) },
+            // SAFETY: as above, from the list.
+            None => unsafe { heap.list.deallocate(block, layout) },
+        }
+    }
+}

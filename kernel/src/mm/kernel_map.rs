@@ -1,0 +1,68 @@
+//! The kernel's own half of translation: its map, the process table, and the
+//! addresses outside the linear map, where the heap and the kernel stacks live.
+//!
+//! Pages there are added and never taken away, so no kernel translation is ever
+//! invalidated and no shoot-down of kernel addresses exists.
+
+use core::ops::Range;
+
+use kcore::mm::MmId;
+use powerpc64::addr::VirtAddr;
+use powerpc64::boot::BootInfo;
+use powerpc64::encoding::pte::PteFlags;
+use powerpc64::hcall;
+use powerpc64::mmu::kernel_map::{AREA, build_kernel_map, map_kernel_page};
+use powerpc64::mmu::process_table::ProcessTable;
+use powerpc64::mmu::tree::{OutOfMemory, RadixTree};
+
+use super::frame;
+use super::tables::TableFrames;
+use crate::sync::Fixed;
+
+/// Where the heap may grow: 64 GiB.
+pub(super) const HEAP: Range<u64> = AREA.start..AREA.start + (64 << 30);
+/// Where kernel stacks are: room for two million.
+pub(super) const STACKS: Range<u64> = HEAP.end..HEAP.end + (64 << 30);
+const _: () = assert!(STACKS.end <= AREA.end);
+
+/// log2 of the process table's size in pages.
+const PROCESS_TABLE_ORDER: u32 = 4;
+
+static KERNEL_TREE: Fixed<RadixTree> = Fixed::unset();
+static PROCESS_TABLE: Fixed<ProcessTable> = Fixed::unset();
+
+/// Builds the kernel's map and turns the MMU on. Once, on the boot CPU, in real
+/// mode, after the frames are known. There is no way on without it: panics.
+pub(super) fn init(info: &BootInfo) {
+    let tree = build_kernel_map(info.memory, &mut TableFrames).expect("no memory for the kernel's map");
+    let table = frame::alloc_order_zeroed(PROCESS_TABLE_ORDER).expect("no memory for the process table");
+    // SAFETY: zeroed, aligned to its size as every block is, and given away.
+    let table = unsafe { ProcessTable::new(table.leak()) };
+    // SAFETY: the boot CPU is alone.
+    unsafe {
+        KERNEL_TREE.set(tree);
+        PROCESS_TABLE.set(table);
+    }
+    // SAFETY: the tree has all of memory where the image and the linear map
+    // expect it; no entry but the kernel's is set.
+    let enabled = unsafe { powerpc64::mmu::enable(table, tree, MmId::INIT_MM.pid(), info.platform.gtse) };
+    enabled.unwrap_or_else(|status| panic!("the hypervisor refuses the process table: {status:?}"));
+    // From now on interrupts are taken with the MMU on: their handlers run on
+    // kernel stacks and use the heap, which are not in the linear map.
+    // SAFETY: the vectors are in place (before mm), and the map has them executable.
+    let set = unsafe { hcall::h_set_mode_ail3() };
+    set.unwrap_or_else(|status| panic!("the hypervisor refuses interrupts with the MMU on: {status:?}"));
+}
+
+/// The process table.
+pub(super) fn process_table() -> ProcessTable {
+    *PROCESS_TABLE
+}
+
+/// Maps a new, zeroed frame at `addr`, where nothing is mapped, for good.
+pub(super) fn map_new_page(addr: VirtAddr) -> Result<(), OutOfMemory> {
+    let page = frame::alloc_zeroed().ok_or(OutOfMemory)?;
+    map_kernel_page(*KERNEL_TREE, addr, page.phys(), PteFlags::KERNEL_RW, &mut TableFrames)?;
+    let _mapped_for_good = page.leak();
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! New mappings: where they go, and what they are. The break, too, which is a
+//! mapping that grows.
+
+use alloc::sync::Arc;
+use core::ops::Range;
+
+use bitflags::bitflags;
+use kcore::mm::MmId;
+use powerpc64::addr::{PAGE_SIZE, USER_END};
+use vm::area::{Area, Prot};
+use vm::brk::{Break, BreakChange};
+use vm::{page_down, page_up};
+
+use super::address_space::{self, Map};
+use super::backing::Backing;
+use super::gather::Gather;
+use super::heap;
+use super::object::Object;
+use crate::errno::Errno;
+
+/// The top of a program's stack: programs that know nothing of larger address
+/// spaces see 128 TiB, as under Linux.
+pub(crate) const STACK_TOP: u64 = (128 << 40) - (64 << 10);
+/// How large a stack may grow.
+pub(crate) const STACK_MAX: u64 = 8 << 20;
+/// Mappings without a wish are placed below this, downwards; a gap of 1 MiB
+/// separates them from the stack.
+pub(crate) const MMAP_TOP: u64 = STACK_TOP - STACK_MAX - (1 << 20);
+/// Nothing is mapped below: a null pointer plus a field must fault.
+const LOWEST: u64 = 64 << 10;
+
+/// What a call can cost on the heap: a few nodes of the tree of areas.
+const HEAP_BYTES: usize = 8 << 10;
+
+bitflags! {
+    /// The bits of `MAP_*` (powerpc) that mean something to us.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) struct MapFlags: u32 {
+        /// Stores are seen by all who map the same.
+        const SHARED = 0x01;
+        /// Stores are seen by nobody else.
+        const PRIVATE = 0x02;
+        /// Exactly here, whatever is mapped there.
+        const FIXED = 0x10;
+        /// Zeroes instead of a file.
+        const ANONYMOUS = 0x20;
+        /// No promise of memory; nothing here makes one anyway.
+        const NORESERVE = 0x40;
+        /// Make the pages present at once.
+        const POPULATE = 0x8000;
+        /// Exactly here, or not at all.
+        const FIXED_NOREPLACE = 0x10_0000;
+    }
+}
+
+/// The pages of `len` bytes at `start`.
+///
+/// # Errors
+/// `EINVAL` if `start` is not aligned or there is nothing; `too_large` if it does
+/// not end inside the user's addresses.
+pub(super) fn user_range(start: u64, len: u64, too_large: Errno) -> Result<Range<u64>, Errno> {
+    if start != page_down(start) || len == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let end = page_up(len).and_then(|len| start.checked_add(len)).filter(|&end| end <= USER_END);
+    end.map(|end| start..end).ok_or(too_large)
+}
+
+/// Linux's `mmap`: maps `len` bytes of `backing` near `hint` and returns where.
+/// A shared anonymous mapping gets an object of its own. May sleep.
+///
+/// # Errors
+/// As Linux: `EINVAL`, `ENOMEM`, `EEXIST`, `EPERM` (too low).
+pub(crate) fn mmap(
+    mm: MmId,
+    hint: u64,
+    len: u64,
+    prot: Prot,
+    flags: MapFlags,
+    backing: Backing,
+) -> Result<u64, Errno> {
+    let shared = flags.contains(MapFlags::SHARED);
+    if shared == flags.contains(MapFlags::PRIVATE) {
+        return Err(Errno::EINVAL);
+    }
+    if let Backing::Object { offset, .. } = backing
+        && (offset != page_down(offset) || offset.checked_add(len).is_none())
+    {
+        return Err(Errno::EINVAL);
+    }
+    let contents = match backing {
+        Backing::Anonymous if shared => Backing::Object { object: Arc::new(Object::new(len)), offset: 0 },
+        other => other,
+    };
+    let mut map = address_space::lock(mm);
+    let range = map.place(hint, len, flags)?;
+    if !heap::ensure_room(HEAP_BYTES) {
+        return Err(Errno::ENOMEM);
+    }
+    map.unmap(range.clone(), &mut Gather::new(mm));
+    map.areas.insert(Area { start: range.start, end: range.end, prot, shared, contents });
+    if flags.contains(MapFlags::POPULATE) {
+        // What cannot be made present now may still fault later: not an error.
+        let _ = map.populate(range.clone());
+    }
+    Ok(range.start)
+}
+
+/// Linux's `brk`: makes `new` the break, byte-granular, and returns the break:
+/// the old one if that is not possible. 0 asks. May sleep.
+pub(crate) fn brk(mm: MmId, new: u64) -> u64 {
+    let mut map = address_space::lock(mm);
+    let moved = match map.heap.change(new) {
+        BreakChange::None => false,
+        BreakChange::SamePages => true,
+        BreakChange::Grow(pages) => map.grow_heap(pages),
+        BreakChange::Shrink(pages) => {
+            let room = heap::ensure_room(HEAP_BYTES);
+            if room {
+                map.unmap(pages, &mut Gather::new(mm));
+            }
+            room
+        }
+    };
+    if moved {
+        map.heap.set(new);
+    }
+    map.heap.get()
+}
+
+/// Where the heap begins: behind the program's `.bss`. Before its first `brk`.
+pub(crate) fn set_brk_start(mm: MmId, start: u64) {
+    address_space::lock(mm).heap = Break::at(start);
+}
+
+impl Map {
+    /// Where a new mapping goes.
+    fn place(&self, hint: u64, len: u64, flags: MapFlags) -> Result<Range<u64>, Errno> {
+        if flags.intersects(MapFlags::FIXED | MapFlags::FIXED_NOREPLACE) {
+            let range = user_range(hint, len, Errno::ENOMEM)?;
+            if range.start < LOWEST {
+                return Err(Errno::EPERM);
+            }
+            if flags.contains(MapFlags::FIXED_NOREPLACE) && !self.areas.is_free(&range) {
+                return Err(Errno::EEXIST);
+            }
+            return Ok(range);
+        }
+        if let Some(wish) = page_up(hint).filter(|&wish| wish >= LOWEST)
+            && let Ok(range) = user_range(wish, len, Errno::ENOMEM)
+            && self.areas.is_free(&range)
+        {
+            return Ok(range);
+        }
+        // Who names an address above 128 TiB knows of the larger space.
+        let top = if hint > STACK_TOP { USER_END } else { MMAP_TOP };
+        let len = user_range(0, len, Errno::ENOMEM)?.end;
+        let start = self.areas.find_free_below(len, &(LOWEST..top)).ok_or(Errno::ENOMEM)?;
+        Ok(start..start + len)
+    }
+
+    fn grow_heap(&mut self, pages: Range<u64>) -> bool {
+        let guarded = pages.start..pages.end + PAGE_SIZE;
+        if pages.end > MMAP_TOP || !self.areas.is_free(&guarded) || !heap::ensure_room(HEAP_BYTES) {
+            return false;
+        }
+        self.areas.insert(Area {
+            start: pages.start,
+            end: pages.end,
+            prot: Prot::READ | Prot::WRITE,
+            shared: false,
+            contents: Backing::Anonymous,
+        });
+        true
+    }
+}

@@ -1,0 +1,50 @@
+//! Memory: frames, the kernel's own memory, and address spaces.
+//!
+//! | file | its idea |
+//! |---|---|
+//! | [`frame`] | who has which page frame |
+//! | [`heap`], [`kstack`], [`kernel_map`] | the kernel's own memory |
+//! | [`object`], [`backing`] | what a mapping shows |
+//! | [`address_space`] | the machine's part of an mm, its begin and end |
+//! | [`mmap`], [`change`], [`unmap`] | what programs ask for |
+//! | [`fault`], [`fork`] | made on demand, copied on write |
+//! | [`gather`] | flush before free |
+//!
+//! Locks, outermost first: `mmap_lock` (parent before child), an object's pages
+//! (both sleep), kernel stacks, the heap, a frame cache, the buddy allocator (all
+//! with interrupts off). Only the first is ever held over a cross-call.
+
+mod address_space;
+mod backing;
+mod change;
+mod fault;
+mod fork;
+pub(crate) mod frame;
+mod gather;
+pub(crate) mod heap;
+mod kernel_map;
+mod kstack;
+mod mmap;
+mod object;
+mod tables;
+mod unmap;
+
+use powerpc64::boot::BootInfo;
+
+pub(crate) use address_space::{create, exit_mmap, free_mm, init as init_address_spaces};
+pub(crate) use backing::Backing;
+pub(crate) use change::{for_each_area, madvise_dontneed, mprotect, munmap, poke, populate, shared_key};
+pub(crate) use fault::{Access, FaultError, handle_fault};
+pub(crate) use fork::fork;
+pub(crate) use kstack::KernelStack;
+pub(crate) use mmap::{MMAP_TOP, MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};
+pub(crate) use object::Object;
+pub(crate) use vm::area::Prot;
+
+/// From real mode to an MMU that is on and a heap: frames, the kernel's map, the
+/// heap. Once, on the boot CPU, entered in real mode with interrupts off.
+pub(crate) fn init(info: &BootInfo) {
+    frame::init(info);
+    kernel_map::init(info);
+    heap::init();
+}

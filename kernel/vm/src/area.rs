@@ -1,0 +1,71 @@
+//! One area of an address space: Linux's VMA.
+
+use core::ops::Range;
+
+use bitflags::bitflags;
+
+bitflags! {
+    /// What a program may do with a page; the bits of `PROT_*`.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Prot: u32 {
+        /// Load from it.
+        const READ = 1;
+        /// Store to it.
+        const WRITE = 2;
+        /// Execute it.
+        const EXEC = 4;
+    }
+}
+
+/// What an area maps. The area set asks only whether two neighbours map
+/// neighbouring pieces of the same thing.
+pub trait Contents: Clone {
+    /// The contents from `by` bytes further in.
+    fn advanced(&self, by: u64) -> Self;
+
+    /// Whether `next` is what follows `len` bytes after the start of `self`.
+    fn continues(&self, len: u64, next: &Self) -> bool;
+}
+
+/// A run of pages with one protection and one backing.
+#[derive(Clone, Debug)]
+pub struct Area<C> {
+    /// First byte; page-aligned.
+    pub start: u64,
+    /// Behind the last byte; page-aligned.
+    pub end: u64,
+    /// What the program may do.
+    pub prot: Prot,
+    /// Stores are seen by everybody who maps the contents, a forked child
+    /// included; else they are private (copied on write).
+    pub shared: bool,
+    /// What is mapped at `start`.
+    pub contents: C,
+}
+
+impl<C: Contents> Area<C> {
+    /// The addresses of the area.
+    pub fn range(&self) -> Range<u64> {
+        self.start..self.end
+    }
+
+    /// Its size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.end - self.start
+    }
+
+    /// The part of the area inside `range`, which must overlap it.
+    pub fn part(&self, range: &Range<u64>) -> Self {
+        let (start, end) = (self.start.max(range.start), self.end.min(range.end));
+        debug_assert!(start < end, "the part is empty");
+        Self { start, end, contents: self.contents.advanced(start - self.start), ..self.clone() }
+    }
+
+    /// Whether `next` begins where this one ends and is more of the same.
+    pub fn joins(&self, next: &Self) -> bool {
+        self.end == next.start
+            && self.prot == next.prot
+            && self.shared == next.shared
+            && self.contents.continues(self.bytes(), &next.contents)
+    }
+}
