@@ -20,7 +20,7 @@ use super::work::Works;
 use crate::machine::lazy_tlb;
 use crate::sync::Fixed;
 
-static CPUS: Fixed<Box<[Cpu]>> = Fixed::new();
+static CPUS: Fixed<Box<[Cpu]>> = Fixed::unset();
 
 /// CPUs that take part in scheduling.
 pub(super) static ONLINE: CpuBits = CpuBits::empty();
@@ -133,7 +133,8 @@ pub(crate) fn online_cpus() -> CpuSet {
 /// the lazy-TLB protocol. Heap and frames are up; interrupts off.
 pub(crate) fn init(servers: &[u32]) {
     let table: Vec<Cpu> = servers.iter().enumerate().map(|(n, &server)| make(n, server)).collect();
-    CPUS.set(table.into_boxed_slice());
+    // SAFETY: no other CPU runs yet.
+    unsafe { CPUS.set(table.into_boxed_slice()) };
     let boot = get(CpuId::BOOT);
     boot.adopt();
     lazy_tlb().start_cpu();

@@ -36,7 +36,7 @@ pub(crate) use idle::idle_loop;
 pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return};
 pub(crate) use resched::handle_ipi;
 pub(crate) use smp::start_secondaries;
-pub(crate) use spawn::{OutOfMemory, spawn_user};
+pub(crate) use spawn::{OutOfMemory, create_user, start};
 pub(crate) use switch::{sleep, yield_now};
 pub(crate) use task::{Current, Describe, Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
 pub(crate) use timer::{sleep_interruptible_until_tb, sleep_until_tb, timer_tick};

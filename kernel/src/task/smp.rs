@@ -11,7 +11,6 @@ use super::timer::Alarm;
 use super::work;
 use crate::machine::lazy_tlb;
 use crate::mm::{KernelStack, frame};
-use crate::sync::fixed;
 
 /// How long the CPUs may take to come, in microseconds. All at once; a crowded
 /// host takes seconds for a thousand.
@@ -51,7 +50,6 @@ fn no_memory(cpu: CpuId) -> ! {
 /// that does not come is named and done without. Then starts every CPU's worker.
 /// Returns how many are online. From the boot context, once; interrupts on.
 pub(crate) fn start_secondaries() -> usize {
-    fixed::close();
     let mut started = CpuSet::EMPTY;
     started.insert(CpuId::BOOT);
     for cpu in &cpu::all()[1..] {
