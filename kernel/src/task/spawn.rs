@@ -9,10 +9,10 @@ use powerpc64::context::{self, Context};
 use powerpc64::exceptions::frame::TrapFrame;
 use powerpc64::irqflags;
 
+use super::descriptor::{Birth, Body, Task, TaskPtr, TaskRef};
 use super::exit::exit_current;
 use super::registry;
 use super::switch::finish;
-use super::task::{Birth, Body, Task, TaskPtr, TaskRef};
 use crate::mm::KernelStack;
 use crate::process::Thread;
 
