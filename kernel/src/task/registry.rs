@@ -3,7 +3,7 @@
 //! Numbers go up and wrap, so that one is not reused soon; 1 is for the first
 //! process. A table of short lists through the tasks themselves: no allocation.
 
-use super::task::{Task, TaskPtr, TaskRef};
+use super::descriptor::{Task, TaskPtr, TaskRef};
 use crate::sync::SpinLock;
 use crate::sync::list::List;
 
@@ -41,7 +41,7 @@ impl Registry {
 
 /// A number that no task in the table has. It is taken by [`insert`], so two
 /// tasks could be given the same only four million numbers apart.
-pub(crate) fn next_tid() -> u32 {
+pub(super) fn next_tid() -> u32 {
     let mut registry = REGISTRY.lock();
     loop {
         let tid = if registry.last < LAST_TID { registry.last + 1 } else { INIT_TID + 1 };

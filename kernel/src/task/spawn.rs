@@ -9,10 +9,10 @@ use powerpc64::context::{self, Context};
 use powerpc64::exceptions::frame::TrapFrame;
 use powerpc64::irqflags;
 
+use super::descriptor::{Birth, Body, Task, TaskPtr, TaskRef};
 use super::exit::exit_current;
 use super::registry;
 use super::switch::finish;
-use super::task::{Birth, Body, Task, TaskPtr, TaskRef};
 use crate::mm::KernelStack;
 use crate::process::Thread;
 
@@ -33,10 +33,10 @@ pub(super) struct Plan<'a> {
     pub(super) body: Option<Body>,
 }
 
-/// Makes a user task that has `mm`, whose unit of `mm_users` goes with it, and
-/// enters user mode with the registers in `frame` once it is [`start`]ed. On
-/// failure `thread` is dropped and the unit is still the caller's; it is so as
-/// well if the task is dropped without a start. Interrupts and preemption on.
+/// Makes a user task that has `mm` and enters user mode with the registers in
+/// `frame`. It is nobody's until [`start`]; dropped before that, it takes `thread`
+/// along, while the unit of `mm_users` that goes with a running task stays the
+/// caller's. Interrupts and preemption on.
 pub(crate) fn create_user(
     tid: u32,
     name: &str,
@@ -45,8 +45,7 @@ pub(crate) fn create_user(
     mm: MmId,
     affinity: &CpuSet,
 ) -> Result<TaskRef, OutOfMemory> {
-    let mm = TaskMm::user(mm);
-    let frame = frame.clone();
+    let (mm, frame) = (TaskMm::user(mm), frame.clone());
     create(Plan { tid, name, mm, affinity, user: Some(thread), frame, body: None })
 }
 
@@ -73,7 +72,7 @@ pub(super) fn create(plan: Plan<'_>) -> Result<TaskRef, OutOfMemory> {
     Ok(task)
 }
 
-/// Lets a new task run: as soon as this returns, or before.
+/// Lets a new task run, once. From here on it owns its unit of `mm_users`.
 pub(crate) fn start(task: &TaskRef) {
     registry::insert(task);
     // The task's own reference; `finish` of the task after it gives it back.
