@@ -18,6 +18,7 @@ mod process;
 mod report;
 #[cfg(feature = "selftest")]
 mod selftest;
+mod shutdown;
 mod symbols;
 mod sync;
 mod syscall;
@@ -75,7 +76,7 @@ fn banner(info: &BootInfo, config: &Config, online: usize) {
 
 /// Starts what the machine is here for: the tests, or the first process.
 fn start(config: Config) {
-    report::at_power_off(config.report);
+    shutdown::set_report(config.report);
     #[cfg(feature = "selftest")]
     if config.runs_tests() {
         return selftest::start(config);

@@ -11,7 +11,8 @@ use crate::sync::IrqLock;
 /// The most frames that a cache holds.
 const CAPACITY: usize = 64;
 /// How many move to or from the buddy allocator at a time.
-const BATCH: usize = 32;
+const BATCH: usize = 1 << BATCH_ORDER;
+const BATCH_ORDER: usize = 5;
 
 /// The cache of one CPU; on lines of its own, since its lock is.
 #[repr(align(128))]
@@ -60,6 +61,15 @@ impl Cache {
     #[cold]
     fn refill(&mut self, buddy: &IrqLock<Buddy<'_>>) {
         let mut buddy = buddy.lock();
+        // One block is cheaper than many frames; a fragmented memory has none.
+        if let Some(first) = buddy.alloc(BATCH_ORDER) {
+            // Handed out in ascending order.
+            for (slot, frame) in self.frames.iter_mut().zip((first..first + BATCH as u32).rev()) {
+                *slot = frame;
+            }
+            self.len = BATCH;
+            return;
+        }
         while self.len < BATCH
             && let Some(frame) = buddy.alloc(0)
         {
