@@ -3,16 +3,25 @@
 use core::ops::Range;
 
 use powerpc64::encoding::pte::Pte;
+use powerpc64::mmu::tree::AtomicPte;
 
 use super::address_space::Map;
 use super::gather::Gather;
+
+/// Empties an entry. Not atomic: the lock is held, and the MMUs only read.
+#[inline(always)]
+fn take(entry: &AtomicPte) -> Pte {
+    let old = entry.load();
+    entry.store(Pte::NONE);
+    old
+}
 
 impl Map {
     /// Takes the pages in `range` out of the tree. Areas and tables stay.
     pub(super) fn unmap_pages(&mut self, range: Range<u64>, gather: &mut Gather) {
         let (tree, resident) = (self.tree(), &mut self.resident);
         tree.for_each_leaf(range, |ea, entry, _| {
-            gather.unmapped(ea, entry.swap(Pte::NONE));
+            gather.unmapped(ea, take(entry));
             *resident -= 1;
         });
     }
@@ -42,7 +51,7 @@ impl Map {
         let mut areas = self.areas.iter().peekable();
         while let Some(area) = areas.next() {
             tree.for_each_leaf(area.range(), |ea, entry, _| {
-                gather.unmapped(ea, entry.swap(Pte::NONE));
+                gather.unmapped(ea, take(entry));
                 *resident -= 1;
             });
             // As if the areas went one by one, the lowest first: a table goes with

@@ -71,8 +71,10 @@ impl<'a> Buddy<'a> {
 
     /// Takes a block of 2^`order` frames; none if no block is large enough.
     pub fn alloc(&mut self, order: usize) -> Option<u32> {
-        if order == 0 && self.singles > 0 {
-            return Some(self.pop_single());
+        if order == 0
+            && let Some(frame) = self.alloc_single()
+        {
+            return Some(frame);
         }
         self.alloc_block(order).or_else(|| {
             self.join_singles();
@@ -111,18 +113,21 @@ impl<'a> Buddy<'a> {
         }
     }
 
-    fn pop_single(&mut self) -> u32 {
+    /// Takes a single frame that waits; none if none does.
+    pub fn alloc_single(&mut self) -> Option<u32> {
         let frame = self.single;
+        if frame == END {
+            return None;
+        }
         self.single = core::mem::take(&mut self.links[frame as usize]).next;
         self.singles -= 1;
         self.free_frames -= 1;
-        frame
+        Some(frame)
     }
 
     /// Joins the waiting single frames into blocks.
     fn join_singles(&mut self) {
-        while self.singles > 0 {
-            let frame = self.pop_single();
+        while let Some(frame) = self.alloc_single() {
             self.free_frames += 1;
             self.join(frame, 0);
         }

@@ -61,20 +61,24 @@ impl Cache {
     #[cold]
     fn refill(&mut self, buddy: &IrqLock<Buddy<'_>>) {
         let mut buddy = buddy.lock();
-        // One block is cheaper than many frames; a fragmented memory has none.
-        if let Some(first) = buddy.alloc(BATCH_ORDER) {
-            // Handed out in ascending order.
-            for (slot, frame) in self.frames.iter_mut().zip((first..first + BATCH as u32).rev()) {
-                *slot = frame;
-            }
-            self.len = BATCH;
-            return;
-        }
         while self.len < BATCH
-            && let Some(frame) = buddy.alloc(0)
+            && let Some(frame) = buddy.alloc_single()
         {
             self.frames[self.len] = frame;
             self.len += 1;
+        }
+        if self.len > 0 {
+            return;
+        }
+        // One block is cheaper than many frames, but what is left may be smaller.
+        for order in (0..=BATCH_ORDER).rev() {
+            let Some(first) = buddy.alloc(order) else { continue };
+            // Handed out in ascending order.
+            self.len = 1 << order;
+            for (slot, frame) in self.frames[..self.len].iter_mut().rev().zip(first..) {
+                *slot = frame;
+            }
+            return;
         }
     }
 
