@@ -278,6 +278,11 @@ fn take_from_cache() -> Option<FrameNumber> {
 }
 
 fn put_in_cache(frames: &[FrameNumber]) {
+    if frames.len() > cache::BATCH {
+        // They would only pass through.
+        let mut buddy = FRAMES.buddy.lock();
+        return frames.iter().for_each(|&frame| buddy.free(frame, 0));
+    }
     let mut cache = cache_here().lock();
     frames.iter().for_each(|&frame| cache.put(frame, &FRAMES.buddy));
 }

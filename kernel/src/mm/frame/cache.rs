@@ -11,7 +11,7 @@ use crate::sync::IrqLock;
 /// The most frames that a cache holds.
 const CAPACITY: usize = 64;
 /// How many move to or from the buddy allocator at a time.
-const BATCH: usize = 1 << BATCH_ORDER;
+pub(super) const BATCH: usize = 1 << BATCH_ORDER;
 const BATCH_ORDER: usize = 5;
 
 /// The cache of one CPU; on lines of its own, since its lock is.
