@@ -4,6 +4,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# cargo uses all CPUs by itself, and both images pass through one file.
+.NOTPARALLEL:
 SHELL := /bin/bash
 
 define HELP
@@ -71,7 +73,7 @@ help:
 
 # --- set-up ---------------------------------------------------------------------------
 
-.PHONY: settings setup setup-rust setup-run setup-cross setup-gdb
+.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb
 setup:
 	@$(SCRIPTS)/setup
 
@@ -82,8 +84,8 @@ settings:
 setup-rust: | settings
 	@$(SCRIPTS)/setup rust-src
 
-setup-run: | settings
-	@$(SCRIPTS)/setup rust-src qemu
+setup-qemu: | settings
+	@$(SCRIPTS)/setup qemu
 
 setup-cross:
 	@$(SCRIPTS)/setup cross
@@ -122,13 +124,13 @@ build/initrd-test.cpio: user-programs $(addprefix build/c/,$(C_PROGRAMS))
 # --- running --------------------------------------------------------------------------
 
 .PHONY: run gdb measure
-run: setup-run build/kernel.elf build/initrd.cpio
+run: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/run build/kernel.elf build/initrd.cpio
 
-gdb: setup-run setup-gdb build/kernel.elf build/initrd.cpio
+gdb: setup-qemu setup-gdb build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/gdb/start build/kernel.elf build/initrd.cpio
 
-measure: setup-run build/kernel.elf build/initrd.cpio
+measure: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/measure build/kernel.elf build/initrd.cpio
 
 # --- tests ----------------------------------------------------------------------------

@@ -72,6 +72,20 @@ def version_of(text):
     return tuple(int(n or 0) for n in found.groups()) if found else (0, 0, 0)
 
 
+def dotted(version):
+    """A version tuple as text."""
+    return ".".join(map(str, version))
+
+
+def old_tlbie(version):
+    """The sentence for a QEMU that is too old, "" for one that is not."""
+    if version >= SYNCHRONOUS_TLBIE:
+        return ""
+    return (f"QEMU {dotted(version)} is older than {dotted(SYNCHRONOUS_TLBIE)}: its broadcast tlbie may return before "
+            "the other CPUs have dropped the translation, so a CPU can read a freed page; the kernel flushes by IPI "
+            "instead (tlb=ipi).")
+
+
 def output_of(command, timeout=30):
     """What a command prints on stdout, or None if it fails, hangs or is not there."""
     try:

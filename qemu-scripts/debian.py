@@ -63,12 +63,12 @@ def _last_error():
 def install(packages, why):
     """Installs packages with apt-get, as root or through sudo."""
     if not is_debian() and shutil.which("apt-get") is None:
-        die(f"{why} needs {' '.join(packages)} (Debian's names): install them with this system's "
-            "package manager and run it again.")
+        die(f"missing for {why}: {' '.join(packages)} (as Debian calls them); install them with this system's "
+            "package manager and run this again.")
     command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends", *packages]
     if os.geteuid() != 0:
         if shutil.which("sudo") is None:
-            die(f"{why} needs packages; run as root: apt-get install {' '.join(packages)}")
+            die(f"missing for {why}: run as root: apt-get install {' '.join(packages)}")
         # Without a terminal nobody can type a password: fail rather than wait.
         command = ["sudo"] + ([] if sys.stdin.isatty() else ["-n"]) + ["DEBIAN_FRONTEND=noninteractive"] + command
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
@@ -171,10 +171,14 @@ def _private_options(suite):
 
 
 def versions(suite, package):
-    """The versions of a package that a suite offers, newest first; refreshes the private lists."""
+    """The versions of a package that a suite offers, newest first; refreshes the private lists.
+
+    Without the suite's package list there are none, and a line says why.
+    """
     options = _private_options(suite)
     if not _logged(["apt-get", *options, "update"]):
-        die(f"cannot read Debian's {suite} package list: {_last_error()}")
+        say(f"setup: cannot read Debian's {suite} package list: {_last_error()}")
+        return []
     listed = subprocess.run(["apt-cache", *options, "madison", package], capture_output=True, text=True,
                             timeout=60).stdout
     rows = [line.split("|") for line in listed.splitlines()]

@@ -9,7 +9,7 @@ import shlex
 import shutil
 
 import initrd
-from common import BUILD, SYNCHRONOUS_TLBIE, USAGE, die, output_of, recorded, version_of
+from common import BUILD, SYNCHRONOUS_TLBIE, USAGE, die, dotted, output_of, recorded, version_of
 
 # Transactional memory and the speculation mitigations have no meaning under TCG, and
 # QEMU refuses their defaults there. VOF is the small firmware inside QEMU.
@@ -37,7 +37,7 @@ def kernel_command_line(s, version):
     if tlb:
         words.append(f"tlb={tlb}")
     # The kernel's expected failures name the QEMU that they are expected on.
-    words.append("qemu=" + ".".join(map(str, version)))
+    words.append(f"qemu={dotted(version)}")
     path, _, arguments = s.init.partition(" ")
     if not path and s.initrd:
         path = "/init"

@@ -16,7 +16,7 @@ use powerpc64::irq::{self, InterruptController};
 use powerpc64::{irqflags, percpu, timer, tlb};
 
 use crate::sync::Fixed;
-use crate::task::{current, preempt, work};
+use crate::task::{current_mm, preempt, work};
 
 /// The protocol's state. Written once at boot, before any other CPU starts.
 static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::unset();
@@ -61,8 +61,8 @@ impl Machine for Hardware {
         irqflags::are_enabled()
     }
 
-    fn current<'a>(&'a self, _: &'a PreemptOff) -> &'a TaskMm {
-        &current().mm
+    fn current<'a>(&'a self, t: &'a PreemptOff) -> &'a TaskMm {
+        current_mm(t)
     }
 
     fn load_mm(&self, _: &IrqsOff, mm: MmId) {

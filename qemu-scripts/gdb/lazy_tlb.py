@@ -60,10 +60,14 @@ class KernelView:
 
 def layout():
     """The kernel's description of itself; a GdbError says what is wrong with it."""
+    language = gdb.parameter("language")
+    gdb.execute("set language c", to_string=True)  # in Rust's, a linker symbol has no address
     try:
         address = int(gdb.parse_and_eval("(unsigned long)&LAZY_TLB_DEBUG"))
     except gdb.error:
         raise gdb.GdbError("LAZY_TLB_DEBUG is not in this image: load the kernel with `file`.") from None
+    finally:
+        gdb.execute(f"set language {language}", to_string=True)
     words = len(Layout._fields)
     found = Layout(*struct.unpack(f">{words}Q", read(address, 8 * words)))
     if found.magic != MAGIC:

@@ -197,3 +197,25 @@ pub fn h_eoi(xirr: u32) -> Status {
     // SAFETY: changes what the interrupt controller presents, nothing else.
     unsafe { hcall(Op::Eoi, [xirr.into(), 0, 0, 0]).0 }
 }
+
+/// Invalidates translations for a partition that may not use `tlbie`; arguments
+/// as [`crate::encoding::rpt_invalidate`] makes them.
+pub fn h_rpt_invalidate(args: [u64; 6]) -> Status {
+    let status;
+    // SAFETY: as in `hcall`, with two more arguments; forgetting translations is
+    // always allowed.
+    unsafe {
+        asm!(
+            "sc 1",
+            inlateout("r3") crate::encoding::rpt_invalidate::H_RPT_INVALIDATE => status,
+            inlateout("r4") args[0] => _, inlateout("r5") args[1] => _,
+            inlateout("r6") args[2] => _, inlateout("r7") args[3] => _,
+            inlateout("r8") args[4] => _, inlateout("r9") args[5] => _,
+            lateout("r0") _, lateout("r10") _, lateout("r11") _, lateout("r12") _,
+            lateout("ctr") _, lateout("xer") _, lateout("cr0") _, lateout("cr1") _,
+            lateout("cr5") _, lateout("cr6") _, lateout("cr7") _,
+            options(nostack),
+        );
+    }
+    Status(status)
+}

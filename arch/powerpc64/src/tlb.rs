@@ -3,24 +3,35 @@
 //! Every one begins with `ptesync`, which orders the PTE stores before the
 //! invalidation in the eyes of all table walks, and ends with one, which waits
 //! until no access through an old translation is left. Broadcast ones reach every
-//! CPU of the partition and need GTSE; local ones only this hardware thread.
+//! CPU of the partition: by `tlbie` if the hypervisor granted that to it (GTSE),
+//! else by the call H_RPT_INVALIDATE. Local ones reach this hardware thread only.
 //! Preemption is off from the decision to the end of the flush.
 
 use crate::encoding::PageSize;
+use crate::encoding::rpt_invalidate::{self, Kind, Pages, Target};
 use crate::encoding::tlb_operand::{Operands, Ric};
-use crate::isa;
+use crate::{hcall, isa};
 use core::ops::Range;
-use core::sync::atomic::{AtomicU16, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use kcore::mm::Pid;
 
 /// Congruence classes that a local flush of more than a page has to visit: 128 on
 /// ISA 3.0, 1 from ISA 3.1 on. The larger number is right on both.
 static SETS: AtomicU16 = AtomicU16::new(128);
 
+/// May this partition use `tlbie`?
+static GTSE: AtomicBool = AtomicBool::new(true);
+
 /// Tells how many sets the TLB has (`BootInfo::tlbiel_sets`). Boot CPU, before
 /// others start: they see the relaxed store through being started.
 pub fn set_sets(sets: u16) {
     SETS.store(sets, Ordering::Relaxed);
+}
+
+/// Tells whether `tlbie` was granted, which is assumed until then. Context as
+/// for [`set_sets`].
+pub fn set_gtse(granted: bool) {
+    GTSE.store(granted, Ordering::Relaxed);
 }
 
 fn local(flush: impl FnOnce()) {
@@ -31,14 +42,29 @@ fn local(flush: impl FnOnce()) {
     isa::ptesync();
 }
 
-fn broadcast(flush: impl FnOnce()) {
+/// `flush` is made of `tlbie`s; `call` are the arguments of the call that does
+/// the same.
+fn broadcast(flush: impl FnOnce(), call: impl FnOnce() -> [u64; 6]) {
     // Partner: the PTE stores before the flush.
     isa::ptesync();
+    if !GTSE.load(Ordering::Relaxed) {
+        let status = hcall::h_rpt_invalidate(call());
+        // A flush that did not happen is memory corruption later.
+        return status.ok().unwrap_or_else(|status| panic!("H_RPT_INVALIDATE: {status:?}"));
+    }
     flush();
     // tlbie, then tlbsync: other threads' answers; then ptesync: wait for them.
     isa::eieio();
     isa::tlbsync();
     isa::ptesync();
+}
+
+fn kind(ric: Ric) -> Kind {
+    match ric {
+        Ric::Tlb => Kind::TLB,
+        Ric::WalkCache => Kind::PWC,
+        Ric::All => Kind::ALL,
+    }
 }
 
 /// Visits all sets, asking for `ric` on the first only: walk cache and process
@@ -99,13 +125,15 @@ pub fn flush_all_local() {
 
 /// One page of `pid`, everywhere.
 pub fn flush_page_broadcast(pid: Pid, ea: u64, size: PageSize) {
-    // SAFETY: inside `broadcast`.
-    broadcast(|| unsafe { isa::tlbie(Operands::page(pid.get(), ea, size)) });
+    let start = ea & !(size.bytes() - 1);
+    flush_range_broadcast(pid, start..start + size.bytes(), size, false);
 }
 
 /// The pages of `pid` in `range`, everywhere. `walk_cache`: tables went too.
 pub fn flush_range_broadcast(pid: Pid, range: Range<u64>, size: PageSize, walk_cache: bool) {
-    broadcast(|| {
+    let kind = if walk_cache { Kind::TLB | Kind::PWC } else { Kind::TLB };
+    let (start, end) = (range.start, range.end);
+    let flush = || {
         for ea in pages(range, size) {
             // SAFETY: inside `broadcast`.
             unsafe { isa::tlbie(Operands::page(pid.get(), ea, size)) };
@@ -114,19 +142,15 @@ pub fn flush_range_broadcast(pid: Pid, range: Range<u64>, size: PageSize, walk_c
             // SAFETY: inside `broadcast`.
             unsafe { isa::tlbie(Operands::pid(pid.get(), Ric::WalkCache)) };
         }
-    });
+    };
+    broadcast(flush, || rpt_invalidate::range(pid.get(), Target::Cmmu, kind, size.into(), start, end));
 }
 
 /// All of `pid`, everywhere.
 pub fn flush_pid_broadcast(pid: Pid, ric: Ric) {
     // SAFETY: inside `broadcast`.
-    broadcast(|| unsafe { isa::tlbie(Operands::pid(pid.get(), ric)) });
-}
-
-/// Everything, everywhere.
-pub fn flush_all_broadcast() {
-    // SAFETY: inside `broadcast`.
-    broadcast(|| unsafe { isa::tlbie(Operands::all(Ric::All)) });
+    let flush = || unsafe { isa::tlbie(Operands::pid(pid.get(), ric)) };
+    broadcast(flush, || rpt_invalidate::range(pid.get(), Target::Cmmu, kind(ric), Pages::all(), 0, !0));
 }
 
 /// The kernel's translations (PID 0), everywhere. By process, not by page: the

@@ -2,6 +2,7 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// A static that the boot CPU sets while it is alone. Readers pay a load and a
@@ -27,19 +28,21 @@ impl<T> Fixed<T> {
     /// If it was set before.
     ///
     /// # Safety
-    /// The boot CPU calls this before it starts any other CPU.
+    /// The boot CPU calls this before it starts any other CPU, and not in an
+    /// interrupt handler.
     pub(crate) unsafe fn set(&self, value: T) {
         assert!(!self.set.load(Ordering::Relaxed), "a boot-time value is set twice");
         // SAFETY: nobody else runs yet (the caller's promise), and no `&T` exists
         // while `set` is false.
         unsafe { (*self.value.get()).write(value) };
+        // Relaxed: whoever reads it is this CPU or one that is started later.
         self.set.store(true, Ordering::Relaxed);
     }
 
     /// The value, or none before it is set.
     #[inline(always)]
     pub(crate) fn try_get(&self) -> Option<&T> {
-        // Relaxed: who can race with `set` is on the CPU that ran it.
+        // Relaxed: see `set`.
         if !self.set.load(Ordering::Relaxed) {
             return None;
         }
@@ -57,7 +60,7 @@ impl<T> Fixed<T> {
     }
 }
 
-impl<T> core::ops::Deref for Fixed<T> {
+impl<T> Deref for Fixed<T> {
     type Target = T;
 
     #[inline(always)]

@@ -12,9 +12,10 @@ use kcore::task::TaskMm;
 use powerpc64::percpu::{self, PerCpu};
 
 use super::cpu_bits::CpuBits;
+use super::descriptor::{Birth, Task, TaskPtr, TaskRef};
 use super::registry::IDLE_TID;
 use super::run_queue::RunQueue;
-use super::task::{Birth, Task, TaskPtr, TaskRef};
+use super::smp::Arrival;
 use super::timer::Clock;
 use super::work::Works;
 use crate::machine::lazy_tlb;
@@ -45,6 +46,8 @@ pub(super) struct Cpu {
     pub(super) queue: RunQueue,
     /// Time slice and alarms.
     pub(super) clock: Clock,
+    /// Whether it came up in time.
+    pub(super) arrival: Arrival,
     /// Work for its worker.
     pub(super) works: Works,
 }
@@ -64,6 +67,7 @@ impl Cpu {
             evicted: AtomicPtr::new(core::ptr::null_mut()),
             queue: RunQueue::new(id),
             clock: Clock::new(),
+            arrival: Arrival::open(),
             works: Works::new(),
         }
     }
@@ -115,6 +119,12 @@ pub(super) fn count() -> usize {
 /// All entries.
 pub(super) fn all() -> &'static [Cpu] {
     CPUS.get()
+}
+
+/// The hardware number of `id`: the target of its interrupts.
+#[inline]
+pub(crate) fn server_of(id: CpuId) -> u32 {
+    get(id).area.server()
 }
 
 /// The CPUs that schedule.

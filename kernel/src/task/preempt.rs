@@ -59,7 +59,7 @@ fn wants_resched() -> bool {
 
 /// The way back from an interrupt into the kernel, with the work flag set.
 /// Interrupts off, on return too.
-pub(crate) fn preempt_kernel() {
+pub(crate) fn preempt_from_interrupt() {
     while percpu::preempt_count() == 0 && wants_resched() {
         schedule(Leave::Yield);
     }
@@ -72,6 +72,6 @@ pub(crate) fn prepare_user_return() -> u32 {
     // First the flag, then what it stands for: who sets either meanwhile sends an
     // interrupt, which comes when they are on again.
     percpu::this().clear_work();
-    preempt_kernel();
+    preempt_from_interrupt();
     super::current().pending.load(Ordering::Relaxed)
 }

@@ -2,12 +2,13 @@
 //! a context that may sleep.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use kcore::cpu::CpuId;
+use kcore::cpu::{CpuId, CpuSet};
 
-use super::{cpu, kthread, preempt};
+use super::{cpu, kthread, online_cpus, preempt};
 use crate::sync::WaitQueue;
 
 /// One piece of work, in the list of those that came after it.
@@ -74,6 +75,30 @@ pub(crate) fn queue(f: impl FnOnce() + Send + 'static) {
 /// Has the worker of `cpu` run `f`. Allocates; any context.
 pub(crate) fn queue_on(cpu: CpuId, f: impl FnOnce() + Send + 'static) {
     cpu::get(cpu).works.push(Box::new(f));
+}
+
+/// Sleeps until all work that was queued before, on any CPU, is done. Interrupts
+/// and preemption on.
+pub(crate) fn flush() {
+    let done = Arc::new(Flush { left: AtomicU32::new(0), waiter: WaitQueue::new() });
+    let online: CpuSet = online_cpus();
+    done.left.store(online.len() as u32, Ordering::Relaxed);
+    for cpu in online.iter() {
+        let done = done.clone();
+        queue_on(cpu, move || {
+            // Release: the work before. Partner: the acquire below.
+            if done.left.fetch_sub(1, Ordering::Release) == 1 {
+                done.waiter.wake_one();
+            }
+        });
+    }
+    done.waiter.wait_until(|| done.left.load(Ordering::Acquire) == 0);
+}
+
+/// The workers that a [`flush`] waits for.
+struct Flush {
+    left: AtomicU32,
+    waiter: WaitQueue,
 }
 
 /// Starts the worker of `cpu`, once, when it is online.

@@ -16,6 +16,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use kcore::cpu::{CpuId, CpuSet};
+use kcore::machine::PreemptOff;
 use kcore::task::TaskMm;
 use powerpc64::context::Context;
 use powerpc64::percpu;
@@ -69,7 +70,7 @@ pub(crate) struct Task {
     /// Its place in the table of tasks; the links belong to the table's lock.
     pub(super) tid_node: Node<TaskPtr>,
     /// The name, as two big-endian words of text padded with zeros.
-    name: [AtomicU64; 2],
+    pub(crate) name: [AtomicU64; 2],
     /// The CPUs that it may run on.
     pub(super) affinity: CpuBits,
     /// What it runs when it first runs; taken then.
@@ -93,7 +94,12 @@ unsafe impl Sync for Task {}
 unsafe impl Send for Task {}
 
 impl Task {
-    /// The number of a CPU as `cpu` stores it.
+    /// Its number; 0 for idle tasks.
+    pub(crate) fn tid(&self) -> u32 {
+        self.tid
+    }
+
+    /// Says which CPU it goes to.
     pub(super) fn set_cpu(&self, cpu: CpuId) {
         self.cpu.store(cpu.index() as u32, Ordering::Relaxed);
     }
@@ -176,10 +182,17 @@ impl Task {
 /// A name that prints.
 pub(crate) struct TaskName([u8; 16]);
 
+impl TaskName {
+    /// The name up to its end, or to what is no UTF-8.
+    pub(crate) fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
+        self.0[..end].utf8_chunks().next().map_or("", |chunk| chunk.valid())
+    }
+}
+
 impl core::fmt::Display for TaskName {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
-        self.0[..end].utf8_chunks().try_for_each(|chunk| f.write_str(chunk.valid()))
+        f.write_str(self.as_str())
     }
 }
 
@@ -329,5 +342,32 @@ impl Task {
             super::placement::queue(self);
         }
         slept
+    }
+}
+
+/// The address space part of the running task, for the protocol: good for as long
+/// as it cannot be switched away from.
+#[inline(always)]
+pub(crate) fn current_mm(_: &PreemptOff) -> &TaskMm {
+    let task: *const Task = percpu::current_task().cast();
+    // SAFETY: the running task has not ended, and cannot while the token lives.
+    unsafe { &(*task).mm }
+}
+
+/// A counted reference to the running task.
+pub(crate) fn current_ref() -> TaskRef {
+    current().to_ref()
+}
+
+/// Prints who runs here; in any context, before [`super::init`] too.
+pub(crate) struct Describe;
+
+impl core::fmt::Display for Describe {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        if percpu::current_task().is_null() {
+            return f.write_str("no task yet");
+        }
+        let task = current();
+        write!(f, "task {} ({}), {}", task.tid, task.name(), task.run_state.name())
     }
 }
