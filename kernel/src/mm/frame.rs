@@ -102,9 +102,10 @@ impl Frame {
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        if !drop_reference(self.number, self.order) {
+        if !drop_reference(count_of(self.number), self.number) {
             return;
         }
+        (self.number..self.number + (1 << self.order)).for_each(|each| retire(count_of(each), each));
         match self.order {
             0 => put_in_cache(&[self.number]),
             order => FRAMES.buddy.lock().free(self.number, order as usize),
@@ -221,37 +222,45 @@ pub(crate) fn total_count() -> u64 {
 /// # Safety
 /// The caller owns those references, and no translation leads there any more.
 pub(super) unsafe fn drop_references(frames: &mut [FrameNumber]) {
-    // The last references first, without gaps.
+    let counts = FRAMES.counts;
+    // Those to free move to the front.
     let mut freed = 0;
     for at in 0..frames.len() {
-        if drop_reference(frames[at], 0) {
-            frames[freed] = frames[at];
+        let number = frames[at];
+        let count = &counts[number as usize];
+        if drop_reference(count, number) {
+            retire(count, number);
+            frames[freed] = number;
             freed += 1;
         }
     }
     put_in_cache(&frames[..freed]);
 }
 
-/// Takes a reference away; if it was the last, poisons the frame and returns true.
-fn drop_reference(number: FrameNumber, order: u32) -> bool {
-    let count = count_of(number);
+/// Takes a reference to frame `number` away; true if it was the last.
+#[inline(always)]
+fn drop_reference(count: &AtomicU32, number: FrameNumber) -> bool {
     // Acquire: as in `is_sole`. A sole owner needs no atomic update: nobody else
     // can have the count in hand.
-    if count.load(Ordering::Acquire) != 1 {
-        // Release: our accesses to the frame before its reuse. Partner: the
-        // fence below, or the acquire in `is_sole`, of whoever is last.
-        let before = count.fetch_sub(1, Ordering::Release);
-        assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {number:#x} freed twice (count {before:#x})");
-        if before != 1 {
-            return false;
-        }
-        fence(Ordering::Acquire);
+    if count.load(Ordering::Acquire) == 1 {
+        return true;
     }
-    for each in number..number + (1 << order) {
-        poison::write(each);
-        count_of(each).store(FREE, Ordering::Relaxed);
+    // Release: our accesses to the frame before its reuse. Partner: the fence
+    // below, or the acquire above, of whoever is last.
+    let before = count.fetch_sub(1, Ordering::Release);
+    assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {number:#x} freed twice (count {before:#x})");
+    if before != 1 {
+        return false;
     }
+    fence(Ordering::Acquire);
     true
+}
+
+/// Marks a frame without references as free, before it goes on a free list.
+#[inline(always)]
+fn retire(count: &AtomicU32, number: FrameNumber) {
+    poison::write(number);
+    count.store(FREE, Ordering::Relaxed);
 }
 
 #[inline]
@@ -269,6 +278,11 @@ fn take_from_cache() -> Option<FrameNumber> {
 }
 
 fn put_in_cache(frames: &[FrameNumber]) {
+    if frames.len() > cache::BATCH {
+        // They would only pass through.
+        let mut buddy = FRAMES.buddy.lock();
+        return frames.iter().for_each(|&frame| buddy.free(frame, 0));
+    }
     let mut cache = cache_here().lock();
     frames.iter().for_each(|&frame| cache.put(frame, &FRAMES.buddy));
 }

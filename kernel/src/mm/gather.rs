@@ -6,6 +6,7 @@
 //! [`Gather`], which frees a batch only after its flush; dropping it does the
 //! last one, so it cannot be forgotten.
 
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use kcore::mm::MmId;
@@ -28,7 +29,9 @@ const MOST_PAGES: u64 = 256;
 /// held but sleeping ones.
 pub(super) struct Gather {
     mm: MmId,
-    frames: [FrameNumber; BATCH],
+    /// The first `len` are initialised: most gathers are short, and clearing the
+    /// array would cost more than they do.
+    frames: [MaybeUninit<FrameNumber>; BATCH],
     len: usize,
     /// What the flush has to cover.
     span: Range<u64>,
@@ -40,7 +43,7 @@ pub(super) struct Gather {
 impl Gather {
     /// For an mm that is in use.
     pub(super) fn new(mm: MmId) -> Self {
-        Self { mm, frames: [0; BATCH], len: 0, span: u64::MAX..0, tables: false, dead: false }
+        Self { mm, frames: [MaybeUninit::uninit(); BATCH], len: 0, span: u64::MAX..0, tables: false, dead: false }
     }
 
     /// For an mm whose final flush is done: frames go without another.
@@ -72,7 +75,7 @@ impl Gather {
 
     #[inline]
     fn push(&mut self, page: PhysAddr) {
-        self.frames[self.len] = (page.0 >> PAGE_SHIFT) as FrameNumber;
+        self.frames[self.len].write((page.0 >> PAGE_SHIFT) as FrameNumber);
         self.len += 1;
         if self.len == BATCH {
             self.flush_and_free();
@@ -85,9 +88,11 @@ impl Gather {
         {
             lazy_tlb().flush(self.mm, what);
         }
+        // SAFETY: `push` wrote the first `len`.
+        let frames = unsafe { self.frames[..self.len].assume_init_mut() };
         // SAFETY: the entries' references are ours, and no translation through
         // those entries, nor a walk through those tables, is left.
-        unsafe { frame::drop_references(&mut self.frames[..self.len]) };
+        unsafe { frame::drop_references(frames) };
         (self.len, self.span, self.tables) = (0, u64::MAX..0, false);
     }
 }
