@@ -65,7 +65,7 @@ fn console_files() -> FileTable {
 
 /// Init has ended: so does the machine, with QEMU's status 0 if init's was 0.
 pub(super) fn ended(status: Status) -> ! {
-    crate::report::power_off();
+    crate::report::print();
     let line = match status.0 & 0x7f {
         0 => alloc::format!("init exited with status {}", status.shell_code()),
         signal => alloc::format!("init was killed by signal {signal}"),

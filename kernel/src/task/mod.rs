@@ -30,7 +30,7 @@ pub(crate) mod timer;
 pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
-pub(crate) use cpu::{init, online_cpus, server_of};
+pub(crate) use cpu::{area_addresses, init, online_cpus, server_of};
 pub(crate) use descriptor::{
     Current, Describe, Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
 };

@@ -41,7 +41,7 @@ impl Registry {
 
 /// A number that no task in the table has. It is taken by [`insert`], so two
 /// tasks could be given the same only four million numbers apart.
-pub(super) fn next_tid() -> u32 {
+pub(crate) fn next_tid() -> u32 {
     let mut registry = REGISTRY.lock();
     loop {
         let tid = if registry.last < LAST_TID { registry.last + 1 } else { INIT_TID + 1 };

@@ -151,7 +151,8 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task) {
         // place is valid from `spawn` on.
         let frame = unsafe { &mut *frame };
         if fpu::is_loaded(frame) {
-            user.save_vectors(frame);
+            // SAFETY: `prev` runs here, interrupts are off, the frame is its own.
+            unsafe { user.save_vectors(frame) };
         }
     }
     cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
