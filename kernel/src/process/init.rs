@@ -9,10 +9,11 @@ use powerpc64::{context, rtas};
 use super::exit::Status;
 use super::signal::Handlers;
 use super::stack::Arguments;
-use super::{INIT_PID, Inheritance, Process, Thread, current, exec, table};
+use super::{INIT_PID, Inheritance, Process, Thread, current, exec, signal, table};
 use crate::fs::path::Place;
 use crate::fs::table::FileTable;
 use crate::fs::{Description, OpenFlags, tty};
+use crate::shutdown;
 use crate::task::{self, kthread};
 
 /// Starts the program `path` as process 1, with the console as descriptors 0 to 2.
@@ -65,19 +66,16 @@ fn console_files() -> FileTable {
 
 /// Init has ended: so does the machine, with QEMU's status 0 if init's was 0.
 pub(super) fn ended(status: Status) -> ! {
-    crate::report::print();
-    let line = match status.0 & 0x7f {
-        0 => alloc::format!("init exited with status {}", status.shell_code()),
-        signal => alloc::format!("init was killed by signal {signal}"),
-    };
-    if status == Status::exited(0) {
-        crate::println!("{line}");
-        rtas::power_off()
+    match status.0 & 0x7f {
+        0 => shutdown::finish(
+            status == Status::exited(0),
+            format_args!("init exited with status {}", status.shell_code()),
+        ),
+        signal => shutdown::finish(false, format_args!("init was killed by {}", signal::name(signal))),
     }
-    stop(&line)
 }
 
-/// The machine cannot go on: one line, and QEMU's status 1.
+/// There is no init: one line, and QEMU's status 1.
 fn stop(line: &str) -> ! {
     crate::println!("{line}");
     rtas::os_term(line)
