@@ -11,7 +11,7 @@ use super::{Inheritance, Process, Thread, current_thread, table, user_memory};
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
 use crate::mm;
-use crate::task::{self, TaskRef, registry};
+use crate::task::{self, registry};
 
 bitflags::bitflags! {
     /// Linux's `CLONE_` flags, without the signal in the low byte.
@@ -88,19 +88,10 @@ pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> 
     let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Event::new()));
 
     let mm = child_mm(flags)?;
-    let task = match new_task(parent, tid, frame, request, mm, vfork.clone()) {
-        Ok(task) => task,
-        Err(errno) => {
-            lazy_tlb().mmput(mm);
-            return Err(errno);
-        }
-    };
-    if flags.contains(CloneFlags::PARENT_SETTID) {
-        // As in Linux, a bad address is not an error: the child exists.
-        let _ = user_memory::write(request.parent_tid, tid);
+    if let Err(errno) = start_child(parent, tid, frame, request, mm, vfork.clone()) {
+        lazy_tlb().mmput(mm);
+        return Err(errno);
     }
-    task::start(&task);
-    drop(task);
     if let Some(done) = vfork {
         done.wait_killable();
     }
@@ -128,15 +119,15 @@ fn child_mm(flags: CloneFlags) -> Result<MmId, Errno> {
     }
 }
 
-/// The child, known to its process and, if that is new, to all; not yet running.
-fn new_task(
+/// Makes the child and starts it. `mm` is its from then on.
+fn start_child(
     parent: &Thread,
     tid: u32,
     frame: &TrapFrame,
     request: &Request,
     mm: MmId,
     vfork: Option<Arc<Event>>,
-) -> Result<TaskRef, Errno> {
+) -> Result<(), Errno> {
     let is_thread = request.flags.contains(CloneFlags::THREAD);
     let process =
         if is_thread { parent.process.clone() } else { new_process(parent, tid, request.flags, vfork) };
@@ -153,14 +144,18 @@ fn new_task(
     let frame = child_frame(frame, request);
     let task = task::create_user(tid, me.name().as_str(), thread, &frame, mm, &me.affinity())
         .map_err(|task::OutOfMemory| Errno::ENOMEM)?;
-    if !process.add_thread(task.clone()) {
-        // The process ends; so does the caller, on its way back.
-        return Err(Errno::EINTR);
+    if request.flags.contains(CloneFlags::PARENT_SETTID) {
+        // As in Linux, a bad address is not an error.
+        let _ = user_memory::write(request.parent_tid, tid);
     }
-    if !is_thread {
-        table::add(process);
+    if is_thread {
+        // The process ends? So does the caller, on its way back.
+        return if process.start_thread(task) { Ok(()) } else { Err(Errno::EINTR) };
     }
-    Ok(task)
+    // Before it can end: its end looks for it there.
+    table::add(process.clone());
+    process.start_first_thread(task);
+    Ok(())
 }
 
 fn new_process(parent: &Thread, pid: u32, flags: CloneFlags, vfork: Option<Arc<Event>>) -> Arc<Process> {

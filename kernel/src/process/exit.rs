@@ -68,7 +68,7 @@ impl Process {
         let ending = ENDING | u64::from(status.0);
         let first = self.ending.compare_exchange(NOT_ENDING, ending, Ordering::Relaxed, Ordering::Relaxed);
         if first.is_ok() {
-            // After the store; see `add_thread`.
+            // After the decision; see `start_thread`.
             for thread in self.threads.lock().iter() {
                 thread.notify(pending::KILL);
             }

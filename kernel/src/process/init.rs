@@ -14,7 +14,7 @@ use crate::fs::path::Place;
 use crate::fs::table::FileTable;
 use crate::fs::{Description, OpenFlags, tty};
 use crate::shutdown;
-use crate::task::{self, kthread};
+use crate::task::kthread;
 
 /// Starts the program `path` as process 1, with the console as descriptors 0 to 2.
 /// `arguments` begin with its name. Interrupts and preemption on.
@@ -41,7 +41,7 @@ pub(crate) fn start_init(path: String, arguments: Vec<String>, environment: Vec<
 
 /// On the kernel thread that becomes init.
 fn become_init(path: String, passed: Arguments) {
-    current().add_thread(task::current().to_ref());
+    current().adopt_current();
     let result = exec::exec(&Place::root(), &path, &passed);
     match result {
         Ok(frame) => {

@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::fs::path::Place;
 use crate::fs::table::FileTable;
 use crate::sync::{Mutex, SpinLock, WaitQueue};
-use crate::task::{TaskRef, current as current_task};
+use crate::task::{self, TaskRef, current as current_task};
 
 pub(crate) mod clone;
 pub(crate) mod event;
@@ -130,16 +130,35 @@ impl Process {
         self.elf_v2.store(elf_v2, Ordering::Relaxed);
     }
 
-    /// Adds a thread, unless the process is about to end.
-    fn add_thread(&self, task: TaskRef) -> bool {
+    /// Starts a further thread, unless the process is about to end.
+    ///
+    /// All under the lock: a thread in the list is told of signals, and only one
+    /// that runs can be told. [`Process::end`] decides before it takes the lock
+    /// to tell the threads, so either it sees the new one or we see that it ends.
+    fn start_thread(&self, task: TaskRef) -> bool {
         let mut threads = self.threads.lock();
-        // Under the lock: `end_group` sets it before it takes the lock to tell
-        // the threads, so either it sees the new one or we see it.
         let alive = !self.is_ending();
         if alive {
+            task::start(&task);
             threads.push(task);
         }
         alive
+    }
+
+    /// Starts the first thread. If somebody has killed the process already, the
+    /// thread starts only to end.
+    fn start_first_thread(&self, task: TaskRef) {
+        let mut threads = self.threads.lock();
+        task::start(&task);
+        if self.is_ending() {
+            task.notify(task::pending::KILL);
+        }
+        threads.push(task);
+    }
+
+    /// Puts the running kernel thread on the list: the first thread of init.
+    fn adopt_current(&self) {
+        self.threads.lock().push(current_task().to_ref());
     }
 
     /// Whether the process has only one thread.
