@@ -12,7 +12,7 @@
 //! No [`IrqLock`] may be held over a cross-call, nor a [`SpinLock`] that is taken
 //! inside one: the CPU that is called may be spinning for it with interrupts off.
 
-pub(crate) mod fixed;
+mod fixed;
 mod irq_lock;
 pub(crate) mod list;
 mod mutex;

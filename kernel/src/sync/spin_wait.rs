@@ -40,7 +40,7 @@ impl SpinWait {
         // several virtual CPUs share it.
         isa::smt_low();
         isa::smt_medium();
-        if self.turns % TURNS_PER_CLOCK_READ == 0 {
+        if self.turns.is_multiple_of(TURNS_PER_CLOCK_READ) {
             self.check_clock();
         }
     }

@@ -53,8 +53,8 @@ impl WaitQueue {
 
     /// Sleeps until `done` or the time base reaches `deadline_tb`; returns
     /// whether it is done. Interrupts and preemption on.
-    pub(crate) fn wait_until_deadline(&self, done: impl FnMut() -> bool, deadline_tb: u64) -> bool {
-        Alarm::set(deadline_tb, || self.wait(done, || timer::now_tb() >= deadline_tb))
+    pub(crate) fn wait_until_deadline(&self, mut done: impl FnMut() -> bool, deadline_tb: u64) -> bool {
+        done() || Alarm::set(deadline_tb, || self.wait(done, || timer::now_tb() >= deadline_tb))
     }
 
     /// Sleeps until `done`, or until a kill or signal is pending for the current
@@ -67,12 +67,12 @@ impl WaitQueue {
     /// Both: `Ok(false)` when the deadline came first. Interrupts and preemption on.
     pub(crate) fn wait_interruptible_deadline(
         &self,
-        done: impl FnMut() -> bool,
+        mut done: impl FnMut() -> bool,
         deadline_tb: u64,
     ) -> Result<bool, Interrupted> {
         let me = task::current();
         let late = || timer::now_tb() >= deadline_tb;
-        if Alarm::set(deadline_tb, || self.wait(done, || me.interrupted() || late())) {
+        if done() || Alarm::set(deadline_tb, || self.wait(done, || me.interrupted() || late())) {
             return Ok(true);
         }
         if me.interrupted() { Err(Interrupted) } else { Ok(false) }

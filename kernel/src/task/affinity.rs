@@ -14,9 +14,9 @@ use core::sync::atomic::{Ordering, fence};
 use kcore::cpu::CpuSet;
 
 use super::cpu::{self, Cpu, ONLINE};
+use super::descriptor::Task;
 use super::preempt;
 use super::resched::resched;
-use super::task::Task;
 use super::{online_cpus, placement};
 use crate::sync::SpinLock;
 

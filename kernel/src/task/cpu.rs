@@ -12,15 +12,16 @@ use kcore::task::TaskMm;
 use powerpc64::percpu::{self, PerCpu};
 
 use super::cpu_bits::CpuBits;
+use super::descriptor::{Birth, Task, TaskPtr, TaskRef};
 use super::registry::IDLE_TID;
 use super::run_queue::RunQueue;
-use super::task::{Birth, Task, TaskPtr, TaskRef};
+use super::smp::Arrival;
 use super::timer::Clock;
 use super::work::Works;
 use crate::machine::lazy_tlb;
 use crate::sync::Fixed;
 
-static CPUS: Fixed<Box<[Cpu]>> = Fixed::new();
+static CPUS: Fixed<Box<[Cpu]>> = Fixed::unset();
 
 /// CPUs that take part in scheduling.
 pub(super) static ONLINE: CpuBits = CpuBits::empty();
@@ -45,6 +46,8 @@ pub(super) struct Cpu {
     pub(super) queue: RunQueue,
     /// Time slice and alarms.
     pub(super) clock: Clock,
+    /// Whether it came up in time.
+    pub(super) arrival: Arrival,
     /// Work for its worker.
     pub(super) works: Works,
 }
@@ -64,6 +67,7 @@ impl Cpu {
             evicted: AtomicPtr::new(core::ptr::null_mut()),
             queue: RunQueue::new(id),
             clock: Clock::new(),
+            arrival: Arrival::open(),
             works: Works::new(),
         }
     }
@@ -138,7 +142,8 @@ pub(crate) fn online_cpus() -> CpuSet {
 /// the lazy-TLB protocol. Heap and frames are up; interrupts off.
 pub(crate) fn init(servers: &[u32]) {
     let table: Vec<Cpu> = servers.iter().enumerate().map(|(n, &server)| make(n, server)).collect();
-    CPUS.set(table.into_boxed_slice());
+    // SAFETY: no other CPU runs yet.
+    unsafe { CPUS.set(table.into_boxed_slice()) };
     let boot = get(CpuId::BOOT);
     boot.adopt();
     lazy_tlb().start_cpu();

@@ -7,8 +7,8 @@ use kcore::cpu::{CpuId, CpuSet};
 use kcore::task::TaskMm;
 use powerpc64::exceptions::frame::TrapFrame;
 
+use super::descriptor::TaskRef;
 use super::spawn::{self, OutOfMemory, Plan};
-use super::task::TaskRef;
 use super::{cpu, registry};
 use crate::process::Thread;
 
@@ -36,10 +36,7 @@ pub(crate) fn spawn_on(cpu: CpuId, name: &str, f: impl FnOnce() + Send + 'static
 
 /// Starts the kernel thread that becomes the first process: it has the user half
 /// `thread`, and `f` ends in an exec.
-pub(crate) fn spawn_init(
-    thread: Thread,
-    f: impl FnOnce() + Send + 'static,
-) -> Result<TaskRef, OutOfMemory> {
+pub(crate) fn spawn_init(thread: Thread, f: impl FnOnce() + Send + 'static) -> Result<TaskRef, OutOfMemory> {
     spawn_with(registry::INIT_TID, "init", &CpuSet::first(cpu::count()), Some(thread), f)
 }
 

@@ -3,7 +3,7 @@
 //! One FIFO run queue a CPU, round robin with a time slice; no priorities. What
 //! matters here is the switch, because that is where address spaces are borrowed.
 //!
-//! Reading order: [`task`](self::Task) (what is scheduled), [`run_state`] (asleep
+//! Reading order: [`descriptor`] (what is scheduled), [`run_state`] (asleep
 //! and awake), [`switch`] (the context switch), [`placement`] (which CPU), [`idle`],
 //! [`preempt`], [`timer`]; then what is built on them: [`kthread`], [`work`].
 //!
@@ -13,6 +13,7 @@
 mod affinity;
 mod cpu;
 mod cpu_bits;
+mod descriptor;
 mod exit;
 mod idle;
 pub(crate) mod kthread;
@@ -25,18 +26,19 @@ mod run_state;
 mod smp;
 mod spawn;
 mod switch;
-mod task;
 pub(crate) mod timer;
 pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
 pub(crate) use cpu::{area_addresses, init, online_cpus, server_of};
+pub(crate) use descriptor::{
+    Current, Describe, Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
+};
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;
 pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return};
 pub(crate) use resched::handle_ipi;
 pub(crate) use smp::start_secondaries;
-pub(crate) use spawn::{OutOfMemory, spawn_user};
+pub(crate) use spawn::{OutOfMemory, create_user, start};
 pub(crate) use switch::{sleep, yield_now};
-pub(crate) use task::{Current, Describe, Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
 pub(crate) use timer::{sleep_interruptible_until_tb, sleep_until_tb, timer_tick};

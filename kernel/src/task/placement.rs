@@ -9,9 +9,9 @@ use core::sync::atomic::{Ordering, fence};
 use kcore::cpu::CpuId;
 
 use super::cpu::{self, Cpu, ONLINE};
+use super::descriptor::Task;
 use super::idle::IDLE;
 use super::resched;
-use super::task::Task;
 use crate::sync::SpinWait;
 
 /// Puts a runnable task that is in no queue into one, and sees to it that its CPU

@@ -3,7 +3,7 @@
 //! Numbers go up and wrap, so that one is not reused soon; 1 is for the first
 //! process. A table of short lists through the tasks themselves: no allocation.
 
-use super::task::{Task, TaskPtr, TaskRef};
+use super::descriptor::{Task, TaskPtr, TaskRef};
 use crate::sync::SpinLock;
 use crate::sync::list::List;
 

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use kcore::cpu::CpuId;
 
 use super::cpu_bits::CpuBits;
-use super::task::{Task, TaskPtr};
+use super::descriptor::{Task, TaskPtr};
 use crate::sync::list::List;
 use crate::sync::{IrqGuard, IrqLock};
 
@@ -50,14 +50,12 @@ impl RunQueue {
     /// complete, and gives it to that CPU.
     pub(super) fn steal_for(&self, thief: CpuId) -> Option<TaskPtr> {
         let mut locked = self.lock();
+        let may = |task: &&Task| task.affinity.contains(thief) && !task.is_on_cpu();
         // SAFETY: tasks in a run queue have not exited.
-        let may = |task: &Task| task.affinity.contains(thief) && !task.is_on_cpu();
-        let found = locked.tasks.iter().map(|node| *node.value()).find(|task| may(unsafe { task.get() }))?;
-        // SAFETY: as above.
-        let task = unsafe { found.get() };
+        let task = locked.tasks.iter().map(|node| unsafe { node.value().get() }).find(may)?;
         locked.remove(task);
         task.set_cpu(thief);
-        Some(found)
+        Some(task.as_ptr())
     }
 }
 

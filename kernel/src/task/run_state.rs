@@ -72,7 +72,8 @@ impl RunState {
     /// Whoever wakes it now must wait for `on_cpu` before it runs elsewhere.
     #[inline]
     pub(super) fn fall_asleep(&self) -> bool {
-        // Acquire when it fails: what the waker did before.
+        // Acquire when it fails: what the waker did before. The fence in `prepare`
+        // makes it a release too: `on_cpu` = 1 before SLEEPING.
         self.0.compare_exchange(PREPARING, SLEEPING, Ordering::Relaxed, Ordering::Acquire).is_ok()
     }
 
@@ -87,8 +88,9 @@ impl RunState {
                 _ => return Woken::Nothing,
             };
             // Release: what we did before, for the acquire in `fall_asleep`; for
-            // a sleeper the run-queue lock orders it.
-            match self.0.compare_exchange(state, RUNNING, Ordering::Release, Ordering::Relaxed) {
+            // a sleeper the run-queue lock orders it. Acquire: who sees SLEEPING
+            // also sees `on_cpu` = 1 until the switch away is done.
+            match self.0.compare_exchange(state, RUNNING, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return woken,
                 Err(now) => state = now,
             }

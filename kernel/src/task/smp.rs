@@ -1,5 +1,7 @@
 //! Bringing up the other CPUs.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use kcore::cpu::{CpuId, CpuSet};
 use powerpc64::percpu::{PerCpu, STACK_SLOT, Stacks};
 use powerpc64::{idle, irqflags, percpu, smp, timer};
@@ -11,7 +13,7 @@ use super::timer::Alarm;
 use super::work;
 use crate::machine::lazy_tlb;
 use crate::mm::{KernelStack, frame};
-use crate::sync::fixed;
+use crate::sync::SpinWait;
 
 /// How long the CPUs may take to come, in microseconds. All at once; a crowded
 /// host takes seconds for a thousand.
@@ -25,7 +27,8 @@ pub(super) fn new_area(cpu: CpuId, server: u32) -> &'static PerCpu {
     // lie in the linear map. The area uses the start of the slot, whose lower half
     // is no stack.
     let slot = frame::alloc_order(SLOT_ORDER).unwrap_or_else(|| no_memory(cpu)).leak().to_virt();
-    let stacks = Stacks { kernel_top: new_stack(cpu), emergency_top: new_stack(cpu), nmi_top: slot.0 + STACK_SLOT };
+    let stacks =
+        Stacks { kernel_top: new_stack(cpu), emergency_top: new_stack(cpu), nmi_top: slot.0 + STACK_SLOT };
     let area: *mut PerCpu = core::ptr::with_exposed_provenance_mut(slot.0 as usize);
     // SAFETY: fresh memory, aligned to its size, which is larger than the area and
     // is never freed.
@@ -51,7 +54,6 @@ fn no_memory(cpu: CpuId) -> ! {
 /// that does not come is named and done without. Then starts every CPU's worker.
 /// Returns how many are online. From the boot context, once; interrupts on.
 pub(crate) fn start_secondaries() -> usize {
-    fixed::close();
     let mut started = CpuSet::EMPTY;
     started.insert(CpuId::BOOT);
     for cpu in &cpu::all()[1..] {
@@ -64,9 +66,7 @@ pub(crate) fn start_secondaries() -> usize {
     }
     let deadline_tb = timer::now_tb() + LIMIT_US * timer::ticks_per_us();
     Alarm::set(deadline_tb, || wait_for(&started, deadline_tb));
-    for cpu in started.iter().filter(|&cpu| !ONLINE.contains(cpu)) {
-        crate::println!("smp: {cpu} did not come up within {} s", LIMIT_US / 1_000_000);
-    }
+    started.iter().filter(|&cpu| !ONLINE.contains(cpu)).for_each(give_up);
     let online = ONLINE.snapshot();
     online.iter().for_each(work::start_worker);
     online.len()
@@ -81,12 +81,46 @@ fn wait_for(started: &CpuSet, deadline_tb: u64) {
     irqflags::restore(irqs_were_on);
 }
 
+/// Does without `cpu`, unless it has arrived after all.
+fn give_up(cpu: CpuId) {
+    if cpu::get(cpu).arrival.decide(Arrival::TOO_LATE) {
+        crate::println!("smp: {cpu} did not come up within {} s", LIMIT_US / 1_000_000);
+        return;
+    }
+    let mut wait = SpinWait::new("an arrived CPU to be online");
+    while !ONLINE.contains(cpu) {
+        wait.turn();
+    }
+}
+
+/// Whether a CPU came up in time: decided once, by the CPU or by the boot CPU.
+pub(super) struct Arrival(AtomicU32);
+
+impl Arrival {
+    const OPEN: u32 = 0;
+    const IN_TIME: u32 = 1;
+    const TOO_LATE: u32 = 2;
+
+    pub(super) const fn open() -> Self {
+        Self(AtomicU32::new(Self::OPEN))
+    }
+
+    /// Decides it if it is open; whether we did.
+    fn decide(&self, how: u32) -> bool {
+        self.0.compare_exchange(Self::OPEN, how, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
 /// Where a new CPU enters the kernel: MMU on, interrupts off, on the stack of its
 /// idle task.
 #[unsafe(no_mangle)]
 extern "Rust" fn secondary_main() -> ! {
     let cpu: &'static Cpu = cpu::get(percpu::cpu_id());
     cpu.adopt();
+    while !cpu.arrival.decide(Arrival::IN_TIME) {
+        // The others do not count on us any more.
+        idle::cede();
+    }
     lazy_tlb().start_cpu();
     ONLINE.insert(cpu.id);
     // The bit before the interrupt that the boot CPU waits for: `send_ipi`.

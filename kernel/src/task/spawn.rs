@@ -9,10 +9,10 @@ use powerpc64::context::{self, Context};
 use powerpc64::exceptions::frame::TrapFrame;
 use powerpc64::irqflags;
 
+use super::descriptor::{Birth, Body, Task, TaskPtr, TaskRef};
 use super::exit::exit_current;
 use super::registry;
 use super::switch::finish;
-use super::task::{Birth, Body, Task, TaskPtr, TaskRef};
 use crate::mm::KernelStack;
 use crate::process::Thread;
 
@@ -33,11 +33,11 @@ pub(super) struct Plan<'a> {
     pub(super) body: Option<Body>,
 }
 
-/// Starts a user task that has `mm`, whose unit of `mm_users` goes with it, and
-/// enters user mode with the registers in `frame`. It runs as soon as this
-/// returns, or before. On failure `thread` is dropped and the unit is still the
+/// Makes a user task that has `mm` and enters user mode with the registers in
+/// `frame`. It is nobody's until [`start`]; dropped before that, it takes `thread`
+/// along, while the unit of `mm_users` that goes with a running task stays the
 /// caller's. Interrupts and preemption on.
-pub(crate) fn spawn_user(
+pub(crate) fn create_user(
     tid: u32,
     name: &str,
     thread: Thread,
@@ -45,11 +45,8 @@ pub(crate) fn spawn_user(
     mm: MmId,
     affinity: &CpuSet,
 ) -> Result<TaskRef, OutOfMemory> {
-    let mm = TaskMm::user(mm);
-    let frame = frame.clone();
-    let task = create(Plan { tid, name, mm, affinity, user: Some(thread), frame, body: None })?;
-    start(&task);
-    Ok(task)
+    let (mm, frame) = (TaskMm::user(mm), frame.clone());
+    create(Plan { tid, name, mm, affinity, user: Some(thread), frame, body: None })
 }
 
 /// Makes a task that does not run yet.
@@ -75,8 +72,8 @@ pub(super) fn create(plan: Plan<'_>) -> Result<TaskRef, OutOfMemory> {
     Ok(task)
 }
 
-/// Lets a task that [`create`] made run.
-pub(super) fn start(task: &TaskRef) {
+/// Lets a new task run, once. From here on it owns its unit of `mm_users`.
+pub(crate) fn start(task: &TaskRef) {
     registry::insert(task);
     // The task's own reference; `finish` of the task after it gives it back.
     let _own = TaskRef::into_raw(task.clone());

@@ -18,10 +18,10 @@ use powerpc64::context::{self, fpu};
 use powerpc64::{irqflags, percpu};
 
 use super::cpu::{self, Cpu};
+use super::descriptor::{Task, TaskPtr, TaskRef};
 use super::idle::IDLE;
 use super::placement;
 use super::run_queue::WAITING;
-use super::task::{Task, TaskPtr, TaskRef};
 use crate::machine::lazy_tlb;
 
 /// Why the running task gives up its CPU.
@@ -66,10 +66,11 @@ pub(super) fn leave(why: Leave) {
 pub(super) fn schedule(why: Leave) {
     let cpu = cpu::this();
     let prev = super::current();
-    // Before the queue is looked at: whoever asks from here on asks again.
+    // Before the queue is looked at: whoever asks from here on interrupts again.
     cpu.need_resched.store(false, Ordering::Relaxed);
     let next = pick_next(cpu, &prev, why);
     if next == prev.as_ptr() {
+        set_work_for(cpu, &prev);
         return;
     }
     // SAFETY: it came from a run queue, or is the idle task.
@@ -77,39 +78,59 @@ pub(super) fn schedule(why: Leave) {
     finish();
 }
 
+/// The work flag says no more than that the task has something pending: the
+/// request to schedule is being answered. Whoever makes more pending from here on
+/// interrupts us.
+#[inline]
+fn set_work_for(cpu: &Cpu, task: &Task) {
+    if task.interrupted() {
+        cpu.area.set_work();
+    } else {
+        cpu.area.clear_work();
+    }
+}
+
 /// Chooses what runs next, and puts `prev` where it belongs.
 #[inline]
 fn pick_next(cpu: &Cpu, prev: &Task, why: Leave) -> TaskPtr {
-    let stays = match why {
-        Leave::Sleep if !prev.run_state.fall_asleep() => return prev.as_ptr(),
-        Leave::Sleep | Leave::Exit => false,
+    let is_idle = prev.as_ptr() == cpu.idle;
+    let runnable = match why {
+        Leave::Sleep => !prev.run_state.fall_asleep(),
+        Leave::Exit => false,
         // The idle task is in no queue.
-        Leave::Yield => prev.as_ptr() != cpu.idle,
+        Leave::Yield => !is_idle,
     };
-    let evicted = stays && !prev.affinity.contains(cpu.id);
-    if cpu.queue.len() != 0 {
-        let mut queue = cpu.queue.lock();
-        if let Some(next) = queue.pop() {
-            if stays && !evicted {
-                queue.push(prev);
-            }
-            drop(queue);
-            if evicted {
-                cpu.evicted.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
-            }
-            return next;
-        }
-    }
-    if stays && !evicted {
-        return prev.as_ptr();
-    }
-    if evicted {
+    let stays = runnable && prev.affinity.contains(cpu.id);
+    if runnable && !stays {
+        // `finish` hands it on, when its stack is free.
         cpu.evicted.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     }
-    steal(cpu).unwrap_or_else(|| {
+    let queued = if cpu.queue.len() == 0 { None } else { rotate(cpu, stays.then_some(prev)) };
+    let next = match queued {
+        None if stays => return prev.as_ptr(),
+        None => steal(cpu),
+        next => next,
+    };
+    let Some(next) = next else {
         IDLE.insert(cpu.id);
-        cpu.idle
-    })
+        return cpu.idle;
+    };
+    if is_idle {
+        // Usually a waker has claimed it already.
+        IDLE.take(cpu.id);
+    }
+    next
+}
+
+/// Takes the first of the queue; `prev`, if it stays, becomes the last.
+#[inline]
+fn rotate(cpu: &Cpu, prev: Option<&Task>) -> Option<TaskPtr> {
+    let mut queue = cpu.queue.lock();
+    let next = queue.pop()?;
+    if let Some(prev) = prev {
+        queue.push(prev);
+    }
+    Some(next)
 }
 
 /// Something to do from another CPU's queue.
@@ -136,14 +157,11 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task) {
     cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     // Nobody can take `next` from us: it is out of all queues.
     next.on_cpu.store(1, Ordering::Relaxed);
-    cpu.area.clear_work();
     // One full barrier, two partners. membarrier: the last user access of `prev`
-    // comes before the published change of the running task. `notify`: our
-    // `clear_work` and the task's `cpu` come before the look at `pending`.
+    // comes before the published change of the running task. `Task::notify`: the
+    // task's `cpu` comes before the look at its pending bits.
     fence(Ordering::SeqCst);
-    if next.interrupted() {
-        cpu.area.set_work();
-    }
+    set_work_for(cpu, next);
     cpu.clock.start_slice(cpu);
     lazy_tlb().prepare_switch(&IrqsOff::new(cpu.id), &prev.mm, &next.mm);
     // SAFETY: interrupts are off. `next` was left by a CPU that has released its

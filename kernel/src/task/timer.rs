@@ -7,8 +7,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use powerpc64::{irqflags, timer};
 
 use super::cpu::{self, Cpu};
+use super::descriptor::{TaskPtr, current};
 use super::resched::resched;
-use super::task::{TaskPtr, current};
 use crate::sync::list::{List, Node};
 use crate::sync::{Interrupted, IrqLock, WaitQueue};
 

@@ -9,7 +9,9 @@ trap_text_start:
 
 // Finds the stack and saves r1, r9-r13, CR and the vector number.
 // A frame from user mode starts at the top of the task's kernel stack. One from
-// the kernel goes below the interrupted stack pointer; if that would leave the
+// the kernel goes below the interrupted stack pointer, and below the ABI's protected
+// zone: prologs save registers there before they move r1, epilogs load them after,
+// whatever the target description says of red zones. If that would leave the
 // upper half of the stack's slot, the stack has overflown.
 // From the kernel the AMR is saved and closed: the interrupted code may be in a
 // user copy. User mode runs with it closed.
@@ -22,7 +24,7 @@ trap_text_start:
     andi.   %r10, %r10, {MSR_PR}
     mr      %r11, %r1
     bne     1f
-    addi    %r1, %r1, -{FRAME}
+    addi    %r1, %r1, -({FRAME} + {PROTECTED_ZONE})
     andi.   %r10, %r1, {STACK_BIT}
     beq-    3f
 2:  std     %r11, 0(%r1)
@@ -217,7 +219,7 @@ nmi_entry:
     ld      %r10, {NMI_DEPTH}(%r13)
     cmpdi   %r10, 0
     addi    %r10, %r10, 1
-    addi    %r1, %r1, -{FRAME}
+    addi    %r1, %r1, -({FRAME} + {PROTECTED_ZONE})
     bne-    1f
     ld      %r1, {NMI_FRAME}(%r13)
 1:  std     %r10, {NMI_DEPTH}(%r13)

@@ -16,7 +16,11 @@ use crate::reg::Msr;
 /// Bytes of the ELFv2 frame header below the trap frame: back chain, CR save,
 /// LR save and TOC save.
 pub(crate) const HEADER_BYTES: u64 = 32;
-/// What an entry takes from a kernel stack.
+/// What the ELFv2 ABI lets a function use below its stack pointer. The compiler
+/// does: it saves r14 to r31 there before it moves r1.
+pub(crate) const PROTECTED_ZONE_BYTES: u64 = 288;
+/// What an entry takes from a kernel stack, besides the protected zone if it
+/// interrupted the kernel.
 pub const KERNEL_FRAME_BYTES: u64 = HEADER_BYTES + size_of::<TrapFrame>() as u64;
 
 /// CR0\[SO\]: a system call failed.

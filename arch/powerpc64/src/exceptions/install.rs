@@ -13,6 +13,7 @@ global_asm!(
     include_str!("vectors.S"),
     include_str!("entry.S"),
     FRAME = const KERNEL_FRAME_BYTES,
+    PROTECTED_ZONE = const frame::PROTECTED_ZONE_BYTES,
     HEADER = const frame::HEADER_BYTES,
     GPR = const frame::offset::GPR,
     NIP = const frame::offset::NIP,

@@ -182,10 +182,17 @@ impl Task {
 /// A name that prints.
 pub(crate) struct TaskName([u8; 16]);
 
+impl TaskName {
+    /// The name up to its end, or to what is no UTF-8.
+    pub(crate) fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
+        self.0[..end].utf8_chunks().next().map_or("", |chunk| chunk.valid())
+    }
+}
+
 impl core::fmt::Display for TaskName {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
-        self.0[..end].utf8_chunks().try_for_each(|chunk| f.write_str(chunk.valid()))
+        f.write_str(self.as_str())
     }
 }
 
