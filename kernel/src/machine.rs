@@ -19,7 +19,7 @@ use crate::sync::Fixed;
 use crate::task::{current_mm, preempt, work};
 
 /// The protocol's state. Written once at boot, before any other CPU starts.
-static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::new();
+static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::unset();
 
 /// How many address spaces there may be at a time, `init_mm` included.
 pub(crate) const NR_MMS: usize = 2048;
@@ -36,7 +36,8 @@ pub(crate) fn lazy_tlb_if_ready() -> Option<&'static Kernel<Hardware>> {
 
 /// Makes the protocol's state; once, on the boot CPU, heap up.
 pub(crate) fn init(config: Config, nr_cpus: usize) {
-    LAZY_TLB.set(Kernel::new(Hardware, config, nr_cpus, NR_MMS));
+    // SAFETY: the boot CPU is alone.
+    unsafe { LAZY_TLB.set(Kernel::new(Hardware, config, nr_cpus, NR_MMS)) };
 }
 
 /// This machine: the instructions of powerpc64, the tasks and memory of this
