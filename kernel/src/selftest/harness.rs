@@ -65,6 +65,7 @@ fn watch(test: &'static Test, started_tb: u64, done: Arc<AtomicBool>) {
         while !done.load(Ordering::Acquire) {
             let now_tb = timer::now_tb();
             if now_tb >= deadline_tb {
+                crate::task::report::print_tasks();
                 panic!("test {} is not done after {} s", test.name, test.limit_s);
             }
             crate::task::sleep_until_tb(deadline_tb.min(now_tb + second_tb / 50));

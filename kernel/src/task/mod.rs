@@ -20,6 +20,8 @@ pub(crate) mod kthread;
 mod placement;
 pub(crate) mod preempt;
 pub(crate) mod registry;
+#[cfg_attr(not(feature = "selftest"), expect(dead_code, reason = "the tests call it"))]
+pub(crate) mod report;
 mod resched;
 mod run_queue;
 mod run_state;
