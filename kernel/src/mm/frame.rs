@@ -12,19 +12,19 @@
 //! context: the locks are taken with interrupts off, hold nothing else, and are
 //! innermost (a cache outside the buddy).
 
+mod boot;
 mod cache;
 mod poison;
 
-use core::mem::{ManuallyDrop, size_of};
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
-use powerpc64::boot::BootInfo;
 use powerpc64::page;
-use vm::boot_memory::for_each_free;
-use vm::buddy::{Buddy, Link};
+use vm::buddy::Buddy;
 
 use crate::sync::{Fixed, IrqLock};
+pub(super) use boot::init;
 use cache::Cache;
 
 /// The number of a frame: its physical address without the offset bits.
@@ -111,61 +111,6 @@ impl Drop for Frame {
             order => FRAMES.buddy.lock().free(self.number, order as usize),
         }
     }
-}
-
-/// Takes stock of memory. Once, on the boot CPU, in real mode.
-///
-/// Touches the metadata (0.4 % of memory) and no other frame.
-pub(crate) fn init(info: &BootInfo) {
-    let memory = || info.memory.iter().map(|region| (region.base.0, region.size));
-    let reserved = || info.reserved.iter().map(|region| (region.base.0, region.size));
-    let end = memory().map(|(base, size)| base + size).max().expect("the firmware names no memory");
-    let frames = (end >> PAGE_SHIFT) as usize;
-
-    let (counts_bytes, links_bytes) = (frames * size_of::<AtomicU32>(), frames * size_of::<Link>());
-    let caches_bytes = info.cpus.len() * size_of::<IrqLock<Cache>>();
-    let [counts_at, links_at, caches_at] = [0, counts_bytes, counts_bytes + links_bytes]
-        .map(|offset: usize| offset.next_multiple_of(align_of::<IrqLock<Cache>>()) as u64);
-    let bytes = (caches_at + caches_bytes as u64).next_multiple_of(PAGE_SIZE);
-    let bytes = bytes + 2 * align_of::<IrqLock<Cache>>() as u64;
-
-    let mut home = None;
-    for_each_free(memory(), reserved(), |start, end| {
-        if home.is_none() && end - start >= bytes {
-            home = Some(start);
-        }
-    });
-    let home = home.unwrap_or_else(|| panic!("no room for {bytes} bytes of frame metadata"));
-    let home_end = (home + bytes).next_multiple_of(PAGE_SIZE);
-    (home..home_end).step_by(PAGE_SIZE as usize).for_each(|at| {
-        // SAFETY: the frame is free memory, and nobody else runs.
-        unsafe { page::clear(PhysAddr(at)) };
-    });
-
-    // SAFETY: cleared memory that is ours alone from now on, aligned and large
-    // enough; zeroes are valid counts and links.
-    let (counts, links) = unsafe {
-        (
-            core::slice::from_raw_parts(PhysAddr(home + counts_at).as_mut_ptr::<AtomicU32>(), frames),
-            core::slice::from_raw_parts_mut(PhysAddr(home + links_at).as_mut_ptr::<Link>(), frames),
-        )
-    };
-    let caches = PhysAddr(home + caches_at).as_mut_ptr::<IrqLock<Cache>>();
-    for cpu in 0..info.cpus.len() {
-        // SAFETY: inside the same memory, behind the links, aligned.
-        unsafe { caches.add(cpu).write(IrqLock::new("a frame cache", Cache::new())) };
-    }
-    // SAFETY: just written, never freed.
-    let caches = unsafe { core::slice::from_raw_parts(caches, info.cpus.len()) };
-
-    let mut buddy = Buddy::new(links);
-    let taken = [(home, home_end - home)];
-    for_each_free(memory(), reserved().chain(taken.iter().copied()), |start, end| {
-        buddy.add_range((start >> PAGE_SHIFT) as u32, (end >> PAGE_SHIFT) as u32);
-    });
-    let total = buddy.free_frames();
-    // SAFETY: the boot CPU is alone.
-    unsafe { FRAMES.set(Frames { counts, buddy: IrqLock::new("the buddy allocator", buddy), caches, total }) };
 }
 
 /// A frame with arbitrary contents; none if memory is exhausted.

@@ -51,13 +51,6 @@ impl Object {
         Object { id, pages: Mutex::new(Pages { len, source, frames: BTreeMap::new() }) }
     }
 
-    /// The bytes that it was made of, if they are still all there is: never
-    /// shortened, and (the caller's affair) never written to. May sleep.
-    pub(crate) fn source(&self) -> Option<&'static [u8]> {
-        let pages = self.pages.lock();
-        (!pages.source.is_empty() && pages.source.len() as u64 == pages.len).then_some(pages.source)
-    }
-
     /// A number that no other object has or had.
     pub(crate) fn id(&self) -> u64 {
         self.id
