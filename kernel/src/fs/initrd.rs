@@ -75,6 +75,7 @@ fn add(member: &Member<'static>, linked: &mut BTreeMap<u32, Arc<Inode>>) -> Resu
         cpio::Kind::Other => return Ok(()),
     };
     let make = || Inode::new(kind, member.permissions);
-    let inode = if is_linked(member) { linked.entry(member.inode).or_insert_with(make).clone() } else { make() };
+    let inode =
+        if is_linked(member) { linked.entry(member.inode).or_insert_with(make).clone() } else { make() };
     place.add(name, inode)
 }

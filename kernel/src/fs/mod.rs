@@ -28,6 +28,7 @@ pub(crate) mod table;
 pub(crate) mod tty;
 mod use_mm;
 
+use path::Place;
 use poll::{Events, PollHead};
 use stat::Stat;
 
@@ -128,8 +129,8 @@ pub(crate) trait File: Send + Sync {
         Err(Errno::ENOTTY)
     }
 
-    /// The inode, if it has a name: for openat relative to a directory.
-    fn inode(&self) -> Option<&Arc<inode::Inode>> {
+    /// The directory that it is, for paths relative to it.
+    fn place(&self) -> Option<&Place> {
         None
     }
 }
@@ -147,12 +148,9 @@ pub(crate) struct Description {
 impl Description {
     /// A description at position 0.
     pub(crate) fn new(file: Arc<dyn File>, flags: OpenFlags) -> Arc<Self> {
-        let kept = flags.difference(OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::TRUNC | OpenFlags::CLOEXEC);
-        Arc::new(Self {
-            file,
-            flags: AtomicU32::new(kept.bits()),
-            position: Mutex::new(0),
-        })
+        let kept =
+            flags.difference(OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::TRUNC | OpenFlags::CLOEXEC);
+        Arc::new(Self { file, flags: AtomicU32::new(kept.bits()), position: Mutex::new(0) })
     }
 
     /// How it is open now.

@@ -45,14 +45,14 @@ impl Place {
     /// links on the way are followed; the last name is left to the caller.
     pub(crate) fn walk(&self, path: &str) -> Result<Walked, Errno> {
         let mut walk = Walk { place: self.clone(), links: 0 };
-        walk.to_last(path)
+        walk.all_but_last(path)
     }
 
     /// The inode that `path` names, and its absolute path. The last symbolic link
     /// is followed if `follow`.
     pub(crate) fn find(&self, path: &str, follow: bool) -> Result<(Arc<Inode>, String), Errno> {
         let mut walk = Walk { place: self.clone(), links: 0 };
-        let walked = walk.to_end(path, follow)?;
+        let walked = walk.all(path, follow)?;
         let mut name = walked.place.path();
         if let Some(last) = &walked.last {
             if !name.ends_with('/') {
@@ -66,7 +66,7 @@ impl Place {
     /// The directory that `path` names, as a place.
     pub(crate) fn enter(&self, path: &str) -> Result<Place, Errno> {
         let mut walk = Walk { place: self.clone(), links: 0 };
-        let Walked { mut place, last } = walk.to_end(path, true)?;
+        let Walked { mut place, last } = walk.all(path, true)?;
         if let Some(last) = last {
             let inode = place.inode().directory()?.get(&last).ok_or(Errno::ENOENT)?;
             inode.directory()?;
@@ -102,7 +102,7 @@ struct Walk {
 
 impl Walk {
     /// Walks all but the last name of `path`.
-    fn to_last(&mut self, path: &str) -> Result<Walked, Errno> {
+    fn all_but_last(&mut self, path: &str) -> Result<Walked, Errno> {
         if path.is_empty() {
             return Err(Errno::ENOENT);
         }
@@ -129,8 +129,8 @@ impl Walk {
     }
 
     /// Walks all of `path`, the last symbolic link included if `follow`.
-    fn to_end(&mut self, path: &str, follow: bool) -> Result<Walked, Errno> {
-        let walked = self.to_last(path)?;
+    fn all(&mut self, path: &str, follow: bool) -> Result<Walked, Errno> {
+        let walked = self.all_but_last(path)?;
         if !follow {
             return Ok(walked);
         }
@@ -138,7 +138,7 @@ impl Walk {
         match walked.inode().ok().and_then(|inode| inode.link_target()) {
             Some(target) => {
                 self.count_link()?;
-                self.to_end(&target, true)
+                self.all(&target, true)
             }
             None => Ok(walked),
         }
@@ -149,7 +149,7 @@ impl Walk {
         let inode = self.place.inode().directory()?.get(name).ok_or(Errno::ENOENT)?;
         if let Some(target) = inode.link_target() {
             self.count_link()?;
-            let Walked { place, last } = self.to_last(&target)?;
+            let Walked { place, last } = self.all_but_last(&target)?;
             self.place = place;
             return last.map_or(Ok(()), |last| self.step(&last));
         }
@@ -173,7 +173,7 @@ pub(crate) fn open(
     permissions: u32,
 ) -> Result<Arc<Description>, Errno> {
     let follow = !flags.contains(OpenFlags::NOFOLLOW) && !flags.contains(OpenFlags::CREAT | OpenFlags::EXCL);
-    let walked = Walk { place: place.clone(), links: 0 }.to_end(path, follow)?;
+    let walked = Walk { place: place.clone(), links: 0 }.all(path, follow)?;
     let inode = match (walked.inode(), &walked.last) {
         (Ok(_), _) if flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) => return Err(Errno::EEXIST),
         (Err(Errno::ENOENT), Some(name)) if flags.contains(OpenFlags::CREAT) => {
@@ -192,7 +192,11 @@ pub(crate) fn open(
     }
     let file: Arc<dyn File> = match &inode.kind {
         Kind::Directory(_) if flags.writable() => return Err(Errno::EISDIR),
-        Kind::Directory(_) => Arc::new(DirectoryFile { inode: inode.clone() }),
+        Kind::Directory(_) => {
+            let Walked { mut place, last } = walked;
+            place.above.extend(last.map(|name| (name, inode.clone())));
+            Arc::new(DirectoryFile(place))
+        }
         Kind::Symlink(_) | Kind::MagicLink(_) => return Err(Errno::ELOOP),
         Kind::Device(_, open) | Kind::Generated(open) => open(flags)?,
         Kind::Regular(object) => {

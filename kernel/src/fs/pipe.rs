@@ -65,9 +65,7 @@ impl Ring {
         let page = page.as_ref().expect("just allocated").as_mut_ptr();
         // SAFETY: the frame is ours alone while we have `&mut self`, it is in the
         // linear map, and the run lies inside it.
-        Ok(unsafe {
-            core::slice::from_raw_parts_mut(page.add(offset), len.min(PAGE - offset))
-        })
+        Ok(unsafe { core::slice::from_raw_parts_mut(page.add(offset), len.min(PAGE - offset)) })
     }
 
     /// Moves bytes in until the ring is full or there are no more.

@@ -9,6 +9,7 @@ use powerpc64::addr::PAGE_SIZE;
 
 use crate::errno::Errno;
 use crate::fs::inode::Inode;
+use crate::fs::path::Place;
 use crate::fs::stat::Stat;
 use crate::fs::{File, OpenFlags};
 use crate::mm::Object;
@@ -71,16 +72,10 @@ impl File for RegularFile {
         self.object.set_len(len);
         Ok(())
     }
-
-    fn inode(&self) -> Option<&Arc<Inode>> {
-        Some(&self.inode)
-    }
 }
 
 /// An open directory.
-pub(crate) struct DirectoryFile {
-    pub(super) inode: Arc<Inode>,
-}
+pub(crate) struct DirectoryFile(pub(super) Place);
 
 impl File for DirectoryFile {
     fn read(&self, _: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
@@ -88,10 +83,10 @@ impl File for DirectoryFile {
     }
 
     fn stat(&self) -> Stat {
-        self.inode.stat()
+        self.0.inode().stat()
     }
 
-    fn inode(&self) -> Option<&Arc<Inode>> {
-        Some(&self.inode)
+    fn place(&self) -> Option<&Place> {
+        Some(&self.0)
     }
 }

@@ -127,7 +127,8 @@ impl FileTable {
     }
 
     fn close_where(&self, chosen: impl Fn(&Slot) -> bool) {
-        let take = |slot: &mut Option<Slot>| if slot.as_ref().is_some_and(&chosen) { slot.take() } else { None };
+        let take =
+            |slot: &mut Option<Slot>| if slot.as_ref().is_some_and(&chosen) { slot.take() } else { None };
         let gone: Vec<Slot> = self.slots.lock().iter_mut().filter_map(take).collect();
         drop(gone);
     }

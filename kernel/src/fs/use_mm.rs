@@ -55,13 +55,8 @@ impl File for UseMm {
 fn serve(buffer: UserSlice, first: usize) -> usize {
     // The mm has us as a user until we are back from here.
     let mm = current().mm.mm();
-    let request = Arc::new(Request {
-        mm,
-        buffer,
-        first,
-        stored: AtomicUsize::new(PENDING),
-        done: WaitQueue::new(),
-    });
+    let request =
+        Arc::new(Request { mm, buffer, first, stored: AtomicUsize::new(PENDING), done: WaitQueue::new() });
     let theirs = request.clone();
     work::queue(move || theirs.run());
     let done = || request.stored.load(Ordering::Acquire) != PENDING;

@@ -87,7 +87,8 @@ fn fill(mm: MmId, file: &Arc<Object>, path: &str, passed: &Arguments) -> Result<
 
 /// The page that signal handlers return to.
 fn trampoline() -> Arc<Object> {
-    static OBJECT: crate::sync::SpinLock<Option<Arc<Object>>> = crate::sync::SpinLock::new("trampoline", None);
+    static OBJECT: crate::sync::SpinLock<Option<Arc<Object>>> =
+        crate::sync::SpinLock::new("trampoline", None);
     let make = || Arc::new(Object::of_bytes(&signal::TRAMPOLINE_PAGE));
     OBJECT.lock().get_or_insert_with(make).clone()
 }

@@ -29,12 +29,6 @@ plain!(u8 u16 u32 u64 i32 i64);
 // SAFETY: an array of plain values has no padding between them.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
-/// Copies `to.len()` bytes in from `from`.
-pub(crate) fn read_bytes(to: &mut [u8], from: u64) -> Result<(), Errno> {
-    // SAFETY: `to` is writable for its length.
-    unsafe { uaccess::copy_from_user(to.as_mut_ptr(), from, to.len()) }.map_err(|_| Errno::EFAULT)
-}
-
 /// Copies `from` out to `to`.
 pub(crate) fn write_bytes(to: u64, from: &[u8]) -> Result<(), Errno> {
     // SAFETY: `from` is readable for its length.
@@ -57,8 +51,7 @@ pub(crate) fn read<T: Plain>(from: u64) -> Result<T, Errno> {
 /// Writes `value` at `to`, which need not be aligned.
 pub(crate) fn write<T: Plain>(to: u64, value: T) -> Result<(), Errno> {
     // SAFETY: the source is a `T`, readable for its size, without padding.
-    unsafe { uaccess::copy_to_user(to, (&raw const value).cast(), size_of::<T>()) }
-        .map_err(|_| Errno::EFAULT)
+    unsafe { uaccess::copy_to_user(to, (&raw const value).cast(), size_of::<T>()) }.map_err(|_| Errno::EFAULT)
 }
 
 /// As [`write`], unless `to` is NULL.

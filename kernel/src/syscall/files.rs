@@ -8,8 +8,8 @@ use super::Result;
 use crate::errno::Errno;
 use crate::fs::stat::LinuxStat;
 use crate::fs::{Description, OpenFlags, pipe as pipes};
-use crate::process::user_memory::{self, Cursor, UserSlice};
 use crate::process::current;
+use crate::process::user_memory::{self, Cursor, UserSlice};
 
 /// The most pieces of a readv or writev.
 const IOV_MAX: u64 = 1024;

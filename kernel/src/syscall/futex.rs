@@ -86,9 +86,15 @@ pub(super) fn futex(frame: &mut TrapFrame) -> Result {
     let count = value as i32;
     match operation {
         FUTEX_WAIT => {
-            wait(Key::new(address, shared)?, address, value as u32, ALL_BITS, time::read_deadline(timeout, None)?)
-                // A span of time cannot start over.
-                .map_err(|errno| if errno == ERESTARTSYS && timeout != 0 { Errno::EINTR } else { errno })
+            wait(
+                Key::new(address, shared)?,
+                address,
+                value as u32,
+                ALL_BITS,
+                time::read_deadline(timeout, None)?,
+            )
+            // A span of time cannot start over.
+            .map_err(|errno| if errno == ERESTARTSYS && timeout != 0 { Errno::EINTR } else { errno })
         }
         FUTEX_WAIT_BITSET => {
             let clock = if realtime { time::Clock::Realtime } else { time::Clock::Monotonic };
@@ -200,12 +206,7 @@ fn wake(key: Key, count: i32, bits: u32) -> Result {
 
 /// FUTEX_REQUEUE: wakes up to `count` waiters of the first key and has up to
 /// `move_count` others wait for the second.
-fn requeue(
-    [from, to]: [Key; 2],
-    count: i32,
-    move_count: i32,
-    compare: Option<(u64, u32)>,
-) -> Result {
+fn requeue([from, to]: [Key; 2], count: i32, move_count: i32, compare: Option<(u64, u32)>) -> Result {
     if count < 0 || move_count < 0 {
         return Err(Errno::EINVAL);
     }

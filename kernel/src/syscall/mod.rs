@@ -126,6 +126,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[122] = misc::uname;
     table[125] = memory::mprotect;
     table[132] = processes::getpgid;
+    table[133] = names::fchdir;
     table[140] = files::llseek;
     table[144] = nothing; // msync: files are memory
     table[145] = files::readv;

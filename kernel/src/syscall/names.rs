@@ -6,10 +6,10 @@ use powerpc64::exceptions::TrapFrame;
 
 use super::Result;
 use crate::errno::Errno;
+use crate::fs::OpenFlags;
 use crate::fs::inode::{Inode, Kind};
 use crate::fs::path::{self, Place};
 use crate::fs::stat::{LinuxStat, Stat};
-use crate::fs::OpenFlags;
 use crate::process::{current, user_memory};
 
 /// The "descriptor" of the current directory.
@@ -21,15 +21,13 @@ const AT_REMOVEDIR: u64 = 0x200;
 /// An empty path is the descriptor itself.
 const AT_EMPTY_PATH: u64 = 0x1000;
 
-/// Where relative paths of a call with `fd` start. Files have no way back to
-/// their directory, so other descriptors serve for absolute paths only.
+/// Where the path of a call with the directory `fd` starts.
 fn start(fd: u64, path: &str) -> Result<Place> {
     if path.starts_with('/') {
         return Ok(Place::root());
     }
     if fd as i32 != AT_FDCWD {
-        current().files.get(fd)?;
-        return Err(Errno::ENOTDIR);
+        return current().files.get(fd)?.file.place().cloned().ok_or(Errno::ENOTDIR);
     }
     Ok(here())
 }
@@ -134,6 +132,13 @@ pub(super) fn chdir(frame: &mut TrapFrame) -> Result {
     let [path, ..] = frame.syscall_args();
     let path = user_memory::read_path(path)?;
     let place = here().enter(&path)?;
+    *current().directory.lock() = place;
+    Ok(0)
+}
+
+pub(super) fn fchdir(frame: &mut TrapFrame) -> Result {
+    let [fd, ..] = frame.syscall_args();
+    let place = current().files.get(fd)?.file.place().cloned().ok_or(Errno::ENOTDIR)?;
     *current().directory.lock() = place;
     Ok(0)
 }

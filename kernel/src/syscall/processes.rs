@@ -8,10 +8,10 @@ use powerpc64::exceptions::TrapFrame;
 
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
+use crate::process::Arguments;
 use crate::process::clone::{self as cloning, CloneFlags, Request};
 use crate::process::exec::exec;
 use crate::process::exit::{self as exiting, Status};
-use crate::process::Arguments;
 use crate::process::wait::{self, Which};
 use crate::process::{Process, current, current_thread, signal, table, user_memory};
 

@@ -64,7 +64,8 @@ pub(super) fn tkill(frame: &mut TrapFrame) -> Result {
 fn send_to_thread(pid: Option<u32>, tid: u32, number: u64) -> Result {
     let number = signal_or_test(number)?;
     let me = current_thread();
-    let task = if tid == me.tid() { task::current().to_ref() } else { registry::find(tid).ok_or(Errno::ESRCH)? };
+    let task =
+        if tid == me.tid() { task::current().to_ref() } else { registry::find(tid).ok_or(Errno::ESRCH)? };
     let thread = task.user.as_ref().ok_or(Errno::ESRCH)?;
     if pid.is_some_and(|pid| pid != thread.process.pid) {
         return Err(Errno::ESRCH);

@@ -136,7 +136,7 @@ const _: () = assert!(offset_of!(Frame, info) == 1752);
 const _: () = assert!(size_of::<Frame>() == 2400);
 /// `v_regs` points to a multiple of 16.
 const VRS: u64 = (offset_of!(Frame, registers) + offset_of!(Registers, vrs)) as u64;
-const _: () = assert!(VRS % 16 == 0);
+const _: () = assert!(VRS.is_multiple_of(16));
 
 /// The thread's alternate stack, for sigaltstack and the frame.
 pub(crate) fn alternate_stack(stack_pointer: u64) -> AlternateStack {
@@ -267,4 +267,3 @@ pub(crate) fn sigreturn(frame: &mut TrapFrame) -> Result<(), Errno> {
     super::set_blocked(saved.mask);
     Ok(())
 }
-

@@ -38,8 +38,6 @@ pub(crate) const SIGKILL: u32 = 9;
 pub(crate) const SIGSEGV: u32 = 11;
 /// Write to a pipe that nobody reads.
 pub(crate) const SIGPIPE: u32 = 13;
-/// A timer has run out.
-pub(crate) const SIGALRM: u32 = 14;
 /// A child has ended.
 pub(crate) const SIGCHLD: u32 = 17;
 /// Go on, if stopped.
@@ -169,4 +167,3 @@ pub(crate) fn wait_deadline(
 ) -> Result<bool, Errno> {
     queue.wait_interruptible_deadline(done, deadline_tb).map_err(|_| Errno::EINTR)
 }
-
