@@ -23,6 +23,7 @@ pub(crate) mod pipe;
 pub(crate) mod poll;
 mod proc;
 mod regular;
+pub(crate) mod socket;
 pub(crate) mod stat;
 pub(crate) mod table;
 pub(crate) mod tty;

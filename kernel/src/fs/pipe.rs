@@ -38,7 +38,8 @@ struct Pipe {
     not_empty: WaitQueue,
     /// Writers that wait for room or for the last reader's end.
     not_full: WaitQueue,
-    poll: PollHead,
+    /// Told of both ends' changes; a pair of sockets shares one.
+    poll: Arc<PollHead>,
 }
 
 /// The bytes, at positions that grow for ever modulo the capacity.
@@ -131,6 +132,11 @@ struct WriteEnd(Arc<Pipe>);
 
 /// A new pipe: the end to read and the end to write.
 pub(crate) fn new() -> (Arc<dyn File>, Arc<dyn File>) {
+    with_poll_head(Arc::new(PollHead::new()))
+}
+
+/// As [`new`], with a poll head that tells of something else, too.
+pub(super) fn with_poll_head(poll: Arc<PollHead>) -> (Arc<dyn File>, Arc<dyn File>) {
     let pipe = Arc::new(Pipe {
         ring: Mutex::new(Ring { pages: [const { None }; PAGES], head: 0, tail: 0 }),
         len: AtomicU32::new(0),
@@ -138,7 +144,7 @@ pub(crate) fn new() -> (Arc<dyn File>, Arc<dyn File>) {
         write_end_gone: AtomicBool::new(false),
         not_empty: WaitQueue::new(),
         not_full: WaitQueue::new(),
-        poll: PollHead::new(),
+        poll,
     });
     (Arc::new(ReadEnd(pipe.clone())), Arc::new(WriteEnd(pipe)))
 }

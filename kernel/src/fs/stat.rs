@@ -13,6 +13,9 @@ pub(crate) const S_IFREG: u32 = 0o100_000;
 /// A symbolic link.
 pub(crate) const S_IFLNK: u32 = 0o120_000;
 
+/// A socket.
+pub(crate) const S_IFSOCK: u32 = 0o140_000;
+
 /// What is known of a file.
 #[derive(Clone, Copy)]
 pub(crate) struct Stat {

@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use super::signal::{self, SIGCHLD};
-use super::{INIT_PID, Process, Thread, current_thread, init, table, user_memory};
+use super::{INIT_PID, Process, Thread, alarm, current_thread, init, table, user_memory};
 use crate::machine::lazy_tlb;
 use crate::syscall::futex;
 use crate::task::{self, TaskRef, pending};
@@ -103,6 +103,8 @@ impl Process {
     /// parent.
     fn die(&self, code: Status) {
         self.files.close_all();
+        // Taking an alarm back needs no memory.
+        let _ = alarm::set(self, 0, 0);
         if let Some(init) = table::orphan_children(self.pid) {
             init.child_ended.wake_all();
         }

@@ -16,6 +16,7 @@ use crate::fs::table::FileTable;
 use crate::sync::{Mutex, SpinLock, WaitQueue};
 use crate::task::{self, TaskRef, current as current_task};
 
+pub(crate) mod alarm;
 pub(crate) mod clone;
 pub(crate) mod event;
 pub(crate) mod exec;
@@ -72,6 +73,9 @@ pub(crate) struct Process {
     thread_gone: WaitQueue,
     /// How it ends; see [`exit`].
     ending: AtomicU64,
+    /// When its alarm rings, as a time base, or `alarm::NONE`. Under the alarms'
+    /// lock.
+    alarm_tb: AtomicU64,
     /// Told when a child has ended.
     child_ended: WaitQueue,
     /// Who waits until this process no longer uses its parent's address space.
@@ -105,6 +109,7 @@ impl Process {
             threads: SpinLock::new("threads", Vec::new()),
             thread_gone: WaitQueue::new(),
             ending: AtomicU64::new(exit::NOT_ENDING),
+            alarm_tb: AtomicU64::new(alarm::NONE),
             child_ended: WaitQueue::new(),
             vfork_parent: SpinLock::new("vfork", from.vfork_parent),
         })

@@ -7,7 +7,7 @@ use powerpc64::exceptions::TrapFrame;
 use super::Result;
 use crate::errno::Errno;
 use crate::fs::stat::LinuxStat;
-use crate::fs::{Description, OpenFlags, pipe as pipes};
+use crate::fs::{Description, OpenFlags, pipe as pipes, socket as sockets};
 use crate::process::current;
 use crate::process::user_memory::{self, Cursor, UserSlice};
 
@@ -116,21 +116,42 @@ pub(super) fn pipe2(frame: &mut TrapFrame) -> Result {
     new_pipe(fds, flags)
 }
 
+pub(super) fn socketpair(frame: &mut TrapFrame) -> Result {
+    const AF_UNIX: u64 = 1;
+    const SOCK_STREAM: u64 = 1;
+    const SOCK_TYPE: u64 = 0xf;
+    let [family, kind, _, fds, ..] = frame.syscall_args();
+    if family != AF_UNIX || kind & SOCK_TYPE != SOCK_STREAM {
+        return Err(Errno::EAFNOSUPPORT);
+    }
+    // SOCK_NONBLOCK and SOCK_CLOEXEC are the O_ flags.
+    let flags = OpenFlags::from_bits_truncate((kind & !SOCK_TYPE) as u32);
+    let (first, second) = sockets::pair();
+    let open = |file| Description::new(file, flags | OpenFlags::RDWR);
+    add_pair(fds, open(first), open(second), flags)
+}
+
 fn new_pipe(fds: u64, flags: OpenFlags) -> Result {
     let (to_read, to_write) = pipes::new();
+    let to_write = Description::new(to_write, flags | OpenFlags::WRONLY);
+    add_pair(fds, Description::new(to_read, flags), to_write, flags)
+}
+
+/// Gives both descriptors, and stores them at `fds`; or neither.
+fn add_pair(fds: u64, first: Arc<Description>, second: Arc<Description>, flags: OpenFlags) -> Result {
     let files = &current().files;
     let close = flags.contains(OpenFlags::CLOEXEC);
-    let reader = files.add(Description::new(to_read, flags), close, 0)?;
-    let writer = files.add(Description::new(to_write, flags | OpenFlags::WRONLY), close, 0);
-    let result = writer.and_then(|writer| {
-        let told = user_memory::write(fds, [reader as u32, writer as u32]);
+    let first = files.add(first, close, 0)?;
+    let second = files.add(second, close, 0);
+    let result = second.and_then(|second| {
+        let told = user_memory::write(fds, [first as u32, second as u32]);
         if told.is_err() {
-            files.close(writer)?;
+            files.close(second)?;
         }
         told
     });
     if result.is_err() {
-        files.close(reader)?;
+        files.close(first)?;
     }
     result.map(|()| 0)
 }

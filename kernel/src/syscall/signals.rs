@@ -121,6 +121,12 @@ pub(super) fn rt_sigpending(frame: &mut TrapFrame) -> Result {
     user_memory::write(to, waiting & thread.blocked.load(Ordering::Relaxed)).map(|()| 0)
 }
 
+pub(super) fn pause(_: &mut TrapFrame) -> Result {
+    let nobody = WaitQueue::new();
+    // The handler that ends it has run when the program sees this.
+    signal::wait(&nobody, || false).map_err(|_| Errno::EINTR).map(|()| 0)
+}
+
 pub(super) fn rt_sigsuspend(frame: &mut TrapFrame) -> Result {
     let [mask, bytes, ..] = frame.syscall_args();
     check_mask_bytes(bytes)?;

@@ -9,7 +9,7 @@ use powerpc64::timer;
 use super::Result;
 use crate::clock;
 use crate::errno::Errno;
-use crate::process::{signal, user_memory};
+use crate::process::{alarm as alarms, current, signal, user_memory};
 use crate::sync::WaitQueue;
 
 /// Linux's `struct timespec`: seconds, nanoseconds.
@@ -141,4 +141,46 @@ fn sleep_for(ns: u64, rest: u64) -> Result {
 fn sleep_until(deadline_tb: u64) -> Result {
     let nobody = WaitQueue::new();
     signal::wait_deadline(&nobody, deadline_tb, || false).map(|_| 0)
+}
+
+pub(super) fn alarm(frame: &mut TrapFrame) -> Result {
+    let [seconds, ..] = frame.syscall_args();
+    let second_tb = timer::timebase().hz();
+    let (left_tb, _) = alarms::set(current(), (seconds & 0xffff_ffff) * second_tb, 0)?;
+    // An alarm that is set is never reported as none.
+    Ok(left_tb.div_ceil(second_tb))
+}
+
+/// ITIMER_REAL; the timers of CPU time are not there.
+fn check_timer(which: u64) -> Result<()> {
+    if which == 0 { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// `struct itimerval` of what is left and the interval.
+fn to_itimerval((left_tb, interval_tb): (u64, u64)) -> [u64; 4] {
+    let us = |tb| timer::timebase().tb_to_ns(tb).div_ceil(1000);
+    let (interval_us, left_us) = (us(interval_tb), us(left_tb));
+    [interval_us / US_PER_S, interval_us % US_PER_S, left_us / US_PER_S, left_us % US_PER_S]
+}
+
+const US_PER_S: u64 = 1_000_000;
+
+pub(super) fn getitimer(frame: &mut TrapFrame) -> Result {
+    let [which, to, ..] = frame.syscall_args();
+    check_timer(which)?;
+    user_memory::write(to, to_itimerval(alarms::get(current()))).map(|()| 0)
+}
+
+pub(super) fn setitimer(frame: &mut TrapFrame) -> Result {
+    let [which, new, old, ..] = frame.syscall_args();
+    check_timer(which)?;
+    let [interval_s, interval_us, s, us]: [u64; 4] = if new == 0 { [0; 4] } else { user_memory::read(new)? };
+    if interval_us >= US_PER_S || us >= US_PER_S {
+        return Err(Errno::EINVAL);
+    }
+    let to_tb = |s: u64, us: u64| {
+        timer::timebase().ns_to_tb(s.saturating_mul(US_PER_S).saturating_add(us).saturating_mul(1000))
+    };
+    let before = alarms::set(current(), to_tb(s, us), to_tb(interval_s, interval_us))?;
+    user_memory::write_unless_null(old, to_itimerval(before)).map(|()| 0)
 }

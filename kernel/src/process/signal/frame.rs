@@ -31,20 +31,16 @@ const RED_ZONE: u64 = 512;
 /// The handler's caller's stack frame.
 const CALLER_FRAME: u64 = 128;
 
-/// The page with the code that handlers return to. Unwinders know the instructions,
-/// and the word at 32 bytes: minus the distance that a kernel's own page has.
+/// The page with the code that handlers return to. Unwinders that know Linux's
+/// trampoline (it begins with `addi r1,r1,128`) expect unwind tables with it; this
+/// one they do not know, so they stop here, as thread cancellation needs.
 pub(crate) static TRAMPOLINE_PAGE: [u8; PAGE_SIZE as usize] = {
     let mut page = [0; PAGE_SIZE as usize];
-    // addi r1,r1,128; li r0,__NR_rt_sigreturn; sc
-    let code = [0x3821_0080_u32, 0x3800_00ac, 0x4400_0002];
+    // li r0,__NR_rt_sigreturn; sc
+    let code = [0x3800_00ac_u32, 0x4400_0002];
     let mut at = 0;
-    while at < 12 {
+    while at < 8 {
         page[at] = code[at / 4].to_be_bytes()[at % 4];
-        at += 1;
-    }
-    let magic = (-168_i64).to_be_bytes();
-    while at < 20 {
-        page[at + 20] = magic[at - 12];
         at += 1;
     }
     page
@@ -242,10 +238,10 @@ fn save(frame: &TrapFrame, signal: u32, handler: u64, blocked: u64, at: u64) -> 
     }
 }
 
-/// rt_sigreturn: back to the context below the stack pointer. `EFAULT` if it is
-/// not there: then the program has lost its way.
+/// rt_sigreturn: back to the context above the handler's caller's frame, where the
+/// stack pointer is again. `EFAULT` if it is not there: the program is lost.
 pub(crate) fn sigreturn(frame: &mut TrapFrame) -> Result<(), Errno> {
-    let saved: Box<Frame> = Box::new(user_memory::read(frame.gpr(1))?);
+    let saved: Box<Frame> = Box::new(user_memory::read(frame.gpr(1).wrapping_add(CALLER_FRAME))?);
     let registers = &saved.registers;
     frame.set_gprs(&registers.gprs);
     // The MSR is not the program's to change.

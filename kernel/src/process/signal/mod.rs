@@ -38,6 +38,8 @@ pub(crate) const SIGKILL: u32 = 9;
 pub(crate) const SIGSEGV: u32 = 11;
 /// Write to a pipe that nobody reads.
 pub(crate) const SIGPIPE: u32 = 13;
+/// An alarm.
+pub(crate) const SIGALRM: u32 = 14;
 /// A child has ended.
 pub(crate) const SIGCHLD: u32 = 17;
 /// Go on, if stopped.
