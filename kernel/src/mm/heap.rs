@@ -51,12 +51,6 @@ pub(crate) fn ensure_room(bytes: usize) -> bool {
     heap.list.free() >= wanted || heap.grow(wanted as u64)
 }
 
-/// Bytes of the heap that are in use, and bytes mapped for it.
-pub(crate) fn usage() -> (usize, usize) {
-    let heap = HEAP.0.lock();
-    (heap.list.used() - heap.small.idle_bytes(), heap.list.size())
-}
-
 impl Heap {
     const fn new() -> Self {
         Self {

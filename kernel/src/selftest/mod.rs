@@ -9,6 +9,7 @@ mod arithmetic;
 mod harness;
 mod ipi;
 mod lazy;
+mod memory;
 pub(crate) mod points;
 mod programs;
 mod scheduler;
@@ -54,6 +55,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
     [
         arithmetic::TESTS,
         user_copy::TESTS,
+        memory::TESTS,
         address_space::TESTS,
         ipi::TESTS,
         scheduler::TESTS,
