@@ -98,7 +98,11 @@ fn heap_grows() -> Verdict {
     let spoilt = pieces.iter().filter(|piece| piece.iter().any(|&byte| byte != piece.len() as u8)).count();
     check_eq!(spoilt, 0, "pieces of heap that another one overwrote");
     check!(!heap::ensure_room(usize::MAX / 4), "the heap promises more than there is");
+    let free = free_frames();
     check!(Vec::<u8>::new().try_reserve_exact(1 << 40).is_err(), "a terabyte was handed out");
+    let twice_of_all = 2 * free as usize * PAGE_SIZE as usize;
+    check!(Vec::<u8>::new().try_reserve_exact(twice_of_all).is_err(), "more than all memory was handed out");
+    check_eq!(free_frames(), free, "free frames after wishes that were refused");
     Ok(Outcome::Pass)
 }
 
