@@ -1,7 +1,6 @@
 //! Whole pages: clear, copy, poison.
 
 use crate::addr::{PAGE_SIZE, PhysAddr};
-use crate::isa;
 use core::arch::asm;
 
 /// Bytes that one `dcbz` clears (POWER9, POWER10; the device tree agrees).
@@ -16,9 +15,24 @@ const POISON: u64 = 0x6b6b_6b6b_6b6b_6b6b;
 /// The page is memory that the caller owns.
 pub unsafe fn clear(page: PhysAddr) {
     let start: *mut u8 = page.as_mut_ptr();
-    for offset in (0..PAGE_SIZE as usize).step_by(CACHE_BLOCK) {
-        // SAFETY: inside the caller's page.
-        unsafe { isa::dcbz(start.add(offset)) };
+    // Every page that a program sees comes through here: four blocks a turn.
+    // SAFETY: the turns cover the caller's page and no more.
+    unsafe {
+        asm!(
+            "mtctr {turns}",
+            "2:",
+            "dcbz 0, {at}", "dcbz {b}, {at}", "dcbz {c}, {at}", "dcbz {d}, {at}",
+            "addi {at}, {at}, 4 * {block}",
+            "bdnz 2b",
+            turns = in(reg) PAGE_SIZE as usize / (4 * CACHE_BLOCK),
+            at = inout(reg_nonzero) start => _,
+            b = in(reg_nonzero) CACHE_BLOCK,
+            c = in(reg_nonzero) 2 * CACHE_BLOCK,
+            d = in(reg_nonzero) 3 * CACHE_BLOCK,
+            block = const CACHE_BLOCK,
+            out("ctr") _,
+            options(nostack),
+        );
     }
 }
 

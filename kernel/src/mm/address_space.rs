@@ -12,8 +12,8 @@ use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use kcore::mm::MmId;
-use powerpc64::mmu::tree::{RadixTree, TableSource};
 use powerpc64::encoding::pte::ROOT_BYTES;
+use powerpc64::mmu::tree::{RadixTree, TableSource};
 use vm::areas::AreaSet;
 use vm::brk::Break;
 

@@ -81,20 +81,29 @@ fn permits(prot: Prot, access: Access) -> bool {
 impl Map {
     /// As [`handle_fault`], with the lock held.
     pub(super) fn fault(&mut self, addr: u64, access: Access) -> Result<(), FaultError> {
-        let area = self.areas.find(addr).ok_or(FaultError::MapErr)?;
-        if !permits(area.prot, access) {
-            return Err(FaultError::AccErr);
-        }
-        self.make_present(addr, access.write).map(drop)
+        self.present_if(addr, access.write, |prot| permits(prot, access)).map(drop)
     }
 
     /// Makes the page of `addr` present and, for `write`, one whose contents may
     /// be changed, whatever the area's protection. Returns where it is; good while
     /// the lock is held.
     pub(super) fn make_present(&mut self, addr: u64, write: bool) -> Result<PhysAddr, FaultError> {
+        self.present_if(addr, write, |_| true)
+    }
+
+    #[inline]
+    fn present_if(
+        &mut self,
+        addr: u64,
+        write: bool,
+        allowed: impl FnOnce(Prot) -> bool,
+    ) -> Result<PhysAddr, FaultError> {
         let ea = page_down(addr);
-        let tree = self.tree();
         let area = self.areas.find(ea).ok_or(FaultError::MapErr)?;
+        if !allowed(area.prot) {
+            return Err(FaultError::AccErr);
+        }
+        let tree = self.tree();
         let entry = tree.walk_alloc(ea, &mut TableFrames).map_err(|_| FaultError::Oom)?;
         let old = entry.load();
         if !old.is_valid() {

@@ -12,19 +12,19 @@
 //! context: the locks are taken with interrupts off, hold nothing else, and are
 //! innermost (a cache outside the buddy).
 
+mod boot;
 mod cache;
 mod poison;
 
-use core::mem::{ManuallyDrop, size_of};
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
-use powerpc64::boot::BootInfo;
 use powerpc64::page;
-use vm::boot_memory::for_each_free;
-use vm::buddy::{Buddy, Link};
+use vm::buddy::Buddy;
 
 use crate::sync::{Fixed, IrqLock};
+pub(super) use boot::init;
 use cache::Cache;
 
 /// The number of a frame: its physical address without the offset bits.
@@ -42,8 +42,6 @@ struct Frames {
     counts: &'static [AtomicU32],
     buddy: IrqLock<Buddy<'static>>,
     caches: &'static [IrqLock<Cache>],
-    /// How many frames there were at the start.
-    total: u64,
 }
 
 static FRAMES: Fixed<Frames> = Fixed::unset();
@@ -102,69 +100,15 @@ impl Frame {
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        if !drop_reference(self.number, self.order) {
+        if !drop_reference(count_of(self.number), self.number) {
             return;
         }
+        (self.number..self.number + (1 << self.order)).for_each(|each| retire(count_of(each), each));
         match self.order {
             0 => put_in_cache(&[self.number]),
             order => FRAMES.buddy.lock().free(self.number, order as usize),
         }
     }
-}
-
-/// Takes stock of memory. Once, on the boot CPU, in real mode.
-///
-/// Touches the metadata (0.4 % of memory) and no other frame.
-pub(crate) fn init(info: &BootInfo) {
-    let memory = || info.memory.iter().map(|region| (region.base.0, region.size));
-    let reserved = || info.reserved.iter().map(|region| (region.base.0, region.size));
-    let end = memory().map(|(base, size)| base + size).max().expect("the firmware names no memory");
-    let frames = (end >> PAGE_SHIFT) as usize;
-
-    let (counts_bytes, links_bytes) = (frames * size_of::<AtomicU32>(), frames * size_of::<Link>());
-    let caches_bytes = info.cpus.len() * size_of::<IrqLock<Cache>>();
-    let [counts_at, links_at, caches_at] = [0, counts_bytes, counts_bytes + links_bytes]
-        .map(|offset: usize| offset.next_multiple_of(align_of::<IrqLock<Cache>>()) as u64);
-    let bytes = (caches_at + caches_bytes as u64).next_multiple_of(PAGE_SIZE);
-    let bytes = bytes + 2 * align_of::<IrqLock<Cache>>() as u64;
-
-    let mut home = None;
-    for_each_free(memory(), reserved(), |start, end| {
-        if home.is_none() && end - start >= bytes {
-            home = Some(start);
-        }
-    });
-    let home = home.unwrap_or_else(|| panic!("no room for {bytes} bytes of frame metadata"));
-    let home_end = (home + bytes).next_multiple_of(PAGE_SIZE);
-    (home..home_end).step_by(PAGE_SIZE as usize).for_each(|at| {
-        // SAFETY: the frame is free memory, and nobody else runs.
-        unsafe { page::clear(PhysAddr(at)) };
-    });
-
-    // SAFETY: cleared memory that is ours alone from now on, aligned and large
-    // enough; zeroes are valid counts and links.
-    let (counts, links) = unsafe {
-        (
-            core::slice::from_raw_parts(PhysAddr(home + counts_at).as_mut_ptr::<AtomicU32>(), frames),
-            core::slice::from_raw_parts_mut(PhysAddr(home + links_at).as_mut_ptr::<Link>(), frames),
-        )
-    };
-    let caches = PhysAddr(home + caches_at).as_mut_ptr::<IrqLock<Cache>>();
-    for cpu in 0..info.cpus.len() {
-        // SAFETY: inside the same memory, behind the links, aligned.
-        unsafe { caches.add(cpu).write(IrqLock::new("a frame cache", Cache::new())) };
-    }
-    // SAFETY: just written, never freed.
-    let caches = unsafe { core::slice::from_raw_parts(caches, info.cpus.len()) };
-
-    let mut buddy = Buddy::new(links);
-    let taken = [(home, home_end - home)];
-    for_each_free(memory(), reserved().chain(taken.iter().copied()), |start, end| {
-        buddy.add_range((start >> PAGE_SHIFT) as u32, (end >> PAGE_SHIFT) as u32);
-    });
-    let total = buddy.free_frames();
-    // SAFETY: the boot CPU is alone.
-    unsafe { FRAMES.set(Frames { counts, buddy: IrqLock::new("the buddy allocator", buddy), caches, total }) };
 }
 
 /// A frame with arbitrary contents; none if memory is exhausted.
@@ -211,47 +155,50 @@ pub(crate) fn free_count() -> u64 {
     cached + FRAMES.buddy.lock().free_frames()
 }
 
-/// How many frames there are, without what the kernel image and the metadata take.
-pub(crate) fn total_count() -> u64 {
-    FRAMES.total
-}
-
 /// Drops one reference to each of these single frames.
 ///
 /// # Safety
 /// The caller owns those references, and no translation leads there any more.
 pub(super) unsafe fn drop_references(frames: &mut [FrameNumber]) {
-    // The last references first, without gaps.
+    let counts = FRAMES.counts;
+    // Those to free move to the front.
     let mut freed = 0;
     for at in 0..frames.len() {
-        if drop_reference(frames[at], 0) {
-            frames[freed] = frames[at];
+        let number = frames[at];
+        let count = &counts[number as usize];
+        if drop_reference(count, number) {
+            retire(count, number);
+            frames[freed] = number;
             freed += 1;
         }
     }
     put_in_cache(&frames[..freed]);
 }
 
-/// Takes a reference away; if it was the last, poisons the frame and returns true.
-fn drop_reference(number: FrameNumber, order: u32) -> bool {
-    let count = count_of(number);
+/// Takes a reference to frame `number` away; true if it was the last.
+#[inline(always)]
+fn drop_reference(count: &AtomicU32, number: FrameNumber) -> bool {
     // Acquire: as in `is_sole`. A sole owner needs no atomic update: nobody else
     // can have the count in hand.
-    if count.load(Ordering::Acquire) != 1 {
-        // Release: our accesses to the frame before its reuse. Partner: the
-        // fence below, or the acquire in `is_sole`, of whoever is last.
-        let before = count.fetch_sub(1, Ordering::Release);
-        assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {number:#x} freed twice (count {before:#x})");
-        if before != 1 {
-            return false;
-        }
-        fence(Ordering::Acquire);
+    if count.load(Ordering::Acquire) == 1 {
+        return true;
     }
-    for each in number..number + (1 << order) {
-        poison::write(each);
-        count_of(each).store(FREE, Ordering::Relaxed);
+    // Release: our accesses to the frame before its reuse. Partner: the fence
+    // below, or the acquire above, of whoever is last.
+    let before = count.fetch_sub(1, Ordering::Release);
+    assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {number:#x} freed twice (count {before:#x})");
+    if before != 1 {
+        return false;
     }
+    fence(Ordering::Acquire);
     true
+}
+
+/// Marks a frame without references as free, before it goes on a free list.
+#[inline(always)]
+fn retire(count: &AtomicU32, number: FrameNumber) {
+    poison::write(number);
+    count.store(FREE, Ordering::Relaxed);
 }
 
 #[inline]
@@ -269,6 +216,11 @@ fn take_from_cache() -> Option<FrameNumber> {
 }
 
 fn put_in_cache(frames: &[FrameNumber]) {
+    if frames.len() > cache::BATCH {
+        // They would only pass through.
+        let mut buddy = FRAMES.buddy.lock();
+        return frames.iter().for_each(|&frame| buddy.free(frame, 0));
+    }
     let mut cache = cache_here().lock();
     frames.iter().for_each(|&frame| cache.put(frame, &FRAMES.buddy));
 }

@@ -6,6 +6,7 @@
 //! [`Gather`], which frees a batch only after its flush; dropping it does the
 //! last one, so it cannot be forgotten.
 
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use kcore::mm::MmId;
@@ -28,10 +29,12 @@ const MOST_PAGES: u64 = 256;
 /// held but sleeping ones.
 pub(super) struct Gather {
     mm: MmId,
-    frames: [FrameNumber; BATCH],
+    /// The first `len` are initialised: most gathers are short, and clearing the
+    /// array would cost more than they do.
+    frames: [MaybeUninit<FrameNumber>; BATCH],
     len: usize,
     /// What the flush has to cover.
-    span: Range<u64>,
+    span: Option<Range<u64>>,
     tables: bool,
     /// No CPU has the mm loaded and its last flush is done.
     dead: bool,
@@ -40,7 +43,7 @@ pub(super) struct Gather {
 impl Gather {
     /// For an mm that is in use.
     pub(super) fn new(mm: MmId) -> Self {
-        Self { mm, frames: [0; BATCH], len: 0, span: u64::MAX..0, tables: false, dead: false }
+        Self { mm, frames: [MaybeUninit::uninit(); BATCH], len: 0, span: None, tables: false, dead: false }
     }
 
     /// For an mm whose final flush is done: frames go without another.
@@ -61,7 +64,11 @@ impl Gather {
     /// The entry at `ea` lost permissions.
     #[inline]
     pub(super) fn weakened(&mut self, ea: u64) {
-        self.span = self.span.start.min(ea)..self.span.end.max(ea + PAGE_SIZE);
+        let page = ea..ea + PAGE_SIZE;
+        self.span = Some(match &self.span {
+            None => page,
+            Some(span) => span.start.min(page.start)..span.end.max(page.end),
+        });
     }
 
     /// A table of one page was taken out of the tree.
@@ -72,7 +79,7 @@ impl Gather {
 
     #[inline]
     fn push(&mut self, page: PhysAddr) {
-        self.frames[self.len] = (page.0 >> PAGE_SHIFT) as FrameNumber;
+        self.frames[self.len].write((page.0 >> PAGE_SHIFT) as FrameNumber);
         self.len += 1;
         if self.len == BATCH {
             self.flush_and_free();
@@ -80,15 +87,17 @@ impl Gather {
     }
 
     fn flush_and_free(&mut self) {
-        if let Some(what) = range_to_flush(&self.span, self.tables)
+        if let Some(what) = range_to_flush(self.span.take(), self.tables)
             && !self.dead
         {
             lazy_tlb().flush(self.mm, what);
         }
+        // SAFETY: `push` wrote the first `len`.
+        let frames = unsafe { self.frames[..self.len].assume_init_mut() };
         // SAFETY: the entries' references are ours, and no translation through
         // those entries, nor a walk through those tables, is left.
-        unsafe { frame::drop_references(&mut self.frames[..self.len]) };
-        (self.len, self.span, self.tables) = (0, u64::MAX..0, false);
+        unsafe { frame::drop_references(frames) };
+        (self.len, self.tables) = (0, false);
     }
 }
 
@@ -99,11 +108,12 @@ impl Drop for Gather {
 }
 
 /// What to flush for changed entries in `span`, and tables that were taken out.
-fn range_to_flush(span: &Range<u64>, tables: bool) -> Option<FlushRange> {
+fn range_to_flush(span: Option<Range<u64>>, tables: bool) -> Option<FlushRange> {
     if tables {
         return Some(FlushRange::Everything);
     }
-    let pages = span.end.checked_sub(span.start)? >> PAGE_SHIFT;
+    let span = span?;
+    let pages = (span.end - span.start) >> PAGE_SHIFT;
     Some(match pages {
         0..=MOST_PAGES => FlushRange::Pages { start: span.start, pages: pages as u32 },
         _ => FlushRange::Translations,

@@ -51,6 +51,13 @@ impl Object {
         Object { id, pages: Mutex::new(Pages { len, source, frames: BTreeMap::new() }) }
     }
 
+    /// The bytes that it was made of, if any are left: its contents, unless
+    /// somebody wrote to it.
+    pub(crate) fn source(&self) -> Option<&'static [u8]> {
+        let source = self.pages.lock().source;
+        (!source.is_empty()).then_some(source)
+    }
+
     /// A number that no other object has or had.
     pub(crate) fn id(&self) -> u64 {
         self.id

@@ -3,19 +3,25 @@
 use core::ops::Range;
 
 use powerpc64::encoding::pte::Pte;
+use powerpc64::mmu::tree::AtomicPte;
 
 use super::address_space::Map;
 use super::gather::Gather;
 
-/// What one entry of the root covers.
-const ROOT_ENTRY: u64 = 1 << 39;
+/// Empties an entry. Not atomic: the lock is held, and the MMUs only read.
+#[inline(always)]
+fn take(entry: &AtomicPte) -> Pte {
+    let old = entry.load();
+    entry.store(Pte::NONE);
+    old
+}
 
 impl Map {
     /// Takes the pages in `range` out of the tree. Areas and tables stay.
     pub(super) fn unmap_pages(&mut self, range: Range<u64>, gather: &mut Gather) {
         let (tree, resident) = (self.tree(), &mut self.resident);
         tree.for_each_leaf(range, |ea, entry, _| {
-            gather.unmapped(ea, entry.swap(Pte::NONE));
+            gather.unmapped(ea, take(entry));
             *resident -= 1;
         });
     }
@@ -29,32 +35,29 @@ impl Map {
         self.areas.remove(&range, |_| any = true);
         if any {
             self.unmap_pages(range.clone(), gather);
-            self.detach_tables_around(&range, gather);
+            self.detach_tables(&range, gather);
         }
     }
 
-    fn detach_tables_around(&self, range: &Range<u64>, gather: &mut Gather) {
-        let gap = self.areas.gap_around(range);
-        // Tables above the neighbourhood of `range` went when what they served did.
-        let start = gap.start.max(range.start & !(ROOT_ENTRY - 1));
-        let end = gap.end.min(range.end.next_multiple_of(ROOT_ENTRY));
-        self.tree().detach_tables(start..end, |table| gather.detached(table));
+    /// Of the tables that served `range`, those that serve no area any more.
+    fn detach_tables(&self, range: &Range<u64>, gather: &mut Gather) {
+        let unused = self.areas.gap_around(range);
+        self.tree().detach_tables(range.clone(), unused, |table| gather.detached(table));
     }
 
     /// Empties the tree, up to its root. The areas are left for the caller.
     pub(super) fn unmap_everything(&mut self, gather: &mut Gather) {
         let (tree, resident) = (self.tree(), &mut self.resident);
-        for area in self.areas.iter() {
+        let mut areas = self.areas.iter().peekable();
+        while let Some(area) = areas.next() {
             tree.for_each_leaf(area.range(), |ea, entry, _| {
-                gather.unmapped(ea, entry.swap(Pte::NONE));
+                gather.unmapped(ea, take(entry));
                 *resident -= 1;
             });
-        }
-        // Tables exist only where areas are. Root entry by root entry: areas that
-        // share one find it empty.
-        for area in self.areas.iter() {
-            let around = area.start & !(ROOT_ENTRY - 1)..area.end.next_multiple_of(ROOT_ENTRY);
-            tree.detach_tables(around, |table| gather.detached(table));
+            // As if the areas went one by one, the lowest first: a table goes with
+            // the last one that it serves.
+            let unused = 0..areas.peek().map_or(u64::MAX, |next| next.start);
+            tree.detach_tables(area.range(), unused, |table| gather.detached(table));
         }
     }
 }

@@ -110,9 +110,9 @@ impl WaitQueue {
             unsafe { queue.push_back(waiter) };
             self.waiters.fetch_add(1, Ordering::Relaxed);
         }
-        drop(queue);
-        // Ends in a full barrier: the queue and the state before the condition.
-        // Partner: the fence in `wake`.
+        // Still under the lock: whoever takes us out of the queue finds a state that
+        // its wake-up changes, or the wake-up would be lost. Ends in a full barrier:
+        // the queue and the state before the condition. Partner: the fence in `wake`.
         me.prepare_to_sleep();
     }
 

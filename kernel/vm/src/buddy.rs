@@ -2,7 +2,11 @@
 //!
 //! A block of order `n` is 2^n frames, aligned to its size; its buddy is the
 //! block whose number differs in bit `n` alone. Freeing a block joins it with its
-//! buddy as long as that is free too. The free lists run through a table with one
+//! buddy as long as that is free too.
+//!
+//! Except single frames, up to a number: those come and go all the time, so they
+//! wait in a list of their own, to be handed out again as they are, and are joined
+//! only when somebody wants a larger block and there is none. The free lists run through a table with one
 //! [`Link`] a frame, so the allocator never touches the memory it hands out, and
 //! works on the host.
 
@@ -10,6 +14,11 @@
 pub const ORDERS: usize = 11;
 /// The end of a list.
 const END: u32 = u32::MAX;
+/// Single frames that may wait unjoined: 16 MiB. It bounds how long the joining
+/// of all of them takes.
+const MOST_SINGLES: u32 = 4096;
+/// `head_of` of a single frame that waits.
+const SINGLE: u32 = u32::MAX;
 
 /// The place of one frame in the free lists. All zeroes is a frame that is not
 /// free, so a table of fresh links is cleared memory.
@@ -18,7 +27,8 @@ const END: u32 = u32::MAX;
 pub struct Link {
     next: u32,
     prev: u32,
-    /// Order + 1 if this is the first frame of a free block, else 0.
+    /// Order + 1 if this is the first frame of a free block, [`SINGLE`] if it is a
+    /// single frame that waits, else 0.
     head_of: u32,
 }
 
@@ -28,6 +38,9 @@ pub struct Buddy<'a> {
     first: [u32; ORDERS],
     /// Bit `n` is set if there is a free block of order `n`.
     nonempty: u32,
+    /// The first waiting single frame; linked by `next` alone.
+    single: u32,
+    singles: u32,
     free_frames: u64,
 }
 
@@ -35,7 +48,7 @@ impl<'a> Buddy<'a> {
     /// An allocator without any free frame. `links` must be fresh (all zeroes).
     pub fn new(links: &'a mut [Link]) -> Self {
         assert!(links.len() < END as usize, "too many frames for 32-bit frame numbers");
-        Self { links, first: [END; ORDERS], nonempty: 0, free_frames: 0 }
+        Self { links, first: [END; ORDERS], nonempty: 0, single: END, singles: 0, free_frames: 0 }
     }
 
     /// How many frames are free.
@@ -50,13 +63,26 @@ impl<'a> Buddy<'a> {
             let alignment = frame.trailing_zeros().min(ORDERS as u32 - 1);
             let fits = (end - frame).ilog2();
             let order = alignment.min(fits);
-            self.free(frame, order as usize);
+            self.free_frames += 1 << order;
+            self.join(frame, order as usize);
             frame += 1 << order;
         }
     }
 
     /// Takes a block of 2^`order` frames; none if no block is large enough.
     pub fn alloc(&mut self, order: usize) -> Option<u32> {
+        if order == 0
+            && let Some(frame) = self.alloc_single()
+        {
+            return Some(frame);
+        }
+        self.alloc_block(order).or_else(|| {
+            self.join_singles();
+            self.alloc_block(order)
+        })
+    }
+
+    fn alloc_block(&mut self, order: usize) -> Option<u32> {
         let large_enough = self.nonempty & (u32::MAX << order);
         if order >= ORDERS || large_enough == 0 {
             return None;
@@ -78,6 +104,37 @@ impl<'a> Buddy<'a> {
     pub fn free(&mut self, frame: u32, order: usize) {
         assert!(self.links[frame as usize].head_of == 0, "frame {frame:#x} freed twice");
         self.free_frames += 1 << order;
+        if order == 0 && self.singles < MOST_SINGLES {
+            self.links[frame as usize] = Link { next: self.single, prev: END, head_of: SINGLE };
+            self.single = frame;
+            self.singles += 1;
+        } else {
+            self.join(frame, order);
+        }
+    }
+
+    /// Takes a single frame that waits; none if none does.
+    pub fn alloc_single(&mut self) -> Option<u32> {
+        let frame = self.single;
+        if frame == END {
+            return None;
+        }
+        self.single = core::mem::take(&mut self.links[frame as usize]).next;
+        self.singles -= 1;
+        self.free_frames -= 1;
+        Some(frame)
+    }
+
+    /// Joins the waiting single frames into blocks.
+    fn join_singles(&mut self) {
+        while let Some(frame) = self.alloc_single() {
+            self.free_frames += 1;
+            self.join(frame, 0);
+        }
+    }
+
+    /// Puts a block into the lists, joined with its buddies.
+    fn join(&mut self, frame: u32, order: usize) {
         let (mut frame, mut order) = (frame, order);
         while order + 1 < ORDERS && self.is_free(frame ^ (1 << order), order) {
             let buddy = frame ^ (1 << order);

@@ -203,6 +203,16 @@ impl RadixTree {
         range: Range<u64>,
         f: &mut impl FnMut(u64, &AtomicPte, PageSize),
     ) {
+        if level == 0 {
+            // By far the most: base pages, all in this table.
+            for ea in range.step_by(PageSize::Size4K.bytes() as usize) {
+                let entry = self.entry(table, 0, ea);
+                if entry.load().is_leaf() {
+                    f(ea, entry, PageSize::Size4K);
+                }
+            }
+            return;
+        }
         for part in parts(range, level) {
             let entry = self.entry(table, level, part.start);
             let pte = entry.load();
@@ -214,26 +224,35 @@ impl RadixTree {
         }
     }
 
-    /// Takes the tables out of the tree that lie wholly within `range` and calls
-    /// `gone` with each. They hold no leaves any more, and nobody else changes the
-    /// tree in `range` meanwhile. Their memory (4 KiB each) may be reused after a
-    /// flush with the page-walk cache (RIC 2, or 1 and the range).
-    pub fn detach_tables(&self, range: Range<u64>, mut gone: impl FnMut(PhysAddr)) {
-        self.detach(self.root, ROOT_LEVEL, range, &mut gone);
+    /// Takes tables out of the tree and calls `gone` with each: those that serve an
+    /// address in `range` and none outside `unused`, which contains it. Nothing in
+    /// `unused` is mapped any more, and nobody else changes the tree there
+    /// meanwhile. Their memory (4 KiB each) may be reused after a flush with the
+    /// page-walk cache (RIC 2, or 1 and the range).
+    pub fn detach_tables(&self, range: Range<u64>, unused: Range<u64>, mut gone: impl FnMut(PhysAddr)) {
+        self.detach(self.root, ROOT_LEVEL, range, &unused, &mut gone);
     }
 
-    fn detach(&self, table: PhysAddr, level: Level, range: Range<u64>, gone: &mut impl FnMut(PhysAddr)) {
+    fn detach(
+        &self,
+        table: PhysAddr,
+        level: Level,
+        range: Range<u64>,
+        unused: &Range<u64>,
+        gone: &mut impl FnMut(PhysAddr),
+    ) {
         for part in parts(range, level) {
             let entry = self.entry(table, level, part.start);
             let pte = entry.load();
             if !pte.is_valid() || pte.is_leaf() {
                 continue;
             }
-            let whole = part.end - part.start == 1 << shift(level);
+            let first = part.start & !((1 << shift(level)) - 1);
+            let served = first..first + (1 << shift(level));
             if level > 1 {
-                self.detach(pte.next_table(), level - 1, part, gone);
+                self.detach(pte.next_table(), level - 1, part, unused, gone);
             }
-            if whole {
+            if unused.start <= served.start && served.end <= unused.end {
                 entry.swap(Pte::NONE);
                 gone(pte.next_table());
             }
@@ -246,7 +265,8 @@ impl RadixTree {
     /// No process-table entry names the tree, and the flush (RIC 2) that follows
     /// such a change is complete on every CPU that had it loaded.
     pub unsafe fn free(self, source: &mut dyn TableSource) {
-        self.detach_tables(0..1 << EA_BITS, |table| source.free(table, TABLE_BYTES));
+        let all = 0..1 << EA_BITS;
+        self.detach_tables(all.clone(), all, |table| source.free(table, TABLE_BYTES));
         source.free(self.root, ROOT_BYTES);
     }
 }

@@ -11,7 +11,8 @@ use crate::sync::IrqLock;
 /// The most frames that a cache holds.
 const CAPACITY: usize = 64;
 /// How many move to or from the buddy allocator at a time.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 1 << BATCH_ORDER;
+const BATCH_ORDER: usize = 5;
 
 /// The cache of one CPU; on lines of its own, since its lock is.
 #[repr(align(128))]
@@ -61,10 +62,23 @@ impl Cache {
     fn refill(&mut self, buddy: &IrqLock<Buddy<'_>>) {
         let mut buddy = buddy.lock();
         while self.len < BATCH
-            && let Some(frame) = buddy.alloc(0)
+            && let Some(frame) = buddy.alloc_single()
         {
             self.frames[self.len] = frame;
             self.len += 1;
+        }
+        if self.len > 0 {
+            return;
+        }
+        // One block is cheaper than many frames, but what is left may be smaller.
+        for order in (0..=BATCH_ORDER).rev() {
+            let Some(first) = buddy.alloc(order) else { continue };
+            // Handed out in ascending order.
+            self.len = 1 << order;
+            for (slot, frame) in self.frames[..self.len].iter_mut().rev().zip(first..) {
+                *slot = frame;
+            }
+            return;
         }
     }
 

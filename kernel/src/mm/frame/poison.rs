@@ -36,17 +36,24 @@ pub(super) fn check_if_poisoned(number: FrameNumber, count: &AtomicU32) {
 }
 
 fn check(number: FrameNumber) {
-    // SAFETY: the frame is off the free lists and not handed out yet: ours alone.
-    let words = unsafe { &*words(number) };
-    // Without branches, as it is right almost always.
-    let wrong = words.iter().fold(0, |wrong, word| wrong | (word ^ POISON));
+    let words = words(number).cast::<u64>();
+    // Without branches, as it is right almost always. Volatile, since a stray
+    // store is one that the compiler knows nothing of.
+    let mut wrong = 0;
+    for word in 0..WORDS {
+        // SAFETY: the frame is off the free lists and not handed out yet, so ours
+        // alone; the word is inside it.
+        wrong |= unsafe { words.add(word).read_volatile() } ^ POISON;
+    }
     if wrong != 0 {
-        complain(number, words);
+        complain(number);
     }
 }
 
 #[cold]
-fn complain(number: FrameNumber, words: &[u64; WORDS]) -> ! {
+fn complain(number: FrameNumber) -> ! {
+    // SAFETY: as in `check`.
+    let words = unsafe { &*words(number) };
     let at = words.iter().position(|&word| word != POISON).unwrap_or(0);
     panic!(
         "frame {number:#x} was written to after it was freed: {:#018x} at offset {:#x}",

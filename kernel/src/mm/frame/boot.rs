@@ -1,0 +1,97 @@
+//! Taking stock of memory: the allocator's own tables, carved from what they
+//! describe.
+
+use core::mem::{align_of, size_of};
+use core::sync::atomic::AtomicU32;
+
+use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
+use powerpc64::boot::BootInfo;
+use powerpc64::page;
+use vm::boot_memory::for_each_free;
+use vm::buddy::{Buddy, Link};
+
+use super::cache::Cache;
+use super::{FRAMES, Frames};
+use crate::sync::IrqLock;
+
+/// A CPU's cache as it lies in memory: on cache lines of its own.
+type LockedCache = IrqLock<Cache>;
+
+/// Where in the metadata the three tables are, in bytes.
+struct Layout {
+    links: usize,
+    caches: usize,
+    /// All of it; whole pages.
+    bytes: u64,
+}
+
+impl Layout {
+    /// Counts first, then links, then caches.
+    fn new(frames: usize, cpus: usize) -> Self {
+        let links = (frames * size_of::<AtomicU32>()).next_multiple_of(align_of::<Link>());
+        let caches = (links + frames * size_of::<Link>()).next_multiple_of(align_of::<LockedCache>());
+        let end = (caches + cpus * size_of::<LockedCache>()) as u64;
+        Self { links, caches, bytes: end.next_multiple_of(PAGE_SIZE) }
+    }
+}
+
+/// Makes the frame allocator. Once, on the boot CPU, in real mode.
+///
+/// Touches the metadata (0.4 % of memory) and no other frame.
+pub(in crate::mm) fn init(info: &BootInfo) {
+    let memory = || info.memory.iter().map(|region| (region.base.0, region.size));
+    let reserved = || info.reserved.iter().map(|region| (region.base.0, region.size));
+    let end = memory().map(|(base, size)| base + size).max().expect("the firmware names no memory");
+    let (frames, cpus) = ((end >> PAGE_SHIFT) as usize, info.cpus.len());
+    let layout = Layout::new(frames, cpus);
+
+    let mut home = None;
+    for_each_free(memory(), reserved(), |start, end| {
+        if home.is_none() && end - start >= layout.bytes {
+            home = Some(start);
+        }
+    });
+    let home = home.unwrap_or_else(|| panic!("no room for {} bytes of frame metadata", layout.bytes));
+    // SAFETY: free memory of this size, and nobody else runs.
+    let (counts, links, caches) = unsafe { carve(home, &layout, frames, cpus) };
+
+    let mut buddy = Buddy::new(links);
+    let taken = core::iter::once((home, layout.bytes));
+    for_each_free(memory(), reserved().chain(taken), |start, end| {
+        buddy.add_range((start >> PAGE_SHIFT) as u32, (end >> PAGE_SHIFT) as u32);
+    });
+    let buddy = IrqLock::new("the buddy allocator", buddy);
+    // SAFETY: the boot CPU is alone.
+    unsafe { FRAMES.set(Frames { counts, buddy, caches }) };
+}
+
+/// The tables' memory, cleared: no frame has a reference, none is free.
+///
+/// # Safety
+/// The `layout.bytes` at `home` are memory that nobody uses, now or later.
+unsafe fn carve(
+    home: u64,
+    layout: &Layout,
+    frames: usize,
+    cpus: usize,
+) -> (&'static [AtomicU32], &'static mut [Link], &'static [LockedCache]) {
+    for at in (home..home + layout.bytes).step_by(PAGE_SIZE as usize) {
+        // SAFETY: the caller's memory.
+        unsafe { page::clear(PhysAddr(at)) };
+    }
+    let at = |offset: usize| PhysAddr(home + offset as u64);
+    let caches = at(layout.caches).as_mut_ptr::<LockedCache>();
+    for cpu in 0..cpus {
+        // SAFETY: inside the memory, by the layout, and aligned.
+        unsafe { caches.add(cpu).write(IrqLock::new("a frame cache", Cache::new())) };
+    }
+    // SAFETY: three disjoint, aligned parts of memory that is ours for ever;
+    // zeroes are valid counts and links, and the caches were just written.
+    unsafe {
+        (
+            core::slice::from_raw_parts(at(0).as_mut_ptr(), frames),
+            core::slice::from_raw_parts_mut(at(layout.links).as_mut_ptr(), frames),
+            core::slice::from_raw_parts(caches, cpus),
+        )
+    }
+}
