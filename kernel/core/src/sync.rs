@@ -11,6 +11,11 @@ pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+#[cfg(loom)]
+pub(crate) use loom::{thread::yield_now, thread_local};
+#[cfg(all(not(loom), any(test, feature = "model")))]
+pub(crate) use std::{thread::yield_now, thread_local};
+
 use core::sync::atomic as native;
 
 /// A statistic of one CPU. Never part of the protocol, so loom does not see it:
