@@ -130,13 +130,13 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Counts this CPU's trim clock down; true once every `trim_period` calls.
+    /// Ticks this CPU's trim clock; true at every `trim_period`th call.
     fn trim_is_due(&self, t: &PreemptOff) -> bool {
         let clock = &self.this_cpu(t).trim_clock;
         // Only this CPU ticks its clock, outside interrupt handlers.
-        let left = clock.load(Ordering::Relaxed);
-        let due = left == 0;
-        clock.store(if due { self.config.trim_period - 1 } else { left - 1 }, Ordering::Relaxed);
+        let ticks = clock.load(Ordering::Relaxed) + 1;
+        let due = ticks >= self.config.trim_period;
+        clock.store(if due { 0 } else { ticks }, Ordering::Relaxed);
         due
     }
 
