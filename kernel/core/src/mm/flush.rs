@@ -81,9 +81,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Attaches a coprocessor to `mm`: flushes must be broadcast from now on. The
-    /// caller holds an `mm_count`.
+    /// caller holds an `mm_count`, and lets it translate after the return.
     pub fn copro_attach(&self, mm: MmId) {
         self.mm(mm).copros.fetch_add(1, Ordering::Relaxed);
+        // The count before its first walk. Partner: the fence in `flush`, as for
+        // a CPU's bit in the mask.
+        fence(Ordering::SeqCst);
     }
 
     /// Detaches a coprocessor that no longer translates through `mm`, and whose
