@@ -12,7 +12,7 @@
 
 mod tlb;
 
-use core::cell::Cell;
+use core::cell::RefCell;
 use std::sync::atomic as native;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -59,8 +59,34 @@ struct Context {
     preempt_off: u32,
 }
 
+impl Context {
+    fn of(cpu: CpuId) -> Self {
+        Self { cpu, irqs_off: 0, preempt_off: 0 }
+    }
+}
+
+/// The end of acting as a CPU, also where a test catches a panic.
+struct Acting<'a> {
+    machine: &'a Model,
+    depth: usize,
+    seat: bool,
+}
+
+impl Drop for Acting<'_> {
+    fn drop(&mut self) {
+        let contexts = CONTEXTS.with(|c| c.borrow_mut().split_off(self.depth));
+        // The task may have migrated meanwhile: the seat is the last CPU's.
+        if let (true, Some(last)) = (self.seat, contexts.first()) {
+            self.machine.leave_seat(last.cpu);
+        }
+    }
+}
+
 thread_local! {
-    static CONTEXT: Cell<Option<Context>> = Cell::new(None);
+    /// The innermost is what the thread acts as. The others wait for it at a
+    /// point, where they can still be interrupted.
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const block")]
+    static CONTEXTS: RefCell<Vec<Context>> = RefCell::new(Vec::new());
 }
 
 /// One CPU of the model.
@@ -151,11 +177,17 @@ impl Model {
         while !self.take_seat(cpu) {
             yield_now();
         }
-        let outer = CONTEXT.with(|c| c.replace(Some(Context { cpu, irqs_off: 0, preempt_off: 0 })));
+        self.acting_as(cpu, true, f)
+    }
+
+    /// Runs `f` as `cpu`; gives the seat back afterwards if it was taken for this.
+    fn acting_as<R>(&self, cpu: CpuId, seat: bool, f: impl FnOnce() -> R) -> R {
+        let acting = Acting { machine: self, depth: CONTEXTS.with(|c| c.borrow().len()), seat };
+        CONTEXTS.with(|c| c.borrow_mut().push(Context::of(cpu)));
         let result = f();
-        let left = CONTEXT.with(|c| c.replace(outer)).unwrap();
+        let left = self.context();
         assert!(left.irqs_off == 0 && left.preempt_off == 0, "{} left in the middle of something", left.cpu);
-        self.leave_seat(left.cpu);
+        drop(acting);
         result
     }
 
@@ -178,7 +210,7 @@ impl Model {
         while !self.take_seat(to) {
             yield_now();
         }
-        CONTEXT.with(|c| c.set(Some(Context { cpu: to, ..from })));
+        self.set_context(Context { cpu: to, ..from });
         self.leave_seat(from.cpu);
         self.switch_to(task);
     }
@@ -260,14 +292,18 @@ impl Model {
     }
 
     fn context(&self) -> Context {
-        CONTEXT.with(Cell::get).expect("this thread acts as no CPU")
+        CONTEXTS.with(|c| c.borrow().last().copied()).expect("this thread acts as no CPU")
+    }
+
+    fn set_context(&self, context: Context) {
+        CONTEXTS.with(|c| *c.borrow_mut().last_mut().expect("a context") = context);
     }
 
     fn with_context<R>(&self, change: impl Fn(&mut Context, bool), f: impl FnOnce(CpuId) -> R) -> R {
         let step = |enter| {
             let mut context = self.context();
             change(&mut context, enter);
-            CONTEXT.with(|c| c.set(Some(context)));
+            self.set_context(context);
             context.cpu
         };
         let cpu = step(true);
@@ -303,15 +339,18 @@ impl Model {
         self.with_context(change, |cpu| f(&IrqsOff::new(cpu)))
     }
 
-    /// Runs the interrupt handler of another CPU, if that one idles.
+    /// Runs the interrupt handler of another CPU, if that one idles or waits at
+    /// a point for this very thread.
     fn answer_for(&self, cpu: CpuId) {
-        if self.cpus[cpu.index()].ipi.load(Ordering::Relaxed) == 0 || !self.take_seat(cpu) {
+        if self.cpus[cpu.index()].ipi.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let outer = CONTEXT.with(|c| c.replace(Some(Context { cpu, irqs_off: 0, preempt_off: 0 })));
-        self.take_irq();
-        CONTEXT.with(|c| c.set(outer));
-        self.leave_seat(cpu);
+        let here = |c: &Context| c.cpu == cpu && c.irqs_off == 0;
+        if CONTEXTS.with(|c| c.borrow().iter().any(here)) {
+            self.acting_as(cpu, false, || self.take_irq());
+        } else if self.take_seat(cpu) {
+            self.acting_as(cpu, true, || self.take_irq());
+        }
     }
 }
 
