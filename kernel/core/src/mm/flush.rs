@@ -123,7 +123,9 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn holders(&self, t: &PreemptOff, mm: MmId) -> Holders {
-        let mask = self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Relaxed);
+        // Acquire: a bit that we see clear is a flush that has finished, and what
+        // we free is reused after it. Partner: the release of `exit_lazy_flush_tlb`.
+        let mask = self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Acquire);
         if !mask.without(t.cpu()).is_empty() {
             Holders::Others
         } else if mask.contains(t.cpu()) {
@@ -176,7 +178,8 @@ impl<M: Machine> Kernel<M> {
 
     /// The online CPUs in `mm`'s mask.
     pub(crate) fn holding_cpus(&self, mm: MmId) -> CpuSet {
-        self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Relaxed).and(&self.online())
+        // Acquire: as in `holders`.
+        self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Acquire).and(&self.online())
     }
 
     pub(crate) fn flush_here(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {

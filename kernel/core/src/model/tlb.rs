@@ -226,13 +226,19 @@ impl Model {
         self.free_frame(mm, frame);
     }
 
-    /// This CPU touches `page` of the mm that its PID register names.
+    /// This CPU accesses `page` of the mm that its PID register names.
     pub fn access(&self, page: usize) -> Option<Frame> {
+        self.access_with(page, |frame| frame)
+    }
+
+    /// This CPU accesses `page`, and what it does there is `touch`.
+    pub fn access_with<R>(&self, page: usize, touch: impl FnOnce(Frame) -> R) -> Option<R> {
         let cpu = self.context().cpu;
-        // A `tlbie` is complete when no walk can use what it has read before:
-        // the walk is one step for it.
+        // A `tlbie` is complete when every walk and access that began before is:
+        // both are one step for it.
         self.with_preempt_off(|t| {
-            self.bus.with(t, |()| self.tlbs.translate(cpu.index(), self.loaded(cpu).pid(), page))
+            let pid = self.loaded(cpu).pid();
+            self.bus.with(t, |()| self.tlbs.translate(cpu.index(), pid, page).map(touch))
         })
     }
 
