@@ -81,9 +81,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Attaches a coprocessor to `mm`: flushes must be broadcast from now on. The
-    /// caller holds an `mm_count`.
+    /// caller holds an `mm_count`, and lets it translate after the return.
     pub fn copro_attach(&self, mm: MmId) {
         self.mm(mm).copros.fetch_add(1, Ordering::Relaxed);
+        // The count before its first walk. Partner: the fence in `flush`, as for
+        // a CPU's bit in the mask.
+        fence(Ordering::SeqCst);
     }
 
     /// Detaches a coprocessor that no longer translates through `mm`, and whose
@@ -120,7 +123,9 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn holders(&self, t: &PreemptOff, mm: MmId) -> Holders {
-        let mask = self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Relaxed);
+        // Acquire: a bit that we see clear is a flush that has finished, and what
+        // we free is reused after it. Partner: the release of `exit_lazy_flush_tlb`.
+        let mask = self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Acquire);
         if !mask.without(t.cpu()).is_empty() {
             Holders::Others
         } else if mask.contains(t.cpu()) {
@@ -130,13 +135,13 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Counts this CPU's trim clock down; true once every `trim_period` calls.
+    /// Ticks this CPU's trim clock; true at every `trim_period`th call.
     fn trim_is_due(&self, t: &PreemptOff) -> bool {
         let clock = &self.this_cpu(t).trim_clock;
         // Only this CPU ticks its clock, outside interrupt handlers.
-        let left = clock.load(Ordering::Relaxed);
-        let due = left == 0;
-        clock.store(if due { self.config.trim_period - 1 } else { left - 1 }, Ordering::Relaxed);
+        let ticks = clock.load(Ordering::Relaxed) + 1;
+        let due = ticks >= self.config.trim_period;
+        clock.store(if due { 0 } else { ticks }, Ordering::Relaxed);
         due
     }
 
@@ -173,7 +178,8 @@ impl<M: Machine> Kernel<M> {
 
     /// The online CPUs in `mm`'s mask.
     pub(crate) fn holding_cpus(&self, mm: MmId) -> CpuSet {
-        self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Relaxed).and(&self.online())
+        // Acquire: as in `holders`.
+        self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Acquire).and(&self.online())
     }
 
     pub(crate) fn flush_here(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
