@@ -28,6 +28,22 @@ pub enum FlushRange {
     Everything,
 }
 
+impl FlushRange {
+    /// More pages than this are flushed locally by PID: one `tlbiel` a page costs
+    /// more than the 128 of a PID and what must be walked again (Linux's value).
+    pub const MOST_LOCAL_PAGES: u32 = 256;
+    /// The same for broadcasts, each of which visits every CPU (Linux's value).
+    pub const MOST_GLOBAL_PAGES: u32 = 33;
+
+    /// The same, or all translations if it names more than `most` pages.
+    pub fn limited_to(self, most: u32) -> FlushRange {
+        match self {
+            FlushRange::Pages { pages, .. } if pages > most => FlushRange::Translations,
+            range => range,
+        }
+    }
+}
+
 /// How far a flush must reach.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FlushReach {
@@ -171,6 +187,7 @@ impl<M: Machine> Kernel<M> {
                 return;
             }
         }
+        let what = what.limited_to(FlushRange::MOST_GLOBAL_PAGES);
         self.this_cpu(t).counters.tlbie.add(1);
         self.machine.flush_global(t, mm, what);
         self.machine.observe(t, TlbEvent::FlushGlobal(mm, what));
@@ -183,6 +200,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn flush_here(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
+        let what = what.limited_to(FlushRange::MOST_LOCAL_PAGES);
         self.this_cpu(t).counters.tlbiel.add(1);
         self.machine.flush_local(t, mm, what);
         self.machine.observe(t, TlbEvent::FlushLocal(mm, what));
