@@ -215,7 +215,7 @@ pub struct CpuState {
     /// `rq.prev_mm`: what kernel→user switched away from, between the two
     /// halves of a switch. A token: under shootdown its mm may be gone.
     pub prev_mm: PublishedMm,
-    /// Counts down to the next trimming of a cpumask.
+    /// Flushes since this CPU last trimmed a cpumask.
     pub trim_clock: AtomicU32,
     /// What this CPU asks of others; it waits for them, so there is one.
     pub call: CallRecord,

@@ -9,7 +9,7 @@
 //! context switch), [`lazy_tlb`] (the policies), [`mm`] (lifetimes), [`sites`]
 //! (exit, exec, use_mm), [`mm::flush`] and [`ipi`]. The two seams are
 //! [`machine::Machine`] and [`lazy_tlb::Policy`]; nothing else is generic.
-#![cfg_attr(not(any(loom, test)), no_std)]
+#![cfg_attr(not(any(loom, test, feature = "model")), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;

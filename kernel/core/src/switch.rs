@@ -30,6 +30,7 @@ impl<M: Machine> Kernel<M> {
     /// change of stacks. Run-queue lock held.
     pub fn prepare_switch(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) -> Arm {
         let me = self.this_cpu(t);
+        invariant!(me.prev_mm.get().is_none(), "{}: the switch before has not finished", t.cpu());
         me.curr_mm.set(next.mm());
         let arm = match (prev.mm().is_some(), next.mm().is_some()) {
             (true, false) => {
@@ -130,7 +131,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// [`Kernel::finish_switch`] and the drop, for callers without more to do in
-    /// between. Interrupts as they were.
+    /// between. Interrupts on, since the drop may free; preemption off since
+    /// `prepare_switch`, or a second switch would overwrite the borrow.
     pub fn finish_and_drop(&self) {
         let borrowed = self.machine.with_irqs_off(|t| self.finish_switch(t));
         self.machine.point(Point::FinishSwitch);

@@ -6,7 +6,7 @@ use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
 use powerpc64::encoding::pte::PteFlags;
 use powerpc64::mmu::tree::after_store;
-use vm::area::{Area, Prot};
+use vm::area::Prot;
 
 use super::FaultError;
 use super::address_space::{self, Map};
@@ -68,16 +68,6 @@ pub(crate) fn madvise_dontneed(mm: MmId, start: u64, len: u64) -> Result<(), Err
     if map.areas.covers(&range) { Ok(()) } else { Err(Errno::ENOMEM) }
 }
 
-/// Makes the pages of `len` bytes at `start` present, writable ones for stores.
-/// May sleep.
-///
-/// # Errors
-/// Those of the first fault that fails.
-pub(crate) fn populate(mm: MmId, start: u64, len: u64) -> Result<(), FaultError> {
-    let range = user_range(start, len, Errno::EINVAL).map_err(|_| FaultError::MapErr)?;
-    address_space::lock(mm).populate(range)
-}
-
 /// Stores `bytes` at `addr` of `mm`, which need not be current, whatever the
 /// protection: to build stacks and load programs. Pages are made present, and
 /// private ones copied, as a store of the program's own would. May sleep.
@@ -112,14 +102,6 @@ pub(crate) fn shared_key(mm: MmId, addr: u64) -> Option<(u64, u64)> {
         Backing::Anonymous => None,
         Backing::Object { object, offset } => Some((object.id(), offset + addr - area.start)),
     }
-}
-
-/// Calls `f` with each area of `mm`, ascending, and returns how many pages are
-/// present: for reports. `f` does not touch user memory. May sleep.
-pub(crate) fn for_each_area(mm: MmId, f: impl FnMut(&Area<Backing>)) -> u64 {
-    let map = address_space::lock(mm);
-    map.areas.iter().for_each(f);
-    map.resident
 }
 
 impl Map {

@@ -42,8 +42,6 @@ struct Frames {
     counts: &'static [AtomicU32],
     buddy: IrqLock<Buddy<'static>>,
     caches: &'static [IrqLock<Cache>],
-    /// How many frames there were at the start.
-    total: u64,
 }
 
 static FRAMES: Fixed<Frames> = Fixed::unset();
@@ -155,11 +153,6 @@ pub(crate) fn alloc_order_zeroed(order: u32) -> Option<Frame> {
 pub(crate) fn free_count() -> u64 {
     let cached: u64 = FRAMES.caches.iter().map(|cache| cache.lock().len() as u64).sum();
     cached + FRAMES.buddy.lock().free_frames()
-}
-
-/// How many frames there are, without what the kernel image and the metadata take.
-pub(crate) fn total_count() -> u64 {
-    FRAMES.total
 }
 
 /// Drops one reference to each of these single frames.

@@ -34,7 +34,7 @@ pub(super) struct Gather {
     frames: [MaybeUninit<FrameNumber>; BATCH],
     len: usize,
     /// What the flush has to cover.
-    span: Range<u64>,
+    span: Option<Range<u64>>,
     tables: bool,
     /// No CPU has the mm loaded and its last flush is done.
     dead: bool,
@@ -43,14 +43,7 @@ pub(super) struct Gather {
 impl Gather {
     /// For an mm that is in use.
     pub(super) fn new(mm: MmId) -> Self {
-        Self {
-            mm,
-            frames: [MaybeUninit::uninit(); BATCH],
-            len: 0,
-            span: u64::MAX..0,
-            tables: false,
-            dead: false,
-        }
+        Self { mm, frames: [MaybeUninit::uninit(); BATCH], len: 0, span: None, tables: false, dead: false }
     }
 
     /// For an mm whose final flush is done: frames go without another.
@@ -71,7 +64,11 @@ impl Gather {
     /// The entry at `ea` lost permissions.
     #[inline]
     pub(super) fn weakened(&mut self, ea: u64) {
-        self.span = self.span.start.min(ea)..self.span.end.max(ea + PAGE_SIZE);
+        let page = ea..ea + PAGE_SIZE;
+        self.span = Some(match &self.span {
+            None => page,
+            Some(span) => span.start.min(page.start)..span.end.max(page.end),
+        });
     }
 
     /// A table of one page was taken out of the tree.
@@ -90,7 +87,7 @@ impl Gather {
     }
 
     fn flush_and_free(&mut self) {
-        if let Some(what) = range_to_flush(&self.span, self.tables)
+        if let Some(what) = range_to_flush(self.span.take(), self.tables)
             && !self.dead
         {
             lazy_tlb().flush(self.mm, what);
@@ -100,7 +97,7 @@ impl Gather {
         // SAFETY: the entries' references are ours, and no translation through
         // those entries, nor a walk through those tables, is left.
         unsafe { frame::drop_references(frames) };
-        (self.len, self.span, self.tables) = (0, u64::MAX..0, false);
+        (self.len, self.tables) = (0, false);
     }
 }
 
@@ -111,11 +108,12 @@ impl Drop for Gather {
 }
 
 /// What to flush for changed entries in `span`, and tables that were taken out.
-fn range_to_flush(span: &Range<u64>, tables: bool) -> Option<FlushRange> {
+fn range_to_flush(span: Option<Range<u64>>, tables: bool) -> Option<FlushRange> {
     if tables {
         return Some(FlushRange::Everything);
     }
-    let pages = span.end.checked_sub(span.start)? >> PAGE_SHIFT;
+    let span = span?;
+    let pages = (span.end - span.start) >> PAGE_SHIFT;
     Some(match pages {
         0..=MOST_PAGES => FlushRange::Pages { start: span.start, pages: pages as u32 },
         _ => FlushRange::Translations,

@@ -15,7 +15,7 @@ use core::ptr::{NonNull, null_mut};
 
 use powerpc64::addr::{PAGE_SIZE, VirtAddr};
 
-use super::kernel_map;
+use super::{frame, kernel_map};
 use crate::sync::IrqLock;
 use small::SmallLists;
 
@@ -47,14 +47,8 @@ pub(crate) fn init() {
 /// if need be. Before operations that cannot fail half-way.
 pub(crate) fn ensure_room(bytes: usize) -> bool {
     let mut heap = HEAP.0.lock();
-    let wanted = bytes + RESERVE_BYTES;
+    let wanted = bytes.saturating_add(RESERVE_BYTES);
     heap.list.free() >= wanted || heap.grow(wanted as u64)
-}
-
-/// Bytes of the heap that are in use, and bytes mapped for it.
-pub(crate) fn usage() -> (usize, usize) {
-    let heap = HEAP.0.lock();
-    (heap.list.used() - heap.small.idle_bytes(), heap.list.size())
 }
 
 impl Heap {
@@ -86,8 +80,10 @@ impl Heap {
     /// Maps at least `bytes` more behind the end; on failure the heap stays valid
     /// and keeps what it got.
     fn grow(&mut self, bytes: u64) -> bool {
-        let wanted = bytes.max(GROWTH_BYTES).next_multiple_of(PAGE_SIZE);
-        if wanted > kernel_map::HEAP.end - self.end {
+        let wanted = bytes.clamp(GROWTH_BYTES, 1 << 40).next_multiple_of(PAGE_SIZE);
+        // What is mapped stays: an absurd wish must not take all memory with it
+        // before it fails.
+        if wanted > kernel_map::HEAP.end - self.end || wanted / PAGE_SIZE > frame::free_count() {
             return false;
         }
         let old_end = self.end;

@@ -33,11 +33,11 @@ use powerpc64::boot::BootInfo;
 
 pub(crate) use address_space::{create, exit_mmap, free_mm, init as init_address_spaces};
 pub(crate) use backing::Backing;
-pub(crate) use change::{for_each_area, madvise_dontneed, mprotect, munmap, poke, populate, shared_key};
+pub(crate) use change::{madvise_dontneed, mprotect, munmap, poke, shared_key};
 pub(crate) use fault::{Access, FaultError, handle_fault};
 pub(crate) use fork::fork;
 pub(crate) use kstack::KernelStack;
-pub(crate) use mmap::{MMAP_TOP, MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};
+pub(crate) use mmap::{MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};
 pub(crate) use object::Object;
 pub(crate) use vm::area::Prot;
 

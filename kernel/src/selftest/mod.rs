@@ -10,6 +10,7 @@ mod copies;
 mod harness;
 mod ipi;
 mod lazy;
+mod memory;
 pub(crate) mod points;
 mod programs;
 mod scheduler;
@@ -55,6 +56,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
     [
         arithmetic::TESTS,
         user_copy::TESTS,
+        memory::TESTS,
         address_space::TESTS,
         ipi::TESTS,
         scheduler::TESTS,

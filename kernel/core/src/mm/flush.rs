@@ -28,6 +28,22 @@ pub enum FlushRange {
     Everything,
 }
 
+impl FlushRange {
+    /// More pages than this are flushed locally by PID: one `tlbiel` a page costs
+    /// more than the 128 of a PID and what must be walked again (Linux's value).
+    pub const MOST_LOCAL_PAGES: u32 = 256;
+    /// The same for broadcasts, each of which visits every CPU (Linux's value).
+    pub const MOST_GLOBAL_PAGES: u32 = 33;
+
+    /// The same, or all translations if it names more than `most` pages.
+    pub fn limited_to(self, most: u32) -> FlushRange {
+        match self {
+            FlushRange::Pages { pages, .. } if pages > most => FlushRange::Translations,
+            range => range,
+        }
+    }
+}
+
 /// How far a flush must reach.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FlushReach {
@@ -81,9 +97,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Attaches a coprocessor to `mm`: flushes must be broadcast from now on. The
-    /// caller holds an `mm_count`.
+    /// caller holds an `mm_count`, and lets it translate after the return.
     pub fn copro_attach(&self, mm: MmId) {
         self.mm(mm).copros.fetch_add(1, Ordering::Relaxed);
+        // The count before its first walk. Partner: the fence in `flush`, as for
+        // a CPU's bit in the mask.
+        fence(Ordering::SeqCst);
     }
 
     /// Detaches a coprocessor that no longer translates through `mm`, and whose
@@ -120,7 +139,9 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn holders(&self, t: &PreemptOff, mm: MmId) -> Holders {
-        let mask = self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Relaxed);
+        // Acquire: a bit that we see clear is a flush that has finished, and what
+        // we free is reused after it. Partner: the release of `exit_lazy_flush_tlb`.
+        let mask = self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Acquire);
         if !mask.without(t.cpu()).is_empty() {
             Holders::Others
         } else if mask.contains(t.cpu()) {
@@ -130,13 +151,13 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Counts this CPU's trim clock down; true once every `trim_period` calls.
+    /// Ticks this CPU's trim clock; true at every `trim_period`th call.
     fn trim_is_due(&self, t: &PreemptOff) -> bool {
         let clock = &self.this_cpu(t).trim_clock;
         // Only this CPU ticks its clock, outside interrupt handlers.
-        let left = clock.load(Ordering::Relaxed);
-        let due = left == 0;
-        clock.store(if due { self.config.trim_period - 1 } else { left - 1 }, Ordering::Relaxed);
+        let ticks = clock.load(Ordering::Relaxed) + 1;
+        let due = ticks >= self.config.trim_period;
+        clock.store(if due { 0 } else { ticks }, Ordering::Relaxed);
         due
     }
 
@@ -166,6 +187,7 @@ impl<M: Machine> Kernel<M> {
                 return;
             }
         }
+        let what = what.limited_to(FlushRange::MOST_GLOBAL_PAGES);
         self.this_cpu(t).counters.tlbie.add(1);
         self.machine.flush_global(t, mm, what);
         self.machine.observe(t, TlbEvent::FlushGlobal(mm, what));
@@ -173,10 +195,12 @@ impl<M: Machine> Kernel<M> {
 
     /// The online CPUs in `mm`'s mask.
     pub(crate) fn holding_cpus(&self, mm: MmId) -> CpuSet {
-        self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Relaxed).and(&self.online())
+        // Acquire: as in `holders`.
+        self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Acquire).and(&self.online())
     }
 
     pub(crate) fn flush_here(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
+        let what = what.limited_to(FlushRange::MOST_LOCAL_PAGES);
         self.this_cpu(t).counters.tlbiel.add(1);
         self.machine.flush_local(t, mm, what);
         self.machine.observe(t, TlbEvent::FlushLocal(mm, what));

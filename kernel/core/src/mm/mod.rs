@@ -201,7 +201,8 @@ impl<M: Machine> Kernel<M> {
         let mm = &self.mms[id.slot()];
         // A reference keeps `live` and `id` as they are, so relaxed loads do;
         // without one this is a detector, and any answer but `id` is a bug.
-        assert!(mm.id() == id, "{id:?} is not alive (use after free of an mm); its slot has {:?}", mm.id());
+        let alive = id.is_some() && mm.id() == id;
+        assert!(alive, "{id:?} is not alive (use after free of an mm); its slot has {:?}", mm.id());
         mm
     }
 

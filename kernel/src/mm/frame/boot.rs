@@ -60,10 +60,9 @@ pub(in crate::mm) fn init(info: &BootInfo) {
     for_each_free(memory(), reserved().chain(taken), |start, end| {
         buddy.add_range((start >> PAGE_SHIFT) as u32, (end >> PAGE_SHIFT) as u32);
     });
-    let total = buddy.free_frames();
     let buddy = IrqLock::new("the buddy allocator", buddy);
     // SAFETY: the boot CPU is alone.
-    unsafe { FRAMES.set(Frames { counts, buddy, caches, total }) };
+    unsafe { FRAMES.set(Frames { counts, buddy, caches }) };
 }
 
 /// The tables' memory, cleared: no frame has a reference, none is free.

@@ -14,7 +14,6 @@ const LARGEST: usize = 1 << (SMALLEST_LOG2 as usize + CLASSES - 1);
 /// The free blocks of each class.
 pub(super) struct SmallLists {
     first: [Option<NonNull<FreeBlock>>; CLASSES],
-    idle_bytes: usize,
 }
 
 /// What a free block begins with.
@@ -44,12 +43,7 @@ pub(super) fn layout_of(class: usize) -> Layout {
 
 impl SmallLists {
     pub(super) const fn new() -> Self {
-        Self { first: [None; CLASSES], idle_bytes: 0 }
-    }
-
-    /// Bytes in the lists: taken from the heap and not in use.
-    pub(super) fn idle_bytes(&self) -> usize {
-        self.idle_bytes
+        Self { first: [None; CLASSES] }
     }
 
     /// Takes a block of `class`.
@@ -58,7 +52,6 @@ impl SmallLists {
         let block = self.first[class]?;
         // SAFETY: blocks in the list are free memory that `put` wrote a header to.
         self.first[class] = unsafe { block.as_ref().next };
-        self.idle_bytes -= layout_of(class).size();
         Some(block.cast())
     }
 
@@ -72,6 +65,5 @@ impl SmallLists {
         // SAFETY: the caller's promise; every class is large enough for a header.
         unsafe { block.write(FreeBlock { next: self.first[class] }) };
         self.first[class] = Some(block);
-        self.idle_bytes += layout_of(class).size();
     }
 }

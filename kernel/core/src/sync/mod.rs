@@ -9,7 +9,15 @@
 #[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub use modelled::{AtomicU32, AtomicU64, Ordering, fence};
+
+#[cfg(loom)]
+pub(crate) use loom::{thread::yield_now, thread_local};
+#[cfg(all(not(loom), any(test, feature = "model")))]
+pub(crate) use std::{thread::yield_now, thread_local};
+
+#[cfg(loom)]
+mod modelled;
 
 use core::sync::atomic as native;
 

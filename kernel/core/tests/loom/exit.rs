@@ -1,0 +1,125 @@
+//! The exit race: CPU 1 is lazy on an mm while its owner on CPU 0 exits and
+//! frees it. Whatever CPU 1 does next, it never has a freed mm loaded.
+
+use kcore::lazy_tlb::Policy;
+use kcore::mm::MmId;
+use kcore::model::TaskId;
+
+use crate::under_each_policy;
+use crate::{CPU0, CPU1, Rig, boot, config, expect_dead_after_drain, explore, process, race, switch, thread};
+
+/// The owner runs on CPU 0; CPU 1 has run `second`, a thread of the same mm, and
+/// is idle since.
+struct Stage {
+    mm: MmId,
+    second: TaskId,
+    other: TaskId,
+}
+
+fn stage(policy: Policy) -> (Rig, Stage) {
+    let rig = boot(config(policy));
+    let (mm, owner) = process(&rig);
+    let second = thread(&rig, mm);
+    let (_, other) = process(&rig);
+    switch(&rig, CPU1, second);
+    rig.machine.on(CPU1, || rig.machine.access(0)).unwrap();
+    switch(&rig, CPU1, rig.machine.idle(CPU1));
+    switch(&rig, CPU0, owner);
+    (rig, Stage { mm, second, other })
+}
+
+/// As `stage`, and `second` is gone: the owner on CPU 0 is the last one.
+fn last_owner(policy: Policy) -> (Rig, Stage) {
+    let (rig, stage) = stage(policy);
+    rig.mmput(stage.mm);
+    (rig, stage)
+}
+
+fn exit(rig: &Rig) {
+    rig.exit_mm();
+    rig.machine.switch_to(rig.machine.idle(CPU0));
+}
+
+fn to_another_user(name: &str, policy: Policy) {
+    explore(name, None, move || {
+        let (rig, stage) = last_owner(policy);
+        race(&rig, exit, move |rig| {
+            rig.machine.switch_to(stage.other);
+        });
+        expect_dead_after_drain(&rig, stage.mm);
+    });
+}
+
+fn to_another_kernel_thread(name: &str, policy: Policy) {
+    explore(name, None, move || {
+        let (rig, stage) = last_owner(policy);
+        let worker = rig.machine.kernel_thread();
+        race(&rig, exit, move |rig| {
+            rig.machine.switch_to(worker);
+        });
+        expect_dead_after_drain(&rig, stage.mm);
+    });
+}
+
+fn back_to_the_same_mm(name: &str, policy: Policy) {
+    explore(name, None, move || {
+        let (rig, stage) = stage(policy);
+        race(&rig, exit, move |rig| {
+            rig.machine.switch_to(stage.second);
+        });
+        expect_dead_after_drain(&rig, stage.mm);
+    });
+}
+
+fn both_threads_exit(name: &str, policy: Policy) {
+    explore(name, None, move || {
+        let (rig, stage) = stage(policy);
+        switch(&rig, CPU1, stage.second);
+        race(&rig, exit, |rig| rig.exit_mm());
+        expect_dead_after_drain(&rig, stage.mm);
+    });
+}
+
+/// CPU 0 exits; CPU 1, lazy on the mm, drops a real reference of its own.
+fn lazy_outsider_drops(name: &str, policy: Policy) {
+    explore(name, None, move || {
+        let (rig, stage) = last_owner(policy);
+        rig.mmgrab(stage.mm);
+        race(&rig, exit, move |rig| rig.mmdrop(stage.mm));
+        expect_dead_after_drain(&rig, stage.mm);
+    });
+}
+
+/// The shoot without the kick before it: the mm is a zombie, CPU 1 is lazy on it
+/// and switches away, and CPU 0 drops the last reference.
+fn last_drop_of_a_zombie(name: &str, policy: Policy) {
+    explore(name, None, move || {
+        let (rig, stage) = last_owner(policy);
+        rig.mmgrab(stage.mm);
+        rig.machine.on(CPU0, || exit(&rig));
+        switch(&rig, CPU1, stage.other);
+        let (zombie, owner) = process(&rig);
+        rig.mmgrab(zombie);
+        switch(&rig, CPU1, owner);
+        rig.machine.on(CPU1, || rig.exit_mm());
+        let other = stage.other;
+        race(
+            &rig,
+            move |rig| rig.mmdrop(zombie),
+            move |rig| {
+                rig.machine.switch_to(other);
+            },
+        );
+        rig.machine.on(CPU0, || rig.mmdrop(stage.mm));
+        expect_dead_after_drain(&rig, zombie);
+    });
+}
+
+under_each_policy! {
+    to_user: to_another_user;
+    to_kernel: to_another_kernel_thread;
+    to_same_mm: back_to_the_same_mm;
+    both_exit: both_threads_exit;
+    outsider: lazy_outsider_drops;
+    zombie: last_drop_of_a_zombie;
+}

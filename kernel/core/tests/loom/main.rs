@@ -1,0 +1,125 @@
+//! The protocol's races, each explored by loom in every interleaving and every
+//! weak outcome that its memory model has, on the host model of the machine.
+//!
+//! Run with `RUSTFLAGS="--cfg loom"`, a target directory of its own and the
+//! profile `model`. Each test prints how many executions it explored, and its
+//! bound on preemptions if it has one.
+#![cfg(loom)]
+
+mod exit;
+mod handshake;
+mod mailbox;
+mod use_mm;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kcore::cpu::CpuId;
+use kcore::lazy_tlb::Policy;
+use kcore::mm::MmId;
+use kcore::model::{Model, Size, TaskId};
+use kcore::{Config, Kernel};
+
+const CPU0: CpuId = CpuId::new(0);
+const CPU1: CpuId = CpuId::new(1);
+
+type Rig = Arc<Kernel<Model>>;
+
+/// Runs `test` in all interleavings, or in those with at most `bound` preemptions.
+fn explore(name: &str, bound: Option<usize>, test: impl Fn() + Send + Sync + 'static) {
+    let executions = Arc::new(AtomicU64::new(0));
+    let counted = executions.clone();
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = 20_000;
+    builder.preemption_bound = builder.preemption_bound.or(bound);
+    let bound = match builder.preemption_bound {
+        None => "exhaustive".into(),
+        Some(bound) => format!("at most {bound} preemptions"),
+    };
+    builder.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        test();
+    });
+    println!("loom: {name}: {} executions, {bound}", executions.load(Ordering::Relaxed));
+}
+
+/// The plainest configuration under `policy`.
+fn config(policy: Policy) -> Config {
+    Config { policy, global_by_ipi: false, trim_period: 1073 }
+}
+
+/// A machine of two CPUs.
+fn boot(config: Config) -> Rig {
+    Model::boot(config, Size { cpus: 2, mms: 5, tasks: 8 })
+}
+
+/// A process with page 0 mapped: its mm, and a task that owns its one use of it.
+fn process(rig: &Rig) -> (MmId, TaskId) {
+    let mm = rig.machine.on(CPU0, || rig.machine.create_mm());
+    rig.machine.map(mm, 0);
+    (mm, rig.machine.user_task(mm))
+}
+
+/// One more thread of `mm`.
+fn thread(rig: &Rig, mm: MmId) -> TaskId {
+    rig.mmget(mm);
+    rig.machine.user_task(mm)
+}
+
+/// `cpu` switches to `task`.
+fn switch(rig: &Rig, cpu: CpuId, task: TaskId) {
+    rig.machine.on(cpu, || rig.machine.switch_to(task));
+}
+
+/// What the two CPUs do at once.
+fn race(rig: &Rig, cpu0: impl FnOnce(&Rig), cpu1: impl FnOnce(&Rig) + Send + 'static) {
+    let other = rig.clone();
+    let thread = loom::thread::spawn(move || other.machine.on(CPU1, || cpu1(&other)));
+    rig.machine.on(CPU0, || cpu0(rig));
+    thread.join().unwrap();
+}
+
+/// Each CPU forgets what it borrows; then `mm` must be dead, and `init_mm` must
+/// have as many holders as at boot.
+fn expect_dead_after_drain(rig: &Rig, mm: MmId) {
+    for cpu in [CPU0, CPU1] {
+        rig.machine.on(cpu, || {
+            if rig.machine.current_task() != rig.machine.idle(cpu) {
+                if rig.machine.task(rig.machine.current_task()).mm().is_some() {
+                    rig.exit_mm();
+                }
+                rig.machine.switch_to(rig.machine.idle(cpu));
+            }
+            let other = rig.machine.create_mm();
+            rig.kthread_use_mm(other);
+            rig.kthread_unuse_mm(other);
+            rig.mmput(other);
+        });
+    }
+    assert!(rig.mms()[mm.slot()].id() != mm, "{mm:?} leaked");
+}
+
+/// A module `$name` with `$test(name, policy)` as a test under each policy.
+macro_rules! under_each_policy {
+    ($($name:ident: $test:expr;)+) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn eager() {
+                $test(concat!(stringify!($name), ", eager"), Policy::Eager);
+            }
+
+            #[test]
+            fn refcount() {
+                $test(concat!(stringify!($name), ", refcount"), Policy::Refcount);
+            }
+
+            #[test]
+            fn shootdown() {
+                $test(concat!(stringify!($name), ", shootdown"), Policy::Shootdown);
+            }
+        }
+    )+};
+}
+use under_each_policy;

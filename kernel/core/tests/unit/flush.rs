@@ -1,0 +1,238 @@
+//! The choice of a flush's reach, kicks and trimming.
+
+use kcore::Config;
+use kcore::lazy_tlb::Policy;
+use kcore::mm::MmId;
+use kcore::mm::flush::FlushRange;
+
+use crate::{CPU0, CPU1, CPU2, Rig, by_policy, each_policy};
+
+/// (none, local, global) so far.
+fn flushes(rig: &Rig) -> (u64, u64, u64) {
+    (rig.total("flush_none"), rig.total("flush_local"), rig.total("flush_global"))
+}
+
+fn rig(policy: Policy, global_by_ipi: bool, trim_period: u32) -> Rig {
+    Rig::with(Config { policy, global_by_ipi, trim_period })
+}
+
+#[test]
+fn nobody_has_it() {
+    each_policy(|rig| {
+        let (mm, _) = rig.process();
+        rig.on(CPU0, || rig.machine.unmap(mm, 0));
+        assert_eq!(flushes(rig), (1, 0, 0));
+        assert_eq!(rig.total("tlbie") + rig.total("tlbiel"), 0);
+    });
+}
+
+#[test]
+fn only_this_cpu_has_it() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        rig.switch(CPU0, user);
+        rig.on(CPU0, || {
+            rig.machine.access(0).unwrap();
+            rig.machine.unmap(mm, 0);
+            assert_eq!(rig.machine.access(0), None);
+        });
+        assert_eq!(flushes(rig), (0, 1, 0));
+        assert_eq!((rig.total("tlbie"), rig.total("tlbiel")), (0, 1));
+    });
+}
+
+#[test]
+fn threads_elsewhere_need_a_broadcast() {
+    for by_ipi in [false, true] {
+        let rig = rig(Policy::Shootdown, by_ipi, 1073);
+        let (mm, user) = rig.process();
+        rig.switch(CPU1, rig.thread(mm));
+        rig.switch(CPU0, user);
+        for cpu in [CPU0, CPU1] {
+            rig.on(cpu, || rig.machine.access(0)).unwrap();
+        }
+        rig.on(CPU0, || rig.machine.unmap(mm, 0));
+        assert_eq!(flushes(&rig), (0, 0, 1));
+        assert_eq!(rig.on(CPU1, || rig.machine.access(0)), None);
+        assert_eq!(rig.total("tlbie"), u64::from(!by_ipi));
+        assert_eq!(rig.total("ipi_sent_call"), u64::from(by_ipi));
+        assert!(rig.mm(mm).cpumask().test(CPU1), "a flush does not trim");
+    }
+}
+
+/// A range flush leaves the other pages, and a flush by PID leaves other PIDs.
+#[test]
+fn a_flush_is_as_narrow_as_asked() {
+    let rig = Rig::new(Policy::Shootdown);
+    let ((mm, user), (other_mm, other)) = (rig.process(), rig.process());
+    rig.machine.map(mm, 1);
+    rig.make_lazy(CPU0, other);
+    rig.switch(CPU0, user);
+    for page in [0, 1] {
+        rig.on(CPU0, || rig.machine.access(page)).unwrap();
+    }
+    let cached = (rig.machine.cached(CPU0, mm), rig.machine.cached(CPU0, other_mm));
+    assert_eq!(cached, (4, 3), "process-table entry and walk cache, then a page each");
+    rig.on(CPU0, || rig.machine.unmap(mm, 0));
+    assert_eq!(rig.machine.cached(CPU0, mm), 3);
+    rig.on(CPU0, || rig.flush(mm, FlushRange::Translations));
+    assert_eq!(rig.machine.cached(CPU0, mm), 2);
+    rig.on(CPU0, || rig.flush(mm, FlushRange::Everything));
+    assert_eq!((rig.machine.cached(CPU0, mm), rig.machine.cached(CPU0, other_mm)), (0, 3));
+}
+
+#[test]
+fn a_single_threaded_process_sends_the_lazies_away() {
+    each_policy(|rig| {
+        let policy = rig.config().policy;
+        let (mm, user) = rig.process();
+        rig.make_lazy(CPU1, rig.thread(mm));
+        rig.mmput(mm);
+        let init = rig.count(MmId::INIT_MM);
+        rig.switch(CPU0, user);
+        let taken = init - rig.count(MmId::INIT_MM);
+        rig.on(CPU0, || rig.machine.unmap(mm, 0));
+        assert_eq!(flushes(rig), (0, 1, 0));
+        assert_eq!(rig.total("exit_kick"), 0, "that counter is the exit's");
+        assert!(!rig.mm(mm).cpumask().test(CPU1));
+        assert_eq!(rig.machine.loaded(CPU1), MmId::INIT_MM);
+        assert_eq!(rig.machine.cached(CPU1, mm), 0);
+        assert_eq!(rig.count(mm), 1, "a kick gives the borrow back");
+        let given = rig.count(MmId::INIT_MM) - (init - taken);
+        assert_eq!(given, by_policy(policy, 0, 1, 0), "and CPU 1 borrows init_mm instead");
+    });
+}
+
+/// T5: the second initiator finds the bit clear, and the flush comes all the same.
+#[test]
+fn a_kick_flushes_even_if_the_bit_is_clear() {
+    use kcore::ipi::Call;
+    use kcore::machine::Machine;
+    let rig = Rig::new(Policy::Shootdown);
+    let (mm, user) = rig.process();
+    rig.make_lazy(CPU1, user);
+    let mut targets = kcore::cpu::CpuSet::EMPTY;
+    targets.insert(CPU1);
+    for flushes in 1..=2 {
+        rig.on(CPU0, || {
+            rig.machine.with_preempt_off(|t| rig.call_on_mask(t, &targets, Call::ExitLazy(mm)));
+        });
+        assert!(!rig.mm(mm).cpumask().test(CPU1));
+        assert_eq!(rig.total("tlbiel"), flushes);
+    }
+    assert_eq!(rig.machine.loaded(CPU1), MmId::INIT_MM);
+}
+
+/// The kick of a CPU that runs the mm flushes it and leaves its bit (T4).
+#[test]
+fn a_kick_leaves_those_who_run_it() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        let worker = rig.machine.kernel_thread();
+        rig.switch(CPU1, worker);
+        // use_mm with a real reference but, as vhost did, without a user.
+        rig.on(CPU1, || {
+            rig.kthread_use_mm(mm);
+            rig.machine.access(0).unwrap();
+        });
+        rig.switch(CPU0, user);
+        rig.on(CPU0, || rig.machine.unmap(mm, 0));
+        assert!(rig.mm(mm).cpumask().test(CPU1));
+        assert_eq!(rig.machine.loaded(CPU1), mm);
+        assert_eq!(rig.on(CPU1, || rig.machine.access(0)), None);
+        assert_eq!(flushes(rig), (0, 1, 0));
+    });
+}
+
+#[test]
+fn the_trim_clock_kicks_once_a_period() {
+    for policy in Policy::ALL {
+        let rig = rig(policy, false, 3);
+        let (mm, user) = rig.process();
+        let second = rig.thread(mm);
+        rig.switch(CPU0, user);
+        for round in 1..=6 {
+            rig.make_lazy(CPU1, second);
+            rig.on(CPU0, || rig.flush(mm, FlushRange::Everything));
+            assert_eq!(rig.total("ipi_sent_call"), round / 3, "after flush {round}");
+        }
+        assert_eq!(flushes(&rig), (0, 2, 4));
+    }
+}
+
+/// T6: a flusher that does not run the mm trims itself, interrupts off over it.
+#[test]
+fn trimming_oneself_leaves_nothing_to_flush() {
+    for policy in Policy::ALL {
+        let rig = rig(policy, false, 1);
+        let (mm, user) = rig.process();
+        rig.make_lazy(CPU0, user);
+        let count = rig.count(mm);
+        rig.on(CPU0, || rig.machine.unmap(mm, 0));
+        assert_eq!(flushes(&rig), (1, 0, 0));
+        assert!(!rig.mm(mm).cpumask().test(CPU0));
+        assert_eq!(rig.machine.loaded(CPU0), MmId::INIT_MM);
+        assert_eq!(count - rig.count(mm), by_policy(policy, 0, 1, 0));
+        // And the mm can come back.
+        rig.machine.map(mm, 0);
+        rig.make_lazy(CPU0, user);
+        assert!(rig.mm(mm).cpumask().test(CPU0));
+    }
+}
+
+/// T9: with a coprocessor attached every flush is broadcast.
+#[test]
+fn a_coprocessor_hears_only_broadcasts() {
+    for by_ipi in [false, true] {
+        for policy in Policy::ALL {
+            let rig = rig(policy, by_ipi, 1073);
+            let (mm, user) = rig.process();
+            rig.copro_attach(mm);
+            rig.machine.copro_access(mm, 0).unwrap();
+            rig.on(CPU0, || rig.machine.unmap(mm, 0));
+            assert_eq!(flushes(&rig), (0, 0, 1), "even if no CPU has it");
+            rig.machine.map(mm, 0);
+            rig.switch(CPU0, user);
+            rig.machine.copro_access(mm, 0).unwrap();
+            rig.on(CPU0, || {
+                rig.machine.access(0).unwrap();
+                rig.exit_mm();
+            });
+            assert_eq!(rig.total("tlbie"), 2, "the exit's flush too");
+            rig.idle(CPU0);
+            rig.drain(CPU0);
+            assert!(rig.lookup(mm).is_none());
+        }
+    }
+}
+
+#[test]
+fn without_its_coprocessor_a_flush_is_local_again() {
+    let rig = Rig::new(Policy::Shootdown);
+    let (mm, user) = rig.process();
+    rig.switch(CPU0, user);
+    rig.copro_attach(mm);
+    rig.on(CPU0, || rig.flush(mm, FlushRange::Everything));
+    rig.copro_detach(mm);
+    rig.on(CPU0, || rig.flush(mm, FlushRange::Everything));
+    assert_eq!(flushes(&rig), (0, 1, 1));
+}
+
+#[test]
+fn an_exit_by_ipi_reaches_every_holder() {
+    for policy in Policy::ALL {
+        let rig = rig(policy, true, 1073);
+        let (mm, user) = rig.process();
+        for cpu in [CPU1, CPU2] {
+            rig.make_lazy(cpu, rig.thread(mm));
+            rig.mmput(mm);
+        }
+        rig.switch(CPU0, user);
+        rig.on(CPU0, || rig.exit_mm());
+        assert_eq!(rig.total("tlbie"), 0);
+        assert_eq!(rig.total("ipi_sent_call"), 2, "one round does both");
+        for cpu in [CPU0, CPU1, CPU2] {
+            assert_eq!(rig.machine.cached(cpu, mm), 0);
+        }
+    }
+}

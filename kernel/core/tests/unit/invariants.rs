@@ -1,0 +1,126 @@
+//! The detectors do fire: each invariant is broken once on purpose.
+
+use kcore::lazy_tlb::Policy;
+use kcore::machine::{IrqsOff, Machine};
+use kcore::mm::MmId;
+
+use crate::{CPU0, CPU1, Rig, assert_panics, each_policy};
+
+#[test]
+fn i1_pid_register_and_active_mm_agree() {
+    each_policy(|rig| {
+        let ((mm, user), (_, other)) = (rig.process(), rig.process());
+        rig.switch(CPU0, user);
+        rig.idle(CPU0);
+        rig.switch(CPU0, user);
+        // Behind the core's back.
+        rig.on(CPU0, || rig.machine.with_irqs_off(|t| rig.machine.load_mm(t, MmId::INIT_MM)));
+        let worker = rig.machine.kernel_thread();
+        if rig.config().policy == Policy::Eager {
+            // Eager writes the register on this arm, so the next one shows it.
+            assert_panics("I1", || rig.switch(CPU0, rig.thread(mm)));
+        } else {
+            assert_panics("I1", || rig.switch(CPU0, worker));
+        }
+        let _ = other;
+    });
+}
+
+#[test]
+fn i2_a_switch_starts_only_after_the_one_before_has_finished() {
+    each_policy(|rig| {
+        let (_, user) = rig.process();
+        let (idle, task) = (rig.machine.idle(CPU0), rig.machine.task(user));
+        let twice = |t: &IrqsOff| {
+            rig.prepare_switch(t, rig.machine.task(idle), task);
+            rig.prepare_switch(t, task, rig.machine.task(idle));
+        };
+        assert_panics("not finished", || rig.on(CPU0, || rig.machine.with_irqs_off(twice)));
+    });
+}
+
+#[test]
+fn i4_the_bit_comes_before_the_load() {
+    each_policy(|rig| {
+        let (mm, _) = rig.process();
+        assert_panics("I4", || {
+            rig.on(CPU0, || rig.machine.with_irqs_off(|t| rig.machine.load_mm(t, mm)));
+        });
+    });
+}
+
+#[test]
+fn i5_init_mm_is_never_freed() {
+    let rig = Rig::new(Policy::Shootdown);
+    assert_panics("I5", || rig.on(CPU0, || rig.mmdrop(MmId::INIT_MM)));
+}
+
+#[test]
+fn i6_a_loaded_mm_is_not_freed() {
+    // Shootdown's own clean-up would move the CPU away: these two trust counts.
+    for policy in [Policy::Eager, Policy::Refcount] {
+        let rig = Rig::new(policy);
+        let (mm, user) = rig.process();
+        rig.switch(CPU1, user);
+        assert_panics("I6", || rig.on(CPU0, || rig.mmdrop(mm)));
+    }
+    let rig = Rig::new(Policy::Shootdown);
+    let (mm, user) = rig.process();
+    rig.switch(CPU1, user);
+    assert_panics("still owns", || rig.on(CPU0, || rig.mmdrop(mm)));
+}
+
+#[test]
+fn the_machine_detects_a_free_under_a_loaded_register() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        rig.switch(CPU1, user);
+        assert_panics("use after free", || rig.on(CPU0, || rig.machine.free_mm(mm)));
+    });
+}
+
+#[test]
+fn the_machine_detects_the_load_of_a_freed_mm() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        rig.on(CPU0, || rig.mmput(mm));
+        assert_panics("use after free", || rig.switch(CPU0, user));
+        assert_panics("use after free", || {
+            rig.on(CPU1, || rig.machine.with_irqs_off(|t| rig.machine.load_mm(t, mm)));
+        });
+    });
+}
+
+#[test]
+fn the_machine_detects_a_frame_freed_too_soon() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        rig.make_lazy(CPU1, user);
+        let frame = rig.machine.clear_pte(mm, 0);
+        assert_panics("still holds", || rig.machine.free_frame(mm, frame));
+    });
+}
+
+/// T20: refused, not deadlocked.
+#[test]
+fn the_last_drop_with_interrupts_off_is_refused() {
+    each_policy(|rig| {
+        let (mm, _) = rig.process();
+        assert_panics("T20", || rig.on(CPU0, || rig.machine.with_irqs_off(|_| rig.mmdrop(mm))));
+    });
+}
+
+#[test]
+fn the_last_drop_by_an_owner_is_refused() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        rig.switch(CPU0, user);
+        assert_panics("by one of its own tasks", || rig.on(CPU0, || rig.mmdrop(mm)));
+    });
+}
+
+#[test]
+fn none_names_no_mm() {
+    let rig = Rig::new(Policy::Shootdown);
+    assert_panics("not alive", || rig.mmgrab(MmId::NONE));
+}

@@ -1,0 +1,191 @@
+//! Birth, exit and death of address spaces.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use kcore::lazy_tlb::Policy;
+use kcore::machine::Point;
+use kcore::mm::MmId;
+
+use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, by_policy, each_policy};
+
+/// The table "per policy" of what an exit with the other CPUs lazy owes.
+#[test]
+fn exit_with_every_other_cpu_lazy() {
+    each_policy(|rig| {
+        let policy = rig.config().policy;
+        let (mm, user) = rig.process();
+        rig.make_lazy(CPU1, rig.thread(mm));
+        rig.make_lazy(CPU2, rig.thread(mm));
+        // The two threads have gone elsewhere and died; their CPUs stay lazy.
+        rig.mmput(mm);
+        rig.mmput(mm);
+        rig.switch(CPU0, user);
+        rig.on(CPU0, || rig.exit_mm());
+        assert_eq!(rig.total("exit_kick"), by_policy(policy, 0, 0, 2));
+        assert_eq!(rig.total("ipi_sent_call"), by_policy(policy, 0, 0, 2));
+        assert_eq!(rig.total("shot_ipi"), 0, "the kick left nobody to shoot");
+        assert_eq!(rig.total("shot_self"), by_policy(policy, 0, 0, 1));
+        let freed_in_exit = policy != Policy::Refcount;
+        assert_eq!(rig.lookup(mm).is_none(), freed_in_exit);
+        if !freed_in_exit {
+            assert_eq!((rig.mm(mm).users(), rig.count(mm)), (0, 3), "a zombie with three borrowers");
+        }
+        rig.idle(CPU0);
+        [CPU0, CPU1, CPU2].into_iter().for_each(|cpu| rig.drain(cpu));
+        assert!(rig.lookup(mm).is_none());
+    });
+}
+
+/// T13: the common case is a CPU that is lazy on what it frees.
+#[test]
+fn the_last_thread_leaves_what_it_frees() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        rig.switch(CPU0, user);
+        rig.on(CPU0, || {
+            rig.machine.access(0).unwrap();
+            rig.exit_mm();
+        });
+        assert_eq!(rig.machine.task(user).mm(), MmId::NONE);
+        let zombie = rig.config().policy == Policy::Refcount;
+        assert_eq!(rig.machine.loaded(CPU0), if zombie { mm } else { MmId::INIT_MM });
+        rig.idle(CPU0);
+        rig.drain(CPU0);
+        assert!(rig.lookup(mm).is_none());
+    });
+}
+
+/// T14: the CPU that the task left between two steps of its exit is lazy.
+#[test]
+fn the_exiting_task_migrates_at_every_point() {
+    let points = [Point::ExitMmBorrowed, Point::MmputLast, Point::MmdropLast];
+    for point in points {
+        each_policy(|rig| {
+            let (mm, user) = rig.process();
+            rig.switch(CPU0, user);
+            rig.on(CPU0, || rig.machine.access(0)).unwrap();
+            let hits = Arc::new(AtomicU32::new(0));
+            let counted = hits.clone();
+            rig.machine.set_hook(move |kernel, at| {
+                let exiting = kernel.machine.current_task() == user;
+                if exiting && at == point && counted.fetch_add(1, Ordering::Relaxed) == 0 {
+                    kernel.machine.migrate_current(CPU1);
+                }
+            });
+            rig.on(CPU0, || rig.exit_mm());
+            if rig.config().policy != Policy::Refcount {
+                assert_eq!(hits.load(Ordering::Relaxed), 1, "{point:?} was not passed");
+                assert!(rig.lookup(mm).is_none());
+                // The kick came before this point, so the shoot is what is left.
+                let shot = u64::from(point == Point::MmdropLast);
+                assert_eq!(rig.total("shot_ipi"), by_policy(rig.config().policy, 0, 0, shot));
+            }
+            for cpu in [CPU0, CPU1] {
+                rig.idle(cpu);
+                rig.drain(cpu);
+            }
+            assert!(rig.lookup(mm).is_none());
+        });
+    }
+}
+
+/// T16: the last real reference goes on a CPU that was never in the mask.
+#[test]
+fn an_outsider_drops_the_last_reference() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        rig.mmgrab(mm);
+        rig.switch(CPU0, user);
+        rig.on(CPU0, || rig.exit_mm());
+        assert_eq!(rig.mm(mm).users(), 0);
+        rig.on(CPU2, || rig.mmdrop(mm));
+        assert_eq!(rig.total("shot_ipi"), by_policy(rig.config().policy, 0, 0, 1));
+        rig.idle(CPU0);
+        rig.drain(CPU0);
+        assert!(rig.lookup(mm).is_none());
+    });
+}
+
+/// T15: an mm that nobody ever loaded.
+#[test]
+fn an_mm_that_was_never_loaded() {
+    each_policy(|rig| {
+        let (mm, _) = rig.process();
+        rig.on(CPU0, || rig.mmput(mm));
+        assert!(rig.lookup(mm).is_none());
+        assert_eq!(rig.total("flush_none"), 1);
+        assert_eq!(rig.total("ipi_sent_call"), 0);
+    });
+}
+
+#[test]
+fn slots_are_reused_lowest_first_with_a_new_generation() {
+    each_policy(|rig| {
+        let mms: Vec<MmId> = (0..3).map(|_| rig.process().0).collect();
+        assert_eq!(mms.iter().map(|mm| mm.slot()).collect::<Vec<_>>(), [2, 3, 4]);
+        rig.on(CPU0, || {
+            rig.mmput(mms[2]);
+            rig.mmput(mms[0]);
+        });
+        let (again, _) = rig.process();
+        assert_eq!((again.slot(), again.pid()), (2, mms[0].pid()));
+        assert_ne!(again, mms[0]);
+        assert_panics("use after free", || rig.mmgrab(mms[0]));
+        assert_panics("use after free", || rig.mmget_not_zero(mms[0]));
+        assert_eq!(rig.process().0.slot(), 4);
+    });
+}
+
+#[test]
+fn pids_run_out() {
+    let rig = Rig::new(Policy::Shootdown);
+    rig.on(CPU0, || {
+        while rig.mm_alloc().is_some() {}
+        assert_eq!(rig.mm_alloc(), None);
+    });
+    assert_eq!(rig.total("mm_created"), 5);
+}
+
+#[test]
+fn users_are_not_raised_from_zero() {
+    each_policy(|rig| {
+        let (mm, _) = rig.process();
+        rig.mmgrab(mm);
+        assert!(rig.mmget_not_zero(mm));
+        rig.on(CPU0, || {
+            rig.mmput(mm);
+            rig.mmput(mm);
+        });
+        assert!(!rig.mmget_not_zero(mm), "a zombie has no users");
+        assert_panics("no users", || rig.mmget(mm));
+    });
+}
+
+#[test]
+fn a_drop_that_may_not_wait_is_deferred() {
+    each_policy(|rig| {
+        let (mm, _) = rig.process();
+        rig.mmgrab(mm);
+        rig.mmput_async(mm);
+        rig.mmdrop_async(mm);
+        assert_eq!(rig.lookup(mm), mm);
+        rig.on(CPU0, || rig.machine.run_deferred());
+        assert!(rig.lookup(mm).is_none());
+    });
+}
+
+#[test]
+fn another_tasks_mm() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        let task = rig.machine.task(user);
+        rig.on(CPU1, || {
+            assert_eq!(rig.get_task_mm(task), Some(mm));
+            rig.mmput(mm);
+        });
+        rig.switch(CPU0, user);
+        rig.on(CPU0, || rig.exit_mm());
+        assert_eq!(rig.on(CPU1, || rig.get_task_mm(task)), None);
+    });
+}

@@ -1,0 +1,138 @@
+//! Every transition of the protocol on the host model, one thread acting as all
+//! CPUs. Races are the business of `loom.rs`.
+#![cfg(not(loom))]
+
+mod arms;
+mod calls;
+mod flush;
+mod invariants;
+mod lifetime;
+mod sites;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use kcore::cpu::CpuId;
+use kcore::lazy_tlb::Policy;
+use kcore::mm::MmId;
+use kcore::model::{Model, Size, TaskId};
+use kcore::{Config, Kernel};
+
+const CPU0: CpuId = CpuId::new(0);
+const CPU1: CpuId = CpuId::new(1);
+const CPU2: CpuId = CpuId::new(2);
+
+/// A machine of three CPUs.
+struct Rig(Arc<Kernel<Model>>);
+
+impl std::ops::Deref for Rig {
+    type Target = Kernel<Model>;
+
+    fn deref(&self) -> &Kernel<Model> {
+        &self.0
+    }
+}
+
+impl Rig {
+    fn new(policy: Policy) -> Rig {
+        Rig::with(Config { policy, global_by_ipi: false, trim_period: 1073 })
+    }
+
+    fn with(config: Config) -> Rig {
+        Rig(Model::boot(config, Size { cpus: 3, mms: 6, tasks: 16 }))
+    }
+
+    fn on<R>(&self, cpu: CpuId, f: impl FnOnce() -> R) -> R {
+        self.machine.on(cpu, f)
+    }
+
+    fn switch(&self, cpu: CpuId, next: TaskId) -> kcore::switch::Arm {
+        self.on(cpu, || self.machine.switch_to(next))
+    }
+
+    /// `cpu` goes idle, if it is not.
+    fn idle(&self, cpu: CpuId) {
+        let idle = self.machine.idle(cpu);
+        if self.on(cpu, || self.machine.current_task()) != idle {
+            self.switch(cpu, idle);
+        }
+    }
+
+    /// A new process with one page mapped: its mm and its only task.
+    fn process(&self) -> (MmId, TaskId) {
+        let mm = self.on(CPU0, || self.machine.create_mm());
+        self.machine.map(mm, 0);
+        (mm, self.machine.user_task(mm))
+    }
+
+    /// One more thread of `mm`.
+    fn thread(&self, mm: MmId) -> TaskId {
+        self.mmget(mm);
+        self.machine.user_task(mm)
+    }
+
+    /// `cpu` runs `user` and goes idle, with `mm` in its TLB.
+    fn make_lazy(&self, cpu: CpuId, user: TaskId) {
+        self.switch(cpu, user);
+        self.on(cpu, || self.machine.access(0)).expect("page 0 is mapped");
+        self.idle(cpu);
+    }
+
+    /// `cpu`, which is idle, forgets whatever it borrows.
+    fn drain(&self, cpu: CpuId) {
+        let (mm, user) = self.process();
+        self.switch(cpu, user);
+        self.on(cpu, || self.exit_mm());
+        self.idle(cpu);
+        assert!(self.config().policy != Policy::Shootdown || self.lookup(mm).is_none());
+    }
+
+    /// The mm that lives in the slot of `mm`, if it is still the same.
+    fn lookup(&self, mm: MmId) -> MmId {
+        let id = self.mms()[mm.slot()].id();
+        if id == mm { id } else { MmId::NONE }
+    }
+
+    /// `mm_count` of an mm that may have other holders than its users.
+    fn count(&self, mm: MmId) -> u32 {
+        self.mm(mm).count()
+    }
+
+    fn total(&self, name: &str) -> u64 {
+        let index = kcore::counters::Counters::NAMES.iter().position(|&n| n == name).unwrap();
+        self.cpus().iter().map(|cpu| cpu.counters.values()[index]).sum()
+    }
+}
+
+/// The message of the panic that `f` ends in.
+fn panic_of<R>(f: impl FnOnce() -> R) -> String {
+    let run = AssertUnwindSafe(|| drop(f()));
+    let payload = catch_unwind(run).expect_err("it should have panicked");
+    match payload.downcast::<String>() {
+        Ok(message) => *message,
+        Err(payload) => payload.downcast::<&str>().expect("a message").to_string(),
+    }
+}
+
+#[track_caller]
+fn assert_panics<R>(with: &str, f: impl FnOnce() -> R) {
+    let message = panic_of(f);
+    assert!(message.contains(with), "expected a panic about {with:?}, not {message:?}");
+}
+
+/// Runs `test` under each policy.
+fn each_policy(test: impl Fn(&Rig)) {
+    for policy in Policy::ALL {
+        println!("policy {}", policy.name());
+        test(&Rig::new(policy));
+    }
+}
+
+/// What the policies do with `x`, in the order of `Policy::ALL`.
+fn by_policy<T: Copy>(policy: Policy, eager: T, refcount: T, shootdown: T) -> T {
+    match policy {
+        Policy::Eager => eager,
+        Policy::Refcount => refcount,
+        Policy::Shootdown => shootdown,
+    }
+}

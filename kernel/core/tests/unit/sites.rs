@@ -1,0 +1,169 @@
+//! exec, and a kernel thread's use of a user mm.
+
+use kcore::lazy_tlb::Policy;
+use kcore::machine::Point;
+use kcore::mm::MmId;
+
+use crate::{CPU0, CPU1, Rig, assert_panics, by_policy, each_policy};
+
+#[test]
+fn exec_from_user() {
+    each_policy(|rig| {
+        let (old, user) = rig.process();
+        rig.switch(CPU0, user);
+        rig.on(CPU0, || {
+            rig.machine.access(0).unwrap();
+            let new = rig.machine.create_mm();
+            rig.exec_mmap(new);
+            assert_eq!(rig.machine.loaded(CPU0), new);
+            assert_eq!((rig.mm(new).users(), rig.count(new)), (1, 1));
+        });
+        assert!(rig.lookup(old).is_none(), "its only user has left it");
+        assert_eq!(rig.total("mm_count_rmw"), by_policy(rig.config().policy, 0, 1, 0), "the way in");
+    });
+}
+
+#[test]
+fn exec_from_a_lazy_kernel_thread() {
+    each_policy(|rig| {
+        let policy = rig.config().policy;
+        let (lazy, user) = rig.process();
+        let worker = rig.machine.kernel_thread();
+        rig.switch(CPU0, user);
+        rig.switch(CPU0, worker);
+        let count = rig.count(lazy);
+        rig.on(CPU0, || {
+            let new = rig.machine.create_mm();
+            rig.exec_mmap(new);
+            assert_eq!(rig.machine.task(worker).mm(), new);
+            assert_eq!(rig.machine.loaded(CPU0), new);
+            assert_eq!(rig.count(new), 1);
+        });
+        assert_eq!(count - rig.count(lazy), by_policy(policy, 0, 1, 0));
+    });
+}
+
+/// The ledger of use and unuse from a borrow of `lazy`, back to the baseline.
+fn use_and_unuse(rig: &Rig, borrow_same: bool) {
+    let policy = rig.config().policy;
+    let ((mm, user), (_, other)) = (rig.process(), rig.process());
+    let worker = rig.machine.kernel_thread();
+    rig.switch(CPU0, if borrow_same { user } else { other });
+    rig.switch(CPU0, worker);
+    let baseline = rig.count(mm) - by_policy(policy, 0, borrow_same.into(), 0);
+    for _ in 0..3 {
+        rig.mmget(mm);
+        rig.on(CPU0, || rig.kthread_use_mm(mm));
+        // One real reference, and no borrow is left.
+        assert_eq!(rig.count(mm), baseline + 1);
+        assert_eq!(rig.machine.task(worker).mm(), mm);
+        rig.on(CPU0, || rig.machine.access(0)).unwrap();
+        rig.on(CPU0, || rig.kthread_unuse_mm(mm));
+        assert_eq!(rig.count(mm), baseline + by_policy(policy, 0, 1, 0));
+        assert_eq!(rig.machine.task(worker).mm(), MmId::NONE);
+        rig.on(CPU0, || rig.mmput(mm));
+    }
+    rig.drain(CPU0);
+    assert_eq!(rig.count(mm), baseline);
+    assert_eq!(rig.mm(mm).users(), 1);
+}
+
+#[test]
+fn use_mm_of_another_mm() {
+    each_policy(|rig| use_and_unuse(rig, false));
+}
+
+/// T1: each use of the mm that is already borrowed leaked a count.
+#[test]
+fn use_mm_of_the_borrowed_mm() {
+    each_policy(|rig| use_and_unuse(rig, true));
+}
+
+/// `init_mm`'s count is back to its baseline whatever happened in between.
+#[test]
+fn init_mm_is_balanced() {
+    each_policy(|rig| {
+        let baseline = rig.count(MmId::INIT_MM);
+        for _ in 0..3 {
+            let (mm, user) = rig.process();
+            rig.switch(CPU0, user);
+            rig.on(CPU0, || rig.exit_mm());
+            rig.idle(CPU0);
+            rig.on(CPU1, || {
+                let new = rig.machine.create_mm();
+                rig.kthread_use_mm(new);
+                rig.kthread_unuse_mm(new);
+                rig.mmput(new);
+            });
+            rig.drain(CPU0);
+            rig.drain(CPU1);
+            assert!(rig.lookup(mm).is_none() || rig.config().policy == Policy::Refcount);
+        }
+        // Under refcount the CPUs may rest on a zombie instead of init_mm.
+        let resting = [CPU0, CPU1].iter().filter(|&&cpu| rig.machine.loaded(cpu) != MmId::INIT_MM).count();
+        assert_eq!(rig.count(MmId::INIT_MM), baseline - by_policy(rig.config().policy, 0, resting as u32, 0));
+    });
+}
+
+/// The last reference may be the unuse's own: it shoots itself.
+#[test]
+fn unuse_drops_the_last_reference() {
+    each_policy(|rig| {
+        let (mm, _) = rig.process();
+        rig.on(CPU0, || {
+            rig.kthread_use_mm(mm);
+            rig.machine.access(0).unwrap();
+            rig.mmput(mm);
+            assert_eq!(rig.count(mm), 1);
+            rig.kthread_unuse_mm(mm);
+        });
+        assert_eq!(rig.total("shot_self"), by_policy(rig.config().policy, 0, 0, 1));
+        rig.drain(CPU0);
+        assert!(rig.lookup(mm).is_none());
+    });
+}
+
+#[test]
+fn misuse_of_use_mm_is_caught() {
+    each_policy(|rig| {
+        let ((mm, user), (other, _)) = (rig.process(), rig.process());
+        rig.switch(CPU0, user);
+        assert_panics("kthread_use_mm by a task that owns", || rig.on(CPU0, || rig.kthread_use_mm(other)));
+        let _ = mm;
+    });
+    each_policy(|rig| {
+        let ((mm, _), (other, _)) = (rig.process(), rig.process());
+        rig.on(CPU0, || rig.kthread_use_mm(mm));
+        assert_panics("by a thread that uses", || rig.on(CPU0, || rig.kthread_unuse_mm(other)));
+    });
+    each_policy(|rig| {
+        assert_panics("no mm to give up", || rig.on(CPU0, || rig.exit_mm()));
+    });
+}
+
+/// An interrupt that kicks lands at every point of use and unuse (T2, T3): the
+/// state is never half changed.
+#[test]
+fn a_kick_lands_at_every_point_of_use_mm() {
+    for policy in Policy::ALL {
+        let rig = Rig::with(kcore::Config { policy, global_by_ipi: true, trim_period: 1 });
+        let (mm, _) = rig.process();
+        rig.machine.set_hook(move |kernel, point| {
+            let at = [Point::UseMmGrabbed, Point::UseMmSwitched, Point::UnuseMmBorrowed, Point::ExitMmLocked];
+            if at.contains(&point) {
+                kernel.machine.map(mm, 1);
+                // CPU 1 unmaps a page and trims; CPU 0 is in the middle of it.
+                kernel.machine.on(CPU1, || kernel.machine.unmap(mm, 1));
+            }
+        });
+        rig.on(CPU0, || {
+            rig.kthread_use_mm(mm);
+            assert!(rig.machine.access(0).is_some());
+            rig.kthread_unuse_mm(mm);
+        });
+        rig.machine.set_hook(|_, _| {});
+        rig.on(CPU1, || rig.mmput(mm));
+        rig.drain(CPU0);
+        assert!(rig.lookup(mm).is_none());
+    }
+}

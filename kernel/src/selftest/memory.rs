@@ -1,0 +1,122 @@
+//! The kernel's own memory: frames, heap and stacks, by all CPUs at once.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use powerpc64::addr::PAGE_SIZE;
+use powerpc64::percpu::STACK_SLOT;
+
+use super::address_space::free_frames;
+use super::{Outcome, Test, Verdict, check, check_eq};
+use crate::machine::lazy_tlb;
+use crate::mm::frame::{self, Frame};
+use crate::mm::{KernelStack, heap};
+use crate::task::kthread;
+
+pub(super) const TESTS: &[Test] = &[
+    Test::new("frame_stress_all_cpus", frame_stress),
+    Test::new("frame_blocks_come_back", frame_blocks),
+    Test::new("heap_grows_and_keeps_contents", heap_grows),
+    Test::new("kstack_slots_and_recycling", kernel_stacks),
+];
+
+/// Frames that a CPU of the stress holds at most.
+const HELD: usize = 300;
+const ROUNDS: u64 = 3000;
+
+/// How often a frame was found with another's contents.
+static FOREIGN: AtomicU64 = AtomicU64::new(0);
+
+/// Every CPU allocates, marks, shares and frees; no frame is ever two owners',
+/// and all come back. (The allocator's own checks are the poison and the counts.)
+fn frame_stress() -> Verdict {
+    let before = free_frames();
+    let workers: Vec<_> = lazy_tlb()
+        .online()
+        .iter()
+        .map(|cpu| kthread::spawn_on(cpu, "frame-stress", move || stress(cpu.index() as u64 + 1)))
+        .collect();
+    workers.iter().for_each(|worker| worker.wait_exit());
+    drop(workers);
+    check_eq!(FOREIGN.swap(0, Ordering::Relaxed), 0, "frames with another owner's mark");
+    check_eq!(free_frames(), before, "free frames after the stress");
+    Ok(Outcome::Pass)
+}
+
+fn stress(me: u64) {
+    let mut held: Vec<(Frame, u64)> = Vec::with_capacity(HELD);
+    let mut random = me;
+    for round in 0..ROUNDS {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let grow = held.is_empty() || (held.len() < HELD && random >> 63 == 0);
+        if grow && let Some(frame) = frame::alloc() {
+            let mark = me << 32 | round;
+            // SAFETY: the frame is ours alone.
+            unsafe { frame.as_mut_ptr().cast::<u64>().write(mark) };
+            // A second reference that goes at once frees nothing.
+            drop(frame.share());
+            held.push((frame, mark));
+        } else if !held.is_empty() {
+            let (frame, mark) = held.swap_remove((random >> 32) as usize % held.len());
+            // SAFETY: as above; volatile, since the question is who else wrote.
+            if unsafe { frame.as_mut_ptr().cast::<u64>().read_volatile() } != mark || !frame.is_sole() {
+                FOREIGN.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Blocks of every order are aligned, and come back when all is free again, even
+/// with all their frames freed one by one in between.
+fn frame_blocks() -> Verdict {
+    let before = free_frames();
+    for order in 0..=10 {
+        let block = frame::alloc_order(order);
+        let Some(block) = block else { return Err(alloc::format!("no block of order {order}")) };
+        check!(
+            block.phys().0.is_multiple_of(PAGE_SIZE << order),
+            "the block of order {order} at {:?} is not aligned to its size",
+            block.phys()
+        );
+        let singles: Vec<_> = (0..200).map_while(|_| frame::alloc()).collect();
+        drop(block);
+        check_eq!(singles.len(), 200, "single frames beside a block");
+    }
+    check_eq!(free_frames(), before, "free frames after the blocks");
+    Ok(Outcome::Pass)
+}
+
+/// A megabyte in odd pieces: the heap grows under way, and nothing overlaps.
+fn heap_grows() -> Verdict {
+    let mut pieces: Vec<Vec<u8>> = Vec::new();
+    for size in (1..).map(|n: usize| n * 37 % 5000 + 1).take(600) {
+        let mut piece = Vec::new();
+        check!(piece.try_reserve_exact(size).is_ok(), "no {size} bytes");
+        piece.resize(size, size as u8);
+        pieces.push(piece);
+    }
+    let spoilt = pieces.iter().filter(|piece| piece.iter().any(|&byte| byte != piece.len() as u8)).count();
+    check_eq!(spoilt, 0, "pieces of heap that another one overwrote");
+    check!(!heap::ensure_room(usize::MAX / 4), "the heap promises more than there is");
+    let free = free_frames();
+    check!(Vec::<u8>::new().try_reserve_exact(1 << 40).is_err(), "a terabyte was handed out");
+    let twice_of_all = 2 * free as usize * PAGE_SIZE as usize;
+    check!(Vec::<u8>::new().try_reserve_exact(twice_of_all).is_err(), "more than all memory was handed out");
+    check_eq!(free_frames(), free, "free frames after wishes that were refused");
+    Ok(Outcome::Pass)
+}
+
+/// Tops are those of aligned slots, no two the same, and a stack that was given
+/// back is used again.
+fn kernel_stacks() -> Verdict {
+    let stacks: Option<Vec<_>> = (0..8).map(|_| KernelStack::new()).collect();
+    let stacks = stacks.ok_or("no memory for 8 kernel stacks")?;
+    let mut tops: Vec<_> = stacks.iter().map(KernelStack::top).collect();
+    tops.sort_unstable();
+    check!(tops.iter().all(|top| top.is_multiple_of(STACK_SLOT)), "a top is not a slot's end: {tops:x?}");
+    check!(tops.windows(2).all(|pair| pair[0] < pair[1]), "a stack was handed out twice: {tops:x?}");
+    drop(stacks);
+    let again = KernelStack::new().ok_or("no kernel stack right after eight were given back")?;
+    check!(tops.contains(&again.top()), "a fresh stack, although eight are free");
+    Ok(Outcome::Pass)
+}
