@@ -2,6 +2,7 @@
 //! frees it. Whatever CPU 1 does next, it never has a freed mm loaded.
 
 use kcore::lazy_tlb::Policy;
+use kcore::machine::{Machine, Point};
 use kcore::mm::MmId;
 use kcore::model::TaskId;
 
@@ -48,7 +49,13 @@ fn exit(rig: &Rig) {
 fn to_another_user(name: &str, policy: Policy) {
     explore(name, Some(3), move || {
         let (rig, stage) = last_owner(policy);
-        race(&rig, exit, move |rig| {
+        let (_, next) = process(&rig);
+        let leave = move |rig: &Rig| {
+            rig.exit_mm();
+            // Under refcount the mm dies with the later of the two switches.
+            rig.machine.switch_to(next);
+        };
+        race(&rig, leave, move |rig| {
             rig.machine.switch_to(stage.other);
         });
         expect_dead_after_drain(&rig, stage.mm);
@@ -99,23 +106,20 @@ fn lazy_outsider_drops(name: &str, policy: Policy) {
 /// and switches away, and CPU 0 drops the last reference.
 fn last_drop_of_a_zombie(name: &str, policy: Policy) {
     explore(name, bound(policy), move || {
-        let (rig, stage) = last_owner(policy);
-        rig.mmgrab(stage.mm);
-        rig.machine.on(CPU0, || exit(&rig));
-        switch(&rig, CPU1, stage.other);
-        let (zombie, owner) = process(&rig);
+        let rig = boot(config(policy));
+        let ((zombie, owner), (_, other)) = (process(&rig), process(&rig));
         rig.mmgrab(zombie);
         switch(&rig, CPU1, owner);
         rig.machine.on(CPU1, || rig.exit_mm());
-        let other = stage.other;
         race(
             &rig,
-            move |rig| rig.mmdrop(zombie),
+            |rig| rig.mmdrop(zombie),
             move |rig| {
+                // The shoot may land before the switch, or after it.
+                rig.machine.point(Point::FinishSwitch);
                 rig.machine.switch_to(other);
             },
         );
-        rig.machine.on(CPU0, || rig.mmdrop(stage.mm));
         expect_dead_after_drain(&rig, zombie);
     });
 }
