@@ -39,7 +39,7 @@ impl Contents {
 /// CPU 0 unmaps a page, as a thread of the process or as an outsider, while
 /// CPU 1 switches to another thread.
 fn unmap_against_switch(name: &str, config: Config, outsider: bool) {
-    explore(name, None, move || {
+    explore(name, Some(3), move || {
         let rig = boot(config);
         let (mm, owner) = process(&rig);
         let second = thread(&rig, mm);
@@ -79,7 +79,7 @@ fn unmap_by_an_outsider() {
 /// sees its bit clear, flushes nobody, and reuses the frame.
 #[test]
 fn a_clear_bit_is_a_finished_flush() {
-    explore("a clear bit is a finished flush", None, || {
+    explore("a clear bit is a finished flush", Some(4), || {
         let config = Config { policy: Policy::Shootdown, global_by_ipi: false, trim_period: 2 };
         let rig = boot(config);
         let (mm, owner) = process(&rig);
@@ -110,7 +110,7 @@ fn a_clear_bit_is_a_finished_flush() {
 /// their kicks cross (T5, T6).
 #[test]
 fn crossing_trims() {
-    explore("crossing trims", None, || {
+    explore("crossing trims", Some(2), || {
         let config = Config { policy: Policy::Refcount, global_by_ipi: true, trim_period: 1 };
         let rig = boot(config);
         let (mm, owner) = process(&rig);

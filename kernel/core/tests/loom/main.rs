@@ -50,7 +50,7 @@ fn config(policy: Policy) -> Config {
 
 /// A machine of two CPUs.
 fn boot(config: Config) -> Rig {
-    Model::boot(config, Size { cpus: 2, mms: 5, tasks: 8 })
+    Model::boot(config, Size { cpus: 2, mms: 6, tasks: 8 })
 }
 
 /// A process with page 0 mapped: its mm, and a task that owns its one use of it.

@@ -9,7 +9,7 @@ use crate::under_each_policy;
 use crate::{CPU0, CPU1, boot, config, expect_dead_after_drain, explore, process, race, switch};
 
 fn use_against_exit(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, Some(3), move || {
         let rig = boot(config(policy));
         let (mm, owner) = process(&rig);
         switch(&rig, CPU0, owner);
@@ -31,7 +31,7 @@ fn use_against_exit(name: &str, policy: Policy) {
 /// T2 and T4: the owner is the only user it knows of, so it kicks everyone and
 /// then flushes only itself.
 fn use_against_a_trimming_flush(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, Some(3), move || {
         let rig = boot(Config { policy, global_by_ipi: false, trim_period: 1 });
         let (mm, owner) = process(&rig);
         switch(&rig, CPU0, owner);
