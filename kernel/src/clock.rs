@@ -14,3 +14,8 @@ pub(crate) fn monotonic_ns() -> u64 {
 pub(crate) fn realtime_ns() -> u64 {
     monotonic_ns()
 }
+
+/// Microseconds since the time base was 0.
+pub(crate) fn uptime_us() -> u64 {
+    monotonic_ns() / 1000
+}

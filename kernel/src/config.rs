@@ -39,7 +39,8 @@ pub(crate) struct Config {
 impl Config {
     /// Reads `line`. The error is one sentence for the console.
     pub(crate) fn parse(line: &str) -> Result<Config, String> {
-        let core = kcore::Config { policy: Policy::Shootdown, global_by_ipi: false, trim_period: TRIM_PERIOD };
+        let core =
+            kcore::Config { policy: Policy::Shootdown, global_by_ipi: false, trim_period: TRIM_PERIOD };
         let mut config = Config {
             core,
             init: INIT.into(),

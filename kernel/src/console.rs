@@ -25,7 +25,8 @@ impl Write for Writer {
 /// Writes `args` as one piece.
 pub(crate) fn write(args: fmt::Arguments<'_>) {
     // Writing to the console does not fail.
-    let _ = if BROKEN.load(Ordering::Relaxed) { Writer.write_fmt(args) } else { CONSOLE.lock().write_fmt(args) };
+    let _ =
+        if BROKEN.load(Ordering::Relaxed) { Writer.write_fmt(args) } else { CONSOLE.lock().write_fmt(args) };
 }
 
 /// Writes bytes of a program as one piece.

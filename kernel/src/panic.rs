@@ -6,8 +6,8 @@
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use powerpc64::exceptions::{KernelFault, TrapFrame};
 use powerpc64::backtrace::{Backtrace, Step};
+use powerpc64::exceptions::{KernelFault, TrapFrame};
 use powerpc64::{percpu, rtas, smp};
 
 use crate::console;
@@ -119,7 +119,9 @@ fn print_backtrace(steps: Backtrace) {
         match step {
             Step::Call(address) => println!("  {}", Symbol(address)),
             Step::Trap { vector, nip, user: false } => println!("  exception {vector:#x} at {}", Symbol(nip)),
-            Step::Trap { vector, nip, user: true } => println!("  exception {vector:#x} in user mode at {nip:#x}"),
+            Step::Trap { vector, nip, user: true } => {
+                println!("  exception {vector:#x} in user mode at {nip:#x}")
+            }
         }
     }
 }

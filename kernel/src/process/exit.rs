@@ -86,6 +86,20 @@ impl Process {
         !me.killed()
     }
 
+    /// The end of a process whose first thread, the current kernel thread, never
+    /// became a program.
+    pub(super) fn end_unborn(&self, status: Status) {
+        self.remove_current_thread();
+        self.die(status);
+    }
+
+    /// Waits until the process is dead. Interrupts and preemption on.
+    #[cfg(feature = "selftest")]
+    pub(crate) fn wait_dead(&self) -> Status {
+        self.died.wait_until(|| self.is_dead());
+        self.status()
+    }
+
     /// Takes the current thread off the list; true if it was the last.
     fn remove_current_thread(&self) -> bool {
         let me = task::current();
@@ -115,6 +129,7 @@ impl Process {
         }
         // Release: pairs with the acquire in `is_dead`.
         self.ending.store(DEAD | ENDING | u64::from(status.0), Ordering::Release);
+        self.died.wake_all();
         match table::find(self.parent()) {
             Some(parent) if parent.handlers.discards_children() => {
                 table::forget(self.pid);

@@ -13,17 +13,36 @@ use super::{INIT_PID, Inheritance, Process, Thread, current, exec, signal, table
 use crate::fs::path::Place;
 use crate::fs::table::FileTable;
 use crate::fs::{Description, OpenFlags, tty};
-use crate::shutdown;
-use crate::task::kthread;
+#[cfg(feature = "selftest")]
+use crate::task::registry;
+use crate::task::{OutOfMemory, kthread};
+use crate::{clock, shutdown};
 
 /// Starts the program `path` as process 1, with the console as descriptors 0 to 2.
 /// `arguments` begin with its name. Interrupts and preemption on.
 pub(crate) fn start_init(path: String, arguments: Vec<String>, environment: Vec<String>) {
+    if start(INIT_PID, path, Arguments { arguments, environment }).is_err() {
+        stop("no memory for the stack of init");
+    }
+}
+
+/// Starts the program `path` as a process without parent, like init but one whose
+/// end ends nothing: for tests. Its status is 127 if it cannot be run.
+///
+/// # Errors
+/// There is no memory for its stack.
+#[cfg(feature = "selftest")]
+pub(crate) fn launch(path: &str, arguments: &[&str]) -> Result<Arc<Process>, OutOfMemory> {
+    let arguments = arguments.iter().map(|&argument| String::from(argument)).collect();
+    start(registry::next_tid(), path.into(), Arguments { arguments, environment: Vec::new() })
+}
+
+fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutOfMemory> {
     let process = Process::new(
-        INIT_PID,
+        pid,
         Inheritance {
             parent: 0,
-            group: INIT_PID,
+            group: pid,
             files: Arc::new(console_files()),
             directory: Place::root(),
             executable: String::new(),
@@ -32,25 +51,34 @@ pub(crate) fn start_init(path: String, arguments: Vec<String>, environment: Vec<
         },
     );
     table::add(process.clone());
-    let thread = Thread::new(INIT_PID, process);
-    let passed = Arguments { arguments, environment };
-    if kthread::spawn_init(thread, move || become_init(path, passed)).is_err() {
-        stop("no memory for the stack of init");
+    let thread = Thread::new(pid, process.clone());
+    match kthread::spawn_first_thread(pid, thread, move || become_program(path, passed)) {
+        Ok(_) => Ok(process),
+        Err(error) => {
+            table::forget(pid);
+            Err(error)
+        }
     }
 }
 
-/// On the kernel thread that becomes init.
-fn become_init(path: String, passed: Arguments) {
+/// On the kernel thread that becomes the program.
+fn become_program(path: String, passed: Arguments) {
     current().adopt_current();
-    let result = exec::exec(&Place::root(), &path, &passed);
-    match result {
+    if current().pid == INIT_PID {
+        crate::println!("run {path} ({} us)", clock::uptime_us());
+    }
+    match exec::exec(&Place::root(), &path, &passed) {
         Ok(frame) => {
             drop((path, passed));
             // SAFETY: a task's own entry, its address space loaded by exec, and
             // everything on this stack dropped.
             unsafe { context::enter_user(&frame) }
         }
-        Err(reason) => stop(&alloc::format!("cannot run init {path}: {reason}")),
+        Err(reason) if current().pid == INIT_PID => stop(&alloc::format!("cannot run init {path}: {reason}")),
+        Err(reason) => {
+            crate::println!("cannot run {path}: {reason}");
+            current().end_unborn(Status::exited(127));
+        }
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) use stack::Arguments;
 pub(crate) use thread::Thread;
 
 pub(crate) use fault::{page_fault, user_fault, vector_unavailable as fpu_unavailable};
+#[cfg(feature = "selftest")]
+pub(crate) use init::launch;
 pub(crate) use init::start_init;
 pub(crate) use random::init as seed_random;
 pub(crate) use signal::return_to_user;
@@ -78,6 +80,8 @@ pub(crate) struct Process {
     alarm_tb: AtomicU64,
     /// Told when a child has ended.
     child_ended: WaitQueue,
+    /// Told when it is dead itself.
+    died: WaitQueue,
     /// Who waits until this process no longer uses its parent's address space.
     vfork_parent: SpinLock<Option<Arc<Event>>>,
 }
@@ -111,6 +115,7 @@ impl Process {
             ending: AtomicU64::new(exit::NOT_ENDING),
             alarm_tb: AtomicU64::new(alarm::NONE),
             child_ended: WaitQueue::new(),
+            died: WaitQueue::new(),
             vfork_parent: SpinLock::new("vfork", from.vfork_parent),
         })
     }

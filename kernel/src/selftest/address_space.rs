@@ -55,7 +55,8 @@ fn write(mm: MmId, address: u64, word: u32) -> Result<(), String> {
 }
 
 fn read(mm: MmId, address: u64) -> Result<u32, String> {
-    inside(mm, || uaccess::load_user_u32(address)).map_err(|_| alloc::format!("a read of {address:#x} in {mm:?} failed"))
+    inside(mm, || uaccess::load_user_u32(address))
+        .map_err(|_| alloc::format!("a read of {address:#x} in {mm:?} failed"))
 }
 
 /// Frames that are free once nobody borrows and every cache is empty.
@@ -96,10 +97,12 @@ fn copy_on_write() -> Verdict {
 fn mprotect() -> Verdict {
     let mm = new_mm()?;
     let page = map_written_page(mm)?;
-    mm::mprotect(mm, page, PAGE_SIZE, Prot::READ).map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))?;
+    mm::mprotect(mm, page, PAGE_SIZE, Prot::READ)
+        .map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))?;
     check!(write(mm, page, 9).is_err(), "a write after mprotect(READ) succeeded");
     check_eq!(read(mm, page)?, 0x1122_3344, "the page after the refused write");
-    mm::mprotect(mm, page, PAGE_SIZE, READ_WRITE).map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))?;
+    mm::mprotect(mm, page, PAGE_SIZE, READ_WRITE)
+        .map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))?;
     write(mm, page, 9)?;
     check_eq!(read(mm, page)?, 9, "the page after mprotect(READ, WRITE) and a write");
     lazy_tlb().mmput(mm);

@@ -8,8 +8,11 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Se
 
 use super::{Outcome, Test, Verdict, check_eq};
 
-pub(super) const TESTS: &[Test] =
-    &[Test::new("arithmetic_wide", wide), Test::new("arithmetic_narrow", narrow), Test::new("arithmetic_atomics", atomics)];
+pub(super) const TESTS: &[Test] = &[
+    Test::new("arithmetic_wide", wide),
+    Test::new("arithmetic_narrow", narrow),
+    Test::new("arithmetic_atomics", atomics),
+];
 
 fn wide() -> Verdict {
     let a = black_box(0xfedc_ba98_7654_3210_u64);
@@ -18,7 +21,11 @@ fn wide() -> Verdict {
     check_eq!(product, 0x0121_fa00_ad77_d742_2236_d88f_e561_8cf0_u128, "64 x 64 to 128 bits");
     check_eq!(product / u128::from(b), u128::from(a), "128 / 64 bits");
     check_eq!((product + 5) % u128::from(a), 5, "128 % 64 bits");
-    check_eq!(product.wrapping_shl(black_box(67)) >> black_box(67), product & (u128::MAX >> 67), "shifts over a word");
+    check_eq!(
+        product.wrapping_shl(black_box(67)) >> black_box(67),
+        product & (u128::MAX >> 67),
+        "shifts over a word"
+    );
     check_eq!(a.overflowing_add(black_box(u64::MAX)), (a - 1, true), "carry out of 64 bits");
     check_eq!((i128::from(black_box(-7_i64)) * 3) >> 1, -11, "signed 128 bits");
     Ok(Outcome::Pass)
@@ -39,7 +46,11 @@ fn narrow() -> Verdict {
 fn atomics() -> Verdict {
     let bytes = [const { AtomicU8::new(0x7f) }; 8];
     black_box(&bytes)[3].fetch_add(1, SeqCst);
-    check_eq!(bytes.each_ref().map(|b| b.load(SeqCst)), [0x7f, 0x7f, 0x7f, 0x80, 0x7f, 0x7f, 0x7f, 0x7f], "bytes");
+    check_eq!(
+        bytes.each_ref().map(|b| b.load(SeqCst)),
+        [0x7f, 0x7f, 0x7f, 0x80, 0x7f, 0x7f, 0x7f, 0x7f],
+        "bytes"
+    );
     let halves = [const { AtomicU16::new(0xffff) }; 2];
     check_eq!(black_box(&halves)[1].fetch_add(1, SeqCst), 0xffff, "a half-word's old value");
     check_eq!(halves.each_ref().map(|h| h.load(SeqCst)), [0xffff, 0], "half-words");

@@ -103,7 +103,6 @@ pub(super) fn drain_borrows() {
     });
 }
 
-
 /// An address space with one page that was written.
 fn new_mm_with_page() -> Result<MmId, alloc::string::String> {
     let mm = new_mm()?;
@@ -186,15 +185,27 @@ fn exit_with_lazies(mm: MmId) -> Verdict {
     let bill = Bill::now().since(before);
     match policy() {
         Policy::Eager => {
-            check_eq!((bill.exit_kick, bill.shot_ipi, bill.freed), (0, 0, 1), "eager: kicks, shots, freed in the exit");
+            check_eq!(
+                (bill.exit_kick, bill.shot_ipi, bill.freed),
+                (0, 0, 1),
+                "eager: kicks, shots, freed in the exit"
+            );
         }
         Policy::Refcount => {
-            check_eq!((bill.exit_kick, bill.shot_ipi, bill.freed), (0, 0, 0), "refcount: kicks, shots, freed in the exit");
+            check_eq!(
+                (bill.exit_kick, bill.shot_ipi, bill.freed),
+                (0, 0, 0),
+                "refcount: kicks, shots, freed in the exit"
+            );
             check_eq!(lazy_tlb().mm(mm).count() as u64, n + 1, "refcount: borrows of the zombie");
             check!(bill.count_rmw > 0, "refcount: mm_count was never changed");
         }
         Policy::Shootdown => {
-            check_eq!((bill.exit_kick, bill.shot_ipi, bill.freed), (n, 0, 1), "shootdown: kicks, shots, freed in the exit");
+            check_eq!(
+                (bill.exit_kick, bill.shot_ipi, bill.freed),
+                (n, 0, 1),
+                "shootdown: kicks, shots, freed in the exit"
+            );
             check_eq!(bill.shot_self, 1, "shootdown: shots at itself");
         }
     }
@@ -209,7 +220,8 @@ fn move_to_cpu_1() {
 }
 
 fn move_to(cpu: CpuId) {
-    task::set_affinity(&task::current_ref(), &CpuSet::only(cpu)).expect("a test moves to a CPU that is offline");
+    task::set_affinity(&task::current_ref(), &CpuSet::only(cpu))
+        .expect("a test moves to a CPU that is offline");
 }
 
 /// The exiting task moves after its borrow began: the CPU it left stays lazy, and
@@ -220,7 +232,11 @@ fn exit_migrated_before_mmput() -> Verdict {
     }
     let bill = exit_with_move(Point::ExitMmBorrowed)?;
     if policy() == Policy::Shootdown {
-        check_eq!((bill.exit_kick, bill.shot_ipi, bill.shot_self), (1, 0, 0), "kicks, shots, shots at itself");
+        check_eq!(
+            (bill.exit_kick, bill.shot_ipi, bill.shot_self),
+            (1, 0, 0),
+            "kicks, shots, shots at itself"
+        );
     }
     Ok(Outcome::Pass)
 }
@@ -233,7 +249,11 @@ fn exit_migrated_before_mmdrop() -> Verdict {
     }
     let bill = exit_with_move(Point::MmdropLast)?;
     if policy() == Policy::Shootdown {
-        check_eq!((bill.exit_kick, bill.shot_ipi, bill.shot_self), (0, 1, 0), "kicks, shots, shots at itself");
+        check_eq!(
+            (bill.exit_kick, bill.shot_ipi, bill.shot_self),
+            (0, 1, 0),
+            "kicks, shots, shots at itself"
+        );
     }
     Ok(Outcome::Pass)
 }
@@ -271,7 +291,11 @@ fn outsider_drops_last() -> Verdict {
     lazy_tlb().mmput(mm);
     let bill = Bill::now().since(before);
     let kicks = if policy() == Policy::Shootdown { others.len() as u64 } else { 0 };
-    check_eq!((bill.exit_kick, bill.shot_ipi, bill.shot_self), (kicks, 0, 0), "kicks, shots, shots at itself");
+    check_eq!(
+        (bill.exit_kick, bill.shot_ipi, bill.shot_self),
+        (kicks, 0, 0),
+        "kicks, shots, shots at itself"
+    );
     drain_borrows();
     check_eq!(Bill::now().since(before).freed, 1, "mms freed once borrows are drained");
     Ok(Outcome::Pass)
@@ -344,7 +368,9 @@ fn ledger_of_the_run() -> Verdict {
     let (kicks, shots) = (total(|c| &c.exit_kick), total(|c| &c.shot_ipi) + total(|c| &c.shot_self));
     let smp = lazy_tlb().nr_cpus() > 1;
     match policy() {
-        Policy::Eager => check_eq!((lazy, rmw, kicks, shots), (0, 0, 0, 0), "eager: borrows, counts, kicks, shots"),
+        Policy::Eager => {
+            check_eq!((lazy, rmw, kicks, shots), (0, 0, 0, 0), "eager: borrows, counts, kicks, shots")
+        }
         Policy::Refcount => {
             check_eq!((kicks, shots), (0, 0), "refcount: kicks, shots");
             check!(rmw > 0 && lazy > 0, "refcount: {rmw} counts of {lazy} borrows");

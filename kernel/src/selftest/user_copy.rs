@@ -43,7 +43,9 @@ fn bad_pointers() -> Verdict {
         let kernel_text = bad_pointers as usize as u64;
         let quadrant_1 = 0x4000_0000_0000_0000;
         let beyond_tree = 0x0010_0000_0000_0000;
-        for address in [0, 8, closed, kernel_text, 0xc000_0000_0000_0000, quadrant_1, beyond_tree, u64::MAX - 3] {
+        for address in
+            [0, 8, closed, kernel_text, 0xc000_0000_0000_0000, quadrant_1, beyond_tree, u64::MAX - 3]
+        {
             let mut word = [0xa5; 8];
             check!(copy_in(&mut word, address).is_err(), "a read of {address:#x} succeeded");
             check!(copy_out(address, &word).is_err(), "a write of {address:#x} succeeded");

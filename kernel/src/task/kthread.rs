@@ -34,10 +34,14 @@ pub(crate) fn spawn_on(cpu: CpuId, name: &str, f: impl FnOnce() + Send + 'static
         .unwrap_or_else(|OutOfMemory| panic!("no memory for the kernel thread {name} of {cpu}"))
 }
 
-/// Starts the kernel thread that becomes the first process: it has the user half
-/// `thread`, and `f` ends in an exec.
-pub(crate) fn spawn_init(thread: Thread, f: impl FnOnce() + Send + 'static) -> Result<TaskRef, OutOfMemory> {
-    spawn_with(registry::INIT_TID, "init", &CpuSet::first(cpu::count()), Some(thread), f)
+/// Starts the kernel thread that becomes a program: process number `tid`, with the
+/// user half `thread`; `f` ends in an exec.
+pub(crate) fn spawn_first_thread(
+    tid: u32,
+    thread: Thread,
+    f: impl FnOnce() + Send + 'static,
+) -> Result<TaskRef, OutOfMemory> {
+    spawn_with(tid, "init", &CpuSet::first(cpu::count()), Some(thread), f)
 }
 
 fn spawn_with(

@@ -1,6 +1,6 @@
 //! `storm [WORKERS [ROUNDS [CHILDREN]]]`: a storm of forks and execs.
 //!
-//! WORKERS processes (default: one a CPU), spread over the CPUs, go ROUNDS times:
+//! WORKERS processes (0, the default: one a CPU), spread over the CPUs, go ROUNDS times:
 //! make CHILDREN children at once, half of which become `/bin/true` and half of
 //! which write to every page of a copied region and exit; then wait for them all.
 #![no_std]
@@ -21,7 +21,10 @@ const PAGES: usize = 16;
 
 fn main(env: &Env) -> Verdict {
     let cpus: Vec<usize> = sched::affinity().context("sched_getaffinity")?.iter().collect();
-    let workers = env.number(1, cpus.len());
+    let workers = match env.number(1, 0) {
+        0 => cpus.len(),
+        workers => workers,
+    };
     let (rounds, children) = (env.number(2, 10), env.number(3, 4));
 
     let mut pids: Vec<Pid> = Vec::new();

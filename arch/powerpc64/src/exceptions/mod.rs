@@ -19,8 +19,8 @@ mod install;
 mod upcalls;
 
 #[cfg(target_os = "none")]
-pub use install::{init_cpu, install_vectors, trap_text};
-#[cfg(target_os = "none")]
 pub use frame::TrapFrame;
+#[cfg(target_os = "none")]
+pub use install::{init_cpu, install_vectors, trap_text};
 #[cfg(target_os = "none")]
 pub use upcalls::{Fault, FaultCause, KernelFault, Upcalls, UserFault, install};

@@ -1,0 +1,90 @@
+//! Real programs from the initrd: what they check themselves, and that nothing of
+//! them is left.
+
+use kcore::mm::MmId;
+
+use super::address_space::free_frames;
+use super::lazy::drain_borrows;
+use super::{Outcome, Test, Verdict, check, check_eq};
+use crate::fs::path::Place;
+use crate::machine::lazy_tlb;
+use crate::process;
+
+pub(super) const TESTS: &[Test] = &[
+    Test::new("program_exit_status", exit_status),
+    Test::new("program_missing", missing),
+    Test::new("program_faults", || passes("/bin/faults", &[])),
+    Test::new("program_cow", || passes("/bin/cow", &[])),
+    Test::new("program_mmaps", || passes("/bin/mmaps", &[])),
+    Test::new("program_threads", || passes("/bin/threads", &[])),
+    Test::new("program_futexes", || passes("/bin/futexes", &[])),
+    Test::new("program_pipes", || passes("/bin/pipes", &[])),
+    Test::new("program_fp", || passes("/bin/fp", &[])),
+    Test { name: "program_storm_leaves_nothing", limit_s: 60, run: storm_leaves_nothing },
+];
+
+fn exists(path: &str) -> bool {
+    Place::root().find(path, true).is_ok()
+}
+
+/// Runs a program to its end; its status as a shell shows it.
+fn run(path: &str, arguments: &[&str]) -> Result<u32, alloc::string::String> {
+    let mut argv = alloc::vec![path];
+    argv.extend_from_slice(arguments);
+    let process = process::launch(path, &argv).map_err(|_| "no memory for a program's stack")?;
+    Ok(process.wait_dead().shell_code())
+}
+
+fn passes(path: &str, arguments: &[&str]) -> Verdict {
+    if !exists(path) {
+        return Ok(Outcome::Skip("the initrd does not have the program"));
+    }
+    check_eq!(run(path, arguments)?, 0, alloc::format!("the status of {path}"));
+    Ok(Outcome::Pass)
+}
+
+fn exit_status() -> Verdict {
+    if !exists("/bin/exits") {
+        return Ok(Outcome::Skip("the initrd does not have the program"));
+    }
+    for status in [0, 1, 7, 255] {
+        check_eq!(run("/bin/exits", &[&alloc::format!("{status}")])?, status, "an exit status");
+    }
+    Ok(Outcome::Pass)
+}
+
+fn missing() -> Verdict {
+    check_eq!(run("/bin/no-such-program", &[])?, 127, "the status of a program that does not exist");
+    Ok(Outcome::Pass)
+}
+
+/// After forks, execs and exits on all CPUs every frame, address space and PID is
+/// back, once the last borrows are drained.
+fn storm_leaves_nothing() -> Verdict {
+    if !exists("/bin/storm") {
+        return Ok(Outcome::Skip("the initrd does not have the program"));
+    }
+    // Once for the kernel's own pools to grow.
+    passes("/bin/storm", &["0", "2"])?;
+    let state = || (free_frames(), living_mms(), lowest_free_pid());
+    let before = state();
+    for _ in 0..3 {
+        passes("/bin/storm", &["0", "2"])?;
+    }
+    let after = state();
+    check_eq!(after, before, "free frames, mms and lowest free PID after the storms");
+    Ok(Outcome::Pass)
+}
+
+fn living_mms() -> usize {
+    drain_borrows();
+    lazy_tlb().mms().iter().filter(|mm| mm.id().is_some()).count()
+}
+
+fn lowest_free_pid() -> Result<u32, alloc::string::String> {
+    let mm: MmId = super::address_space::new_mm()?;
+    lazy_tlb().mmput(mm);
+    drain_borrows();
+    check!(mm.pid().get() > MmId::INIT_MM.pid().get(), "a user got PID {}", mm.pid().get());
+    Ok(mm.pid().get())
+}
