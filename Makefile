@@ -33,7 +33,7 @@ define HELP
   SMP=4                   CPUs
   MEM=512M                memory
   CPU=power9              CPU model of QEMU
-  LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown
+  LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard
   TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version)
   INITRD=file             a cpio archive (newc), or a static program to run as init
   INIT="path args"        the first program and its arguments (default: the

@@ -10,8 +10,6 @@ use alloc::vec::Vec;
 use formats::cmdline::{self, Item, KeyValue, Unknown};
 use kcore::lazy_tlb::Policy;
 
-/// Linux's period of the trim clock.
-const TRIM_PERIOD: u32 = 1073;
 /// Init, if nobody says otherwise: the demonstration.
 const INIT: &str = "/bin/demo";
 
@@ -39,8 +37,11 @@ pub(crate) struct Config {
 impl Config {
     /// Reads `line`. The error is one sentence for the console.
     pub(crate) fn parse(line: &str) -> Result<Config, String> {
-        let core =
-            kcore::Config { policy: Policy::Shootdown, global_by_ipi: false, trim_period: TRIM_PERIOD };
+        let core = kcore::Config {
+            // A test build asks after every cleanup, unless told not to.
+            debug_shoot_lazies: cfg!(feature = "selftest"),
+            ..kcore::Config::default()
+        };
         let mut config = Config {
             core,
             init: INIT.into(),
@@ -67,12 +68,20 @@ impl Config {
         match option.key {
             "lazy_tlb" => match Policy::from_name(value) {
                 Some(policy) => self.core.policy = policy,
-                None => return bad("not a policy; eager, refcount or shootdown"),
+                None => return bad("not a policy; eager, refcount, shootdown or hazard"),
             },
             "tlb" => match value {
                 "ipi" => self.core.global_by_ipi = true,
                 "tlbie" => self.core.global_by_ipi = false,
                 _ => return bad("how to flush other CPUs; tlbie or ipi"),
+            },
+            "filter_lazies" => match on_or_off(value) {
+                Some(on) => self.core.filter_lazies = on,
+                None => return bad("whether shootdown spares CPUs that have left; on or off"),
+            },
+            "debug_shoot_lazies" => match on_or_off(value) {
+                Some(on) => self.core.debug_shoot_lazies = on,
+                None => return bad("whether to ask all CPUs after a cleanup; on or off"),
             },
             "trim" => match value.parse() {
                 Ok(period @ 1..) => self.core.trim_period = period,
@@ -82,10 +91,9 @@ impl Config {
                 true => self.init = value.into(),
                 false => return bad("the path of init; it begins with /"),
             },
-            "report" => match value {
-                "on" => self.report = true,
-                "off" => self.report = false,
-                _ => return bad("the report at power-off; on or off"),
+            "report" => match on_or_off(value) {
+                Some(on) => self.report = on,
+                None => return bad("the report at power-off; on or off"),
             },
             "test" if cfg!(feature = "selftest") => self.test = Some(value.into()),
             "test_from" if cfg!(feature = "selftest") => match value.parse() {
@@ -127,5 +135,14 @@ impl Config {
     /// The number of the first test to run, from 1.
     pub(crate) fn test_from(&self) -> u64 {
         self.test_from
+    }
+}
+
+/// The value of a switch.
+fn on_or_off(value: &str) -> Option<bool> {
+    match value {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
     }
 }

@@ -32,6 +32,8 @@ const TURNS_PER_CLOCK_READ: u64 = 1024;
 pub enum Call {
     /// Leave this mm if you borrow it: its last reference is gone.
     Shoot(MmId),
+    /// Panic if you have this mm: it was just cleaned up.
+    AssertNotLazy(MmId),
     /// Leave this mm if you borrow it, and flush it: `exit_lazy_flush_tlb`.
     ExitLazy(MmId),
     /// Flush this mm.
@@ -62,6 +64,7 @@ impl Call {
             Call::Flush(mm, FlushRange::Translations) => [4, mm.to_bits(), 0, 0],
             Call::Flush(mm, FlushRange::Everything) => [5, mm.to_bits(), 0, 0],
             Call::Machine(a, b) => [6, 0, a, b],
+            Call::AssertNotLazy(mm) => [7, mm.to_bits(), 0, 0],
         }
     }
 
@@ -75,6 +78,7 @@ impl Call {
             4 => Call::Flush(mm, FlushRange::Translations),
             5 => Call::Flush(mm, FlushRange::Everything),
             6 => Call::Machine(a, b),
+            7 => Call::AssertNotLazy(mm),
             _ => panic!("a call record holds operation {op}"),
         }
     }
@@ -175,6 +179,7 @@ impl<M: Machine> Kernel<M> {
             Call::Shoot(mm) => {
                 self.shoot_lazy_here(t, mm);
             }
+            Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),
             Call::ExitLazy(mm) => self.exit_lazy_flush_tlb(t, mm),
             Call::Flush(mm, what) => self.flush_here(t, mm, what),
             Call::Barrier => {}
