@@ -7,7 +7,7 @@
 use core::ops::Range;
 
 use kcore::mm::MmId;
-use powerpc64::addr::VirtAddr;
+use powerpc64::addr::{PhysAddr, VirtAddr};
 use powerpc64::boot::BootInfo;
 use powerpc64::encoding::pte::PteFlags;
 use powerpc64::hcall;
@@ -52,6 +52,11 @@ pub(super) fn init(info: &BootInfo) {
     // SAFETY: the vectors are in place (before mm), and the map has them executable.
     let set = unsafe { hcall::h_set_mode_ail3() };
     set.unwrap_or_else(|status| panic!("the hypervisor refuses interrupts with the MMU on: {status:?}"));
+}
+
+/// Where the process table is, for debuggers.
+pub(crate) fn process_table_address() -> PhysAddr {
+    PROCESS_TABLE.base()
 }
 
 /// The process table.

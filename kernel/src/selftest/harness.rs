@@ -43,6 +43,7 @@ fn run_one(number: u64, test: &'static Test) -> bool {
     let started_tb = timer::now_tb();
     let done = Arc::new(AtomicBool::new(false));
     watch(test, started_tb, done.clone());
+    selftest_begins(test.name.as_ptr(), test.name.len(), test.run as usize);
     let verdict = (test.run)();
     // Release: nothing to order but the verdict; the watcher only looks.
     done.store(true, Ordering::Release);
@@ -55,6 +56,15 @@ fn run_one(number: u64, test: &'static Test) -> bool {
         Err(why) => println!("# {why}\nnot ok {number} {name}"),
     }
     verdict.is_ok()
+}
+
+/// Where a debugger stops to be told that the test called `name` is about to run, and
+/// the address of its function: `qemu-scripts/gdb` finds the three in r3 to r5.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn selftest_begins(name: *const u8, name_len: usize, run: usize) {
+    // Or the compiler would leave the call out.
+    core::hint::black_box((name, name_len, run));
 }
 
 /// Starts a thread that ends the machine if the test is not done in time.
