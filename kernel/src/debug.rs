@@ -16,6 +16,7 @@ use kcore::mm::{Mm, MmId};
 use kcore::task::TaskMm;
 use powerpc64::encoding::pte::{Pte, PteFlags};
 use powerpc64::exceptions::{TrapFrame, trap_text};
+use powerpc64::mmu::tree::ROOT_LEVEL;
 use powerpc64::percpu::{PerCpu, STACK_SIZE};
 
 use crate::machine::lazy_tlb;
@@ -151,6 +152,7 @@ facts! {
 
     // The process table (a physical address) and the entries of the trees it names.
     process_table: LATER,
+    root_level: ROOT_LEVEL,
     address_of_page: Pte::LEAF_ADDRESS,
     address_of_table: Pte::TABLE_ADDRESS,
     pte_valid: PteFlags::VALID.bits(),
