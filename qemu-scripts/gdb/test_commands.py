@@ -3,6 +3,8 @@
     test-break WHAT   a wrong value in memory; WHAT is a function's name below
     test-mend         everything as it was
     test-transit      stops a CPU in the middle of a switch from a kernel thread to a user
+    test-switches N   stops N times where a PID register is loaded, and some instructions
+                      later, and judges the kernel there
 """
 
 import gdb
@@ -121,6 +123,32 @@ class TestTransit(gdb.Command):
         raise gdb.GdbError("no CPU was seen in transit")
 
 
+class TestSwitches(gdb.Command):
+    """test-switches N: whether what is true in the middle of switches is taken for wrong."""
+
+    MOST_STEPS = 9
+
+    def invoke(self, count, _from_tty):
+        place, in_transit = gdb.Breakpoint("powerpc64::mmu::load_pid", internal=True), 0
+        violations = 0
+        place.silent = True
+        try:
+            for stop in range(int(count)):
+                gdb.execute("continue", to_string=True)
+                for _ in range(stop % self.MOST_STEPS):
+                    gdb.execute("stepi", to_string=True)
+                check = Check(Kernel())
+                in_transit += bool(check.in_transit)
+                violations += len(check.violations)
+                for violation in check.violations:
+                    print(violation)
+        finally:
+            place.delete()
+        often = "most" if 2 * in_transit > int(count) else "few"
+        print(f"{count} stops in switches, {violations} violations, CPUs in transit at {often} of them")
+
+
+TestSwitches("test-switches", gdb.COMMAND_OBSCURE)
 TestBreak("test-break", gdb.COMMAND_OBSCURE)
 TestMend("test-mend", gdb.COMMAND_OBSCURE)
 TestTransit("test-transit", gdb.COMMAND_OBSCURE)

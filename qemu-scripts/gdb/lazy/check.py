@@ -13,8 +13,7 @@ import dataclasses
 import lazy.stack as stack
 
 # Whose code changes what a CPU has loaded.
-SWITCHING_CODE = ("kcore::", "<kcore::", "kernel::task::switch::", "context_switch", "context_first_run",
-                  "powerpc64::mmu::load_pid")
+SWITCHING_CODE = ("kcore::", "<kcore::", "kernel::task::switch::", "context_switch", "context_first_run")
 
 
 @dataclasses.dataclass
@@ -73,9 +72,9 @@ class Check:
         for step in stack.of_cpu(self.memory, registers):
             if step.trap:
                 break  # what was interrupted had interrupts on
-            names = stack.names_of(step)
-            if any(name.startswith(SWITCHING_CODE) for name in names):
-                return names[0]
+            for name in stack.names_of(step):
+                if name.startswith(SWITCHING_CODE):
+                    return name
         return ""
 
     def loaded(self, cpu):
