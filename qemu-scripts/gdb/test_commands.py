@@ -10,6 +10,7 @@
 import gdb
 
 import lazy.memory
+import lazy.radix as radix
 from lazy.check import Check
 from lazy.kernel import Kernel
 
@@ -87,7 +88,7 @@ class Breakages:
 
     def tree_gone(kernel):
         """The process table has no tree for the mm's PID."""
-        where = kernel.memory.process_table + 16 * borrowed(kernel).slot
+        where = radix.process_entry(kernel.memory, borrowed(kernel).slot)
         _mend.append((where, kernel.memory.physical(where, 8)))
         write_physical(where, bytes(8))
 

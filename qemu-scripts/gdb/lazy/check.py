@@ -10,6 +10,7 @@ such excuse.
 
 import dataclasses
 
+import lazy.radix as radix
 import lazy.stack as stack
 
 # Whose code changes what a CPU has loaded.
@@ -138,7 +139,7 @@ class Check:
 
     def mm(self, mm):
         """I5, and what I6 rests on: counts and the entry in the process table."""
-        has_tree = self.memory.physical_u64(self.memory.process_table + 16 * mm.slot) != 0
+        has_tree = self.memory.physical_u64(radix.process_entry(self.memory, mm.slot)) != 0
         if mm.slot == self.kernel.init_slot:
             if not mm.is_live or not mm.users or not mm.count or not mm.name.is_init:
                 self.say("I5", "init_mm", f"state {mm.state()}, mm_users {mm.users}, mm_count {mm.count}")

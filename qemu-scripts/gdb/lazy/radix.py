@@ -6,7 +6,6 @@ software bits a leaf has is one of the kernel's facts.
 import dataclasses
 
 KERNEL_PID = 0
-QUADRANT_SHIFT = 62
 EA_MASK = (1 << 62) - 1
 ENTRY_BYTES = 8
 PROCESS_ENTRY_BYTES = 16
@@ -43,11 +42,16 @@ def tree_bits(root):
     return 31 + ((root >> 61 & 3) << 3 | root >> 5 & 7)
 
 
+def process_entry(memory, pid):
+    """The physical address of a PID's entry in the process table."""
+    return memory.facts["process_table"] + PROCESS_ENTRY_BYTES * pid
+
+
 def walk(memory, pid, ea):
     """Walks from the process-table entry of `pid` to the page at `ea`."""
     facts = memory.facts
     valid, leaf = facts["pte_valid"], facts["pte_leaf"]
-    at = facts["process_table"] + PROCESS_ENTRY_BYTES * pid
+    at = process_entry(memory, pid)
     address = ea & EA_MASK
     root = memory.physical_u64(at)
     found = Walk(pid, at, root, [])
