@@ -12,7 +12,9 @@ define HELP
 
   make run                boot the kernel: the demonstration, or a program of yours
   make test               every test; the last line counts them
-  make gdb                boot stopped, with gdb-multiarch and its command lazy-cpus
+  make gdb                boot stopped, with gdb-multiarch and the commands lazy-*
+                          (docs/debugging.md); with TEST=, go to the start of that
+                          in-kernel test
 
   make test-host          unit tests on this machine
   make test-loom          the protocol under the model checker
@@ -20,7 +22,7 @@ define HELP
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
   make test-programs      C programs, compared with the same under qemu-ppc64
-  make test-gdb           lazy-cpus against a live kernel
+  make test-gdb           the debugger's commands against live kernels
   make test-determinism   one run done twice under ICOUNT=0
   make lint               clippy, rustfmt and the layers
   make layers             who depends on whom: nothing may look up
@@ -128,8 +130,14 @@ build/initrd-test.cpio: user-programs $(addprefix build/c/,$(C_PROGRAMS))
 run: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/run build/kernel.elf build/initrd.cpio
 
-gdb: setup-qemu setup-gdb build/kernel.elf build/initrd.cpio
-	@$(SCRIPTS)/gdb/start build/kernel.elf build/initrd.cpio
+# TEST= asks for the image that has the tests.
+GDB_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).cpio
+.PHONY: terminal
+terminal:
+	@$(SCRIPTS)/gdb/start --check
+
+gdb: terminal setup-qemu setup-gdb $(GDB_IMAGE)
+	@$(SCRIPTS)/gdb/start $(GDB_IMAGE)
 
 measure: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/measure build/kernel.elf build/initrd.cpio

@@ -92,6 +92,8 @@ pub struct Stacks {
 impl PerCpu {
     /// Where debuggers find the running task.
     pub const CURRENT_OFFSET: usize = offset::CURRENT;
+    /// Where debuggers find the kernel's per-CPU structure.
+    pub const LOCAL_OFFSET: usize = offset_of!(PerCpu, local);
 
     /// An area without stacks, for statics; [`Self::set_stacks`] completes it.
     #[must_use]

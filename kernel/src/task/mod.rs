@@ -17,6 +17,7 @@ mod descriptor;
 mod exit;
 mod idle;
 pub(crate) mod kthread;
+pub(crate) mod layout;
 mod placement;
 pub(crate) mod preempt;
 pub(crate) mod registry;
