@@ -94,6 +94,7 @@ facts! {
     policy_eager: Policy::Eager,
     policy_refcount: Policy::Refcount,
     policy_shootdown: Policy::Shootdown,
+    policy_hazard: Policy::Hazard,
 
     // An array of `Mm`, one a slot. Counts and `live` have 32 bits; in the mask CPU n
     // is bit n % 64 of word n / 64.
