@@ -9,12 +9,13 @@ extern crate alloc;
 mod clock;
 mod config;
 mod console;
+mod crash;
 mod debug;
 mod errno;
 mod fs;
+mod limits;
 mod machine;
 mod mm;
-mod panic;
 mod process;
 mod report;
 #[cfg(feature = "selftest")]
@@ -78,6 +79,10 @@ fn banner(info: &BootInfo, config: &Config, online: usize) {
 /// Starts what the machine is here for: the tests, or the first process.
 fn start(config: Config) {
     shutdown::set_report(config.report);
+    #[cfg(feature = "selftest")]
+    if let Some(kind) = config.crash.clone() {
+        return selftest::crashes::start(&kind, config);
+    }
     #[cfg(feature = "selftest")]
     if config.runs_tests() {
         return selftest::start(config);

@@ -20,7 +20,6 @@ pub(crate) mod kthread;
 mod placement;
 pub(crate) mod preempt;
 pub(crate) mod registry;
-#[cfg_attr(not(feature = "selftest"), expect(dead_code, reason = "the tests call it"))]
 pub(crate) mod report;
 mod resched;
 mod run_queue;
@@ -29,13 +28,12 @@ mod smp;
 mod spawn;
 mod switch;
 pub(crate) mod timer;
+mod watchdog;
 pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
-pub(crate) use cpu::{area_addresses, init, online_cpus, server_of};
-pub(crate) use descriptor::{
-    Current, Describe, Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
-};
+pub(crate) use cpu::{area_addresses, area_of, init, online_cpus, server_of};
+pub(crate) use descriptor::{Current, Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;
 pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return};

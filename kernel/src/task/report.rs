@@ -1,9 +1,12 @@
-//! Every task, for a human who wonders why nothing happens.
+//! Tasks in words, for a human who wonders what happens or why nothing does.
 
+use core::fmt;
 use core::sync::atomic::Ordering;
 
 use powerpc64::backtrace::{Backtrace, Step};
+use powerpc64::percpu::PerCpu;
 
+use super::descriptor::Task;
 use super::registry;
 use crate::println;
 use crate::symbols::Symbol;
@@ -11,8 +14,27 @@ use crate::symbols::Symbol;
 /// How many callers of a sleeper are shown.
 const FRAMES: usize = 8;
 
+/// The task that runs on a CPU, with its address spaces. Any context, before
+/// [`super::init`] too. Of another CPU than this a hint, unless that was stopped.
+pub(crate) struct Running(pub(crate) &'static PerCpu);
+
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let task: *const Task = self.0.current().cast();
+        // SAFETY: null, or the task that runs there, which cannot end while it does.
+        // If that CPU goes on meanwhile, which one in good health does not, it may
+        // have ended: then this reads memory of the heap, which stays mapped.
+        let Some(task) = (unsafe { task.as_ref() }) else {
+            return f.write_str("no task yet");
+        };
+        let (mm, active_mm) = (task.mm.mm(), task.mm.active_mm());
+        write!(f, "task {} ({}), mm {mm:?}, active_mm {active_mm:?}", task.tid, task.name())
+    }
+}
+
 /// Prints every task and where it sleeps. Takes the lock of the table of tasks.
 /// The tasks may move meanwhile: what it shows is a hint.
+#[cfg_attr(not(feature = "selftest"), expect(dead_code, reason = "the tests call it"))]
 pub(crate) fn print_tasks() {
     registry::for_each(|task| {
         let on_cpu = task.on_cpu.load(Ordering::Relaxed) != 0;

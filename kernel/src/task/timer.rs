@@ -9,6 +9,7 @@ use powerpc64::{irqflags, timer};
 use super::cpu::{self, Cpu};
 use super::descriptor::{TaskPtr, current};
 use super::resched::resched;
+use super::watchdog;
 use crate::sync::list::{List, Node};
 use crate::sync::{Interrupted, IrqLock, WaitQueue};
 
@@ -48,7 +49,7 @@ impl Clock {
 
     /// Makes the decrementer interrupt at `deadline_tb` or before.
     #[inline]
-    fn arm(&self, deadline_tb: u64) {
+    pub(super) fn arm(&self, deadline_tb: u64) {
         if deadline_tb < self.armed_tb.load(Ordering::Relaxed) {
             self.armed_tb.store(deadline_tb, Ordering::Relaxed);
             timer::set_deadline_tb(deadline_tb);
@@ -93,6 +94,7 @@ impl Clock {
         self.armed_tb.store(NEVER, Ordering::Relaxed);
         timer::set_deadline_tb(NEVER);
         self.ring();
+        watchdog::tick(cpu);
         self.slice_timed.store(false, Ordering::Relaxed);
         // Partner: the fence in `placement::queue`. Either we see that somebody
         // waits, or he sees that the slice is not timed.
@@ -102,6 +104,7 @@ impl Clock {
         }
         if timer::now_tb() >= self.slice_end_tb() {
             resched(cpu);
+            watchdog::expect_to_go(cpu);
         } else {
             self.time_slice();
         }
