@@ -18,7 +18,7 @@ use powerpc64::{irqflags, percpu, rtas, smp};
 
 use crate::symbols::Symbol;
 use crate::task::report::Running;
-use crate::{console, machine, println, report};
+use crate::{console, println, report};
 use line::Line;
 
 /// No CPU's number.
@@ -53,7 +53,11 @@ pub(crate) fn kernel_fault(frame: &TrapFrame, fault: KernelFault) -> ! {
     match fault {
         KernelFault::StackOverflow => {
             let who = Running(percpu::this());
-            die(format_args!("kernel fault: the kernel stack of {who} is used up, at {at}"), frame, steps)
+            die(
+                format_args!("kernel fault: stack overflow: {who} has used up its kernel stack at {at}"),
+                frame,
+                steps,
+            )
         }
         fault => die(format_args!("kernel fault: {} at {at}", Describe(fault, frame)), frame, steps),
     }
@@ -70,6 +74,9 @@ pub(crate) fn nmi(frame: &mut TrapFrame) {
     if REPORTER.load(Ordering::Relaxed) != NOBODY {
         smp::park();
     }
+    // Such an interrupt goes to all CPUs. A second one amid the first would cost the
+    // registers that the first has saved.
+    stopped::wait_for_others();
     let why = "kernel stopped: a system reset from outside, which asks for this report";
     die(format_args!("{why}"), frame, Backtrace::from_frame(frame))
 }
@@ -87,7 +94,7 @@ fn die(cause: fmt::Arguments<'_>, registers: &TrapFrame, steps: Backtrace) -> ! 
     }
     console::reserve_for(me);
     CAUSE.set(cause);
-    let others = machine::lazy_tlb_if_ready().map(|kernel| kernel.online().without(me));
+    let others = stopped::others();
     // Before the first line: it is not to be torn by what they print.
     others.iter().for_each(stopped::stop);
     println!("\n{CAUSE}");

@@ -2,6 +2,7 @@
 //! it was.
 
 use kcore::cpu::CpuId;
+use kcore::mm::MmId;
 use powerpc64::backtrace::{Backtrace, Step};
 use powerpc64::exceptions::TrapFrame;
 use powerpc64::reg::Msr;
@@ -11,7 +12,10 @@ use super::stopped;
 use crate::machine;
 use crate::println;
 use crate::symbols::Symbol;
-use crate::task::{self, report::Running};
+use crate::task::{
+    self,
+    report::{Running, RunningMm},
+};
 
 /// The CPU that reports.
 pub(super) fn this_cpu(registers: &TrapFrame, steps: Backtrace) {
@@ -61,18 +65,17 @@ impl core::fmt::Display for Mode<'_> {
     }
 }
 
-/// What the protocol has published of `cpu`, and the truth in its PID register.
+/// What the task there has, what the protocol has published of `cpu`, and the truth in
+/// its PID register.
 fn print_lazy_tlb(cpu: CpuId, pid: Option<u32>) {
     let Some(kernel) = machine::lazy_tlb_if_ready() else {
         return println!("  lazy tlb: not yet up");
     };
     let state = kernel.cpu(cpu);
     let (owns, loaded, left) = (state.curr_mm.get(), state.active_mm.get(), state.prev_mm.get());
-    let kind = if owns == loaded { "" } else { " (lazy)" };
-    println!(
-        "  lazy tlb: PIDR {}, loaded {loaded:?}{kind}, its task owns {owns:?}, left behind {left:?}",
-        Pid(pid)
-    );
+    let kind = if owns == loaded || loaded == MmId::INIT_MM { "" } else { " (lazy)" };
+    println!("  task: {}", RunningMm(task::area_of(cpu)));
+    println!("  lazy tlb: PIDR {}, active_mm {loaded:?}{kind}, curr_mm {owns:?}, prev_mm {left:?}", Pid(pid));
 }
 
 fn print_registers(frame: &TrapFrame) {
@@ -91,9 +94,24 @@ fn print_registers(frame: &TrapFrame) {
 
 fn print_backtrace(steps: Backtrace) {
     println!("  backtrace:");
+    let (mut last, mut repeated) = (0, 0);
     for step in steps {
         match step {
-            Step::Call(address) => println!("    {}", Symbol(address)),
+            // Recursion: once is enough.
+            Step::Call(address) if address == last => {
+                repeated += 1;
+                continue;
+            }
+            _ if repeated > 0 => println!("    … {repeated} more of the same"),
+            _ => {}
+        }
+        (last, repeated) = (0, 0);
+        match step {
+            Step::Call(address) => {
+                last = address;
+                println!("    {}", Symbol(address));
+            }
+            Step::Link(address) => println!("    {} (link register)", Symbol(address)),
             Step::Trap { vector, nip, user: false } => {
                 println!("    exception {vector:#x} at {}", Symbol(nip))
             }
@@ -101,5 +119,8 @@ fn print_backtrace(steps: Backtrace) {
                 println!("    exception {vector:#x} in user mode at {nip:#x}");
             }
         }
+    }
+    if repeated > 0 {
+        println!("    … {repeated} more of the same");
     }
 }

@@ -14,11 +14,14 @@ use kcore::cpu::{CpuId, CpuSet, MAX_CPUS};
 use powerpc64::exceptions::TrapFrame;
 use powerpc64::{isa, mmu, percpu, smp, timer};
 
-use crate::task;
+use crate::{machine, task};
 
 /// How long the others may take to stop, all together, in milliseconds. Each
 /// needs microseconds, but a crowded host may not run it for a while.
 const PATIENCE_MS: u64 = 3_000;
+
+/// How long CPUs that were all interrupted together may be apart.
+const OUTSIDE_MS: u64 = 200;
 
 /// What a stopped CPU leaves for the reporter.
 struct Remains {
@@ -61,8 +64,27 @@ pub(super) fn stop(others: &CpuSet) {
         // A refusal shows as a CPU that does not answer.
         let _ = smp::nmi(task::area_of(cpu).server());
     }
-    let deadline_tb = timer::now_tb() + PATIENCE_MS * 1000 * timer::ticks_per_us();
-    while running().next().is_some() && timer::now_tb() < deadline_tb {
+    wait(PATIENCE_MS, || running().next().is_none());
+}
+
+/// Of an interrupt that came from outside to all CPUs: gives the others a moment to
+/// stop by themselves.
+pub(super) fn wait_for_others() {
+    if let Some(others) = others() {
+        wait(OUTSIDE_MS, || others.iter().all(|cpu| remains_of(cpu).is_some()));
+    }
+}
+
+/// The CPUs that run besides this one; none before the protocol is up, when there are
+/// no others.
+pub(super) fn others() -> Option<CpuSet> {
+    machine::lazy_tlb_if_ready().map(|kernel| kernel.online().without(percpu::cpu_id()))
+}
+
+/// Waits for `done`, but not for ever.
+fn wait(limit_ms: u64, done: impl Fn() -> bool) {
+    let deadline_tb = timer::now_tb() + limit_ms * 1000 * timer::ticks_per_us();
+    while !done() && timer::now_tb() < deadline_tb {
         isa::smt_low();
         isa::smt_medium();
     }

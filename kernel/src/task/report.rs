@@ -14,22 +14,37 @@ use crate::symbols::Symbol;
 /// How many callers of a sleeper are shown.
 const FRAMES: usize = 8;
 
-/// The task that runs on a CPU, with its address spaces. Any context, before
-/// [`super::init`] too. Of another CPU than this a hint, unless that was stopped.
+/// The task that runs on a CPU. Any context, before [`super::init`] too. Of another
+/// CPU than this a hint, unless that was stopped.
 pub(crate) struct Running(pub(crate) &'static PerCpu);
 
 impl fmt::Display for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let task: *const Task = self.0.current().cast();
-        // SAFETY: null, or the task that runs there, which cannot end while it does.
-        // If that CPU goes on meanwhile, which one in good health does not, it may
-        // have ended: then this reads memory of the heap, which stays mapped.
-        let Some(task) = (unsafe { task.as_ref() }) else {
-            return f.write_str("no task yet");
-        };
-        let (mm, active_mm) = (task.mm.mm(), task.mm.active_mm());
-        write!(f, "task {} ({}), mm {mm:?}, active_mm {active_mm:?}", task.tid, task.name())
+        match running(self.0) {
+            Some(task) => write!(f, "task {} ({})", task.tid, task.name()),
+            None => f.write_str("no task yet"),
+        }
     }
+}
+
+/// The address spaces of the task that runs on a CPU; as [`Running`].
+pub(crate) struct RunningMm(pub(crate) &'static PerCpu);
+
+impl fmt::Display for RunningMm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match running(self.0) {
+            Some(task) => write!(f, "mm {:?}, active_mm {:?}", task.mm.mm(), task.mm.active_mm()),
+            None => f.write_str("none yet"),
+        }
+    }
+}
+
+fn running(area: &PerCpu) -> Option<&Task> {
+    let task: *const Task = area.current().cast();
+    // SAFETY: null, or the task that runs there, which cannot end while it does. If
+    // that CPU goes on meanwhile, the task may have ended: then this reads memory of
+    // the heap, which stays mapped.
+    unsafe { task.as_ref() }
 }
 
 /// Prints every task and where it sleeps. Takes the lock of the table of tasks.

@@ -2,7 +2,7 @@
 //! running task. No periodic tick: a CPU that is idle, or whose task is alone, is
 //! not interrupted. All deadlines are absolute, in ticks of the time base.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use powerpc64::{irqflags, timer};
 
@@ -25,12 +25,12 @@ pub(crate) struct Alarm {
 }
 
 /// One CPU's time. All but the alarms is touched by that CPU only, with
-/// interrupts off; `slice_is_timed` is read by others.
+/// interrupts off; `timed_since_tb` is read by others.
 pub(super) struct Clock {
     /// When the running task got the CPU.
     slice_start_tb: AtomicU64,
-    /// An interrupt will come when the slice ends, or before.
-    slice_timed: AtomicBool,
+    /// Since when an interrupt is to come when the slice ends, or before; 0 if none is.
+    timed_since_tb: AtomicU64,
     /// What the decrementer is set to.
     armed_tb: AtomicU64,
     /// By deadline. Nests outside the run queues.
@@ -41,7 +41,7 @@ impl Clock {
     pub(super) fn new() -> Self {
         Self {
             slice_start_tb: AtomicU64::new(0),
-            slice_timed: AtomicBool::new(false),
+            timed_since_tb: AtomicU64::new(0),
             armed_tb: AtomicU64::new(NEVER),
             alarms: IrqLock::new("a CPU's alarms", List::new()),
         }
@@ -74,13 +74,20 @@ impl Clock {
     /// Whether the CPU will look at its queue by itself. Any CPU may ask.
     #[inline]
     pub(super) fn slice_is_timed(&self) -> bool {
-        self.slice_timed.load(Ordering::Relaxed)
+        self.timed_since_tb() != 0
+    }
+
+    /// Since when the CPU is to look at its queue by itself, 0 if it will not. Any CPU
+    /// may ask.
+    #[inline]
+    pub(super) fn timed_since_tb(&self) -> u64 {
+        self.timed_since_tb.load(Ordering::Relaxed)
     }
 
     /// Has the decrementer interrupt when the slice ends. An interrupt that comes
     /// early, for a slice before, sets it anew: cheaper than a write each switch.
     pub(super) fn time_slice(&self) {
-        self.slice_timed.store(true, Ordering::Relaxed);
+        self.timed_since_tb.store(timer::now_tb(), Ordering::Relaxed);
         self.arm(self.slice_end_tb());
     }
 
@@ -95,7 +102,7 @@ impl Clock {
         timer::set_deadline_tb(NEVER);
         self.ring();
         watchdog::tick(cpu);
-        self.slice_timed.store(false, Ordering::Relaxed);
+        self.timed_since_tb.store(0, Ordering::Relaxed);
         // Partner: the fence in `placement::queue`. Either we see that somebody
         // waits, or he sees that the slice is not timed.
         fence(Ordering::SeqCst);

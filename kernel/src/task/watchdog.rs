@@ -5,9 +5,10 @@
 //!
 //! * the slice of its task ended while preemption was off and others waited: it looks
 //!   ten times in [`limits::stay_ms`] whether the task has gone ([`expect_to_go`]);
-//! * it sent another CPU an interrupt: it looks once, when the limit has passed,
-//!   whether that (and all others') was taken ([`expect_answer`]). One look for all
-//!   that were sent meanwhile.
+//! * it sent another CPU an interrupt, or gave it a task to run after a slice that is
+//!   timed: it looks once, when the limit has passed, whether all CPUs have taken
+//!   what interrupts were due ([`expect_answer`], [`expect_slice_to_end`]). One look
+//!   for everything meanwhile.
 //!
 //! So an idle machine is not disturbed. Both verdicts take more than one look: a host
 //! that stops the whole machine makes the clock jump, and that is no hang. A CPU that
@@ -16,7 +17,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use powerpc64::{percpu, timer};
+use powerpc64::{irqflags, percpu, timer};
 
 use super::cpu::{self, Cpu};
 use super::report::Running;
@@ -37,7 +38,7 @@ pub(super) struct Watch {
     looks: AtomicU32,
     /// When this CPU looks next.
     look_tb: AtomicU64,
-    /// The `asked_tb` of a CPU that was too late at the last look; 0 for none.
+    /// Since when a CPU owed its answer that was too late at the last look; 0 for none.
     late_tb: AtomicU64,
 }
 
@@ -84,6 +85,18 @@ pub(super) fn expect_answer(me: &Cpu, target: &Cpu) {
         target.watch.asked_tb.store(now_tb, Ordering::Relaxed);
     }
     me.watch.look_at(me, now_tb + limit_tb());
+}
+
+/// Somebody waits for a slice to end on a CPU that has its timer set. Any context.
+#[inline]
+pub(super) fn expect_slice_to_end() {
+    // If we are moved meanwhile, the other CPU's looks are as good.
+    if cpu::this().watch.look_tb.load(Ordering::Relaxed) == NEVER {
+        let irqs_were_on = irqflags::disable();
+        let me = cpu::this();
+        me.watch.look_at(me, timer::now_tb() + limit_tb());
+        irqflags::restore(irqs_were_on);
+    }
 }
 
 /// The slice of the running task is over, others wait, and it was asked to go. From
@@ -133,24 +146,32 @@ fn look_at_task(cpu: &Cpu, now_tb: u64) {
 fn look_at_others(me: &Cpu, now_tb: u64) {
     let mut late_tb = 0;
     for cpu in cpu::all() {
-        let asked_tb = cpu.watch.asked_tb.load(Ordering::Relaxed);
-        // Another CPU may have asked since we read the clock.
-        let waits_tb = now_tb.saturating_sub(asked_tb);
-        match asked_tb {
-            0 => {}
-            _ if waits_tb < limit_tb() => me.watch.look_at(me, asked_tb + limit_tb()),
-            _ if asked_tb == me.watch.late_tb.load(Ordering::Relaxed) => panic!(
-                "{} has taken no interrupt for {} ms: it runs with interrupts off",
-                cpu.id,
-                waits_tb / (timer::ticks_per_us() * 1000)
-            ),
-            _ => late_tb = asked_tb,
+        let Some(since_tb) = owes_since(cpu) else { continue };
+        // It may have been asked after we read the clock.
+        let waits_tb = now_tb.saturating_sub(since_tb);
+        if waits_tb < limit_tb() {
+            me.watch.look_at(me, since_tb + limit_tb());
+            continue;
         }
+        assert!(
+            since_tb != me.watch.late_tb.load(Ordering::Relaxed),
+            "{} has taken no interrupt for {} ms: interrupts are off there",
+            cpu.id,
+            waits_tb / (timer::ticks_per_us() * 1000)
+        );
+        late_tb = since_tb;
     }
     me.watch.late_tb.store(late_tb, Ordering::Relaxed);
     if late_tb != 0 {
         me.watch.look_at(me, now_tb + limit_tb() / u64::from(LOOKS));
     }
+}
+
+/// Since when an interrupt is due on `cpu`, from another CPU or from its timer.
+fn owes_since(cpu: &Cpu) -> Option<u64> {
+    let asked_tb = cpu.watch.asked_tb.load(Ordering::Relaxed);
+    let timed_tb = if cpu.queue.len() == 0 { 0 } else { cpu.clock.timed_since_tb() };
+    [asked_tb, timed_tb].into_iter().filter(|&since_tb| since_tb != 0).min()
 }
 
 fn limit_tb() -> u64 {
