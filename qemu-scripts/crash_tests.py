@@ -88,7 +88,7 @@ CRASHES = [
           {0: [crash_in("recurse"), "more of the same", crash_in("stack_overflow"), "context_first_run+"]}),
     Crash("frame-freed-twice", r"kernel panic: frame 0x\S+ freed twice .*", 0, {0: [crash_in("frame_freed_twice")]}),
     Crash("panic-in-interrupt", r"kernel panic: a call that panics .*", 1,
-          {1: [crash_in("panic_in_call"), "irq_entry+", "exception 0x500", IDLE], 0: ["call_on_mask", crash_in("panic_in_interrupt")]}),
+          {1: [crash_in("panic_in_call"), "irq_entry+", "exception 0x500 at", "secondary_main+"], 0: ["call_on_mask", crash_in("panic_in_interrupt")]}),
     Crash("two-panics", r"kernel panic: one of two .*", None,
           {0: ["one_of_two_panics+", crash_in("two_panics")], 1: ["one_of_two_panics+", "context_first_run+"]}),
     Crash("double-panic", r"kernel panic: the first of two .*", 0, {0: [crash_in("double_panic")]},
@@ -103,7 +103,7 @@ CRASHES = [
           {0: ["call_on_mask+", crash_in("ipi_silent")], 1: ["interrupts off", "exception 0x100", "spin_with_irqs_off+"]},
           words=WATCHDOG),
     Crash("irqs-off", r"kernel panic: CPU 1 has taken no interrupt for \d+ ms: interrupts are off there .*", None,
-          {1: ["(silent)", "interrupts off", "exception 0x100", "spin_with_irqs_off+"]}, words=WATCHDOG),
+          {1: ["(silent), in kernel mode, interrupts off", "exception 0x100", "spin_with_irqs_off+"]}, words=WATCHDOG),
     Crash("no-yield", r"kernel panic: task \d+ \(crash\) has kept CPU 0 for \d+ ms, .* while 1 wait for it .*", 0,
           {0: ["irq_entry+", "exception 0x900", crash_in("no_yield")]}, words=WATCHDOG),
 ]
@@ -161,7 +161,8 @@ def what_is_wrong(crash, lines):
         cut = [line for line in lines if line.startswith(CUT)]
         if len(cut) != 1 or crash.cut not in cut[0] or lines[-2] != cut[0]:
             return f"the line before the last is not the second failure: {lines[-2]!r}"
-        lines = [*lines[:-2], BEGIN, "policy", "counter", END, cause]
+        # The second failure may come in the middle of a line: it starts a new one.
+        lines = [*lines[:-3], BEGIN, "policy", "counter", END, cause]
         if crash.kind == "panic-in-message":
             return ""  # the first line could not be written
     if lines.count(cause) != 2:
@@ -207,8 +208,9 @@ def wrong_parts(crash, report):
 def missing(crash, parts):
     """The first name that a part lacks."""
     for cpu, names in crash.shows.items():
-        rest = iter(parts.get(cpu, []))
+        text, at = "\n".join(parts.get(cpu, [])), 0
         for name in names:
-            if not any(name in line for line in rest):
+            at = text.find(name, at) + len(name)
+            if at < len(name):
                 return f"CPU {cpu}'s part does not show {name} (in its place)"
     return ""
