@@ -12,6 +12,7 @@ mod stopped;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use kcore::cpu::CpuSet;
 use powerpc64::backtrace::Backtrace;
 use powerpc64::exceptions::{Fault, FaultCause, KernelFault, TrapFrame};
 use powerpc64::{irqflags, percpu, rtas, smp};
@@ -101,7 +102,7 @@ fn die(cause: fmt::Arguments<'_>, registers: &TrapFrame, steps: Backtrace) -> ! 
     show::this_cpu(registers, steps);
     #[cfg(feature = "selftest")]
     crate::selftest::crashes::fail_in_report();
-    others.iter().flat_map(|set| set.iter()).for_each(show::other_cpu);
+    others.iter().flat_map(CpuSet::iter).for_each(show::other_cpu);
     if others.is_some() {
         report::print();
     }

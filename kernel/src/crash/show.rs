@@ -113,7 +113,7 @@ fn print_backtrace(steps: Backtrace) {
             }
             Step::Link(address) => println!("    {} (link register)", Symbol(address)),
             Step::Trap { vector, nip, user: false } => {
-                println!("    exception {vector:#x} at {}", Symbol(nip))
+                println!("    exception {vector:#x} at {}", Symbol(nip));
             }
             Step::Trap { vector, nip, user: true } => {
                 println!("    exception {vector:#x} in user mode at {nip:#x}");
