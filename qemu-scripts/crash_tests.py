@@ -34,6 +34,7 @@ CPUS = 4
 LIMIT_S = 60
 # The limit of the kernel's watchdogs, in milliseconds, where one is to bite.
 WATCHDOG = "watchdog=1500"
+ANY = None
 
 HEAD = re.compile(r"CPU (\d+): (task \d+ \(.*\)|no task yet), (in (kernel|user) mode, interrupts (on|off)|does not answer .*)$")
 # What else may stand in the part of a CPU.
@@ -53,10 +54,19 @@ class Crash:
     kind: str
     cause: str                   # a pattern for the whole line
     on: int = None               # the CPU that reports, if that is known
-    shows: dict = dataclasses.field(default_factory=dict)    # CPU: names in its part, in this order
+    shows: dict = dataclasses.field(default_factory=dict)    # CPU, or ANY: names in its part, in this order
     silent: tuple = ()           # CPUs that do not stop
     cut: str = ""                # the report ends with a second failure, whose line has this
     words: str = ""              # more command line
+
+    def wrong(self, report):
+        """What is wrong between the two lines that tell the cause, "" if nothing is."""
+        if BEGIN not in report or report[-1] != END:
+            return "no counters between the CPUs and the last line"
+        counters = report[report.index(BEGIN):]
+        if not counters[1].startswith("policy") or not counters[2].startswith("counter"):
+            return "the counters are damaged"
+        return wrong_parts(self, report[:report.index(BEGIN)])
 
     def run(self):
         """Boots, lets it break and reads the report; gives back a tally."""
@@ -74,9 +84,19 @@ def _fault(kind, cause, function, vector):
     return Crash(kind, rf"kernel fault: {cause}", 0, {0: [f"exception {vector}", crash_in(function)]})
 
 
+class Early(Crash):
+    """Before there is anything to say of other CPUs."""
+
+    def wrong(self, report):
+        if not HEAD.match(report[0]) or report[1] != "  lazy tlb: not yet up":
+            return f"the part of the boot CPU begins with {report[:2]}"
+        return missing(self, {0: report})
+
+
 IDLE = "kernel::task::idle::idle_loop+"
 
 CRASHES = [
+    Early("early", r"kernel panic: a test of two lines .*", shows={0: [" r28", crash_in("plain_panic"), "kmain+", "_start+"]}),
     Crash("panic", r"kernel panic: a test of two lines \(kernel/src/selftest/crashes\.rs:\d+\)", 0,
           {0: [crash_in("plain_panic"), "context_first_run+"], 1: ["exception 0x100", IDLE, "secondary_main+"], 2: [IDLE]}),
     _fault("null-read", r"read of 0x0, a null pointer, .*crashes::null_read\+\S+", "null_read", "0x300"),
@@ -95,7 +115,7 @@ CRASHES = [
           cut="read of 0x0, a null pointer"),
     Crash("panic-in-message", r"kernel panic: a message with a ?", cut="read of 0x0, a null pointer"),
     Crash("panic-with-program", r"kernel panic: while a program runs .*", 0,
-          {0: ["active_mm mm", crash_in("panic_with_program")]}),
+          {0: [crash_in("panic_with_program")], ANY: ["active_mm mm"]}),
     Crash("nmi-deaf", r"kernel panic: one CPU will not stop .*", 0, {0: [crash_in("nmi_deaf")]}, silent=(1,)),
     Crash("spin-deadlock", r"kernel panic: waited \d+ ms for a lock of this test: deadlock .*", 0,
           {0: ["SpinWait>::turn+", crash_in("spin_deadlock")]}, words=WATCHDOG),
@@ -167,13 +187,7 @@ def what_is_wrong(crash, lines):
             return ""  # the first line could not be written
     if lines.count(cause) != 2:
         return f"the cause is printed {lines.count(cause)} times, not first and last"
-    report = lines[lines.index(cause) + 1:-1]
-    if BEGIN not in report or report[-1] != END:
-        return "no counters between the CPUs and the last line"
-    counters = report[report.index(BEGIN):]
-    if not counters[1].startswith("policy") or not counters[2].startswith("counter"):
-        return "the counters are damaged"
-    return wrong_parts(crash, report[:report.index(BEGIN)])
+    return crash.wrong(lines[lines.index(cause) + 1:-1])
 
 
 def wrong_parts(crash, report):
@@ -208,9 +222,10 @@ def wrong_parts(crash, report):
 def missing(crash, parts):
     """The first name that a part lacks."""
     for cpu, names in crash.shows.items():
-        text, at = "\n".join(parts.get(cpu, [])), 0
+        lines = [line for part in parts.values() for line in part] if cpu is ANY else parts.get(cpu, [])
+        text, at = "\n".join(lines), 0
         for name in names:
             at = text.find(name, at) + len(name)
             if at < len(name):
-                return f"CPU {cpu}'s part does not show {name} (in its place)"
+                return f"the part of {'any CPU' if cpu is ANY else f'CPU {cpu}'} does not show {name} (in its place)"
     return ""

@@ -46,6 +46,8 @@ fn kmain(info: &'static BootInfo) -> ! {
     mm::init(info);
     let config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
     let cpus = usable_cpus(info);
+    #[cfg(feature = "selftest")]
+    selftest::crashes::early(config.crash.as_deref());
     machine::init(config.core, cpus.len());
     mm::init_address_spaces(machine::NR_MMS);
     task::init(cpus);

@@ -5,6 +5,7 @@ use kcore::cpu::CpuId;
 use kcore::mm::MmId;
 use powerpc64::backtrace::{Backtrace, Step};
 use powerpc64::exceptions::TrapFrame;
+use powerpc64::percpu::PerCpu;
 use powerpc64::reg::Msr;
 use powerpc64::{mmu, percpu};
 
@@ -20,24 +21,25 @@ use crate::task::{
 /// The CPU that reports.
 pub(super) fn this_cpu(registers: &TrapFrame, steps: Backtrace) {
     println!("{}: {}, {}", percpu::cpu_id(), Running(percpu::this()), Mode(registers));
-    print_lazy_tlb(percpu::cpu_id(), Some(mmu::loaded_pid().get()));
+    print_lazy_tlb(percpu::this(), Some(mmu::loaded_pid().get()));
     print_registers(registers);
     print_backtrace(steps);
 }
 
 /// A CPU that was to stop.
 pub(super) fn other_cpu(cpu: CpuId) {
-    let running = Running(task::area_of(cpu));
+    let area = task::area_of(cpu);
+    let running = Running(area);
     match stopped::remains_of(cpu) {
         Some((frame, pid)) => {
             println!("{cpu}: {running}, {}", Mode(frame));
-            print_lazy_tlb(cpu, Some(pid));
+            print_lazy_tlb(area, Some(pid));
             print_registers(frame);
             print_backtrace(Backtrace::from_frame(frame));
         }
         None => {
             println!("{cpu}: {running}, does not answer a non-maskable interrupt");
-            print_lazy_tlb(cpu, None);
+            print_lazy_tlb(area, None);
         }
     }
 }
@@ -65,16 +67,16 @@ impl core::fmt::Display for Mode<'_> {
     }
 }
 
-/// What the task there has, what the protocol has published of `cpu`, and the truth in
-/// its PID register.
-fn print_lazy_tlb(cpu: CpuId, pid: Option<u32>) {
+/// What the task of a CPU has, what the protocol has published of that CPU, and the truth
+/// in its PID register.
+fn print_lazy_tlb(area: &'static PerCpu, pid: Option<u32>) {
     let Some(kernel) = machine::lazy_tlb_if_ready() else {
         return println!("  lazy tlb: not yet up");
     };
-    let state = kernel.cpu(cpu);
+    let state = kernel.cpu(area.cpu_id());
     let (owns, loaded, left) = (state.curr_mm.get(), state.active_mm.get(), state.prev_mm.get());
     let kind = if owns == loaded || loaded == MmId::INIT_MM { "" } else { " (lazy)" };
-    println!("  task: {}", RunningMm(task::area_of(cpu)));
+    println!("  task: {}", RunningMm(area));
     println!("  lazy tlb: PIDR {}, active_mm {loaded:?}{kind}, curr_mm {owns:?}, prev_mm {left:?}", Pid(pid));
 }
 

@@ -23,8 +23,12 @@ use crate::task::{self, kthread, preempt};
 /// The second CPU, where a crash needs one.
 const OTHER: CpuId = CpuId::new(1);
 
+/// The kind that does not wait for a thread.
+const EARLY: &str = "early";
+
 /// Every kind, by name.
 const KINDS: &[(&str, fn())] = &[
+    (EARLY, plain_panic),
     ("panic", plain_panic),
     ("null-read", null_read),
     ("write-text", write_text),
@@ -48,6 +52,13 @@ const KINDS: &[(&str, fn())] = &[
 /// Whether there is such a kind.
 pub(crate) fn is_kind(name: &str) -> bool {
     KINDS.iter().any(|(kind, _)| *kind == name)
+}
+
+/// Breaks the kernel before there are tasks or other CPUs, if that is the kind.
+pub(crate) fn early(kind: Option<&str>) {
+    if kind == Some(EARLY) {
+        plain_panic();
+    }
 }
 
 /// Starts a thread that breaks the kernel, on the boot CPU; and init, if the kind
