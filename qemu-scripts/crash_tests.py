@@ -106,6 +106,8 @@ CRASHES = [
     _fault("illegal", r"program exception 0x700 .*::illegal_instruction\+\S+", "illegal_instruction", "0x700"),
     Crash("stack-overflow", r"kernel fault: stack overflow: task \d+ \(crash\) has used up its kernel stack at .*", 0,
           {0: [crash_in("recurse"), "more of the same", crash_in("stack_overflow"), "context_first_run+"]}),
+    Crash("big-frames", r"kernel fault: stack overflow: task \d+ \(crash\) has used up its kernel stack at .*", 0,
+          {0: [crash_in("recurse_in_big_frames"), crash_in("big_frames")]}),
     Crash("frame-freed-twice", r"kernel panic: frame 0x\S+ freed twice .*", 0, {0: [crash_in("frame_freed_twice")]}),
     Crash("panic-in-interrupt", r"kernel panic: a call that panics .*", 1,
           {1: [crash_in("panic_in_call"), "irq_entry+", "exception 0x500 at", "secondary_main+"], 0: ["call_on_mask", crash_in("panic_in_interrupt")]}),

@@ -36,6 +36,7 @@ const KINDS: &[(&str, fn())] = &[
     ("bad-address", bad_address),
     ("illegal", illegal_instruction),
     ("stack-overflow", stack_overflow),
+    ("big-frames", big_frames),
     ("frame-freed-twice", frame_freed_twice),
     ("panic-in-interrupt", panic_in_interrupt),
     ("two-panics", two_panics),
@@ -125,6 +126,20 @@ fn stack_overflow() {
 fn recurse(depth: u64) -> u64 {
     let room = black_box([depth; 16]);
     room[0] + recurse(depth + 1)
+}
+
+/// Frames so large that the exception's own still has room above the guard, but a
+/// report has not.
+#[inline(never)]
+fn big_frames() {
+    black_box(recurse_in_big_frames(black_box(1)));
+}
+
+#[inline(never)]
+#[expect(unconditional_recursion, reason = "that is the test")]
+fn recurse_in_big_frames(depth: u64) -> u64 {
+    let room = black_box([depth; 500]);
+    room[0] + recurse_in_big_frames(depth + 1)
 }
 
 #[inline(never)]
