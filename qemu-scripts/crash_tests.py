@@ -126,7 +126,7 @@ CRASHES = [
           words=WATCHDOG),
     Crash("irqs-off", r"kernel panic: CPU 1 has taken no interrupt for \d+ ms: interrupts are off there .*", None,
           {1: ["(silent), in kernel mode, interrupts off", "exception 0x100", "spin_with_irqs_off+"]}, words=WATCHDOG),
-    Crash("no-yield", r"kernel panic: task \d+ \(crash\) has kept CPU 0 for \d+ ms, .* while 1 wait for it .*", 0,
+    Crash("no-yield", r"kernel panic: task \d+ \(crash\) has kept CPU 0 for \d+ ms with preemption off .*, while 1 wait for it .*", 0,
           {0: ["irq_entry+", "exception 0x900", crash_in("no_yield")]}, words=WATCHDOG),
 ]
 

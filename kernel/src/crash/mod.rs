@@ -72,14 +72,20 @@ pub(crate) fn nmi(frame: &mut TrapFrame) {
         return;
     }
     stopped::leave_remains(frame);
-    if REPORTER.load(Ordering::Relaxed) != NOBODY {
-        smp::park();
+    match REPORTER.load(Ordering::Relaxed) {
+        NOBODY => {}
+        // From outside, in the middle of our report: that goes on.
+        reporter if reporter == percpu::cpu_id().index() as u32 => return,
+        _ => smp::park(),
     }
     // Such an interrupt goes to all CPUs. A second one amid the first would cost the
     // registers that the first has saved.
     stopped::wait_for_others();
-    let why = "kernel stopped: a system reset from outside, which asks for this report";
-    die(format_args!("{why}"), frame, Backtrace::from_frame(frame))
+    die(
+        format_args!("kernel stopped: a system reset from outside, which asks for this report"),
+        frame,
+        Backtrace::from_frame(frame),
+    )
 }
 
 /// Reports and ends the machine. Any context.

@@ -132,7 +132,7 @@ fn look_at_task(cpu: &Cpu, now_tb: u64) {
     }
     assert!(
         looks < LOOKS,
-        "{} has kept {} for {} ms, with preemption off {} times, while {waiting} wait for it",
+        "{} has kept {} for {} ms with preemption off (count {}), while {waiting} wait for it",
         Running(cpu.area),
         cpu.id,
         limits::stay_ms(),
