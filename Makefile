@@ -21,6 +21,7 @@ define HELP
   make test-mutants       the protocol broken on purpose: the tests must notice
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
+  make test-crashes       ways to break the kernel, and the report of each
   make test-programs      C programs, compared with the same under qemu-ppc64
   make test-gdb           the debugger's commands against live kernels
   make test-determinism   one run done twice under ICOUNT=0
@@ -145,11 +146,11 @@ measure: setup-qemu build/kernel.elf build/initrd.cpio
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-.PHONY: test test-host test-loom test-mutants test-kernel test-programs test-gdb test-determinism
+.PHONY: test test-host test-loom test-mutants test-kernel test-crashes test-programs test-gdb test-determinism
 test:
 	@$(SCRIPTS)/test
 
-test-host test-loom test-mutants test-kernel test-programs test-gdb test-determinism:
+test-host test-loom test-mutants test-kernel test-crashes test-programs test-gdb test-determinism:
 	@$(SCRIPTS)/test $(@:test-%=%)
 
 .PHONY: lint layers

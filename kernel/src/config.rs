@@ -30,6 +30,9 @@ pub(crate) struct Config {
     /// instead of init.
     test: Option<String>,
     test_from: u64,
+    /// In test builds: the way in which the kernel is to break.
+    #[cfg(feature = "selftest")]
+    pub(crate) crash: Option<String>,
     /// QEMU's version, if the runner told it, for reasons of expected failures.
     pub(crate) qemu: String,
 }
@@ -50,6 +53,8 @@ impl Config {
             report: true,
             test: None,
             test_from: 1,
+            #[cfg(feature = "selftest")]
+            crash: None,
             qemu: "unknown".into(),
         };
         for item in cmdline::items(line) {
@@ -99,6 +104,16 @@ impl Config {
             "test_from" if cfg!(feature = "selftest") => match value.parse() {
                 Ok(number) => self.test_from = number,
                 Err(_) => return bad("the first test to run; a number"),
+            },
+            #[cfg(feature = "selftest")]
+            "crash" => match crate::selftest::crashes::is_kind(value) {
+                true => self.crash = Some(value.into()),
+                false => return bad("no way to crash that the tests know"),
+            },
+            #[cfg(feature = "selftest")]
+            "watchdog" => match value.parse() {
+                Ok(ms @ 1..) => crate::limits::shorten(ms),
+                _ => return bad("the limit of every watchdog; milliseconds, 1 or more"),
             },
             "qemu" => self.qemu = value.into(),
             _ => match option.if_unknown() {

@@ -162,6 +162,13 @@ impl PerCpu {
         self.user_frame.load(Ordering::Relaxed) + KERNEL_FRAME_BYTES
     }
 
+    /// The task that runs on this CPU, null before the first: for reports about
+    /// other CPUs. [`current_task`] is the way to one's own.
+    #[must_use]
+    pub fn current(&self) -> *const () {
+        self.current.load(Ordering::Relaxed)
+    }
+
     /// The kernel's per-CPU structure, null until set.
     #[inline]
     #[must_use]

@@ -22,7 +22,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// A silent CPU is reported each time this has passed …
 pub const REPORT_AFTER_MS: u64 = 10_000;
-/// … and is fatal when this has.
+/// … and is fatal when this has, unless the machine has another limit.
 pub const PANIC_AFTER_MS: u64 = 60_000;
 /// How many turns of a wait pass between two looks at the clock.
 const TURNS_PER_CLOCK_READ: u64 = 1024;
@@ -145,7 +145,7 @@ impl<M: Machine> Kernel<M> {
                 started_ms = now_ms;
             }
             let waited_ms = now_ms - started_ms;
-            if waited_ms >= PANIC_AFTER_MS {
+            if waited_ms >= self.machine.call_limit_ms() {
                 panic!(
                     "{me}: {call:?} was not answered by {} for {waited_ms} ms",
                     silent.iter().next().unwrap()
