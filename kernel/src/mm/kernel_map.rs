@@ -16,7 +16,7 @@ use powerpc64::mmu::process_table::ProcessTable;
 use powerpc64::mmu::tree::{OutOfMemory, RadixTree};
 
 use super::frame;
-use super::tables::TableFrames;
+use super::tables::{KernelTableFrames, TableFrames};
 use crate::sync::Fixed;
 
 /// Where the heap may grow: 64 GiB.
@@ -59,10 +59,11 @@ pub(super) fn process_table() -> ProcessTable {
     *PROCESS_TABLE
 }
 
-/// Maps a new, zeroed frame at `addr`, where nothing is mapped, for good.
+/// Maps a new, zeroed frame, of the reserve if need be, at `addr`, where nothing
+/// is mapped, for good.
 pub(super) fn map_new_page(addr: VirtAddr) -> Result<(), OutOfMemory> {
-    let page = frame::alloc_zeroed().ok_or(OutOfMemory)?;
-    map_kernel_page(*KERNEL_TREE, addr, page.phys(), PteFlags::KERNEL_RW, &mut TableFrames)?;
+    let page = frame::alloc_zeroed_from_reserve().ok_or(OutOfMemory)?;
+    map_kernel_page(*KERNEL_TREE, addr, page.phys(), PteFlags::KERNEL_RW, &mut KernelTableFrames)?;
     let _mapped_for_good = page.leak();
     Ok(())
 }
