@@ -44,6 +44,8 @@ struct Heap {
     /// The heap has grown into the frames' reserve, and it is not known that it
     /// has been filled again.
     dipped: bool,
+    /// What is handed out, in bytes as they were asked for.
+    in_use: usize,
 }
 
 /// What the heap may grow by.
@@ -83,6 +85,11 @@ pub(crate) fn check_room(bytes: usize) -> Result<(), Errno> {
     if ensure_room(bytes) { Ok(()) } else { Err(Errno::ENOMEM) }
 }
 
+/// How many bytes are handed out.
+pub(super) fn bytes_in_use() -> usize {
+    HEAP.0.lock().in_use
+}
+
 impl Heap {
     const fn new() -> Self {
         Self {
@@ -90,10 +97,18 @@ impl Heap {
             small: SmallLists::new(),
             end: kernel_map::HEAP.start,
             dipped: false,
+            in_use: 0,
         }
     }
 
     fn alloc(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let block = self.find(layout)?;
+        self.in_use += layout.size();
+        Some(block)
+    }
+
+    #[inline]
+    fn find(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         if let Some(class) = small::class_of(layout) {
             return self.small.take(class).or_else(|| self.alloc_from_list(small::layout_of(class)));
         }
@@ -152,6 +167,7 @@ unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let block = NonNull::new(block).expect("the allocator never hands out null");
         let mut heap = self.0.lock();
+        heap.in_use -= layout.size();
         match small::class_of(layout) {
             // SAFETY: the caller gives up a block that came from `alloc` with
             // this layout, so with this class.
