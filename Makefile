@@ -20,6 +20,9 @@ define HELP
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
   make test-programs      C programs, compared with the same under qemu-ppc64
+  make test-bad-input     broken programs, archives, options, variables: a clear end each
+                          (TEST= a part of the cases' names)
+  make test-fuzz          the parsers under random damage (FUZZ_SECONDS= each, FUZZ_SEED=)
   make test-gdb           lazy-cpus against a live kernel
   make test-determinism   one run done twice under ICOUNT=0
   make lint               clippy, rustfmt and the layers
@@ -137,11 +140,11 @@ measure: setup-qemu build/kernel.elf build/initrd.cpio
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-.PHONY: test test-host test-loom test-mutants test-kernel test-programs test-gdb test-determinism
+.PHONY: test test-host test-loom test-mutants test-kernel test-programs test-bad-input test-fuzz test-gdb test-determinism
 test:
 	@$(SCRIPTS)/test
 
-test-host test-loom test-mutants test-kernel test-programs test-gdb test-determinism:
+test-host test-loom test-mutants test-kernel test-programs test-bad-input test-fuzz test-gdb test-determinism:
 	@$(SCRIPTS)/test $(@:test-%=%)
 
 .PHONY: lint layers

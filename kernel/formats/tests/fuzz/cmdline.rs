@@ -44,7 +44,7 @@ pub(crate) fn check(input: &[u8]) -> bool {
     let Ok(line) = core::str::from_utf8(input) else { return false };
     let (mut last, mut for_init, mut count) = (line.as_ptr(), false, 0);
     let mut all: Items<'_> = items(line);
-    while let Some(item) = all.next() {
+    for item in all.by_ref() {
         count += 1;
         assert!(count <= line.len(), "more words than characters");
         let word = match item {

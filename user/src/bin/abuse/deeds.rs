@@ -96,10 +96,10 @@ fn areas() {
         Err(why) => return refused("mmap", why),
     };
     for page in (0..pages).step_by(2) {
+        let address = start + page * memory::PAGE;
         // SAFETY: nobody uses the mapping.
-        if let Err(why) =
-            unsafe { memory::protect(start + page * memory::PAGE, memory::PAGE, Protection::NONE) }
-        {
+        let cut = unsafe { memory::protect(address, memory::PAGE, Protection::NONE) };
+        if let Err(why) = cut {
             return refused("mprotect", why);
         }
     }
@@ -112,10 +112,7 @@ fn forks() {
     loop {
         match process::fork() {
             Ok(Some(_)) => children += 1,
-            // SAFETY: sleeps for ever.
-            Ok(None) => loop {
-                let _ = unsafe { syscall(PAUSE, [0; 6]) };
-            },
+            Ok(None) => sleep_for_ever(),
             Err(why) => {
                 refused("fork", why);
                 break;
@@ -128,6 +125,13 @@ fn forks() {
     end_children();
 }
 
+fn sleep_for_ever() -> ! {
+    loop {
+        // SAFETY: touches no memory.
+        let _ = unsafe { syscall(PAUSE, [0; 6]) };
+    }
+}
+
 /// Ends all processes but init and this one, and waits for the children.
 pub(crate) fn end_children() {
     let _ = process::kill(Pid(-1), SIGKILL);
@@ -137,11 +141,7 @@ pub(crate) fn end_children() {
 /// Starts threads that sleep, until there is no more.
 fn threads() {
     loop {
-        let sleep = || loop {
-            // SAFETY: sleeps for ever.
-            let _ = unsafe { syscall(PAUSE, [0; 6]) };
-        };
-        match thread::spawn(sleep) {
+        match thread::spawn(|| sleep_for_ever()) {
             Ok(thread) => core::mem::forget(thread),
             Err(why) => return refused("clone", why),
         }
