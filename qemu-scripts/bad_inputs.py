@@ -133,10 +133,15 @@ class Command:
     status: int
     words: list
     variables: dict = dataclasses.field(default_factory=dict)
+    fed: bytes = None          # a file to be the INITRD
 
-    def run(self, _folder):
+    def run(self, folder):
         """(status, output)"""
         environment = {**clean_environment(), **self.variables}
+        if self.fed is not None:
+            path = folder / re.sub(r"\W+", "-", self.name)
+            path.write_bytes(self.fed)
+            environment["INITRD"] = str(path)
         return finished(self.words, ROOT, environment)
 
 
@@ -335,6 +340,12 @@ def commands():
     yield check("INITRD", "/", r"run: INITRD=/ cannot be read: Is a directory\.$")
     yield check("INITRD", "Makefile", r"run: INITRD=Makefile is neither a newc cpio archive nor an ELF program .*\.$")
     yield check("INITRD", shutil.which("python3"), r"run: INITRD=\S+ is not a big-endian powerpc64 program .*\.$")
+    for name, data in (("of one byte", b"\x7f"), ("of nothing", b"")):
+        yield Command(f"INITRD {name}", r"run: INITRD=\S+ is neither a newc cpio archive .*\.$", 2,
+                      [SCRIPTS / "run", "--check"], fed=data)
+    for name, data in (("ELF cut", PROGRAM[:80]), ("ELF with headers outside", patched((32, "Q", 2**64 - 8)))):
+        yield Command(f"INITRD {name}", r"run: INITRD=\S+ is a truncated ELF file\.$", 2, [SCRIPTS / "run", "--check"],
+                      fed=data)
     yield check("QEMU", "/nonexistent", r"run: QEMU=/nonexistent is not a program\.$")
     yield check("QEMU", "/bin/true", r"run: /bin/true does not run, or is not a QEMU\.$")
     yield check("QEMU_ARGS", "'open", r"run: QEMU_ARGS is not well quoted: .*\.$")
@@ -353,6 +364,10 @@ def offline():
     yield Offline("no rustc", r"setup: rustc \S+ is missing: install it with .*\.$", "rust-src")
     yield Offline("another rustc", r"setup: rustc is 1\.2\.3, but rust-toolchain\.toml pins \S+\.$", "rust-src",
                   {"rustc": "echo 'rustc 1.2.3 (abc 2020-01-01)'"})
+    pinned = re.search(r'channel = "([^"]+)"', (ROOT / "rust-toolchain.toml").read_text())[1]
+    yield Offline("no library sources, no network", r"setup: .*(rustup component add rust-src|no mirror).*\.$", "rust-src",
+                  {"rustc": f'case $1 in --version) echo rustc {pinned};; *) echo "$PWD/sysroot";; esac',
+                   "apt-get": no_network, "apt-cache": no_network})
     yield Offline("no qemu, no network", r"setup: .*(could not install|no mirror|is missing).*$", "qemu",
                   {"apt-get": no_network, "apt-cache": no_network, "dpkg": "exit 1", "sudo": 'shift; exec "$@"'})
     yield Offline("no compiler, no network", r"setup: .*(could not install|missing for|is missing).*$", "cross",

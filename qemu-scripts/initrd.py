@@ -13,8 +13,13 @@ DIRECTORY, PROGRAM = 0o040755, 0o100755
 
 
 def _program_headers(elf):
-    """(type, offset, file size) of each program header of a big-endian 64-bit ELF file."""
+    """(type, offset, file size) of each program header of a big-endian 64-bit ELF file.
+
+    A file that ends too early is a ValueError or a struct.error.
+    """
     at, size, count = struct.unpack_from(">Q", elf, 32)[0], *struct.unpack_from(">HH", elf, 54)
+    if at + size * count > len(elf):
+        raise ValueError
     for i in range(count):
         kind, _, offset, _, _, length = struct.unpack_from(">IIQQQQ", elf, at + i * size)
         yield kind, offset, length
@@ -26,7 +31,7 @@ def why_not_a_program(elf):
         return "is not a big-endian powerpc64 program (build it with powerpc64-linux-gnu-gcc -static)"
     try:
         headers = list(_program_headers(elf))
-    except struct.error:
+    except (struct.error, ValueError):
         return "is a truncated ELF file"
     if any(kind == PT_INTERP for kind, _, _ in headers):
         return "is dynamically linked: link it with -static"
