@@ -23,6 +23,9 @@ define HELP
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
   make test-crashes       ways to break the kernel, and the report of each
   make test-programs      C programs, compared with the same under qemu-ppc64
+  make test-bad-input     broken programs, archives, options, variables: a clear end each
+                          (TEST= a part of the cases' names)
+  make test-fuzz          the parsers under random damage (FUZZ_SECONDS= each, FUZZ_SEED=)
   make test-gdb           the debugger's commands against live kernels
   make test-determinism   one run done twice under ICOUNT=0
   make lint               clippy, rustfmt and the layers
@@ -146,11 +149,11 @@ measure: setup-qemu build/kernel.elf build/initrd.cpio
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-.PHONY: test test-host test-loom test-mutants test-kernel test-crashes test-programs test-gdb test-determinism
+.PHONY: test test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-gdb test-determinism
 test:
 	@$(SCRIPTS)/test
 
-test-host test-loom test-mutants test-kernel test-crashes test-programs test-gdb test-determinism:
+test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-gdb test-determinism:
 	@$(SCRIPTS)/test $(@:test-%=%)
 
 .PHONY: lint layers

@@ -13,8 +13,13 @@ DIRECTORY, PROGRAM = 0o040755, 0o100755
 
 
 def _program_headers(elf):
-    """(type, offset, file size) of each program header of a big-endian 64-bit ELF file."""
+    """(type, offset, file size) of each program header of a big-endian 64-bit ELF file.
+
+    A file that ends too early is a ValueError or a struct.error.
+    """
     at, size, count = struct.unpack_from(">Q", elf, 32)[0], *struct.unpack_from(">HH", elf, 54)
+    if at + size * count > len(elf):
+        raise ValueError
     for i in range(count):
         kind, _, offset, _, _, length = struct.unpack_from(">IIQQQQ", elf, at + i * size)
         yield kind, offset, length
@@ -24,7 +29,11 @@ def why_not_a_program(elf):
     """Why the kernel could not run an ELF file, None if it can."""
     if elf[4:6] != b"\x02\x02" or len(elf) < 64 or struct.unpack_from(">H", elf, 18)[0] != EM_PPC64:
         return "is not a big-endian powerpc64 program (build it with powerpc64-linux-gnu-gcc -static)"
-    if any(kind == PT_INTERP for kind, _, _ in _program_headers(elf)):
+    try:
+        headers = list(_program_headers(elf))
+    except (struct.error, ValueError):
+        return "is a truncated ELF file"
+    if any(kind == PT_INTERP for kind, _, _ in headers):
         return "is dynamically linked: link it with -static"
     return None
 
@@ -39,7 +48,7 @@ def stripped(elf):
     return bytes(short)
 
 
-def _entry(inode, name, mode, data):
+def entry(inode, name, mode, data):
     """One member: the header of 13 hexadecimal fields, the name, the data, each padded to 4."""
     name = name.encode() + b"\0"
     links = 2 if mode == DIRECTORY else 1
@@ -54,5 +63,5 @@ def archive(files):
     folders = {"/".join(name.split("/")[:i]) for name in files for i in range(1, name.count("/") + 1)}
     members = {name: (DIRECTORY, b"") for name in folders}
     members |= {name: (PROGRAM, data) for name, data in files.items()}
-    parts = [_entry(inode, name, *members[name]) for inode, name in enumerate(sorted(members), 1)]
-    return b"".join(parts) + _entry(0, "TRAILER!!!", 0, b"")
+    parts = [entry(inode, name, *members[name]) for inode, name in enumerate(sorted(members), 1)]
+    return b"".join(parts) + entry(0, "TRAILER!!!", 0, b"")

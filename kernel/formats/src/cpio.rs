@@ -10,6 +10,8 @@ const MAGIC: &[u8] = b"070701";
 /// The same form with a checksum field that readers may ignore.
 const MAGIC_CRC: &[u8] = b"070702";
 const TRAILER: &str = "TRAILER!!!";
+/// The longest name with its NUL (Linux's PATH_MAX).
+const NAME_MAX_BYTES: usize = 4096;
 
 /// The bits of a mode that say what kind of file it is.
 const MODE_TYPE: u32 = 0o170_000;
@@ -20,7 +22,7 @@ pub enum Error {
     /// No newc header at this offset.
     Magic(usize),
     /// The header at this offset has a field that is no hexadecimal number, or a
-    /// name that is no text.
+    /// name that is no text or longer than a path.
     Header(usize),
     /// The archive ends within the member at this offset.
     Truncated(usize),
@@ -52,7 +54,7 @@ pub enum Kind {
 /// One member of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
-    /// Its path without a leading `/` or `./`; empty for the root.
+    /// Its path without a leading `/` or `./`, and without NULs; empty for the root.
     pub name: &'a str,
     /// What it is.
     pub kind: Kind,
@@ -116,12 +118,17 @@ fn parse(archive: &[u8], at: usize) -> Result<(Member<'_>, usize), Error> {
     let (inode, mode, links) = (field(0)?, field(1)?, field(4)?);
     let (data_size, name_size) = (field(6)? as usize, field(11)? as usize);
 
+    if name_size > NAME_MAX_BYTES {
+        return Err(Error::Header(at));
+    }
+
     let name_at = at + HEADER_BYTES;
     let data_at = align4(name_at + name_size);
     let name = archive.get(name_at..name_at + name_size).ok_or(Error::Truncated(at))?;
     let data = archive.get(data_at..data_at + data_size).ok_or(Error::Truncated(at))?;
     let name = name.strip_suffix(b"\0").ok_or(Error::Header(at))?;
-    let name = core::str::from_utf8(name).map_err(|_| Error::Header(at))?;
+    let name =
+        core::str::from_utf8(name).ok().filter(|name| !name.contains('\0')).ok_or(Error::Header(at))?;
 
     let member =
         Member { name: relative(name), kind: kind(mode), permissions: mode & 0o7777, inode, links, data };
@@ -219,5 +226,10 @@ mod tests {
         let mut archive = sample();
         archive[20] = b'x';
         assert_eq!(members(&archive).next(), Some(Err(Error::Header(0))));
+        for name in [&"a".repeat(NAME_MAX_BYTES), "a\0b"] {
+            let mut archive = Vec::new();
+            add(&mut archive, name, 0o100_644, b"");
+            assert_eq!(members(&archive).next(), Some(Err(Error::Header(0))));
+        }
     }
 }

@@ -42,6 +42,11 @@ pub enum Error {
     /// A segment that cannot be mapped: outside user addresses, larger in the
     /// file than in memory, or not congruent with its file offset.
     Segment,
+    /// Two segments that share addresses, or are not in ascending order.
+    Overlap,
+    /// The entry point is not in code of the program, or its descriptor is not in
+    /// the file.
+    Entry,
 }
 
 impl core::fmt::Display for Error {
@@ -53,6 +58,8 @@ impl core::fmt::Display for Error {
             Error::Interpreter => "it needs a dynamic linker; link it with -static",
             Error::Truncated => "the ELF file is truncated",
             Error::Segment => "a segment that cannot be mapped",
+            Error::Overlap => "segments that overlap or are not in order",
+            Error::Entry => "an entry point outside its code",
         })
     }
 }
@@ -131,7 +138,7 @@ impl<'a> Program<'a> {
         if self.raw_headers().any(|header| be32(header, 0) == Some(PT_INTERP)) {
             return Err(Error::Interpreter);
         }
-        let mut loads = 0;
+        let mut mapped_end = None;
         for segment in self.segments() {
             slice(self.file, segment.offset, segment.file_bytes).ok_or(Error::Truncated)?;
             let end = segment.address.checked_add(segment.memory_bytes).ok_or(Error::Segment)?;
@@ -139,9 +146,24 @@ impl<'a> Program<'a> {
             if end > USER_END || segment.file_bytes > segment.memory_bytes || !congruent {
                 return Err(Error::Segment);
             }
-            loads += 1;
+            // The ELF specification has them ascend.
+            if mapped_end.is_some_and(|mapped_end| segment.address < mapped_end) {
+                return Err(Error::Overlap);
+            }
+            mapped_end = Some(end);
         }
-        if loads == 0 { Err(Error::Type) } else { Ok(()) }
+        mapped_end.ok_or(Error::Type)?;
+        self.check_entry().ok_or(Error::Entry)
+    }
+
+    /// None if the first instruction is not in an executable segment.
+    fn check_entry(&self) -> Option<()> {
+        let code = match self.abi {
+            Abi::ElfV1 => self.entry_descriptor()?.0,
+            Abi::ElfV2 => self.entry,
+        };
+        let holds = |s: &Segment| s.execute && (s.address..s.address + s.memory_bytes).contains(&code);
+        self.segments().any(|segment| holds(&segment)).then_some(())
     }
 
     fn raw_headers(&self) -> impl Iterator<Item = &'a [u8]> {
@@ -201,11 +223,13 @@ impl<'a> Program<'a> {
         Some((at(self.entry)?, at(self.entry.checked_add(8)?)?))
     }
 
-    /// Where the program headers are in memory, before the load bias (AT_PHDR).
+    /// Where the program headers are in memory, before the load bias (AT_PHDR);
+    /// none if no segment has them all.
     #[must_use]
     pub fn headers_address(&self) -> Option<u64> {
+        let end = self.headers_offset + self.headers.len() as u64;
         self.segments()
-            .find(|s| (s.offset..s.offset + s.file_bytes).contains(&self.headers_offset))
+            .find(|s| s.offset <= self.headers_offset && end <= s.offset + s.file_bytes)
             .map(|s| s.address + (self.headers_offset - s.offset))
     }
 
@@ -246,7 +270,9 @@ mod tests {
         put(0, b"\x7fELF\x02\x02\x01");
         put(16, &TYPE_EXEC.to_be_bytes());
         put(18, &MACHINE_PPC64.to_be_bytes());
-        put(24, &0x1001_1000_u64.to_be_bytes());
+        // A descriptor, or code.
+        let entry: u64 = if flags == 2 { TEXT + 0x400 } else { 0x1001_1000 };
+        put(24, &entry.to_be_bytes());
         put(32, &64_u64.to_be_bytes());
         put(48, &flags.to_be_bytes());
         put(54, &56_u16.to_be_bytes());
@@ -305,6 +331,13 @@ mod tests {
         assert_eq!(refused(64 + 16, &(TEXT + 8).to_be_bytes()), Error::Segment);
         assert_eq!(refused(64 + 32, &0x2000_u64.to_be_bytes()), Error::Truncated);
         assert_eq!(refused(32, &u64::MAX.to_be_bytes()), Error::Truncated);
+        // The text grows into the data; the data lies below the text.
+        assert_eq!(refused(64 + 40, &0x2_0000_u64.to_be_bytes()), Error::Overlap);
+        assert_eq!(refused(120 + 16, &0x1000_u64.to_be_bytes()), Error::Overlap);
+        // No descriptor there; one whose code is data.
+        assert_eq!(refused(24, &0x1001_10f9_u64.to_be_bytes()), Error::Entry);
+        assert_eq!(refused(24, &u64::MAX.to_be_bytes()), Error::Entry);
+        assert_eq!(refused(0x1000, &0x1001_1000_u64.to_be_bytes()), Error::Entry);
     }
 
     #[test]

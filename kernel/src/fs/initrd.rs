@@ -10,22 +10,24 @@ use formats::cpio::{self, Member};
 
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, root};
-use crate::mm::Object;
+use crate::fs::path::NAME_MAX;
+use crate::mm::{Object, heap};
 
 /// Why an initrd is of no use.
 #[derive(Debug)]
 pub(crate) enum Error {
     /// The archive is damaged.
     Archive(cpio::Error),
-    /// A member's place is taken, or its directory is none.
-    Place(Errno),
+    /// This member's place is taken, or its directory is none, or memory is
+    /// exhausted.
+    Place(&'static str, Errno),
 }
 
 impl core::fmt::Display for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Error::Archive(error) => error.fmt(f),
-            Error::Place(errno) => write!(f, "a file cannot be placed: {errno}"),
+            Error::Place(name, errno) => write!(f, "{name} cannot be placed: {errno}"),
         }
     }
 }
@@ -33,40 +35,55 @@ impl core::fmt::Display for Error {
 /// Puts the files of `archive` into the tree. What came before a damaged member
 /// stays.
 pub(crate) fn init(archive: &'static [u8]) -> Result<(), Error> {
-    let mut linked = BTreeMap::new();
-    for member in cpio::members(archive) {
-        let mut member = member.map_err(Error::Archive)?;
-        if is_linked(&member) {
-            // Only one of several names has the data.
-            let same = |other: &Member<'static>| is_linked(other) && other.inode == member.inode;
-            let mut names = cpio::members(archive).filter_map(Result::ok).filter(same);
-            member.data = names.find(|name| !name.data.is_empty()).map_or(&[], |name| name.data);
+    let mut linked = Linked::new();
+    // Only one of several names has the data, perhaps the last one.
+    for member in cpio::members(archive).filter_map(Result::ok).filter(is_linked) {
+        heap::check_room(MEMBER_BYTES).map_err(|errno| Error::Place(member.name, errno))?;
+        let entry = linked.entry(member.inode).or_insert((&[], None));
+        if entry.0.is_empty() {
+            entry.0 = member.data;
         }
-        add(&member, &mut linked).map_err(Error::Place)?;
+    }
+    for member in cpio::members(archive) {
+        let member = member.map_err(Error::Archive)?;
+        add(&member, &mut linked).map_err(|errno| Error::Place(member.name, errno))?;
     }
     Ok(())
 }
+
+/// Files with several names, by their inode number: the data, and the inode once a
+/// name has made it.
+type Linked = BTreeMap<u32, (&'static [u8], Option<Arc<Inode>>)>;
+
+/// What a member, or a directory that leads to it, takes on the heap.
+const MEMBER_BYTES: usize = 4 << 10;
 
 /// Whether it is a file with several names.
 fn is_linked(member: &Member<'_>) -> bool {
     member.links > 1 && member.kind == cpio::Kind::File
 }
 
-/// Adds one member. `linked` has the inodes seen so far that have several names.
-fn add(member: &Member<'static>, linked: &mut BTreeMap<u32, Arc<Inode>>) -> Result<(), Errno> {
-    let (directories, name) = member.name.rsplit_once('/').unwrap_or(("", member.name));
+/// Adds one member.
+fn add(member: &Member<'static>, linked: &mut Linked) -> Result<(), Errno> {
+    let path = member.name.trim_end_matches('/');
+    let (directories, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut place = root().clone();
-    for name in directories.split('/').filter(|name| !name.is_empty()) {
-        place = place.directory()?.get_or_make_directory(name);
+    for name in directories.split('/').filter(|name| !matches!(*name, "" | ".")) {
+        heap::check_room(MEMBER_BYTES)?;
+        place = place.directory()?.get_or_make_directory(usable(name)?);
     }
+    heap::check_room(MEMBER_BYTES)?;
     let place = place.directory()?;
+    let name = usable(name)?;
     let kind = match member.kind {
         cpio::Kind::Directory if name.is_empty() => return Ok(()),
-        cpio::Kind::Directory => {
-            place.get_or_make_directory(name);
-            return Ok(());
+        cpio::Kind::Directory => return place.get_or_make_directory(name).directory().map(drop),
+        cpio::Kind::File if name.is_empty() => return Err(Errno::EISDIR),
+        cpio::Kind::File => {
+            let data =
+                linked.get(&member.inode).filter(|_| is_linked(member)).map_or(member.data, |same| same.0);
+            Kind::Regular(Arc::new(Object::of_bytes(data)))
         }
-        cpio::Kind::File => Kind::Regular(Arc::new(Object::of_bytes(member.data))),
         cpio::Kind::Symlink => {
             let target = core::str::from_utf8(member.data).map_err(|_| Errno::EINVAL)?;
             Kind::Symlink(target.trim_end_matches('\0').into())
@@ -75,7 +92,18 @@ fn add(member: &Member<'static>, linked: &mut BTreeMap<u32, Arc<Inode>>) -> Resu
         cpio::Kind::Other => return Ok(()),
     };
     let make = || Inode::new(kind, member.permissions);
-    let inode =
-        if is_linked(member) { linked.entry(member.inode).or_insert_with(make).clone() } else { make() };
+    let inode = match linked.get_mut(&member.inode) {
+        Some((_, inode)) if is_linked(member) => inode.get_or_insert_with(make).clone(),
+        _ => make(),
+    };
     place.add(name, inode)
+}
+
+/// A name that a path can lead to.
+fn usable(name: &str) -> Result<&str, Errno> {
+    match name {
+        "." | ".." => Err(Errno::EINVAL),
+        _ if name.len() > NAME_MAX => Err(Errno::ENAMETOOLONG),
+        _ => Ok(name),
+    }
 }

@@ -13,7 +13,12 @@ use crate::mm::Object;
 /// Symbolic links that a path may lead through (Linux's MAXSYMLINKS).
 const MAX_SYMLINKS: u32 = 40;
 /// The longest name in a directory.
-const NAME_MAX: usize = 255;
+pub(super) const NAME_MAX: usize = 255;
+/// How many symbolic links may be inside each other: each takes a walk of its own
+/// on the stack.
+const MAX_NESTED: u32 = 8;
+/// How deep a place may be: every walk and every open directory has a copy of it.
+const MAX_DEPTH: usize = 256;
 
 /// A directory and how one came there, for `..` and getcwd.
 #[derive(Clone)]
@@ -44,14 +49,14 @@ impl Place {
     /// Walks `path` from here, or from the root if it starts there. Symbolic
     /// links on the way are followed; the last name is left to the caller.
     pub(crate) fn walk(&self, path: &str) -> Result<Walked, Errno> {
-        let mut walk = Walk { place: self.clone(), links: 0 };
+        let mut walk = Walk { place: self.clone(), links: 0, nested: 0 };
         walk.all_but_last(path)
     }
 
     /// The inode that `path` names, and its absolute path. The last symbolic link
     /// is followed if `follow`.
     pub(crate) fn find(&self, path: &str, follow: bool) -> Result<(Arc<Inode>, String), Errno> {
-        let mut walk = Walk { place: self.clone(), links: 0 };
+        let mut walk = Walk { place: self.clone(), links: 0, nested: 0 };
         let walked = walk.all(path, follow)?;
         let mut name = walked.place.path();
         if let Some(last) = &walked.last {
@@ -65,11 +70,14 @@ impl Place {
 
     /// The directory that `path` names, as a place.
     pub(crate) fn enter(&self, path: &str) -> Result<Place, Errno> {
-        let mut walk = Walk { place: self.clone(), links: 0 };
+        let mut walk = Walk { place: self.clone(), links: 0, nested: 0 };
         let Walked { mut place, last } = walk.all(path, true)?;
         if let Some(last) = last {
             let inode = place.inode().directory()?.get(&last).ok_or(Errno::ENOENT)?;
             inode.directory()?;
+            if place.above.len() == MAX_DEPTH {
+                return Err(Errno::ENAMETOOLONG);
+            }
             place.above.push((last, inode));
         }
         Ok(place)
@@ -98,6 +106,8 @@ impl Walked {
 struct Walk {
     place: Place,
     links: u32,
+    /// Symbolic links whose walk is not over.
+    nested: u32,
 }
 
 impl Walk {
@@ -130,31 +140,38 @@ impl Walk {
 
     /// Walks all of `path`, the last symbolic link included if `follow`.
     fn all(&mut self, path: &str, follow: bool) -> Result<Walked, Errno> {
-        let walked = self.all_but_last(path)?;
-        if !follow {
-            return Ok(walked);
-        }
+        let mut walked = self.all_but_last(path)?;
         // A name that does not exist is left to the caller, who may make it.
-        match walked.inode().ok().and_then(|inode| inode.link_target()) {
-            Some(target) => {
-                self.count_link()?;
-                self.all(&target, true)
-            }
-            None => Ok(walked),
+        while follow && let Some(target) = walked.inode().ok().and_then(|inode| inode.link_target()) {
+            self.count_link()?;
+            walked = self.all_but_last(&target)?;
         }
+        Ok(walked)
     }
 
     /// One name down, which must be a directory or lead to one.
     fn step(&mut self, name: &str) -> Result<(), Errno> {
-        let inode = self.place.inode().directory()?.get(name).ok_or(Errno::ENOENT)?;
-        if let Some(target) = inode.link_target() {
+        let look_up = |place: &Place, name: &str| place.inode().directory()?.get(name).ok_or(Errno::ENOENT);
+        let mut inode = look_up(&self.place, name)?;
+        let mut name = String::from(name);
+        while let Some(target) = inode.link_target() {
             self.count_link()?;
+            self.nested += 1;
+            if self.nested > MAX_NESTED {
+                return Err(Errno::ELOOP);
+            }
             let Walked { place, last } = self.all_but_last(&target)?;
+            self.nested -= 1;
             self.place = place;
-            return last.map_or(Ok(()), |last| self.step(&last));
+            let Some(last) = last else { return Ok(()) };
+            inode = look_up(&self.place, &last)?;
+            name = last;
         }
         inode.directory()?;
-        self.place.above.push((String::from(name), inode));
+        if self.place.above.len() == MAX_DEPTH {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        self.place.above.push((name, inode));
         Ok(())
     }
 
@@ -173,7 +190,7 @@ pub(crate) fn open(
     permissions: u32,
 ) -> Result<Arc<Description>, Errno> {
     let follow = !flags.contains(OpenFlags::NOFOLLOW) && !flags.contains(OpenFlags::CREAT | OpenFlags::EXCL);
-    let walked = Walk { place: place.clone(), links: 0 }.all(path, follow)?;
+    let walked = Walk { place: place.clone(), links: 0, nested: 0 }.all(path, follow)?;
     let inode = match (walked.inode(), &walked.last) {
         (Ok(_), _) if flags.contains(OpenFlags::CREAT | OpenFlags::EXCL) => return Err(Errno::EEXIST),
         (Err(Errno::ENOENT), Some(name)) if flags.contains(OpenFlags::CREAT) => {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::errno::Errno;
 use crate::fs::Description;
+use crate::mm::heap;
 use crate::sync::SpinLock;
 
 /// Descriptors that a process may have (RLIMIT_NOFILE).
@@ -63,9 +64,7 @@ impl FileTable {
         if fd >= MAX_FILES {
             return Err(Errno::EMFILE);
         }
-        if fd >= slots.len() {
-            slots.resize(fd + 1, None);
-        }
+        grow(&mut slots, fd + 1)?;
         slots[fd] = Some(Slot { description, close_on_exec });
         Ok(fd as u64)
     }
@@ -82,9 +81,7 @@ impl FileTable {
             return Err(Errno::EBADF);
         }
         let mut slots = self.slots.lock();
-        if index >= slots.len() {
-            slots.resize(index + 1, None);
-        }
+        grow(&mut slots, index + 1)?;
         let old = slots[index].replace(Slot { description, close_on_exec });
         drop(slots);
         drop(old);
@@ -129,9 +126,24 @@ impl FileTable {
     fn close_where(&self, chosen: impl Fn(&Slot) -> bool) {
         let take =
             |slot: &mut Option<Slot>| if slot.as_ref().is_some_and(&chosen) { slot.take() } else { None };
-        let gone: Vec<Slot> = self.slots.lock().iter_mut().filter_map(take).collect();
-        drop(gone);
+        // One by one: memory for a list of them may be what is missing.
+        let len = self.slots.lock().len();
+        for fd in 0..len {
+            let gone = self.slots.lock().get_mut(fd).and_then(take);
+            drop(gone);
+        }
     }
+}
+
+/// Makes room for `len` descriptors.
+fn grow(slots: &mut Vec<Option<Slot>>, len: usize) -> Result<(), Errno> {
+    if len > slots.capacity() {
+        heap::check_room(2 * len * size_of::<Option<Slot>>())?;
+    }
+    if len > slots.len() {
+        slots.resize(len, None);
+    }
+    Ok(())
 }
 
 /// A descriptor as an index. Programs pass an `int`; what does not fit is an

@@ -8,6 +8,9 @@
 //! A free frame is poisoned, and the poison is checked when the frame is handed
 //! out again: whoever writes through a stale translation is found out.
 //!
+//! The last frames are a reserve for the kernel's own heap, which serves requests
+//! that cannot be refused. Everybody else is told that memory is exhausted before.
+//!
 //! Everything works in real mode before the heap exists, and at any time from any
 //! context: the locks are taken with interrupts off, hold nothing else, and are
 //! innermost (a cache outside the buddy).
@@ -41,6 +44,8 @@ struct Frames {
     /// References to each frame; of a block, at its first frame.
     counts: &'static [AtomicU32],
     buddy: IrqLock<Buddy<'static>>,
+    /// How many frames of the buddy allocator only the heap may take.
+    reserve: u64,
     caches: &'static [IrqLock<Cache>],
 }
 
@@ -113,7 +118,28 @@ impl Drop for Frame {
 
 /// A frame with arbitrary contents; none if memory is exhausted.
 pub(crate) fn alloc() -> Option<Frame> {
-    let number = take_from_cache().or_else(take_after_draining)?;
+    take(FRAMES.reserve)
+}
+
+/// A frame full of zeroes, also from the reserve: for the kernel's heap.
+pub(super) fn alloc_zeroed_from_reserve() -> Option<Frame> {
+    take(0).map(zeroed)
+}
+
+/// Whether `frames` can be had without the reserve, as far as one can tell.
+pub(super) fn has_spare(frames: u64) -> bool {
+    FRAMES.buddy.lock().free_frames() >= FRAMES.reserve.saturating_add(frames)
+}
+
+/// Whether the heap has taken much of the reserve.
+pub(super) fn reserve_is_low() -> bool {
+    FRAMES.buddy.lock().free_frames() < FRAMES.reserve / 2
+}
+
+/// A frame, while more than `left` stay in the buddy allocator.
+#[inline]
+fn take(left: u64) -> Option<Frame> {
+    let number = take_from_cache(left).or_else(|| take_after_draining(left))?;
     poison::check_if_poisoned(number, count_of(number));
     count_of(number).store(1, Ordering::Relaxed);
     Some(Frame { number, order: 0 })
@@ -121,15 +147,22 @@ pub(crate) fn alloc() -> Option<Frame> {
 
 /// A frame full of zeroes.
 pub(crate) fn alloc_zeroed() -> Option<Frame> {
-    let frame = alloc()?;
-    // SAFETY: nobody else has the frame.
+    alloc().map(zeroed)
+}
+
+fn zeroed(frame: Frame) -> Frame {
+    // SAFETY: it was just allocated: nobody else has it.
     unsafe { page::clear(frame.phys()) };
-    Some(frame)
+    frame
 }
 
 /// A block of 2^`order` frames, aligned to its size, with arbitrary contents.
 pub(crate) fn alloc_order(order: u32) -> Option<Frame> {
-    let take = || FRAMES.buddy.lock().alloc(order as usize);
+    let take = || {
+        let mut buddy = FRAMES.buddy.lock();
+        let left = buddy.free_frames().checked_sub(1 << order)?;
+        (left >= FRAMES.reserve).then(|| buddy.alloc(order as usize))?
+    };
     let number = take().or_else(|| {
         drain_caches();
         take()
@@ -211,8 +244,8 @@ fn cache_here() -> &'static IrqLock<Cache> {
     &FRAMES.caches[powerpc64::percpu::cpu_id().index()]
 }
 
-fn take_from_cache() -> Option<FrameNumber> {
-    cache_here().lock().take(&FRAMES.buddy)
+fn take_from_cache(left: u64) -> Option<FrameNumber> {
+    cache_here().lock().take(&FRAMES.buddy, left)
 }
 
 fn put_in_cache(frames: &[FrameNumber]) {
@@ -227,9 +260,9 @@ fn put_in_cache(frames: &[FrameNumber]) {
 
 /// Memory is exhausted, but other CPUs may have some frames left.
 #[cold]
-fn take_after_draining() -> Option<FrameNumber> {
+fn take_after_draining(left: u64) -> Option<FrameNumber> {
     drain_caches();
-    take_from_cache()
+    take_from_cache(left)
 }
 
 #[cold]

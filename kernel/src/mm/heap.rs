@@ -5,8 +5,11 @@
 //! lists for the small sizes, which serve almost every request in a few
 //! instructions.
 //!
-//! Whoever can refuse asks [`ensure_room`] first or uses `try_reserve`; others
-//! end in the panic of a failed allocation.
+//! Whoever can refuse asks [`ensure_room`] first, and every call of a program that
+//! makes something can: it refuses while there are still 64 KiB in the heap and half
+//! of the frames' reserve behind it. Those serve what cannot be refused: what is
+//! small, and gone when the call is over. If they do not suffice, the end is the
+//! panic of a failed allocation.
 
 mod small;
 
@@ -16,6 +19,7 @@ use core::ptr::{NonNull, null_mut};
 use powerpc64::addr::{PAGE_SIZE, VirtAddr};
 
 use super::{frame, kernel_map};
+use crate::errno::Errno;
 use crate::sync::IrqLock;
 use small::SmallLists;
 
@@ -23,6 +27,8 @@ use small::SmallLists;
 const GROWTH_BYTES: u64 = 64 << 10;
 /// What [`ensure_room`] leaves to those who cannot ask.
 const RESERVE_BYTES: usize = 64 << 10;
+/// Requests above this are never served from the frames' reserve.
+const LARGE_BYTES: usize = 64 << 10;
 
 /// The heap; its lock nests outside the kernel page tables' and the frames'.
 struct KernelHeap(IrqLock<Heap>);
@@ -35,22 +41,48 @@ struct Heap {
     small: SmallLists,
     /// Behind the last mapped byte.
     end: u64,
+    /// The heap has grown into the frames' reserve, and it is not known that it
+    /// has been filled again.
+    dipped: bool,
     /// What is handed out, in bytes as they were asked for.
     in_use: usize,
+}
+
+/// What the heap may grow by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Growth {
+    /// Frames that anybody may have.
+    Spare,
+    /// The reserve, too.
+    Reserve,
 }
 
 /// Gives the heap its first pages. Once, on the boot CPU, with the MMU on.
 pub(crate) fn init() {
     let mut heap = HEAP.0.lock();
-    assert!(heap.grow(GROWTH_BYTES), "no memory for the kernel heap");
+    assert!(heap.grow(GROWTH_BYTES, Growth::Spare), "no memory for the kernel heap");
 }
 
 /// Whether the heap could hand out `bytes` more and keep its reserve; grows it
 /// if need be. Before operations that cannot fail half-way.
 pub(crate) fn ensure_room(bytes: usize) -> bool {
     let mut heap = HEAP.0.lock();
+    if heap.dipped {
+        heap.dipped = frame::reserve_is_low();
+        if heap.dipped {
+            return false;
+        }
+    }
     let wanted = bytes.saturating_add(RESERVE_BYTES);
-    heap.list.free() >= wanted || heap.grow(wanted as u64)
+    heap.list.free() >= wanted || heap.grow(wanted as u64, Growth::Spare)
+}
+
+/// As [`ensure_room`], for calls of programs.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(crate) fn check_room(bytes: usize) -> Result<(), Errno> {
+    if ensure_room(bytes) { Ok(()) } else { Err(Errno::ENOMEM) }
 }
 
 /// How many bytes are handed out.
@@ -64,6 +96,7 @@ impl Heap {
             list: linked_list_allocator::Heap::empty(),
             small: SmallLists::new(),
             end: kernel_map::HEAP.start,
+            dipped: false,
             in_use: 0,
         }
     }
@@ -89,17 +122,23 @@ impl Heap {
         }
         // Alignment and the list's own headers take their share.
         let wanted = layout.size().checked_add(layout.align())?.checked_add(64)?;
-        self.grow(wanted as u64).then(|| self.list.allocate_first_fit(layout).ok())?
+        let growth = if wanted > LARGE_BYTES { Growth::Spare } else { Growth::Reserve };
+        self.grow(wanted as u64, growth).then(|| self.list.allocate_first_fit(layout).ok())?
     }
 
     /// Maps at least `bytes` more behind the end; on failure the heap stays valid
     /// and keeps what it got.
-    fn grow(&mut self, bytes: u64) -> bool {
+    fn grow(&mut self, bytes: u64, growth: Growth) -> bool {
         let wanted = bytes.clamp(GROWTH_BYTES, 1 << 40).next_multiple_of(PAGE_SIZE);
         // What is mapped stays: an absurd wish must not take all memory with it
         // before it fails.
-        if wanted > kernel_map::HEAP.end - self.end || wanted / PAGE_SIZE > frame::free_count() {
+        if wanted > kernel_map::HEAP.end - self.end {
             return false;
+        }
+        match growth {
+            Growth::Spare if !frame::has_spare(wanted / PAGE_SIZE) => return false,
+            Growth::Spare => {}
+            Growth::Reserve => self.dipped |= frame::reserve_is_low(),
         }
         let old_end = self.end;
         while self.end < old_end + wanted && kernel_map::map_new_page(VirtAddr(self.end)).is_ok() {

@@ -17,7 +17,7 @@ use powerpc64::mmu::process_table::ProcessTable;
 use powerpc64::mmu::tree::{OutOfMemory, RadixTree, TableSource};
 
 use super::frame;
-use super::tables::TableFrames;
+use super::tables::{KernelTableFrames, TableFrames};
 use crate::sync::Fixed;
 
 /// Where the heap may grow: 64 GiB.
@@ -68,9 +68,10 @@ pub(super) fn process_table() -> ProcessTable {
     *PROCESS_TABLE
 }
 
-/// Maps a new, zeroed frame at `addr`, where nothing is mapped, for good.
+/// Maps a new, zeroed frame, of the reserve if need be, at `addr`, where nothing
+/// is mapped, for good.
 pub(super) fn map_new_page(addr: VirtAddr) -> Result<(), OutOfMemory> {
-    let page = frame::alloc_zeroed().ok_or(OutOfMemory)?;
+    let page = frame::alloc_zeroed_from_reserve().ok_or(OutOfMemory)?;
     map_kernel_page(*KERNEL_TREE, addr, page.phys(), PteFlags::KERNEL_RW, &mut AreaTables)?;
     let _mapped_for_good = page.leak();
     AREA_FRAMES.fetch_add(1, Ordering::Relaxed);
@@ -87,7 +88,7 @@ struct AreaTables;
 
 impl TableSource for AreaTables {
     fn alloc(&mut self, bytes: u64) -> Option<PhysAddr> {
-        let table = TableFrames.alloc(bytes)?;
+        let table = KernelTableFrames.alloc(bytes)?;
         AREA_FRAMES.fetch_add(bytes / PAGE_SIZE, Ordering::Relaxed);
         Some(table)
     }

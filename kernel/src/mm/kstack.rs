@@ -12,7 +12,7 @@
 use powerpc64::addr::{PAGE_SIZE, VirtAddr};
 use powerpc64::percpu::{STACK_SIZE, STACK_SLOT};
 
-use super::kernel_map;
+use super::{frame, kernel_map};
 use crate::sync::IrqLock;
 
 /// A kernel stack; dropping it, off the stack, makes it free for the next task.
@@ -91,6 +91,9 @@ impl Stacks {
     /// Maps the stack of the next slot. What a failure half-way has mapped is
     /// lost with its slot: a few pages, when there are none left anyway.
     fn make(&mut self) -> Option<u64> {
+        if !frame::has_spare(STACK_SIZE / PAGE_SIZE) {
+            return None;
+        }
         let slot = kernel_map::STACKS.start + self.slots * STACK_SLOT;
         let (bottom, top) = (slot + STACK_SLOT - STACK_SIZE, slot + STACK_SLOT);
         if top > kernel_map::STACKS.end {

@@ -27,7 +27,7 @@ pub(crate) const STACK_MAX: u64 = 8 << 20;
 /// separates them from the stack.
 pub(crate) const MMAP_TOP: u64 = STACK_TOP - STACK_MAX - (1 << 20);
 /// Nothing is mapped below: a null pointer plus a field must fault.
-const LOWEST: u64 = 64 << 10;
+pub(crate) const LOWEST: u64 = 64 << 10;
 
 /// What a call can cost on the heap: a few nodes of the tree of areas.
 const HEAP_BYTES: usize = 8 << 10;

@@ -40,7 +40,7 @@ pub(crate) use fault::{Access, FaultError, handle_fault};
 pub(crate) use fork::fork;
 pub(crate) use kernel_map::process_table_address;
 pub(crate) use kstack::KernelStack;
-pub(crate) use mmap::{MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};
+pub(crate) use mmap::{LOWEST, MMAP_TOP, MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};
 pub(crate) use object::Object;
 pub(crate) use vm::area::Prot;
 

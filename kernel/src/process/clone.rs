@@ -10,7 +10,7 @@ use super::event::Event;
 use super::{Inheritance, Process, Thread, current_thread, table, user_memory};
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
-use crate::mm;
+use crate::mm::{self, heap};
 use crate::task::{self, registry};
 
 bitflags::bitflags! {
@@ -43,6 +43,9 @@ bitflags::bitflags! {
         const CHILD_SETTID = 0x100_0000;
     }
 }
+
+/// What a child can cost on the heap: itself, and a full table of descriptors.
+const HEAP_BYTES: usize = 64 << 10;
 
 /// What clone asks for.
 pub(crate) struct Request {
@@ -82,6 +85,7 @@ impl Request {
 /// `frame`, with 0 as the result. Returns its number.
 pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> {
     request.check()?;
+    heap::check_room(HEAP_BYTES)?;
     let flags = request.flags;
     let parent = current_thread();
     let tid = free_number();

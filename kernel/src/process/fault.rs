@@ -33,6 +33,13 @@ pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
     };
     match result {
         Ok(()) => {}
+        // A bad address would be a lie.
+        Err(FaultError::Oom) => {
+            out_of_memory();
+            if !frame.is_user() {
+                fail_copy(frame);
+            }
+        }
         Err(_) if !frame.is_user() => fail_copy(frame),
         Err(error) => bad_access(frame, fault, error),
     }
@@ -44,6 +51,16 @@ fn fail_copy(frame: &mut TrapFrame) {
     assert!(frame.fixup(), "a page fault at {:#x} that is in no user copy", frame.nip);
 }
 
+/// What the current program must have is not there: ends it. On a kernel thread
+/// that works for a program, only the work fails.
+fn out_of_memory() {
+    if task::current().user.is_none() {
+        return;
+    }
+    crate::println!("out of memory: killed {} {}", task::current().name(), current().pid);
+    current().end(super::exit::Status::signaled(signal::SIGKILL));
+}
+
 /// The program used an address that it does not have.
 fn bad_access(frame: &mut TrapFrame, fault: Fault, error: FaultError) {
     let address = fault.addr.0;
@@ -51,10 +68,7 @@ fn bad_access(frame: &mut TrapFrame, fault: Fault, error: FaultError) {
         FaultError::MapErr => (SIGSEGV, SEGV_MAPERR),
         FaultError::AccErr => (SIGSEGV, SEGV_ACCERR),
         FaultError::Bus => (SIGBUS, BUS_ADRERR),
-        FaultError::Oom => {
-            crate::println!("out of memory: killed {} {}", task::current().name(), current().pid);
-            return current().end(super::exit::Status::signaled(signal::SIGKILL));
-        }
+        FaultError::Oom => return out_of_memory(),
     };
     let what = match (fault.exec, fault.write) {
         (true, _) => "execute",
@@ -86,7 +100,9 @@ pub(crate) fn user_fault(frame: &mut TrapFrame, fault: UserFault) {
 
 /// The program needs its vector registers.
 pub(crate) fn vector_unavailable(frame: &mut TrapFrame) {
-    current_thread().load_vector(frame);
+    if current_thread().load_vector(frame).is_err() {
+        out_of_memory();
+    }
 }
 
 /// Has the current thread take a signal for what it did. If that ends the

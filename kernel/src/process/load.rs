@@ -64,6 +64,12 @@ pub(super) fn load(mm: MmId, file: &Arc<Object>) -> Result<Loaded, Reason> {
     let bytes = contents(file)?;
     let program = Program::parse(&bytes).map_err(Reason::Elf)?;
     let bias = if program.is_position_independent() { PIE_BASE } else { 0 };
+    // Above are the stack and the page that signal handlers return to, below is
+    // what null pointers hit.
+    let start = program.segments().map(|segment| segment.address).next().unwrap_or(0) + bias;
+    if start < mm::LOWEST || program.end() + bias > mm::MMAP_TOP {
+        return Err(Reason::Elf(formats::elf::Error::Segment));
+    }
     for segment in program.segments() {
         map(mm, file, &segment, bias)?;
     }
@@ -71,7 +77,8 @@ pub(super) fn load(mm: MmId, file: &Arc<Object>) -> Result<Loaded, Reason> {
     let (entry, toc) = match program.abi() {
         Abi::ElfV1 => {
             let (entry, toc) = program.entry_descriptor().ok_or(Errno::ENOEXEC)?;
-            (entry, Some(toc + bias))
+            // Nobody has looked at the TOC: a wrong one is the program's trouble.
+            (entry, Some(toc.wrapping_add(bias)))
         }
         Abi::ElfV2 => (program.entry(), None),
     };
@@ -80,7 +87,7 @@ pub(super) fn load(mm: MmId, file: &Arc<Object>) -> Result<Loaded, Reason> {
         toc,
         headers: program.headers_address().map_or(0, |address| address + bias),
         headers_count: program.headers_count(),
-        elf_entry: program.entry() + bias,
+        elf_entry: program.entry().wrapping_add(bias),
     })
 }
 

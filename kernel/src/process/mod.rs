@@ -32,7 +32,7 @@ mod thread;
 pub(crate) mod user_memory;
 pub(crate) mod wait;
 
-pub(crate) use stack::Arguments;
+pub(crate) use stack::{ARGUMENTS_MAX, Arguments};
 pub(crate) use thread::Thread;
 
 pub(crate) use fault::{page_fault, user_fault, vector_unavailable as fpu_unavailable};

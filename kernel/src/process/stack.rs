@@ -10,10 +10,13 @@ use powerpc64::addr::PAGE_SIZE;
 use super::load::Loaded;
 use super::random;
 use crate::errno::Errno;
-use crate::mm::{self, Backing, MapFlags, Prot};
+use crate::mm::{self, Backing, MapFlags, Prot, heap};
 
-/// The most that arguments and environment may take.
-const ARGUMENTS_MAX: usize = 256 * 1024;
+/// The most that arguments and environment may take, with their pointers.
+pub(crate) const ARGUMENTS_MAX: usize = 256 * 1024;
+/// What building the image takes on the heap: strings and words grow by doubling,
+/// and are put together in the end.
+const HEAP_BYTES: usize = 4 * ARGUMENTS_MAX;
 
 /// AT_HWCAP: 64-bit, AltiVec, FPU, DFP, ISA 2.06, VSX.
 const HWCAP: u64 = 0x5800_0580;
@@ -68,6 +71,13 @@ pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) 
     let base = mm::STACK_TOP - mm::STACK_MAX;
     mm::mmap(mm, base, mm::STACK_MAX, Prot::READ | Prot::WRITE, flags, Backing::Anonymous)?;
 
+    let strings = || passed.arguments.iter().chain(&passed.environment);
+    let size: usize = strings().map(|string| string.len() + 1 + size_of::<u64>()).sum();
+    if size > ARGUMENTS_MAX {
+        return Err(Errno::E2BIG);
+    }
+    heap::check_room(HEAP_BYTES.min(4 * size + 4 * PAGE_SIZE as usize))?;
+
     let mut image = Image { strings: Vec::new(), top: mm::STACK_TOP };
     let mut seed = [0; 16];
     random::fill(&mut seed);
@@ -87,9 +97,6 @@ pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) 
     words.extend(auxiliary_vector(program, image.address(name), image.address(random)).as_flattened());
 
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).chain(image.strings).collect();
-    if bytes.len() > ARGUMENTS_MAX {
-        return Err(Errno::E2BIG);
-    }
     let bottom = mm::STACK_TOP - bytes.len() as u64;
     // Words and strings are adjacent: an odd number of words would leave the
     // stack pointer misaligned, so zeros go in between, at the end of the vector.

@@ -12,6 +12,8 @@ use powerpc64::reg::Msr;
 use super::Process;
 use super::event::Event;
 use super::signal::Queue;
+use crate::errno::Errno;
+use crate::mm::heap;
 use crate::task::preempt;
 
 /// A thread.
@@ -87,9 +89,15 @@ impl Thread {
 
     /// Loads the vector registers and turns them on in `frame`, the user context
     /// of this thread, which runs.
-    pub(crate) fn load_vector(&self, frame: &mut TrapFrame) {
+    ///
+    /// # Errors
+    /// `ENOMEM` at the first use.
+    pub(crate) fn load_vector(&self, frame: &mut TrapFrame) -> Result<(), Errno> {
         // SAFETY: this thread runs, so nobody else looks.
         let first_use = unsafe { (*self.vector.get()).is_none() };
+        if first_use {
+            heap::check_room(size_of::<VectorState>())?;
+        }
         let fresh = first_use.then(Box::<VectorState>::default);
         let _stay = preempt::disable();
         // SAFETY: as above; preemption is off, so no switch looks either.
@@ -98,6 +106,7 @@ impl Thread {
             *state = fresh;
         }
         state.as_ref().expect("just made").load(frame);
+        Ok(())
     }
 
     /// A copy of the vector registers of this thread, which runs; none if it has

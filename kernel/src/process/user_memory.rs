@@ -11,6 +11,7 @@ use core::mem::{MaybeUninit, size_of};
 use powerpc64::uaccess::{self, BadString};
 
 use crate::errno::Errno;
+use crate::mm::heap;
 
 /// Types that are nothing but their bytes.
 ///
@@ -70,6 +71,9 @@ pub(crate) fn read_path(from: u64) -> Result<String, Errno> {
 /// Reads a NUL-terminated string of fewer than `limit` bytes at `from`; a longer
 /// one is `too_long`. What is no UTF-8 names no file of ours: `ENOENT`.
 pub(crate) fn read_string(from: u64, limit: usize, too_long: Errno) -> Result<String, Errno> {
+    if limit == 0 {
+        return Err(too_long);
+    }
     let mut bytes = alloc::vec![0; limit.min(SHORT)];
     let len = loop {
         match uaccess::strncpy_from_user(&mut bytes, from) {
@@ -77,10 +81,16 @@ pub(crate) fn read_string(from: u64, limit: usize, too_long: Errno) -> Result<St
             Err(BadString::Address) => return Err(Errno::EFAULT),
             Err(BadString::TooLong) if bytes.len() == limit => return Err(too_long),
             // Rare: once more with all the room there may be.
-            Err(BadString::TooLong) => bytes.resize(limit, 0),
+            Err(BadString::TooLong) => {
+                heap::check_room(limit)?;
+                bytes.resize(limit, 0);
+            }
         }
     };
     bytes.truncate(len);
+    if bytes.len() < bytes.capacity() / 2 {
+        bytes.shrink_to_fit();
+    }
     String::from_utf8(bytes).map_err(|_| Errno::ENOENT)
 }
 

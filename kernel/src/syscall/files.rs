@@ -8,6 +8,7 @@ use super::Result;
 use crate::errno::Errno;
 use crate::fs::stat::LinuxStat;
 use crate::fs::{Description, OpenFlags, pipe as pipes, socket as sockets};
+use crate::mm::heap;
 use crate::process::current;
 use crate::process::user_memory::{self, Cursor, UserSlice};
 
@@ -67,6 +68,7 @@ fn with_pieces(pieces: u64, count: u64, io: impl FnOnce(Cursor<'_>) -> Result) -
     let slices = if count <= FEW {
         &mut few[..count]
     } else {
+        heap::check_room(count * size_of::<UserSlice>())?;
         many = alloc::vec![UserSlice { base: 0, len: 0 }; count];
         &mut many[..]
     };
@@ -126,12 +128,17 @@ pub(super) fn socketpair(frame: &mut TrapFrame) -> Result {
     }
     // SOCK_NONBLOCK and SOCK_CLOEXEC are the O_ flags.
     let flags = OpenFlags::from_bits_truncate((kind & !SOCK_TYPE) as u32);
+    heap::check_room(PIPES_BYTES)?;
     let (first, second) = sockets::pair();
     let open = |file| Description::new(file, flags | OpenFlags::RDWR);
     add_pair(fds, open(first), open(second), flags)
 }
 
+/// What two pipes and their descriptions take on the heap.
+const PIPES_BYTES: usize = 4 << 10;
+
 fn new_pipe(fds: u64, flags: OpenFlags) -> Result {
+    heap::check_room(PIPES_BYTES)?;
     let (to_read, to_write) = pipes::new();
     let to_write = Description::new(to_write, flags | OpenFlags::WRONLY);
     add_pair(fds, Description::new(to_read, flags), to_write, flags)

@@ -10,7 +10,12 @@ use crate::fs::OpenFlags;
 use crate::fs::inode::{Inode, Kind};
 use crate::fs::path::{self, Place};
 use crate::fs::stat::{LinuxStat, Stat};
+use crate::mm::heap;
 use crate::process::{current, user_memory};
+
+/// What a call that makes a name or opens one can leave on the heap: an inode, a
+/// directory's node, a description with a long path, the text of a file in /proc.
+const HEAP_BYTES: usize = 64 << 10;
 
 /// The "descriptor" of the current directory.
 const AT_FDCWD: i32 = -100;
@@ -37,6 +42,7 @@ fn here() -> Place {
 }
 
 fn open_at(fd: u64, path: u64, flags: u64, mode: u64) -> Result {
+    heap::check_room(HEAP_BYTES)?;
     let path = user_memory::read_path(path)?;
     let flags = OpenFlags::from_bits_truncate(flags as u32);
     let description = path::open(&start(fd, &path)?, &path, flags, mode as u32)?;
@@ -130,6 +136,7 @@ pub(super) fn getcwd(frame: &mut TrapFrame) -> Result {
 
 pub(super) fn chdir(frame: &mut TrapFrame) -> Result {
     let [path, ..] = frame.syscall_args();
+    heap::check_room(HEAP_BYTES)?;
     let path = user_memory::read_path(path)?;
     let place = here().enter(&path)?;
     *current().directory.lock() = place;
@@ -150,6 +157,7 @@ fn parent_of(fd: u64, path: &str, no_name: Errno) -> Result<(Place, String)> {
 }
 
 fn mkdir_at(fd: u64, path: u64, mode: u64) -> Result {
+    heap::check_room(HEAP_BYTES)?;
     let path = user_memory::read_path(path)?;
     let (place, name) = parent_of(fd, &path, Errno::EEXIST)?;
     let directory = Inode::new_directory(mode as u32 & 0o777);

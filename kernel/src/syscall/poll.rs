@@ -10,6 +10,7 @@ use crate::errno::Errno;
 use crate::fs::Description;
 use crate::fs::poll::Events;
 use crate::fs::table::MAX_FILES;
+use crate::mm::heap;
 use crate::process::signal::ERESTARTSYS;
 use crate::process::user_memory::{self, Plain};
 use crate::process::{current, current_thread};
@@ -98,6 +99,8 @@ fn poll_until(fds: u64, count: u64, deadline_tb: Option<u64>) -> Result {
     if count > MAX_FILES as u64 {
         return Err(Errno::EINVAL);
     }
+    // The entries, and a place in the list of each file.
+    heap::check_room(count as usize * 2 * size_of::<Polled>())?;
     let address = |n: u64| fds + n * size_of::<PollFd>() as u64;
     let mut entries = (0..count).map(|n| Polled::read(address(n))).collect::<Result<Vec<_>>>()?;
     loop {

@@ -8,11 +8,12 @@ use powerpc64::exceptions::TrapFrame;
 
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
-use crate::process::Arguments;
+use crate::mm::heap;
 use crate::process::clone::{self as cloning, CloneFlags, Request};
 use crate::process::exec::exec;
 use crate::process::exit::{self as exiting, Status};
 use crate::process::wait::{self, Which};
+use crate::process::{ARGUMENTS_MAX, Arguments};
 use crate::process::{Process, current, current_thread, signal, table, user_memory};
 
 pub(super) fn getpid(_: &mut TrapFrame) -> Result {
@@ -76,32 +77,38 @@ pub(super) fn exit_group(frame: &mut TrapFrame) -> Result {
     exiting::exit_group(Status::exited(code))
 }
 
+/// What a short string and the allocator's rounding take on the heap, times a few.
+const STRING_BYTES: usize = 4096;
+
 pub(super) fn execve(frame: &mut TrapFrame) -> Result {
     let [path, arguments, environment, ..] = frame.syscall_args();
     let path = user_memory::read_path(path)?;
-    let passed = Arguments { arguments: strings(arguments)?, environment: strings(environment)? };
+    let mut room = ARGUMENTS_MAX;
+    let arguments = strings(arguments, &mut room)?;
+    let passed = Arguments { arguments, environment: strings(environment, &mut room)? };
     let place = current().directory.lock().clone();
     *frame = exec(&place, &path, &passed)?;
     Err(FRAME_REPLACED)
 }
 
 /// The strings that a NULL-terminated array of pointers names. NULL is an empty
-/// one.
-fn strings(mut array: u64) -> Result<Vec<String>> {
-    /// Far more than the start-up stack takes.
-    const MAX_STRINGS: usize = 4096;
-    const MAX_BYTES: usize = 128 * 1024;
-    let mut strings = Vec::new();
+/// one. What they take on the new stack goes off `room`; `E2BIG` if that is not
+/// enough.
+fn strings(mut array: u64, room: &mut usize) -> Result<Vec<String>> {
+    let mut strings: Vec<String> = Vec::new();
     while array != 0 {
         let address: u64 = user_memory::read(array)?;
         if address == 0 {
             break;
         }
-        if strings.len() == MAX_STRINGS {
-            return Err(Errno::E2BIG);
+        *room = room.checked_sub(size_of::<u64>()).ok_or(Errno::E2BIG)?;
+        if strings.len() == strings.capacity() {
+            heap::check_room(2 * strings.len() * size_of::<String>() + STRING_BYTES)?;
         }
-        strings.push(user_memory::read_string(address, MAX_BYTES, Errno::E2BIG)?);
-        array += 8;
+        let string = user_memory::read_string(address, *room, Errno::E2BIG)?;
+        *room = room.saturating_sub(string.len() + 1);
+        strings.push(string);
+        array = array.wrapping_add(8);
     }
     Ok(strings)
 }

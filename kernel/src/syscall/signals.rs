@@ -6,6 +6,7 @@ use powerpc64::exceptions::TrapFrame;
 
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
+use crate::mm::heap;
 use crate::process::signal::{
     self, Action, AlternateStack, ERESTARTSYS, Info, LAST, SS_DISABLE, SS_ONSTACK, UNBLOCKABLE,
 };
@@ -18,11 +19,19 @@ const MASK_BYTES: u64 = 8;
 
 /// A signal's number; 0 only tests whether it could be sent.
 fn signal_or_test(number: u64) -> Result<u32> {
-    match number as u32 {
-        number @ 0..=LAST => Ok(number),
-        _ => Err(Errno::EINVAL),
+    let number = number as u32;
+    if number > LAST {
+        return Err(Errno::EINVAL);
     }
+    // Those that queue take memory that their receiver may never give back.
+    if number >= signal::FIRST_REAL_TIME {
+        heap::check_room(QUEUE_BYTES).map_err(|_| Errno::EAGAIN)?;
+    }
+    Ok(number)
 }
+
+/// What one more signal can take on the heap: a full queue that is moved.
+const QUEUE_BYTES: usize = 64 << 10;
 
 fn check_mask_bytes(bytes: u64) -> Result<()> {
     if bytes == MASK_BYTES { Ok(()) } else { Err(Errno::EINVAL) }

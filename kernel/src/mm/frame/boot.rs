@@ -17,6 +17,11 @@ use crate::sync::IrqLock;
 /// A CPU's cache as it lies in memory: on cache lines of its own.
 type LockedCache = IrqLock<Cache>;
 
+/// The part of memory that is kept for the kernel's heap, and its limits in frames:
+/// 512 KiB to 16 MiB.
+const RESERVE_PART: u64 = 64;
+const RESERVE_FRAMES: core::ops::RangeInclusive<u64> = 128..=4096;
+
 /// Where in the metadata the three tables are, in bytes.
 struct Layout {
     links: usize,
@@ -60,9 +65,10 @@ pub(in crate::mm) fn init(info: &BootInfo) {
     for_each_free(memory(), reserved().chain(taken), |start, end| {
         buddy.add_range((start >> PAGE_SHIFT) as u32, (end >> PAGE_SHIFT) as u32);
     });
+    let reserve = (buddy.free_frames() / RESERVE_PART).clamp(*RESERVE_FRAMES.start(), *RESERVE_FRAMES.end());
     let buddy = IrqLock::new("the buddy allocator", buddy);
     // SAFETY: the boot CPU is alone.
-    unsafe { FRAMES.set(Frames { counts, buddy, caches }) };
+    unsafe { FRAMES.set(Frames { counts, buddy, reserve, caches }) };
 }
 
 /// The tables' memory, cleared: no frame has a reference, none is free.

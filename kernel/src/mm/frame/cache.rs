@@ -33,11 +33,11 @@ impl Cache {
     }
 
     /// Takes a frame out, after a refill if need be; none if the buddy allocator
-    /// has none left either.
+    /// has no more than `left` either.
     #[inline]
-    pub(super) fn take(&mut self, buddy: &IrqLock<Buddy<'_>>) -> Option<FrameNumber> {
+    pub(super) fn take(&mut self, buddy: &IrqLock<Buddy<'_>>, left: u64) -> Option<FrameNumber> {
         if self.len == 0 {
-            self.refill(buddy);
+            self.refill(buddy, left);
         }
         self.len = self.len.checked_sub(1)?;
         Some(self.frames[self.len])
@@ -59,8 +59,12 @@ impl Cache {
     }
 
     #[cold]
-    fn refill(&mut self, buddy: &IrqLock<Buddy<'_>>) {
+    fn refill(&mut self, buddy: &IrqLock<Buddy<'_>>, left: u64) {
         let mut buddy = buddy.lock();
+        // A batch may take a few frames more: `left` need not be exact.
+        if buddy.free_frames() <= left {
+            return;
+        }
         while self.len < BATCH
             && let Some(frame) = buddy.alloc_single()
         {

@@ -22,7 +22,7 @@ pub(crate) use action::{Action, Handlers};
 use action::{Default, default_of};
 pub(crate) use deliver::{restart_or_interrupt, return_to_user, take_with_mask};
 pub(crate) use frame::{AlternateStack, SS_DISABLE, SS_ONSTACK, TRAMPOLINE_PAGE, alternate_stack, sigreturn};
-pub(crate) use queue::{Info, Queue};
+pub(crate) use queue::{FIRST_REAL_TIME, Info, Queue};
 
 /// Illegal instruction.
 pub(crate) const SIGILL: u32 = 4;

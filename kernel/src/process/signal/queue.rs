@@ -87,7 +87,7 @@ unsafe impl Plain for LinuxInfo {}
 const _: () = assert!(size_of::<LinuxInfo>() == 128);
 
 /// The first real-time signal; those queue up, the others are only noted.
-const FIRST_REAL_TIME: u32 = 32;
+pub(crate) const FIRST_REAL_TIME: u32 = 32;
 /// How many may wait in one queue.
 const MAX_WAITING: usize = 1024;
 

@@ -1,0 +1,414 @@
+"""Bad input, as a table: what is fed, what the last line says, how it ends.
+
+Three kinds of cases. A *boot* feeds QEMU an archive and a command line and reads the
+console; `said` names a line before the last one that must be there. A *command* runs
+one of our scripts or make, with variables set. An *offline* case runs the set-up in a
+copy of the scripts on a machine that lacks something. None may panic, hang, or end in a
+traceback.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+
+import initrd
+import machine
+import running
+from common import BUILD, ROOT, SCRIPTS
+from settings import Settings
+from tally import Tally, failure
+
+KERNEL = BUILD / "kernel.elf"
+INITRD = BUILD / "initrd.cpio"
+PROGRAMS = ROOT / "target/powerpc64-kernel/release"
+BOOT_LIMIT_S = 40
+COMMAND_LIMIT_S = 60
+
+# Text that no case may print: our own failures, not the input's.
+OUR_FAULT = re.compile(r"kernel panic|kernel fault|Traceback \(most recent")
+
+# --- programs -------------------------------------------------------------------------
+
+PROGRAM = None  # a good one, read when the table is made
+
+
+def patched(*patches, base=None):
+    """The good program with (offset, format, value) replaced."""
+    data = bytearray(base or PROGRAM)
+    for offset, form, value in patches:
+        struct.pack_into(">" + form, data, offset, value)
+    return bytes(data)
+
+
+def load_headers():
+    """Offsets of the PT_LOAD headers of the good program."""
+    at, count = struct.unpack_from(">Q", PROGRAM, 32)[0], struct.unpack_from(">H", PROGRAM, 56)[0]
+    offsets = [at + 56 * n for n in range(count)]
+    return [offset for offset in offsets if struct.unpack_from(">I", PROGRAM, offset)[0] == initrd.PT_LOAD]
+
+
+def field(offset):
+    """The 64-bit field there."""
+    return struct.unpack_from(">Q", PROGRAM, offset)[0]
+
+
+def many_segments():
+    """65,535 program headers, as many as there can be, of one page each."""
+    code = 128 + 56 * 65535
+    code += -code % 4096
+    head = patched(base=PROGRAM[:64])
+    head = patched((24, "Q", 0x10000), (32, "Q", 128), (56, "H", 65535), base=head)
+    table = b"".join(struct.pack(">IIQQQQQQ", 1, 5, code, 0x10000 + 4096 * n, 0, 4096, 4096, 4096) for n in range(65535))
+    # `trap`, so that it ends at once.
+    return (head + bytes(64) + table).ljust(code, b"\0") + b"\x7f\xe0\0\x08".ljust(4096, b"\0")
+
+
+# --- archives -------------------------------------------------------------------------
+
+LINK, FILE, FIFO = 0o120777, 0o100755, 0o010644
+
+
+def members(*entries, trailer=True):
+    """An archive of (name, mode, data[, inode, links])."""
+    parts = []
+    for number, (name, mode, data, *rest) in enumerate(entries, 1):
+        inode, links = rest or (number, 1)
+        head = initrd.entry(inode, name, mode, data)
+        parts.append(head[:38] + b"%08x" % links + head[46:])
+    return b"".join(parts) + (initrd.entry(0, "TRAILER!!!", 0, b"") if trailer else b"")
+
+
+def init(program):
+    """An archive with this /init."""
+    return members(("init", FILE, program))
+
+
+def with_field(archive, number, value):
+    """The first header's field `number` (of 13) replaced by 8 characters."""
+    return archive[:6 + 8 * number] + value + archive[14 + 8 * number:]
+
+
+# --- the table ------------------------------------------------------------------------
+
+@dataclasses.dataclass
+class Boot:
+    """A boot with bad input."""
+
+    name: str
+    last: str
+    status: int = 1
+    archive: bytes = None      # None: the default initrd
+    append: str = "init=/init"
+    said: str = ""
+    bare: bool = False         # no initrd at all
+    smp: int = 2
+    mem: str = "256M"
+
+    def run(self, folder):
+        """(status, output)"""
+        path = INITRD
+        if self.archive is not None:
+            path = folder / (re.sub(r"\W+", "-", self.name) + ".cpio")
+            path.write_bytes(self.archive)
+        settings = Settings(smp=self.smp, mem=self.mem, append="report=off " + self.append)
+        command = machine.command_line(settings, KERNEL, None if self.bare else path)
+        outcome = running.run_quietly(command, BOOT_LIMIT_S)
+        output = outcome.console.decode(errors="replace").replace("\r", "")
+        if outcome.complaint:
+            output += f"\n{outcome.complaint}"
+        return (124 if outcome.timed_out else outcome.status), output
+
+
+@dataclasses.dataclass
+class Command:
+    """One of our commands with bad variables."""
+
+    name: str
+    last: str
+    status: int
+    words: list
+    variables: dict = dataclasses.field(default_factory=dict)
+    fed: bytes = None          # a file to be the INITRD
+
+    def run(self, folder):
+        """(status, output)"""
+        environment = {**clean_environment(), **self.variables}
+        if self.fed is not None:
+            path = folder / re.sub(r"\W+", "-", self.name)
+            path.write_bytes(self.fed)
+            environment["INITRD"] = str(path)
+        return finished(self.words, ROOT, environment)
+
+
+@dataclasses.dataclass
+class Offline:
+    """The set-up where programs are missing or the network is: `tools` are all there are."""
+
+    name: str
+    last: str
+    stage: str
+    tools: dict = dataclasses.field(default_factory=dict)
+    status: int = 1
+
+    def run(self, folder):
+        """(status, output)"""
+        place = folder / re.sub(r"\W+", "-", self.name)
+        shutil.copytree(SCRIPTS, place / "qemu-scripts", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "rust-toolchain.toml", place)
+        tools = place / "tools"
+        tools.mkdir()
+        for name in ("python3", "env", "sh"):
+            (tools / name).symlink_to(shutil.which(name))
+        for name, script in self.tools.items():
+            (tools / name).write_text(f"#!/bin/sh\n{script}\n")
+            (tools / name).chmod(0o755)
+        environment = {"PATH": str(tools), "HOME": str(place)}
+        return finished(["qemu-scripts/setup", self.stage], place, environment)
+
+
+def clean_environment():
+    """Ours without the variables of the Makefile and of an outer make."""
+    drop = ("SMP", "MEM", "CPU", "LAZY", "TLB", "INITRD", "INIT", "APPEND", "TIMEOUT", "ICOUNT", "QEMU", "QEMU_ARGS",
+            "TEST", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+    return {name: value for name, value in os.environ.items() if name not in drop}
+
+
+def finished(words, folder, environment):
+    """(status, output) of a command."""
+    try:
+        done = subprocess.run([str(word) for word in words], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                              timeout=COMMAND_LIMIT_S)
+    except subprocess.TimeoutExpired as late:
+        return 124, (late.stdout or b"").decode(errors="replace")
+    # GNU make tells once more what failed.
+    lines = [line for line in done.stdout.splitlines() if not line.startswith(("make:", "make["))]
+    return done.returncode, "\n".join(lines)
+
+
+def elves():
+    """ELF files."""
+    first, *_, last = load_headers()
+    entry = field(24)
+    code = next(at for at in load_headers() if 0 <= entry - field(at + 16) < field(at + 32))
+    on_stack = (128 << 40) - (1 << 20) + field(last + 16) % 4096
+    cannot = "cannot run init /init: "
+    bad = lambda name, why, program: Boot(f"elf {name}", cannot + why + "$", archive=init(program))
+    yield bad("empty", "not an ELF file", b"")
+    yield bad("one byte", "not an ELF file", b"\x7f")
+    yield bad("garbage", "not an ELF file", bytes(range(256)) * 64)
+    yield bad("script", "not an ELF file", b"#!/bin/sh\n")
+    yield bad("magic only", "the ELF file is truncated", PROGRAM[:4])
+    yield bad("cut in its header", "the ELF file is truncated", PROGRAM[:60])
+    yield bad("cut in its program headers", "the ELF file is truncated", PROGRAM[:100])
+    yield bad("cut in its code", "the ELF file is truncated", PROGRAM[:field(code + 8) + 200])
+    yield bad("of 32 bits", "not a program for 64-bit big-endian PowerPC", patched((4, "B", 1)))
+    yield bad("little-endian", "not a program for 64-bit big-endian PowerPC", patched((5, "B", 1)))
+    yield bad("for another machine", "not a program for 64-bit big-endian PowerPC", patched((18, "H", 62)))
+    yield bad("object file", "not an executable", patched((16, "H", 1)))
+    yield bad("core file", "not an executable", patched((16, "H", 4)))
+    yield bad("without segments", "not an executable", patched((56, "H", 0)))
+    yield bad("with an interpreter", "it needs a dynamic linker.*", patched((first, "I", initrd.PT_INTERP)))
+    yield bad("headers outside", "the ELF file is truncated", patched((32, "Q", 2**64 - 8)))
+    yield bad("odd header size", "the ELF file is truncated", patched((54, "H", 55)))
+    yield bad("more headers than file", "the ELF file is truncated", patched((56, "H", 65535)))
+    yield bad("segment wraps", "a segment that cannot be mapped", patched((last + 40, "Q", 2**64 - 1)))
+    yield bad("segment in the kernel", "a segment that cannot be mapped",
+              patched((last + 16, "Q", 0xC000000000400000 + field(last + 16) % 4096)))
+    yield bad("segment on the stack", "a segment that cannot be mapped",
+              patched((last + 16, "Q", on_stack), (24, "Q", on_stack)))
+    yield bad("segment at zero", "a segment that cannot be mapped", patched((first + 16, "Q", field(first + 8) % 4096)))
+    yield bad("segment off its page", "a segment that cannot be mapped", patched((last + 16, "Q", field(last + 16) + 8)))
+    yield bad("file larger than memory", "a segment that cannot be mapped", patched((first + 40, "Q", 1)))
+    yield bad("overlapping segments", "segments that overlap or are not in order",
+              patched((first + 40, "Q", field(last + 16) - field(first + 16) + 1)))
+    yield bad("entry outside", "an entry point outside its code", patched((24, "Q", 2**64 - 4)))
+    yield bad("entry in data", "an entry point outside its code", patched((24, "Q", field(first + 16))))
+    # Nothing is wrong with a lot of zeroes that nobody touches.
+    yield Boot("elf 64 TiB of bss", r"init exited with status 0$", 0, init(patched((last + 40, "Q", 64 << 40))))
+    yield Boot("elf 65535 segments", r"init was killed by SIGTRAP$", archive=init(many_segments()))
+    start = entry - field(code + 16) + field(code + 8)
+    yield Boot("elf code of zeroes", r"init was killed by SIGILL$", archive=init(patched((start, "I", 0))))
+
+
+def archives():
+    """cpio archives."""
+    good = init(PROGRAM)
+    missing = "cannot run init /init: ENOENT$"
+    bad = lambda name, said, archive, **more: Boot(f"cpio {name}", missing, archive=archive, said=said, **more)
+    yield bad("none", "no initrd: ", None, bare=True)
+    yield bad("garbage", r"initrd: no newc cpio header at offset 0x0$", b"garbage!" * 64)
+    yield bad("compressed", r"initrd: no newc cpio header at offset 0x0$", b"\x1f\x8b\x08" + bytes(200))
+    yield bad("cut in the header", "initrd: the cpio archive ends within the member at offset 0x0$", good[:90])
+    yield bad("cut in the name", "initrd: the cpio archive ends within", good[:112])
+    yield bad("cut in the data", "initrd: the cpio archive ends within", good[:4000])
+    yield bad("size beyond the end", "initrd: the cpio archive ends within", with_field(good, 6, b"ffffffff"))
+    yield bad("name beyond the end", "initrd: a damaged cpio header at offset 0x0$", with_field(good, 11, b"ffffffff"))
+    yield bad("no number", "initrd: a damaged cpio header at offset 0x0$", with_field(good, 6, b"-0000001"))
+    yield bad("name without end", "initrd: a damaged cpio header at offset 0x0$", with_field(good, 11, b"00000004"))
+    yield bad("name that leads up", "initrd: ../../init cannot be placed: EINVAL$", members(("../../init", FILE, PROGRAM)))
+    yield bad("file that is a directory, too", "initrd: bin/x cannot be placed: ENOTDIR$",
+              members(("bin", FILE, b""), ("bin/x", FILE, b"")))
+    yield bad("link of no text", "initrd: init cannot be placed: EINVAL$", members(("init", LINK, b"\xff\xfe")))
+    yield bad("init is a device", "", members(("init", FIFO, b"")))
+    yield bad("name too long", "initrd: a{300} cannot be placed: ENAMETOOLONG$", members(("a" * 300, FILE, b"")))
+    ends = lambda name, last, status, archive: Boot(f"cpio {name}", last, status, archive)
+    runs = r"init exited with status 0$"
+    yield ends("no trailer", runs, 0, members(("init", FILE, PROGRAM), trailer=False))
+    yield ends("damage behind init", runs, 0, members(("init", FILE, PROGRAM), trailer=False) + b"rubbish" * 40)
+    yield ends("same name twice", runs, 0, members(("init", FILE, PROGRAM), ("init", FILE, b"")))
+    yield ends("dev in the way", runs, 0, members(("dev", FILE, b""), ("init", FILE, PROGRAM)))
+    yield ends("init is a directory", "cannot run init /init: EACCES$", 1, members(("init", initrd.DIRECTORY, b"")))
+    yield ends("init not executable", "cannot run init /init: EACCES$", 1, members(("init", 0o100644, PROGRAM)))
+    yield ends("init leads to itself", "cannot run init /init: ELOOP$", 1, members(("init", LINK, b"init")))
+    chain = [(f"l{n}", LINK, f"l{n + 1}/l{n + 1}".encode()) for n in range(200)]
+    yield ends("links in links", "cannot run init /init: ELOOP$", 1, members(("init", LINK, b"l0/l0"), *chain))
+    names = [(f"n{n}", FILE, b"", 7, 60001) for n in range(60000)]
+    yield ends("60000 hard links", runs, 0, members(("init", FILE, PROGRAM, 7, 60001), *names))
+
+
+def command_lines():
+    """The kernel's command line."""
+    option = lambda name, append, last, status=1, **more: Boot(f"cmdline {name}", last, status, None, append, **more)
+    good = r"init exited with status 0$"
+    yield option("no such init", "init=/bin/none", "cannot run init /bin/none: ENOENT$")
+    yield option("relative init", "init=bin/hello", "init=bin/hello: the path of init; it begins with /$")
+    yield option("init without value", "init", "init=: the path of init; it begins with /$")
+    yield option("no such policy", "lazy_tlb=eagre", "lazy_tlb=eagre: not a policy; eager, refcount or shootdown$")
+    yield option("policy without value", "lazy_tlb", "lazy_tlb=: not a policy; .*$")
+    yield option("no such flush", "tlb=magic", "tlb=magic: how to flush other CPUs; tlbie or ipi$")
+    yield option("trim 0", "trim=0", "trim=0: the period of the trim clock; .*$")
+    yield option("trim beyond numbers", "trim=4294967296", "trim=4294967296: the period of the trim clock; .*$")
+    yield option("report maybe", "report=maybe", "report=maybe: the report at power-off; on or off$")
+    yield option("unknown key to init's environment", "init=/bin/args colour=blue", good, 0, said=r"env colour=blue$")
+    yield option("unknown word to init's arguments", "init=/bin/args single", good, 0, said=r"argv\[1\] = single$")
+    yield option("dotted key to nobody", "init=/bin/args a.b=c", good, 0, said=r"argv\[0\] = /bin/args$")
+    yield option("open quote", 'init=/bin/args x="y z', good, 0, said=r'env x="?y z')
+    yield option("900 words", "init=/bin/args " + " ".join(f"w{n}" for n in range(900)), good, 0,
+                 said=r"argv\[900\] = w899$")
+
+
+def deeds():
+    """Programs that want too much: as init, and as children of one that survives."""
+    alone = lambda deed, last, status=1: Boot(f"init does {deed}", last, status, None, f"init=/bin/abuse -- self {deed}")
+    yield Boot("init exits 7", "init exited with status 7$", 1, None, "init=/bin/exits -- 7")
+    yield Boot("init exits 0", "init exited with status 0$", 0, None, "init=/bin/exits -- 0")
+    yield Boot("init faults", "init was killed by SIGSEGV$", 1, None, "init=/bin/faults -- null-read")
+    yield alone("recurse", "init was killed by SIGSEGV$")
+    yield alone("allocate", "init was killed by SIGKILL$")
+    yield alone("break", "init was killed by SIGKILL$")
+    good = r"init exited with status 0$"
+    child = lambda deed, said: Boot(f"child does {deed}", good, 0, None, f"init=/bin/abuse -- {deed}", said=said)
+    yield child("recurse", "recurse: signal 11$")
+    yield child("allocate", "allocate: signal 9$")
+    yield child("break", "break: signal 9$")
+    yield child("populate", "populate: exit 0$")
+    yield child("areas", "areas: exit 0$")
+    yield child("forks", "fork: (EAGAIN|ENOMEM)$")
+    yield child("threads", "clone: (EAGAIN|ENOMEM)$")
+    yield child("descriptors", "dup: EMFILE$")
+    yield child("fork-when-full", "fork: ENOMEM$")
+    yield child("exec-when-full", "child: (exit 0|signal 9)$|execve: ENOMEM$")
+    yield child("touch-when-full", "child: signal 9$")
+    yield child("thread-when-full", "clone: ENOMEM$")
+    yield child("directories", "mkdir: ENOMEM$")
+    yield child("files", "open: ENOMEM$")
+    yield child("long-arguments", "execve: E2BIG$")
+    yield child("many-arguments", "execve: E2BIG$")
+    yield child("wild-arguments", "execve: EFAULT$")
+    yield child("random-calls=20260101", "random-calls=20260101: exit 0$")
+
+
+def commands():
+    """Variables of make."""
+    def check(variable, value, last):
+        return Command(f"{variable}={value}", last, 2, [SCRIPTS / "run", "--check"], {variable: value})
+    yield check("SMP", "0", r"run: SMP=0 is not a number of 1 or more\.$")
+    yield check("SMP", "four", r"run: SMP=four is not a number of 1 or more\.$")
+    yield check("MEM", "lots", r"run: MEM=lots is not a size such as 512M or 2G\.$")
+    yield check("LAZY", "eagre", r"run: LAZY=eagre is not one of eager, refcount, shootdown\.$")
+    yield check("TLB", "magic", r"run: TLB=magic is not one of tlbie, ipi\.$")
+    yield check("TIMEOUT", "soon", r"run: TIMEOUT=soon is not a number of seconds \(0 for none\)\.$")
+    yield check("ICOUNT", "11", r"run: ICOUNT=11 is not a shift of 0 to 10 .*\.$")
+    yield check("INIT", "bin/hello", r"run: INIT=bin/hello does not start with an absolute path, .*\.$")
+    yield check("INITRD", "/nonexistent", r"run: INITRD=/nonexistent cannot be read: No such file or directory\.$")
+    yield check("INITRD", "/", r"run: INITRD=/ cannot be read: Is a directory\.$")
+    yield check("INITRD", "Makefile", r"run: INITRD=Makefile is neither a newc cpio archive nor an ELF program .*\.$")
+    yield check("INITRD", shutil.which("python3"), r"run: INITRD=\S+ is not a big-endian powerpc64 program .*\.$")
+    for name, data in (("of one byte", b"\x7f"), ("of nothing", b"")):
+        yield Command(f"INITRD {name}", r"run: INITRD=\S+ is neither a newc cpio archive .*\.$", 2,
+                      [SCRIPTS / "run", "--check"], fed=data)
+    for name, data in (("ELF cut", PROGRAM[:80]), ("ELF with headers outside", patched((32, "Q", 2**64 - 8)))):
+        yield Command(f"INITRD {name}", r"run: INITRD=\S+ is a truncated ELF file\.$", 2, [SCRIPTS / "run", "--check"],
+                      fed=data)
+    yield check("QEMU", "/nonexistent", r"run: QEMU=/nonexistent is not a program\.$")
+    yield check("QEMU", "/bin/true", r"run: /bin/true does not run, or is not a QEMU\.$")
+    yield check("QEMU_ARGS", "'open", r"run: QEMU_ARGS is not well quoted: .*\.$")
+    yield Command("make run SMP=0", r"run: SMP=0 is not a number of 1 or more\.$", 2, ["make", "run", "SMP=0"])
+    run = [SCRIPTS / "run", KERNEL, INITRD]
+    yield Command("CPU=pentium", r"run: QEMU stopped with status 1: .*pentium.*$", 1, run, {"CPU": "pentium"})
+    yield Command("SMP=5000", r"run: QEMU stopped with status 1: .*5000.*$", 1, run, {"SMP": "5000"})
+    yield Command("QEMU_ARGS=-bogus", r"run: QEMU stopped with status 1: .*bogus.*$", 1, run, {"QEMU_ARGS": "-bogus"})
+    yield Command("no kernel", r"run: nothing\.elf is missing: run make to build it\.$", 1, [SCRIPTS / "run", "nothing.elf"])
+    yield Command("no such stage", r"test: no stage none: there are .*\.$", 2, [SCRIPTS / "test", "none"])
+
+
+def offline():
+    """Machines that lack a tool, or the network."""
+    no_network = "echo 'E: Failed to fetch: could not resolve host' >&2; exit 100"
+    yield Offline("no rustc", r"setup: rustc \S+ is missing: install it with .*\.$", "rust-src")
+    yield Offline("another rustc", r"setup: rustc is 1\.2\.3, but rust-toolchain\.toml pins \S+\.$", "rust-src",
+                  {"rustc": "echo 'rustc 1.2.3 (abc 2020-01-01)'"})
+    pinned = re.search(r'channel = "([^"]+)"', (ROOT / "rust-toolchain.toml").read_text())[1]
+    yield Offline("no library sources, no network", r"setup: .*(rustup component add rust-src|no mirror).*\.$", "rust-src",
+                  {"rustc": f'case $1 in --version) echo rustc {pinned};; *) echo "$PWD/sysroot";; esac',
+                   "apt-get": no_network, "apt-cache": no_network})
+    yield Offline("no qemu, no network", r"setup: .*(could not install|no mirror|is missing).*$", "qemu",
+                  {"apt-get": no_network, "apt-cache": no_network, "dpkg": "exit 1", "sudo": 'shift; exec "$@"'})
+    yield Offline("no compiler, no network", r"setup: .*(could not install|missing for|is missing).*$", "cross",
+                  {"apt-get": no_network, "sudo": no_network})
+    yield Offline("no debugger, no network", r"setup: .*(could not install|missing for|is missing).*$", "gdb",
+                  {"apt-get": no_network, "sudo": no_network})
+
+
+def cases():
+    """The whole table."""
+    global PROGRAM
+    PROGRAM = initrd.stripped((PROGRAMS / "hello").read_bytes())
+    for group in (elves, archives, command_lines, deeds, commands, offline):
+        yield from group()
+
+
+# --- running and judging --------------------------------------------------------------
+
+def why_not(case, status, output):
+    """Why a case did not end as the table says, "" if it did."""
+    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+    last = lines[-1] if lines else ""
+    if fault := OUR_FAULT.search(output):
+        return f"{fault[0]}: {last}"
+    if status != case.status:
+        return f"status {status}, not {case.status}: {last}"
+    if not re.match(case.last, last):
+        return f"last line {last!r}, not {case.last!r}"
+    said = getattr(case, "said", "")
+    if said and not any(re.match(rf"\s*(?:{said})", line) for line in lines):
+        return f"nothing says {said!r}"
+    return ""
+
+
+def run(pool, pattern=""):
+    """Runs the cases with `pattern` in their names through pool(function, items); counts them."""
+    chosen = [case for case in cases() if pattern in case.name]
+    tally = Tally()
+    with tempfile.TemporaryDirectory(prefix="bad-input-") as folder:
+        work = lambda case: (case, *case.run(pathlib.Path(folder)))
+        for case, status, output in pool(work, chosen):
+            why = why_not(case, status, output)
+            tally += failure(f"bad input: {case.name}", why, output) if why else Tally(passed=1)
+    return tally
