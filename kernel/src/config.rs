@@ -26,8 +26,10 @@ pub(crate) struct Config {
     pub(crate) init_args: Vec<String>,
     /// Its environment.
     pub(crate) init_env: Vec<String>,
-    /// Print the report at power-off.
+    /// Print the report when init has ended.
     pub(crate) report: bool,
+    /// Stay at the monitor when init has ended: somebody sits at the terminal.
+    pub(crate) monitor: bool,
     /// In test builds: run the tests whose names contain this (all if empty)
     /// instead of init.
     test: Option<String>,
@@ -47,6 +49,7 @@ impl Config {
             init_args: Vec::new(),
             init_env: ["HOME=/", "TERM=dumb"].map(String::from).into(),
             report: true,
+            monitor: false,
             test: None,
             test_from: 1,
             qemu: "unknown".into(),
@@ -86,6 +89,11 @@ impl Config {
                 "on" => self.report = true,
                 "off" => self.report = false,
                 _ => return bad("the report at power-off; on or off"),
+            },
+            "monitor" => match value {
+                "on" => self.monitor = true,
+                "off" => self.monitor = false,
+                _ => return bad("stay at the monitor when init has ended; on or off"),
             },
             "test" if cfg!(feature = "selftest") => self.test = Some(value.into()),
             "test_from" if cfg!(feature = "selftest") => match value.parse() {

@@ -14,6 +14,7 @@ mod errno;
 mod fs;
 mod machine;
 mod mm;
+mod monitor;
 mod panic;
 mod process;
 mod report;
@@ -81,6 +82,9 @@ fn start(config: Config) {
     #[cfg(feature = "selftest")]
     if config.runs_tests() {
         return selftest::start(config);
+    }
+    if config.monitor {
+        return monitor::start(config);
     }
     process::start_init(config.init, config.init_args, config.init_env);
 }

@@ -25,11 +25,21 @@ pub(crate) fn start(config: Config) {
 /// Runs the tests that the command line selects, in their order. Whether none
 /// failed.
 fn run(config: &Config) -> bool {
-    let selected = || all().filter(|test| config.test_pattern().is_none_or(|p| test.name.contains(p)));
+    run_selected(config.test_pattern(), config.test_from())
+}
+
+/// Runs the tests whose names contain `pattern`, all without one. Whether none
+/// failed.
+pub(crate) fn run_matching(pattern: Option<&str>) -> bool {
+    run_selected(pattern, 1)
+}
+
+fn run_selected(pattern: Option<&str>, from: u64) -> bool {
+    let selected = || all().filter(|test| pattern.is_none_or(|p| test.name.contains(p)));
     println!("KTAP version 1\n1..{}", selected().count());
     let mut all_passed = true;
     for (number, test) in selected().enumerate().map(|(i, test)| (i as u64 + 1, test)) {
-        if number >= config.test_from() {
+        if number >= from {
             all_passed &= run_one(number, test);
         }
     }

@@ -34,7 +34,7 @@ pub(crate) mod work;
 pub(crate) use affinity::set_affinity;
 pub(crate) use cpu::{area_addresses, init, online_cpus, server_of};
 pub(crate) use descriptor::{
-    Current, Describe, Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
+    Current, Describe, Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
 };
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;

@@ -8,7 +8,7 @@
 use core::sync::atomic::Ordering;
 
 use super::exit::Status;
-use super::{Process, Thread, current, current_thread};
+use super::{Process, Thread, current, current_thread, table};
 use crate::errno::Errno;
 use crate::sync::WaitQueue;
 use crate::task::{self, Task, pending};
@@ -24,6 +24,10 @@ pub(crate) use deliver::{restart_or_interrupt, return_to_user, take_with_mask};
 pub(crate) use frame::{AlternateStack, SS_DISABLE, SS_ONSTACK, TRAMPOLINE_PAGE, alternate_stack, sigreturn};
 pub(crate) use queue::{Info, Queue};
 
+/// Ctrl-C.
+pub(crate) const SIGINT: u32 = 2;
+/// Ctrl-\.
+pub(crate) const SIGQUIT: u32 = 3;
 /// Illegal instruction.
 pub(crate) const SIGILL: u32 = 4;
 /// Trap instruction.
@@ -112,6 +116,13 @@ pub(crate) fn send_to_process(process: &Process, info: Info) {
     // If all block it, it waits for the first that no longer does.
     if let Some(taker) = threads.iter().map(|task| &**task).find(takes) {
         taker.notify(pending::SIGNAL);
+    }
+}
+
+/// Sends a signal to every process of a group.
+pub(crate) fn send_to_group(group: u32, info: Info) {
+    for process in table::select(|process| process.group.load(Ordering::Relaxed) == group) {
+        send_to_process(&process, info);
     }
 }
 

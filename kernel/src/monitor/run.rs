@@ -1,0 +1,53 @@
+//! `run`: a program in the foreground.
+
+use alloc::sync::Arc;
+
+use super::Monitor;
+use crate::console::input;
+use crate::fs::path::Place;
+use crate::println;
+use crate::process::exit::Status;
+use crate::process::{self, Process};
+use crate::task::OutOfMemory;
+
+/// Runs the program that `words` begin with, and says how it ended unless all is
+/// well.
+pub(super) fn answer(monitor: &Monitor, words: &[&str]) {
+    if words.is_empty() {
+        return list();
+    }
+    if !words[0].starts_with('/') {
+        return println!("run: {} is not an absolute path, such as /bin/hello", words[0]);
+    }
+    match process::launch(words, &monitor.environment) {
+        Ok(process) => {
+            let status = in_foreground(&process);
+            if !status.is_success() {
+                println!("{} {status}", words[0]);
+            }
+        }
+        Err(OutOfMemory) => println!("run: no memory for the stack of {}", words[0]),
+    }
+}
+
+/// Gives the terminal to the process's group until the process is dead.
+pub(super) fn in_foreground(process: &Arc<Process>) -> Status {
+    // Without memory for the reader nobody can type, and the program runs all the
+    // same.
+    let _ = input::set_foreground(Some(process.pid));
+    let status = process.wait_dead();
+    let _ = input::set_foreground(None);
+    status
+}
+
+/// What there is to run.
+fn list() {
+    println!("usage: run PATH [args]");
+    for directory in ["/bin", "/c"] {
+        if let Ok((inode, _)) = Place::root().find(directory, true)
+            && let Ok(names) = inode.directory()
+        {
+            println!("{directory}: {}", names.names().join(" "));
+        }
+    }
+}
