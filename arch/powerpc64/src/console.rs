@@ -38,8 +38,9 @@ pub fn enable_interrupt(server: u32) -> Option<u32> {
     if source == 0 {
         return None;
     }
+    // A terminal signals always: unlike other virtual devices it has no switch for
+    // that (H_VIO_SIGNAL), only the controller has.
     irq::controller().route(source, server).ok()?;
-    hcall::h_vio_signal(UNIT.load(Ordering::Relaxed), true).ok()?;
     Some(source)
 }
 

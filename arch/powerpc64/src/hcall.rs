@@ -23,8 +23,6 @@ pub enum Op {
     Xirr = 0x74,
     /// Sleep until an interrupt.
     Cede = 0xe0,
-    /// Interrupts of a virtual device, on or off.
-    VioSignal = 0x104,
     /// Set a processor mode resource.
     SetMode = 0x31c,
     /// Register the process table.
@@ -106,15 +104,6 @@ pub fn h_get_term_char(unit: u32) -> Result<(usize, [u64; 2]), Status> {
     let (status, [length, high, low]) = unsafe { hcall(Op::GetTermChar, [unit.into(), 0, 0, 0]) };
     status.ok()?;
     Ok(((length as usize).min(16), [high, low]))
-}
-
-/// Has the virtual device `unit` interrupt when it has something to say, or not.
-///
-/// # Errors
-/// The hypervisor's status, if the unit does not exist.
-pub fn h_vio_signal(unit: u32, on: bool) -> Result<(), Status> {
-    // SAFETY: changes what the interrupt controller presents, nothing else.
-    unsafe { hcall(Op::VioSignal, [unit.into(), on.into(), 0, 0]).0.ok() }
 }
 
 /// Sleeps until an interrupt is pending for this CPU. Turns MSR\[EE\] *on* and

@@ -18,6 +18,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use kcore::cpu::CpuId;
 use powerpc64::{console, timer};
 use terminal::cooked::Cooked;
 
@@ -39,22 +40,33 @@ const POLL_US: u64 = 20_000;
 const CTRL_C: u8 = 0x03;
 const CTRL_BACKSLASH: u8 = 0x1c;
 
+/// Whose the terminal is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Whoever reads: nobody sits at it.
+    Anybody,
+    /// The monitor.
+    Kernel,
+    /// A process group: the foreground.
+    Group(u32),
+}
+
 struct Input {
     /// What can be read, oldest first: lines, or bytes as they came. An empty piece
     /// is the end of the file, once.
     pieces: VecDeque<Vec<u8>>,
     /// Bytes in `pieces`.
     waiting: usize,
-    /// The process group that the terminal belongs to, if it is a program's.
-    foreground: Option<u32>,
-    /// The line that is being typed for it.
+    /// Who may read them.
+    owner: Owner,
+    /// The line that is being typed for a process group.
     line: Cooked,
 }
 
 /// Guards what was typed. The heap's locks nest inside.
 static INPUT: SpinLock<Input> = SpinLock::new(
     "console input",
-    Input { pieces: VecDeque::new(), waiting: 0, foreground: None, line: Cooked::new() },
+    Input { pieces: VecDeque::new(), waiting: 0, owner: Owner::Anybody, line: Cooked::new() },
 );
 /// Those who wait for a piece.
 static READERS: WaitQueue = WaitQueue::new();
@@ -97,8 +109,11 @@ fn start() -> Result<(), Errno> {
 /// The thread's life. What was typed before the interrupt was on raised none, but
 /// `LOOK` starts as true.
 fn serve() {
-    let boot_server = task::server_of(kcore::cpu::CpuId::BOOT);
+    let boot_server = task::server_of(CpuId::BOOT);
     let has_interrupt = console::enable_interrupt(boot_server).is_some();
+    if !has_interrupt {
+        crate::println!("console: the terminal has no interrupt and is asked every {} ms", POLL_US / 1000);
+    }
     let wanted = || LOOK.swap(false, Ordering::Relaxed);
     loop {
         if has_interrupt {
@@ -116,17 +131,20 @@ fn serve() {
 fn take_all() {
     let mut bare = Vec::new();
     while bare.len() < MAX_WAITING {
-        let foreground = {
+        let (owner, is_full) = {
             let input = INPUT.lock();
-            if input.foreground.is_none() && input.waiting >= MAX_WAITING {
-                break;
-            }
-            input.foreground
+            (input.owner, input.waiting >= MAX_WAITING)
         };
-        let Some(byte) = console::read_byte() else { break };
-        match foreground {
-            Some(group) => take_for(group, byte),
-            None => bare.push(byte),
+        match owner {
+            Owner::Group(group) => {
+                let Some(byte) = console::read_byte() else { break };
+                take_for(group, byte);
+            }
+            Owner::Anybody | Owner::Kernel if is_full => break,
+            Owner::Anybody | Owner::Kernel => {
+                let Some(byte) = console::read_byte() else { break };
+                bare.push(byte);
+            }
         }
     }
     if !bare.is_empty() {
@@ -161,17 +179,22 @@ fn discipline(byte: u8) {
 }
 
 impl Input {
+    /// Whether there is something to read, and `reader` may.
+    fn has_for(&self, reader: Owner) -> bool {
+        !self.pieces.is_empty() && (self.owner == Owner::Anybody || self.owner == reader)
+    }
+
     fn add(&mut self, piece: Vec<u8>) {
         self.waiting += piece.len();
         self.pieces.push_back(piece);
     }
 }
 
-/// Whether [`take`] would give something. Starts the thread if need be: who asks
-/// wants to know.
-pub(crate) fn is_ready() -> bool {
+/// Whether [`take`] would give `reader` something. Starts the thread if need be: who
+/// asks wants to know.
+pub(crate) fn is_ready(reader: Owner) -> bool {
     // Without memory there is nothing to read.
-    start().is_ok() && !INPUT.lock().pieces.is_empty()
+    start().is_ok() && INPUT.lock().has_for(reader)
 }
 
 /// Where a change of [`is_ready`] is told.
@@ -180,9 +203,12 @@ pub(crate) fn poll_head() -> &'static PollHead {
 }
 
 /// Moves what was typed to `to`, of one line at most. Returns how many bytes; 0 is
-/// the end of the file; none if there is nothing yet.
-pub(crate) fn take(to: &mut [u8]) -> Option<usize> {
+/// the end of the file; none if there is nothing for `reader` now.
+pub(crate) fn take(reader: Owner, to: &mut [u8]) -> Option<usize> {
     let mut input = INPUT.lock();
+    if !input.has_for(reader) {
+        return None;
+    }
     let piece = input.pieces.front_mut()?;
     let line = piece.iter().position(|&byte| byte == b'\n' || byte == b'\r').map_or(piece.len(), |at| at + 1);
     let count = line.min(to.len());
@@ -201,31 +227,35 @@ pub(crate) fn take(to: &mut [u8]) -> Option<usize> {
     Some(count)
 }
 
-/// Waits until there is something to take; a signal ends the wait as it does that of
-/// a system call. Interrupts and preemption on.
-pub(crate) fn wait() -> Result<(), Errno> {
+/// Waits until there is something for `reader` to take: a program in the background
+/// waits until it is in front. A signal ends the wait as it does that of a system
+/// call. Interrupts and preemption on.
+pub(crate) fn wait(reader: Owner) -> Result<(), Errno> {
     start()?;
-    signal::wait(&READERS, || !INPUT.lock().pieces.is_empty())
+    signal::wait(&READERS, || INPUT.lock().has_for(reader))
 }
 
-/// Gives the terminal to the process group `foreground`, or back to the kernel. The
-/// start of a line that was typed for a program goes to whoever reads next.
-pub(crate) fn set_foreground(foreground: Option<u32>) -> Result<(), Errno> {
+/// Gives the terminal to `owner`. The start of a line that was typed for a program
+/// goes to whoever reads next.
+///
+/// # Errors
+/// `ENOMEM` if there is no memory for the thread that reads.
+pub(crate) fn give(owner: Owner) -> Result<(), Errno> {
     start()?;
     let mut input = INPUT.lock();
-    input.foreground = foreground;
+    input.owner = owner;
     let rest = input.line.take();
     if !rest.is_empty() {
         input.add(rest);
     }
     drop(input);
-    // There may be bytes that were too many for the one before.
+    // There may be bytes that were too many for the one before. The thread wakes
+    // all readers afterwards.
     look();
-    READERS.wake_all();
     Ok(())
 }
 
-/// The process group that the terminal belongs to, if it is a program's.
-pub(crate) fn foreground() -> Option<u32> {
-    INPUT.lock().foreground
+/// Whose the terminal is.
+pub(crate) fn owner() -> Owner {
+    INPUT.lock().owner
 }

@@ -3,11 +3,14 @@
 //! Where what is typed comes from, and what becomes of it on the way, is in
 //! [`input`]. There are no terminal attributes to set.
 
-use crate::console::input;
+use core::sync::atomic::Ordering;
+
+use crate::console::input::{self, Owner};
 use crate::errno::Errno;
 use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::Stat;
 use crate::fs::{File, OpenFlags, device};
+use crate::process::current;
 use crate::process::user_memory::{self, Cursor};
 
 /// Bytes that go to the console or come from it in one piece.
@@ -22,6 +25,11 @@ const TIOCSPGRP: u64 = 0x8004_7476;
 /// The console.
 pub(crate) struct Tty;
 
+/// The current process, as the terminal sees it.
+fn reader() -> Owner {
+    Owner::Group(current().group.load(Ordering::Relaxed))
+}
+
 impl File for Tty {
     fn read(&self, to: &mut Cursor<'_>, _: u64, flags: OpenFlags) -> Result<(), Errno> {
         let mut piece = [0; PIECE];
@@ -30,17 +38,16 @@ impl File for Tty {
             return Ok(());
         }
         loop {
-            if input::is_ready()
-                && let Some(count) = input::take(&mut piece[..room])
-            {
+            if let Some(count) = input::take(reader(), &mut piece[..room]) {
                 let typed = &mut piece[..count];
                 typed.iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
                 return to.put(typed).map(drop);
             }
-            if flags.contains(OpenFlags::NONBLOCK) {
+            // Perhaps the first look at the terminal, which then has to be made.
+            if flags.contains(OpenFlags::NONBLOCK) && !input::is_ready(reader()) {
                 return Err(Errno::EAGAIN);
             }
-            input::wait()?;
+            input::wait(reader())?;
         }
     }
 
@@ -54,7 +61,7 @@ impl File for Tty {
     }
 
     fn events(&self) -> Events {
-        if input::is_ready() {
+        if input::is_ready(reader()) {
             Events::IN | Events::RDNORM | Events::OUT | Events::WRNORM
         } else {
             Events::OUT | Events::WRNORM
@@ -73,12 +80,14 @@ impl File for Tty {
         match request {
             // Rows, columns; pixels unknown.
             TIOCGWINSZ => user_memory::write(arg, [24_u16, 80, 0, 0]).map(|()| 0),
-            TIOCGPGRP => user_memory::write(arg, input::foreground().ok_or(Errno::ENOTTY)?).map(|()| 0),
-            TIOCSPGRP => {
+            TIOCGPGRP => match input::owner() {
+                Owner::Group(group) => user_memory::write(arg, group).map(|()| 0),
+                Owner::Anybody | Owner::Kernel => Err(Errno::ENOTTY),
+            },
+            // From the front only: the others would take it from somebody.
+            TIOCSPGRP if input::owner() == reader() => {
                 let group: u32 = user_memory::read(arg)?;
-                // Only where the terminal is a program's at all.
-                input::foreground().ok_or(Errno::ENOTTY)?;
-                input::set_foreground(Some(group)).map(|()| 0)
+                input::give(Owner::Group(group)).map(|()| 0)
             }
             _ => Err(Errno::ENOTTY),
         }

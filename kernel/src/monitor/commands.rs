@@ -25,15 +25,22 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "cpus",
         arguments: "",
-        help: "each CPU: its task, the address space that is loaded, and whether it is borrowed",
+        help: "each CPU: task, loaded address space, whether borrowed",
         most: 0,
         answer: |_, _| cpus::show(),
     },
     Command { name: "help", arguments: "", help: "this list", most: 0, answer: |_, _| help() },
     Command {
+        name: "kill",
+        arguments: "PID",
+        help: "end a process",
+        most: 1,
+        answer: |_, words| run::kill(words),
+    },
+    Command {
         name: "mms",
         arguments: "",
-        help: "each address space: its counts, its mask, who runs on it and who is lazy on it",
+        help: "each address space: counts, mask, who is lazy on it",
         most: 0,
         answer: |_, _| mms::show(),
     },
@@ -47,7 +54,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "ps",
         arguments: "",
-        help: "each task: its state, its CPU, its address space",
+        help: "each task: state, CPU, address space",
         most: 0,
         answer: |_, _| ps::show(),
     },
@@ -60,15 +67,15 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "run",
-        arguments: "PATH [args]",
-        help: "run a program and wait for it; Ctrl-C interrupts it, Ctrl-\\ kills it",
+        arguments: "PATH [args] [&]",
+        help: "run a program, wait for its end unless there is a &",
         most: usize::MAX,
         answer: run::answer,
     },
     Command {
         name: "test",
         arguments: "[pattern]",
-        help: "run the in-kernel tests with that in their names",
+        help: "run the in-kernel tests that have that in their names",
         most: 1,
         answer: |_, words| test::run(words.first().copied()),
     },
@@ -100,5 +107,6 @@ fn help() {
         table.row([&command.name, &command.arguments, &command.help]);
     }
     print!("{table}");
-    println!("Keys: arrows, Ctrl-A/E (start, end), Ctrl-K/U/W (delete), up and down (history), Tab.");
+    println!("While a program runs, Ctrl-C interrupts it, Ctrl-\\ kills it, Ctrl-D ends its input.");
+    println!("At the prompt: arrows, Ctrl-A and E, Ctrl-K, U and W, Tab; up and down for the history.");
 }

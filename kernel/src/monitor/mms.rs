@@ -27,8 +27,9 @@ pub(super) fn show() {
         if id.is_none() {
             continue;
         }
-        let on = |chosen: fn(&Seen) -> bool| {
-            ranges(cpus.iter().filter(|cpu| cpu.active_mm == id && chosen(cpu)).map(|cpu| cpu.cpu.index()))
+        let on = |lazy: bool| {
+            let there = cpus.iter().filter(|cpu: &&Seen| cpu.active_mm == id && cpu.is_lazy() == lazy);
+            ranges(there.map(|cpu| cpu.cpu.index()))
         };
         let mask = mm.cpumask().snapshot(kernel.nr_cpus(), Ordering::Relaxed);
         table.row([
@@ -38,8 +39,8 @@ pub(super) fn show() {
             &mm.count(),
             &state(id, mm.users()),
             &ranges(mask.iter().map(|cpu| cpu.index())),
-            &on(|cpu| cpu.mm.is_some()),
-            &on(|cpu| cpu.mm.is_none()),
+            &on(false),
+            &on(true),
             &names(id, &tasks),
         ]);
     }

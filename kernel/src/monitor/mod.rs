@@ -11,7 +11,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use terminal::prompt::{Event, Prompt};
 
 use crate::config::Config;
-use crate::console::{self, input};
+use crate::console;
+use crate::console::input::{self, Owner};
 use crate::process::{self, exit::Status};
 use crate::task::kthread;
 use crate::{println, shutdown};
@@ -78,8 +79,8 @@ fn read_line(prompt: &mut Prompt) -> Event {
         let mut typed = [0; 1];
         // Nothing interrupts a kernel thread, and a failed start of the reader is
         // tried again.
-        let _ = input::wait();
-        if input::take(&mut typed) == Some(1)
+        let _ = input::wait(Owner::Kernel);
+        if input::take(Owner::Kernel, &mut typed) == Some(1)
             && let Some(event) = prompt.push(typed[0], &mut echo)
         {
             console::write_bytes(echo.as_bytes());
