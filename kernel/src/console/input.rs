@@ -52,8 +52,8 @@ pub(crate) enum Owner {
 }
 
 struct Input {
-    /// What can be read, oldest first: lines, or bytes as they came. An empty piece
-    /// is the end of the file, once.
+    /// What can be read, oldest first. An empty piece is the end of the file, once,
+    /// and parts what comes before from what comes after.
     pieces: VecDeque<Vec<u8>>,
     /// Bytes in `pieces`.
     waiting: usize,
@@ -129,64 +129,91 @@ fn serve() {
 /// Takes what the hypervisor has, until that is nothing (then the next byte
 /// interrupts) or nobody reads what is there.
 fn take_all() {
-    let mut bare = Vec::new();
-    while bare.len() < MAX_WAITING {
-        let (owner, is_full) = {
-            let input = INPUT.lock();
-            (input.owner, input.waiting >= MAX_WAITING)
-        };
-        match owner {
-            Owner::Group(group) => {
-                let Some(byte) = console::read_byte() else { break };
-                take_for(group, byte);
-            }
-            Owner::Anybody | Owner::Kernel if is_full => break,
-            Owner::Anybody | Owner::Kernel => {
-                let Some(byte) = console::read_byte() else { break };
-                bare.push(byte);
-            }
+    loop {
+        let mut input = INPUT.lock();
+        if input.must_wait() {
+            break;
         }
-    }
-    if !bare.is_empty() {
-        INPUT.lock().add(bare);
+        let Some(byte) = console::read_byte() else { break };
+        let effect = input.put(byte);
+        drop(input);
+        effect.happen();
     }
     READERS.wake_all();
     POLLERS.notify();
 }
 
-/// A byte for a program in the foreground.
-fn take_for(group: u32, byte: u8) {
-    let (signal, name) = match byte {
-        CTRL_C => (signal::SIGINT, "^C"),
-        CTRL_BACKSLASH => (signal::SIGQUIT, "^\\"),
-        byte => return discipline(byte),
-    };
-    INPUT.lock().line.take();
-    super::write(format_args!("{name}\n"));
-    signal::send_to_group(group, Info::of_kernel(signal));
+/// What a byte does beside being there to be read; not under the lock.
+#[derive(Default)]
+struct Effect {
+    echo: String,
+    /// To whom, and which.
+    signal: Option<(u32, u32)>,
 }
 
-fn discipline(byte: u8) {
-    let mut echo = String::new();
-    let mut input = INPUT.lock();
-    if let Some(piece) = input.line.push(byte, &mut echo)
-        && input.waiting < MAX_WAITING
-    {
-        input.add(piece);
+impl Effect {
+    fn happen(self) {
+        if !self.echo.is_empty() {
+            super::write_bytes(self.echo.as_bytes());
+        }
+        if let Some((group, signal)) = self.signal {
+            signal::send_to_group(group, Info::of_kernel(signal));
+        }
     }
-    drop(input);
-    super::write_bytes(echo.as_bytes());
 }
 
 impl Input {
-    /// Whether there is something to read, and `reader` may.
+    /// Whether `reader` has something to read.
     fn has_for(&self, reader: Owner) -> bool {
         !self.pieces.is_empty() && (self.owner == Owner::Anybody || self.owner == reader)
     }
 
-    fn add(&mut self, piece: Vec<u8>) {
-        self.waiting += piece.len();
-        self.pieces.push_back(piece);
+    fn is_full(&self) -> bool {
+        self.waiting >= MAX_WAITING
+    }
+
+    /// Whether what is typed has to wait where it is. Never behind the back of a
+    /// program that Ctrl-C is to reach.
+    fn must_wait(&self) -> bool {
+        self.is_full() && !matches!(self.owner, Owner::Group(_))
+    }
+
+    /// Takes a byte.
+    fn put(&mut self, byte: u8) -> Effect {
+        match (self.owner, byte) {
+            (Owner::Group(group), CTRL_C) => self.interrupt(group, signal::SIGINT, "^C\n"),
+            (Owner::Group(group), CTRL_BACKSLASH) => self.interrupt(group, signal::SIGQUIT, "^\\\n"),
+            (Owner::Group(_), byte) => self.discipline(byte),
+            (Owner::Anybody | Owner::Kernel, byte) => {
+                self.add(&[byte]);
+                Effect::default()
+            }
+        }
+    }
+
+    fn interrupt(&mut self, group: u32, signal: u32, echo: &str) -> Effect {
+        self.line.take();
+        Effect { echo: echo.into(), signal: Some((group, signal)) }
+    }
+
+    fn discipline(&mut self, byte: u8) -> Effect {
+        let mut effect = Effect::default();
+        match self.line.push(byte, &mut effect.echo) {
+            // The end of the file is a piece of its own.
+            Some(piece) if piece.is_empty() => self.pieces.push_back(piece),
+            Some(piece) if !self.is_full() => self.add(&piece),
+            _ => {}
+        }
+        effect
+    }
+
+    /// Adds bytes, at least one, behind those that wait; [`take`] finds the lines in them.
+    fn add(&mut self, bytes: &[u8]) {
+        self.waiting += bytes.len();
+        match self.pieces.back_mut() {
+            Some(piece) if !piece.is_empty() => piece.extend_from_slice(bytes),
+            _ => self.pieces.push_back(bytes.into()),
+        }
     }
 }
 
@@ -217,11 +244,11 @@ pub(crate) fn take(reader: Owner, to: &mut [u8]) -> Option<usize> {
     if piece.is_empty() {
         input.pieces.pop_front();
     }
-    let was_full = input.waiting >= MAX_WAITING;
+    let was_full = input.is_full();
     input.waiting -= count;
-    let has_room = input.waiting < MAX_WAITING;
+    let has_room = was_full && !input.is_full();
     drop(input);
-    if was_full && has_room {
+    if has_room {
         look();
     }
     Some(count)
@@ -235,20 +262,27 @@ pub(crate) fn wait(reader: Owner) -> Result<(), Errno> {
     signal::wait(&READERS, || INPUT.lock().has_for(reader))
 }
 
-/// Gives the terminal to `owner`. The start of a line that was typed for a program
-/// goes to whoever reads next.
+/// Gives the terminal to `owner`, with what was typed and is not read yet: to a
+/// program through the discipline, as if it were typed now.
 ///
 /// # Errors
 /// `ENOMEM` if there is no memory for the thread that reads.
 pub(crate) fn give(owner: Owner) -> Result<(), Errno> {
     start()?;
     let mut input = INPUT.lock();
-    input.owner = owner;
     let rest = input.line.take();
     if !rest.is_empty() {
-        input.add(rest);
+        input.add(&rest);
+    }
+    input.owner = owner;
+    let mut effects = Vec::new();
+    if matches!(owner, Owner::Group(_)) {
+        input.waiting = 0;
+        let typed = core::mem::take(&mut input.pieces);
+        effects.extend(typed.into_iter().flatten().map(|byte| input.put(byte)));
     }
     drop(input);
+    effects.into_iter().for_each(Effect::happen);
     // There may be bytes that were too many for the one before. The thread wakes
     // all readers afterwards.
     look();
