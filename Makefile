@@ -48,6 +48,8 @@ define HELP
   QEMU=path               the QEMU to use
   QEMU_ARGS="words"       more arguments for it
 
+  JUNIT=file              of the tests: write the results as JUnit's XML, too
+
 endef
 
 export SMP MEM CPU LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
