@@ -35,6 +35,8 @@ struct Heap {
     small: SmallLists,
     /// Behind the last mapped byte.
     end: u64,
+    /// What is handed out, in bytes as they were asked for.
+    in_use: usize,
 }
 
 /// Gives the heap its first pages. Once, on the boot CPU, with the MMU on.
@@ -51,16 +53,29 @@ pub(crate) fn ensure_room(bytes: usize) -> bool {
     heap.list.free() >= wanted || heap.grow(wanted as u64)
 }
 
+/// How many bytes are handed out.
+pub(super) fn bytes_in_use() -> usize {
+    HEAP.0.lock().in_use
+}
+
 impl Heap {
     const fn new() -> Self {
         Self {
             list: linked_list_allocator::Heap::empty(),
             small: SmallLists::new(),
             end: kernel_map::HEAP.start,
+            in_use: 0,
         }
     }
 
     fn alloc(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let block = self.find(layout)?;
+        self.in_use += layout.size();
+        Some(block)
+    }
+
+    #[inline]
+    fn find(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         if let Some(class) = small::class_of(layout) {
             return self.small.take(class).or_else(|| self.alloc_from_list(small::layout_of(class)));
         }
@@ -113,6 +128,7 @@ unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let block = NonNull::new(block).expect("the allocator never hands out null");
         let mut heap = self.0.lock();
+        heap.in_use -= layout.size();
         match small::class_of(layout) {
             // SAFETY: the caller gives up a block that came from `alloc` with
             // this layout, so with this class.

@@ -5,15 +5,16 @@
 //! invalidated and no shoot-down of kernel addresses exists.
 
 use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use kcore::mm::MmId;
-use powerpc64::addr::VirtAddr;
+use powerpc64::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use powerpc64::boot::BootInfo;
 use powerpc64::encoding::pte::PteFlags;
 use powerpc64::hcall;
 use powerpc64::mmu::kernel_map::{AREA, build_kernel_map, map_kernel_page};
 use powerpc64::mmu::process_table::ProcessTable;
-use powerpc64::mmu::tree::{OutOfMemory, RadixTree};
+use powerpc64::mmu::tree::{OutOfMemory, RadixTree, TableSource};
 
 use super::frame;
 use super::tables::TableFrames;
@@ -30,6 +31,9 @@ const PROCESS_TABLE_ORDER: u32 = 4;
 
 static KERNEL_TREE: Fixed<RadixTree> = Fixed::unset();
 static PROCESS_TABLE: Fixed<ProcessTable> = Fixed::unset();
+/// Frames that heap and stacks have got, their page tables included. Statistics:
+/// it orders nothing.
+static AREA_FRAMES: AtomicU64 = AtomicU64::new(0);
 
 /// Builds the kernel's map and turns the MMU on. Once, on the boot CPU, in real
 /// mode, after the frames are known. There is no way on without it: panics.
@@ -62,7 +66,29 @@ pub(super) fn process_table() -> ProcessTable {
 /// Maps a new, zeroed frame at `addr`, where nothing is mapped, for good.
 pub(super) fn map_new_page(addr: VirtAddr) -> Result<(), OutOfMemory> {
     let page = frame::alloc_zeroed().ok_or(OutOfMemory)?;
-    map_kernel_page(*KERNEL_TREE, addr, page.phys(), PteFlags::KERNEL_RW, &mut TableFrames)?;
+    map_kernel_page(*KERNEL_TREE, addr, page.phys(), PteFlags::KERNEL_RW, &mut AreaTables)?;
     let _mapped_for_good = page.leak();
+    AREA_FRAMES.fetch_add(1, Ordering::Relaxed);
     Ok(())
+}
+
+/// How many frames [`map_new_page`] has taken for good, page tables included.
+pub(super) fn area_frames() -> u64 {
+    AREA_FRAMES.load(Ordering::Relaxed)
+}
+
+/// Tables for heap and stacks; they stay, as what they map does.
+struct AreaTables;
+
+impl TableSource for AreaTables {
+    fn alloc(&mut self, bytes: u64) -> Option<PhysAddr> {
+        let table = TableFrames.alloc(bytes)?;
+        AREA_FRAMES.fetch_add(bytes / PAGE_SIZE, Ordering::Relaxed);
+        Some(table)
+    }
+
+    fn free(&mut self, table: PhysAddr, bytes: u64) {
+        TableFrames.free(table, bytes);
+        AREA_FRAMES.fetch_sub(bytes / PAGE_SIZE, Ordering::Relaxed);
+    }
 }

@@ -6,8 +6,8 @@
 //! tests before it pushes a frame.
 //!
 //! Stacks are recycled, never unmapped: no translation of theirs is ever stale.
-
-use alloc::vec::Vec;
+//! An idle one holds the link to the next in its last word, so giving a stack back
+//! needs no memory.
 
 use powerpc64::addr::{PAGE_SIZE, VirtAddr};
 use powerpc64::percpu::{STACK_SIZE, STACK_SLOT};
@@ -21,25 +21,26 @@ pub(crate) struct KernelStack {
 }
 
 struct Stacks {
-    /// Tops of the stacks that nobody uses. Its capacity is at least the number of
-    /// stacks, so that giving one back never allocates.
-    idle: Vec<u64>,
-    /// How many slots have been handed out first-hand.
+    /// The top of a stack that nobody uses, whose last word names another; 0: none.
+    first_idle: u64,
+    /// How many these are.
+    idle: u64,
+    /// How many stacks there are.
     made: u64,
+    /// How many slots are used up, by stacks or by attempts that ran out of memory.
+    slots: u64,
 }
 
-/// Innermost but for the heap's lock and the kernel page tables'. With interrupts
-/// off, so that a stack may be dropped anywhere.
-static STACKS: IrqLock<Stacks> = IrqLock::new("kernel stacks", Stacks { idle: Vec::new(), made: 0 });
+/// Innermost but for the frames' locks. With interrupts off, so that a stack may be
+/// dropped anywhere.
+static STACKS: IrqLock<Stacks> =
+    IrqLock::new("kernel stacks", Stacks { first_idle: 0, idle: 0, made: 0, slots: 0 });
 
 impl KernelStack {
     /// A stack with arbitrary contents; none if memory is exhausted.
     pub(crate) fn new() -> Option<KernelStack> {
         let mut stacks = STACKS.lock();
-        let top = match stacks.idle.pop() {
-            Some(top) => top,
-            None => stacks.make()?,
-        };
+        let top = stacks.take().or_else(|| stacks.make())?;
         Some(KernelStack { top })
     }
 
@@ -49,27 +50,57 @@ impl KernelStack {
     }
 }
 
+/// How many stacks somebody has.
+pub(super) fn in_use() -> u64 {
+    let stacks = STACKS.lock();
+    stacks.made - stacks.idle
+}
+
 impl Drop for KernelStack {
     fn drop(&mut self) {
-        STACKS.lock().idle.push(self.top);
+        STACKS.lock().put(self.top);
     }
 }
 
+/// The last word of the stack that ends at `top`.
+fn link(top: u64) -> *mut u64 {
+    VirtAddr(top - size_of::<u64>() as u64).as_mut_ptr()
+}
+
 impl Stacks {
+    /// Takes an idle stack; its top.
+    fn take(&mut self) -> Option<u64> {
+        let top = self.first_idle;
+        if top == 0 {
+            return None;
+        }
+        // SAFETY: an idle stack is ours, mapped for good, and `put` wrote its link.
+        self.first_idle = unsafe { link(top).read() };
+        self.idle -= 1;
+        Some(top)
+    }
+
+    /// Gives a stack back that nobody is on.
+    fn put(&mut self, top: u64) {
+        // SAFETY: a stack that its owner gives up is ours, and mapped for good.
+        unsafe { link(top).write(self.first_idle) };
+        self.first_idle = top;
+        self.idle += 1;
+    }
+
     /// Maps the stack of the next slot. What a failure half-way has mapped is
     /// lost with its slot: a few pages, when there are none left anyway.
     fn make(&mut self) -> Option<u64> {
-        let made = self.made as usize + 1;
-        self.idle.try_reserve(made - self.idle.len()).ok()?;
-        let slot = kernel_map::STACKS.start + self.made * STACK_SLOT;
+        let slot = kernel_map::STACKS.start + self.slots * STACK_SLOT;
         let (bottom, top) = (slot + STACK_SLOT - STACK_SIZE, slot + STACK_SLOT);
         if top > kernel_map::STACKS.end {
             return None;
         }
-        self.made += 1;
+        self.slots += 1;
         for page in (bottom..top).step_by(PAGE_SIZE as usize) {
             kernel_map::map_new_page(VirtAddr(page)).ok()?;
         }
+        self.made += 1;
         Some(top)
     }
 }

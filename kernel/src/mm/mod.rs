@@ -2,7 +2,7 @@
 //!
 //! | file | its idea |
 //! |---|---|
-//! | [`frame`] | who has which page frame |
+//! | [`frame`], [`account`] | who has which page frame, how many are in use |
 //! | [`heap`], [`kstack`], [`kernel_map`] | the kernel's own memory |
 //! | [`object`], [`backing`] | what a mapping shows |
 //! | [`address_space`] | the machine's part of an mm, its begin and end |
@@ -14,6 +14,7 @@
 //! (both sleep), kernel stacks, the heap, a frame cache, the buddy allocator (all
 //! with interrupts off). Only the first is ever held over a cross-call.
 
+mod account;
 mod address_space;
 mod backing;
 mod change;
@@ -31,6 +32,7 @@ mod unmap;
 
 use powerpc64::boot::BootInfo;
 
+pub(crate) use account::Account;
 pub(crate) use address_space::{create, exit_mmap, free_mm, init as init_address_spaces};
 pub(crate) use backing::Backing;
 pub(crate) use change::{madvise_dontneed, mprotect, munmap, poke, shared_key};

@@ -77,7 +77,7 @@ const COMMANDS: &[Command] = &[
         arguments: "[pattern]",
         help: "run the in-kernel tests that have that in their names",
         most: 1,
-        answer: |_, words| test::run(words.first().copied()),
+        answer: |monitor, words| test::run(&monitor.config, words.first().copied()),
     },
 ];
 

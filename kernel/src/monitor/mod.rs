@@ -5,7 +5,6 @@
 //! ran there before. While a program runs, the terminal is the program's.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use terminal::prompt::{Event, Prompt};
@@ -42,8 +41,8 @@ pub(crate) fn stays() -> bool {
 struct Monitor {
     /// How init ended: the status of the machine in the end.
     init: Status,
-    /// The environment of programs.
-    environment: Vec<String>,
+    /// What the command line said: the environment of programs, the known failures.
+    config: Config,
 }
 
 /// Starts init in the foreground, and the monitor behind it. Once, at boot.
@@ -53,9 +52,10 @@ pub(crate) fn start(config: Config) {
 }
 
 fn main(config: Config) {
-    let environment = config.init_env.clone();
-    let init = process::start_init(config.init, config.init_args, config.init_env);
-    let monitor = Monitor { init: run::in_foreground(&init), environment };
+    let (path, arguments) = (config.init.clone(), config.init_args.clone());
+    let init = process::start_init(path, arguments, config.init_env.clone());
+    let monitor = Monitor { init: run::in_foreground(&init), config };
+    drop(init);
     shutdown::report();
     println!("init {}", monitor.init);
     println!("The machine stays on: `help` lists what can be asked, `poweroff` ends it.");

@@ -24,7 +24,7 @@ pub(super) fn answer(monitor: &Monitor, words: &[&str]) {
     if !words[0].starts_with('/') {
         return println!("run: {} is not an absolute path, such as /bin/hello", words[0]);
     }
-    match process::launch(words, &monitor.environment) {
+    match process::launch(words, &monitor.config.init_env) {
         Ok(process) if !waits => println!("process {}", process.pid),
         Ok(process) => {
             let status = in_foreground(&process);

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use powerpc64::{context, rtas};
+use powerpc64::rtas;
 
 use super::exit::Status;
 use super::signal::Handlers;
@@ -13,7 +13,7 @@ use super::{INIT_PID, Inheritance, Process, Thread, current, exec, signal, table
 use crate::fs::path::Place;
 use crate::fs::table::FileTable;
 use crate::fs::{Description, OpenFlags, tty};
-use crate::task::{OutOfMemory, kthread, registry};
+use crate::task::{self, OutOfMemory, kthread, registry};
 use crate::{clock, monitor, shutdown};
 
 /// Starts the program `path` as process 1, with the console as descriptors 0 to 2.
@@ -66,12 +66,7 @@ fn become_program(path: String, passed: Arguments) {
         crate::println!("run {path} ({} us)", clock::uptime_us());
     }
     match exec::exec(&Place::root(), &path, &passed) {
-        Ok(frame) => {
-            drop((path, passed));
-            // SAFETY: a task's own entry, its address space loaded by exec, and
-            // everything on this stack dropped.
-            unsafe { context::enter_user(&frame) }
-        }
+        Ok(frame) => task::set_user_frame(frame),
         Err(reason) if current().pid == INIT_PID => stop(&alloc::format!("cannot run init {path}: {reason}")),
         Err(reason) => {
             crate::println!("cannot run {path}: {reason}");

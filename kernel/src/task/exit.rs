@@ -15,11 +15,13 @@ pub(crate) fn exit_current() -> ! {
     let me = super::current();
     assert!(me.mm.mm().is_none(), "{} exits with {:?}", me.name(), me.mm.mm());
     registry::remove(&me);
+    // From here on the CPU runs nothing else until it has left this task: who saw it
+    // exited and then sees another task run here finds its stack given back.
+    irqflags::disable();
     // Release: what the task did, for whoever sees it exited. Partner: the acquire
     // in `has_exited`.
     me.exited.store(1, Ordering::Release);
     me.exit_waiters.wake_all();
-    irqflags::disable();
     me.run_state.die();
     schedule(Leave::Exit);
     unreachable!("{} runs after its exit", me.name())
