@@ -48,7 +48,12 @@ def say(line):
     """Prints one line at once, also when the output is a pipe."""
     wiped = "\r\x1b[K" if _status["shown"] else ""
     _status.update(shown=False, told=time.monotonic())
-    print(f"{wiped}{line}", flush=True)
+    try:
+        print(f"{wiped}{line}", flush=True)
+    except BrokenPipeError:
+        # Nobody reads any more; nor shall Python's last flush complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
 
 
 def status(text):

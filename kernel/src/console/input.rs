@@ -24,6 +24,7 @@ use terminal::cooked::Cooked;
 
 use crate::errno::Errno;
 use crate::fs::poll::PollHead;
+use crate::process::Process;
 use crate::process::signal::{self, Info};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::task::{self, kthread};
@@ -157,7 +158,8 @@ impl Effect {
             super::write_bytes(self.echo.as_bytes());
         }
         if let Some((group, signal)) = self.signal {
-            signal::send_to_group(group, Info::of_kernel(signal));
+            let in_group = |process: &Process| process.group.load(Ordering::Relaxed) == group;
+            signal::send_to_all(in_group, Some(Info::of_kernel(signal)));
         }
     }
 }

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use kcore::cpu::CpuId;
 use kcore::mm::MmId;
 use terminal::ranges::ranges;
 use terminal::table::Table;
@@ -38,7 +39,7 @@ pub(super) fn show() {
             &mm.users(),
             &mm.count(),
             &state(id, mm.users()),
-            &ranges(mask.iter().map(|cpu| cpu.index())),
+            &ranges(mask.iter().map(CpuId::index)),
             &on(false),
             &on(true),
             &names(id, &tasks),

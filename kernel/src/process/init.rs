@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use powerpc64::rtas;
 
 use super::exit::Status;
-use super::signal::Handlers;
+use super::signal::{Handlers, Info};
 use super::stack::Arguments;
 use super::{INIT_PID, Inheritance, Process, Thread, current, exec, signal, table};
 use crate::fs::path::Place;
@@ -91,9 +91,7 @@ pub(super) fn ended(status: Status) {
     if !monitor::stays() {
         shutdown::finish(status.is_success(), format_args!("init {status}"));
     }
-    for process in table::select(|process| process.pid != INIT_PID) {
-        process.end(Status::signaled(signal::SIGKILL));
-    }
+    signal::send_to_all(|process| process.pid != INIT_PID, Some(Info::of_kernel(signal::SIGKILL)));
 }
 
 /// There is no init: one line, and QEMU's status 1.

@@ -7,9 +7,10 @@ use core::sync::atomic::Ordering;
 
 use super::{INIT_PID, Process};
 use crate::sync::SpinLock;
+use crate::task;
 
-/// Guards the table, and the `parent` and `group` of every process. Run-queue
-/// locks and the heap's nest inside.
+/// Guards the table, and the `parent` and `group` of every process. The locks of a
+/// process's signals and threads, run-queue locks and the heap's nest inside.
 static TABLE: SpinLock<Table> = SpinLock::new("process table", Table::new());
 
 /// The parent of those that have none.
@@ -40,14 +41,28 @@ pub(super) fn add(process: Arc<Process>) {
     table.processes.insert(process.pid, process);
 }
 
+/// As [`add`], of a child of the current process, unless a signal or a kill waits for
+/// the current task: one that was sent to its group before must not miss the child.
+/// Whoever sends to a group does so under the same lock ([`for_each`]).
+pub(super) fn add_child(process: Arc<Process>) -> bool {
+    let mut table = TABLE.lock();
+    let undisturbed = !task::current().interrupted();
+    if undisturbed {
+        table.children.insert((process.parent(), process.pid));
+        table.processes.insert(process.pid, process);
+    }
+    undisturbed
+}
+
+/// Calls `f` for every process. The table's lock is held: `f` is short and does not
+/// sleep.
+pub(crate) fn for_each(f: impl FnMut(&Process)) {
+    TABLE.lock().processes.values().map(|process| &**process).for_each(f);
+}
+
 /// The process with number `pid`.
 pub(crate) fn find(pid: u32) -> Option<Arc<Process>> {
     TABLE.lock().processes.get(&pid).cloned()
-}
-
-/// All processes for which `chosen`.
-pub(crate) fn select(chosen: impl Fn(&Process) -> bool) -> Vec<Arc<Process>> {
-    TABLE.lock().processes.values().filter(|process| chosen(process)).cloned().collect()
 }
 
 /// Gives the children of `pid` to init; to nobody if there is no other init, and
