@@ -14,16 +14,19 @@ define HELP
                           terminal a monitor after it (help lists what it can be asked)
   make compare            the demonstration under each policy, the reports side by side
   make test               every test; the last line counts them
-  make gdb                boot stopped, with gdb-multiarch and its command lazy-cpus
+  make gdb                boot stopped, with gdb-multiarch and the commands lazy-*
+                          (docs/debugging.md); with TEST=, go to the start of that
+                          in-kernel test
 
   make test-host          unit tests on this machine
   make test-loom          the protocol under the model checker
   make test-mutants       the protocol broken on purpose: the tests must notice
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
+  make test-crashes       ways to break the kernel, and the report of each
   make test-programs      C programs, compared with the same under qemu-ppc64
   make test-monitor       the monitor on a terminal, in tmux
-  make test-gdb           lazy-cpus against a live kernel
+  make test-gdb           the debugger's commands against live kernels
   make test-determinism   one run done twice under ICOUNT=0
   make lint               clippy, rustfmt and the layers
   make layers             who depends on whom: nothing may look up
@@ -36,7 +39,7 @@ define HELP
   SMP=4                   CPUs
   MEM=512M                memory
   CPU=power9              CPU model of QEMU
-  LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown
+  LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard
   TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version)
   INITRD=file             a cpio archive (newc), or a static program to run as init
   INIT="path args"        the first program and its arguments (default: the
@@ -144,8 +147,14 @@ run: setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 compare: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/compare build/kernel.elf build/initrd.cpio
 
-gdb: setup-qemu setup-gdb build/kernel.elf build/initrd.cpio
-	@$(SCRIPTS)/gdb/start build/kernel.elf build/initrd.cpio
+# TEST= asks for the image that has the tests.
+GDB_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).cpio
+.PHONY: terminal
+terminal:
+	@$(SCRIPTS)/gdb/start --check
+
+gdb: terminal setup-qemu setup-gdb $(GDB_IMAGE)
+	@$(SCRIPTS)/gdb/start $(GDB_IMAGE)
 
 measure: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/measure build/kernel.elf build/initrd.cpio
@@ -153,11 +162,11 @@ measure: setup-qemu build/kernel.elf build/initrd.cpio
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-.PHONY: test test-host test-loom test-mutants test-kernel test-programs test-monitor test-gdb test-determinism
+.PHONY: test test-host test-loom test-mutants test-kernel test-crashes test-programs test-monitor test-gdb test-determinism
 test:
 	@$(SCRIPTS)/test
 
-test-host test-loom test-mutants test-kernel test-programs test-monitor test-gdb test-determinism:
+test-host test-loom test-mutants test-kernel test-crashes test-programs test-monitor test-gdb test-determinism:
 	@$(SCRIPTS)/test $(@:test-%=%)
 
 .PHONY: lint layers

@@ -37,6 +37,7 @@ TOTAL_LIMIT_S = 300
 VERDICT = re.compile(r"(ok|not ok) (\d+) (\S+)(?: # (?:(SKIP|XFAIL)\b)?(.*))?$")
 START = re.compile(r"# (\S+) starts$")
 TOOK = re.compile(r"(\d+) ms$")
+CRASH = re.compile(r"kernel (panic|fault|stopped): ")
 PLAN = re.compile(r"1\.\.(\d+)$")
 
 
@@ -51,6 +52,12 @@ class Boot:
     events: int = 0          # lines of KTAP, to tell silence from work
 
 
+def what_matters(lines, most=40):
+    """The last lines, or of a crash report the first: the cause and who caused it."""
+    cause = next((at for at, line in enumerate(lines) if CRASH.match(line)), None)
+    return lines[-most:] if cause is None else lines[max(0, cause - most // 2):][:most]
+
+
 class Configuration:
     """One configuration of the matrix and its results."""
 
@@ -63,9 +70,9 @@ class Configuration:
 
     def fail(self, name, reason, evidence=()):
         """Counts a failed test and keeps its story."""
-        last = list(evidence)[-40:]
-        self.count(name, "failed", reason=reason, evidence="\n".join(last))
-        story = "".join(f"\n    | {line}" for line in last)
+        lines = what_matters(list(evidence))
+        self.count(name, "failed", reason=reason, evidence="\n".join(lines))
+        story = "".join(f"\n    | {line}" for line in lines)
         self.shown.append(f"FAILED {name} ({self.label}): {reason}{story}")
 
     def count(self, name, outcome, **details):

@@ -7,7 +7,7 @@ import shlex
 
 from common import USAGE, die
 
-POLICIES = ("eager", "refcount", "shootdown")
+POLICIES = ("eager", "refcount", "shootdown", "hazard")
 
 
 @dataclasses.dataclass

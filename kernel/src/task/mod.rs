@@ -17,6 +17,7 @@ mod descriptor;
 mod exit;
 mod idle;
 pub(crate) mod kthread;
+pub(crate) mod layout;
 mod placement;
 pub(crate) mod preempt;
 pub(crate) mod registry;
@@ -28,13 +29,12 @@ mod smp;
 mod spawn;
 mod switch;
 pub(crate) mod timer;
+mod watchdog;
 pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
-pub(crate) use cpu::{area_addresses, init, online_cpus, server_of};
-pub(crate) use descriptor::{
-    Describe, Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
-};
+pub(crate) use cpu::{area_addresses, area_of, init, online_cpus, server_of};
+pub(crate) use descriptor::{Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;
 pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return};
