@@ -10,7 +10,9 @@ SHELL := /bin/bash
 
 define HELP
 
-  make run                boot the kernel: the demonstration, or a program of yours
+  make run                boot the kernel: the demonstration, or a program of yours; on a
+                          terminal a monitor after it (help lists what it can be asked)
+  make compare            the demonstration under each policy, the reports side by side
   make test               every test; the last line counts them
   make gdb                boot stopped, with gdb-multiarch and the commands lazy-*
                           (docs/debugging.md); with TEST=, go to the start of that
@@ -26,6 +28,7 @@ define HELP
   make test-bad-input     broken programs, archives, options, variables: a clear end each
                           (TEST= a part of the cases' names)
   make test-fuzz          the parsers under random damage (FUZZ_SECONDS= each, FUZZ_SEED=)
+  make test-monitor       the monitor on a terminal, in tmux
   make test-gdb           the debugger's commands against live kernels
   make test-determinism   one run done twice under ICOUNT=0
   make lint               clippy, rustfmt and the layers
@@ -45,14 +48,18 @@ define HELP
   INIT="path args"        the first program and its arguments (default: the
                           demonstration, or /init of an INITRD)
   APPEND="words"          more kernel command line
-  TIMEOUT=120             seconds until the run is stopped, 0 for none
+  TESTS=on                run: a kernel that has the in-kernel tests, for the monitor
+  TIMEOUT=120             seconds until the run is stopped, 0 for none; on a terminal none
+                          unless it is given
   ICOUNT=                 0 to 10: a deterministic run, an instruction takes 2^ICOUNT ns
   QEMU=path               the QEMU to use
   QEMU_ARGS="words"       more arguments for it
 
+  JUNIT=file              of the tests: write the results as JUnit's XML, too
+
 endef
 
-export SMP MEM CPU LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST
+export SMP MEM CPU LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
 
 # A missing component is the set-up's business, never a download by rustup on its own.
 export RUSTUP_AUTO_INSTALL := 0
@@ -80,7 +87,7 @@ help:
 
 # --- set-up ---------------------------------------------------------------------------
 
-.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb
+.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux
 setup:
 	@$(SCRIPTS)/setup
 
@@ -99,6 +106,9 @@ setup-cross:
 
 setup-gdb:
 	@$(SCRIPTS)/setup gdb
+
+setup-tmux:
+	@$(SCRIPTS)/setup tmux
 
 # --- images ---------------------------------------------------------------------------
 
@@ -130,9 +140,15 @@ build/initrd-test.cpio: user-programs $(addprefix build/c/,$(C_PROGRAMS))
 
 # --- running --------------------------------------------------------------------------
 
-.PHONY: run gdb measure
-run: setup-qemu build/kernel.elf build/initrd.cpio
-	@$(SCRIPTS)/run build/kernel.elf build/initrd.cpio
+# TESTS=on runs the image and the initrd of the tests.
+RUN_TESTS := $(if $(filter on,$(TESTS)),-test)
+
+.PHONY: run compare gdb measure
+run: setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
+	@$(SCRIPTS)/run build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
+
+compare: setup-qemu build/kernel.elf build/initrd.cpio
+	@$(SCRIPTS)/compare build/kernel.elf build/initrd.cpio
 
 # TEST= asks for the image that has the tests.
 GDB_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).cpio
@@ -149,11 +165,11 @@ measure: setup-qemu build/kernel.elf build/initrd.cpio
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-.PHONY: test test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-gdb test-determinism
+.PHONY: test test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism
 test:
 	@$(SCRIPTS)/test
 
-test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-gdb test-determinism:
+test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism:
 	@$(SCRIPTS)/test $(@:test-%=%)
 
 .PHONY: lint layers

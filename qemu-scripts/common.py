@@ -8,9 +8,11 @@ status, never a traceback, for whatever the user or the machine did wrong.
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -37,9 +39,32 @@ for _signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(_signal, _interrupt)
 
 
+_status = {"shown": False, "told": time.monotonic()}
+# How often a status becomes a line where it cannot be one that changes.
+STATUS_INTERVAL_S = 20
+
+
 def say(line):
     """Prints one line at once, also when the output is a pipe."""
-    print(line, flush=True)
+    wiped = "\r\x1b[K" if _status["shown"] else ""
+    _status.update(shown=False, told=time.monotonic())
+    try:
+        print(f"{wiped}{line}", flush=True)
+    except BrokenPipeError:
+        # Nobody reads any more; nor shall Python's last flush complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def status(text):
+    """What goes on, for those who wait: the last line of a terminal, which the next one
+    replaces; elsewhere a line of its own, if nothing has been said for a while."""
+    if sys.stdout.isatty():
+        columns = shutil.get_terminal_size().columns
+        print(f"\r\x1b[K{text[:columns - 1]}", end="", flush=True)
+        _status["shown"] = True
+    elif time.monotonic() - _status["told"] >= STATUS_INTERVAL_S:
+        say(text)
 
 
 def die(sentence, status=1):

@@ -22,10 +22,10 @@ import re
 import time
 
 import machine
-from common import BUILD, die
+from common import BUILD, die, status
 from running import Run
 from settings import POLICIES, from_environment
-from tally import Tally
+from tally import Case, Tally
 
 KERNEL = BUILD / "kernel-test.elf"
 INITRD = BUILD / "initrd-test.cpio"
@@ -36,6 +36,7 @@ TOTAL_LIMIT_S = 300
 
 VERDICT = re.compile(r"(ok|not ok) (\d+) (\S+)(?: # (?:(SKIP|XFAIL)\b)?(.*))?$")
 START = re.compile(r"# (\S+) starts$")
+TOOK = re.compile(r"(\d+) ms$")
 CRASH = re.compile(r"kernel (panic|fault|stopped): ")
 PLAN = re.compile(r"1\.\.(\d+)$")
 
@@ -69,9 +70,14 @@ class Configuration:
 
     def fail(self, name, reason, evidence=()):
         """Counts a failed test and keeps its story."""
-        self.tally.failed += 1
-        story = "".join(f"\n    | {line}" for line in what_matters(list(evidence)))
+        lines = what_matters(list(evidence))
+        self.count(name, "failed", reason=reason, evidence="\n".join(lines))
+        story = "".join(f"\n    | {line}" for line in lines)
         self.shown.append(f"FAILED {name} ({self.label}): {reason}{story}")
+
+    def count(self, name, outcome, **details):
+        """Counts one test under its full name."""
+        self.tally.add(Case(f"{name} ({self.label})", outcome, **details))
 
     def read(self, line, boot):
         """Takes one line of the console."""
@@ -81,6 +87,7 @@ class Configuration:
         elif start := START.match(line):
             boot.number, boot.name = boot.number + 1, start.group(1)
             boot.evidence.clear()
+            status(f"  {self.label}: test {boot.number} of {boot.plan}, {boot.name}")
         elif verdict := VERDICT.match(line):
             self.judge(verdict, boot)
         else:
@@ -92,14 +99,14 @@ class Configuration:
         """Counts one verdict."""
         word, number, name, directive, reason = verdict.groups()
         boot.number, reason = int(number), (reason or "").strip()
+        took = TOOK.match(reason)
         if directive == "SKIP":
-            self.tally.skipped += 1
+            self.count(name, "skipped", reason=reason)
         elif directive == "XFAIL":
-            self.tally.passed += 1
-            self.tally.expected += 1
+            self.count(name, "expected", reason=reason)
             self.shown.append(f"expected failure {name} ({self.label}): {reason}")
         elif word == "ok":
-            self.tally.passed += 1
+            self.count(name, "passed", seconds=int(took.group(1)) / 1000 if took else None)
         else:
             said = boot.evidence and boot.evidence[-1].startswith("# ")
             self.fail(name, boot.evidence[-1][2:] if said else "its own verdict", boot.evidence)

@@ -46,33 +46,69 @@ def end_all():
         run.child.kill()
 
 
+def terminal():
+    """The descriptor of the terminal that we may read keys from, None if there is none."""
+    try:
+        fd = sys.stdin.fileno()
+        # In the background a terminal would stop QEMU at its first look.
+        return fd if os.isatty(fd) and os.tcgetpgrp(fd) == os.getpgrp() else None
+    except (OSError, AttributeError):
+        return None
+
+
+def is_interactive():
+    """Whether a person types and sees the answers."""
+    return terminal() is not None and sys.stdout.isatty()
+
+
+# The one key that is ours while a kernel has the keyboard: Ctrl-], as in telnet.
+ESCAPE = b"\x1d"
+
+
+def give_keys(fd):
+    """Has the terminal send Ctrl-C and its like as bytes, and an interrupt for ESCAPE.
+
+    QEMU takes the rest of cooked mode away when it starts, and leaves this alone.
+    """
+    state = termios.tcgetattr(fd)
+    off = bytes([os.fpathconf(fd, "PC_VDISABLE")])
+    for key in (termios.VQUIT, termios.VSUSP):
+        state[6][key] = off
+    state[6][termios.VINTR] = ESCAPE
+    termios.tcsetattr(fd, termios.TCSANOW, state)
+
+
 class Run:
     """A running QEMU. Reads its console in pieces and never outlives its limit.
 
+    With `keys`, QEMU reads our standard input; with `all_keys`, Ctrl-C is one of them.
     QEMU stays in our process group: with a terminal it must be in the foreground to
     read keys. Only this one child is ever killed.
     """
 
-    def __init__(self, command, timeout_s=0, keys=False):
+    def __init__(self, command, timeout_s=0, keys=False, all_keys=False):
         stdin = subprocess.DEVNULL
         self.terminal = None
         if keys and sys.stdin is not None:
             try:
-                fd = sys.stdin.fileno()
-                if not os.isatty(fd):
-                    stdin = fd
-                elif os.tcgetpgrp(fd) == os.getpgrp():
-                    # In the background a terminal would stop QEMU at its first look.
+                fd = terminal()
+                if fd is not None:
                     stdin, self.terminal = fd, (fd, termios.tcgetattr(fd))
-            except OSError:
+                    if all_keys:
+                        give_keys(fd)
+                elif not os.isatty(sys.stdin.fileno()):
+                    stdin = sys.stdin.fileno()
+            except (OSError, termios.error):
                 pass
         if _ending:
+            self.restore()
             raise KeyboardInterrupt
         self.started = time.monotonic()
         self.limit = self.started + timeout_s if timeout_s else None
         try:
             self.child = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
+            self.restore()
             die(f"cannot start {command[0]}: {error.strerror}.")
         _running.add(self)
         self.console = bytearray()

@@ -58,6 +58,8 @@ def from_environment():
         die(f"ICOUNT={s.icount} is not a shift of 0 to 10 (an instruction takes 2^shift ns).", USAGE)
     s.initrd, s.init, s.append = get("INITRD"), get("INIT"), get("APPEND")
     s.qemu_args = get("QEMU_ARGS")
+    if get("TESTS", "off") not in ("on", "off"):
+        die(f"TESTS={get('TESTS')} is not one of on, off.", USAGE)
     if s.init and not s.init.startswith("/"):
         die(f"INIT={s.init} does not start with an absolute path, such as /bin/hello.", USAGE)
     try:

@@ -1,4 +1,4 @@
-"""Counts of tests, and the names of those that a reader wants to see."""
+"""Counts of tests, their stories, and what a reader wants to see of them."""
 
 import dataclasses
 
@@ -6,19 +6,36 @@ from common import say
 
 
 @dataclasses.dataclass
+class Case:
+    """One test and how it ended."""
+
+    name: str
+    outcome: str             # "passed", "failed", "skipped", or "expected": a known failure
+    seconds: float = None    # None if nobody measured it
+    reason: str = ""
+    evidence: str = ""
+    stage: str = ""          # filled in by the driver
+
+
+@dataclasses.dataclass
 class Tally:
-    """What some tests came to. An expected failure that happened counts as passed."""
+    """What some tests came to. An expected failure that happened counts as passed.
+
+    The numbers count all tests; `cases` has those that are known by name.
+    """
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     expected: int = 0
+    cases: list = dataclasses.field(default_factory=list)
 
     def __iadd__(self, other):
         self.passed += other.passed
         self.failed += other.failed
         self.skipped += other.skipped
         self.expected += other.expected
+        self.cases += other.cases
         return self
 
     def __str__(self):
@@ -28,10 +45,30 @@ class Tally:
         """How many tests these are."""
         return self.passed + self.failed + self.skipped
 
+    def add(self, case):
+        """Counts one test."""
+        self.passed += case.outcome in ("passed", "expected")
+        self.failed += case.outcome == "failed"
+        self.skipped += case.outcome == "skipped"
+        self.expected += case.outcome == "expected"
+        self.cases.append(case)
 
-def failure(name, reason, evidence=""):
+
+def one(name, outcome="passed", **details):
+    """The tally of one test."""
+    tally = Tally()
+    tally.add(Case(name, outcome, **details))
+    return tally
+
+
+def failure(name, reason, evidence="", seconds=None):
     """Reports one failed test, with the last lines of what it printed."""
-    lines = [f"FAILED {name}: {reason}"]
-    lines += [f"    | {line}" for line in evidence.splitlines()[-40:]]
-    say("\n".join(lines))
-    return Tally(failed=1)
+    last = evidence.splitlines()[-40:]
+    say("\n".join([f"FAILED {name}: {reason}", *(f"    | {line}" for line in last)]))
+    return one(name, "failed", seconds=seconds, reason=reason, evidence="\n".join(last))
+
+
+def slowest(cases, count=10):
+    """The slowest tests that were measured, as lines."""
+    measured = sorted((case for case in cases if case.seconds), key=lambda case: -case.seconds)
+    return [f"{case.seconds:8.2f} s  {case.stage}: {case.name}" for case in measured[:count]]

@@ -24,8 +24,10 @@ pub(crate) struct Config {
     pub(crate) init_args: Vec<String>,
     /// Its environment.
     pub(crate) init_env: Vec<String>,
-    /// Print the report at power-off.
+    /// Print the report when init has ended.
     pub(crate) report: bool,
+    /// Stay at the monitor when init has ended: somebody sits at the terminal.
+    pub(crate) monitor: bool,
     /// In test builds: run the tests whose names contain this (all if empty)
     /// instead of init.
     test: Option<String>,
@@ -51,6 +53,7 @@ impl Config {
             init_args: Vec::new(),
             init_env: ["HOME=/", "TERM=dumb"].map(String::from).into(),
             report: true,
+            monitor: false,
             test: None,
             test_from: 1,
             #[cfg(feature = "selftest")]
@@ -99,6 +102,11 @@ impl Config {
             "report" => match on_or_off(value) {
                 Some(on) => self.report = on,
                 None => return bad("the report at power-off; on or off"),
+            },
+            "monitor" => match value {
+                "on" => self.monitor = true,
+                "off" => self.monitor = false,
+                _ => return bad("stay at the monitor when init has ended; on or off"),
             },
             "test" if cfg!(feature = "selftest") => self.test = Some(value.into()),
             "test_from" if cfg!(feature = "selftest") => match value.parse() {

@@ -1,4 +1,5 @@
-//! Printing: whole lines from many CPUs to one console.
+//! The console: whole lines from many CPUs to one terminal; and what is typed there
+//! ([`input`]).
 
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -7,6 +8,8 @@ use kcore::cpu::CpuId;
 use powerpc64::percpu;
 
 use crate::sync::IrqLock;
+
+pub(crate) mod input;
 
 /// Guards the console: who holds it prints a whole line. Innermost of all locks;
 /// taken with interrupts off, so nothing waits for other CPUs under it.

@@ -20,6 +20,7 @@ mod fs;
 mod limits;
 mod machine;
 mod mm;
+mod monitor;
 mod process;
 mod report;
 #[cfg(feature = "selftest")]
@@ -92,6 +93,9 @@ fn start(config: Config) {
     #[cfg(feature = "selftest")]
     if config.runs_tests() {
         return selftest::start(config);
+    }
+    if config.monitor {
+        return monitor::start(config);
     }
     process::start_init(config.init, config.init_args, config.init_env);
 }

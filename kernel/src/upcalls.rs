@@ -2,10 +2,10 @@
 
 use kcore::machine::Machine;
 use powerpc64::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
-use powerpc64::irq::{self, InterruptController};
+use powerpc64::irq::{self, Interrupt, InterruptController};
 
 use crate::machine::lazy_tlb;
-use crate::{crash, process, syscall, task};
+use crate::{console, crash, process, syscall, task};
 
 /// The kernel, to the hardware half.
 pub(crate) struct KernelUpcalls;
@@ -28,14 +28,19 @@ impl Upcalls for KernelUpcalls {
     }
 
     fn interrupt(&self) {
-        if irq::controller().ack() {
-            let kernel = lazy_tlb();
-            kernel.machine.with_irqs_off(|t| {
-                kernel.cpu(t.cpu()).counters.ipi_received.bump();
-                kernel.handle_calls(t);
-                // A reschedule needs nothing here: its sender set the work flag.
-                task::handle_ipi(t);
-            });
+        match irq::controller().ack() {
+            Interrupt::Ipi => {
+                let kernel = lazy_tlb();
+                kernel.machine.with_irqs_off(|t| {
+                    kernel.cpu(t.cpu()).counters.ipi_received.bump();
+                    kernel.handle_calls(t);
+                    // A reschedule needs nothing here: its sender set the work flag.
+                    task::handle_ipi(t);
+                });
+            }
+            // There is one device.
+            Interrupt::Device(_) => console::input::interrupt(),
+            Interrupt::Spurious => {}
         }
     }
 

@@ -4,6 +4,8 @@ use core::ffi::CStr;
 
 use crate::sys::{Errno, nr, syscall};
 
+/// Standard input.
+pub const STDIN: Fd = Fd(0);
 /// Standard output.
 pub const STDOUT: Fd = Fd(1);
 /// Standard error.

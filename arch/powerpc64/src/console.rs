@@ -1,25 +1,47 @@
 //! The console: PAPR's virtual terminal, 16 bytes a hypervisor call.
 //!
-//! No lock and no interrupt: it works from the first line of Rust to the last
-//! words of a panic. Who wants whole lines holds a lock of his own.
+//! No lock, and no interrupt until somebody wants one: it works from the first line
+//! of Rust to the last words of a panic. Who wants whole lines holds a lock of his
+//! own.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::hcall::{self, Status};
+use crate::irq::{self, InterruptController as _};
 use crate::isa;
 
 /// The unit address of the terminal. PAPR lets 0 stand for the first one, which
 /// is right until the firmware has named another.
 static UNIT: AtomicU32 = AtomicU32::new(0);
 
+/// The number of its interrupt; 0 for none.
+static SOURCE: AtomicU32 = AtomicU32::new(0);
+
 /// How long a full terminal may hold us up before a piece is dropped: 0.2 s of the
 /// 512 MHz that every timebase of the architecture since POWER6 has.
 const BUSY_LIMIT_TB: u64 = 512_000_000 / 5;
 
-/// Names the terminal, by the unit address in its `reg` property.
-pub fn set_unit(unit: u32) {
+/// Names the terminal: the unit address in its `reg` property, and the source in
+/// its `interrupts`, if it has one.
+pub(crate) fn set_unit(unit: u32, source: Option<u32>) {
     UNIT.store(unit, Ordering::Relaxed);
+    SOURCE.store(source.unwrap_or(0), Ordering::Relaxed);
+}
+
+/// Has the terminal interrupt the CPU `server` when something is typed and
+/// [`read_byte`] had nothing more to give. Returns the source of that interrupt, or
+/// none if the platform has no such thing and the terminal must be asked. Not from
+/// an interrupt handler.
+pub fn enable_interrupt(server: u32) -> Option<u32> {
+    let source = SOURCE.load(Ordering::Relaxed);
+    if source == 0 {
+        return None;
+    }
+    // A terminal signals always: unlike other virtual devices it has no switch for
+    // that (H_VIO_SIGNAL), only the controller has.
+    irq::controller().route(source, server).ok()?;
+    Some(source)
 }
 
 /// Writes `bytes`. What a terminal that stays busy (or does not exist) refuses is

@@ -1,4 +1,4 @@
-//! Run-time abstraction services (PAPR chapter 7): power, processors.
+//! Run-time abstraction services (PAPR chapter 7): power, processors, interrupts.
 //!
 //! The entry point that `instantiate-rtas` would hand out does one thing here: it
 //! makes hypervisor call 0xf000 with the address of the arguments. We make that
@@ -25,6 +25,7 @@ struct Tokens {
     start_cpu: AtomicU32,
     query_cpu_stopped_state: AtomicU32,
     stop_self: AtomicU32,
+    set_xive: AtomicU32,
 }
 
 static TOKENS: Tokens = Tokens {
@@ -33,6 +34,7 @@ static TOKENS: Tokens = Tokens {
     start_cpu: AtomicU32::new(0),
     query_cpu_stopped_state: AtomicU32::new(0),
     stop_self: AtomicU32::new(0),
+    set_xive: AtomicU32::new(0),
 };
 
 /// Learns the tokens. `token` looks up a property of the node /rtas.
@@ -43,6 +45,7 @@ pub(crate) fn init(mut token: impl FnMut(&CStr) -> Option<u32>) {
         (c"start-cpu", &TOKENS.start_cpu),
         (c"query-cpu-stopped-state", &TOKENS.query_cpu_stopped_state),
         (c"stop-self", &TOKENS.stop_self),
+        (c"ibm,set-xive", &TOKENS.set_xive),
     ] {
         slot.store(token(name).unwrap_or(0), Ordering::Relaxed);
     }
@@ -147,6 +150,16 @@ pub fn query_cpu_stopped_state(server: u32) -> Result<bool, Error> {
     let mut args = SHARED.lock();
     let state = call_with(&mut args, &TOKENS.query_cpu_stopped_state, [server], 2)?;
     Ok(state == 0)
+}
+
+/// Has the interrupt `source` go to the CPU `server`, with `priority` (0xff: to
+/// nobody). Not from an interrupt handler (the lock is not interrupt-safe).
+///
+/// # Errors
+/// RTAS's status, e.g. -3 for no such source.
+pub(crate) fn set_xive(source: u32, server: u32, priority: u8) -> Result<(), Error> {
+    let mut args = SHARED.lock();
+    call_with(&mut args, &TOKENS.set_xive, [source, server, priority.into()], 1).map(|_| ())
 }
 
 /// Stops this CPU until the next [`start_cpu`]. Interrupts off.

@@ -67,6 +67,12 @@ pub fn items(line: &str) -> Items<'_> {
     Items { rest: line, for_init: false }
 }
 
+/// The words of `line`, without their quotes.
+pub fn words(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Items { rest: line, for_init: true };
+    core::iter::from_fn(move || rest.next_word().map(unquoted))
+}
+
 impl<'a> Iterator for Items<'a> {
     type Item = Item<'a>;
 
@@ -153,6 +159,14 @@ mod tests {
     fn only_the_first_equals_sign_counts() {
         assert_eq!(items("a=b=c").next(), Some(option("a", Some("b=c"), "a=b=c")));
         assert_eq!(items("a=").next(), Some(option("a", Some(""), "a=")));
+    }
+
+    #[test]
+    fn words_are_unquoted() {
+        assert_eq!(
+            words(" run  /bin/echo \"a  b\" -- c=\"d\"").collect::<Vec<_>>(),
+            ["run", "/bin/echo", "a  b", "--", "c=\"d\""]
+        );
     }
 
     #[test]

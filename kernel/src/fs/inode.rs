@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::Errno;
@@ -102,6 +103,11 @@ impl Directory {
     /// The inode called `name`.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Inode>> {
         self.entries.lock().get(name).cloned()
+    }
+
+    /// All names, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.entries.lock().keys().cloned().collect()
     }
 
     /// Gives `inode` the name `name`. `EEXIST` if that is taken.

@@ -41,7 +41,7 @@ pub(crate) struct PollHead {
 
 impl PollHead {
     /// Without pollers.
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { count: AtomicU32::new(0), pollers: SpinLock::new("poll head", Vec::new()) }
     }
 

@@ -1,41 +1,54 @@
 //! The console as a terminal: descriptors 0 to 2 of init.
 //!
-//! No line discipline: bytes come as they are typed, carriage return as newline.
+//! Where what is typed comes from, and what becomes of it on the way, is in
+//! [`input`]. There are no terminal attributes to set.
 
-use powerpc64::timer;
+use core::sync::atomic::Ordering;
 
+use crate::console::input::{self, Owner};
 use crate::errno::Errno;
+use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::Stat;
 use crate::fs::{File, OpenFlags, device};
-use crate::process::signal;
+use crate::process::current;
 use crate::process::user_memory::{self, Cursor};
-use crate::sync::WaitQueue;
 
-/// Bytes that go to the console in one piece.
+/// Bytes that go to the console or come from it in one piece.
 const PIECE: usize = 512;
+
 /// ioctl: the window's size.
 const TIOCGWINSZ: u64 = 0x4008_7468;
+/// ioctl: the foreground process group, get and set.
+const TIOCGPGRP: u64 = 0x4004_7477;
+const TIOCSPGRP: u64 = 0x8004_7476;
 
 /// The console.
 pub(crate) struct Tty;
 
+/// The current process, as the terminal sees it.
+fn reader() -> Owner {
+    Owner::Group(current().group.load(Ordering::Relaxed))
+}
+
 impl File for Tty {
     fn read(&self, to: &mut Cursor<'_>, _: u64, flags: OpenFlags) -> Result<(), Errno> {
-        while to.remaining() > 0 {
-            match powerpc64::console::read_byte() {
-                Some(byte) => {
-                    let byte = if byte == b'\r' { b'\n' } else { byte };
-                    to.put(&[byte])?;
-                    if byte == b'\n' {
-                        break;
-                    }
-                }
-                None if to.done() > 0 => break,
-                None if flags.contains(OpenFlags::NONBLOCK) => return Err(Errno::EAGAIN),
-                None => wait_for_input()?,
-            }
+        let mut piece = [0; PIECE];
+        let room = to.remaining().min(PIECE);
+        if room == 0 {
+            return Ok(());
         }
-        Ok(())
+        loop {
+            if let Some(count) = input::take(reader(), &mut piece[..room]) {
+                let typed = &mut piece[..count];
+                typed.iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
+                return to.put(typed).map(drop);
+            }
+            // Perhaps the first look at the terminal, which then has to be made.
+            if flags.contains(OpenFlags::NONBLOCK) && !input::is_ready(reader()) {
+                return Err(Errno::EAGAIN);
+            }
+            input::wait(reader())?;
+        }
     }
 
     fn write(&self, from: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
@@ -47,6 +60,18 @@ impl File for Tty {
         Ok(())
     }
 
+    fn events(&self) -> Events {
+        if input::is_ready(reader()) {
+            Events::IN | Events::RDNORM | Events::OUT | Events::WRNORM
+        } else {
+            Events::OUT | Events::WRNORM
+        }
+    }
+
+    fn poll_head(&self) -> Option<&PollHead> {
+        Some(input::poll_head())
+    }
+
     fn stat(&self) -> Stat {
         device::stat(device::CONSOLE)
     }
@@ -55,16 +80,16 @@ impl File for Tty {
         match request {
             // Rows, columns; pixels unknown.
             TIOCGWINSZ => user_memory::write(arg, [24_u16, 80, 0, 0]).map(|()| 0),
+            TIOCGPGRP => match input::owner() {
+                Owner::Group(group) => user_memory::write(arg, group).map(|()| 0),
+                Owner::Anybody | Owner::Kernel => Err(Errno::ENOTTY),
+            },
+            // From the front only: the others would take it from somebody.
+            TIOCSPGRP if input::owner() == reader() => {
+                let group: u32 = user_memory::read(arg)?;
+                input::give(Owner::Group(group)).map(|()| 0)
+            }
             _ => Err(Errno::ENOTTY),
         }
     }
-}
-
-/// Sleeps until it is worth asking the hypervisor again. The virtual terminal's
-/// interrupt is not wired up: a person types slower than this looks.
-fn wait_for_input() -> Result<(), Errno> {
-    const INTERVAL_US: u64 = 20_000;
-    let nobody = WaitQueue::new();
-    let deadline_tb = timer::now_tb() + INTERVAL_US * timer::ticks_per_us();
-    signal::wait_deadline(&nobody, deadline_tb, || false).map(drop)
 }

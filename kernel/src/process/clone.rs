@@ -7,6 +7,7 @@ use kcore::mm::MmId;
 use powerpc64::exceptions::TrapFrame;
 
 use super::event::Event;
+use super::signal::ERESTARTNOINTR;
 use super::{Inheritance, Process, Thread, current_thread, table, user_memory};
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
@@ -157,7 +158,9 @@ fn start_child(
         return if process.start_thread(task) { Ok(()) } else { Err(Errno::EINTR) };
     }
     // Before it can end: its end looks for it there.
-    table::add(process.clone());
+    if !table::add_child(process.clone()) {
+        return Err(ERESTARTNOINTR);
+    }
     process.start_first_thread(task);
     Ok(())
 }

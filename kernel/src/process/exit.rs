@@ -28,11 +28,26 @@ impl Status {
         Status(signal & 0x7f)
     }
 
+    /// Whether it says that all is well.
+    pub(crate) fn is_success(self) -> bool {
+        self == Status::exited(0)
+    }
+
     /// As a shell shows it: the code, or 128 and the signal.
     pub(crate) fn shell_code(self) -> u32 {
         match self.0 & 0x7f {
             0 => self.0 >> 8 & 0xff,
             signal => 128 + signal,
+        }
+    }
+}
+
+impl core::fmt::Display for Status {
+    /// As the end of a sentence: "exited with status 1", "was killed by SIGSEGV".
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.0 & 0x7f {
+            0 => write!(f, "exited with status {}", self.shell_code()),
+            signal => write!(f, "was killed by {}", signal::name(signal)),
         }
     }
 }
@@ -94,7 +109,6 @@ impl Process {
     }
 
     /// Waits until the process is dead. Interrupts and preemption on.
-    #[cfg(feature = "selftest")]
     pub(crate) fn wait_dead(&self) -> Status {
         self.died.wait_until(|| self.is_dead());
         self.status()

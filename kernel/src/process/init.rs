@@ -7,34 +7,32 @@ use alloc::vec::Vec;
 use powerpc64::rtas;
 
 use super::exit::Status;
-use super::signal::Handlers;
+use super::signal::{Handlers, Info};
 use super::stack::Arguments;
 use super::{INIT_PID, Inheritance, Process, Thread, current, exec, signal, table};
 use crate::fs::path::Place;
 use crate::fs::table::FileTable;
 use crate::fs::{Description, OpenFlags, tty};
-#[cfg(feature = "selftest")]
-use crate::task::registry;
-use crate::task::{self, OutOfMemory, kthread};
-use crate::{clock, shutdown};
+use crate::task::{self, OutOfMemory, kthread, registry};
+use crate::{clock, monitor, shutdown};
 
 /// Starts the program `path` as process 1, with the console as descriptors 0 to 2.
 /// `arguments` begin with its name. Interrupts and preemption on.
-pub(crate) fn start_init(path: String, arguments: Vec<String>, environment: Vec<String>) {
-    if start(INIT_PID, path, Arguments { arguments, environment }).is_err() {
-        stop("no memory for the stack of init");
-    }
+pub(crate) fn start_init(path: String, arguments: Vec<String>, environment: Vec<String>) -> Arc<Process> {
+    start(INIT_PID, path, Arguments { arguments, environment })
+        .unwrap_or_else(|OutOfMemory| stop("no memory for the stack of init"))
 }
 
-/// Starts the program `path` as a process without parent, like init but one whose
-/// end ends nothing: for tests. Its status is 127 if it cannot be run.
+/// Starts the program that `arguments` begin with as a process without parent, in
+/// a group of its own: like init, but one whose end ends nothing. Its status is 127
+/// if it cannot be run.
 ///
 /// # Errors
 /// There is no memory for its stack.
-#[cfg(feature = "selftest")]
-pub(crate) fn launch(path: &str, arguments: &[&str]) -> Result<Arc<Process>, OutOfMemory> {
+pub(crate) fn launch(arguments: &[&str], environment: &[String]) -> Result<Arc<Process>, OutOfMemory> {
+    let path = String::from(arguments[0]);
     let arguments = arguments.iter().map(|&argument| String::from(argument)).collect();
-    start(registry::next_tid(), path.into(), Arguments { arguments, environment: Vec::new() })
+    start(registry::next_tid(), path, Arguments { arguments, environment: environment.to_vec() })
 }
 
 fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutOfMemory> {
@@ -87,15 +85,13 @@ fn console_files() -> FileTable {
     files
 }
 
-/// Init has ended: so does the machine, with QEMU's status 0 if init's was 0.
-pub(super) fn ended(status: Status) -> ! {
-    match status.0 & 0x7f {
-        0 => shutdown::finish(
-            status == Status::exited(0),
-            format_args!("init exited with status {}", status.shell_code()),
-        ),
-        signal => shutdown::finish(false, format_args!("init was killed by {}", signal::name(signal))),
+/// Init has ended: so does the machine, with QEMU's status 0 if init's was 0. If the
+/// monitor stays, only all other processes end.
+pub(super) fn ended(status: Status) {
+    if !monitor::stays() {
+        shutdown::finish(status.is_success(), format_args!("init {status}"));
     }
+    signal::send_to_all(|process| process.pid != INIT_PID, Some(Info::of_kernel(signal::SIGKILL)));
 }
 
 /// There is no init: one line, and QEMU's status 1.

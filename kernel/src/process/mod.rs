@@ -36,9 +36,7 @@ pub(crate) use stack::{ARGUMENTS_MAX, Arguments};
 pub(crate) use thread::Thread;
 
 pub(crate) use fault::{page_fault, user_fault, vector_unavailable as fpu_unavailable};
-#[cfg(feature = "selftest")]
-pub(crate) use init::launch;
-pub(crate) use init::start_init;
+pub(crate) use init::{launch, start_init};
 pub(crate) use random::init as seed_random;
 pub(crate) use signal::return_to_user;
 

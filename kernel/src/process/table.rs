@@ -7,10 +7,14 @@ use core::sync::atomic::Ordering;
 
 use super::{INIT_PID, Process};
 use crate::sync::SpinLock;
+use crate::task;
 
-/// Guards the table, and the `parent` and `group` of every process. Run-queue
-/// locks and the heap's nest inside.
+/// Guards the table, and the `parent` and `group` of every process. The locks of a
+/// process's signals and threads, run-queue locks and the heap's nest inside.
 static TABLE: SpinLock<Table> = SpinLock::new("process table", Table::new());
+
+/// The parent of those that have none.
+const NOBODY: u32 = 0;
 
 /// The processes that exist, the dead ones that nobody has waited for included.
 struct Table {
@@ -37,31 +41,56 @@ pub(super) fn add(process: Arc<Process>) {
     table.processes.insert(process.pid, process);
 }
 
+/// As [`add`], of a child of the current process, unless a signal or a kill waits for
+/// the current task: one that was sent to its group before must not miss the child.
+/// Whoever sends to a group does so under the same lock ([`for_each`]).
+pub(super) fn add_child(process: Arc<Process>) -> bool {
+    let mut table = TABLE.lock();
+    let undisturbed = !task::current().interrupted();
+    if undisturbed {
+        table.children.insert((process.parent(), process.pid));
+        table.processes.insert(process.pid, process);
+    }
+    undisturbed
+}
+
+/// Calls `f` for every process. The table's lock is held: `f` is short and does not
+/// sleep.
+pub(crate) fn for_each(f: impl FnMut(&Process)) {
+    TABLE.lock().processes.values().map(|process| &**process).for_each(f);
+}
+
 /// The process with number `pid`.
 pub(crate) fn find(pid: u32) -> Option<Arc<Process>> {
     TABLE.lock().processes.get(&pid).cloned()
 }
 
-/// All processes for which `chosen`.
-pub(crate) fn select(chosen: impl Fn(&Process) -> bool) -> Vec<Arc<Process>> {
-    TABLE.lock().processes.values().filter(|process| chosen(process)).cloned().collect()
-}
-
-/// Gives the children of `pid` to init. Returns init if one of them is dead, so
+/// Gives the children of `pid` to init; to nobody if there is no other init, and
+/// then the dead among them are forgotten. Returns init if one of them is dead, so
 /// that init must be told.
 pub(super) fn orphan_children(pid: u32) -> Option<Arc<Process>> {
     let mut table = TABLE.lock();
     let orphans: Vec<u32> = table.children_of(pid).map(|child| child.pid).collect();
-    let mut any_dead = false;
+    let init = if pid == INIT_PID { None } else { table.processes.get(&INIT_PID).cloned() };
+    let heir = if init.is_some() { INIT_PID } else { NOBODY };
+    let mut dead = Vec::new();
     for orphan in orphans {
         table.children.remove(&(pid, orphan));
-        table.children.insert((INIT_PID, orphan));
-        if let Some(child) = table.processes.get(&orphan) {
-            child.parent.store(INIT_PID, Ordering::Relaxed);
-            any_dead |= child.is_dead();
+        let Some(child) = table.processes.get(&orphan).cloned() else { continue };
+        child.parent.store(heir, Ordering::Relaxed);
+        let is_dead = child.is_dead();
+        if is_dead && init.is_none() {
+            table.processes.remove(&orphan);
+        } else {
+            table.children.insert((heir, orphan));
+        }
+        if is_dead {
+            dead.push(child);
         }
     }
-    if any_dead { table.processes.get(&INIT_PID).cloned() } else { None }
+    drop(table);
+    // Perhaps the last references to processes, so not under the lock.
+    if dead.is_empty() { None } else { init }
 }
 
 /// What a look at the children found.

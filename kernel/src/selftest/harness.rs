@@ -1,7 +1,7 @@
 //! Runs the tests and writes KTAP.
 
 use core::ptr::{self, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use kcore::cpu::CpuId;
 use powerpc64::timer;
@@ -13,7 +13,6 @@ use crate::{println, shutdown};
 
 /// Runs the tests in a kernel thread on the boot CPU, then ends the machine.
 pub(crate) fn start(config: Config) {
-    kthread::spawn("test-watch", watch);
     kthread::spawn_on(CpuId::BOOT, "selftest", move || {
         if run(&config) {
             shutdown::finish(true, format_args!("selftest: all passed"))
@@ -26,11 +25,22 @@ pub(crate) fn start(config: Config) {
 /// Runs the tests that the command line selects, in their order. Whether none
 /// failed.
 fn run(config: &Config) -> bool {
-    let selected = || all().filter(|test| config.test_pattern().is_none_or(|p| test.name.contains(p)));
+    run_selected(config, config.test_pattern(), config.test_from())
+}
+
+/// Runs the tests whose names contain `pattern`, all without one. Whether none
+/// failed.
+pub(crate) fn run_matching(config: &Config, pattern: Option<&str>) -> bool {
+    run_selected(config, pattern, 1)
+}
+
+fn run_selected(config: &Config, pattern: Option<&str>, from: u64) -> bool {
+    start_watch();
+    let selected = || all().filter(|test| pattern.is_none_or(|p| test.name.contains(p)));
     println!("KTAP version 1\n1..{}", selected().count());
     let mut all_passed = true;
     for (number, test) in selected().enumerate().map(|(i, test)| (i as u64 + 1, test)) {
-        if number >= config.test_from() {
+        if number >= from {
             all_passed &= run_one(number, test, config);
         }
     }
@@ -74,6 +84,14 @@ extern "C" fn selftest_begins(name: *const u8, name_len: usize, run: usize) {
 /// The test that runs, null between two; it started at [`STARTED_TB`].
 static RUNNING: AtomicPtr<Test> = AtomicPtr::new(null_mut());
 static STARTED_TB: AtomicU64 = AtomicU64::new(0);
+
+/// Starts [`watch`], once.
+fn start_watch() {
+    static STARTED: AtomicBool = AtomicBool::new(false);
+    if !STARTED.swap(true, Ordering::Relaxed) {
+        kthread::spawn("test-watch", watch);
+    }
+}
 
 /// Ends the machine if a test is not done in time. One thread for all tests: one
 /// that comes and goes would disturb those that count memory.

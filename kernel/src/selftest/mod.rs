@@ -18,7 +18,7 @@ mod scheduler;
 mod stale_tlb;
 mod user_copy;
 
-pub(crate) use harness::start;
+pub(crate) use harness::{run_matching, start};
 
 use alloc::string::String;
 

@@ -31,7 +31,7 @@ fn exists(path: &str) -> bool {
 fn run(path: &str, arguments: &[&str]) -> Result<u32, alloc::string::String> {
     let mut argv = alloc::vec![path];
     argv.extend_from_slice(arguments);
-    let process = process::launch(path, &argv).map_err(|_| "no memory for a program's stack")?;
+    let process = process::launch(&argv, &[]).map_err(|_| "no memory for a program's stack")?;
     Ok(process.wait_dead().shell_code())
 }
 

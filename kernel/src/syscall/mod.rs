@@ -30,7 +30,7 @@ pub(crate) type Result<T = u64> = core::result::Result<T, Errno>;
 type Handler = fn(&mut TrapFrame) -> Result;
 
 /// Inside the kernel only: the call has changed the frame itself (exec, sigreturn).
-pub(crate) const FRAME_REPLACED: Errno = Errno(513);
+pub(crate) const FRAME_REPLACED: Errno = Errno(600);
 
 /// Numbers are below this.
 const NR_CALLS: usize = 460;
@@ -50,6 +50,7 @@ pub(crate) fn dispatch(frame: &mut TrapFrame) {
 fn fail(frame: &mut TrapFrame, errno: Errno) {
     match errno {
         signal::ERESTARTSYS => signal::restart_or_interrupt(frame),
+        signal::ERESTARTNOINTR => signal::restart(frame),
         FRAME_REPLACED => {}
         _ => frame.set_result(-i64::from(errno.0)),
     }

@@ -41,23 +41,22 @@ pub(super) fn kill(frame: &mut TrapFrame) -> Result {
     let [pid, number, ..] = frame.syscall_args();
     let number = signal_or_test(number)?;
     let me = current();
+    let info = (number != 0).then(|| Info::of_user(number, me.pid, false));
     let in_group = |group| move |process: &Process| process.group.load(Ordering::Relaxed) == group;
-    let targets = match pid as i32 {
-        pid @ 1.. => table::find(pid as u32).into_iter().collect(),
-        0 => table::select(in_group(me.group.load(Ordering::Relaxed))),
+    let any = match pid as i32 {
+        pid @ 1.. => match (table::find(pid as u32), info) {
+            (Some(process), Some(info)) => {
+                signal::send_to_process(&process, info);
+                true
+            }
+            (process, _) => process.is_some(),
+        },
+        0 => signal::send_to_all(in_group(me.group.load(Ordering::Relaxed)), info),
         // All but init and the caller.
-        -1 => table::select(|process| process.pid > 1 && process.pid != me.pid),
-        group => table::select(in_group(group.unsigned_abs())),
+        -1 => signal::send_to_all(|process| process.pid > 1 && process.pid != me.pid, info),
+        group => signal::send_to_all(in_group(group.unsigned_abs()), info),
     };
-    if targets.is_empty() {
-        return Err(Errno::ESRCH);
-    }
-    if number != 0 {
-        for target in targets {
-            signal::send_to_process(&target, Info::of_user(number, me.pid, false));
-        }
-    }
-    Ok(0)
+    if any { Ok(0) } else { Err(Errno::ESRCH) }
 }
 
 pub(super) fn tgkill(frame: &mut TrapFrame) -> Result {

@@ -129,6 +129,14 @@ impl Task {
         TaskName(self.name_bytes())
     }
 
+    /// What it does, in a word; a hint.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.run_state.name() {
+            "running" if self.on_cpu.load(Ordering::Relaxed) == 0 => "waiting",
+            state => state,
+        }
+    }
+
     /// Renames the task (exec). Longer names are cut to 15 bytes.
     pub(crate) fn set_name(&self, name: &[u8]) {
         for (word, value) in self.name.iter().zip(name_words(name)) {
@@ -183,6 +191,14 @@ impl Task {
 pub(crate) struct TaskName([u8; 16]);
 
 impl TaskName {
+    /// The name in the words of a [`Task`].
+    pub(crate) fn of_words(words: [u64; 2]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&words[0].to_be_bytes());
+        bytes[8..].copy_from_slice(&words[1].to_be_bytes());
+        Self(bytes)
+    }
+
     /// The name up to its end, or to what is no UTF-8.
     pub(crate) fn as_str(&self) -> &str {
         let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());

@@ -34,7 +34,7 @@ pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
 pub(crate) use cpu::{area_addresses, area_of, init, online_cpus, server_of};
-pub(crate) use descriptor::{Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
+pub(crate) use descriptor::{Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;
 pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return};

@@ -3,6 +3,8 @@
 //! Numbers go up and wrap, so that one is not reused soon; 1 is for the first
 //! process. A table of short lists through the tasks themselves: no allocation.
 
+use alloc::vec::Vec;
+
 use super::descriptor::{Task, TaskPtr, TaskRef};
 use crate::sync::SpinLock;
 use crate::sync::list::List;
@@ -73,6 +75,21 @@ pub(super) fn remove(task: &Task) {
 /// The task with number `tid`, if it has not exited.
 pub(crate) fn find(tid: u32) -> Option<TaskRef> {
     REGISTRY.lock().find(tid).map(Task::to_ref)
+}
+
+/// References to all tasks but the idle ones, by number.
+pub(crate) fn snapshot() -> Vec<TaskRef> {
+    // No allocation under the lock. Tasks that come after the count are left out.
+    let mut count = 0;
+    for_each(|_| count += 1);
+    let mut tasks = Vec::with_capacity(count);
+    for_each(|task| {
+        if tasks.len() < count {
+            tasks.push(task.to_ref());
+        }
+    });
+    tasks.sort_by_key(|task: &TaskRef| task.tid);
+    tasks
 }
 
 /// Calls `f` for every task but the idle ones. A spin lock is held: `f` is short.

@@ -1,4 +1,5 @@
-//! `cat FILE...`: prints files; without arguments the lazy-TLB report.
+//! `cat FILE...`: prints files, `-` being standard input; without arguments the
+//! lazy-TLB report.
 #![no_std]
 #![no_main]
 
@@ -6,7 +7,7 @@ extern crate alloc;
 
 use alloc::ffi::CString;
 
-use user::file::{self, STDOUT};
+use user::file::{self, STDIN, STDOUT};
 use user::{Env, Errno, eprintln};
 
 user::main!(main);
@@ -27,8 +28,10 @@ fn main(env: &Env) -> i32 {
 }
 
 fn copy_to_stdout(path: &str) -> Result<(), Errno> {
-    let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
-    let file = file::open(&path)?;
+    let file = match path {
+        "-" => STDIN,
+        path => file::open(&CString::new(path).map_err(|_| Errno::EINVAL)?)?,
+    };
     let mut buffer = [0; 4096];
     loop {
         match file.read(&mut buffer)? {

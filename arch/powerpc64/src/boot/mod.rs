@@ -119,7 +119,11 @@ fn find_console(firmware: &OpenFirmware, chosen: Node) {
     let stdout = firmware.property_u32(chosen, c"stdout").filter(|&instance| instance != 0);
     let node = stdout.and_then(|instance| firmware.instance_node(instance));
     if let Some(unit) = node.and_then(|node| firmware.property_u32(node, c"reg")) {
-        console::set_unit(unit);
+        // Two cells: the source, and edge or level.
+        let mut cells = [0; 8];
+        let interrupts = node.and_then(|node| firmware.property(node, c"interrupts", &mut cells));
+        let source = interrupts.and_then(<[u8]>::first_chunk).map(|&source| u32::from_be_bytes(source));
+        console::set_unit(unit, source);
     }
 }
 

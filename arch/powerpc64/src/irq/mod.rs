@@ -1,9 +1,23 @@
-//! The interrupt controller, as far as the kernel needs one: it has no devices,
-//! only inter-processor interrupts.
+//! The interrupt controller, as far as the kernel needs one: inter-processor
+//! interrupts, and the one device that there is, the terminal.
 
 mod xics;
 
-/// Three functions cover it. All of them work with the MMU on or off and from any
+use crate::rtas;
+
+/// What was behind an external interrupt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interrupt {
+    /// Nothing any more.
+    Spurious,
+    /// An inter-processor interrupt. What its senders stored before they sent is
+    /// visible.
+    Ipi,
+    /// A device, by the number of its source.
+    Device(u32),
+}
+
+/// Four functions cover it. All of them work with the MMU on or off and from any
 /// context.
 pub trait InterruptController: Sync {
     /// Lets interrupts through to the CPU that calls this. Interrupts off.
@@ -15,10 +29,15 @@ pub trait InterruptController: Sync {
     /// takes the interrupt.
     fn send_ipi(&self, server: u32);
 
-    /// Accepts and ends the interrupt behind a 0x500. True: it was an IPI, and what
-    /// its senders stored before they sent is visible now. False: it was spurious.
-    /// Interrupts off.
-    fn ack(&self) -> bool;
+    /// Accepts and ends the interrupt behind a 0x500. Interrupts off.
+    fn ack(&self) -> Interrupt;
+
+    /// Has the device with number `source` interrupt the CPU `server`. Once, in a
+    /// context that may take a lock.
+    ///
+    /// # Errors
+    /// What the firmware says.
+    fn route(&self, source: u32, server: u32) -> Result<(), rtas::Error>;
 }
 
 /// The one in use.

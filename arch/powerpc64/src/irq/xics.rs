@@ -3,14 +3,16 @@
 //! The other controller, XIVE, would save some microseconds an IPI for a queue page
 //! and an address mapping per CPU. It is asked out at boot.
 
-use super::InterruptController;
+use super::{Interrupt, InterruptController};
 use crate::hcall::{h_cppr, h_eoi, h_ipi, h_xirr};
-use crate::{isa, percpu};
+use crate::{isa, percpu, rtas};
 
 /// Interrupts of every priority pass.
 const ADMIT_ALL: u8 = 0xff;
 /// Priority of our IPIs; lower is more favoured.
 const IPI_PRIORITY: u8 = 4;
+/// Priority of devices: after IPIs, for which other CPUs wait.
+const DEVICE_PRIORITY: u8 = 5;
 /// "No IPI" in a processor's IPI register.
 const NO_IPI: u8 = 0xff;
 /// Source number of an IPI in XIRR. 0 is "nothing pending".
@@ -38,14 +40,15 @@ impl InterruptController for Xics {
     }
 
     #[inline]
-    fn ack(&self) -> bool {
+    fn ack(&self) -> Interrupt {
         let xirr = h_xirr();
-        let is_ipi = match xirr & SOURCE_MASK {
+        let interrupt = match xirr & SOURCE_MASK {
             // Nothing was accepted, so there is nothing to end.
-            0 => return false,
-            source => source == IPI_SOURCE,
+            0 => return Interrupt::Spurious,
+            IPI_SOURCE => Interrupt::Ipi,
+            source => Interrupt::Device(source),
         };
-        if is_ipi {
+        if interrupt == Interrupt::Ipi {
             // Cannot fail for a CPU that just took the interrupt.
             let _ = h_ipi(percpu::this().server(), NO_IPI);
             // The register is clear before any mailbox is read: a request that this
@@ -53,8 +56,13 @@ impl InterruptController for Xics {
             // the `sync` in `send_ipi`.
             isa::sync();
         }
-        // A source that nobody set up is ended and forgotten.
+        // Devices signal by edges (message interrupts): one that says something
+        // after this end comes again. Whoever serves it looks later than this.
         let _ = h_eoi(xirr);
-        is_ipi
+        interrupt
+    }
+
+    fn route(&self, source: u32, server: u32) -> Result<(), rtas::Error> {
+        rtas::set_xive(source, server, DEVICE_PRIORITY)
     }
 }

@@ -22,6 +22,8 @@ enum Call {
     Done,
     /// It starts over, unless a handler runs that does not want that.
     StartsOver,
+    /// It starts over in any case.
+    AlwaysStartsOver,
 }
 
 /// The way to user mode with the work flag set: schedules if asked to, ends the
@@ -40,6 +42,13 @@ pub(crate) fn return_to_user(frame: &mut TrapFrame) {
 #[cold]
 pub(crate) fn restart_or_interrupt(frame: &mut TrapFrame) {
     take_all(frame, Call::StartsOver, None);
+}
+
+/// As [`restart_or_interrupt`], for one that ended with
+/// [`ERESTARTNOINTR`](super::ERESTARTNOINTR).
+#[cold]
+pub(crate) fn restart(frame: &mut TrapFrame) {
+    take_all(frame, Call::AlwaysStartsOver, None);
 }
 
 /// As on the way to user mode, for rt_sigsuspend: handlers return to the mask
@@ -79,7 +88,7 @@ fn take_all(frame: &mut TrapFrame, mut call: Call, mut before: Option<u64>) {
 fn end_call(frame: &mut TrapFrame, call: Call, start_over: bool) {
     match (call, start_over) {
         (Call::Done, _) => {}
-        (Call::StartsOver, true) => {
+        (Call::StartsOver, true) | (Call::AlwaysStartsOver, _) => {
             frame.nip -= SYSTEM_CALL_BYTES;
             frame.set_gpr(3, frame.orig_gpr3);
         }

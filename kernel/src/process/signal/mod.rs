@@ -8,7 +8,7 @@
 use core::sync::atomic::Ordering;
 
 use super::exit::Status;
-use super::{Process, Thread, current, current_thread};
+use super::{Process, Thread, current, current_thread, table};
 use crate::errno::Errno;
 use crate::sync::WaitQueue;
 use crate::task::{self, Task, pending};
@@ -20,10 +20,14 @@ mod queue;
 
 pub(crate) use action::{Action, Handlers};
 use action::{Default, default_of};
-pub(crate) use deliver::{restart_or_interrupt, return_to_user, take_with_mask};
+pub(crate) use deliver::{restart, restart_or_interrupt, return_to_user, take_with_mask};
 pub(crate) use frame::{AlternateStack, SS_DISABLE, SS_ONSTACK, TRAMPOLINE_PAGE, alternate_stack, sigreturn};
 pub(crate) use queue::{FIRST_REAL_TIME, Info, Queue};
 
+/// Ctrl-C.
+pub(crate) const SIGINT: u32 = 2;
+/// Ctrl-\.
+pub(crate) const SIGQUIT: u32 = 3;
 /// Illegal instruction.
 pub(crate) const SIGILL: u32 = 4;
 /// Trap instruction.
@@ -51,6 +55,10 @@ pub(crate) const LAST: u32 = 64;
 
 /// Inside the kernel only: the call was interrupted and may be made again.
 pub(crate) const ERESTARTSYS: Errno = Errno(512);
+
+/// Inside the kernel only: the call is made again once the signal is dealt with,
+/// whatever the program wants: it has done nothing yet.
+pub(crate) const ERESTARTNOINTR: Errno = Errno(513);
 
 /// A signal as a bit of a mask.
 pub(crate) const fn bit(signal: u32) -> u64 {
@@ -113,6 +121,22 @@ pub(crate) fn send_to_process(process: &Process, info: Info) {
     if let Some(taker) = threads.iter().map(|task| &**task).find(takes) {
         taker.notify(pending::SIGNAL);
     }
+}
+
+/// Sends a signal to every process for which `chosen`, at one instant: a child that
+/// one of them is making gets it, or is made after it. Without `info` it only looks.
+/// Whether there is such a process.
+pub(crate) fn send_to_all(chosen: impl Fn(&Process) -> bool, info: Option<Info>) -> bool {
+    let mut any = false;
+    table::for_each(|process| {
+        if chosen(process) {
+            any = true;
+            if let Some(info) = info {
+                send_to_process(process, info);
+            }
+        }
+    });
+    any
 }
 
 /// Sends a signal to one thread.

@@ -1,0 +1,74 @@
+//! `mms`: every address space, what keeps it, and who is on it.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use kcore::cpu::CpuId;
+use kcore::mm::MmId;
+use terminal::ranges::ranges;
+use terminal::table::Table;
+
+use super::machine::{self, Seen};
+use crate::machine::lazy_tlb;
+use crate::print;
+use crate::task::{TaskRef, registry};
+
+/// Prints a line an address space.
+///
+/// The counts are read one after the other while the machine goes on: of an mm that
+/// is busy, they may not fit together.
+pub(super) fn show() {
+    let (kernel, cpus, tasks) = (lazy_tlb(), machine::look(), registry::snapshot());
+    let mut table =
+        Table::new(["mm", "PID", "users", "count", "state", "mask", "runs on", "lazy on", "tasks"]);
+    for mm in kernel.mms() {
+        let id = mm.id();
+        if id.is_none() {
+            continue;
+        }
+        let on = |lazy: bool| {
+            let there = cpus.iter().filter(|cpu: &&Seen| cpu.active_mm == id && cpu.is_lazy() == lazy);
+            ranges(there.map(|cpu| cpu.cpu.index()))
+        };
+        let mask = mm.cpumask().snapshot(kernel.nr_cpus(), Ordering::Relaxed);
+        table.row([
+            &format!("{id:?}"),
+            &id.pid().get(),
+            &mm.users(),
+            &mm.count(),
+            &state(id, mm.users()),
+            &ranges(mask.iter().map(CpuId::index)),
+            &on(false),
+            &on(true),
+            &names(id, &tasks),
+        ]);
+    }
+    print!("{table}");
+}
+
+/// What the counts make of it.
+fn state(id: MmId, users: u32) -> &'static str {
+    match users {
+        _ if id == MmId::INIT_MM => "for ever",
+        0 => "zombie",
+        _ => "live",
+    }
+}
+
+/// The tasks that own a share of it, the first few by name.
+fn names(id: MmId, tasks: &[TaskRef]) -> String {
+    const SHOWN: usize = 3;
+    let owners: Vec<&TaskRef> = tasks.iter().filter(|task| task.mm.mm() == id).collect();
+    let shown: Vec<String> =
+        owners.iter().take(SHOWN).map(|task| format!("{} {}", task.tid(), task.name())).collect();
+    match owners.len() {
+        0 => "-".into(),
+        n @ ..=SHOWN => {
+            debug_assert!(n == shown.len());
+            shown.join(", ")
+        }
+        n => format!("{}, {} more", shown.join(", "), n - SHOWN),
+    }
+}

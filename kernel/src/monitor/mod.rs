@@ -1,0 +1,90 @@
+//! The monitor: what a person at the terminal gets when init has ended.
+//!
+//! A kernel thread that reads lines and answers them ([`commands`]). It changes
+//! nothing that it shows: it has no address space, so its CPU stays lazy on whatever
+//! ran there before. While a program runs, the terminal is the program's.
+
+use alloc::string::String;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use terminal::prompt::{Event, Prompt};
+
+use crate::config::Config;
+use crate::console;
+use crate::console::input::{self, Owner};
+use crate::process::{self, exit::Status};
+use crate::task::kthread;
+use crate::{println, shutdown};
+
+mod commands;
+mod cpus;
+mod machine;
+mod mms;
+mod ps;
+mod run;
+mod test;
+
+/// What stands before the line.
+const PROMPT: &str = "lazy-tlb> ";
+/// What every terminal has.
+const COLUMNS: usize = 80;
+
+/// Whether the machine goes on without init.
+static STAYS: AtomicBool = AtomicBool::new(false);
+
+/// Whether the machine goes on when init has ended.
+pub(crate) fn stays() -> bool {
+    STAYS.load(Ordering::Relaxed)
+}
+
+/// What commands know.
+struct Monitor {
+    /// How init ended: the status of the machine in the end.
+    init: Status,
+    /// What the command line said: the environment of programs, the known failures.
+    config: Config,
+}
+
+/// Starts init in the foreground, and the monitor behind it. Once, at boot.
+pub(crate) fn start(config: Config) {
+    STAYS.store(true, Ordering::Relaxed);
+    kthread::spawn("monitor", move || main(config));
+}
+
+fn main(config: Config) {
+    let (path, arguments) = (config.init.clone(), config.init_args.clone());
+    let init = process::start_init(path, arguments, config.init_env.clone());
+    let monitor = Monitor { init: run::in_foreground(&init), config };
+    drop(init);
+    shutdown::report();
+    println!("init {}", monitor.init);
+    println!("The machine stays on: `help` lists what can be asked, `poweroff` ends it.");
+    let mut prompt = Prompt::new(PROMPT, COLUMNS, commands::names());
+    loop {
+        match read_line(&mut prompt) {
+            Event::Entered(line) => commands::answer(&monitor, &line),
+            Event::GivenUp => {}
+            Event::EndOfInput => println!("`poweroff` ends the machine."),
+        }
+    }
+}
+
+/// Shows the prompt and reads until something has been said.
+fn read_line(prompt: &mut Prompt) -> Event {
+    let mut echo = String::new();
+    prompt.show(&mut echo);
+    loop {
+        console::write_bytes(echo.as_bytes());
+        echo.clear();
+        let mut typed = [0; 1];
+        // Nothing interrupts a kernel thread, and a failed start of the reader is
+        // tried again.
+        let _ = input::wait(Owner::Kernel);
+        if input::take(Owner::Kernel, &mut typed) == Some(1)
+            && let Some(event) = prompt.push(typed[0], &mut echo)
+        {
+            console::write_bytes(echo.as_bytes());
+            return event;
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What talking to a person on a terminal needs, apart from any machine.
+//!
+//! Bytes become keys ([`keys`]), keys change a line ([`line`]), and a [`prompt`]
+//! puts both on the screen with a [`history`] behind it. [`cooked`] is the poorer
+//! editing that programs get from a terminal. [`table`] and [`ranges`] are for the
+//! answers.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod cooked;
+pub mod history;
+pub mod keys;
+pub mod line;
+pub mod prompt;
+pub mod ranges;
+pub mod table;
