@@ -21,6 +21,7 @@ define HELP
   make test-host          unit tests on this machine
   make test-loom          the protocol under the model checker
   make test-mutants       the protocol broken on purpose: the tests must notice
+  make test-riscv64       the protocol's unit tests on another architecture
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
   make test-crashes       ways to break the kernel, and the report of each
@@ -87,7 +88,7 @@ help:
 
 # --- set-up ---------------------------------------------------------------------------
 
-.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux
+.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux setup-riscv64
 setup:
 	@$(SCRIPTS)/setup
 
@@ -109,6 +110,9 @@ setup-gdb:
 
 setup-tmux:
 	@$(SCRIPTS)/setup tmux
+
+setup-riscv64:
+	@$(SCRIPTS)/setup riscv64
 
 # --- images ---------------------------------------------------------------------------
 
@@ -165,11 +169,11 @@ measure: setup-qemu build/kernel.elf build/initrd.cpio
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-.PHONY: test test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism
+.PHONY: test test-host test-loom test-mutants test-riscv64 test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism
 test:
 	@$(SCRIPTS)/test
 
-test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism:
+test-host test-loom test-mutants test-riscv64 test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism:
 	@$(SCRIPTS)/test $(@:test-%=%)
 
 .PHONY: lint layers
