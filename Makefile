@@ -34,6 +34,7 @@ define HELP
   make test-determinism   one run done twice under ICOUNT=0
   make lint               clippy, rustfmt and the layers
   make layers             who depends on whom: nothing may look up
+  make figures            what each policy costs, and how long it is
   make measure            time and instructions to init, loaded size
   make setup              everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
@@ -147,7 +148,7 @@ build/initrd-test.cpio: user-programs $(addprefix build/c/,$(C_PROGRAMS))
 # TESTS=on runs the image and the initrd of the tests.
 RUN_TESTS := $(if $(filter on,$(TESTS)),-test)
 
-.PHONY: run compare gdb measure
+.PHONY: run compare gdb measure figures
 run: setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 	@$(SCRIPTS)/run build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 
@@ -162,6 +163,9 @@ terminal:
 
 gdb: terminal setup-qemu setup-gdb $(GDB_IMAGE)
 	@$(SCRIPTS)/gdb/start $(GDB_IMAGE)
+
+figures: setup-qemu build/kernel.elf build/initrd.cpio
+	@$(SCRIPTS)/figures build/kernel.elf build/initrd.cpio
 
 measure: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/measure build/kernel.elf build/initrd.cpio

@@ -13,7 +13,7 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::encoding::PageSize;
 use powerpc64::encoding::tlb_operand::Ric;
 use powerpc64::irq::{self, InterruptController};
-use powerpc64::{irqflags, percpu, timer, tlb};
+use powerpc64::{irqflags, isa, percpu, timer, tlb};
 
 use crate::sync::Fixed;
 use crate::task::{current_mm, preempt, work};
@@ -23,6 +23,10 @@ static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::unset();
 
 /// How many address spaces there may be at a time, `init_mm` included.
 pub(crate) const NR_MMS: usize = 2048;
+
+/// Turns of a wait for other CPUs before it pauses: they answer soon where each
+/// has a processor of its own.
+const TURNS_UNPAUSED: u64 = 64;
 
 /// The protocol, on this machine.
 pub(crate) fn lazy_tlb() -> &'static Kernel<Hardware> {
@@ -99,10 +103,14 @@ impl Machine for Hardware {
         irq::controller().send_ipi(crate::task::server_of(cpu));
     }
 
-    fn relax(&self, _turn: u64) {
-        // Interrupts are on: calls of other CPUs are served meanwhile. Nothing
-        // to do here; no instruction of this machine gives way usefully.
-        core::hint::spin_loop();
+    fn relax(&self, turn: u64) {
+        // Interrupts are on: calls of other CPUs are served meanwhile. After a
+        // while the hint hands the host's CPU to the one that we wait for, where
+        // several virtual CPUs share it.
+        if turn >= TURNS_UNPAUSED {
+            isa::smt_low();
+            isa::smt_medium();
+        }
     }
 
     fn uptime_ms(&self) -> u64 {
