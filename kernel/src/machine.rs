@@ -24,9 +24,9 @@ static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::unset();
 /// How many address spaces there may be at a time, `init_mm` included.
 pub(crate) const NR_MMS: usize = 2048;
 
-/// Turns of a wait for other CPUs before it pauses: they answer soon where each
+/// Turns of a wait for other CPUs between two pauses: they answer soon where each
 /// has a processor of its own.
-const TURNS_UNPAUSED: u64 = 64;
+const TURNS_PER_PAUSE: u64 = 64;
 
 /// The protocol, on this machine.
 pub(crate) fn lazy_tlb() -> &'static Kernel<Hardware> {
@@ -104,10 +104,10 @@ impl Machine for Hardware {
     }
 
     fn relax(&self, turn: u64) {
-        // Interrupts are on: calls of other CPUs are served meanwhile. After a
-        // while the hint hands the host's CPU to the one that we wait for, where
-        // several virtual CPUs share it.
-        if turn >= TURNS_UNPAUSED {
+        // Interrupts are on: calls of other CPUs are served meanwhile. Now and then
+        // the hint hands the host's CPU to the one that we wait for, where several
+        // virtual CPUs share it; each time it costs QEMU a lock.
+        if turn % TURNS_PER_PAUSE == TURNS_PER_PAUSE - 1 {
             isa::smt_low();
             isa::smt_medium();
         }
