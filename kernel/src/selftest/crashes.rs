@@ -57,7 +57,7 @@ const KINDS: &[(&str, fn())] = &[
     ("no-copy-flush", no_copy_flush),
     ("no-exit-flush", no_exit_flush),
     ("entry-cleared-late", entry_cleared_late),
-    ("pid-freed-loaded", pid_freed_loaded),
+    ("pid-without-flush", pid_without_flush),
 ];
 
 /// Whether there is such a kind.
@@ -302,7 +302,7 @@ fn entry_cleared_late() {
 
 /// No page was ever mapped, so only the PID itself can give it away.
 #[inline(never)]
-fn pid_freed_loaded() {
+fn pid_without_flush() {
     let mm = new_mm().expect("an address space");
     drop(map(mm, PAGE_SIZE, Prot::READ));
     inside(mm, || {});

@@ -67,7 +67,7 @@ impl fmt::Display for Record {
             Event::FlushGlobal(what, began) => write!(f, "tlbie of {what}, begun after {began}"),
             Event::EntrySet => f.write_str("sets the process-table entry"),
             Event::EntryCleared => f.write_str("has cleared the process-table entry"),
-            Event::FramesFreed(start, end) => write!(f, "frees frames of {start:#x}..{end:#x}"),
+            Event::FramesFreed(start, end) => write!(f, "frees the frames of {start:#x}..{end:#x}"),
             Event::TablesFreed => f.write_str("frees page tables"),
             Event::PidFreed => f.write_str("frees the PID and the root"),
         }
@@ -89,9 +89,9 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Violation { subject, cpu, held, since, removed } = self;
         match subject {
-            Subject::Frames(span) => write!(f, "frames of {:#x}..{:#x} are freed", span.start, span.end)?,
+            Subject::Frames(span) => write!(f, "the frames of {:#x}..{:#x} are freed", span.start, span.end)?,
             Subject::Tables => f.write_str("page tables are freed")?,
-            Subject::Pid => f.write_str("the PID and its root are reused")?,
+            Subject::Pid => f.write_str("the PID and its root are freed")?,
         }
         let what = match held {
             None => return write!(f, " and {cpu} has the PID loaded"),
