@@ -58,6 +58,7 @@ class Crash:
     silent: tuple = ()           # CPUs that do not stop
     cut: str = ""                # the report ends with a second failure, whose line has this
     words: str = ""              # more command line
+    tells: tuple = ()            # patterns of whole lines before the cause, in this order
 
     def wrong(self, report):
         """What is wrong between the two lines that tell the cause, "" if nothing is."""
@@ -131,6 +132,33 @@ CRASHES = [
 ]
 
 
+def _oracle(kind, cause, function, *tells):
+    """A flush that is left out: only the shadow TLB notices, and tells the PID's history."""
+    history = (r"oracle: the last \d+ events of PID 2:", *(rf"oracle: [> ] #\d+ {line}" for line in tells))
+    return Crash(kind, rf"kernel panic: oracle: mm2\.1: {cause} .*", 0,
+                 {0: ["kernel::oracle::accuse+", crash_in(function)]}, tells=history)
+
+
+_SPAN = r"0x[0-9a-f]+\.\.0x[0-9a-f]+"
+_FRAMES = rf"the frames of {_SPAN} are freed and CPU \d may hold translations of before #\d+, not flushed since #\d+"
+_SETS, _CLEARS = "CPU 0: sets the process-table entry", "CPU 0: has cleared the process-table entry"
+_LOADS = ("CPU 0: loads the PID", "CPU 1: loads the PID")
+
+CRASHES += [
+    _oracle("no-gather-flush", _FRAMES, "no_gather_flush", _SETS, *_LOADS, rf"CPU 0: frees the frames of {_SPAN}"),
+    _oracle("no-walk-cache-flush", r"page tables are freed and CPU \d may hold walk-cache entries of before .*",
+            "no_walk_cache_flush", _SETS, *_LOADS, r"CPU 0: tlbiel? of 1 pages from 0x\S+ \(RIC=0\), begun after #\d+",
+            "CPU 0: frees page tables"),
+    _oracle("no-copy-flush", _FRAMES, "no_copy_flush", _SETS, *_LOADS, rf"CPU 0: frees the frames of {_SPAN}"),
+    _oracle("no-exit-flush", _FRAMES, "no_exit_flush", _SETS, *_LOADS, _CLEARS, rf"CPU 0: frees the frames of {_SPAN}"),
+    _oracle("entry-cleared-late", _FRAMES, "entry_cleared_late", _SETS, *_LOADS,
+            r"CPU 0: tlbiel? of everything \(RIC=2\), begun after #\d+", _CLEARS, rf"CPU 0: frees the frames of {_SPAN}"),
+    _oracle("pid-without-flush", r"the PID and its root are freed and CPU 0 may hold the process-table entry of before .*",
+            "pid_without_flush", _SETS, _LOADS[0], _CLEARS, "CPU 0: has loaded another PID",
+            "CPU 0: frees the PID and the root"),
+]
+
+
 class FromOutside(Crash):
     """Nothing breaks, but whoever runs the machine sends a non-maskable interrupt."""
 
@@ -189,6 +217,10 @@ def what_is_wrong(crash, lines):
             return ""  # the first line could not be written
     if lines.count(cause) != 2:
         return f"the cause is printed {lines.count(cause)} times, not first and last"
+    before = iter(lines[:lines.index(cause)])
+    for told in crash.tells:
+        if not any(re.fullmatch(told, line) for line in before):
+            return f"no line before the cause is (in its place) {told}"
     return crash.wrong(lines[lines.index(cause) + 1:-1])
 
 

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ipi::Call;
-use kcore::machine::{IrqsOff, Machine, Point, PreemptOff};
+use kcore::machine::{IrqsOff, Machine, Point, PreemptOff, Stamp, TlbEvent};
 use kcore::mm::flush::FlushRange;
 use kcore::mm::{MmId, Pid};
 use kcore::task::TaskMm;
@@ -142,6 +142,11 @@ impl Machine for Hardware {
         #[cfg(feature = "selftest")]
         crate::selftest::points::reached(point);
         let _ = point;
+    }
+
+    #[inline(always)]
+    fn observe(&self, t: &PreemptOff, event: TlbEvent) -> Stamp {
+        crate::oracle::observe(t, event)
     }
 
     fn machine_call(&self, _: &IrqsOff, function: u64, arg: u64) {

@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod breaks;
 mod clock;
 mod config;
 mod console;
@@ -21,6 +22,7 @@ mod limits;
 mod machine;
 mod mm;
 mod monitor;
+mod oracle;
 mod process;
 mod report;
 #[cfg(feature = "selftest")]
@@ -51,6 +53,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     selftest::crashes::early(config.crash.as_deref());
     machine::init(config.core, cpus.len());
     mm::init_address_spaces(machine::NR_MMS);
+    oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot(), cpus.len());
     task::init(cpus);
     debug::init();
     powerpc64::irqflags::enable();

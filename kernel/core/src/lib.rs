@@ -40,6 +40,7 @@ pub mod machine;
 pub mod mm;
 #[cfg(any(loom, test, feature = "model"))]
 pub mod model;
+pub mod oracle;
 pub mod sites;
 pub mod switch;
 pub mod sync;

@@ -74,17 +74,40 @@ pub enum Point {
     FinishSwitch,
 }
 
-/// What an observer of translations (the shadow TLB) is told.
+/// What an observer of translations (the shadow TLB, [`crate::oracle`]) is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TlbEvent {
-    /// This CPU's PID register now names `mm`.
+    /// This CPU's PID register is about to name `mm`; its bit in the mask is set.
     Load(MmId),
+    /// This CPU's PID register does not name `mm` any more.
+    Leave(MmId),
+    /// A flush of `mm` is about to begin here; the answer goes into its end.
+    FlushBegins(MmId),
     /// This CPU dropped what it may have cached of `mm` in `what`.
-    FlushLocal(MmId, FlushRange),
+    FlushLocal(MmId, FlushRange, Stamp),
     /// Every CPU dropped what it may have cached of `mm` in `what`.
-    FlushGlobal(MmId, FlushRange),
-    /// `mm`'s PID and root are about to be reused.
+    FlushGlobal(MmId, FlushRange, Stamp),
+    /// This CPU, which has `init_mm` loaded, dropped everything of every PID.
+    FlushCpu,
+    /// `mm`'s PID and root are about to be freed.
     Free(MmId),
+}
+
+/// A moment in an observer's order of events; zero is before all of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub struct Stamp(u64);
+
+impl Stamp {
+    /// The moment number `n`.
+    pub const fn new(n: u64) -> Self {
+        Self(n)
+    }
+}
+
+impl core::fmt::Display for Stamp {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "#{}", self.0)
+    }
 }
 
 /// Hardware, or the host's model of it.
@@ -152,7 +175,10 @@ pub trait Machine {
     #[inline(always)]
     fn point(&self, _: Point) {}
 
-    /// Something that decides what a TLB may hold just happened on this CPU.
+    /// Something that decides what a TLB may hold happens on this CPU. Returns the
+    /// moment of it.
     #[inline(always)]
-    fn observe(&self, _: &PreemptOff, _: TlbEvent) {}
+    fn observe(&self, _: &PreemptOff, _: TlbEvent) -> Stamp {
+        Stamp::default()
+    }
 }

@@ -111,11 +111,16 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         me.counters.pidr_writes.bump();
+        // Between the bit and the first walk, and after the last one: an observer
+        // must see no CPU walk that it thinks elsewhere.
+        self.machine.observe(t, TlbEvent::Load(next));
         self.machine.load_mm(t, next);
         // Release: the load of PIDR before its publication, or a reader would think
         // us gone too soon. Partner: the acquire in `filter_lazies`.
         me.active_mm.set_ordered(next, Ordering::Release);
-        self.machine.observe(t, TlbEvent::Load(next));
+        if prev.is_some() {
+            self.machine.observe(t, TlbEvent::Leave(prev));
+        }
     }
 
     /// I1: the PID register, the published mm and the task agree.

@@ -21,8 +21,10 @@ use super::backing::Backing;
 use super::gather::Gather;
 use super::kernel_map::process_table;
 use super::tables::TableFrames;
+use crate::breaks::{self, Broken};
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
+use crate::oracle;
 use crate::sync::{Fixed, Mutex, MutexGuard};
 
 /// The machine's part of one mm, or of a free slot.
@@ -97,6 +99,7 @@ pub(crate) fn create() -> Result<MmId, Errno> {
     *space.mmap_lock.lock() = Map::new(mm, Some(tree));
     // Relaxed: whoever learns of the mm learns of it through a lock or a switch.
     space.id.store(mm.to_bits(), Ordering::Relaxed);
+    oracle::set_entry(mm);
     // Ends in ptesync and isync: the entry before any CPU loads the PID.
     process_table().set(mm.pid(), tree.root());
     Ok(mm)
@@ -109,13 +112,26 @@ pub(crate) fn create() -> Result<MmId, Errno> {
 /// The order is section 6's: the process-table entry goes, then every
 /// translation, walk cache and process-table cache, then what they pointed to.
 pub(crate) fn exit_mmap(mm: MmId) {
-    process_table().clear(mm.pid());
-    lazy_tlb().exit_flush(mm);
+    let late = breaks::is(Broken::EntryLate);
+    if !late {
+        clear_entry(mm);
+    }
+    if !breaks::is(Broken::ExitFlush) {
+        lazy_tlb().exit_flush(mm);
+    }
+    if late {
+        clear_entry(mm);
+    }
     let mut map = lock(mm);
     let mut gather = Gather::after_exit_flush(mm);
     map.unmap_everything(&mut gather);
     map.areas = AreaSet::default();
     map.heap = Break::default();
+}
+
+fn clear_entry(mm: MmId) {
+    process_table().clear(mm.pid());
+    oracle::clear_entry(mm);
 }
 
 /// No CPU has `mm` loaded and none can load it: frees its root. Its PID may be

@@ -11,11 +11,15 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::machine::Machine;
+use kcore::mm::MmId;
+use powerpc64::addr::PAGE_SIZE;
 use powerpc64::{irqflags, percpu};
 
+use super::address_space::{inside, map, map_written_page, new_mm};
+use crate::breaks::{self, Broken};
 use crate::config::Config;
 use crate::machine::{call_function, lazy_tlb};
-use crate::mm::frame;
+use crate::mm::{self, Prot, frame};
 use crate::process;
 use crate::sync::{SpinLock, SpinWait};
 use crate::task::{self, kthread, preempt};
@@ -48,6 +52,12 @@ const KINDS: &[(&str, fn())] = &[
     ("ipi-silent", ipi_silent),
     ("irqs-off", irqs_off),
     ("no-yield", no_yield),
+    ("no-gather-flush", no_gather_flush),
+    ("no-walk-cache-flush", no_walk_cache_flush),
+    ("no-copy-flush", no_copy_flush),
+    ("no-exit-flush", no_exit_flush),
+    ("entry-cleared-late", entry_cleared_late),
+    ("pid-without-flush", pid_without_flush),
 ];
 
 /// Whether there is such a kind.
@@ -226,6 +236,79 @@ pub(crate) fn is_deaf_to_nmi() -> bool {
 fn nmi_deaf() {
     DEAF.store(OTHER.index() as u32, Ordering::Relaxed);
     panic!("one CPU will not stop");
+}
+
+// --- what only the oracle sees ----------------------------------------------------------
+
+/// An address space with a written page, which this CPU and the other one have
+/// used: its address.
+fn used_mm() -> (MmId, u64) {
+    let mm = new_mm().expect("an address space");
+    let page = map_written_page(mm).expect("a page");
+    kthread::spawn_on(OTHER, "uses-it", move || {
+        lazy_tlb().mmget(mm);
+        inside(mm, || {});
+        lazy_tlb().mmput(mm);
+    })
+    .wait_exit();
+    (mm, page)
+}
+
+#[inline(never)]
+fn no_gather_flush() {
+    let (mm, page) = used_mm();
+    breaks::arm(Broken::GatherFlush);
+    let _ = mm::munmap(mm, page, PAGE_SIZE);
+    black_box(mm);
+}
+
+#[inline(never)]
+fn no_walk_cache_flush() {
+    let (mm, page) = used_mm();
+    breaks::arm(Broken::WalkCache);
+    // The only page, so its tables go with it.
+    let _ = mm::munmap(mm, page, PAGE_SIZE);
+    black_box(mm);
+}
+
+#[inline(never)]
+fn no_copy_flush() {
+    let (mm, page) = used_mm();
+    let _child = mm::fork(mm).expect("a fork");
+    // The fork flushed everyone: back into the TLBs.
+    inside(mm, || {});
+    breaks::arm(Broken::CopyFlush);
+    let _ = mm::poke(mm, page, &[1]);
+    black_box(mm);
+}
+
+#[inline(never)]
+fn no_exit_flush() {
+    let (mm, _) = used_mm();
+    breaks::arm(Broken::ExitFlush);
+    lazy_tlb().mmput(mm);
+    black_box(mm);
+}
+
+#[inline(never)]
+fn entry_cleared_late() {
+    let (mm, _) = used_mm();
+    lazy_tlb().kthread_use_mm(mm);
+    breaks::arm(Broken::EntryLate);
+    // It stays loaded here, so the flush is followed by new walks.
+    lazy_tlb().mmput(mm);
+    black_box(mm);
+}
+
+/// No page was ever mapped, so only the PID itself can give it away.
+#[inline(never)]
+fn pid_without_flush() {
+    let mm = new_mm().expect("an address space");
+    drop(map(mm, PAGE_SIZE, Prot::READ));
+    inside(mm, || {});
+    breaks::arm(Broken::ExitFlush);
+    lazy_tlb().mmput(mm);
+    black_box(mm);
 }
 
 // --- what never ends --------------------------------------------------------------------

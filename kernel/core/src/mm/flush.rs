@@ -191,8 +191,9 @@ impl<M: Machine> Kernel<M> {
         }
         let what = what.limited_to(FlushRange::MOST_GLOBAL_PAGES);
         self.this_cpu(t).counters.tlbie.add(1);
+        let began = self.machine.observe(t, TlbEvent::FlushBegins(mm));
         self.machine.flush_global(t, mm, what);
-        self.machine.observe(t, TlbEvent::FlushGlobal(mm, what));
+        self.machine.observe(t, TlbEvent::FlushGlobal(mm, what, began));
     }
 
     /// The online CPUs in `mm`'s mask.
@@ -204,8 +205,9 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn flush_here(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
         let what = what.limited_to(FlushRange::MOST_LOCAL_PAGES);
         self.this_cpu(t).counters.tlbiel.add(1);
+        let began = self.machine.observe(t, TlbEvent::FlushBegins(mm));
         self.machine.flush_local(t, mm, what);
-        self.machine.observe(t, TlbEvent::FlushLocal(mm, what));
+        self.machine.observe(t, TlbEvent::FlushLocal(mm, what, began));
     }
 
     /// Asks every other CPU in the mask to leave `mm` if it is lazy on it, and

@@ -287,9 +287,9 @@ impl<M: Machine> Kernel<M> {
         });
         self.check_nobody_has(mm);
         self.machine.point(Point::MmdropClean);
+        self.machine.with_preempt_off(|t| self.machine.observe(t, TlbEvent::Free(mm)));
         self.machine.free_mm(mm);
         self.machine.with_preempt_off(|t| {
-            self.machine.observe(t, TlbEvent::Free(mm));
             self.this_cpu(t).counters.mm_freed.add(1);
             self.mms[mm.slot()].bury(mm, self.nr_cpus());
             self.slots.with(t, |slots| slots.give_back(mm.slot()));

@@ -1,0 +1,104 @@
+//! What the oracle was told last, to name the offender with.
+
+use core::fmt;
+
+use super::{Kind, Subject, Violation};
+use crate::cpu::CpuId;
+use crate::machine::Stamp;
+use crate::mm::flush::FlushRange;
+
+/// Events of a PID that are remembered.
+const LENGTH: usize = 32;
+
+/// Something that the oracle was told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "named after the functions of `Shadow`")]
+pub enum Event {
+    Load,
+    Leave,
+    FlushLocal(FlushRange, Stamp),
+    FlushGlobal(FlushRange, Stamp),
+    EntrySet,
+    EntryCleared,
+    /// Those that were mapped from the first address to before the second.
+    FramesFreed(u64, u64),
+    TablesFreed,
+    PidFreed,
+}
+
+/// An event: when, and on which CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// When.
+    pub at: Stamp,
+    /// The CPU that told it.
+    pub cpu: CpuId,
+    /// What.
+    pub event: Event,
+}
+
+/// A ring of the last events.
+#[derive(Default)]
+pub(super) struct History {
+    records: [Option<Record>; LENGTH],
+    /// Where the next one goes: the oldest.
+    next: usize,
+}
+
+impl History {
+    pub(super) fn push(&mut self, record: Record) {
+        self.records[self.next] = Some(record);
+        self.next = (self.next + 1) % LENGTH;
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Record> {
+        let (newer, older) = self.records.split_at(self.next);
+        older.iter().chain(newer).flatten()
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: ", self.at, self.cpu)?;
+        match self.event {
+            Event::Load => f.write_str("loads the PID"),
+            Event::Leave => f.write_str("has loaded another PID"),
+            Event::FlushLocal(what, began) => write!(f, "tlbiel of {what}, begun after {began}"),
+            Event::FlushGlobal(what, began) => write!(f, "tlbie of {what}, begun after {began}"),
+            Event::EntrySet => f.write_str("sets the process-table entry"),
+            Event::EntryCleared => f.write_str("has cleared the process-table entry"),
+            Event::FramesFreed(start, end) => write!(f, "frees the frames of {start:#x}..{end:#x}"),
+            Event::TablesFreed => f.write_str("frees page tables"),
+            Event::PidFreed => f.write_str("frees the PID and the root"),
+        }
+    }
+}
+
+impl fmt::Display for FlushRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FlushRange::Pages { start, pages } => write!(f, "{pages} pages from {start:#x} (RIC=0)"),
+            FlushRange::Translations => f.write_str("all translations (RIC=0)"),
+            FlushRange::Everything => f.write_str("everything (RIC=2)"),
+        }
+    }
+}
+
+/// One sentence, without the name of the address space.
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Violation { subject, cpu, held, since, removed } = self;
+        match subject {
+            Subject::Frames(span) => write!(f, "the frames of {:#x}..{:#x} are freed", span.start, span.end)?,
+            Subject::Tables => f.write_str("page tables are freed")?,
+            Subject::Pid => f.write_str("the PID and its root are freed")?,
+        }
+        let what = match held {
+            None => return write!(f, " and {cpu} has the PID loaded"),
+            Some(Kind::Entry) => "the process-table entry",
+            Some(Kind::Walk) => "walk-cache entries",
+            Some(Kind::Translation) => "translations",
+        };
+        write!(f, " and {cpu} may hold {what} of before {removed}, not flushed since {since}")
+    }
+}

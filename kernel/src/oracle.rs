@@ -1,0 +1,134 @@
+//! The shadow TLB oracle at work, in test builds: one [`Shadow`] a PID.
+//!
+//! The protocol tells it of loads and flushes (`Machine::observe`), memory
+//! management of what it takes out of the page tables and frees. If a CPU may still
+//! hold that, the machine ends here, with the history of the PID. In other builds
+//! nothing of this is left.
+//!
+//! Its locks order more than the protocol does, so it does not prove fences: those
+//! are the model checker's.
+
+use alloc::boxed::Box;
+use core::ops::Range;
+
+use kcore::cpu::CpuId;
+use kcore::machine::{Machine, PreemptOff, Stamp, TlbEvent};
+use kcore::mm::MmId;
+use kcore::oracle::{Record, Shadow, Violation};
+
+use crate::machine::lazy_tlb;
+use crate::println;
+use crate::sync::{Fixed, IrqLock};
+
+/// Whether it is there at all.
+const ON: bool = cfg!(feature = "selftest");
+
+/// By PID. Each lock is innermost: nothing else is taken under it.
+static SHADOWS: Fixed<Box<[IrqLock<Shadow>]>> = Fixed::unset();
+
+/// Makes room for PIDs below `pids`. Once, on the boot CPU, heap up.
+pub(crate) fn init(pids: usize, nr_cpus: usize) {
+    if ON {
+        let shadow = |_| IrqLock::new("a shadow TLB", Shadow::new(nr_cpus));
+        // SAFETY: the boot CPU is alone.
+        unsafe { SHADOWS.set((0..pids).map(shadow).collect()) };
+    }
+}
+
+/// What the protocol tells; any context.
+#[inline(always)]
+pub(crate) fn observe(t: &PreemptOff, event: TlbEvent) -> Stamp {
+    if ON { observe_always(t.cpu(), event) } else { Stamp::default() }
+}
+
+fn observe_always(cpu: CpuId, event: TlbEvent) -> Stamp {
+    let mut at = Stamp::default();
+    match event {
+        TlbEvent::Load(mm) => with(mm, |shadow| shadow.load(cpu)),
+        TlbEvent::Leave(mm) => with(mm, |shadow| shadow.leave(cpu)),
+        TlbEvent::FlushBegins(mm) => with(mm, |shadow| at = shadow.now()),
+        TlbEvent::FlushLocal(mm, what, began) => with(mm, |shadow| shadow.flush_local(cpu, what, began)),
+        TlbEvent::FlushGlobal(mm, what, began) => with(mm, |shadow| shadow.flush_global(cpu, what, began)),
+        TlbEvent::FlushCpu => SHADOWS.iter().for_each(|shadow| shadow.lock().flush_cpu(cpu)),
+        TlbEvent::Free(mm) => check(mm, |shadow| shadow.free_pid(cpu)),
+    }
+    at
+}
+
+/// `mm`, new, is about to get its process-table entry.
+pub(crate) fn set_entry(mm: MmId) {
+    if ON {
+        check_here(mm, Shadow::set_entry);
+    }
+}
+
+/// The process-table entry of `mm` was cleared.
+pub(crate) fn clear_entry(mm: MmId) {
+    if ON {
+        check_here(mm, |shadow, cpu| {
+            shadow.clear_entry(cpu);
+            Ok(())
+        });
+    }
+}
+
+/// The moment after which nothing is in the page tables of `mm` any more that the
+/// caller took out: between the stores and the flush.
+#[inline(always)]
+pub(crate) fn removed(mm: MmId) -> Stamp {
+    let mut at = Stamp::default();
+    if ON {
+        with(mm, |shadow| at = shadow.now());
+    }
+    at
+}
+
+/// Frames that `mm` had in `span` until `removed` are about to be freed.
+#[inline(always)]
+pub(crate) fn free_frames(mm: MmId, span: Range<u64>, removed: Stamp) {
+    if ON {
+        check_here(mm, |shadow, cpu| shadow.free_frames(cpu, span, removed));
+    }
+}
+
+/// Tables that `mm` had until `removed` are about to be freed.
+#[inline(always)]
+pub(crate) fn free_tables(mm: MmId, removed: Stamp) {
+    if ON {
+        check_here(mm, |shadow, cpu| shadow.free_tables(cpu, removed));
+    }
+}
+
+fn with(mm: MmId, f: impl FnOnce(&mut Shadow)) {
+    // `init_mm` has no tables and is never freed, and every CPU loads it all the
+    // time: its lock would be the one that all CPUs meet at.
+    if mm != MmId::INIT_MM {
+        f(&mut SHADOWS[mm.slot()].lock());
+    }
+}
+
+fn check_here(mm: MmId, f: impl FnOnce(&mut Shadow, CpuId) -> Result<(), Violation>) {
+    lazy_tlb().machine.with_preempt_off(|t| check(mm, |shadow| f(shadow, t.cpu())));
+}
+
+fn check(mm: MmId, f: impl FnOnce(&mut Shadow) -> Result<(), Violation>) {
+    let mut found = Ok(());
+    with(mm, |shadow| found = f(shadow));
+    if let Err(violation) = found {
+        accuse(mm, &violation);
+    }
+}
+
+/// Tells the history of the PID, then ends the machine.
+#[cold]
+fn accuse(mm: MmId, violation: &Violation) -> ! {
+    // Out of the lock, since what prints may be interrupted, and the CPUs that
+    // go on meanwhile would wait for it.
+    let records: alloc::vec::Vec<Record> = SHADOWS[mm.slot()].lock().history().copied().collect();
+    println!("oracle: the last {} events of PID {}:", records.len(), mm.pid().get());
+    for record in &records {
+        let mark = if record.cpu == violation.cpu { '>' } else { ' ' };
+        println!("oracle: {mark} {record}");
+    }
+    panic!("oracle: {mm:?}: {violation}");
+}
