@@ -4,7 +4,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use powerpc64::{context, rtas};
+use powerpc64::exceptions::TrapFrame;
+use powerpc64::rtas;
 
 use super::exit::Status;
 use super::signal::Handlers;
@@ -61,23 +62,20 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
     }
 }
 
-/// On the kernel thread that becomes the program.
-fn become_program(path: String, passed: Arguments) {
+/// On the kernel thread that becomes the program: its first registers, or none if
+/// it cannot.
+fn become_program(path: String, passed: Arguments) -> Option<TrapFrame> {
     current().adopt_current();
     if current().pid == INIT_PID {
         crate::println!("run {path} ({} us)", clock::uptime_us());
     }
     match exec::exec(&Place::root(), &path, &passed) {
-        Ok(frame) => {
-            drop((path, passed));
-            // SAFETY: a task's own entry, its address space loaded by exec, and
-            // everything on this stack dropped.
-            unsafe { context::enter_user(&frame) }
-        }
+        Ok(frame) => Some(frame),
         Err(reason) if current().pid == INIT_PID => stop(&alloc::format!("cannot run init {path}: {reason}")),
         Err(reason) => {
             crate::println!("cannot run {path}: {reason}");
             current().end_unborn(Status::exited(127));
+            None
         }
     }
 }

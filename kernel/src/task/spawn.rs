@@ -87,13 +87,17 @@ extern "C" fn first_run(task: usize) -> ! {
     irqflags::enable();
     // SAFETY: the argument that `create` gave: this task.
     let task = unsafe { TaskPtr::new(core::ptr::with_exposed_provenance(task)).get() };
-    match take_body(&task.body) {
-        Some(body) => body(),
+    let Some(body) = take_body(&task.body) else {
         // SAFETY: this is the task's first function, its address space is loaded
         // by the switch, and its frame was written by `create`.
-        None => unsafe { context::enter_user(&*context::user_frame(task.stack_top)) },
+        unsafe { context::enter_user(&*context::user_frame(task.stack_top)) }
+    };
+    match body() {
+        // SAFETY: as above, the address space by the exec that made the frame. The
+        // body has returned, so nothing on this stack is left to be dropped.
+        Some(frame) => unsafe { context::enter_user(&frame) },
+        None => exit_current(),
     }
-    exit_current()
 }
 
 fn take_body(body: &UnsafeCell<Option<Body>>) -> Option<Body> {

@@ -113,11 +113,13 @@ fn values(file: File, seed: usize) -> Vec<u64> {
 }
 
 fn kept_across_switches(file: File) -> Verdict {
+    // Before the threads: one of them may hold the heap's lock in the moment of a
+    // fork, and no one would ever give it back in the child.
+    let child = process::spawn(|| i32::from(hold(file, THREADS + 1).is_err())).context("fork")?;
     let mut threads = Vec::new();
     for seed in 1..=THREADS {
         threads.push(thread::spawn(move || hold(file, seed)).context("clone")?);
     }
-    let child = process::spawn(|| i32::from(hold(file, THREADS + 1).is_err())).context("fork")?;
     let own = hold(file, 0);
     for thread in threads {
         thread.join().unwrap_or(Ok(()))?;
