@@ -16,6 +16,7 @@ define HELP
 
   make test-host          unit tests on this machine
   make test-loom          the protocol under the model checker
+  make test-mutants       the protocol broken on purpose: the tests must notice
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
   make test-programs      C programs, compared with the same under qemu-ppc64
@@ -136,11 +137,11 @@ measure: setup-qemu build/kernel.elf build/initrd.cpio
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-.PHONY: test test-host test-loom test-kernel test-programs test-gdb test-determinism
+.PHONY: test test-host test-loom test-mutants test-kernel test-programs test-gdb test-determinism
 test:
 	@$(SCRIPTS)/test
 
-test-host test-loom test-kernel test-programs test-gdb test-determinism:
+test-host test-loom test-mutants test-kernel test-programs test-gdb test-determinism:
 	@$(SCRIPTS)/test $(@:test-%=%)
 
 .PHONY: lint layers

@@ -102,6 +102,18 @@ impl Config {
         Ok(())
     }
 
+    /// Why a stale translation may be seen although we are right: the reason, if the
+    /// machine is a QEMU whose broadcast `tlbie` does not wait for the other CPUs
+    /// (before 9.1) and flushes are broadcast.
+    #[cfg(feature = "selftest")]
+    pub(crate) fn asynchronous_tlbie(&self) -> Option<String> {
+        let mut parts = self.qemu.split('.').map(|part| part.parse::<u32>().unwrap_or(u32::MAX));
+        let version = (parts.next()?, parts.next()?);
+        let reason =
+            || alloc::format!("QEMU {}: a broadcast tlbie does not wait for the other CPUs", self.qemu);
+        (version < (9, 1) && !self.core.global_by_ipi).then(reason)
+    }
+
     /// Whether to run the in-kernel tests instead of init.
     pub(crate) fn runs_tests(&self) -> bool {
         self.test.is_some()

@@ -3,6 +3,10 @@
 //! (`kernel/core`); this is the kernel around it that makes it real.
 #![no_std]
 #![no_main]
+#![cfg_attr(
+    not(feature = "selftest"),
+    allow(dead_code, unused_imports, reason = "the tests use more of the modules")
+)]
 
 extern crate alloc;
 

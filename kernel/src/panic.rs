@@ -120,7 +120,7 @@ fn print_backtrace(steps: Backtrace) {
             Step::Call(address) => println!("  {}", Symbol(address)),
             Step::Trap { vector, nip, user: false } => println!("  exception {vector:#x} at {}", Symbol(nip)),
             Step::Trap { vector, nip, user: true } => {
-                println!("  exception {vector:#x} in user mode at {nip:#x}")
+                println!("  exception {vector:#x} in user mode at {nip:#x}");
             }
         }
     }

@@ -369,7 +369,7 @@ fn ledger_of_the_run() -> Verdict {
     let smp = lazy_tlb().nr_cpus() > 1;
     match policy() {
         Policy::Eager => {
-            check_eq!((lazy, rmw, kicks, shots), (0, 0, 0, 0), "eager: borrows, counts, kicks, shots")
+            check_eq!((lazy, rmw, kicks, shots), (0, 0, 0, 0), "eager: borrows, counts, kicks, shots");
         }
         Policy::Refcount => {
             check_eq!((kicks, shots), (0, 0), "refcount: kicks, shots");

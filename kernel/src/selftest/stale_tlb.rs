@@ -13,11 +13,13 @@ use powerpc64::uaccess;
 
 use super::address_space::{map, new_mm};
 use super::{Outcome, Test, Verdict, check};
+use crate::config::Config;
 use crate::machine::lazy_tlb;
 use crate::mm::{self, Prot};
 use crate::task::kthread;
 
-pub(super) const TESTS: &[Test] = &[Test::new("tlb_pte_flip", pte_flip)];
+pub(super) const TESTS: &[Test] =
+    &[Test { may_fail: Config::asynchronous_tlbie, ..Test::new("tlb_pte_flip", pte_flip) }];
 
 const ROUNDS: u32 = 300;
 

@@ -40,7 +40,7 @@ fn bad_pointers() -> Verdict {
     let read_only = map(mm, PAGE_SIZE, Prot::READ)?;
     let closed = map(mm, PAGE_SIZE, Prot::empty())?;
     let verdict = inside(mm, || {
-        let kernel_text = bad_pointers as usize as u64;
+        let kernel_text = bad_pointers as *const () as u64;
         let quadrant_1 = 0x4000_0000_0000_0000;
         let beyond_tree = 0x0010_0000_0000_0000;
         for address in

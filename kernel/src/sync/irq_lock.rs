@@ -34,13 +34,6 @@ impl<T> IrqLock<T> {
             wait.turn();
         }
     }
-
-    /// Takes the lock if it is free.
-    #[inline]
-    pub(crate) fn try_lock(&self) -> Option<IrqGuard<'_, T>> {
-        let irqs = IrqsRestored::off();
-        self.inner.try_lock().map(|inner| IrqGuard { inner, _irqs: irqs })
-    }
 }
 
 /// Proof that an [`IrqLock`] is held.

@@ -56,11 +56,6 @@ impl<T> List<T> {
         Self { head: None, tail: None }
     }
 
-    /// Whether no node is in the list.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.head.is_none()
-    }
-
     /// The first node.
     pub(crate) fn front(&self) -> Option<&Node<T>> {
         // SAFETY: nodes in the list are alive (the contract of the insertions).

@@ -53,16 +53,6 @@ impl<T> Mutex<T> {
         self.waiters.wait_until(|| self.state.swap(CONTENDED, Ordering::Acquire) == FREE);
         MutexGuard { mutex: self }
     }
-
-    /// Whether somebody has the lock; for assertions and reports.
-    pub(crate) fn is_locked(&self) -> bool {
-        self.state.load(Ordering::Relaxed) != FREE
-    }
-
-    /// The value, without locking: nobody else can have a reference.
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.value.get_mut()
-    }
 }
 
 /// Proof that a [`Mutex`] is held by the current task.

@@ -20,7 +20,6 @@ pub(crate) mod kthread;
 mod placement;
 pub(crate) mod preempt;
 pub(crate) mod registry;
-#[cfg_attr(not(feature = "selftest"), expect(dead_code, reason = "the tests call it"))]
 pub(crate) mod report;
 mod resched;
 mod run_queue;
@@ -33,9 +32,7 @@ pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
 pub(crate) use cpu::{area_addresses, init, online_cpus, server_of};
-pub(crate) use descriptor::{
-    Current, Describe, Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
-};
+pub(crate) use descriptor::{Describe, Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;
 pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return};
@@ -43,4 +40,4 @@ pub(crate) use resched::handle_ipi;
 pub(crate) use smp::start_secondaries;
 pub(crate) use spawn::{OutOfMemory, create_user, start};
 pub(crate) use switch::{sleep, yield_now};
-pub(crate) use timer::{sleep_interruptible_until_tb, sleep_until_tb, timer_tick};
+pub(crate) use timer::{sleep_until_tb, timer_tick};

@@ -10,7 +10,7 @@ use super::cpu::{self, Cpu};
 use super::descriptor::{TaskPtr, current};
 use super::resched::resched;
 use crate::sync::list::{List, Node};
-use crate::sync::{Interrupted, IrqLock, WaitQueue};
+use crate::sync::{IrqLock, WaitQueue};
 
 /// How long a task runs while others wait for its CPU, in microseconds.
 const SLICE_US: u64 = 10_000;
@@ -169,10 +169,4 @@ pub(crate) fn timer_tick() {
 /// Sleeps until `deadline_tb`. Interrupts and preemption on.
 pub(crate) fn sleep_until_tb(deadline_tb: u64) {
     WaitQueue::new().wait_until_deadline(|| false, deadline_tb);
-}
-
-/// Sleeps until `deadline_tb`, or until a kill or signal is pending. Interrupts
-/// and preemption on.
-pub(crate) fn sleep_interruptible_until_tb(deadline_tb: u64) -> Result<(), Interrupted> {
-    WaitQueue::new().wait_interruptible_deadline(|| false, deadline_tb).map(|_| ())
 }

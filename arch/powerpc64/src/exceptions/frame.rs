@@ -18,6 +18,7 @@ use crate::reg::Msr;
 pub(crate) const HEADER_BYTES: u64 = 32;
 /// What the ELFv2 ABI lets a function use below its stack pointer. The compiler
 /// does: it saves r14 to r31 there before it moves r1.
+#[cfg(target_os = "none")]
 pub(crate) const PROTECTED_ZONE_BYTES: u64 = 288;
 /// What an entry takes from a kernel stack, besides the protected zone if it
 /// interrupted the kernel.
