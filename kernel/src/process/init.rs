@@ -4,7 +4,6 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use powerpc64::exceptions::TrapFrame;
 use powerpc64::rtas;
 
 use super::exit::Status;
@@ -16,7 +15,7 @@ use crate::fs::table::FileTable;
 use crate::fs::{Description, OpenFlags, tty};
 #[cfg(feature = "selftest")]
 use crate::task::registry;
-use crate::task::{OutOfMemory, kthread};
+use crate::task::{self, OutOfMemory, kthread};
 use crate::{clock, shutdown};
 
 /// Starts the program `path` as process 1, with the console as descriptors 0 to 2.
@@ -62,20 +61,18 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
     }
 }
 
-/// On the kernel thread that becomes the program: its first registers, or none if
-/// it cannot.
-fn become_program(path: String, passed: Arguments) -> Option<TrapFrame> {
+/// On the kernel thread that becomes the program.
+fn become_program(path: String, passed: Arguments) {
     current().adopt_current();
     if current().pid == INIT_PID {
         crate::println!("run {path} ({} us)", clock::uptime_us());
     }
     match exec::exec(&Place::root(), &path, &passed) {
-        Ok(frame) => Some(frame),
+        Ok(frame) => task::set_user_frame(frame),
         Err(reason) if current().pid == INIT_PID => stop(&alloc::format!("cannot run init {path}: {reason}")),
         Err(reason) => {
             crate::println!("cannot run {path}: {reason}");
             current().end_unborn(Status::exited(127));
-            None
         }
     }
 }

@@ -19,7 +19,6 @@ use kcore::cpu::{CpuId, CpuSet};
 use kcore::machine::PreemptOff;
 use kcore::task::TaskMm;
 use powerpc64::context::Context;
-use powerpc64::exceptions::TrapFrame;
 use powerpc64::percpu;
 
 use super::cpu_bits::CpuBits;
@@ -32,9 +31,8 @@ use crate::sync::list::Node;
 /// A counted reference to a task.
 pub(crate) type TaskRef = Arc<Task>;
 
-/// What a kernel thread runs. Then it ends, or becomes a user thread with these
-/// registers.
-pub(super) type Body = Box<dyn FnOnce() -> Option<TrapFrame> + Send>;
+/// What a kernel thread runs.
+pub(super) type Body = Box<dyn FnOnce() + Send>;
 
 /// Why a sleeping or running task should look up: bits of [`Task::pending`].
 pub(crate) mod pending {

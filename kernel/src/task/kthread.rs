@@ -7,7 +7,7 @@ use kcore::cpu::{CpuId, CpuSet};
 use kcore::task::TaskMm;
 use powerpc64::exceptions::frame::TrapFrame;
 
-use super::descriptor::{Body, TaskRef};
+use super::descriptor::TaskRef;
 use super::spawn::{self, OutOfMemory, Plan};
 use super::{cpu, registry};
 use crate::process::Thread;
@@ -15,7 +15,7 @@ use crate::process::Thread;
 /// Starts a kernel thread that runs `f` on any CPU and ends with it. Interrupts
 /// and preemption on.
 pub(crate) fn try_spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<TaskRef, OutOfMemory> {
-    spawn_with(registry::next_tid(), name, &CpuSet::first(cpu::count()), None, then_end(f))
+    spawn_with(registry::next_tid(), name, &CpuSet::first(cpu::count()), None, f)
 }
 
 /// As [`try_spawn`], for threads that the kernel cannot do without.
@@ -30,25 +30,18 @@ pub(crate) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> TaskRef {
 pub(crate) fn spawn_on(cpu: CpuId, name: &str, f: impl FnOnce() + Send + 'static) -> TaskRef {
     let mut only = CpuSet::EMPTY;
     only.insert(cpu);
-    spawn_with(registry::next_tid(), name, &only, None, then_end(f))
+    spawn_with(registry::next_tid(), name, &only, None, f)
         .unwrap_or_else(|OutOfMemory| panic!("no memory for the kernel thread {name} of {cpu}"))
 }
 
 /// Starts the kernel thread that becomes a program: process number `tid`, with the
-/// user half `thread`; `f` ends in an exec, whose registers it returns.
+/// user half `thread`; `f` ends in an exec.
 pub(crate) fn spawn_first_thread(
     tid: u32,
     thread: Thread,
-    f: impl FnOnce() -> Option<TrapFrame> + Send + 'static,
+    f: impl FnOnce() + Send + 'static,
 ) -> Result<TaskRef, OutOfMemory> {
-    spawn_with(tid, "init", &CpuSet::first(cpu::count()), Some(thread), Box::new(f))
-}
-
-fn then_end(f: impl FnOnce() + Send + 'static) -> Body {
-    Box::new(|| {
-        f();
-        None
-    })
+    spawn_with(tid, "init", &CpuSet::first(cpu::count()), Some(thread), f)
 }
 
 fn spawn_with(
@@ -56,9 +49,10 @@ fn spawn_with(
     name: &str,
     affinity: &CpuSet,
     user: Option<Thread>,
-    body: Body,
+    f: impl FnOnce() + Send + 'static,
 ) -> Result<TaskRef, OutOfMemory> {
     let (mm, frame) = (TaskMm::kernel(), TrapFrame::default());
+    let body: Box<dyn FnOnce() + Send> = Box::new(f);
     let task = spawn::create(Plan { tid, name, mm, affinity, user, frame, body: Some(body) })?;
     spawn::start(&task);
     Ok(task)

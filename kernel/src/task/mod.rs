@@ -38,6 +38,6 @@ pub(crate) use idle::idle_loop;
 pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return};
 pub(crate) use resched::handle_ipi;
 pub(crate) use smp::start_secondaries;
-pub(crate) use spawn::{OutOfMemory, create_user, start};
+pub(crate) use spawn::{OutOfMemory, create_user, set_user_frame, start};
 pub(crate) use switch::{sleep, yield_now};
 pub(crate) use timer::{sleep_until_tb, timer_tick};

@@ -81,23 +81,29 @@ pub(crate) fn start(task: &TaskRef) {
     assert!(slept, "task {} was started twice", task.tid);
 }
 
+/// The registers with which the running kernel thread, which has become a program,
+/// enters user mode when its body returns.
+pub(crate) fn set_user_frame(frame: TrapFrame) {
+    // SAFETY: the top of the running task's stack is kept free for its frame.
+    unsafe { context::user_frame(super::current().stack_top).write(frame) };
+}
+
 /// Where every task begins: it ends the switch to it, like any other.
 extern "C" fn first_run(task: usize) -> ! {
     finish();
     irqflags::enable();
     // SAFETY: the argument that `create` gave: this task.
     let task = unsafe { TaskPtr::new(core::ptr::with_exposed_provenance(task)).get() };
-    let Some(body) = take_body(&task.body) else {
-        // SAFETY: this is the task's first function, its address space is loaded
-        // by the switch, and its frame was written by `create`.
-        unsafe { context::enter_user(&*context::user_frame(task.stack_top)) }
-    };
-    match body() {
-        // SAFETY: as above, the address space by the exec that made the frame. The
-        // body has returned, so nothing on this stack is left to be dropped.
-        Some(frame) => unsafe { context::enter_user(&frame) },
-        None => exit_current(),
+    if let Some(body) = take_body(&task.body) {
+        body();
     }
+    if task.user.is_some() && task.mm.mm().is_some() {
+        // SAFETY: this is the task's first function and nothing is left on its
+        // stack; its address space is loaded, by the switch or by the body; its
+        // frame was written by `create` or `set_user_frame`.
+        unsafe { context::enter_user(&*context::user_frame(task.stack_top)) }
+    }
+    exit_current()
 }
 
 fn take_body(body: &UnsafeCell<Option<Body>>) -> Option<Body> {

@@ -113,8 +113,7 @@ fn values(file: File, seed: usize) -> Vec<u64> {
 }
 
 fn kept_across_switches(file: File) -> Verdict {
-    // Before the threads: one of them may hold the heap's lock in the moment of a
-    // fork, and no one would ever give it back in the child.
+    // Before there are threads: one of them could hold the heap's lock.
     let child = process::spawn(|| i32::from(hold(file, THREADS + 1).is_err())).context("fork")?;
     let mut threads = Vec::new();
     for seed in 1..=THREADS {
