@@ -93,6 +93,8 @@ impl Config {
                 Err(_) => return bad("the first test to run; a number"),
             },
             "qemu" => self.qemu = value.into(),
+            // The boot has read it, before there was a heap.
+            "mem" => {}
             _ => match option.if_unknown() {
                 Unknown::Environment => self.init_env.push(option.word.into()),
                 Unknown::Argument => self.init_args.push(option.word.into()),

@@ -1,5 +1,6 @@
 //! What the boot hands to the kernel: [`BootInfo`], read from the flattened tree.
 
+use formats::cmdline;
 use formats::devicetree::{DeviceTree, Node};
 
 use super::carver::Carver;
@@ -93,6 +94,23 @@ fn initrd(chosen: Node<'static>, registers: (u64, u64)) -> Option<MemoryRegion> 
     Some(MemoryRegion { base: PhysAddr(start), size })
 }
 
+/// Where memory ends by `mem=`, as in Linux: what is above stays unused.
+fn memory_limit(bootargs: &str) -> Result<u64, Unusable> {
+    let Some(text) = cmdline::value_of(bootargs, "mem") else { return Ok(u64::MAX) };
+    let size = cmdline::size(text).filter(|&size| size != 0).ok_or("mem= is not a size such as 64M")?;
+    Ok(size & !(PAGE_SIZE - 1))
+}
+
+/// Whether all of `region` is memory. Neighbours count as one.
+fn lies_in(memory: &[MemoryRegion], region: &MemoryRegion) -> bool {
+    let end = region.base.0.saturating_add(region.size);
+    // Ascending: each region of memory may carry the covered part further.
+    let covered = memory.iter().fold(region.base.0, |at, one| {
+        if (one.base.0..one.base.0 + one.size).contains(&at) { one.base.0 + one.size } else { at }
+    });
+    covered >= end
+}
+
 /// Reads the tree. `registers`: the initrd as given at entry. Tables go to `carver`,
 /// and what it has handed out in the end is reserved, like the ranges `in_use`.
 pub(super) fn read(
@@ -106,12 +124,14 @@ pub(super) fn read(
     let chosen = tree.find("/chosen").ok_or("the device tree has no /chosen")?;
     let cpus = tree.find("/cpus");
     let first_cpu = of_type(cpus, "cpu").next();
+    let bootargs = chosen.property("bootargs").and_then(|args| args.as_str()).unwrap_or("");
 
+    let limit = memory_limit(bootargs)?;
     let regions = of_type(Some(tree.root()), "memory")
         .filter_map(|node| node.property("reg"))
         .flat_map(|reg| reg.pairs_u64())
-        .filter(|&(_, size)| size != 0)
-        .map(|(base, size)| MemoryRegion { base: PhysAddr(base), size });
+        .map(|(base, size)| MemoryRegion { base: PhysAddr(base), size: size.min(limit.saturating_sub(base)) })
+        .filter(|region| region.size != 0);
     let memory = carver.collect(regions).ok_or(FULL)?;
     memory.sort_unstable_by_key(|region| region.base);
 
@@ -134,6 +154,11 @@ pub(super) fn read(
     let ours = carver.pages_after(tables + 2 * align_of::<BootInfo>());
     let reserved = in_use.into_iter().chain([ours]).chain(initrd_pages);
     let reserved = carver.collect(reserved).ok_or(FULL)?;
+    if reserved.iter().any(|region| region.size != 0 && !lies_in(memory, region)) {
+        return Err(
+            "the image, the initrd or the tables of the boot lie outside of memory: mem= is too small",
+        );
+    }
 
     let seed = chosen.property("rng-seed").and_then(|seed| seed.value.first_chunk());
     let pvr = isa::mfspr::<{ spr::PVR }>() as u32;
@@ -141,7 +166,7 @@ pub(super) fn read(
         memory,
         reserved,
         initrd,
-        bootargs: chosen.property("bootargs").and_then(|args| args.as_str()).unwrap_or(""),
+        bootargs,
         cpus,
         timebase_hz: word(first_cpu, "timebase-frequency")
             .filter(|&hz| hz != 0)
