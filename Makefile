@@ -21,18 +21,21 @@ define HELP
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
   make test-programs      C programs, compared with the same under qemu-ppc64
   make test-gdb           lazy-cpus against a live kernel
+  make test-starts        a few rows of the matrix
   make test-determinism   one run done twice under ICOUNT=0
   make lint               clippy, rustfmt and the layers
   make layers             who depends on whom: nothing may look up
+  make matrix             every way of starting it, as a table in docs/matrix.md
   make measure            time and instructions to init, loaded size
   make setup              everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
 
   Variables of run, gdb and test-kernel:
 
-  SMP=4                   CPUs
-  MEM=512M                memory
-  CPU=power9              CPU model of QEMU
+  SMP=4                   CPUs: 1 to 1024; 8,threads=4 for cores of four threads
+  FIRMWARE=vof            or slof
+  MEM=512M                memory, in steps of 256M; APPEND=mem=18M uses less of it
+  CPU=power9              CPU model of QEMU: power9, power10
   LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown
   TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version)
   INITRD=file             a cpio archive (newc), or a static program to run as init
@@ -46,7 +49,7 @@ define HELP
 
 endef
 
-export SMP MEM CPU LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST
+export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST
 
 # A missing component is the set-up's business, never a download by rustup on its own.
 export RUSTUP_AUTO_INSTALL := 0
@@ -124,7 +127,7 @@ build/initrd-test.cpio: user-programs $(addprefix build/c/,$(C_PROGRAMS))
 
 # --- running --------------------------------------------------------------------------
 
-.PHONY: run gdb measure
+.PHONY: run gdb measure matrix
 run: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/run build/kernel.elf build/initrd.cpio
 
@@ -134,14 +137,17 @@ gdb: setup-qemu setup-gdb build/kernel.elf build/initrd.cpio
 measure: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/measure build/kernel.elf build/initrd.cpio
 
+matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio build/initrd-test.cpio
+	@$(SCRIPTS)/matrix
+
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-.PHONY: test test-host test-loom test-mutants test-kernel test-programs test-gdb test-determinism
+.PHONY: test test-host test-loom test-mutants test-kernel test-programs test-gdb test-determinism test-starts
 test:
 	@$(SCRIPTS)/test
 
-test-host test-loom test-mutants test-kernel test-programs test-gdb test-determinism:
+test-host test-loom test-mutants test-kernel test-programs test-gdb test-determinism test-starts:
 	@$(SCRIPTS)/test $(@:test-%=%)
 
 .PHONY: lint layers

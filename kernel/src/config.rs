@@ -94,7 +94,7 @@ impl Config {
             },
             "qemu" => self.qemu = value.into(),
             // The boot has read it, before there was a heap.
-            "mem" => {}
+            "mem" | "firmware_lacks" => {}
             _ => match option.if_unknown() {
                 Unknown::Environment => self.init_env.push(option.word.into()),
                 Unknown::Argument => self.init_args.push(option.word.into()),

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use kcore::cpu::{CpuId, CpuSet};
 use powerpc64::percpu::{PerCpu, STACK_SLOT, Stacks};
-use powerpc64::{idle, irqflags, percpu, smp, timer};
+use powerpc64::{idle, irqflags, percpu, rtas, smp, timer};
 
 use super::cpu::{self, Cpu, ONLINE};
 use super::idle::idle_loop;
@@ -72,6 +72,8 @@ fn bring_up(cpus: &[Cpu]) {
         // SAFETY: it is not online; the area is complete and its stacks are unused.
         match unsafe { smp::start_cpu(cpu.area) } {
             Ok(()) => expected.insert(cpu.id),
+            // The boot has said so; the same line a thousand times says no more.
+            Err(rtas::Error::Missing) => break,
             Err(error) => crate::println!("smp: {} cannot be started: {error:?}", cpu.id),
         }
     }

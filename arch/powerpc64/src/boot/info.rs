@@ -113,11 +113,13 @@ fn lies_in(memory: &[MemoryRegion], region: &MemoryRegion) -> bool {
 
 /// Reads the tree. `registers`: the initrd as given at entry. Tables go to `carver`,
 /// and what it has handed out in the end is reserved, like the ranges `in_use`.
+/// `platform`: what there is, if it was not negotiated.
 pub(super) fn read(
     tree: DeviceTree<'static>,
     boot_cpu: Option<u32>,
     registers: (u64, u64),
     in_use: [MemoryRegion; 2],
+    platform: Option<Support>,
     mut carver: Carver,
 ) -> Result<&'static BootInfo, Unusable> {
     const FULL: Unusable = "no room for the tables of the boot";
@@ -176,9 +178,9 @@ pub(super) fn read(
             .filter(|bits| (32..=64).contains(bits))
             .unwrap_or(32),
         rng_seed: seed.copied(),
-        platform: Support::granted(
-            chosen.property("ibm,architecture-vec-5").map_or(&[], |vector| vector.value),
-        ),
+        platform: platform.unwrap_or_else(|| {
+            Support::granted(chosen.property("ibm,architecture-vec-5").map_or(&[], |vector| vector.value))
+        }),
         tlbiel_sets: tlbiel_sets(pvr),
         pvr,
         model: tree.root().property("model").and_then(|model| model.as_str()).unwrap_or("?"),
