@@ -12,15 +12,18 @@ define HELP
 
   make run                boot the kernel: the demonstration, or a program of yours
   make test               every test; the last line counts them
-  make gdb                boot stopped, with gdb-multiarch and its command lazy-cpus
+  make gdb                boot stopped, with gdb-multiarch and the commands lazy-*
+                          (docs/debugging.md); with TEST=, go to the start of that
+                          in-kernel test
 
   make test-host          unit tests on this machine
   make test-loom          the protocol under the model checker
   make test-mutants       the protocol broken on purpose: the tests must notice
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
+  make test-crashes       ways to break the kernel, and the report of each
   make test-programs      C programs, compared with the same under qemu-ppc64
-  make test-gdb           lazy-cpus against a live kernel
+  make test-gdb           the debugger's commands against live kernels
   make test-starts        a few rows of the matrix
   make test-determinism   one run done twice under ICOUNT=0
   make lint               clippy, rustfmt and the layers
@@ -36,7 +39,7 @@ define HELP
   FIRMWARE=vof            or slof
   MEM=512M                memory, in steps of 256M; APPEND=mem=18M uses less of it
   CPU=power9              CPU model of QEMU: power9, power10
-  LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown
+  LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard
   TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version)
   INITRD=file             a cpio archive (newc), or a static program to run as init
   INIT="path args"        the first program and its arguments (default: the
@@ -131,8 +134,14 @@ build/initrd-test.cpio: user-programs $(addprefix build/c/,$(C_PROGRAMS))
 run: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/run build/kernel.elf build/initrd.cpio
 
-gdb: setup-qemu setup-gdb build/kernel.elf build/initrd.cpio
-	@$(SCRIPTS)/gdb/start build/kernel.elf build/initrd.cpio
+# TEST= asks for the image that has the tests.
+GDB_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).cpio
+.PHONY: terminal
+terminal:
+	@$(SCRIPTS)/gdb/start --check
+
+gdb: terminal setup-qemu setup-gdb $(GDB_IMAGE)
+	@$(SCRIPTS)/gdb/start $(GDB_IMAGE)
 
 measure: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/measure build/kernel.elf build/initrd.cpio
@@ -143,11 +152,11 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-.PHONY: test test-host test-loom test-mutants test-kernel test-programs test-gdb test-determinism test-starts
+.PHONY: test test-host test-loom test-mutants test-kernel test-crashes test-programs test-gdb test-determinism test-starts
 test:
 	@$(SCRIPTS)/test
 
-test-host test-loom test-mutants test-kernel test-programs test-gdb test-determinism test-starts:
+test-host test-loom test-mutants test-kernel test-crashes test-programs test-gdb test-determinism test-starts:
 	@$(SCRIPTS)/test $(@:test-%=%)
 
 .PHONY: lint layers

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from settings import POLICIES
+
 # What runs: the kernel's own tests, or an init and its arguments.
 TESTS = "tests"
 DEMO = "/bin/demo"
@@ -36,7 +38,7 @@ class Row:
 
 def policies(**common):
     """The same row under each policy."""
-    return [Row(policy=policy, **common) for policy in ("eager", "refcount", "shootdown")]
+    return [Row(policy=policy, **common) for policy in POLICIES]
 
 
 ROWS = [

@@ -36,6 +36,7 @@ TOTAL_LIMIT_S = 300
 
 VERDICT = re.compile(r"(ok|not ok) (\d+) (\S+)(?: # (?:(SKIP|XFAIL)\b)?(.*))?$")
 START = re.compile(r"# (\S+) starts$")
+CRASH = re.compile(r"kernel (panic|fault|stopped): ")
 PLAN = re.compile(r"1\.\.(\d+)$")
 
 
@@ -48,6 +49,12 @@ class Boot:
     name: str = ""           # of the test that runs, "" between tests
     evidence: list = dataclasses.field(default_factory=list)
     events: int = 0          # lines of KTAP, to tell silence from work
+
+
+def what_matters(lines, most=40):
+    """The last lines, or of a crash report the first: the cause and who caused it."""
+    cause = next((at for at, line in enumerate(lines) if CRASH.match(line)), None)
+    return lines[-most:] if cause is None else lines[max(0, cause - most // 2):][:most]
 
 
 class Configuration:
@@ -64,7 +71,7 @@ class Configuration:
     def fail(self, name, reason, evidence=()):
         """Counts a failed test and keeps its story."""
         self.tally.failed += 1
-        story = "".join(f"\n    | {line}" for line in list(evidence)[-40:])
+        story = "".join(f"\n    | {line}" for line in what_matters(list(evidence)))
         self.shown.append(f"FAILED {name} ({self.label}): {reason}{story}")
 
     def read(self, line, boot):

@@ -8,7 +8,7 @@ import shlex
 from common import USAGE, die
 
 FIRMWARES = ("vof", "slof")
-POLICIES = ("eager", "refcount", "shootdown")
+POLICIES = ("eager", "refcount", "shootdown", "hazard")
 
 
 @dataclasses.dataclass

@@ -10,8 +10,6 @@ use alloc::vec::Vec;
 use formats::cmdline::{self, Item, KeyValue, Unknown};
 use kcore::lazy_tlb::Policy;
 
-/// Linux's period of the trim clock.
-const TRIM_PERIOD: u32 = 1073;
 /// Init, if nobody says otherwise: the demonstration.
 const INIT: &str = "/bin/demo";
 
@@ -32,6 +30,9 @@ pub(crate) struct Config {
     /// instead of init.
     test: Option<String>,
     test_from: u64,
+    /// In test builds: the way in which the kernel is to break.
+    #[cfg(feature = "selftest")]
+    pub(crate) crash: Option<String>,
     /// QEMU's version, if the runner told it, for reasons of expected failures.
     pub(crate) qemu: String,
 }
@@ -39,8 +40,11 @@ pub(crate) struct Config {
 impl Config {
     /// Reads `line`. The error is one sentence for the console.
     pub(crate) fn parse(line: &str) -> Result<Config, String> {
-        let core =
-            kcore::Config { policy: Policy::Shootdown, global_by_ipi: false, trim_period: TRIM_PERIOD };
+        let core = kcore::Config {
+            // A test build asks after every cleanup, unless told not to.
+            debug_shoot_lazies: cfg!(feature = "selftest"),
+            ..kcore::Config::default()
+        };
         let mut config = Config {
             core,
             init: INIT.into(),
@@ -49,6 +53,8 @@ impl Config {
             report: true,
             test: None,
             test_from: 1,
+            #[cfg(feature = "selftest")]
+            crash: None,
             qemu: "unknown".into(),
         };
         for item in cmdline::items(line) {
@@ -67,12 +73,20 @@ impl Config {
         match option.key {
             "lazy_tlb" => match Policy::from_name(value) {
                 Some(policy) => self.core.policy = policy,
-                None => return bad("not a policy; eager, refcount or shootdown"),
+                None => return bad("not a policy; eager, refcount, shootdown or hazard"),
             },
             "tlb" => match value {
                 "ipi" => self.core.global_by_ipi = true,
                 "tlbie" => self.core.global_by_ipi = false,
                 _ => return bad("how to flush other CPUs; tlbie or ipi"),
+            },
+            "filter_lazies" => match on_or_off(value) {
+                Some(on) => self.core.filter_lazies = on,
+                None => return bad("whether shootdown spares CPUs that have left; on or off"),
+            },
+            "debug_shoot_lazies" => match on_or_off(value) {
+                Some(on) => self.core.debug_shoot_lazies = on,
+                None => return bad("whether to ask all CPUs after a cleanup; on or off"),
             },
             "trim" => match value.parse() {
                 Ok(period @ 1..) => self.core.trim_period = period,
@@ -82,15 +96,24 @@ impl Config {
                 true => self.init = value.into(),
                 false => return bad("the path of init; it begins with /"),
             },
-            "report" => match value {
-                "on" => self.report = true,
-                "off" => self.report = false,
-                _ => return bad("the report at power-off; on or off"),
+            "report" => match on_or_off(value) {
+                Some(on) => self.report = on,
+                None => return bad("the report at power-off; on or off"),
             },
             "test" if cfg!(feature = "selftest") => self.test = Some(value.into()),
             "test_from" if cfg!(feature = "selftest") => match value.parse() {
                 Ok(number) => self.test_from = number,
                 Err(_) => return bad("the first test to run; a number"),
+            },
+            #[cfg(feature = "selftest")]
+            "crash" => match crate::selftest::crashes::is_kind(value) {
+                true => self.crash = Some(value.into()),
+                false => return bad("no way to crash that the tests know"),
+            },
+            #[cfg(feature = "selftest")]
+            "watchdog" => match value.parse() {
+                Ok(ms @ 1..) => crate::limits::shorten(ms),
+                _ => return bad("the limit of every watchdog; milliseconds, 1 or more"),
             },
             "qemu" => self.qemu = value.into(),
             // The boot has read it, before there was a heap.
@@ -129,5 +152,14 @@ impl Config {
     /// The number of the first test to run, from 1.
     pub(crate) fn test_from(&self) -> u64 {
         self.test_from
+    }
+}
+
+/// The value of a switch.
+fn on_or_off(value: &str) -> Option<bool> {
+    match value {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
     }
 }

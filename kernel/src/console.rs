@@ -1,7 +1,10 @@
 //! Printing: whole lines from many CPUs to one console.
 
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use kcore::cpu::CpuId;
+use powerpc64::percpu;
 
 use crate::sync::IrqLock;
 
@@ -9,9 +12,11 @@ use crate::sync::IrqLock;
 /// taken with interrupts off, so nothing waits for other CPUs under it.
 static CONSOLE: IrqLock<Writer> = IrqLock::new("console", Writer);
 
-/// Set by a panic: from then on nobody waits for the lock, which may be held by
-/// a CPU that was stopped.
-static BROKEN: AtomicBool = AtomicBool::new(false);
+/// Nobody's number.
+const EVERYONE: u32 = u32::MAX;
+/// Set by a crash report: the CPU that prints from then on, without the lock, which
+/// may be held by a CPU that was stopped. What others print is lost.
+static RESERVED: AtomicU32 = AtomicU32::new(EVERYONE);
 
 struct Writer;
 
@@ -25,19 +30,29 @@ impl Write for Writer {
 /// Writes `args` as one piece.
 pub(crate) fn write(args: fmt::Arguments<'_>) {
     // Writing to the console does not fail.
-    let _ =
-        if BROKEN.load(Ordering::Relaxed) { Writer.write_fmt(args) } else { CONSOLE.lock().write_fmt(args) };
+    let _ = match RESERVED.load(Ordering::Relaxed) {
+        EVERYONE => CONSOLE.lock().write_fmt(args),
+        cpu if cpu == this_cpu() => Writer.write_fmt(args),
+        _ => Ok(()),
+    };
 }
 
 /// Writes bytes of a program as one piece.
 pub(crate) fn write_bytes(bytes: &[u8]) {
-    let _lock = CONSOLE.lock();
-    powerpc64::console::write_bytes(bytes);
+    // The CPU that a crash report reserves it for runs no program any more.
+    if RESERVED.load(Ordering::Relaxed) == EVERYONE {
+        let _lock = CONSOLE.lock();
+        powerpc64::console::write_bytes(bytes);
+    }
 }
 
-/// From now on print without the lock: this CPU panics and the others stop.
-pub(crate) fn break_lock() {
-    BROKEN.store(true, Ordering::Relaxed);
+/// From now on `cpu` alone prints, and without the lock: it reports a crash.
+pub(crate) fn reserve_for(cpu: CpuId) {
+    RESERVED.store(cpu.index() as u32, Ordering::Relaxed);
+}
+
+fn this_cpu() -> u32 {
+    percpu::cpu_id().index() as u32
 }
 
 /// Prints to the console.

@@ -1,98 +1,191 @@
-//! What a debugger needs to find the lazy-TLB state, at one symbol.
+//! What a debugger needs to find the kernel's state, at one symbol.
 //!
-//! Generic types have unreadable names and change with the compiler, so a
-//! debugger reads memory by the offsets given here. All words are big-endian
-//! 64-bit unless the field says otherwise. Bump [`VERSION`] with the layout;
-//! `qemu-scripts/gdb/lazy_tlb.py` checks it.
+//! Generic types have unreadable names and change with the compiler, so a debugger
+//! reads memory by what is said here: a list of facts, each a name and a number.
+//! A number is an address, an offset, a size, or what a name stands for. This is the
+//! only place where the layout is told: `qemu-scripts/gdb` asks by name and knows no
+//! order and no offset. Bump [`VERSION`] when a fact changes its meaning; one that
+//! is new, or gone, needs none.
 
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use kcore::cpu::CpuState;
-use kcore::mm::Mm;
+use kcore::lazy_tlb::Policy;
+use kcore::mm::{Mm, MmId};
 use kcore::task::TaskMm;
-use powerpc64::percpu::PerCpu;
+use powerpc64::encoding::pte::{Pte, PteFlags};
+use powerpc64::exceptions::{TrapFrame, trap_text};
+use powerpc64::mmu::tree::ROOT_LEVEL;
+use powerpc64::percpu::{PerCpu, STACK_SIZE};
 
 use crate::machine::lazy_tlb;
-use crate::task::{self, Task};
+use crate::sync::list;
+use crate::task::{self, TaskPtr, layout, registry};
 
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// "LZTLBDBG".
 const MAGIC: u64 = 0x4c5a_544c_4244_4247;
+/// Room for a name and the NUL behind it.
+const NAME_BYTES: usize = 24;
 
-/// The table of contents. Addresses are 0 until [`init`].
+/// The list. All numbers are big-endian words of 64 bits.
 #[repr(C)]
-pub(crate) struct LazyTlbDebug {
+struct LazyTlbDebug<const N: usize> {
     magic: u64,
     version: u64,
-    /// CPUs of the machine, online or not.
-    nr_cpus: AtomicU64,
-    /// 0 eager, 1 refcount, 2 shootdown.
-    policy: AtomicU64,
-    /// Address of the first `CpuState`, one a CPU.
-    cpu_states: AtomicU64,
-    cpu_state_size: u64,
-    cpu_curr_mm: u64,
-    cpu_active_mm: u64,
-    /// Address of the first `Mm`, one a slot; a slot's number is its PID.
-    mms: AtomicU64,
-    nr_mms: AtomicU64,
-    mm_size: u64,
-    /// `id`: slot in the low, generation in the high 32 bits.
-    mm_id: u64,
-    /// 32 bits each.
-    mm_users: u64,
-    mm_count: u64,
-    mm_live: u64,
-    /// CPU n is bit n % 64 of word n / 64.
-    mm_cpumask: u64,
-    /// Address of an array of addresses of `PerCpu`, one a CPU.
-    percpus: AtomicU64,
-    /// Offset in `PerCpu` of the address of the current `Task`.
-    percpu_current: u64,
-    task_mm: u64,
-    task_active_mm: u64,
-    /// 32 bits.
-    task_tid: u64,
-    /// 16 bytes, NUL-padded.
-    task_name: u64,
+    count: u64,
+    facts: [Fact; N],
 }
 
-/// Found by name by debuggers.
-#[unsafe(no_mangle)]
-pub(crate) static LAZY_TLB_DEBUG: LazyTlbDebug = LazyTlbDebug {
-    magic: MAGIC,
-    version: VERSION,
-    nr_cpus: AtomicU64::new(0),
-    policy: AtomicU64::new(0),
-    cpu_states: AtomicU64::new(0),
-    cpu_state_size: size_of::<CpuState>() as u64,
-    cpu_curr_mm: offset_of!(CpuState, curr_mm) as u64,
-    cpu_active_mm: offset_of!(CpuState, active_mm) as u64,
-    mms: AtomicU64::new(0),
-    nr_mms: AtomicU64::new(0),
-    mm_size: size_of::<Mm>() as u64,
-    mm_id: Mm::LAYOUT.id as u64,
-    mm_users: Mm::LAYOUT.mm_users as u64,
-    mm_count: Mm::LAYOUT.mm_count as u64,
-    mm_live: Mm::LAYOUT.live as u64,
-    mm_cpumask: Mm::LAYOUT.mm_cpumask as u64,
-    percpus: AtomicU64::new(0),
-    percpu_current: PerCpu::CURRENT_OFFSET as u64,
-    task_mm: (offset_of!(Task, mm) + TaskMm::LAYOUT.mm) as u64,
-    task_active_mm: (offset_of!(Task, mm) + TaskMm::LAYOUT.active_mm) as u64,
-    task_tid: offset_of!(Task, tid) as u64,
-    task_name: offset_of!(Task, name) as u64,
-};
+/// One fact.
+#[repr(C)]
+struct Fact {
+    /// Padded with NULs.
+    name: [u8; NAME_BYTES],
+    /// An atomic since [`init`] fills in the addresses, which are 0 until then.
+    value: AtomicU64,
+}
+
+impl Fact {
+    const fn new(name: &str, value: u64) -> Self {
+        assert!(name.len() < NAME_BYTES, "the name of a fact is too long");
+        let mut bytes = [0; NAME_BYTES];
+        let mut at = 0;
+        while at < name.len() {
+            bytes[at] = name.as_bytes()[at];
+            at += 1;
+        }
+        Fact { name: bytes, value: AtomicU64::new(value) }
+    }
+}
+
+/// Makes the static from lines `name: value`.
+macro_rules! facts {
+    ($($name:ident: $value:expr,)+) => {
+        const NAMES: &[&str] = &[$(stringify!($name)),+];
+
+        /// Found by name by debuggers.
+        #[unsafe(no_mangle)]
+        static LAZY_TLB_DEBUG: LazyTlbDebug<{ NAMES.len() }> = LazyTlbDebug {
+            magic: MAGIC,
+            version: VERSION,
+            count: NAMES.len() as u64,
+            facts: [$(Fact::new(stringify!($name), $value as u64)),+],
+        };
+    };
+}
+
+/// For what only [`init`] knows.
+const LATER: u64 = 0;
+
+facts! {
+    // CPUs of the machine, online or not, and what the protocol keeps for each: an
+    // array of `CpuState`. Address spaces are named by an `MmId` of 64 bits: slot,
+    // which is the PID, in the low half, generation in the high half; 0 is none.
+    nr_cpus: LATER,
+    cpu_states: LATER,
+    cpu_state_size: size_of::<CpuState>(),
+    cpu_curr_mm: offset_of!(CpuState, curr_mm),
+    cpu_active_mm: offset_of!(CpuState, active_mm),
+    cpu_prev_mm: offset_of!(CpuState, prev_mm),
+    // The number of the policy in use; then the numbers' names.
+    policy: LATER,
+    policy_eager: Policy::Eager,
+    policy_refcount: Policy::Refcount,
+    policy_shootdown: Policy::Shootdown,
+    policy_hazard: Policy::Hazard,
+
+    // An array of `Mm`, one a slot. Counts and `live` have 32 bits; in the mask CPU n
+    // is bit n % 64 of word n / 64.
+    mms: LATER,
+    nr_mms: LATER,
+    mm_size: size_of::<Mm>(),
+    mm_id: Mm::LAYOUT.id,
+    mm_users: Mm::LAYOUT.mm_users,
+    mm_count: Mm::LAYOUT.mm_count,
+    mm_live: Mm::LAYOUT.live,
+    mm_cpumask: Mm::LAYOUT.mm_cpumask,
+    init_mm: MmId::INIT_MM.to_bits(),
+
+    // An array of addresses of `PerCpu`, one a CPU; in it the address of the running
+    // `Task`, and that of the scheduler's `Cpu`, in which is that of the idle task.
+    percpus: LATER,
+    percpu_current: PerCpu::CURRENT_OFFSET,
+    percpu_local: PerCpu::LOCAL_OFFSET,
+    sched_idle: layout::CPU_IDLE,
+
+    // All tasks but the idle ones: an array of lists through the tasks themselves.
+    task_lists: LATER,
+    nr_task_lists: registry::BUCKETS,
+    list_size: list::layout::<TaskPtr>().list_size,
+    list_head: list::layout::<TaskPtr>().head,
+    node_next: list::layout::<TaskPtr>().next,
+    node_value: list::layout::<TaskPtr>().value,
+    task_mm: layout::TASK_MM + TaskMm::LAYOUT.mm,
+    task_active_mm: layout::TASK_MM + TaskMm::LAYOUT.active_mm,
+    // 32 bits each; `on_cpu` from before it runs until its stack is left.
+    task_tid: layout::TASK_TID,
+    task_cpu: layout::TASK_CPU,
+    task_on_cpu: layout::TASK_ON_CPU,
+    task_state: layout::TASK_STATE,
+    state_running: layout::STATE_RUNNING,
+    state_preparing: layout::STATE_PREPARING,
+    state_sleeping: layout::STATE_SLEEPING,
+    state_dead: layout::STATE_DEAD,
+    // 16 bytes, padded with NULs.
+    task_name: layout::TASK_NAME,
+    // The stack pointer of a task that does not run.
+    task_sp: layout::TASK_SP,
+
+    // Kernel stacks are aligned to twice this size and use the upper half. Where the
+    // code returns into trap_text, a trap frame sits above the caller's header.
+    stack_size: STACK_SIZE,
+    trap_text_start: LATER,
+    trap_text_end: LATER,
+    frame_header: TrapFrame::LAYOUT.header,
+    frame_size: size_of::<TrapFrame>(),
+    frame_gpr: TrapFrame::LAYOUT.gpr,
+    frame_nip: TrapFrame::LAYOUT.nip,
+    frame_msr: TrapFrame::LAYOUT.msr,
+    frame_lr: TrapFrame::LAYOUT.lr,
+    frame_trap: TrapFrame::LAYOUT.trap,
+
+    // The process table (a physical address) and the entries of the trees it names.
+    process_table: LATER,
+    root_level: ROOT_LEVEL,
+    address_of_page: Pte::LEAF_ADDRESS,
+    address_of_table: Pte::TABLE_ADDRESS,
+    pte_valid: PteFlags::VALID.bits(),
+    pte_leaf: PteFlags::LEAF.bits(),
+    pte_cow: PteFlags::COW.bits(),
+    pte_foreign: PteFlags::FOREIGN.bits(),
+    pte_referenced: PteFlags::REFERENCED.bits(),
+    pte_changed: PteFlags::CHANGED.bits(),
+    pte_device: PteFlags::DEVICE.bits(),
+    pte_privileged: PteFlags::PRIVILEGED.bits(),
+    pte_read: PteFlags::READ.bits(),
+    pte_write: PteFlags::WRITE.bits(),
+    pte_execute: PteFlags::EXECUTE.bits(),
+}
 
 /// Fills in the addresses; once, when the protocol's state and the table of CPUs exist.
 pub(crate) fn init() {
     let kernel = lazy_tlb();
-    let set = |field: &AtomicU64, value: u64| field.store(value, Ordering::Relaxed);
-    set(&LAZY_TLB_DEBUG.nr_cpus, kernel.nr_cpus() as u64);
-    set(&LAZY_TLB_DEBUG.policy, kernel.config().policy as u64);
-    set(&LAZY_TLB_DEBUG.cpu_states, kernel.cpus().as_ptr() as u64);
-    set(&LAZY_TLB_DEBUG.mms, kernel.mms().as_ptr() as u64);
-    set(&LAZY_TLB_DEBUG.nr_mms, kernel.mms().len() as u64);
-    set(&LAZY_TLB_DEBUG.percpus, task::area_addresses().as_ptr() as u64);
+    set("nr_cpus", kernel.nr_cpus() as u64);
+    set("policy", kernel.config().policy as u64);
+    set("cpu_states", kernel.cpus().as_ptr() as u64);
+    set("mms", kernel.mms().as_ptr() as u64);
+    set("nr_mms", kernel.mms().len() as u64);
+    set("task_lists", registry::lists_address() as u64);
+    set("trap_text_start", trap_text().start);
+    set("trap_text_end", trap_text().end);
+    set("process_table", crate::mm::process_table_address().0);
+    // Last: a debugger takes it for the sign that the rest is there.
+    set("percpus", task::area_addresses().as_ptr() as u64);
+}
+
+fn set(name: &str, value: u64) {
+    let index = NAMES.iter().position(|&known| known == name).expect("a fact that debuggers are not told");
+    LAZY_TLB_DEBUG.facts[index].value.store(value, Ordering::Relaxed);
 }

@@ -109,6 +109,10 @@ impl Machine for Hardware {
         timer::now_tb() / (timer::ticks_per_us() * 1000)
     }
 
+    fn call_limit_ms(&self) -> u64 {
+        crate::limits::call_ms()
+    }
+
     fn report_silent(&self, cpu: CpuId, waited_ms: u64) {
         crate::println!("ipi: {cpu} has not answered {} for {waited_ms} ms", percpu::cpu_id());
     }

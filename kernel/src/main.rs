@@ -13,12 +13,13 @@ extern crate alloc;
 mod clock;
 mod config;
 mod console;
+mod crash;
 mod debug;
 mod errno;
 mod fs;
+mod limits;
 mod machine;
 mod mm;
-mod panic;
 mod process;
 mod report;
 #[cfg(feature = "selftest")]
@@ -47,6 +48,8 @@ fn kmain(info: &'static BootInfo) -> ! {
     // Without GTSE a tlbie is a privileged instruction.
     config.core.global_by_ipi |= !info.platform.gtse;
     let cpus = usable_cpus(info);
+    #[cfg(feature = "selftest")]
+    selftest::crashes::early(config.crash.as_deref());
     machine::init(config.core, cpus.len());
     mm::init_address_spaces(machine::NR_MMS);
     task::init(cpus);
@@ -84,6 +87,10 @@ fn banner(info: &BootInfo, config: &Config, online: usize) {
 /// Starts what the machine is here for: the tests, or the first process.
 fn start(config: Config) {
     shutdown::set_report(config.report);
+    #[cfg(feature = "selftest")]
+    if let Some(kind) = config.crash.clone() {
+        return selftest::crashes::start(&kind, config);
+    }
     #[cfg(feature = "selftest")]
     if config.runs_tests() {
         return selftest::start(config);

@@ -5,7 +5,7 @@ use powerpc64::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
 use powerpc64::irq::{self, InterruptController};
 
 use crate::machine::lazy_tlb;
-use crate::{panic, process, syscall, task};
+use crate::{crash, process, syscall, task};
 
 /// The kernel, to the hardware half.
 pub(crate) struct KernelUpcalls;
@@ -52,10 +52,10 @@ impl Upcalls for KernelUpcalls {
     }
 
     fn kernel_fault(&self, frame: &TrapFrame, fault: KernelFault) -> ! {
-        panic::kernel_fault(frame, fault)
+        crash::kernel_fault(frame, fault)
     }
 
     fn nmi(&self, frame: &mut TrapFrame) {
-        panic::nmi(frame);
+        crash::nmi(frame);
     }
 }

@@ -38,7 +38,7 @@ def listening(settings, kernel, archive, stopped):
 
 
 def gdb_command(kernel, socket, *commands):
-    """GDB with the kernel's symbols and our command, attached."""
+    """GDB with the kernel's symbols and our commands, attached."""
     program = recorded("gdb")
     if program is None:
         die("no GDB is set up: run `qemu-scripts/setup gdb`.")

@@ -13,13 +13,17 @@ use core::arch::asm;
 use core::ops::Range;
 
 /// The deepest walk.
-const MOST_FRAMES: usize = 64;
+const MOST_FRAMES: usize = 256;
 
 /// One step of a backtrace.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     /// A return address.
     Call(u64),
+    /// The link register of code that an exception interrupted. Its caller, if it
+    /// has not yet saved the register (or never will: it calls nothing); else some
+    /// place that it has called from.
+    Link(u64),
     /// An exception came here.
     Trap {
         /// Its vector.
@@ -36,7 +40,12 @@ pub enum Step {
 pub struct Backtrace {
     sp: u64,
     left: usize,
+    /// A trap frame here comes next.
     trap: Option<u64>,
+    /// A link register comes next.
+    link: Option<u64>,
+    /// What the function that was interrupted may not have saved.
+    unsaved: Option<u64>,
 }
 
 impl Backtrace {
@@ -54,14 +63,14 @@ impl Backtrace {
     /// From a stack pointer: that of a sleeping context, for instance.
     #[must_use]
     pub fn from_stack(sp: u64) -> Self {
-        Backtrace { sp, left: MOST_FRAMES, trap: None }
+        Backtrace { sp, left: MOST_FRAMES, trap: None, link: None, unsaved: None }
     }
 
     /// From a trap frame; the first step is the interrupted instruction.
     #[must_use]
     pub fn from_frame(frame: &TrapFrame) -> Self {
         let address = core::ptr::from_ref(frame).addr() as u64;
-        Backtrace { sp: address, left: MOST_FRAMES, trap: Some(address) }
+        Backtrace { trap: Some(address), ..Self::from_stack(address) }
     }
 
     /// A trap frame at `address`: where it came from, and on from there.
@@ -69,7 +78,7 @@ impl Backtrace {
         // SAFETY: `from_frame` had a reference, or the entry code's return
         // address says that it built one here, within the stack.
         let frame = unsafe { &*(address as *const TrapFrame) };
-        self.sp = if frame.is_user() { 0 } else { frame.gpr(1) };
+        (self.sp, self.link) = if frame.is_user() { (0, None) } else { (frame.gpr(1), Some(frame.lr)) };
         Step::Trap { vector: frame.vector(), nip: frame.nip, user: frame.is_user() }
     }
 }
@@ -81,6 +90,10 @@ impl Iterator for Backtrace {
         self.left = self.left.checked_sub(1)?;
         if let Some(address) = self.trap.take() {
             return Some(self.step_over_trap(address));
+        }
+        if let Some(lr) = self.link.take() {
+            self.unsaved = Some(lr);
+            return Some(Step::Link(lr));
         }
         let stack = stack_of(self.sp)?;
         // SAFETY: in the usable half of a stack slot that r1 has pointed into.
@@ -96,7 +109,11 @@ impl Iterator for Backtrace {
         if trap_text().contains(&ret) && frame_end <= stack.end {
             self.trap = Some(caller + HEADER_BYTES);
         }
-        (ret != 0).then_some(Step::Call(ret))
+        match self.unsaved.take() {
+            // The word was never written, or says the same again.
+            Some(lr) if ret == 0 || ret == lr => self.next(),
+            _ => (ret != 0).then_some(Step::Call(ret)),
+        }
     }
 }
 

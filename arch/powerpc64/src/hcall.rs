@@ -23,6 +23,8 @@ pub enum Op {
     Xirr = 0x74,
     /// Sleep until an interrupt.
     Cede = 0xe0,
+    /// Give this CPU away, to another one or until H_PROD.
+    Confer = 0xe4,
     /// Set a processor mode resource.
     SetMode = 0x31c,
     /// Register the process table.
@@ -117,6 +119,14 @@ pub unsafe fn h_cede() -> Status {
     // SAFETY: the interrupt is taken by our handlers (the caller's promise), which
     // preserve this context.
     unsafe { hcall(Op::Cede, [0; 4]).0 }
+}
+
+/// Sleeps until H_PROD if `server` is this CPU's own number. Unlike [`h_cede`] it
+/// leaves MSR\[EE\] alone. May return early.
+#[inline]
+pub fn h_confer(server: u32) -> Status {
+    // SAFETY: changes when this CPU runs, nothing else.
+    unsafe { hcall(Op::Confer, [server.into(), 0, 0, 0]).0 }
 }
 
 /// Registers the radix process table, with guest translation shootdown (GTSE,

@@ -92,6 +92,8 @@ pub struct Stacks {
 impl PerCpu {
     /// Where debuggers find the running task.
     pub const CURRENT_OFFSET: usize = offset::CURRENT;
+    /// Where debuggers find the kernel's per-CPU structure.
+    pub const LOCAL_OFFSET: usize = offset_of!(PerCpu, local);
 
     /// An area without stacks, for statics; [`Self::set_stacks`] completes it.
     #[must_use]
@@ -158,6 +160,13 @@ impl PerCpu {
     #[must_use]
     pub fn kernel_stack_top(&self) -> u64 {
         self.user_frame.load(Ordering::Relaxed) + KERNEL_FRAME_BYTES
+    }
+
+    /// The task that runs on this CPU, null before the first: for reports about
+    /// other CPUs. [`current_task`] is the way to one's own.
+    #[must_use]
+    pub fn current(&self) -> *const () {
+        self.current.load(Ordering::Relaxed)
     }
 
     /// The kernel's per-CPU structure, null until set.

@@ -7,7 +7,7 @@ use crate::addr::VirtAddr;
 use crate::hcall::{self, Status};
 use crate::irq::{self, InterruptController as _};
 use crate::percpu::PerCpu;
-use crate::{exceptions, isa, rtas, timer};
+use crate::{exceptions, irqflags, isa, percpu, rtas, timer};
 
 unsafe extern "C" {
     /// See boot/secondary.S.
@@ -63,5 +63,20 @@ pub(crate) extern "C" fn secondary_start() -> ! {
 /// # Errors
 /// The hypervisor's status.
 pub fn nmi(server: u32) -> Result<(), Status> {
+    // Partner: the handler over there. What was stored before, it sees; the
+    // hypervisor call alone orders nothing.
+    isa::sync();
     hcall::h_signal_sys_reset(server)
+}
+
+/// Stops this CPU for good, asleep in the hypervisor: the others have the host's
+/// processors to themselves. No interrupt wakes it but another NMI. Any context.
+pub fn park() -> ! {
+    irqflags::disable();
+    // Nothing may be pending, or the sleep would end at once.
+    let _ = hcall::h_cppr(0);
+    timer::set_deadline_tb(u64::MAX);
+    loop {
+        let _ = hcall::h_confer(percpu::this().server());
+    }
 }

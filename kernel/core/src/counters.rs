@@ -45,6 +45,8 @@ counters! {
     shot_self,
     /// CPUs that the final flush of an exit asked to let go, counted at the asker.
     exit_kick,
+    /// CPUs in a mask that got no IPI since they had another mm loaded.
+    ipi_filtered,
     /// IPIs sent for a cross-call.
     ipi_sent_call,
     /// IPIs sent to make a CPU reschedule.

@@ -212,6 +212,8 @@ pub struct CpuState {
     /// The address space that this CPU has loaded: `current.active_mm`.
     /// Written here only, with interrupts off, *after* the PID register.
     pub active_mm: PublishedMm,
+    /// What this CPU borrows, as the hazard policy publishes it; none otherwise.
+    pub hazard: PublishedMm,
     /// `rq.prev_mm`: what kernel→user switched away from, between the two
     /// halves of a switch. A token: under shootdown its mm may be gone.
     pub prev_mm: PublishedMm,
@@ -246,8 +248,18 @@ impl PublishedMm {
         MmId::from_bits(self.0.load(Ordering::Relaxed))
     }
 
+    /// The id last stored, with an ordering of the caller's choice.
+    pub fn get_ordered(&self, order: Ordering) -> MmId {
+        MmId::from_bits(self.0.load(order))
+    }
+
     /// Stores `mm`.
     pub fn set(&self, mm: MmId) {
         self.0.store(mm.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Stores `mm`, with an ordering of the caller's choice.
+    pub fn set_ordered(&self, mm: MmId, order: Ordering) {
+        self.0.store(mm.to_bits(), order);
     }
 }

@@ -22,7 +22,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// A silent CPU is reported each time this has passed …
 pub const REPORT_AFTER_MS: u64 = 10_000;
-/// … and is fatal when this has.
+/// … and is fatal when this has, unless the machine has another limit.
 pub const PANIC_AFTER_MS: u64 = 60_000;
 /// How many turns of a wait pass between two looks at the clock.
 const TURNS_PER_CLOCK_READ: u64 = 1024;
@@ -32,6 +32,8 @@ const TURNS_PER_CLOCK_READ: u64 = 1024;
 pub enum Call {
     /// Leave this mm if you borrow it: its last reference is gone.
     Shoot(MmId),
+    /// Panic if you have this mm: it was just cleaned up.
+    AssertNotLazy(MmId),
     /// Leave this mm if you borrow it, and flush it: `exit_lazy_flush_tlb`.
     ExitLazy(MmId),
     /// Flush this mm.
@@ -62,6 +64,7 @@ impl Call {
             Call::Flush(mm, FlushRange::Translations) => [4, mm.to_bits(), 0, 0],
             Call::Flush(mm, FlushRange::Everything) => [5, mm.to_bits(), 0, 0],
             Call::Machine(a, b) => [6, 0, a, b],
+            Call::AssertNotLazy(mm) => [7, mm.to_bits(), 0, 0],
         }
     }
 
@@ -75,6 +78,7 @@ impl Call {
             4 => Call::Flush(mm, FlushRange::Translations),
             5 => Call::Flush(mm, FlushRange::Everything),
             6 => Call::Machine(a, b),
+            7 => Call::AssertNotLazy(mm),
             _ => panic!("a call record holds operation {op}"),
         }
     }
@@ -141,7 +145,7 @@ impl<M: Machine> Kernel<M> {
                 started_ms = now_ms;
             }
             let waited_ms = now_ms - started_ms;
-            if waited_ms >= PANIC_AFTER_MS {
+            if waited_ms >= self.machine.call_limit_ms() {
                 panic!(
                     "{me}: {call:?} was not answered by {} for {waited_ms} ms",
                     silent.iter().next().unwrap()
@@ -175,6 +179,7 @@ impl<M: Machine> Kernel<M> {
             Call::Shoot(mm) => {
                 self.shoot_lazy_here(t, mm);
             }
+            Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),
             Call::ExitLazy(mm) => self.exit_lazy_flush_tlb(t, mm),
             Call::Flush(mm, what) => self.flush_here(t, mm, what),
             Call::Barrier => {}

@@ -55,6 +55,28 @@ pub struct Config {
     /// Flushes of one CPU between two trimmings of a cpumask; at least 1.
     /// Linux's value is 1073; 3 makes a stress.
     pub trim_period: u32,
+    /// Send no IPI to a CPU of the mask that is seen to have another mm loaded,
+    /// when an mm dies.
+    pub filter_lazies: bool,
+    /// After each cleanup of a dying mm, ask every CPU whether it still has it.
+    pub debug_shoot_lazies: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            policy: Policy::Shootdown,
+            global_by_ipi: false,
+            trim_period: Self::TRIM_PERIOD,
+            filter_lazies: false,
+            debug_shoot_lazies: false,
+        }
+    }
+}
+
+impl Config {
+    /// Linux's period of the trim clock.
+    pub const TRIM_PERIOD: u32 = 1073;
 }
 
 /// The protocol's state: every CPU, every address space. One value a machine;

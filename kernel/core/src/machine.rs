@@ -124,6 +124,12 @@ pub trait Machine {
     /// Milliseconds since boot, for reports on waits that take too long.
     fn uptime_ms(&self) -> u64;
 
+    /// How long a CPU may take to answer a call before that is fatal, in
+    /// milliseconds.
+    fn call_limit_ms(&self) -> u64 {
+        crate::ipi::PANIC_AFTER_MS
+    }
+
     /// `cpu` has not answered a call for `waited_ms`: say so, and go on.
     fn report_silent(&self, cpu: CpuId, waited_ms: u64);
 

@@ -122,6 +122,9 @@ impl<M: Machine> Kernel<M> {
             task.set_mm(t, mm);
             self.this_cpu(t).curr_mm.set(mm);
             self.switch_mm(t, active, mm);
+            if old.is_none() {
+                self.withdraw(t);
+            }
             self.check_loaded(t, task);
             (old, LazyRef::new(active))
         })

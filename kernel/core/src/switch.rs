@@ -71,6 +71,7 @@ impl<M: Machine> Kernel<M> {
             me.counters.lazy_same_mm.bump();
         }
         self.switch_mm(t, borrowed, next.mm());
+        self.withdraw(t);
         me.prev_mm.set(borrowed);
         prev.set_active_mm(t, MmId::NONE);
     }
@@ -111,8 +112,9 @@ impl<M: Machine> Kernel<M> {
         }
         me.counters.pidr_writes.bump();
         self.machine.load_mm(t, next);
-        // After the load: who reads `active_mm` must not think us gone too soon.
-        me.active_mm.set(next);
+        // Release: the load of PIDR before its publication, or a reader would think
+        // us gone too soon. Partner: the acquire in `filter_lazies`.
+        me.active_mm.set_ordered(next, Ordering::Release);
         self.machine.observe(t, TlbEvent::Load(next));
     }
 

@@ -58,6 +58,11 @@ pub(super) fn init(info: &BootInfo) {
     set.unwrap_or_else(|status| panic!("the hypervisor refuses interrupts with the MMU on: {status:?}"));
 }
 
+/// Where the process table is, for debuggers.
+pub(crate) fn process_table_address() -> PhysAddr {
+    PROCESS_TABLE.base()
+}
+
 /// The process table.
 pub(super) fn process_table() -> ProcessTable {
     *PROCESS_TABLE

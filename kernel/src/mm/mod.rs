@@ -39,6 +39,7 @@ pub(crate) use backing::Backing;
 pub(crate) use change::{madvise_dontneed, mprotect, munmap, poke, shared_key};
 pub(crate) use fault::{Access, FaultError, handle_fault};
 pub(crate) use fork::fork;
+pub(crate) use kernel_map::process_table_address;
 pub(crate) use kstack::KernelStack;
 pub(crate) use mmap::{MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};
 pub(crate) use object::Object;

@@ -45,6 +45,7 @@ fn run_one(number: u64, test: &'static Test, config: &Config) -> bool {
     STARTED_TB.store(started_tb, Ordering::Relaxed);
     // Release: the time before the name. Partner: the acquire in `watch`.
     RUNNING.store(ptr::from_ref(test).cast_mut(), Ordering::Release);
+    selftest_begins(test.name.as_ptr(), test.name.len(), test.run as usize);
     let verdict = (test.run)();
     RUNNING.store(null_mut(), Ordering::Relaxed);
     let took_ms = (timer::now_tb() - started_tb) / (timer::ticks_per_us() * 1000);
@@ -59,6 +60,15 @@ fn run_one(number: u64, test: &'static Test, config: &Config) -> bool {
         Err(why) => println!("# {why}\nnot ok {number} {name}"),
     }
     verdict.is_ok() || known.is_some()
+}
+
+/// Where a debugger stops to be told that the test called `name` is about to run, and
+/// the address of its function: `qemu-scripts/gdb` finds the three in r3 to r5.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn selftest_begins(name: *const u8, name_len: usize, run: usize) {
+    // Or the compiler would leave the call out.
+    core::hint::black_box((name, name_len, run));
 }
 
 /// The test that runs, null between two; it started at [`STARTED_TB`].

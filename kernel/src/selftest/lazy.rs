@@ -74,6 +74,11 @@ fn policy() -> Policy {
     lazy_tlb().config().policy
 }
 
+/// Whether borrowers are sent away rather than counted.
+fn shoots() -> bool {
+    matches!(policy(), Policy::Shootdown | Policy::Hazard)
+}
+
 fn other_cpus() -> Vec<CpuId> {
     lazy_tlb().machine.with_preempt_off(|t| lazy_tlb().online().without(t.cpu()).iter().collect())
 }
@@ -154,7 +159,7 @@ fn exit_alone() -> Verdict {
     lazy_tlb().exit_mm();
     let bill = Bill::now().since(before);
     check_eq!(bill.shot_ipi + bill.exit_kick, 0, "IPIs");
-    check_eq!(bill.shot_self, u64::from(policy() == Policy::Shootdown), "shots at itself");
+    check_eq!(bill.shot_self, u64::from(shoots()), "shots at itself");
     check_eq!(bill.freed, u64::from(policy() != Policy::Refcount), "mms freed in the exit");
     drain_borrows();
     check_eq!(Bill::now().since(before).freed, 1, "mms freed once borrows are drained");
@@ -200,6 +205,14 @@ fn exit_with_lazies(mm: MmId) -> Verdict {
             check_eq!(lazy_tlb().mm(mm).count() as u64, n + 1, "refcount: borrows of the zombie");
             check!(bill.count_rmw > 0, "refcount: mm_count was never changed");
         }
+        Policy::Hazard => {
+            check_eq!(
+                (bill.exit_kick, bill.shot_ipi, bill.freed),
+                (0, n, 1),
+                "hazard: kicks, shots, freed in the exit"
+            );
+            check_eq!(bill.shot_self, 1, "hazard: shots at itself");
+        }
         Policy::Shootdown => {
             check_eq!(
                 (bill.exit_kick, bill.shot_ipi, bill.freed),
@@ -231,10 +244,11 @@ fn exit_migrated_before_mmput() -> Verdict {
         return Ok(Outcome::Skip("one CPU"));
     }
     let bill = exit_with_move(Point::ExitMmBorrowed)?;
-    if policy() == Policy::Shootdown {
+    if shoots() {
+        let kicks = u64::from(policy() == Policy::Shootdown);
         check_eq!(
             (bill.exit_kick, bill.shot_ipi, bill.shot_self),
-            (1, 0, 0),
+            (kicks, 1 - kicks, 0),
             "kicks, shots, shots at itself"
         );
     }
@@ -248,7 +262,7 @@ fn exit_migrated_before_mmdrop() -> Verdict {
         return Ok(Outcome::Skip("one CPU"));
     }
     let bill = exit_with_move(Point::MmdropLast)?;
-    if policy() == Policy::Shootdown {
+    if shoots() {
         check_eq!(
             (bill.exit_kick, bill.shot_ipi, bill.shot_self),
             (0, 1, 0),
@@ -290,10 +304,15 @@ fn outsider_drops_last() -> Verdict {
     let before = Bill::now();
     lazy_tlb().mmput(mm);
     let bill = Bill::now().since(before);
-    let kicks = if policy() == Policy::Shootdown { others.len() as u64 } else { 0 };
+    let lazy = others.len() as u64;
+    let (kicks, shots) = match policy() {
+        Policy::Eager | Policy::Refcount => (0, 0),
+        Policy::Shootdown => (lazy, 0),
+        Policy::Hazard => (0, lazy),
+    };
     check_eq!(
         (bill.exit_kick, bill.shot_ipi, bill.shot_self),
-        (kicks, 0, 0),
+        (kicks, shots, 0),
         "kicks, shots, shots at itself"
     );
     drain_borrows();
@@ -356,7 +375,7 @@ fn unuse_is_last() -> Verdict {
     check_eq!(Bill::now().since(before).freed, 0, "mms freed while one is in use");
     kernel.kthread_unuse_mm(mm);
     let bill = Bill::now().since(before);
-    check_eq!(bill.shot_self, u64::from(policy() == Policy::Shootdown), "shots at itself");
+    check_eq!(bill.shot_self, u64::from(shoots()), "shots at itself");
     drain_borrows();
     check_eq!(Bill::now().since(before).freed, 1, "mms freed");
     Ok(Outcome::Pass)
@@ -374,6 +393,10 @@ fn ledger_of_the_run() -> Verdict {
         Policy::Refcount => {
             check_eq!((kicks, shots), (0, 0), "refcount: kicks, shots");
             check!(rmw > 0 && lazy > 0, "refcount: {rmw} counts of {lazy} borrows");
+        }
+        Policy::Hazard => {
+            check_eq!((rmw, kicks), (0, 0), "hazard: atomic changes of mm_count, kicks");
+            check!(shots > 0 && lazy > 0, "hazard: {shots} shots, {lazy} borrows");
         }
         Policy::Shootdown => {
             check_eq!(rmw, 0, "shootdown: atomic changes of mm_count by the switch");

@@ -7,6 +7,7 @@
 mod address_space;
 mod arithmetic;
 mod copies;
+pub(crate) mod crashes;
 mod harness;
 mod ipi;
 mod lazy;

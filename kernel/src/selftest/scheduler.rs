@@ -17,6 +17,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("sched_affinity", affinity),
     Test::new("sched_preempts_a_spinner", preempts_a_spinner),
     Test::new("sched_work_queue", work_queue),
+    Test::new("sched_idle_is_quiet", idle_is_quiet),
 ];
 
 /// Two threads hand a token to and fro through wait queues: one lost wake-up and
@@ -117,5 +118,20 @@ fn work_queue() -> Verdict {
     }
     task::work::flush();
     check_eq!(DONE.load(Ordering::Relaxed) as usize, 10 * lazy_tlb().nr_cpus(), "pieces of work done");
+    Ok(Outcome::Pass)
+}
+
+/// No timer interrupts where nothing is to be done: neither slices nor watchdogs
+/// tick. Two CPUs may, for this thread and the harness's watcher, which sleep. Any
+/// other may have one look left that a watchdog was promised before.
+fn idle_is_quiet() -> Verdict {
+    const QUIET_US: u64 = 500_000;
+    let kernel = lazy_tlb();
+    let ticks = || kernel.online().iter().map(task::timer::ticks_of).collect::<alloc::vec::Vec<u64>>();
+    let before = ticks();
+    task::sleep_until_tb(timer::now_tb() + QUIET_US * timer::ticks_per_us());
+    let taken: alloc::vec::Vec<u64> = ticks().iter().zip(&before).map(|(now, then)| now - then).collect();
+    let busy = taken.iter().filter(|&&ticks| ticks > 1).count();
+    super::check!(busy <= 2, "timer interrupts of each CPU in half a second of sleep: {taken:?}");
     Ok(Outcome::Pass)
 }

@@ -6,6 +6,7 @@
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomPinned;
+use core::mem::offset_of;
 use core::ptr::NonNull;
 
 /// A place in a list, with what it stands for.
@@ -26,6 +27,28 @@ struct Links<T> {
 unsafe impl<T: Send + Sync> Sync for Node<T> {}
 // SAFETY: as above; a node that is linked is not moved (the contract of `List`).
 unsafe impl<T: Send> Send for Node<T> {}
+
+/// Byte offsets for debuggers; a pointer to a node is its address, or 0.
+pub(crate) struct Layout {
+    /// Of one `List`.
+    pub(crate) list_size: usize,
+    /// In a `List`: the pointer to its first node.
+    pub(crate) head: usize,
+    /// In a `Node`: the pointer to the next one.
+    pub(crate) next: usize,
+    /// In a `Node`: what it stands for.
+    pub(crate) value: usize,
+}
+
+/// Where debuggers find what in lists of `T`.
+pub(crate) const fn layout<T>() -> Layout {
+    Layout {
+        list_size: size_of::<List<T>>(),
+        head: offset_of!(List<T>, head),
+        next: offset_of!(Node<T>, links) + offset_of!(Links<T>, next),
+        value: offset_of!(Node<T>, value),
+    }
+}
 
 impl<T> Node<T> {
     /// A node in no list.

@@ -5,8 +5,8 @@
 
 use powerpc64::{isa, timer};
 
-/// How long a spin may last before it is taken for a deadlock, in milliseconds.
-const LIMIT_MS: u64 = 20_000;
+use crate::limits;
+
 /// Turns without a pause. A holder that runs is done by then.
 const TURNS_UNPAUSED: u32 = 64;
 /// Turns between two looks at the clock.
@@ -29,7 +29,7 @@ impl SpinWait {
     /// One more turn.
     ///
     /// # Panics
-    /// When the wait has lasted twenty seconds.
+    /// When the wait has lasted twenty seconds ([`limits::spin_ms`]).
     #[cold]
     pub(crate) fn turn(&mut self) {
         self.turns = self.turns.wrapping_add(1);
@@ -51,6 +51,6 @@ impl SpinWait {
             self.since_tb = now;
         }
         let waited_ms = (now - self.since_tb) / (timer::ticks_per_us() * 1000);
-        assert!(waited_ms < LIMIT_MS, "waited {waited_ms} ms for {}: deadlock", self.what);
+        assert!(waited_ms < limits::spin_ms(), "waited {waited_ms} ms for {}: deadlock", self.what);
     }
 }

@@ -17,6 +17,7 @@ use super::registry::IDLE_TID;
 use super::run_queue::RunQueue;
 use super::smp::Arrival;
 use super::timer::Clock;
+use super::watchdog::Watch;
 use super::work::Works;
 use crate::machine::lazy_tlb;
 use crate::sync::Fixed;
@@ -37,6 +38,8 @@ pub(super) struct Cpu {
     pub(super) idle: TaskPtr,
     /// Somebody wants it to schedule. Set by all, cleared by itself.
     pub(super) need_resched: AtomicBool,
+    /// What others and it itself watch it for.
+    pub(super) watch: Watch,
     /// The task that the last switch left; its own, interrupts off.
     pub(super) left: AtomicPtr<Task>,
     /// A task that the last switch left although it is runnable, since it may no
@@ -63,6 +66,7 @@ impl Cpu {
             // The table keeps the idle task's own reference, for ever.
             idle: TaskPtr::new(TaskRef::into_raw(idle)),
             need_resched: AtomicBool::new(false),
+            watch: Watch::new(),
             left: AtomicPtr::new(core::ptr::null_mut()),
             evicted: AtomicPtr::new(core::ptr::null_mut()),
             queue: RunQueue::new(id),
@@ -125,6 +129,11 @@ pub(super) fn all() -> &'static [Cpu] {
 #[inline]
 pub(crate) fn server_of(id: CpuId) -> u32 {
     get(id).area.server()
+}
+
+/// What assembly knows of `id`.
+pub(crate) fn area_of(id: CpuId) -> &'static PerCpu {
+    get(id).area
 }
 
 /// The addresses of all CPUs' areas, for debuggers; kept for ever.

@@ -358,16 +358,3 @@ pub(crate) fn current_mm(_: &PreemptOff) -> &TaskMm {
 pub(crate) fn current_ref() -> TaskRef {
     current().to_ref()
 }
-
-/// Prints who runs here; in any context, before [`super::init`] too.
-pub(crate) struct Describe;
-
-impl core::fmt::Display for Describe {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        if percpu::current_task().is_null() {
-            return f.write_str("no task yet");
-        }
-        let task = current();
-        write!(f, "task {} ({}), {}", task.tid, task.name(), task.run_state.name())
-    }
-}

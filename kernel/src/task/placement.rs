@@ -11,7 +11,7 @@ use kcore::cpu::CpuId;
 use super::cpu::{self, Cpu, ONLINE};
 use super::descriptor::Task;
 use super::idle::IDLE;
-use super::resched;
+use super::{resched, watchdog};
 use crate::sync::SpinWait;
 
 /// Puts a runnable task that is in no queue into one, and sees to it that its CPU
@@ -34,6 +34,8 @@ pub(super) fn queue(task: &Task) {
         resched::resched(cpu);
     } else if !cpu.clock.slice_is_timed() {
         resched::time_slice(cpu);
+    } else {
+        watchdog::expect_slice_to_end();
     }
     super::affinity::check_placement(task, cpu);
 }

@@ -14,7 +14,7 @@ pub(crate) const INIT_TID: u32 = 1;
 /// The largest number, Linux's limit on 64 bits.
 const LAST_TID: u32 = 1 << 22;
 /// Lists in the table.
-const BUCKETS: usize = 256;
+pub(crate) const BUCKETS: usize = 256;
 
 struct Registry {
     last: u32,
@@ -37,6 +37,11 @@ impl Registry {
         // SAFETY: a task leaves the table before it ends.
         self.bucket(tid).iter().map(|node| unsafe { node.value().get() }).find(|task| task.tid == tid)
     }
+}
+
+/// Where the lists are, for debuggers, who do without the lock.
+pub(crate) fn lists_address() -> usize {
+    REGISTRY.lock().buckets.as_ptr().addr()
 }
 
 /// A number that no task in the table has. It is taken by [`insert`], so two

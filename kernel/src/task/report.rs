@@ -1,9 +1,12 @@
-//! Every task, for a human who wonders why nothing happens.
+//! Tasks in words, for a human who wonders what happens or why nothing does.
 
+use core::fmt;
 use core::sync::atomic::Ordering;
 
 use powerpc64::backtrace::{Backtrace, Step};
+use powerpc64::percpu::PerCpu;
 
+use super::descriptor::Task;
 use super::registry;
 use crate::println;
 use crate::symbols::Symbol;
@@ -11,8 +14,42 @@ use crate::symbols::Symbol;
 /// How many callers of a sleeper are shown.
 const FRAMES: usize = 8;
 
+/// The task that runs on a CPU. Any context, before [`super::init`] too. Of another
+/// CPU than this a hint, unless that was stopped.
+pub(crate) struct Running(pub(crate) &'static PerCpu);
+
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match running(self.0) {
+            Some(task) => write!(f, "task {} ({})", task.tid, task.name()),
+            None => f.write_str("no task yet"),
+        }
+    }
+}
+
+/// The address spaces of the task that runs on a CPU; as [`Running`].
+pub(crate) struct RunningMm(pub(crate) &'static PerCpu);
+
+impl fmt::Display for RunningMm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match running(self.0) {
+            Some(task) => write!(f, "mm {:?}, active_mm {:?}", task.mm.mm(), task.mm.active_mm()),
+            None => f.write_str("none yet"),
+        }
+    }
+}
+
+fn running(area: &PerCpu) -> Option<&Task> {
+    let task: *const Task = area.current().cast();
+    // SAFETY: null, or the task that runs there, which cannot end while it does. If
+    // that CPU goes on meanwhile, the task may have ended: then this reads memory of
+    // the heap, which stays mapped.
+    unsafe { task.as_ref() }
+}
+
 /// Prints every task and where it sleeps. Takes the lock of the table of tasks.
 /// The tasks may move meanwhile: what it shows is a hint.
+#[cfg_attr(not(feature = "selftest"), expect(dead_code, reason = "the tests call it"))]
 pub(crate) fn print_tasks() {
     registry::for_each(|task| {
         let on_cpu = task.on_cpu.load(Ordering::Relaxed) != 0;

@@ -13,6 +13,7 @@ use powerpc64::irqflags;
 
 use super::cpu::{self, Cpu};
 use super::descriptor::Task;
+use super::watchdog;
 use crate::machine::lazy_tlb;
 
 /// Has `cpu` schedule, soon. Any context; if it is this CPU, the caller's next
@@ -43,6 +44,7 @@ fn poke(cpu: &Cpu) {
     if cpu.id == me.id {
         look(me);
     } else {
+        watchdog::expect_answer(me, cpu);
         lazy_tlb().cpu(me.id).counters.ipi_sent_resched.bump();
         irq::controller().send_ipi(cpu.area.server());
     }
@@ -61,6 +63,7 @@ fn look(cpu: &Cpu) {
 pub(crate) fn handle_ipi(_: &IrqsOff) {
     // None: before `task::init` nobody asks.
     if let Some(cpu) = cpu::try_this() {
+        cpu.watch.answer();
         look(cpu);
     }
 }

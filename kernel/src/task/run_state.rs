@@ -13,10 +13,10 @@
 
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
-const RUNNING: u32 = 0;
-const PREPARING: u32 = 1;
-const SLEEPING: u32 = 2;
-const DEAD: u32 = 3;
+pub(crate) const RUNNING: u32 = 0;
+pub(crate) const PREPARING: u32 = 1;
+pub(crate) const SLEEPING: u32 = 2;
+pub(crate) const DEAD: u32 = 3;
 
 /// The state of one task. One word; debuggers show it.
 #[repr(transparent)]

@@ -68,6 +68,7 @@ pub(super) fn schedule(why: Leave) {
     let prev = super::current();
     // Before the queue is looked at: whoever asks from here on interrupts again.
     cpu.need_resched.store(false, Ordering::Relaxed);
+    cpu.watch.went();
     let next = pick_next(cpu, &prev, why);
     if next == prev.as_ptr() {
         set_work_for(cpu, &prev);

@@ -2,13 +2,14 @@
 //! running task. No periodic tick: a CPU that is idle, or whose task is alone, is
 //! not interrupted. All deadlines are absolute, in ticks of the time base.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use powerpc64::{irqflags, timer};
 
 use super::cpu::{self, Cpu};
 use super::descriptor::{TaskPtr, current};
 use super::resched::resched;
+use super::watchdog;
 use crate::sync::list::{List, Node};
 use crate::sync::{IrqLock, WaitQueue};
 
@@ -24,14 +25,17 @@ pub(crate) struct Alarm {
 }
 
 /// One CPU's time. All but the alarms is touched by that CPU only, with
-/// interrupts off; `slice_is_timed` is read by others.
+/// interrupts off; `timed_since_tb` is read by others.
 pub(super) struct Clock {
     /// When the running task got the CPU.
     slice_start_tb: AtomicU64,
-    /// An interrupt will come when the slice ends, or before.
-    slice_timed: AtomicBool,
+    /// Since when an interrupt is to come when the slice ends, or before; 0 if none is.
+    timed_since_tb: AtomicU64,
     /// What the decrementer is set to.
     armed_tb: AtomicU64,
+    /// Timer interrupts that it took.
+    #[cfg(feature = "selftest")]
+    ticks: AtomicU64,
     /// By deadline. Nests outside the run queues.
     alarms: IrqLock<List<Alarm>>,
 }
@@ -40,15 +44,17 @@ impl Clock {
     pub(super) fn new() -> Self {
         Self {
             slice_start_tb: AtomicU64::new(0),
-            slice_timed: AtomicBool::new(false),
+            timed_since_tb: AtomicU64::new(0),
             armed_tb: AtomicU64::new(NEVER),
+            #[cfg(feature = "selftest")]
+            ticks: AtomicU64::new(0),
             alarms: IrqLock::new("a CPU's alarms", List::new()),
         }
     }
 
     /// Makes the decrementer interrupt at `deadline_tb` or before.
     #[inline]
-    fn arm(&self, deadline_tb: u64) {
+    pub(super) fn arm(&self, deadline_tb: u64) {
         if deadline_tb < self.armed_tb.load(Ordering::Relaxed) {
             self.armed_tb.store(deadline_tb, Ordering::Relaxed);
             timer::set_deadline_tb(deadline_tb);
@@ -73,13 +79,20 @@ impl Clock {
     /// Whether the CPU will look at its queue by itself. Any CPU may ask.
     #[inline]
     pub(super) fn slice_is_timed(&self) -> bool {
-        self.slice_timed.load(Ordering::Relaxed)
+        self.timed_since_tb() != 0
+    }
+
+    /// Since when the CPU is to look at its queue by itself, 0 if it will not. Any CPU
+    /// may ask.
+    #[inline]
+    pub(super) fn timed_since_tb(&self) -> u64 {
+        self.timed_since_tb.load(Ordering::Relaxed)
     }
 
     /// Has the decrementer interrupt when the slice ends. An interrupt that comes
     /// early, for a slice before, sets it anew: cheaper than a write each switch.
     pub(super) fn time_slice(&self) {
-        self.slice_timed.store(true, Ordering::Relaxed);
+        self.timed_since_tb.store(timer::now_tb(), Ordering::Relaxed);
         self.arm(self.slice_end_tb());
     }
 
@@ -88,12 +101,15 @@ impl Clock {
     }
 
     fn tick(&self, cpu: &Cpu) {
+        #[cfg(feature = "selftest")]
+        self.ticks.fetch_add(1, Ordering::Relaxed);
         // The decrementer is negative until it is set again: far away first, and
         // then each part as near as it wants.
         self.armed_tb.store(NEVER, Ordering::Relaxed);
         timer::set_deadline_tb(NEVER);
         self.ring();
-        self.slice_timed.store(false, Ordering::Relaxed);
+        watchdog::tick(cpu);
+        self.timed_since_tb.store(0, Ordering::Relaxed);
         // Partner: the fence in `placement::queue`. Either we see that somebody
         // waits, or he sees that the slice is not timed.
         fence(Ordering::SeqCst);
@@ -102,6 +118,7 @@ impl Clock {
         }
         if timer::now_tb() >= self.slice_end_tb() {
             resched(cpu);
+            watchdog::expect_to_go(cpu);
         } else {
             self.time_slice();
         }
@@ -164,6 +181,12 @@ pub(crate) fn timer_tick() {
         // Before the scheduler is up nobody has asked for an interrupt.
         None => timer::set_deadline_tb(NEVER),
     }
+}
+
+/// How many timer interrupts `cpu` has taken.
+#[cfg(feature = "selftest")]
+pub(crate) fn ticks_of(cpu: kcore::cpu::CpuId) -> u64 {
+    cpu::get(cpu).clock.ticks.load(Ordering::Relaxed)
 }
 
 /// Sleeps until `deadline_tb`. Interrupts and preemption on.

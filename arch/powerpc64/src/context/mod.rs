@@ -31,6 +31,9 @@ pub struct Context {
 }
 
 impl Context {
+    /// Where debuggers find the stack pointer.
+    pub const STACK_POINTER_OFFSET: usize = core::mem::offset_of!(Context, sp);
+
     /// For a context that runs already: filled in when it is first left.
     #[must_use]
     pub const fn running() -> Self {

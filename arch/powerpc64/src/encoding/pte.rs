@@ -66,24 +66,24 @@ bitflags! {
     }
 }
 
-/// Address bits of a leaf: 4 KiB and up, below the software bits.
-const LEAF_ADDRESS: u64 = 0x01ff_ffff_ffff_f000;
-/// Address bits of a table pointer: tables are aligned to their size.
-const TABLE_ADDRESS: u64 = 0x0fff_ffff_ffff_ff00;
-
 /// One tree entry: a leaf, a pointer to a table, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Pte(pub u64);
 
 impl Pte {
+    /// Address bits of a leaf: 4 KiB and up, below the software bits.
+    pub const LEAF_ADDRESS: u64 = 0x01ff_ffff_ffff_f000;
+    /// Address bits of a table pointer: tables are aligned to their size.
+    pub const TABLE_ADDRESS: u64 = 0x0fff_ffff_ffff_ff00;
+
     /// The empty entry.
     pub const NONE: Pte = Pte(0);
 
     /// A leaf for the page at `page`. `flags` includes [`PteFlags::PAGE`].
     #[must_use]
     pub const fn leaf(page: PhysAddr, flags: PteFlags) -> Pte {
-        debug_assert!(page.0 & !LEAF_ADDRESS == 0, "not a page address");
+        debug_assert!(page.0 & !Self::LEAF_ADDRESS == 0, "not a page address");
         Pte(page.0 | flags.bits())
     }
 
@@ -109,13 +109,13 @@ impl Pte {
     /// Of a leaf: the page it maps.
     #[must_use]
     pub const fn page(self) -> PhysAddr {
-        PhysAddr(self.0 & LEAF_ADDRESS)
+        PhysAddr(self.0 & Self::LEAF_ADDRESS)
     }
 
     /// Of a table pointer: the table.
     #[must_use]
     pub const fn next_table(self) -> PhysAddr {
-        PhysAddr(self.0 & TABLE_ADDRESS)
+        PhysAddr(self.0 & Self::TABLE_ADDRESS)
     }
 
     /// The flags of a leaf.

@@ -8,6 +8,7 @@ use super::frame::TrapFrame;
 use super::upcalls::{Fault, FaultCause, KernelFault, UserFault, upcalls};
 use crate::addr::VirtAddr;
 use crate::irqflags;
+use crate::percpu::{STACK_SIZE, STACK_SLOT};
 use crate::reg::{Dsisr, srr1_program};
 use crate::uaccess;
 
@@ -94,12 +95,28 @@ fn cause(bits: Dsisr) -> FaultCause {
 /// From user mode, or from a user copy, for the kernel to resolve. A kernel
 /// access to a user address outside the copy code is a bug, whatever is there.
 fn page_fault(frame: &mut TrapFrame, fault: Fault) {
+    if !frame.is_user() && frame.hit_guard(fault.addr) {
+        // SAFETY: this handler does not go on: what is below does not return.
+        unsafe { trap_overflow(frame) };
+    }
     let in_user_copy = || fault.addr.is_user() && uaccess::fixup_of(frame.nip).is_some();
     if !frame.is_user() && !in_user_copy() {
         upcalls().kernel_fault(frame, KernelFault::Page(fault));
     }
     irqflags::restore(frame.irqs_were_on());
     upcalls().page_fault(frame, fault);
+}
+
+unsafe extern "C" {
+    /// Calls [`overflow`] on the emergency stack of this CPU. See capture.S.
+    fn trap_overflow(frame: &TrapFrame) -> !;
+    fn trap_capture(frame: &mut TrapFrame);
+}
+
+/// A store of a function's prolog went into the guard. There was room for the frame
+/// of the exception, but not for a report.
+pub(super) extern "C" fn overflow(frame: &TrapFrame) -> ! {
+    upcalls().kernel_fault(frame, KernelFault::StackOverflow)
 }
 
 /// From user mode, and not a page fault.
@@ -128,6 +145,22 @@ fn user_exception(frame: &mut TrapFrame, vector: u64) {
 impl TrapFrame {
     fn overflown(&self) -> bool {
         self.trap & OVERFLOW != 0
+    }
+
+    /// Whether `address` is in the guard below the stack that was in use.
+    fn hit_guard(&self, address: VirtAddr) -> bool {
+        let slot = |address: u64| address & !(STACK_SLOT - 1);
+        slot(address.0) == slot(self.gpr[1]) && address.0 & STACK_SIZE == 0
+    }
+
+    /// The registers of the caller, for reports.
+    #[must_use]
+    #[inline(always)]
+    pub fn capture() -> Self {
+        let mut frame = TrapFrame::default();
+        // SAFETY: stores registers in a frame of ours.
+        unsafe { trap_capture(&mut frame) };
+        frame
     }
 
     /// Of a page fault inside a user copy: has the copy end with an error

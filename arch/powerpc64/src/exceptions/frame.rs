@@ -10,6 +10,8 @@
 //! | external, decrementer | volatile ones; the others before `return_to_user` | what was saved |
 //! | everything else | all, and DAR, DSISR | all |
 
+use core::mem::offset_of;
+
 use crate::addr::VirtAddr;
 use crate::reg::Msr;
 
@@ -78,7 +80,29 @@ pub(crate) mod offset {
     pub(crate) const AMR: usize = H + offset_of!(TrapFrame, amr);
 }
 
+/// Where debuggers find what in a [`TrapFrame`], in bytes.
+#[allow(missing_docs, reason = "named after the fields")]
+pub struct TrapFrameLayout {
+    pub gpr: usize,
+    pub nip: usize,
+    pub msr: usize,
+    pub lr: usize,
+    pub trap: usize,
+    /// Of the stack frame's header, which is below the trap frame.
+    pub header: u64,
+}
+
 impl TrapFrame {
+    /// Where debuggers find what.
+    pub const LAYOUT: TrapFrameLayout = TrapFrameLayout {
+        gpr: offset_of!(TrapFrame, gpr),
+        nip: offset_of!(TrapFrame, nip),
+        msr: offset_of!(TrapFrame, msr),
+        lr: offset_of!(TrapFrame, lr),
+        trap: offset_of!(TrapFrame, trap),
+        header: HEADER_BYTES,
+    };
+
     /// The context of a new user program: `entry` with `stack`, all other
     /// registers 0.
     #[must_use]

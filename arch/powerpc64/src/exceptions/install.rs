@@ -12,6 +12,7 @@ global_asm!(
     include_str!("macros.S"),
     include_str!("vectors.S"),
     include_str!("entry.S"),
+    include_str!("capture.S"),
     FRAME = const KERNEL_FRAME_BYTES,
     PROTECTED_ZONE = const frame::PROTECTED_ZONE_BYTES,
     HEADER = const frame::HEADER_BYTES,
@@ -58,6 +59,7 @@ global_asm!(
     return_to_user_handler = sym dispatch::return_to_user,
     preempt_handler = sym dispatch::preempt,
     nmi_handler = sym dispatch::nmi,
+    overflow_handler = sym dispatch::overflow,
 );
 
 unsafe extern "C" {

@@ -79,7 +79,8 @@ pub fn after_store() {
 
 /// The level of a table: 3 is the root, the entries of level 0 map 4 KiB pages.
 type Level = u32;
-const ROOT_LEVEL: Level = 3;
+/// The level of the root.
+pub const ROOT_LEVEL: u32 = 3;
 
 const fn shift(level: Level) -> u32 {
     12 + TABLE_BITS * level

@@ -3,15 +3,16 @@
 //! A policy answers four questions and carries no fences: the full barrier that
 //! kernel→user owes is the switch's own, so no policy can forget it.
 //!
-//! | | eager | refcount | shootdown |
-//! |---|---|---|---|
-//! | a borrow begins | load `init_mm` instead | `mm_count` + 1 | nothing |
-//! | a borrow has ended | nothing | `mmdrop`, deferred | nothing |
-//! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask |
-//! | the exit's final flush | – | – | asks the lazies to leave |
+//! | | eager | refcount | shootdown | hazard |
+//! |---|---|---|---|---|
+//! | a borrow begins | load `init_mm` instead | `mm_count` + 1 | nothing | publish it |
+//! | a borrow has ended | nothing | `mmdrop`, deferred | nothing | withdraw it |
+//! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI the holders |
+//! | the exit's final flush | – | – | asks the lazies to leave | – |
 //!
-//! A fourth policy is a variant here and a file beside `shootdown.rs`.
+//! A further policy is a variant here and a file beside `shootdown.rs`.
 
+mod hazard;
 mod refcount;
 mod shootdown;
 
@@ -30,11 +31,13 @@ pub enum Policy {
     Refcount,
     /// Count nothing; shoot the borrowers when the mm dies (Linux 6.4, powerpc).
     Shootdown,
+    /// Publish every borrow per CPU; when the mm dies, shoot who has published it.
+    Hazard,
 }
 
 impl Policy {
     /// Every policy, for tests and menus.
-    pub const ALL: [Policy; 3] = [Policy::Eager, Policy::Refcount, Policy::Shootdown];
+    pub const ALL: [Policy; 4] = [Policy::Eager, Policy::Refcount, Policy::Shootdown, Policy::Hazard];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Policy {
             Policy::Eager => "eager",
             Policy::Refcount => "refcount",
             Policy::Shootdown => "shootdown",
+            Policy::Hazard => "hazard",
         }
     }
 
@@ -91,8 +95,21 @@ impl<M: Machine> Kernel<M> {
             }
             Policy::Refcount => self.refcount_borrow(t, mm),
             Policy::Shootdown => {}
+            // `init_mm` is never freed, so nobody looks for it.
+            Policy::Hazard if mm == MmId::INIT_MM => {}
+            Policy::Hazard => self.hazard_publish(t, mm),
         }
         self.this_cpu(t).counters.lazy_enter.bump();
+    }
+
+    /// This CPU's borrow has ended: the next address space is loaded. Interrupts are
+    /// off since before that load. What cannot be given back here is the
+    /// [`LazyRef`]'s business.
+    pub(crate) fn withdraw(&self, t: &IrqsOff) {
+        match self.config.policy {
+            Policy::Hazard => self.hazard_withdraw(t),
+            Policy::Eager | Policy::Refcount | Policy::Shootdown => {}
+        }
     }
 
     /// Gives back what the policy kept for a borrow that has ended. May free the
@@ -101,7 +118,7 @@ impl<M: Machine> Kernel<M> {
     pub fn drop_lazy(&self, LazyRef(mm): LazyRef) {
         match self.config.policy {
             Policy::Refcount => self.refcount_drop(mm),
-            Policy::Eager | Policy::Shootdown => {}
+            Policy::Eager | Policy::Shootdown | Policy::Hazard => {}
         }
     }
 
@@ -118,6 +135,7 @@ impl<M: Machine> Kernel<M> {
         }
         task.set_active_mm(t, MmId::INIT_MM);
         self.switch_mm(t, old, MmId::INIT_MM);
+        self.withdraw(t);
         LazyRef::new(old)
     }
 
@@ -130,7 +148,11 @@ impl<M: Machine> Kernel<M> {
             Policy::Eager => {}
             // Borrowers had counts, and the counts are gone.
             Policy::Refcount => {}
-            Policy::Shootdown => self.shoot_lazies(t, mm),
+            Policy::Shootdown => self.shoot_lazies(t, mm, self.holding_cpus(mm)),
+            Policy::Hazard => self.shoot_lazies(t, mm, self.holders_by_hazard(t, mm)),
+        }
+        if self.config.debug_shoot_lazies {
+            self.check_nobody_is_lazy(t, mm);
         }
     }
 }

@@ -8,22 +8,55 @@
 //! IPI to all of the mask empties it.
 
 use crate::Kernel;
+use crate::cpu::CpuSet;
 use crate::ipi::Call;
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
+use crate::sync::Ordering;
 
 impl<M: Machine> Kernel<M> {
-    /// Makes every CPU in `mm`'s mask leave it. Interrupts on, preemption off.
-    pub(super) fn shoot_lazies(&self, t: &PreemptOff, mm: MmId) {
+    /// Makes every CPU of `targets` leave `mm`. Interrupts on, preemption off.
+    pub(super) fn shoot_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) {
         // The exits' last reference is usually dropped by a CPU that is itself
         // lazy on the mm, and after the kick it is the only one: test it first.
-        let targets = self.holding_cpus(mm);
         if targets.contains(t.cpu()) && self.machine.with_irqs_off(|t| self.shoot_lazy_here(t, mm)) {
             self.this_cpu(t).counters.shot_self.add(1);
         }
-        let others = targets.without(t.cpu());
+        let others = self.filter_lazies(t, mm, targets.without(t.cpu()));
         self.this_cpu(t).counters.shot_ipi.add(others.len() as u64);
         self.call_on_mask(t, &others, Call::Shoot(mm));
+    }
+
+    /// Drops from `targets` the CPUs that have something else loaded, if the filter
+    /// is on; counts them. Only for an mm that nobody can enter any more: a CPU
+    /// that is seen elsewhere does not come back.
+    pub(crate) fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
+        if !self.config.filter_lazies {
+            return targets;
+        }
+        let mut lazy = targets;
+        for cpu in targets.iter() {
+            // Acquire: pairs with the release in `switch_mm`. Who is seen with
+            // another mm has loaded its PID.
+            if self.cpu(cpu).active_mm.get_ordered(Ordering::Acquire) != mm {
+                lazy.remove(cpu);
+                self.this_cpu(t).counters.ipi_filtered.add(1);
+            }
+        }
+        lazy
+    }
+
+    /// Linux's `DEBUG_VM_SHOOT_LAZIES`: asks every CPU, in its own context, whether
+    /// it still has `mm`, which was just cleaned up.
+    pub(super) fn check_nobody_is_lazy(&self, t: &PreemptOff, mm: MmId) {
+        self.machine.with_irqs_off(|t| self.assert_not_lazy_here(t, mm));
+        self.call_on_mask(t, &self.online().without(t.cpu()), Call::AssertNotLazy(mm));
+    }
+
+    /// Panics if this CPU has `mm`.
+    pub(crate) fn assert_not_lazy_here(&self, t: &IrqsOff, mm: MmId) {
+        let me = self.machine.current(t);
+        assert!(me.active_mm() != mm, "debug_shoot_lazies: {} still has {mm:?} after the cleanup", t.cpu());
     }
 
     /// Linux's `do_shoot_lazy_tlb`: leave `mm` if this CPU borrows it. Whether it

@@ -87,7 +87,9 @@ impl<M: Machine> Kernel<M> {
             // The cleared table before the read of mm_cpumask. Partner: switch_mm.
             fence(Ordering::SeqCst);
             if self.config.policy.wants_exit_kick() {
-                let kicked = self.kick_lazies(t, mm);
+                // Who is filtered out keeps its bit, so the flush below is global.
+                let others = self.filter_lazies(t, mm, self.holding_cpus(mm).without(t.cpu()));
+                let kicked = self.kick(t, mm, others);
                 self.this_cpu(t).counters.exit_kick.add(kicked as u64);
                 self.machine.point(Point::ExitFlushKicked);
             }
@@ -207,9 +209,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Asks every other CPU in the mask to leave `mm` if it is lazy on it, and
-    /// waits. Returns how many were asked.
-    fn kick_lazies(&self, t: &PreemptOff, mm: MmId) -> usize {
-        let others = self.holding_cpus(mm).without(t.cpu());
+    /// waits.
+    fn kick_lazies(&self, t: &PreemptOff, mm: MmId) {
+        self.kick(t, mm, self.holding_cpus(mm).without(t.cpu()));
+    }
+
+    fn kick(&self, t: &PreemptOff, mm: MmId, others: CpuSet) -> usize {
         self.call_on_mask(t, &others, Call::ExitLazy(mm));
         others.len()
     }

@@ -38,7 +38,7 @@ fn last_owner(policy: Policy) -> (Rig, Stage) {
 
 /// Without IPIs all interleavings are few enough.
 fn bound(policy: Policy) -> Option<usize> {
-    (policy == Policy::Shootdown).then_some(3)
+    matches!(policy, Policy::Shootdown | Policy::Hazard).then_some(3)
 }
 
 fn exit(rig: &Rig) {

@@ -60,7 +60,7 @@ fn unmap_against_switch(name: &str, config: Config, outsider: bool) {
 }
 
 fn config(global_by_ipi: bool) -> Config {
-    Config { policy: Policy::Shootdown, global_by_ipi, trim_period: 1073 }
+    Config { policy: Policy::Shootdown, global_by_ipi, ..Config::default() }
 }
 
 #[test]
@@ -80,7 +80,8 @@ fn unmap_by_an_outsider() {
 #[test]
 fn a_clear_bit_is_a_finished_flush() {
     explore("a clear bit is a finished flush", Some(4), || {
-        let config = Config { policy: Policy::Shootdown, global_by_ipi: false, trim_period: 2 };
+        let config =
+            Config { policy: Policy::Shootdown, global_by_ipi: false, trim_period: 2, ..Config::default() };
         let rig = boot(config);
         let (mm, owner) = process(&rig);
         rig.mmget(mm);
@@ -111,7 +112,8 @@ fn a_clear_bit_is_a_finished_flush() {
 #[test]
 fn crossing_trims() {
     explore("crossing trims", Some(2), || {
-        let config = Config { policy: Policy::Refcount, global_by_ipi: true, trim_period: 1 };
+        let config =
+            Config { policy: Policy::Refcount, global_by_ipi: true, trim_period: 1, ..Config::default() };
         let rig = boot(config);
         let (mm, owner) = process(&rig);
         let second = thread(&rig, mm);

@@ -45,7 +45,7 @@ fn explore(name: &str, bound: Option<usize>, test: impl Fn() + Send + Sync + 'st
 
 /// The plainest configuration under `policy`.
 fn config(policy: Policy) -> Config {
-    Config { policy, global_by_ipi: false, trim_period: 1073 }
+    Config { policy, ..Config::default() }
 }
 
 /// A machine of two CPUs.
@@ -118,6 +118,11 @@ macro_rules! under_each_policy {
             #[test]
             fn shootdown() {
                 $test(concat!(stringify!($name), ", shootdown"), Policy::Shootdown);
+            }
+
+            #[test]
+            fn hazard() {
+                $test(concat!(stringify!($name), ", hazard"), Policy::Hazard);
             }
         }
     )+};

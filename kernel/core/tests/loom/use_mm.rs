@@ -32,7 +32,7 @@ fn use_against_exit(name: &str, policy: Policy) {
 /// then flushes only itself.
 fn use_against_a_trimming_flush(name: &str, policy: Policy) {
     explore(name, Some(3), move || {
-        let rig = boot(Config { policy, global_by_ipi: false, trim_period: 1 });
+        let rig = boot(Config { policy, global_by_ipi: false, trim_period: 1, ..Config::default() });
         let (mm, owner) = process(&rig);
         switch(&rig, CPU0, owner);
         // A reference, but no user: the owner is single-threaded in its own eyes.

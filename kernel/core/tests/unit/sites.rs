@@ -146,7 +146,12 @@ fn misuse_of_use_mm_is_caught() {
 #[test]
 fn a_kick_lands_at_every_point_of_use_mm() {
     for policy in Policy::ALL {
-        let rig = Rig::with(kcore::Config { policy, global_by_ipi: true, trim_period: 1 });
+        let rig = Rig::with(kcore::Config {
+            policy,
+            global_by_ipi: true,
+            trim_period: 1,
+            ..kcore::Config::default()
+        });
         let (mm, _) = rig.process();
         rig.machine.set_hook(move |kernel, point| {
             let at = [Point::UseMmGrabbed, Point::UseMmSwitched, Point::UnuseMmBorrowed, Point::ExitMmLocked];

@@ -1,0 +1,22 @@
+//! Where a debugger finds what in the scheduler's structures, in bytes, and how it
+//! reads a task's state: for [`crate::debug`].
+
+use core::mem::offset_of;
+
+use powerpc64::context::Context;
+
+use super::cpu::Cpu;
+use super::descriptor::Task;
+pub(crate) use super::run_state::{
+    DEAD as STATE_DEAD, PREPARING as STATE_PREPARING, RUNNING as STATE_RUNNING, SLEEPING as STATE_SLEEPING,
+};
+
+pub(crate) const CPU_IDLE: usize = offset_of!(Cpu, idle);
+
+pub(crate) const TASK_MM: usize = offset_of!(Task, mm);
+pub(crate) const TASK_STATE: usize = offset_of!(Task, run_state);
+pub(crate) const TASK_ON_CPU: usize = offset_of!(Task, on_cpu);
+pub(crate) const TASK_CPU: usize = offset_of!(Task, cpu);
+pub(crate) const TASK_TID: usize = offset_of!(Task, tid);
+pub(crate) const TASK_NAME: usize = offset_of!(Task, name);
+pub(crate) const TASK_SP: usize = offset_of!(Task, context) + Context::STACK_POINTER_OFFSET;

@@ -1,0 +1,179 @@
+//! Two things that hang a machine without a sound: a task that stays although it was
+//! asked to go, and a CPU that takes no interrupts.
+//!
+//! Nothing ticks for this. A CPU looks again, by its decrementer, only after
+//!
+//! * the slice of its task ended while preemption was off and others waited: it looks
+//!   ten times in [`limits::stay_ms`] whether the task has gone ([`expect_to_go`]);
+//! * it sent another CPU an interrupt, or gave it a task to run after a slice that is
+//!   timed: it looks once, when the limit has passed, whether all CPUs have taken
+//!   what interrupts were due ([`expect_answer`], [`expect_slice_to_end`]). One look
+//!   for everything meanwhile.
+//!
+//! So an idle machine is not disturbed. Both verdicts take more than one look: a host
+//! that stops the whole machine makes the clock jump, and that is no hang. A CPU that
+//! nobody needs may hang unnoticed, until somebody does; so does the only CPU with
+//! interrupts off, since nobody is left to see it.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use powerpc64::{irqflags, percpu, timer};
+
+use super::cpu::{self, Cpu};
+use super::report::Running;
+use crate::limits;
+
+/// Looks at a task that stays before it has stayed too long.
+const LOOKS: u32 = 10;
+/// No look is due.
+const NEVER: u64 = u64::MAX;
+
+/// One CPU's part. All but `asked_tb` is touched by that CPU only, interrupts off.
+pub(super) struct Watch {
+    /// Since when an interrupt from another CPU waits to be taken; 0 for none.
+    /// Stored before the interrupt is sent, cleared by its handler; relaxed: the
+    /// sending orders the one before the other.
+    asked_tb: AtomicU64,
+    /// Looks at the running task since it was to go; 0 if it is not.
+    looks: AtomicU32,
+    /// When this CPU looks next.
+    look_tb: AtomicU64,
+    /// Since when a CPU owed its answer that was too late at the last look; 0 for none.
+    late_tb: AtomicU64,
+}
+
+impl Watch {
+    pub(super) const fn new() -> Self {
+        Self {
+            asked_tb: AtomicU64::new(0),
+            looks: AtomicU32::new(0),
+            look_tb: AtomicU64::new(NEVER),
+            late_tb: AtomicU64::new(0),
+        }
+    }
+
+    /// This CPU schedules: its task does not stay against others' will.
+    #[inline(always)]
+    pub(super) fn went(&self) {
+        self.looks.store(0, Ordering::Relaxed);
+    }
+
+    /// This CPU has taken an interrupt.
+    #[inline(always)]
+    pub(super) fn answer(&self) {
+        if self.asked_tb.load(Ordering::Relaxed) != 0 {
+            self.asked_tb.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks at `deadline_tb` or before.
+    fn look_at(&self, cpu: &Cpu, deadline_tb: u64) {
+        if deadline_tb < self.look_tb.load(Ordering::Relaxed) {
+            self.look_tb.store(deadline_tb, Ordering::Relaxed);
+            cpu.clock.arm(deadline_tb);
+        }
+    }
+}
+
+/// `me` is about to interrupt `target`, and will see that it takes that. Interrupts
+/// off.
+#[inline]
+pub(super) fn expect_answer(me: &Cpu, target: &Cpu) {
+    let now_tb = timer::now_tb();
+    // Only the first that waits counts. Of two CPUs that both find 0 either will do.
+    if target.watch.asked_tb.load(Ordering::Relaxed) == 0 {
+        target.watch.asked_tb.store(now_tb, Ordering::Relaxed);
+    }
+    me.watch.look_at(me, now_tb + limit_tb());
+}
+
+/// Somebody waits for a slice to end on a CPU that has its timer set. Any context.
+#[inline]
+pub(super) fn expect_slice_to_end() {
+    // If we are moved meanwhile, the other CPU's looks are as good.
+    if cpu::this().watch.look_tb.load(Ordering::Relaxed) == NEVER {
+        let irqs_were_on = irqflags::disable();
+        let me = cpu::this();
+        me.watch.look_at(me, timer::now_tb() + limit_tb());
+        irqflags::restore(irqs_were_on);
+    }
+}
+
+/// The slice of the running task is over, others wait, and it was asked to go. From
+/// the timer's interrupt.
+pub(super) fn expect_to_go(cpu: &Cpu) {
+    // With preemption on it goes on the way back from this interrupt.
+    if percpu::preempt_count() != 0 && cpu.watch.looks.load(Ordering::Relaxed) == 0 {
+        cpu.watch.looks.store(1, Ordering::Relaxed);
+        cpu.watch.look_at(cpu, timer::now_tb() + limit_tb() / u64::from(LOOKS));
+    }
+}
+
+/// The timer's interrupt: looks, if it is time.
+pub(super) fn tick(cpu: &Cpu) {
+    let due_tb = cpu.watch.look_tb.load(Ordering::Relaxed);
+    let now_tb = timer::now_tb();
+    if due_tb > now_tb {
+        // The caller has forgotten what the decrementer was set to.
+        return cpu.clock.arm(due_tb);
+    }
+    cpu.watch.look_tb.store(NEVER, Ordering::Relaxed);
+    look_at_task(cpu, now_tb);
+    look_at_others(cpu, now_tb);
+}
+
+/// Whether the running task has gone, which it was asked to.
+fn look_at_task(cpu: &Cpu, now_tb: u64) {
+    let looks = cpu.watch.looks.load(Ordering::Relaxed);
+    let waiting = cpu.queue.len();
+    if looks == 0 || waiting == 0 {
+        // It went, or those that waited have found another CPU.
+        return cpu.watch.went();
+    }
+    assert!(
+        looks < LOOKS,
+        "{} has kept {} for {} ms with preemption off (count {}), while {waiting} wait for it",
+        Running(cpu.area),
+        cpu.id,
+        limits::stay_ms(),
+        percpu::preempt_count()
+    );
+    cpu.watch.looks.store(looks + 1, Ordering::Relaxed);
+    cpu.watch.look_at(cpu, now_tb + limit_tb() / u64::from(LOOKS));
+}
+
+/// Whether all CPUs have taken the interrupts that they were sent.
+fn look_at_others(me: &Cpu, now_tb: u64) {
+    let mut late_tb = 0;
+    for cpu in cpu::all() {
+        let Some(since_tb) = owes_since(cpu) else { continue };
+        // It may have been asked after we read the clock.
+        let waits_tb = now_tb.saturating_sub(since_tb);
+        if waits_tb < limit_tb() {
+            me.watch.look_at(me, since_tb + limit_tb());
+            continue;
+        }
+        assert!(
+            since_tb != me.watch.late_tb.load(Ordering::Relaxed),
+            "{} has taken no interrupt for {} ms: interrupts are off there",
+            cpu.id,
+            waits_tb / (timer::ticks_per_us() * 1000)
+        );
+        late_tb = since_tb;
+    }
+    me.watch.late_tb.store(late_tb, Ordering::Relaxed);
+    if late_tb != 0 {
+        me.watch.look_at(me, now_tb + limit_tb() / u64::from(LOOKS));
+    }
+}
+
+/// Since when an interrupt is due on `cpu`, from another CPU or from its timer.
+fn owes_since(cpu: &Cpu) -> Option<u64> {
+    let asked_tb = cpu.watch.asked_tb.load(Ordering::Relaxed);
+    let timed_tb = if cpu.queue.len() == 0 { 0 } else { cpu.clock.timed_since_tb() };
+    [asked_tb, timed_tb].into_iter().filter(|&since_tb| since_tb != 0).min()
+}
+
+fn limit_tb() -> u64 {
+    limits::stay_ms() * 1000 * timer::ticks_per_us()
+}

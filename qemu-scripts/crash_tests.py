@@ -1,0 +1,233 @@
+"""Breaks the kernel in every way it has a name for, and reads the report that follows.
+
+The test image breaks itself as `crash=KIND` on its command line says. A report is
+
+    kernel panic: …                      the cause, in one line
+    CPU 0: task 6 (crash), …             each CPU, the reporting one first: its task,
+      task: mm …                         its lazy-TLB state, its registers, its
+      lazy tlb: PIDR …                   backtrace
+      …
+    --- lazy-tlb report ---
+    …
+    --- end of report ---
+    kernel panic: …                      the cause again, as the last line
+
+and QEMU ends with status 1. Lines of any other form are CPUs that print at once.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import socket
+import tempfile
+
+import machine
+import running
+from common import BUILD
+from settings import Settings
+from tally import Tally, failure
+
+KERNEL = BUILD / "kernel-test.elf"
+INITRD = BUILD / "initrd-test.cpio"
+CPUS = 4
+LIMIT_S = 60
+# The limit of the kernel's watchdogs, in milliseconds, where one is to bite.
+WATCHDOG = "watchdog=1500"
+ANY = None
+
+HEAD = re.compile(r"CPU (\d+): (task \d+ \(.*\)|no task yet), (in (kernel|user) mode, interrupts (on|off)|does not answer .*)$")
+# What else may stand in the part of a CPU.
+BODY = [re.compile(form) for form in (
+    r"  task: mm \S+, active_mm \S+$",
+    r"  lazy tlb: PIDR (\d+|unknown), active_mm \S+( \(lazy\))?, curr_mm \S+, prev_mm \S+$",
+    r"  nip ", r"  lr  ", r"  msr [0-9a-f]{16} ctr ", r"  dar [0-9a-f]{16} dsisr ", r"  r(0|4|8|12|16|20|24|28) +([0-9a-f]{16} ?){4}$",
+    r"  backtrace:$", r"    0x[0-9a-f]{16} ", r"    exception 0x[0-9a-f]+ ", r"    … \d+ more of the same$")]
+BEGIN, END = "--- lazy-tlb report ---", "--- end of report ---"
+CUT = "the report is cut short by a second failure: "
+
+
+@dataclasses.dataclass
+class Crash:
+    """One way to break, and what the report must say."""
+
+    kind: str
+    cause: str                   # a pattern for the whole line
+    on: int = None               # the CPU that reports, if that is known
+    shows: dict = dataclasses.field(default_factory=dict)    # CPU, or ANY: names in its part, in this order
+    silent: tuple = ()           # CPUs that do not stop
+    cut: str = ""                # the report ends with a second failure, whose line has this
+    words: str = ""              # more command line
+
+    def wrong(self, report):
+        """What is wrong between the two lines that tell the cause, "" if nothing is."""
+        if BEGIN not in report or report[-1] != END:
+            return "no counters between the CPUs and the last line"
+        counters = report[report.index(BEGIN):]
+        if not counters[1].startswith("policy") or not counters[2].startswith("counter"):
+            return "the counters are damaged"
+        return wrong_parts(self, report[:report.index(BEGIN)])
+
+    def run(self):
+        """Boots, lets it break and reads the report; gives back a tally."""
+        settings = Settings(smp=CPUS, append=f"crash={self.kind} {self.words}".strip())
+        outcome = running.run_quietly(machine.command_line(settings, KERNEL, INITRD), LIMIT_S)
+        return judge(self, outcome)
+
+
+def crash_in(name):
+    """The function of the test that breaks, as a backtrace names it."""
+    return f"kernel::selftest::crashes::{name}+"
+
+
+def _fault(kind, cause, function, vector):
+    return Crash(kind, rf"kernel fault: {cause}", 0, {0: [f"exception {vector}", crash_in(function)]})
+
+
+class Early(Crash):
+    """Before there is anything to say of other CPUs."""
+
+    def wrong(self, report):
+        if not HEAD.match(report[0]) or report[1] != "  lazy tlb: not yet up":
+            return f"the part of the boot CPU begins with {report[:2]}"
+        return missing(self, {0: report})
+
+
+IDLE = "kernel::task::idle::idle_loop+"
+
+CRASHES = [
+    Early("early", r"kernel panic: a test of two lines .*", shows={0: [" r28", crash_in("plain_panic"), "kmain+", "_start+"]}),
+    Crash("panic", r"kernel panic: a test of two lines \(kernel/src/selftest/crashes\.rs:\d+\)", 0,
+          {0: [crash_in("plain_panic"), "context_first_run+"], 1: ["exception 0x100", IDLE, "secondary_main+"], 2: [IDLE]}),
+    _fault("null-read", r"read of 0x0, a null pointer, .*crashes::null_read\+\S+", "null_read", "0x300"),
+    _fault("write-text", r"write of 0xc0\S+, which the page does not permit, .*::write_text\+\S+", "write_text", "0x300"),
+    _fault("exec-data", r"execution of 0xc0\S+, which the page does not permit, at 0xc0\S+ \?", "exec_data", "0x400"),
+    _fault("bad-address", r"access to 0x4000000000000000, which is no address, .*::bad_address\+\S+", "bad_address", "0x380"),
+    _fault("illegal", r"program exception 0x700 .*::illegal_instruction\+\S+", "illegal_instruction", "0x700"),
+    Crash("stack-overflow", r"kernel fault: stack overflow: task \d+ \(crash\) has used up its kernel stack at .*", 0,
+          {0: [crash_in("recurse"), "more of the same", crash_in("stack_overflow"), "context_first_run+"]}),
+    Crash("big-frames", r"kernel fault: stack overflow: task \d+ \(crash\) has used up its kernel stack at .*", 0,
+          {0: [crash_in("recurse_in_big_frames"), crash_in("big_frames")]}),
+    Crash("frame-freed-twice", r"kernel panic: frame 0x\S+ freed twice .*", 0, {0: [crash_in("frame_freed_twice")]}),
+    Crash("panic-in-interrupt", r"kernel panic: a call that panics .*", 1,
+          {1: [crash_in("panic_in_call"), "irq_entry+", "exception 0x500 at", "secondary_main+"], 0: ["call_on_mask", crash_in("panic_in_interrupt")]}),
+    Crash("two-panics", r"kernel panic: one of two .*", None,
+          {0: ["one_of_two_panics+", crash_in("two_panics")], 1: ["one_of_two_panics+", "context_first_run+"]}),
+    Crash("double-panic", r"kernel panic: the first of two .*", 0, {0: [crash_in("double_panic")]},
+          cut="read of 0x0, a null pointer"),
+    Crash("panic-in-message", r"kernel panic: a message with a ?", cut="read of 0x0, a null pointer"),
+    Crash("panic-with-program", r"kernel panic: while a program runs .*", 0,
+          {0: [crash_in("panic_with_program")], ANY: ["active_mm mm"]}),
+    Crash("nmi-deaf", r"kernel panic: one CPU will not stop .*", 0, {0: [crash_in("nmi_deaf")]}, silent=(1,)),
+    Crash("spin-deadlock", r"kernel panic: waited \d+ ms for a lock of this test: deadlock .*", 0,
+          {0: ["SpinWait>::turn+", crash_in("spin_deadlock")]}, words=WATCHDOG),
+    Crash("ipi-silent", r"kernel panic: CPU 0: .* was not answered by CPU 1 for \d+ ms .*", 0,
+          {0: ["call_on_mask+", crash_in("ipi_silent")], 1: ["interrupts off", "exception 0x100", "spin_with_irqs_off+"]},
+          words=WATCHDOG),
+    Crash("irqs-off", r"kernel panic: CPU 1 has taken no interrupt for \d+ ms: interrupts are off there .*", None,
+          {1: ["(silent), in kernel mode, interrupts off", "exception 0x100", "spin_with_irqs_off+"]}, words=WATCHDOG),
+    Crash("no-yield", r"kernel panic: task \d+ \(crash\) has kept CPU 0 for \d+ ms with preemption off .*, while 1 wait for it .*", 0,
+          {0: ["irq_entry+", "exception 0x900", crash_in("no_yield")]}, words=WATCHDOG),
+]
+
+
+class FromOutside(Crash):
+    """Nothing breaks, but whoever runs the machine sends a non-maskable interrupt."""
+
+    def run(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "qmp")
+            # `cat` waits for input that never comes.
+            settings = Settings(smp=CPUS, init="/bin/cat", qemu_args=f"-qmp unix:{path},server=on,wait=off")
+            with running.Run(machine.command_line(settings, KERNEL, INITRD), LIMIT_S) as run:
+                asked = False
+                for _ in run.pieces():
+                    if not asked and b"lazy-tlb: " in run.console:
+                        asked = inject_nmi(path)
+                return judge(self, run.finish())
+
+
+def inject_nmi(path):
+    """Asks QEMU at that socket for a non-maskable interrupt on all CPUs."""
+    with socket.socket(socket.AF_UNIX) as qmp:
+        qmp.settimeout(LIMIT_S)
+        qmp.connect(path)
+        answers = qmp.makefile("r", encoding="utf-8")
+        answers.readline()  # the greeting
+        for command in ("qmp_capabilities", "inject-nmi"):
+            qmp.sendall(json.dumps({"execute": command}).encode() + b"\n")
+            while "return" not in json.loads(answers.readline() or '{"return": "the end"}'):
+                pass  # an event
+    return True
+
+
+CRASHES.append(FromOutside("nmi from outside", r"kernel stopped: a system reset from outside, .*", None, {1: ["exception 0x100"]}))
+
+
+def judge(crash, outcome):
+    """One passed or one failed test."""
+    console = outcome.console.decode(errors="replace")
+    lines = [line.rstrip("\r") for line in console.splitlines()]
+    wrong = f"no end after {LIMIT_S} s" if outcome.timed_out else what_is_wrong(crash, lines)
+    if not wrong and outcome.status != 1:
+        wrong = f"QEMU ended with status {outcome.status}, not 1"
+    return failure(f"crash {crash.kind}", wrong, console) if wrong else Tally(passed=1)
+
+
+def what_is_wrong(crash, lines):
+    """The first thing that is wrong with a report, "" if nothing is."""
+    cause = lines[-1] if lines else ""
+    if not re.fullmatch(crash.cause, cause):
+        return f"the last line is not the cause: {cause!r}"
+    if crash.cut:
+        cut = [line for line in lines if line.startswith(CUT)]
+        if len(cut) != 1 or crash.cut not in cut[0] or lines[-2] != cut[0]:
+            return f"the line before the last is not the second failure: {lines[-2]!r}"
+        # The second failure may come in the middle of a line: it starts a new one.
+        lines = [*lines[:-3], BEGIN, "policy", "counter", END, cause]
+        if crash.kind == "panic-in-message":
+            return ""  # the first line could not be written
+    if lines.count(cause) != 2:
+        return f"the cause is printed {lines.count(cause)} times, not first and last"
+    return crash.wrong(lines[lines.index(cause) + 1:-1])
+
+
+def wrong_parts(crash, report):
+    """The first thing that is wrong with the parts of the CPUs."""
+    parts, order = {}, []
+    for line in report:
+        if head := HEAD.match(line):
+            order.append(int(head.group(1)))
+            parts[order[-1]] = [line]
+        elif not order or not any(form.match(line) for form in BODY):
+            return f"a line that is torn or has no place: {line!r}"
+        else:
+            parts[order[-1]].append(line)
+    if crash.on is not None and order[:1] != [crash.on]:
+        return f"CPU {crash.on} does not come first, but {order[:1]}"
+    if crash.cut:
+        return missing(crash, parts)
+    if sorted(order) != list(range(CPUS)):
+        return f"the CPUs in the report are {order}"
+    for cpu, part in parts.items():
+        rows = sum(line.startswith("  r") and line[3].isdigit() for line in part)
+        if cpu in crash.silent:
+            if "does not answer" not in part[0] or rows:
+                return f"CPU {cpu} has stopped, against the plan: {part[0]!r}"
+        elif rows != 8 or "  backtrace:" not in part:
+            return f"CPU {cpu} lacks registers or a backtrace"
+        if not any("PIDR" in line for line in part) or not any("active_mm" in line for line in part):
+            return f"CPU {cpu} lacks its lazy-TLB state"
+    return missing(crash, parts)
+
+
+def missing(crash, parts):
+    """The first name that a part lacks."""
+    for cpu, names in crash.shows.items():
+        lines = [line for part in parts.values() for line in part] if cpu is ANY else parts.get(cpu, [])
+        text, at = "\n".join(lines), 0
+        for name in names:
+            at = text.find(name, at) + len(name)
+            if at < len(name):
+                return f"the part of {'any CPU' if cpu is ANY else f'CPU {cpu}'} does not show {name} (in its place)"
+    return ""

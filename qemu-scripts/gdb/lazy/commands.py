@@ -1,0 +1,273 @@
+"""The commands: each prints one look at the kernel."""
+
+import gdb
+
+import lazy.radix as radix
+import lazy.stack as stack
+from lazy.check import Check
+from lazy.kernel import Kernel
+from lazy.memory import symbol
+
+
+class Command(gdb.Command):
+    """A command by the first line of its class's text; errors end in one sentence."""
+
+    def __init__(self):
+        super().__init__(self.name, gdb.COMMAND_STATUS)
+
+    def invoke(self, arguments, _from_tty):
+        """Runs `show`, which yields lines."""
+        try:
+            for line in self.show(gdb.string_to_argv(arguments)):
+                print(line)
+        except (gdb.MemoryError, gdb.error) as error:
+            if isinstance(error, gdb.GdbError):
+                raise
+            raise gdb.GdbError(f"{self.name}: cannot read the kernel's state: {error}") from None
+
+
+def table(rows):
+    """Rows as lines, each column as wide as it must be; the last is free."""
+    rows = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+        yield "  ".join([*cells, row[-1]]).rstrip()
+
+
+def ranges(numbers):
+    """A set of numbers as 0-3,7; - for none."""
+    found = []
+    for number in sorted(numbers):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in found) or "-"
+
+
+class LazyCpus(Command):
+    """lazy-cpus: each CPU's task, mm, active_mm, PID register, mask bit and a verdict."""
+
+    name = "lazy-cpus"
+
+    def show(self, _arguments):
+        """A heading, then a line a CPU."""
+        kernel = Kernel()
+        check = Check(kernel)
+        yield f"{kernel.policy}, {len(kernel.cpus)} CPUs"
+        rows = [("CPU", "task", "mm", "active_mm", "PIDR", "mask", "verdict")]
+        rows += [self.row(kernel, check, cpu) for cpu in kernel.cpus]
+        yield from table(rows)
+
+    def row(self, kernel, check, cpu):
+        """One CPU's line."""
+        if not cpu.is_started:
+            return cpu.number, "-", "-", "-", "-", "-", "not started"
+        mm = kernel.mm_of(cpu.active)
+        pid = cpu.registers.pid if cpu.registers else None
+        return (cpu.number, kernel.task_of(cpu) or "none", cpu.mm, cpu.active, "?" if pid is None else pid,
+                "-" if mm is None else int(cpu.number in mm.mask), self.verdict(check, cpu))
+
+    def verdict(self, check, cpu):
+        """What the CPU is, or what is wrong with it."""
+        if wrong := check.of_cpu(cpu.number):
+            return f"WRONG ({wrong[0].invariant}): {wrong[0].what}"
+        if cpu.number in check.in_transit:
+            return f"in transit: {check.in_transit[cpu.number]}"
+        if cpu.mm:
+            return "user"
+        return "kernel, init_mm" if cpu.active.is_init else "lazy: borrows active_mm"
+
+
+class LazyMms(Command):
+    """lazy-mms: each address space: state, users, count, PID, mask, and who is lazy on it."""
+
+    name = "lazy-mms"
+
+    def show(self, _arguments):
+        """A line for each mm that is not free."""
+        kernel = Kernel()
+        rows = [("mm", "state", "users", "count", "PID", "mask", "lazy", "tasks")]
+        for mm in kernel.mms:
+            if not mm.slot or not mm.is_live:
+                continue
+            lazy = {cpu.number for cpu in kernel.cpus if cpu.is_lazy_on(mm.name)}
+            tasks = [task for task in kernel.tasks.values() if task.mm == mm.name]
+            rows.append((mm.name, mm.state(), mm.users, mm.count, mm.slot, ranges(mm.mask), ranges(lazy),
+                         ", ".join(map(str, tasks[:4])) + (", …" if len(tasks) > 4 else "") or "-"))
+        yield from table(rows)
+
+
+class LazyTasks(Command):
+    """lazy-tasks: each task: number, name, what it does, CPU, mm, active_mm."""
+
+    name = "lazy-tasks"
+
+    def show(self, _arguments):
+        """Idle tasks first, then by number."""
+        kernel = Kernel()
+        rows = [("task", "name", "does", "CPU", "mm", "active_mm")]
+        running = kernel.running()
+        for address, task in sorted(kernel.tasks.items(), key=lambda item: (item[1].tid, item[1].cpu)):
+            does = task.doing()
+            if does == "running" and address not in running:
+                does = "leaving"  # its stack is in use, but its CPU has named the next one
+            rows.append((task.tid, task.name, does, task.cpu, task.mm, task.active))
+        yield from table(rows)
+
+
+class LazyCheck(Command):
+    """lazy-check: the invariants I1 to I6, over memory and the PID register of each vCPU."""
+
+    name = "lazy-check"
+
+    def show(self, _arguments):
+        """A line a violation, a line a CPU in transit, then the verdict."""
+        kernel = Kernel()
+        check = Check(kernel)
+        for violation in check.violations:
+            yield str(violation)
+        for number, place in check.in_transit.items():
+            yield f"in transit, CPU {number}: in {place} with interrupts off, not judged"
+        started = sum(cpu.is_started for cpu in kernel.cpus)
+        live = sum(mm.is_live for mm in kernel.mms)
+        looked_at = f"{started} CPUs, {live} mms, {len(kernel.tasks)} tasks"
+        count = len(check.violations)
+        yield (f"lazy-check: {count} violation{'s' if count > 1 else ''} ({looked_at})" if count
+               else f"lazy-check: I1 to I6 hold ({looked_at})")
+
+
+class LazyBt(Command):
+    """lazy-bt [TASK]: backtraces of every CPU and every task that does not run, through
+    exception frames; or of the tasks with that number or name."""
+
+    name = "lazy-bt"
+
+    def show(self, arguments):
+        """Each stack under a line that says whose it is."""
+        kernel = Kernel()
+        memory, running = kernel.memory, kernel.running()
+        wanted = lambda task: not arguments or task and arguments[0] in (str(task.tid), task.name)
+        for cpu in kernel.cpus:
+            task = kernel.task_of(cpu) if cpu.is_started else None
+            if wanted(task) and cpu.registers:
+                who = f"task {task}, mm {cpu.mm}, active_mm {cpu.active}" if task else "not started"
+                yield f"CPU {cpu.number}: {who}"
+                yield from self.steps(stack.of_cpu(memory, cpu.registers) if task else ())
+        for address, task in sorted(kernel.tasks.items(), key=lambda item: (item[1].tid, item[1].cpu)):
+            if address not in running and wanted(task):
+                yield f"task {task}: {task.doing()}, CPU {task.cpu}, mm {task.mm}"
+                # The stack of one that a CPU is just leaving is that CPU's.
+                yield from self.steps(() if task.on_cpu else stack.of_sleeper(memory, task))
+
+    def steps(self, steps):
+        """The lines of one stack."""
+        for number, step in enumerate(steps):
+            yield f"  #{number:<2} {stack.describe(step)}"
+
+
+class LazyWalk(Command):
+    """lazy-walk EA [MM]: the walk of the page tables for an address, level by level.
+
+    A user address is looked up in MM (mm7.2, mm7, 7), without one in what the selected
+    vCPU has loaded; a kernel address in the kernel's tree."""
+
+    name = "lazy-walk"
+
+    def show(self, arguments):
+        """A line a table, then where it leads."""
+        if not 1 <= len(arguments) <= 2:
+            raise gdb.GdbError("usage: lazy-walk EA [MM]")
+        ea = int(gdb.parse_and_eval(arguments[0])) & (1 << 64) - 1
+        kernel = Kernel()
+        memory = kernel.memory
+        pid, whose = self.space(kernel, ea, arguments[1:])
+        found = radix.walk(memory, pid, ea)
+        yield f"{ea:#018x}: {whose}, PID {pid}"
+        yield f"process table, entry at {found.root_at:#x}: {found.root:#018x}" + (
+            f": {radix.tree_bits(found.root)}-bit tree, root of 2^{found.root & radix.SIZE_FIELD} entries at "
+            f"{found.root & memory.address_of_table:#x}" if found.root else "")
+        for step in found.steps:
+            yield (f"level {step.level}, index {step.index:#x} at {step.where:#x}: {step.entry:#018x}"
+                   f"{self.entry(memory, step.entry)}")
+        if found.physical is None:
+            yield f"not mapped: {found.why_not}"
+        else:
+            yield f"physical address {found.physical:#x}, in a page of {size(1 << found.page_bits)}"
+
+    def space(self, kernel, ea, named):
+        """(PID, whose tree that is) for an address."""
+        quadrant = ea >> 62
+        if quadrant == 3:
+            return radix.KERNEL_PID, "kernel address"
+        if quadrant:
+            raise gdb.GdbError(f"{ea:#x} is in quadrant {quadrant}, which translates nothing here.")
+        if named:
+            mm = kernel.find_mm(named[0])
+            return mm.slot, f"user address, {mm.name} ({mm.state()})"
+        cpu = kernel.cpus[min(kernel.selected, len(kernel.cpus) - 1)]
+        return cpu.registers.pid or cpu.active.slot, f"user address, loaded on CPU {cpu.number}"
+
+    def entry(self, memory, entry):
+        """What an entry of a table says."""
+        if not entry & memory.pte_valid:
+            return ""
+        if not entry & memory.pte_leaf:
+            return f": table of 2^{entry & radix.SIZE_FIELD} entries at {entry & memory.address_of_table:#x}"
+        flags = [name for bit, name in memory.names("pte_").items() if entry & bit and name not in ("valid", "leaf")]
+        return f": leaf, page at {entry & memory.address_of_page:#x}, {' '.join(flags)}"
+
+
+def size(count):
+    """Bytes as people write them."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count} {unit}"
+        count >>= 10
+    return f"{count} TiB"
+
+
+class LazyTest(Command):
+    """lazy-test: goes on to the first instruction of the next in-kernel test (test image)."""
+
+    name = "lazy-test"
+    hook = "selftest_begins"
+
+    def show(self, _arguments):
+        """Says which test it is."""
+        hook = symbol(self.hook)
+        if hook is None:
+            raise gdb.GdbError("this image has no tests: `make gdb TEST=pattern` starts the one that has.")
+        stop_at(f"*{hook:#x}")
+        if not at(hook):
+            yield "stopped before the next test began."
+            return
+        name, length, run = (int(gdb.parse_and_eval(f"$r{n}")) & (1 << 64) - 1 for n in (3, 4, 5))
+        text = bytes(gdb.selected_inferior().read_memory(name, length)).decode(errors="replace")
+        stop_at(f"*{run:#x}")
+        cpu = gdb.selected_thread().num - 1
+        yield f"test {text} starts on CPU {cpu}" if at(run) else f"stopped before test {text} began."
+
+
+def stop_at(place):
+    """Goes on to a place, or to whatever else stops the machine."""
+    breakpoint = gdb.Breakpoint(place, internal=True)
+    breakpoint.silent = True
+    try:
+        gdb.execute("continue", to_string=True)
+    except gdb.error:
+        pass  # said below
+    finally:
+        breakpoint.delete()
+    if gdb.selected_thread() is None:
+        raise gdb.GdbError("the machine ended before a test began: the console says why.")
+
+
+def at(address):
+    """Whether the selected vCPU is there."""
+    return int(gdb.parse_and_eval("$pc")) & (1 << 64) - 1 == address
+
+
+for command in (LazyCpus, LazyMms, LazyTasks, LazyCheck, LazyBt, LazyWalk, LazyTest):
+    command()

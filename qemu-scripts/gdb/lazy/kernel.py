@@ -1,0 +1,188 @@
+"""The kernel's CPUs, address spaces and tasks as they are while the machine stands still."""
+
+import struct
+
+import gdb
+
+from lazy.memory import Memory
+
+MSR_PR, MSR_EE = 0x4000, 0x8000
+NAME_BYTES = 16
+
+
+class MmName:
+    """An mm by its name: slot, which is the PID, in the low, generation in the high half."""
+
+    def __init__(self, bits, init_mm):
+        self.bits, self.slot, self.generation = bits, bits & 0xFFFFFFFF, bits >> 32
+        self.is_init = bits == init_mm
+
+    def __bool__(self):
+        return self.bits != 0
+
+    def __eq__(self, other):
+        return self.bits == other.bits
+
+    def __hash__(self):
+        return hash(self.bits)
+
+    def __str__(self):
+        return "none" if not self else "init_mm" if self.is_init else f"mm{self.slot}.{self.generation}"
+
+
+class Mm:
+    """A slot of the table of mms."""
+
+    def __init__(self, memory, slot):
+        base = memory.mms + slot * memory.mm_size
+        self.slot = slot
+        self.name = MmName(memory.u64(base + memory.mm_id), memory.init_mm)
+        self.users, self.count = memory.u32(base + memory.mm_users), memory.u32(base + memory.mm_count)
+        self.is_live = memory.u32(base + memory.mm_live) != 0
+        words = (memory.nr_cpus + 63) // 64
+        mask = struct.unpack(f">{words}Q", memory.read(base + memory.mm_cpumask, 8 * words))
+        self.mask = {64 * word + bit for word, bits in enumerate(mask) for bit in range(64) if bits >> bit & 1}
+
+    def state(self):
+        """Where it is in its life."""
+        if not self.is_live:
+            return "free"
+        return "dying" if not self.count else "zombie" if not self.users else "live"
+
+
+class Task:
+    """A task."""
+
+    def __init__(self, memory, address):
+        self.address = address
+        self.tid, self.cpu = memory.u32(address + memory.task_tid), memory.u32(address + memory.task_cpu)
+        self.name = memory.text(address + memory.task_name, NAME_BYTES)
+        self.on_cpu = memory.u32(address + memory.task_on_cpu) != 0
+        number = memory.u32(address + memory.task_state)
+        self.state = memory.names("state_").get(number, f"state {number}")
+        self.mm = MmName(memory.u64(address + memory.task_mm), memory.init_mm)
+        self.active = MmName(memory.u64(address + memory.task_active_mm), memory.init_mm)
+        self.sp = memory.u64(address + memory.task_sp)
+
+    def __str__(self):
+        return f"{self.tid} {self.name}"
+
+    def doing(self):
+        """What it does, as people say it: a task that is awake but on no CPU waits for one."""
+        return "waiting" if self.state == "running" and not self.on_cpu else self.state
+
+
+class Registers:
+    """What a vCPU has in the registers that matter here."""
+
+    def __init__(self, pc, msr, sp, lr, number):
+        self.pc, self.msr, self.sp, self.lr, self.number = pc, msr, sp, lr, number
+        self.pid = self.special("pidr", "pid")  # QEMU 7 says pid, later versions pidr
+
+    def special(self, *names):
+        """A special register by the first name that QEMU knows, None if it knows none.
+
+        Through the monitor: QEMU 7 shows GDB those of the first CPU only.
+        """
+        _monitor(f"cpu {self.number}")
+        answers = (_monitor(f"print/x ${name}") for name in names)
+        return next((int(text, 0) for text in answers if text.startswith("0")), None)
+
+    def in_user_mode(self):
+        """Whether it runs a user program."""
+        return self.msr & MSR_PR != 0
+
+    def irqs_on(self):
+        """Whether it takes interrupts."""
+        return self.msr & MSR_EE != 0
+
+
+class Cpu:
+    """A CPU: what the kernel keeps for it, and what the hardware has."""
+
+    def __init__(self, memory, number, registers):
+        state = memory.cpu_states + number * memory.cpu_state_size
+        name = lambda offset: MmName(memory.u64(state + offset), memory.init_mm)
+        self.number, self.registers = number, registers
+        self.mm, self.active = name(memory.cpu_curr_mm), name(memory.cpu_active_mm)
+        self.left_behind = name(memory.cpu_prev_mm)
+        self.is_started = bool(self.active)
+        area = memory.u64(memory.percpus + 8 * number)
+        self.task = memory.u64(area + memory.percpu_current)
+        self.idle_task = memory.u64(memory.u64(area + memory.percpu_local) + memory.sched_idle)
+
+    def is_lazy_on(self, mm):
+        """Whether it borrows that mm."""
+        return self.is_started and not self.mm and self.active == mm
+
+
+class Kernel:
+    """A look at all of it."""
+
+    def __init__(self):
+        thread = gdb.selected_thread()
+        self.selected = thread.num - 1 if thread else 0
+        registers = _registers()
+        self.memory = memory = Memory()
+        self.init_slot = memory.init_mm & 0xFFFFFFFF
+        self.policy = memory.names("policy_").get(memory.policy, f"policy {memory.policy}")
+        self.cpus = [Cpu(memory, n, registers[n] if n < len(registers) else None) for n in range(memory.nr_cpus)]
+        self.mms = [Mm(memory, slot) for slot in range(memory.nr_mms)]
+        idle = {cpu.idle_task: Task(memory, cpu.idle_task) for cpu in self.cpus}
+        self.tasks = {**idle, **{task: Task(memory, task) for task in _listed_tasks(memory)}}
+        # One that exits is in no list any more, but runs.
+        for cpu in self.cpus:
+            if cpu.task and cpu.task not in self.tasks:
+                self.tasks[cpu.task] = Task(memory, cpu.task)
+
+    def running(self):
+        """{address of a task: the CPUs that say they run it}."""
+        found = {}
+        for cpu in self.cpus:
+            if cpu.is_started:
+                found.setdefault(cpu.task, []).append(cpu)
+        return found
+
+    def task_of(self, cpu):
+        """The task that a CPU says it runs, or None."""
+        return self.tasks.get(cpu.task)
+
+    def mm_of(self, name):
+        """The slot that a name points into, or None if there is none."""
+        return self.mms[name.slot] if 0 < name.slot < len(self.mms) else None
+
+    def find_mm(self, text):
+        """The mm that a user names: mm7.2, mm7, 7 (slot or PID), init_mm."""
+        for mm in self.mms:
+            if text in (str(mm.name), f"mm{mm.slot}", str(mm.slot)) and mm.slot:
+                return mm
+        raise gdb.GdbError(f"there is no mm {text}: lazy-mms lists them.")
+
+
+def _listed_tasks(memory):
+    for number in range(memory.nr_task_lists):
+        node = memory.u64(memory.task_lists + number * memory.list_size + memory.list_head)
+        seen = set()
+        while node and node not in seen:
+            seen.add(node)
+            yield memory.u64(node + memory.node_value)
+            node = memory.u64(node + memory.node_next)
+
+
+def _monitor(command):
+    """What QEMU's monitor answers."""
+    return gdb.execute(f"monitor {command}", to_string=True).strip()
+
+
+def _registers():
+    """The registers of each vCPU, in order. vCPU n is taken for the kernel's CPU n."""
+    selected, found = gdb.selected_thread(), []
+    try:
+        for number, thread in enumerate(sorted(gdb.selected_inferior().threads(), key=lambda t: t.num)):
+            thread.switch()
+            value = lambda name: int(gdb.parse_and_eval(name)) & (1 << 64) - 1
+            found.append(Registers(value("$pc"), value("$msr"), value("$r1"), value("$lr"), number))
+    finally:
+        if selected is not None:
+            selected.switch()
+    return found

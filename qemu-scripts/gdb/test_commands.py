@@ -1,0 +1,155 @@
+"""Commands of the debugger's own test: they make the kernel's state wrong and mend it.
+
+    test-break WHAT   a wrong value in memory; WHAT is a function's name below
+    test-mend         everything as it was
+    test-transit      stops a CPU in the middle of a switch from a kernel thread to a user
+    test-switches N   stops N times where a PID register is loaded, and some instructions
+                      later, and judges the kernel there
+"""
+
+import gdb
+
+import lazy.memory
+import lazy.radix as radix
+from lazy.check import Check
+from lazy.kernel import Kernel
+
+_mend = []
+
+
+def write(kernel, address, value, size=8):
+    """Changes a word at a kernel address, and remembers the old one."""
+    where = kernel.memory.to_physical(address)
+    _mend.append((where, kernel.memory.physical(where, size)))
+    write_physical(where, value.to_bytes(size, "big"))
+
+
+def write_physical(where, data):
+    """Bytes to physical memory."""
+    gdb.execute("maintenance packet Qqemu.PhyMemMode:1", to_string=True)
+    try:
+        gdb.selected_inferior().write_memory(where, data)
+    finally:
+        gdb.execute("maintenance packet Qqemu.PhyMemMode:0", to_string=True)
+
+
+def cpu_field(kernel, number, offset):
+    """The address of a field of a CPU's state."""
+    return kernel.memory.cpu_states + number * kernel.memory.cpu_state_size + offset
+
+
+def mm_field(kernel, slot, offset):
+    """The address of a field of an mm."""
+    return kernel.memory.mms + slot * kernel.memory.mm_size + offset
+
+
+def a_sleeping_worker(kernel):
+    """A kernel thread that does not run."""
+    return next(task for task in kernel.tasks.values() if task.name == "worker" and not task.on_cpu)
+
+
+def borrowed(kernel):
+    """The mm that the CPUs of the quiet kernel borrow."""
+    return kernel.cpus[1].active
+
+
+class Breakages:
+    """What can be broken: one of each invariant, and each part that it has."""
+
+    def active_mm(kernel):
+        """CPU 1 says that it is on init_mm; its task and its PID register differ."""
+        write(kernel, cpu_field(kernel, 1, kernel.memory.cpu_active_mm), kernel.memory.init_mm)
+
+    def worker_keeps_mm(kernel):
+        """A sleeping kernel thread has an active_mm."""
+        write(kernel, a_sleeping_worker(kernel).address + kernel.memory.task_active_mm, borrowed(kernel).bits)
+
+    def borrow_left(kernel):
+        """CPU 2 has a borrow that no switch gave back."""
+        write(kernel, cpu_field(kernel, 2, kernel.memory.cpu_prev_mm), borrowed(kernel).bits)
+
+    def mask_bit(kernel):
+        """CPU 3 is not in the mask of what it has loaded."""
+        address = mm_field(kernel, borrowed(kernel).slot, kernel.memory.mm_cpumask)
+        write(kernel, address, kernel.memory.u64(address) & ~(1 << 3))
+
+    def init_mm_count(kernel):
+        """Nobody holds init_mm."""
+        write(kernel, mm_field(kernel, kernel.init_slot, kernel.memory.mm_count), 0, 4)
+
+    def mm_freed(kernel):
+        """The borrowed mm's slot has the next generation."""
+        mm = borrowed(kernel)
+        write(kernel, mm_field(kernel, mm.slot, kernel.memory.mm_id), mm.bits + (1 << 32))
+
+    def mm_users(kernel):
+        """The mm has more tasks than users."""
+        write(kernel, mm_field(kernel, borrowed(kernel).slot, kernel.memory.mm_users), 1, 4)
+
+    def tree_gone(kernel):
+        """The process table has no tree for the mm's PID."""
+        where = radix.process_entry(kernel.memory, borrowed(kernel).slot)
+        _mend.append((where, kernel.memory.physical(where, 8)))
+        write_physical(where, bytes(8))
+
+
+class TestBreak(gdb.Command):
+    """test-break WHAT: makes one thing wrong."""
+
+    def invoke(self, what, _from_tty):
+        getattr(Breakages, what)(Kernel())
+
+
+class TestMend(gdb.Command):
+    """test-mend: takes back all that test-break did, the last first."""
+
+    def invoke(self, _arguments, _from_tty):
+        while _mend:
+            write_physical(*_mend.pop())
+
+
+class TestTransit(gdb.Command):
+    """test-transit: goes on until a CPU is seen in transit, at most some switches long."""
+
+    def invoke(self, _arguments, _from_tty):
+        place = gdb.Breakpoint(f"*{lazy.memory.symbol('context_switch'):#x}", internal=True)
+        place.silent = True
+        try:
+            for _ in range(200):
+                gdb.execute("continue", to_string=True)
+                if Check(Kernel()).in_transit:
+                    return
+        finally:
+            place.delete()
+        raise gdb.GdbError("no CPU was seen in transit")
+
+
+class TestSwitches(gdb.Command):
+    """test-switches N: whether what is true in the middle of switches is taken for wrong."""
+
+    MOST_STEPS = 9
+
+    def invoke(self, count, _from_tty):
+        place, in_transit = gdb.Breakpoint("powerpc64::mmu::load_pid", internal=True), 0
+        violations = 0
+        place.silent = True
+        try:
+            for stop in range(int(count)):
+                gdb.execute("continue", to_string=True)
+                for _ in range(stop % self.MOST_STEPS):
+                    gdb.execute("stepi", to_string=True)
+                check = Check(Kernel())
+                in_transit += bool(check.in_transit)
+                violations += len(check.violations)
+                for violation in check.violations:
+                    print(violation)
+        finally:
+            place.delete()
+        often = "most" if 2 * in_transit > int(count) else "few"
+        print(f"{count} stops in switches, {violations} violations, CPUs in transit at {often} of them")
+
+
+TestSwitches("test-switches", gdb.COMMAND_OBSCURE)
+TestBreak("test-break", gdb.COMMAND_OBSCURE)
+TestMend("test-mend", gdb.COMMAND_OBSCURE)
+TestTransit("test-transit", gdb.COMMAND_OBSCURE)
