@@ -31,19 +31,22 @@ define HELP
   make test-fuzz          the parsers under random damage (FUZZ_SECONDS= each, FUZZ_SEED=)
   make test-monitor       the monitor on a terminal, in tmux
   make test-gdb           the debugger's commands against live kernels
+  make test-starts        a few rows of the matrix
   make test-determinism   one run done twice under ICOUNT=0
   make lint               clippy, rustfmt and the layers
   make layers             who depends on whom: nothing may look up
   make figures            what each policy costs, and how long it is
+  make matrix             every way of starting it, as a table in docs/matrix.md
   make measure            time and instructions to init, loaded size
   make setup              everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
 
   Variables of run, gdb and test-kernel:
 
-  SMP=4                   CPUs
-  MEM=512M                memory
-  CPU=power9              CPU model of QEMU
+  SMP=4                   CPUs: 1 to 1024; 8,threads=4 for cores of four threads
+  FIRMWARE=vof            or slof
+  MEM=512M                memory, in steps of 256M; APPEND=mem=18M uses less of it
+  CPU=power9              CPU model of QEMU: power9, power10
   LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard
   TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version)
   INITRD=file             a cpio archive (newc), or a static program to run as init
@@ -61,7 +64,7 @@ define HELP
 
 endef
 
-export SMP MEM CPU LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
+export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
 
 # A missing component is the set-up's business, never a download by rustup on its own.
 export RUSTUP_AUTO_INSTALL := 0
@@ -148,7 +151,7 @@ build/initrd-test.cpio: user-programs $(addprefix build/c/,$(C_PROGRAMS))
 # TESTS=on runs the image and the initrd of the tests.
 RUN_TESTS := $(if $(filter on,$(TESTS)),-test)
 
-.PHONY: run compare gdb measure figures
+.PHONY: run compare gdb measure figures matrix
 run: setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 	@$(SCRIPTS)/run build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 
@@ -170,14 +173,20 @@ figures: setup-qemu build/kernel.elf build/initrd.cpio
 measure: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/measure build/kernel.elf build/initrd.cpio
 
+matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio build/initrd-test.cpio
+	@$(SCRIPTS)/matrix
+
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-.PHONY: test test-host test-loom test-mutants test-riscv64 test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism
+TEST_STAGES := $(addprefix test-,host loom mutants riscv64 kernel crashes programs bad-input fuzz monitor gdb \
+	determinism starts)
+
+.PHONY: test $(TEST_STAGES)
 test:
 	@$(SCRIPTS)/test
 
-test-host test-loom test-mutants test-riscv64 test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism:
+$(TEST_STAGES):
 	@$(SCRIPTS)/test $(@:test-%=%)
 
 .PHONY: lint layers

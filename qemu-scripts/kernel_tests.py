@@ -61,9 +61,10 @@ def what_matters(lines, most=40):
 class Configuration:
     """One configuration of the matrix and its results."""
 
-    def __init__(self, settings, pattern=""):
+    def __init__(self, settings, pattern="", total_limit_s=TOTAL_LIMIT_S):
         self.settings = settings
         self.pattern = pattern
+        self.total_limit_s = total_limit_s
         self.label = f"smp={settings.smp} lazy={settings.lazy}"
         self.tally = Tally()
         self.shown = []          # failures and oddities, in order
@@ -150,11 +151,11 @@ class Configuration:
 
     def run(self):
         """Runs the configuration to its end."""
-        end, first = time.monotonic() + TOTAL_LIMIT_S, 1
+        end, first = time.monotonic() + self.total_limit_s, 1
         while first is not None:
             left = end - time.monotonic()
             if left < 1:
-                self.fail(f"test {first} and later", f"not run: {TOTAL_LIMIT_S} s are over")
+                self.fail(f"test {first} and later", f"not run: {self.total_limit_s} s are over")
                 break
             first = self.boot(first, left)
         if self.tally.total() == 0:

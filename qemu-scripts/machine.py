@@ -12,8 +12,11 @@ import initrd
 from common import BUILD, SYNCHRONOUS_TLBIE, USAGE, die, dotted, output_of, recorded, version_of
 
 # Transactional memory and the speculation mitigations have no meaning under TCG, and
-# QEMU refuses their defaults there. VOF is the small firmware inside QEMU.
-MACHINE = "pseries,x-vof=on,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off"
+# QEMU refuses their defaults there.
+MACHINE = "pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off"
+# VOF is the small firmware inside QEMU, SLOF the large one that runs in the guest and
+# takes four seconds.
+FIRMWARE = {"vof": ",x-vof=on", "slof": ""}
 
 
 def find_qemu(given=""):
@@ -58,7 +61,8 @@ def command_line(s, kernel, archive=None):
     data = pathlib.Path(qemu).resolve().parent.parent / "share/qemu"
     if (data / "vof.bin").exists():
         words += ["-L", str(data)]
-    words += ["-M", MACHINE, "-cpu", s.cpu, "-m", s.mem, "-smp", str(s.smp), "-nodefaults", "-display", "none",
+    smp = str(s.smp) + (f",threads={s.threads}" if s.threads > 1 else "")
+    words += ["-M", MACHINE + FIRMWARE[s.firmware], "-cpu", s.cpu, "-m", s.mem, "-smp", smp, "-nodefaults", "-display", "none",
               "-serial", "stdio", "-monitor", "none", "-action", "panic=exit-failure", "-accel", "tcg"]
     if s.icount:
         # The same instructions in the same order each time: CPUs in turn, time from

@@ -7,6 +7,7 @@ import shlex
 
 from common import USAGE, die
 
+FIRMWARES = ("vof", "slof")
 POLICIES = ("eager", "refcount", "shootdown", "hazard")
 
 
@@ -15,8 +16,10 @@ class Settings:
     """The variables of `make run`, checked."""
 
     smp: int = 4
+    threads: int = 1         # of a core
     mem: str = "512M"
     cpu: str = "power9"
+    firmware: str = "vof"
     lazy: str = "shootdown"
     initrd: str = ""
     init: str = ""
@@ -38,7 +41,14 @@ def from_environment():
     """Reads and checks the variables; a bad value ends the script with one sentence."""
     get = lambda name, default="": os.environ.get(name, "").strip() or default
     s = Settings()
-    s.smp = _number("SMP", get("SMP", "4"), 1)
+    cpus, _, threads = get("SMP", "4").partition(",threads=")
+    s.smp = _number("SMP", cpus, 1)
+    s.threads = _number("SMP=…,threads", threads or "1", 1)
+    if s.smp % s.threads:
+        die(f"SMP={s.smp},threads={s.threads}: the CPUs are no whole number of cores.", USAGE)
+    s.firmware = get("FIRMWARE", "vof")
+    if s.firmware not in FIRMWARES:
+        die(f"FIRMWARE={s.firmware} is not one of {', '.join(FIRMWARES)}.", USAGE)
     s.mem = get("MEM", "512M")
     if not re.fullmatch(r"[1-9][0-9]*[MmGg]?", s.mem):
         die(f"MEM={s.mem} is not a size such as 512M or 2G.", USAGE)

@@ -124,6 +124,8 @@ impl Config {
                 _ => return bad("the limit of every watchdog; milliseconds, 1 or more"),
             },
             "qemu" => self.qemu = value.into(),
+            // The boot has read it, before there was a heap.
+            "mem" | "firmware_lacks" => {}
             _ => match option.if_unknown() {
                 Unknown::Environment => self.init_env.push(option.word.into()),
                 Unknown::Argument => self.init_args.push(option.word.into()),

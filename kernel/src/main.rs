@@ -47,7 +47,9 @@ fn kmain(info: &'static BootInfo) -> ! {
     exceptions::install_vectors();
     tlb::set_sets(info.tlbiel_sets);
     mm::init(info);
-    let config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
+    let mut config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
+    // Without GTSE a tlbie is a privileged instruction.
+    config.core.global_by_ipi |= !info.platform.gtse;
     let cpus = usable_cpus(info);
     #[cfg(feature = "selftest")]
     selftest::crashes::early(config.crash.as_deref());

@@ -184,10 +184,12 @@ pub unsafe fn stop_self() -> Error {
     Error::Status(status.0 as i32)
 }
 
-/// Switches the machine off; QEMU ends with status 0. Any context.
+/// Switches the machine off; QEMU ends with status 0. Any context. Without that
+/// service it is [`os_term`]: better a wrong status than a machine that stays on.
 pub fn power_off() -> ! {
     if let Some(mut last) = LAST_WORDS.iter().find_map(Mutex::try_lock) {
         switch_off(&mut last.args);
+        terminate(&mut last, "there is no power-off");
     }
     halt()
 }
@@ -197,23 +199,27 @@ pub fn power_off() -> ! {
 /// context. Without that service it is [`power_off`].
 pub fn os_term(message: &str) -> ! {
     if let Some(mut last) = LAST_WORDS.iter().find_map(Mutex::try_lock) {
-        let LastWords { args, text } = &mut *last;
-        let length = message.len().min(text.len() - 1);
-        text[..length].copy_from_slice(&message.as_bytes()[..length]);
-        let real = text.as_ptr().expose_provenance() as u32;
-        // Refused or not, the machine may still be there afterwards: what becomes of
-        // a dead guest is its owner's choice.
-        let _ = call_with(args, &TOKENS.os_term, [real], 1);
-        switch_off(args);
+        terminate(&mut last, message);
+        switch_off(&mut last.args);
     }
     halt()
+}
+
+/// The call behind [`os_term`]. Refused or not, the machine may still be there
+/// afterwards: what becomes of a dead guest is its owner's choice.
+fn terminate(last: &mut LastWords, message: &str) {
+    let LastWords { args, text } = last;
+    let length = message.len().min(text.len() - 1);
+    text[..length].copy_from_slice(&message.as_bytes()[..length]);
+    let real = text.as_ptr().expose_provenance() as u32;
+    let _ = call_with(args, &TOKENS.os_term, [real], 1);
 }
 
 /// Comes back only if the machine stays on. No power-on event is to wake it again:
 /// both masks all ones.
 fn switch_off(args: &mut Args) {
     if let Err(error) = call_with(args, &TOKENS.power_off, [u32::MAX, u32::MAX], 1) {
-        let _ = writeln!(console::Writer, "rtas: power-off refused: {error:?}; nothing left to do");
+        let _ = writeln!(console::Writer, "rtas: power-off refused: {error:?}");
     }
 }
 

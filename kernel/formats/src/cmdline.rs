@@ -113,6 +113,29 @@ impl<'a> Items<'a> {
     }
 }
 
+/// The value of the first option `key`, if it has one.
+#[must_use]
+pub fn value_of<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    items(line).find_map(|item| match item {
+        Item::Option(option) if option.key == key => option.value,
+        _ => None,
+    })
+}
+
+/// A size in bytes, as `64M`: a number, alone or with K, M or G.
+#[must_use]
+pub fn size(text: &str) -> Option<u64> {
+    let (digits, shift) = match text.as_bytes().last()?.to_ascii_uppercase() {
+        b'K' => (&text[..text.len() - 1], 10),
+        b'M' => (&text[..text.len() - 1], 20),
+        b'G' => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| all_digits)?;
+    number.checked_mul(1 << shift)
+}
+
 /// `text` without a quote at its start and the one at its end.
 fn unquoted(text: &str) -> &str {
     match text.strip_prefix('"') {
@@ -145,6 +168,20 @@ mod tests {
                 Item::InitArgument("d e"),
             ]
         );
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in
+            [("64M", Some(64 << 20)), ("1g", Some(1 << 30)), ("8k", Some(8192)), ("7", Some(7))]
+        {
+            assert_eq!(size(text), bytes, "{text}");
+        }
+        for text in ["", "M", "+1M", "1.5G", "-1", "1T", "99999999999G"] {
+            assert_eq!(size(text), None, "{text}");
+        }
+        assert_eq!(value_of("a mem=1M -- mem=2M", "mem"), Some("1M"));
+        assert_eq!(value_of("mem -- mem=2M", "mem"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use kcore::cpu::{CpuId, CpuSet};
 use powerpc64::percpu::{PerCpu, STACK_SLOT, Stacks};
-use powerpc64::{idle, irqflags, percpu, smp, timer};
+use powerpc64::{idle, irqflags, percpu, rtas, smp, timer};
 
 use super::cpu::{self, Cpu, ONLINE};
 use super::idle::idle_loop;
@@ -50,32 +50,43 @@ fn no_memory(cpu: CpuId) -> ! {
     panic!("no memory for the stacks of {cpu}")
 }
 
-/// Starts all other CPUs and waits until they are online, but not for ever: one
-/// that does not come is named and done without. Then starts every CPU's worker.
-/// Returns how many are online. From the boot context, once; interrupts on.
+/// Starts all other CPUs, with a worker on each. Returns how many are online. From
+/// the boot context, once; interrupts on.
+///
+/// One goes ahead. Under an emulator it has the code of the way up translated, which
+/// a thousand CPUs at once would do a thousand times, fighting for the translator's
+/// locks: seconds become a minute.
 pub(crate) fn start_secondaries() -> usize {
-    let mut started = CpuSet::EMPTY;
-    started.insert(CpuId::BOOT);
-    for cpu in &cpu::all()[1..] {
-        // SAFETY: no CPU but the boot's is online; the area is complete and its
-        // stacks are unused.
+    work::start_worker(CpuId::BOOT);
+    let (scout, rest) = cpu::all()[1..].split_at(usize::from(cpu::count() > 1));
+    bring_up(scout);
+    bring_up(rest);
+    ONLINE.snapshot().len()
+}
+
+/// Starts `cpus` and waits until they are online and at work, but not for ever: one
+/// that does not come is named and done without.
+fn bring_up(cpus: &[Cpu]) {
+    let mut expected = ONLINE.snapshot();
+    for cpu in cpus {
+        // SAFETY: it is not online; the area is complete and its stacks are unused.
         match unsafe { smp::start_cpu(cpu.area) } {
-            Ok(()) => started.insert(cpu.id),
+            Ok(()) => expected.insert(cpu.id),
+            // The boot has said so; the same line a thousand times says no more.
+            Err(rtas::Error::Missing) => break,
             Err(error) => crate::println!("smp: {} cannot be started: {error:?}", cpu.id),
         }
     }
     let deadline_tb = timer::now_tb() + LIMIT_US * timer::ticks_per_us();
-    Alarm::set(deadline_tb, || wait_for(&started, deadline_tb));
-    started.iter().filter(|&cpu| !ONLINE.contains(cpu)).for_each(give_up);
-    let online = ONLINE.snapshot();
-    online.iter().for_each(work::start_worker);
-    online.len()
+    Alarm::set(deadline_tb, || wait_for(&expected, deadline_tb));
+    expected.iter().filter(|&cpu| !ONLINE.contains(cpu)).for_each(give_up);
+    cpus.iter().map(|cpu| cpu.id).filter(|&cpu| ONLINE.contains(cpu)).for_each(work::start_worker);
 }
 
 /// Cedes, since each that comes interrupts us, and so does the alarm.
-fn wait_for(started: &CpuSet, deadline_tb: u64) {
+fn wait_for(expected: &CpuSet, deadline_tb: u64) {
     let irqs_were_on = irqflags::disable();
-    while ONLINE.snapshot() != *started && timer::now_tb() < deadline_tb {
+    while ONLINE.snapshot() != *expected && timer::now_tb() < deadline_tb {
         idle::cede();
     }
     irqflags::restore(irqs_were_on);

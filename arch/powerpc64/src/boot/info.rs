@@ -1,5 +1,6 @@
 //! What the boot hands to the kernel: [`BootInfo`], read from the flattened tree.
 
+use formats::cmdline;
 use formats::devicetree::{DeviceTree, Node};
 
 use super::carver::Carver;
@@ -93,25 +94,46 @@ fn initrd(chosen: Node<'static>, registers: (u64, u64)) -> Option<MemoryRegion> 
     Some(MemoryRegion { base: PhysAddr(start), size })
 }
 
+/// Where memory ends by `mem=`, as in Linux: what is above stays unused.
+fn memory_limit(bootargs: &str) -> Result<u64, Unusable> {
+    let Some(text) = cmdline::value_of(bootargs, "mem") else { return Ok(u64::MAX) };
+    let size = cmdline::size(text).filter(|&size| size != 0).ok_or("mem= is not a size such as 64M")?;
+    Ok(size & !(PAGE_SIZE - 1))
+}
+
+/// Whether all of `region` is memory. Neighbours count as one.
+fn lies_in(memory: &[MemoryRegion], region: &MemoryRegion) -> bool {
+    let end = region.base.0.saturating_add(region.size);
+    // Ascending: each region of memory may carry the covered part further.
+    let covered = memory.iter().fold(region.base.0, |at, one| {
+        if (one.base.0..one.base.0 + one.size).contains(&at) { one.base.0 + one.size } else { at }
+    });
+    covered >= end
+}
+
 /// Reads the tree. `registers`: the initrd as given at entry. Tables go to `carver`,
 /// and what it has handed out in the end is reserved, like the ranges `in_use`.
+/// `platform`: what there is, if it was not negotiated.
 pub(super) fn read(
     tree: DeviceTree<'static>,
     boot_cpu: Option<u32>,
     registers: (u64, u64),
     in_use: [MemoryRegion; 2],
+    platform: Option<Support>,
     mut carver: Carver,
 ) -> Result<&'static BootInfo, Unusable> {
     const FULL: Unusable = "no room for the tables of the boot";
     let chosen = tree.find("/chosen").ok_or("the device tree has no /chosen")?;
     let cpus = tree.find("/cpus");
     let first_cpu = of_type(cpus, "cpu").next();
+    let bootargs = chosen.property("bootargs").and_then(|args| args.as_str()).unwrap_or("");
 
+    let limit = memory_limit(bootargs)?;
     let regions = of_type(Some(tree.root()), "memory")
         .filter_map(|node| node.property("reg"))
         .flat_map(|reg| reg.pairs_u64())
-        .filter(|&(_, size)| size != 0)
-        .map(|(base, size)| MemoryRegion { base: PhysAddr(base), size });
+        .map(|(base, size)| MemoryRegion { base: PhysAddr(base), size: size.min(limit.saturating_sub(base)) })
+        .filter(|region| region.size != 0);
     let memory = carver.collect(regions).ok_or(FULL)?;
     memory.sort_unstable_by_key(|region| region.base);
 
@@ -134,6 +156,11 @@ pub(super) fn read(
     let ours = carver.pages_after(tables + 2 * align_of::<BootInfo>());
     let reserved = in_use.into_iter().chain([ours]).chain(initrd_pages);
     let reserved = carver.collect(reserved).ok_or(FULL)?;
+    if reserved.iter().any(|region| region.size != 0 && !lies_in(memory, region)) {
+        return Err(
+            "the image, the initrd or the tables of the boot lie outside of memory: mem= is too small",
+        );
+    }
 
     let seed = chosen.property("rng-seed").and_then(|seed| seed.value.first_chunk());
     let pvr = isa::mfspr::<{ spr::PVR }>() as u32;
@@ -141,7 +168,7 @@ pub(super) fn read(
         memory,
         reserved,
         initrd,
-        bootargs: chosen.property("bootargs").and_then(|args| args.as_str()).unwrap_or(""),
+        bootargs,
         cpus,
         timebase_hz: word(first_cpu, "timebase-frequency")
             .filter(|&hz| hz != 0)
@@ -151,9 +178,9 @@ pub(super) fn read(
             .filter(|bits| (32..=64).contains(bits))
             .unwrap_or(32),
         rng_seed: seed.copied(),
-        platform: Support::granted(
-            chosen.property("ibm,architecture-vec-5").map_or(&[], |vector| vector.value),
-        ),
+        platform: platform.unwrap_or_else(|| {
+            Support::granted(chosen.property("ibm,architecture-vec-5").map_or(&[], |vector| vector.value))
+        }),
         tlbiel_sets: tlbiel_sets(pvr),
         pvr,
         model: tree.root().property("model").and_then(|model| model.as_str()).unwrap_or("?"),

@@ -7,6 +7,7 @@
 
 mod carver;
 mod info;
+mod missing;
 mod openfirmware;
 mod tree;
 
@@ -24,6 +25,7 @@ use crate::percpu::{PerCpu, Stacks};
 use crate::reg::Msr;
 use crate::{console, exceptions, irq, percpu, rtas, timer};
 use carver::Carver;
+use missing::{Missing, NEGOTIATION};
 use openfirmware::{Node, OpenFirmware};
 
 global_asm!(
@@ -82,14 +84,18 @@ extern "C" fn start(initrd: u64, initrd_size: u64, entry: u64) -> ! {
     }
     // SAFETY: entry.S passes on the firmware's r5; nothing has been overwritten.
     let firmware = unsafe { OpenFirmware::new(entry as u32) };
-    if let Some(node) = firmware.find(c"/rtas") {
+    let rtas_node = firmware.find(c"/rtas");
+    if let Some(node) = rtas_node {
+        // Whatever goes wrong before the console is found can end the machine.
         rtas::init(|name| firmware.property_u32(node, name));
     }
     let Some(chosen) = firmware.find(c"/chosen") else { fatal(format_args!("the firmware has no /chosen")) };
     find_console(&firmware, chosen);
-    negotiate(&firmware, chosen);
+    let missing = Missing::read(&firmware, chosen);
+    find_services(&firmware, rtas_node, &missing);
+    let platform = negotiate(&firmware, chosen, &missing);
 
-    let info = match describe(firmware, (initrd, initrd_size)) {
+    let info = match describe(firmware, (initrd, initrd_size), platform) {
         Ok(info) => info,
         Err(why) => fatal(format_args!("{why}")),
     };
@@ -127,9 +133,28 @@ fn find_console(firmware: &OpenFirmware, chosen: Node) {
     }
 }
 
+/// Says which services of RTAS there are not; what needs one fails when it comes to
+/// that. Without any the machine still runs.
+fn find_services(firmware: &OpenFirmware, node: Option<Node>, missing: &Missing) {
+    rtas::init(|name| {
+        let token = firmware.property_u32(node?, name).filter(|_| !missing.has_token(name));
+        if token.is_none() {
+            let _ = writeln!(
+                console::Writer,
+                "boot: the firmware has no RTAS service {}",
+                name.to_string_lossy()
+            );
+        }
+        token
+    });
+}
+
 /// Asks for radix, GTSE and XICS. The offer is read first: a platform that cannot
 /// do what it is asked for may end us without a word that a user understands.
-fn negotiate(firmware: &OpenFirmware, chosen: Node) {
+///
+/// A firmware that refuses leaves the machine as it is: then the offer is returned,
+/// and the boot goes on with it.
+fn negotiate(firmware: &OpenFirmware, chosen: Node, missing: &Missing) -> Option<Support> {
     let mut pairs = [0; 32];
     let name = c"ibm,arch-vec-5-platform-support";
     let offer = Support::offered(firmware.property(chosen, name, &mut pairs).unwrap_or_default());
@@ -139,12 +164,17 @@ fn negotiate(firmware: &OpenFirmware, chosen: Node) {
     if !offer.xics {
         fatal(format_args!("this machine has no XICS: it takes -M pseries,ic-mode=dual or xics"));
     }
+    let goes_on = |why: fmt::Arguments<'_>| {
+        let _ = writeln!(console::Writer, "boot: {NEGOTIATION} {why}; going on with what is offered");
+        Some(offer)
+    };
+    if missing.has(NEGOTIATION) {
+        return goes_on(format_args!("is missing"));
+    }
     match firmware.client_architecture_support(&platform_support::request(offer.gtse)) {
-        Ok([0, 0]) => {}
-        Ok([caught, status]) => fatal(format_args!(
-            "ibm,client-architecture-support failed: catch {caught:#x}, status {status:#x}"
-        )),
-        Err(_) => fatal(format_args!("the firmware has no ibm,client-architecture-support")),
+        Ok([0, 0]) => None,
+        Ok([caught, status]) => goes_on(format_args!("failed (catch {caught:#x}, status {status:#x})")),
+        Err(_) => goes_on(format_args!("is missing")),
     }
 }
 
@@ -166,7 +196,13 @@ fn boot_cpu(firmware: &OpenFirmware) -> Option<u32> {
 }
 
 /// Copies the tree, ends the firmware and reads what the kernel wants to know.
-fn describe(firmware: OpenFirmware, initrd: (u64, u64)) -> Result<&'static BootInfo, info::Unusable> {
+///
+/// `platform`: what there is, if it was not negotiated.
+fn describe(
+    firmware: OpenFirmware,
+    initrd: (u64, u64),
+    platform: Option<Support>,
+) -> Result<&'static BootInfo, info::Unusable> {
     // SAFETY: the addresses of linker symbols, nothing is read.
     let (start, end) = (&raw const __kernel_start as u64, &raw const __kernel_end as u64);
     let image = MemoryRegion::pages(VirtAddr(start).to_phys().0, VirtAddr(end).to_phys().0);
@@ -185,7 +221,7 @@ fn describe(firmware: OpenFirmware, initrd: (u64, u64)) -> Result<&'static BootI
     firmware.quiesce();
 
     let tree = DeviceTree::new(blob).map_err(|_| "the device tree could not be copied")?;
-    info::read(tree, boot_cpu, initrd, [LOW_MEMORY, image], carver)
+    info::read(tree, boot_cpu, initrd, [LOW_MEMORY, image], platform, carver)
 }
 
 /// Claims memory at or above `lowest`, below the end of the first memory node.

@@ -12,6 +12,7 @@ use vm::buddy::{Buddy, Link};
 
 use super::cache::Cache;
 use super::{FRAMES, Frames};
+use crate::shutdown::cannot_start;
 use crate::sync::IrqLock;
 
 /// A CPU's cache as it lies in memory: on cache lines of its own.
@@ -56,7 +57,12 @@ pub(in crate::mm) fn init(info: &BootInfo) {
             home = Some(start);
         }
     });
-    let home = home.unwrap_or_else(|| panic!("no room for {} bytes of frame metadata", layout.bytes));
+    let home = home.unwrap_or_else(|| {
+        cannot_start(format_args!(
+            "too little memory: no room for {} KiB of frame tables",
+            layout.bytes >> 10
+        ))
+    });
     // SAFETY: free memory of this size, and nobody else runs.
     let (counts, links, caches) = unsafe { carve(home, &layout, frames, cpus) };
 

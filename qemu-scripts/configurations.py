@@ -1,0 +1,86 @@
+"""The configurations that the matrix starts, as data: what a row is, and all rows."""
+
+import dataclasses
+
+from settings import POLICIES
+
+# What runs: the kernel's own tests, or an init and its arguments.
+TESTS = "tests"
+DEMO = "/bin/demo"
+STORM = "/bin/storm 0 2"
+TRUE = "/bin/true"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One way of starting the kernel, and how that has to end."""
+
+    firmware: str = "vof"
+    cpu: str = "power9"
+    qemu: str = "new"        # what the set-up chose; "old": the system's, if it is another
+    smp: str = "4"
+    mem: str = "512M"
+    policy: str = "shootdown"
+    work: str = DEMO
+    append: str = ""
+    says: str = ""           # a line of the kernel or of QEMU that must be there
+    status: int = 0
+    known: str = ""          # the row is a known failure: why
+    to_init_s: float = 0     # limit from the start of QEMU to init, 0 for none
+    limit_s: int = 60
+    short: bool = False      # in `make test-starts` too
+
+    def label(self):
+        """The row in one line."""
+        return " ".join(filter(None, [self.firmware, self.cpu, self.qemu, f"smp={self.smp}", self.mem, self.policy,
+                                      self.append, self.work]))
+
+
+def policies(**common):
+    """The same row under each policy."""
+    return [Row(policy=policy, **common) for policy in POLICIES]
+
+
+ROWS = [
+    # The everyday machine, and every firmware, CPU and QEMU.
+    *policies(),
+    *policies(cpu="power10"),
+    *policies(qemu="old"),
+    Row(cpu="power10", qemu="old", short=True),
+    Row(firmware="slof", short=True),
+    Row(firmware="slof", cpu="power10"),
+    Row(firmware="slof", qemu="old"),
+    Row(firmware="slof", cpu="power10", qemu="old"),
+    # From one CPU to as many as there is room for.
+    *policies(smp="1"),
+    *policies(smp="16"),
+    Row(smp="8,threads=4", short=True),
+    Row(smp="8,threads=4", cpu="power10"),
+    Row(smp="8,threads=4", qemu="old", status=1, says="TCG cannot support more than 1 thread/core",
+        known="QEMU refuses: its TCG has one thread a core"),
+    *policies(smp="64", mem="1G", work=STORM, limit_s=120),
+    *policies(smp="64", mem="1G", work=TESTS, limit_s=300),
+    Row(smp="64", mem="1G", qemu="old", work=TESTS, limit_s=300),
+    Row(smp="192", mem="1G", work=TRUE, to_init_s=2, short=True),
+    Row(smp="192", mem="1G", cpu="power10", work=TRUE, to_init_s=2),
+    Row(smp="192", mem="1G", work=STORM, limit_s=180),
+    Row(smp="1024", mem="1G", work=TRUE, to_init_s=8, limit_s=90),
+    Row(smp="1024", mem="1G", qemu="old", work=TRUE, limit_s=90),
+    Row(smp="1100", mem="1G", work=TRUE, says="smp: 1100 CPUs, of which 1024 are used", limit_s=90),
+    # Memory: what QEMU gives begins at 256M, what the kernel needs is less.
+    Row(mem="256M", append="mem=18M", short=True),
+    Row(mem="256M", append="mem=64M", smp="16"),
+    Row(mem="256M"),
+    Row(mem="3G"),
+    Row(mem="16G"),
+    Row(mem="16G", firmware="slof"),
+    # What cannot work says so.
+    Row(cpu="power8", status=1, says="this machine has no radix MMU", short=True),
+    Row(cpu="power8", firmware="slof", qemu="old", status=1, says="this machine has no radix MMU"),
+    Row(smp="1024", mem="256M", append="mem=64M", status=1, says="too little memory:", work=TRUE),
+    Row(mem="256M", append="mem=4M", status=1, says="mem= is too small", work=TRUE, short=True),
+    # A firmware that lacks something.
+    Row(append="firmware_lacks=ibm,client-architecture-support", says="going on with what is offered", short=True),
+    Row(append="firmware_lacks=start-cpu", says="no RTAS service start-cpu", work=TRUE, short=True),
+    Row(append="firmware_lacks=power-off", status=1, says="no RTAS service power-off", work=TRUE),
+]
