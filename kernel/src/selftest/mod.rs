@@ -51,7 +51,7 @@ pub(crate) struct Test {
 impl Test {
     /// A test with the usual limit.
     const fn new(name: &'static str, run: fn() -> Verdict) -> Self {
-        Test { name, limit_s: 30, run, may_fail: |_| None }
+        Test { name, limit_s: 60, run, may_fail: |_| None }
     }
 }
 
