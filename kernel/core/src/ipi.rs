@@ -92,6 +92,13 @@ impl CallRecord {
         }
     }
 
+    /// As a sender that has not waited yet: `call`, to `target` alone.
+    #[cfg(any(loom, test, feature = "model"))]
+    pub fn post(&self, call: Call, target: CpuId) {
+        self.write(call);
+        self.waiting.set(target);
+    }
+
     fn read(&self) -> Call {
         Call::decode(core::array::from_fn(|i| self.words[i].load(Ordering::Relaxed)))
     }
