@@ -10,7 +10,6 @@ use super::cpu::{self, Cpu, ONLINE};
 use super::idle::idle_loop;
 use super::resched::resched;
 use super::timer::Alarm;
-use super::work;
 use crate::machine::lazy_tlb;
 use crate::mm::{KernelStack, frame};
 use crate::sync::SpinWait;
@@ -66,9 +65,12 @@ pub(crate) fn start_secondaries() -> usize {
     }
     let deadline_tb = timer::now_tb() + LIMIT_US * timer::ticks_per_us();
     Alarm::set(deadline_tb, || wait_for(&started, deadline_tb));
-    started.iter().filter(|&cpu| !ONLINE.contains(cpu)).for_each(give_up);
+    for cpu in started.iter().filter(|&cpu| !ONLINE.contains(cpu)) {
+        // It has said so if it was too late.
+        let _ = cpu::get(cpu).arrival.give_up(cpu);
+    }
     let online = ONLINE.snapshot();
-    online.iter().for_each(work::start_worker);
+    online.iter().for_each(|cpu| cpu::get(cpu).works.open(cpu));
     online.len()
 }
 
@@ -81,19 +83,11 @@ fn wait_for(started: &CpuSet, deadline_tb: u64) {
     irqflags::restore(irqs_were_on);
 }
 
-/// Does without `cpu`, unless it has arrived after all.
-fn give_up(cpu: CpuId) {
-    if cpu::get(cpu).arrival.decide(Arrival::TOO_LATE) {
-        crate::println!("smp: {cpu} did not come up within {} s", LIMIT_US / 1_000_000);
-        return;
-    }
-    let mut wait = SpinWait::new("an arrived CPU to be online");
-    while !ONLINE.contains(cpu) {
-        wait.turn();
-    }
-}
+/// A CPU did not come up in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TooLate;
 
-/// Whether a CPU came up in time: decided once, by the CPU or by the boot CPU.
+/// Whether a CPU came up in time: decided once a start, by the CPU or by who waits.
 pub(super) struct Arrival(AtomicU32);
 
 impl Arrival {
@@ -103,6 +97,26 @@ impl Arrival {
 
     pub(super) const fn open() -> Self {
         Self(AtomicU32::new(Self::OPEN))
+    }
+
+    /// Before a CPU is started again; whether it may be: one that came too late may
+    /// have come since, and waits.
+    pub(super) fn reopen(&self) -> bool {
+        let reopen = |how| (how != Self::TOO_LATE).then_some(Self::OPEN);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reopen).is_ok()
+    }
+
+    /// Does without `cpu`, whose arrival this is, unless it has come after all.
+    pub(super) fn give_up(&self, cpu: CpuId) -> Result<(), TooLate> {
+        if self.decide(Self::TOO_LATE) {
+            crate::println!("smp: {cpu} did not come up within {} s", LIMIT_US / 1_000_000);
+            return Err(TooLate);
+        }
+        let mut wait = SpinWait::new("an arrived CPU to be online");
+        while !ONLINE.contains(cpu) {
+            wait.turn();
+        }
+        Ok(())
     }
 
     /// Decides it if it is open; whether we did.
@@ -117,6 +131,7 @@ impl Arrival {
 extern "Rust" fn secondary_main() -> ! {
     let cpu: &'static Cpu = cpu::get(percpu::cpu_id());
     cpu.adopt();
+    cpu.restart();
     while !cpu.arrival.decide(Arrival::IN_TIME) {
         // The others do not count on us any more.
         idle::cede();
@@ -125,5 +140,6 @@ extern "Rust" fn secondary_main() -> ! {
     ONLINE.insert(cpu.id);
     // The bit before the interrupt that the boot CPU waits for: `send_ipi`.
     resched(cpu::get(CpuId::BOOT));
+    cpu.departure.tell_arrival();
     idle_loop()
 }

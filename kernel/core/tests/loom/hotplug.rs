@@ -70,7 +70,7 @@ under_each_policy! {
 /// caller in either case.
 #[test]
 fn call() {
-    explore("call of a CPU that goes", None, || {
+    explore("call of a CPU that goes", Some(3), || {
         let rig = boot(config(Policy::Shootdown));
         let ran = Arc::new(AtomicU64::new(0));
         let count = ran.clone();
