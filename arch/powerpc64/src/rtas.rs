@@ -141,6 +141,12 @@ pub unsafe fn start_cpu(server: u32, entry: u32, argument: u32) -> Result<(), Er
     call_with(&mut args, &TOKENS.start_cpu, [server, entry, argument], 1).map(|_| ())
 }
 
+/// Whether CPUs can be stopped and be known to have stopped.
+pub fn can_stop_cpus() -> bool {
+    let known = |token: &AtomicU32| token.load(Ordering::Relaxed) != 0;
+    known(&TOKENS.stop_self) && known(&TOKENS.query_cpu_stopped_state)
+}
+
 /// Whether the CPU `server` has stopped. True of a ceded CPU as well: only the
 /// answer for a CPU that is known to have called [`stop_self`] means anything.
 ///

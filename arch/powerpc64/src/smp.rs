@@ -7,7 +7,7 @@ use crate::addr::VirtAddr;
 use crate::hcall::{self, Status};
 use crate::irq::{self, InterruptController as _};
 use crate::percpu::PerCpu;
-use crate::{exceptions, irqflags, isa, percpu, rtas, timer};
+use crate::{exceptions, irqflags, isa, percpu, rtas, timer, tlb};
 
 unsafe extern "C" {
     /// See boot/secondary.S.
@@ -47,11 +47,31 @@ pub unsafe fn start_cpu(percpu: &'static PerCpu) -> Result<(), rtas::Error> {
 /// From secondary.S.
 pub(crate) extern "C" fn secondary_start() -> ! {
     exceptions::init_cpu();
+    // What the TLB holds at the start is nobody's; after a stop it may be our own of
+    // long ago, and flushes by interrupt went past it.
+    tlb::flush_all_local();
     // Whatever the decrementer held: no interrupt before the kernel asks for one.
     timer::set_deadline_tb(u64::MAX);
     irq::controller().init_cpu();
     // SAFETY: the kernel crate defines it with this type.
     unsafe { secondary_main() }
+}
+
+/// Stops this CPU until the next [`start_cpu`]. Interrupts off. What is sent to it
+/// from here on waits in the interrupt controller until then, and is then spurious.
+///
+/// # Errors
+/// Returns only if RTAS refuses.
+///
+/// # Safety
+/// Nothing may count on this CPU any more.
+pub unsafe fn stop() -> rtas::Error {
+    debug_assert!(!irqflags::are_enabled(), "smp: a CPU that stops takes no interrupts");
+    // Nothing may be pending, or could become so, that would wake it.
+    let _ = hcall::h_cppr(0);
+    timer::set_deadline_tb(u64::MAX);
+    // SAFETY: the caller's promise.
+    unsafe { rtas::stop_self() }
 }
 
 /// Sends a system reset interrupt to the CPU `server`: the way to stop it when the

@@ -83,6 +83,12 @@ impl CpuMask {
         self.0[word].fetch_and(!bit, order);
     }
 
+    /// Removes `cpu`; whether it was in.
+    pub(crate) fn take(&self, cpu: CpuId) -> bool {
+        let (word, bit) = Self::place(cpu);
+        self.0[word].fetch_and(!bit, Ordering::Relaxed) & bit != 0
+    }
+
     /// Takes one word out: returns its bits and leaves it empty. Cheap when it
     /// was empty, which is the usual case.
     pub(crate) fn take_word(&self, word: usize, order: Ordering) -> u64 {

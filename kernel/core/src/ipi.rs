@@ -11,6 +11,7 @@
 //! * Nesting: a handler runs with interrupts off, so it cannot call. An
 //!   initiator stays on its CPU (preemption off), so its record has one user.
 //! * No lock that is ever taken with interrupts off may be held over a call.
+//! * A CPU may go offline under a sender: see [`crate::hotplug`].
 //! * A CPU that does not answer is reported after 10 s and is fatal after 60 s.
 
 use crate::Kernel;
@@ -18,7 +19,7 @@ use crate::cpu::{CpuId, CpuMask, CpuSet, bits_of};
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 /// A silent CPU is reported each time this has passed …
 pub const REPORT_AFTER_MS: u64 = 10_000;
@@ -91,15 +92,26 @@ impl CallRecord {
         }
     }
 
+    /// As a sender that has not waited yet: `call`, to `target` alone.
+    #[cfg(any(loom, test, feature = "model"))]
+    pub fn post(&self, call: Call, target: CpuId) {
+        self.write(call);
+        self.waiting.set(target);
+    }
+
     fn read(&self) -> Call {
         Call::decode(core::array::from_fn(|i| self.words[i].load(Ordering::Relaxed)))
     }
 }
 
 impl<M: Machine> Kernel<M> {
-    /// Runs `call` on each of `targets`, all online and not this CPU, and waits
-    /// until all have: what they did happens before the return. Interrupts on,
-    /// preemption off.
+    /// Runs `call` on each of `targets`, which were online when the caller looked,
+    /// this CPU not among them, and waits until all have: what they did happens
+    /// before the return. Interrupts on, preemption off.
+    ///
+    /// A target that goes offline meanwhile may run the call or not. If not, it has
+    /// left every mm, flushed what it held of them, and happens before the return
+    /// likewise: whatever the call would have asked for is done.
     pub fn call_on_mask(&self, t: &PreemptOff, targets: &CpuSet, call: Call) {
         assert!(
             self.machine.irqs_enabled(),
@@ -117,9 +129,19 @@ impl<M: Machine> Kernel<M> {
             // Release: the record before the bit. Partner: the acquire in
             // `handle_calls`. `send_ipi` orders the bit before the interrupt.
             self.cpu(target).mailbox.0.set_ordered(me, Ordering::Release);
-            self.machine.send_ipi(t, target);
         }
-        self.cpu(me).counters.ipi_sent_call.add(targets.len() as u64);
+        // The posts before the look at who is still there. Partner: the fence in
+        // `stop_cpu`, between `online` and the last look into the mailbox.
+        fence(Ordering::SeqCst);
+        let present = targets.and(&self.online());
+        for target in targets.iter() {
+            if present.contains(target) {
+                self.machine.send_ipi(t, target);
+            } else if self.cpu(target).mailbox.0.take(me) {
+                record.waiting.clear(target);
+            }
+        }
+        self.cpu(me).counters.ipi_sent_call.add(present.len() as u64);
         self.machine.point(Point::CallPosted);
         self.wait_for_answers(me, call);
     }

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`task`] (what a task has), [`switch`] (the four arms of a
 //! context switch), [`lazy_tlb`] (the policies), [`mm`] (lifetimes), [`sites`]
-//! (exit, exec, use_mm), [`mm::flush`] and [`ipi`]. The two seams are
+//! (exit, exec, use_mm), [`mm::flush`], [`ipi`] and [`hotplug`]. The two seams are
 //! [`machine::Machine`] and [`lazy_tlb::Policy`]; nothing else is generic.
 #![cfg_attr(not(any(loom, test, feature = "model")), no_std)]
 #![forbid(unsafe_code)]
@@ -34,6 +34,7 @@ macro_rules! invariant {
 
 pub mod counters;
 pub mod cpu;
+pub mod hotplug;
 pub mod ipi;
 pub mod lazy_tlb;
 pub mod machine;
@@ -135,8 +136,9 @@ impl<M: Machine> Kernel<M> {
 
     /// The CPUs that take part in the protocol.
     pub fn online(&self) -> CpuSet {
-        // Acquire: pairs with the release in `start_cpu`; whoever sees a CPU
-        // online sees its state.
+        // Acquire: pairs with the releases in `start_cpu` and `stop_cpu`; whoever
+        // sees a CPU online sees its state, whoever sees it gone sees it out of
+        // every mm.
         self.online.snapshot(self.nr_cpus(), Ordering::Acquire)
     }
 

@@ -1,33 +1,17 @@
-//! The other sites where a task's address space changes: start of a CPU, exit,
-//! exec, and a kernel thread's use of a user mm.
+//! The other sites where a task's address space changes: exit, exec, and a kernel
+//! thread's use of a user mm.
 //!
 //! Each changes (mm, active_mm, PID register) in one section with interrupts
 //! off, so an IPI never lands in the middle (section 5 (d) of the protocol).
 
 use crate::Kernel;
-use crate::lazy_tlb::{LazyRef, Policy};
+use crate::lazy_tlb::LazyRef;
 use crate::machine::{Machine, Point};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
 use crate::task::TaskMm;
 
 impl<M: Machine> Kernel<M> {
-    /// This CPU joins the protocol: its current task, the idle task, borrows
-    /// `init_mm`. Once a CPU, before it can take an IPI or switch.
-    pub fn start_cpu(&self) {
-        self.machine.with_irqs_off(|t| {
-            let idle = self.machine.current(t);
-            if self.config.policy == Policy::Refcount {
-                self.mmgrab(MmId::INIT_MM);
-            }
-            idle.set_active_mm(t, MmId::INIT_MM);
-            self.switch_mm(t, MmId::NONE, MmId::INIT_MM);
-            self.check_loaded(t, idle);
-            // Release: pairs with the acquire in `online`.
-            self.online.set_ordered(t.cpu(), Ordering::Release);
-        });
-    }
-
     /// The current task gives up its address space, as an exiting task does: it
     /// runs on as a borrower, and the real reference goes last.
     ///

@@ -20,8 +20,11 @@ use crate::sync::{Fixed, Mutex};
 /// The root directory.
 static ROOT: Fixed<Arc<Inode>> = Fixed::unset();
 
-/// What makes the file of a device or of a generated text when it is opened.
+/// What makes the file of a device when it is opened.
 pub(crate) type Opener = fn(OpenFlags) -> Result<Arc<dyn File>, Errno>;
+
+/// As [`Opener`], for files that differ in more than their code.
+pub(crate) type Maker = dyn Fn(OpenFlags) -> Result<Arc<dyn File>, Errno> + Send + Sync;
 
 /// One file.
 pub(crate) struct Inode {
@@ -43,8 +46,17 @@ pub(crate) enum Kind {
     MagicLink(fn() -> String),
     /// A device: its number (major << 8 | minor), and how to open it.
     Device(u64, Opener),
-    /// A file whose text is made when it is opened.
-    Generated(Opener),
+    /// A file that is made when it is opened: a text, or a switch.
+    Generated(Box<Maker>),
+}
+
+impl Kind {
+    /// A file that `maker` makes when it is opened.
+    pub(crate) fn generated(
+        maker: impl Fn(OpenFlags) -> Result<Arc<dyn File>, Errno> + Send + Sync + 'static,
+    ) -> Self {
+        Self::Generated(Box::new(maker))
+    }
 }
 
 /// The names in a directory.

@@ -15,6 +15,7 @@ use crate::mm::Object;
 use crate::process::user_memory::Cursor;
 use crate::sync::Mutex;
 
+mod cpus;
 mod device;
 mod initrd;
 pub(crate) mod inode;
@@ -258,8 +259,8 @@ pub(crate) fn init(initrd: Option<MemoryRegion>) {
             }
         }
     }
-    let own = device::init().and_then(|()| proc::init());
+    let own = device::init().and_then(|()| proc::init()).and_then(|()| cpus::init());
     if let Err(errno) = own {
-        crate::println!("initrd: a file is in the way of /dev or /proc: {errno}");
+        crate::println!("initrd: a file is in the way of /dev, /proc or /sys: {errno}");
     }
 }

@@ -215,7 +215,8 @@ pub(crate) fn open(
             Arc::new(DirectoryFile(place))
         }
         Kind::Symlink(_) | Kind::MagicLink(_) => return Err(Errno::ELOOP),
-        Kind::Device(_, open) | Kind::Generated(open) => open(flags)?,
+        Kind::Device(_, open) => open(flags)?,
+        Kind::Generated(make) => make(flags)?,
         Kind::Regular(object) => {
             if flags.writable() && object.source().is_some() {
                 return Err(Errno::EROFS);

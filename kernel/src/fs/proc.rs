@@ -1,5 +1,4 @@
-//! Files whose text is made when they are opened: /proc and the little of /sys
-//! that programs look for.
+//! Files whose text is made when they are opened: /proc.
 
 use alloc::format;
 use alloc::string::String;
@@ -14,7 +13,7 @@ use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
 use crate::process::{self, user_memory::Cursor};
 
-/// Makes /proc and /sys, and /tmp.
+/// Makes /proc, and /tmp.
 pub(crate) fn init() -> Result<(), Errno> {
     let root = root().directory()?;
     let proc = root.get_or_make_directory("proc");
@@ -24,28 +23,13 @@ pub(crate) fn init() -> Result<(), Errno> {
         ("meminfo", |_| text(meminfo())),
     ];
     for (name, open) in files {
-        proc.directory()?.add(name, Inode::new(Kind::Generated(open), 0o444))?;
+        proc.directory()?.add(name, Inode::new(Kind::generated(open), 0o444))?;
     }
     let own = proc.directory()?.get_or_make_directory("self");
     own.directory()?.add("exe", Inode::new(Kind::MagicLink(|| process::current().executable()), 0o777))?;
 
-    let mut cpu = root.get_or_make_directory("sys");
-    for name in ["devices", "system", "cpu"] {
-        cpu = cpu.directory()?.get_or_make_directory(name);
-    }
-    for name in ["online", "possible", "present"] {
-        cpu.directory()?.add(name, Inode::new(Kind::Generated(|_| text(cpu_range())), 0o444))?;
-    }
     root.get_or_make_directory("tmp");
     Ok(())
-}
-
-/// Linux's list format. CPUs come online at boot and stay.
-fn cpu_range() -> String {
-    match lazy_tlb().online().len() {
-        1 => String::from("0\n"),
-        n => format!("0-{}\n", n - 1),
-    }
 }
 
 fn cpuinfo() -> String {
@@ -65,16 +49,21 @@ fn meminfo() -> String {
 }
 
 /// A file with this text.
-fn text(text: String) -> Result<Arc<dyn File>, Errno> {
+pub(super) fn text(text: String) -> Result<Arc<dyn File>, Errno> {
     Ok(Arc::new(Text(text)))
+}
+
+/// Moves out `text` from position `at` on.
+pub(super) fn put_from(text: &str, to: &mut Cursor<'_>, at: u64) -> Result<(), Errno> {
+    let rest = text.as_bytes().get(at as usize..).unwrap_or(&[]);
+    to.put(rest).map(drop)
 }
 
 struct Text(String);
 
 impl File for Text {
     fn read(&self, to: &mut Cursor<'_>, at: u64, _: OpenFlags) -> Result<(), Errno> {
-        let rest = self.0.as_bytes().get(at as usize..).unwrap_or(&[]);
-        to.put(rest).map(drop)
+        put_from(&self.0, to, at)
     }
 
     fn stat(&self) -> Stat {

@@ -22,6 +22,7 @@ mod poison;
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
+use kcore::cpu::CpuId;
 use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
 use powerpc64::page;
 use vm::buddy::Buddy;
@@ -263,6 +264,11 @@ fn put_in_cache(frames: &[FrameNumber]) {
 fn take_after_draining(left: u64) -> Option<FrameNumber> {
     drain_caches();
     take_from_cache(left)
+}
+
+/// Gives back the frames in the cache of `cpu`, which has gone offline.
+pub(crate) fn drain_cache_of(cpu: CpuId) {
+    FRAMES.caches[cpu.index()].lock().drain(&FRAMES.buddy);
 }
 
 #[cold]

@@ -40,8 +40,8 @@ pub(super) fn total(counter: fn(&Counters) -> &Counter) -> u64 {
 
 /// What the counters that the policies argue about said at one moment.
 #[derive(Clone, Copy)]
-struct Bill {
-    freed: u64,
+pub(super) struct Bill {
+    pub(super) freed: u64,
     exit_kick: u64,
     shot_ipi: u64,
     shot_self: u64,
@@ -49,7 +49,7 @@ struct Bill {
 }
 
 impl Bill {
-    fn now() -> Bill {
+    pub(super) fn now() -> Bill {
         Bill {
             freed: total(|c| &c.mm_freed),
             exit_kick: total(|c| &c.exit_kick),
@@ -59,7 +59,7 @@ impl Bill {
         }
     }
 
-    fn since(self, before: Bill) -> Bill {
+    pub(super) fn since(self, before: Bill) -> Bill {
         Bill {
             freed: self.freed - before.freed,
             exit_kick: self.exit_kick - before.exit_kick,
@@ -70,7 +70,7 @@ impl Bill {
     }
 }
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     lazy_tlb().config().policy
 }
 
@@ -79,7 +79,7 @@ fn shoots() -> bool {
     matches!(policy(), Policy::Shootdown | Policy::Hazard)
 }
 
-fn other_cpus() -> Vec<CpuId> {
+pub(super) fn other_cpus() -> Vec<CpuId> {
     lazy_tlb().machine.with_preempt_off(|t| lazy_tlb().online().without(t.cpu()).iter().collect())
 }
 
@@ -91,7 +91,7 @@ fn on_cpus(cpus: &[CpuId], f: impl Fn() + Send + Copy + 'static) {
 
 /// Leaves each of `cpus` lazy on `mm` (or on `init_mm`, under eager), as a thread
 /// of its process does that exits there.
-fn make_lazy(cpus: &[CpuId], mm: MmId) {
+pub(super) fn make_lazy(cpus: &[CpuId], mm: MmId) {
     cpus.iter().for_each(|_| lazy_tlb().mmget(mm));
     on_cpus(cpus, move || {
         lazy_tlb().exec_mmap(mm);

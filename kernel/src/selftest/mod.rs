@@ -9,6 +9,7 @@ mod arithmetic;
 mod copies;
 pub(crate) mod crashes;
 mod harness;
+mod hotplug;
 mod ipi;
 mod lazy;
 mod memory;
@@ -65,6 +66,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         ipi::TESTS,
         scheduler::TESTS,
         stale_tlb::TESTS,
+        hotplug::TESTS,
         lazy::TESTS,
         programs::TESTS,
     ]

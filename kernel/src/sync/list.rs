@@ -145,6 +145,25 @@ impl<T> List<T> {
         }
     }
 
+    /// Moves all nodes to `other`, which is sorted as [`List::insert_sorted`] does it;
+    /// `moved` is told of each. The caller holds the locks on the links of both.
+    pub(crate) fn merge_into(
+        &mut self,
+        other: &mut List<T>,
+        is_before: impl Fn(&T, &T) -> bool,
+        moved: impl Fn(&T),
+    ) {
+        while let Some(node) = self.head {
+            // SAFETY: nodes in the list are alive.
+            let node = unsafe { &*node.as_ptr() };
+            self.remove(node);
+            moved(&node.value);
+            // SAFETY: it is in no list. It neither moves nor dies before it has left
+            // the list that it is in, which `moved` tells its owner.
+            unsafe { other.insert_sorted(node, |at| is_before(at, &node.value)) };
+        }
+    }
+
     /// Takes the first node out and returns what it stands for.
     pub(crate) fn pop_front(&mut self) -> Option<&T> {
         let node = self.head?;

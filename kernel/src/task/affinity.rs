@@ -6,7 +6,8 @@
 //! full barrier                        full barrier
 //! task.cpu forbidden? move it         X forbidden now? move it
 //! ```
-//! One of the two sees the other. A task that *runs* on a forbidden CPU is left by
+//! One of the two sees the other, and the same goes for a CPU that goes offline:
+//! it is forbidden to all. A task that *runs* on a forbidden CPU is left by
 //! the next `schedule` there, which hands it on when its stack is free.
 
 use core::sync::atomic::{Ordering, fence};
@@ -47,12 +48,17 @@ pub(crate) fn set_affinity(task: &Task, set: &CpuSet) -> Result<(), NoOnlineCpu>
     Ok(())
 }
 
-/// After `task` was queued on `cpu`: is it still allowed there?
+/// After `task` was queued on `cpu`: may it stay there?
 #[inline]
 pub(super) fn check_placement(task: &Task, cpu: &Cpu) {
-    if !task.affinity.contains(cpu.id) {
+    if !may_run_on(task, cpu) {
         relocate(task);
     }
+}
+
+#[inline]
+fn may_run_on(task: &Task, cpu: &Cpu) -> bool {
+    task.affinity.contains(cpu.id) && ONLINE.contains(cpu.id)
 }
 
 /// Moves `task` if it is queued or runs where it may not.
@@ -60,7 +66,7 @@ pub(super) fn check_placement(task: &Task, cpu: &Cpu) {
 fn relocate(task: &Task) {
     loop {
         let cpu = cpu::get(task.cpu());
-        if task.affinity.contains(cpu.id) || !ONLINE.contains(cpu.id) {
+        if may_run_on(task, cpu) {
             return;
         }
         let mut queue = cpu.queue.lock();

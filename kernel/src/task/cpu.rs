@@ -13,6 +13,7 @@ use powerpc64::percpu::{self, PerCpu};
 
 use super::cpu_bits::CpuBits;
 use super::descriptor::{Birth, Task, TaskPtr, TaskRef};
+use super::offline::Departure;
 use super::registry::IDLE_TID;
 use super::run_queue::RunQueue;
 use super::smp::Arrival;
@@ -24,7 +25,7 @@ use crate::sync::Fixed;
 
 static CPUS: Fixed<Box<[Cpu]>> = Fixed::unset();
 
-/// CPUs that take part in scheduling.
+/// CPUs that take part in scheduling: where tasks are placed.
 pub(super) static ONLINE: CpuBits = CpuBits::empty();
 
 /// The scheduler's part of one CPU.
@@ -51,6 +52,8 @@ pub(super) struct Cpu {
     pub(super) clock: Clock,
     /// Whether it came up in time.
     pub(super) arrival: Arrival,
+    /// How far it is on its way offline.
+    pub(super) departure: Departure,
     /// Work for its worker.
     pub(super) works: Works,
 }
@@ -72,6 +75,7 @@ impl Cpu {
             queue: RunQueue::new(id),
             clock: Clock::new(),
             arrival: Arrival::open(),
+            departure: Departure::new(),
             works: Works::new(),
         }
     }
@@ -80,6 +84,15 @@ impl Cpu {
     pub(super) fn idle(&self) -> &Task {
         // SAFETY: the table's reference is never given back.
         unsafe { self.idle.get() }
+    }
+
+    /// Forgets what a former life of this CPU has left, while others kept asking for
+    /// it. On that CPU, before it takes interrupts.
+    pub(super) fn restart(&self) {
+        self.need_resched.store(false, Ordering::Relaxed);
+        self.area.clear_work();
+        self.watch.restart();
+        self.clock.restart();
     }
 
     /// Makes this entry that of the CPU we are on, whose current context becomes

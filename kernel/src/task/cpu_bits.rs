@@ -30,6 +30,14 @@ impl CpuBits {
         self.0.iter().enumerate().for_each(|(i, word)| word.store(set.word(i), Ordering::Relaxed));
     }
 
+    /// Makes it `new`, as far as it still is `old`: a word that somebody else has
+    /// changed stays.
+    pub(super) fn replace(&self, old: &CpuSet, new: &CpuSet) {
+        for (i, word) in self.0.iter().enumerate() {
+            let _ = word.compare_exchange(old.word(i), new.word(i), Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn snapshot(&self) -> CpuSet {
         let mut set = CpuSet::EMPTY;
         self.0.iter().enumerate().for_each(|(i, word)| set.set_word(i, word.load(Ordering::Relaxed)));

@@ -16,6 +16,7 @@ use powerpc64::{idle, irqflags};
 
 use super::cpu::{self, Cpu};
 use super::cpu_bits::CpuBits;
+use super::offline;
 use super::switch::{Leave, schedule};
 
 /// The CPUs that run their idle task and that no waker has claimed yet. Inserted
@@ -33,6 +34,8 @@ pub(crate) fn idle_loop() -> ! {
         fence(Ordering::SeqCst);
         if has_work(cpu) {
             schedule(Leave::Yield);
+        } else if cpu.departure.is_due() {
+            offline::depart(cpu);
         } else {
             // The interrupt that ends it may run other tasks before it returns.
             idle::cede();

@@ -5,10 +5,11 @@
 //!
 //! Reading order: [`descriptor`] (what is scheduled), [`run_state`] (asleep
 //! and awake), [`switch`] (the context switch), [`placement`] (which CPU), [`idle`],
-//! [`preempt`], [`timer`]; then what is built on them: [`kthread`], [`work`].
+//! [`preempt`], [`timer`]; then what is built on them: [`kthread`], [`work`], [`offline`].
 //!
 //! Lock order, outermost first: a wait queue or a CPU's alarms; a run queue. No two
-//! of a kind are held at once.
+//! of a kind are held at once, but for the alarms of a CPU that has gone offline,
+//! which are taken before those of their heir.
 
 mod affinity;
 mod cpu;
@@ -18,6 +19,7 @@ mod exit;
 mod idle;
 pub(crate) mod kthread;
 pub(crate) mod layout;
+mod offline;
 mod placement;
 pub(crate) mod preempt;
 pub(crate) mod registry;
@@ -37,6 +39,7 @@ pub(crate) use cpu::{area_addresses, area_of, init, online_cpus, server_of};
 pub(crate) use descriptor::{Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;
+pub(crate) use offline::{Refused, is_online, offline, online};
 pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return};
 pub(crate) use resched::handle_ipi;
 pub(crate) use smp::start_secondaries;

@@ -3,10 +3,11 @@
 //! The one it ran on last, if that is idle: its address space may still be loaded
 //! there. Else an idle one. Else the one it ran on last, or the one with the
 //! shortest queue if it may not run there any more; an idle CPU comes and takes it.
+//! A task whose CPUs are all offline may run everywhere from then on, as in Linux.
 
 use core::sync::atomic::{Ordering, fence};
 
-use kcore::cpu::CpuId;
+use kcore::cpu::{CpuId, CpuSet};
 
 use super::cpu::{self, Cpu, ONLINE};
 use super::descriptor::Task;
@@ -26,9 +27,10 @@ pub(super) fn queue(task: &Task) {
     let (target, claimed) = choose(task);
     let cpu = cpu::get(target);
     cpu.queue.lock().push(task);
-    // The push before three looks. At IDLE: partner is the fence in the idle
+    // The push before its looks. At IDLE: partner is the fence in the idle
     // loop, between IDLE and the look at the queue. At the slice timer: partner
-    // in `Clock::tick`. At the affinity: partner in `set_affinity`.
+    // in `Clock::tick`. At the affinity and at ONLINE: partners in `set_affinity`
+    // and `offline`.
     fence(Ordering::SeqCst);
     if claimed || IDLE.take(target) {
         resched::resched(cpu);
@@ -53,14 +55,25 @@ fn choose(task: &Task) -> (CpuId, bool) {
             return (idle, true);
         }
     }
-    let target = if may_stay { last } else { shortest_queue(task).id };
+    let target = if may_stay { last } else { shortest_queue(task) };
     (target, false)
 }
 
-fn shortest_queue(task: &Task) -> &'static Cpu {
+/// Of the CPUs where `task` may run. One that has none left may run everywhere.
+fn shortest_queue(task: &Task) -> CpuId {
+    loop {
+        let allowed = task.affinity();
+        if let Some(cpu) = shortest_of(&allowed) {
+            return cpu.id;
+        }
+        // Fails if the affinity was changed meanwhile; then that one counts.
+        task.affinity.replace(&allowed, &CpuSet::first(cpu::count()));
+    }
+}
+
+fn shortest_of(allowed: &CpuSet) -> Option<&'static Cpu> {
     cpu::all()
         .iter()
-        .filter(|cpu| ONLINE.contains(cpu.id) && task.affinity.contains(cpu.id))
+        .filter(|cpu| ONLINE.contains(cpu.id) && allowed.contains(cpu.id))
         .min_by_key(|cpu| cpu.queue.len())
-        .expect("a task's affinity has an online CPU")
 }

@@ -10,7 +10,6 @@ use super::cpu::{self, Cpu, ONLINE};
 use super::idle::idle_loop;
 use super::resched::resched;
 use super::timer::Alarm;
-use super::work;
 use crate::machine::lazy_tlb;
 use crate::mm::{KernelStack, frame};
 use crate::sync::SpinWait;
@@ -57,7 +56,7 @@ fn no_memory(cpu: CpuId) -> ! {
 /// a thousand CPUs at once would do a thousand times, fighting for the translator's
 /// locks: seconds become a minute.
 pub(crate) fn start_secondaries() -> usize {
-    work::start_worker(CpuId::BOOT);
+    cpu::get(CpuId::BOOT).works.open(CpuId::BOOT);
     let (scout, rest) = cpu::all()[1..].split_at(usize::from(cpu::count() > 1));
     bring_up(scout);
     bring_up(rest);
@@ -66,7 +65,7 @@ pub(crate) fn start_secondaries() -> usize {
 
 /// Starts `cpus` and waits until they are online and at work, but not for ever: one
 /// that does not come is named and done without.
-fn bring_up(cpus: &[Cpu]) {
+fn bring_up(cpus: &'static [Cpu]) {
     let mut expected = ONLINE.snapshot();
     for cpu in cpus {
         // SAFETY: it is not online; the area is complete and its stacks are unused.
@@ -79,8 +78,12 @@ fn bring_up(cpus: &[Cpu]) {
     }
     let deadline_tb = timer::now_tb() + LIMIT_US * timer::ticks_per_us();
     Alarm::set(deadline_tb, || wait_for(&expected, deadline_tb));
-    expected.iter().filter(|&cpu| !ONLINE.contains(cpu)).for_each(give_up);
-    cpus.iter().map(|cpu| cpu.id).filter(|&cpu| ONLINE.contains(cpu)).for_each(work::start_worker);
+    for cpu in expected.iter().filter(|&cpu| !ONLINE.contains(cpu)) {
+        // It has said so if it was too late.
+        let _ = cpu::get(cpu).arrival.give_up(cpu);
+    }
+    let here = cpus.iter().filter(|cpu| ONLINE.contains(cpu.id));
+    here.for_each(|cpu| cpu.works.open(cpu.id));
 }
 
 /// Cedes, since each that comes interrupts us, and so does the alarm.
@@ -92,19 +95,11 @@ fn wait_for(expected: &CpuSet, deadline_tb: u64) {
     irqflags::restore(irqs_were_on);
 }
 
-/// Does without `cpu`, unless it has arrived after all.
-fn give_up(cpu: CpuId) {
-    if cpu::get(cpu).arrival.decide(Arrival::TOO_LATE) {
-        crate::println!("smp: {cpu} did not come up within {} s", LIMIT_US / 1_000_000);
-        return;
-    }
-    let mut wait = SpinWait::new("an arrived CPU to be online");
-    while !ONLINE.contains(cpu) {
-        wait.turn();
-    }
-}
+/// A CPU did not come up in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TooLate;
 
-/// Whether a CPU came up in time: decided once, by the CPU or by the boot CPU.
+/// Whether a CPU came up in time: decided once a start, by the CPU or by who waits.
 pub(super) struct Arrival(AtomicU32);
 
 impl Arrival {
@@ -114,6 +109,26 @@ impl Arrival {
 
     pub(super) const fn open() -> Self {
         Self(AtomicU32::new(Self::OPEN))
+    }
+
+    /// Before a CPU is started again; whether it may be: one that came too late may
+    /// have come since, and waits.
+    pub(super) fn reopen(&self) -> bool {
+        let reopen = |how| (how != Self::TOO_LATE).then_some(Self::OPEN);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reopen).is_ok()
+    }
+
+    /// Does without `cpu`, whose arrival this is, unless it has come after all.
+    pub(super) fn give_up(&self, cpu: CpuId) -> Result<(), TooLate> {
+        if self.decide(Self::TOO_LATE) {
+            crate::println!("smp: {cpu} did not come up within {} s", LIMIT_US / 1_000_000);
+            return Err(TooLate);
+        }
+        let mut wait = SpinWait::new("an arrived CPU to be online");
+        while !ONLINE.contains(cpu) {
+            wait.turn();
+        }
+        Ok(())
     }
 
     /// Decides it if it is open; whether we did.
@@ -128,6 +143,7 @@ impl Arrival {
 extern "Rust" fn secondary_main() -> ! {
     let cpu: &'static Cpu = cpu::get(percpu::cpu_id());
     cpu.adopt();
+    cpu.restart();
     while !cpu.arrival.decide(Arrival::IN_TIME) {
         // The others do not count on us any more.
         idle::cede();
@@ -136,5 +152,6 @@ extern "Rust" fn secondary_main() -> ! {
     ONLINE.insert(cpu.id);
     // The bit before the interrupt that the boot CPU waits for: `send_ipi`.
     resched(cpu::get(CpuId::BOOT));
+    cpu.departure.tell_arrival();
     idle_loop()
 }

@@ -101,7 +101,8 @@ fn pick_next(cpu: &Cpu, prev: &Task, why: Leave) -> TaskPtr {
         // The idle task is in no queue.
         Leave::Yield => !is_idle,
     };
-    let stays = runnable && prev.affinity.contains(cpu.id);
+    let online = cpu::ONLINE.contains(cpu.id);
+    let stays = runnable && online && prev.affinity.contains(cpu.id);
     if runnable && !stays {
         // `finish` hands it on, when its stack is free.
         cpu.evicted.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
@@ -109,11 +110,14 @@ fn pick_next(cpu: &Cpu, prev: &Task, why: Leave) -> TaskPtr {
     let queued = if cpu.queue.len() == 0 { None } else { rotate(cpu, stays.then_some(prev)) };
     let next = match queued {
         None if stays => return prev.as_ptr(),
-        None => steal(cpu),
+        None if online => steal(cpu),
         next => next,
     };
     let Some(next) = next else {
-        IDLE.insert(cpu.id);
+        // A CPU that goes offline gets no more to do.
+        if online {
+            IDLE.insert(cpu.id);
+        }
         return cpu.idle;
     };
     if is_idle {

@@ -2,8 +2,9 @@
 //! running task. No periodic tick: a CPU that is idle, or whose task is alone, is
 //! not interrupted. All deadlines are absolute, in ticks of the time base.
 
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+use kcore::cpu::CpuId;
 use powerpc64::{irqflags, timer};
 
 use super::cpu::{self, Cpu};
@@ -22,6 +23,9 @@ const NEVER: u64 = u64::MAX;
 pub(crate) struct Alarm {
     deadline_tb: u64,
     task: TaskPtr,
+    /// The CPU among whose alarms it is, or was. Changes when that CPU goes offline,
+    /// under the lock of its alarms.
+    cpu: AtomicU32,
 }
 
 /// One CPU's time. All but the alarms is touched by that CPU only, with
@@ -50,6 +54,12 @@ impl Clock {
             ticks: AtomicU64::new(0),
             alarms: IrqLock::new("a CPU's alarms", List::new()),
         }
+    }
+
+    /// This CPU has just come up: its decrementer is far away.
+    pub(super) fn restart(&self) {
+        self.timed_since_tb.store(0, Ordering::Relaxed);
+        self.armed_tb.store(NEVER, Ordering::Relaxed);
     }
 
     /// Makes the decrementer interrupt at `deadline_tb` or before.
@@ -148,30 +158,59 @@ impl Alarm {
         if deadline_tb == NEVER {
             return f();
         }
-        let alarm = Node::new(Alarm { deadline_tb, task: current().as_ptr() });
-        let clock = Self::start(&alarm);
+        let alarm = Node::new(Alarm { deadline_tb, task: current().as_ptr(), cpu: AtomicU32::new(0) });
+        Self::start(&alarm);
         let result = f();
-        // The task may be on another CPU by now; the alarm is where it was set.
-        let mut alarms = clock.alarms.lock();
-        if alarms.contains(&alarm) {
-            alarms.remove(&alarm);
-        }
+        Self::stop(&alarm);
         result
     }
 
-    /// Sets `alarm` on this CPU. The caller takes it out of that CPU's alarms
-    /// before it lets go of it.
-    fn start(alarm: &Node<Alarm>) -> &'static Clock {
+    /// Takes `alarm` out of the alarms that it is in, if it has not rung. The task may
+    /// be on another CPU than that by now.
+    fn stop(alarm: &Node<Alarm>) {
+        loop {
+            let cpu = alarm.value().cpu.load(Ordering::Relaxed);
+            let mut alarms = cpu::get(CpuId::new(cpu as usize)).clock.alarms.lock();
+            // Or it was moved before we had the lock.
+            if alarm.value().cpu.load(Ordering::Relaxed) == cpu {
+                if alarms.contains(alarm) {
+                    alarms.remove(alarm);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Sets `alarm` on this CPU. The caller stops it before it lets go of it.
+    fn start(alarm: &Node<Alarm>) {
         // Off: the decrementer must be that of the CPU whose list it is.
         let irqs_were_on = irqflags::disable();
-        let clock = &cpu::this().clock;
+        let Cpu { id, clock, .. } = cpu::this();
+        alarm.value().cpu.store(id.index() as u32, Ordering::Relaxed);
         let deadline_tb = alarm.value().deadline_tb;
         // SAFETY: it is in no list, and leaves this one before it dies (`set`).
         unsafe { clock.alarms.lock().insert_sorted(alarm, |other| other.deadline_tb <= deadline_tb) };
         clock.arm(deadline_tb);
         irqflags::restore(irqs_were_on);
-        clock
     }
+}
+
+/// This CPU rings the alarms of `gone`, which has stopped. Any context.
+pub(super) fn adopt_alarms(gone: &Cpu) {
+    // Off: as in `start`.
+    let irqs_were_on = irqflags::disable();
+    let Cpu { id, clock, .. } = cpu::this();
+    // Two of a kind, so in this order only, and one pair at a time: one CPU goes
+    // offline at a time. Both, or an alarm would be nowhere when its task stops it.
+    let mut theirs = gone.clock.alarms.lock();
+    let mut ours = clock.alarms.lock();
+    let moved = |alarm: &Alarm| alarm.cpu.store(id.index() as u32, Ordering::Relaxed);
+    theirs.merge_into(&mut ours, |a, b| a.deadline_tb <= b.deadline_tb, moved);
+    if let Some(next) = ours.front() {
+        clock.arm(next.value().deadline_tb);
+    }
+    drop((ours, theirs));
+    irqflags::restore(irqs_were_on);
 }
 
 /// The decrementer's interrupt. Interrupts off.

@@ -19,7 +19,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use powerpc64::{irqflags, percpu, timer};
 
-use super::cpu::{self, Cpu};
+use super::cpu::{self, Cpu, ONLINE};
 use super::report::Running;
 use crate::limits;
 
@@ -50,6 +50,14 @@ impl Watch {
             look_tb: AtomicU64::new(NEVER),
             late_tb: AtomicU64::new(0),
         }
+    }
+
+    /// This CPU has just come up: nobody waits for it, and it has no look left.
+    pub(super) fn restart(&self) {
+        self.asked_tb.store(0, Ordering::Relaxed);
+        self.looks.store(0, Ordering::Relaxed);
+        self.look_tb.store(NEVER, Ordering::Relaxed);
+        self.late_tb.store(0, Ordering::Relaxed);
     }
 
     /// This CPU schedules: its task does not stay against others' will.
@@ -145,7 +153,8 @@ fn look_at_task(cpu: &Cpu, now_tb: u64) {
 /// Whether all CPUs have taken the interrupts that they were sent.
 fn look_at_others(me: &Cpu, now_tb: u64) {
     let mut late_tb = 0;
-    for cpu in cpu::all() {
+    // One that goes offline is watched by who takes it there.
+    for cpu in cpu::all().iter().filter(|cpu| ONLINE.contains(cpu.id)) {
         let Some(since_tb) = owes_since(cpu) else { continue };
         // It may have been asked after we read the clock.
         let waits_tb = now_tb.saturating_sub(since_tb);

@@ -1,14 +1,24 @@
 //! Work for later: closures that a kernel thread of this CPU runs, in order, from
 //! a context that may sleep.
+//!
+//! The worker of a CPU that is offline is parked, and work for it goes to the boot
+//! CPU's:
+//!
+//! ```text
+//! giver                                  park
+//! push                                   state = CLOSED
+//! full barrier                           full barrier
+//! closed? pass all on                    wait until the worker has run all
+//! ```
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence};
 
 use kcore::cpu::{CpuId, CpuSet};
 
-use super::{cpu, kthread, online_cpus, preempt};
+use super::{cpu, kthread, online_cpus, preempt, set_affinity};
 use crate::sync::WaitQueue;
 
 /// One piece of work, in the list of those that came after it.
@@ -21,11 +31,39 @@ struct Work {
 pub(super) struct Works {
     newest: AtomicPtr<Work>,
     worker: WaitQueue,
+    /// Whether it takes work.
+    state: AtomicU32,
+    /// Who waits for the state to change.
+    gate: WaitQueue,
+    has_worker: AtomicBool,
 }
+
+/// Work is for this CPU.
+const OPEN: u32 = 0;
+/// The CPU goes offline: the worker finishes what there is, other work is passed on.
+const CLOSED: u32 = 1;
+/// The worker has finished and stands still, or there was none yet.
+const PARKED: u32 = 2;
 
 impl Works {
     pub(super) fn new() -> Self {
-        Self { newest: AtomicPtr::new(ptr::null_mut()), worker: WaitQueue::new() }
+        Self {
+            newest: AtomicPtr::new(ptr::null_mut()),
+            worker: WaitQueue::new(),
+            state: AtomicU32::new(PARKED),
+            gate: WaitQueue::new(),
+            has_worker: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes work, or passes it on if it is not for this CPU.
+    fn give(&self, run: Box<dyn FnOnce() + Send>) {
+        self.push(run);
+        // The push before the look. Partner: the fence in `park`.
+        fence(Ordering::SeqCst);
+        if self.is_closed() {
+            self.pass_on();
+        }
     }
 
     fn push(&self, run: Box<dyn FnOnce() + Send>) {
@@ -44,7 +82,17 @@ impl Works {
         self.worker.wake_one();
     }
 
+    /// Runs all there is, oldest first.
     fn run_all(&self) {
+        self.take_all(|run| run());
+    }
+
+    /// Gives all there is to the boot CPU, in its order. Any context.
+    pub(super) fn pass_on(&self) {
+        self.take_all(|run| cpu::get(CpuId::BOOT).works.push(run));
+    }
+
+    fn take_all(&self, mut f: impl FnMut(Box<dyn FnOnce() + Send>)) {
         // Acquire: see `push`.
         let mut newest = self.newest.swap(ptr::null_mut(), Ordering::Acquire);
         let mut oldest: *mut Work = ptr::null_mut();
@@ -57,24 +105,79 @@ impl Works {
             // SAFETY: it came from `Box::into_raw` in `push`.
             let work = unsafe { Box::from_raw(oldest) };
             oldest = work.next;
-            (work.run)();
+            f(work.run);
         }
     }
 
     fn is_empty(&self) -> bool {
         self.newest.load(Ordering::Relaxed).is_null()
     }
+
+    fn is_closed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != OPEN
+    }
+
+    fn is_parked(&self) -> bool {
+        // Acquire: pairs with the release in `work`: the work is done.
+        self.state.load(Ordering::Acquire) == PARKED
+    }
+
+    /// Has the worker finish what it has and stand still; whatever is queued from now
+    /// on goes elsewhere. Whether it stood still before `deadline_tb`; else all is as
+    /// before. Interrupts and preemption on.
+    pub(super) fn park(&self, deadline_tb: u64) -> bool {
+        self.state.store(CLOSED, Ordering::Relaxed);
+        // Partner: the fence in `give`.
+        fence(Ordering::SeqCst);
+        self.worker.wake_all();
+        let parked = self.gate.wait_until_deadline(|| self.is_parked(), deadline_tb);
+        if !parked {
+            self.admit();
+        }
+        parked
+    }
+
+    fn admit(&self) {
+        self.state.store(OPEN, Ordering::Relaxed);
+        self.gate.wake_all();
+    }
+
+    /// Takes work again, from a CPU that is online: starts the worker of `cpu`, whose
+    /// work this is, or lets it go on.
+    pub(super) fn open(&'static self, cpu: CpuId) {
+        self.admit();
+        if !self.has_worker.swap(true, Ordering::Relaxed) {
+            kthread::spawn_on(cpu, "worker", move || self.work(cpu));
+        }
+    }
+
+    /// The worker.
+    fn work(&self, cpu: CpuId) {
+        loop {
+            self.worker.wait_until(|| !self.is_empty() || self.is_closed());
+            self.run_all();
+            // Release: the work is done. Partner: the acquire in `is_parked`.
+            if self.state.compare_exchange(CLOSED, PARKED, Ordering::Release, Ordering::Relaxed).is_ok() {
+                self.gate.wake_all();
+                self.gate.wait_until(|| !self.is_parked());
+                // On the way to its sleep it may have been sent away with all others.
+                // It cannot fail: the CPU goes offline only when we are parked again.
+                let _ = set_affinity(&super::current_ref(), &CpuSet::only(cpu));
+            }
+        }
+    }
 }
 
 /// Has this CPU's worker run `f`. Allocates; any context.
 pub(crate) fn queue(f: impl FnOnce() + Send + 'static) {
     let _here = preempt::disable();
-    cpu::this().works.push(Box::new(f));
+    cpu::this().works.give(Box::new(f));
 }
 
-/// Has the worker of `cpu` run `f`. Allocates; any context.
+/// Has the worker of `cpu` run `f`, or the boot CPU's if that one is offline. Allocates;
+/// any context.
 pub(crate) fn queue_on(cpu: CpuId, f: impl FnOnce() + Send + 'static) {
-    cpu::get(cpu).works.push(Box::new(f));
+    cpu::get(cpu).works.give(Box::new(f));
 }
 
 /// Sleeps until all work that was queued before, on any CPU, is done. Interrupts
@@ -99,15 +202,4 @@ pub(crate) fn flush() {
 struct Flush {
     left: AtomicU32,
     waiter: WaitQueue,
-}
-
-/// Starts the worker of `cpu`, once, when it is online.
-pub(super) fn start_worker(cpu: CpuId) {
-    let works = &cpu::get(cpu).works;
-    kthread::spawn_on(cpu, "worker", move || {
-        loop {
-            works.worker.wait_until(|| !works.is_empty());
-            works.run_all();
-        }
-    });
 }

@@ -14,7 +14,7 @@ pub mod slots;
 use core::mem::offset_of;
 
 use crate::Kernel;
-use crate::cpu::CpuMask;
+use crate::cpu::{CpuId, CpuMask};
 use crate::machine::{Machine, Point, TlbEvent};
 use crate::mm::slots::Slots;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -296,10 +296,11 @@ impl<M: Machine> Kernel<M> {
         });
     }
 
-    /// I6 at the last moment: no CPU has `mm` loaded.
+    /// I6 at the last moment: no CPU has `mm` loaded, those that are offline, or on
+    /// their way there, included.
     fn check_nobody_has(&self, mm: MmId) {
         if cfg!(any(feature = "checks", loom, test)) {
-            for cpu in self.online().iter() {
+            for cpu in (0..self.nr_cpus()).map(CpuId::new) {
                 let has = self.cpu(cpu).active_mm.get();
                 assert!(has != mm, "I6: {mm:?} is about to be freed and {cpu} still has it loaded");
             }

@@ -200,6 +200,27 @@ impl Model {
         self.cpus[cpu.index()].seat.store(0, Ordering::Release);
     }
 
+    /// `cpu`, which is in its idle task, goes offline. Its seat stays taken, so
+    /// nobody runs its interrupt handler, until [`Model::start`].
+    pub fn stop(&self, cpu: CpuId) {
+        while !self.take_seat(cpu) {
+            yield_now();
+        }
+        self.acting_as(cpu, false, || {
+            let kernel = self.kernel();
+            self.with_preempt_off(|_| {
+                kernel.leave_before_stop();
+                // Not `with_irqs_off`, which takes interrupts at its end.
+                self.in_irqs_off(|t| kernel.stop_cpu(t));
+            });
+        });
+    }
+
+    /// `cpu`, which [`Model::stop`] has stopped, comes online again.
+    pub fn start(&self, cpu: CpuId) {
+        self.acting_as(cpu, true, || self.kernel().start_cpu());
+    }
+
     /// The running task moves to `to`, whose current task goes back to its idle
     /// task; the CPU that it leaves runs its own idle task. For hooks.
     pub fn migrate_current(&self, to: CpuId) {

@@ -8,6 +8,7 @@
 
 mod exit;
 mod handshake;
+mod hotplug;
 mod mailbox;
 mod use_mm;
 

@@ -5,6 +5,7 @@
 mod arms;
 mod calls;
 mod flush;
+mod hotplug;
 mod invariants;
 mod lifetime;
 mod oracle;

@@ -1,0 +1,106 @@
+//! A CPU joins the protocol and leaves it.
+//!
+//! ```text
+//! the CPU that goes                      who calls it
+//! leave_lazy, drop the borrow            sample `online`
+//! interrupts off from here on            post in its mailbox
+//! flush all it may hold, clear its bits  full fence
+//! clear `online`                         still online? interrupt it
+//! full fence                             else take the post back, if it is there
+//! run what is in the mailbox
+//! stop
+//! ```
+//! **No sender has to be waited for.** Of the two fences one comes first. If it is
+//! the sender's, the post is there when the mailbox is emptied. If it is ours, the
+//! sender finds us offline and takes its post back; should we have got it all the
+//! same, we answer. One of the two gets it, so no call is lost or waits for ever,
+//! and a sender may sample `online` as early as it likes.
+//!
+//! **Who is offline needs no call.** Whoever finds the bit in `online` clear may
+//! skip the CPU, since that bit goes last: the CPU has left every mm and has flushed
+//! what it held of them before. That is why the flush stands before the clearing of
+//! `online`; behind it, a sender that skips us would free frames that our TLB still
+//! names.
+
+use crate::Kernel;
+use crate::lazy_tlb::{LazyRef, Policy};
+use crate::machine::{IrqsOff, Machine};
+use crate::mm::{Mm, MmId, flush::FlushRange};
+use crate::sync::{Ordering, fence};
+
+impl<M: Machine> Kernel<M> {
+    /// This CPU joins the protocol: its current task, the idle task, borrows
+    /// `init_mm`. At boot and after each [`Kernel::stop_cpu`], before the CPU can
+    /// take an IPI or switch.
+    pub fn start_cpu(&self) {
+        self.machine.with_irqs_off(|t| {
+            let idle = self.machine.current(t);
+            invariant!(self.this_cpu(t).active_mm.get().is_none(), "{} starts twice", t.cpu());
+            if self.config.policy == Policy::Refcount {
+                self.mmgrab(MmId::INIT_MM);
+            }
+            idle.set_active_mm(t, MmId::INIT_MM);
+            self.switch_mm(t, MmId::NONE, MmId::INIT_MM);
+            self.check_loaded(t, idle);
+            // Release: pairs with the acquire in `online`.
+            self.online.set_ordered(t.cpu(), Ordering::Release);
+        });
+    }
+
+    /// The first half of leaving: this CPU, in its idle task, gives up what it
+    /// borrows. It may be the last reference under refcount, so interrupts are on;
+    /// preemption stays off from here to [`Kernel::stop_cpu`], or the next task
+    /// would bring a borrow again.
+    pub fn leave_before_stop(&self) {
+        let borrowed = self.machine.with_irqs_off(|t| self.leave_lazy(t, self.machine.current(t)));
+        self.drop_lazy(borrowed);
+    }
+
+    /// The second half: this CPU is out of the protocol on return. It is in no mask,
+    /// takes no calls, and must stop without touching an address space. Interrupts
+    /// are off and stay so.
+    pub fn stop_cpu(&self, t: &IrqsOff) {
+        let (me, idle) = (self.this_cpu(t), self.machine.current(t));
+        // Else the mm could be freed under the register of a CPU that answers no
+        // more (T8).
+        assert!(
+            idle.mm().is_none() && idle.active_mm() == MmId::INIT_MM,
+            "{} would stop with {:?} loaded",
+            t.cpu(),
+            idle.active_mm()
+        );
+        self.forget_all(t);
+        // Release: all of the above before the clear bit. Partner: the acquire in
+        // `online`.
+        self.online.clear_ordered(t.cpu(), Ordering::Release);
+        // Offline before the look at the mailbox. Partner: the fence in
+        // `call_on_mask`, between the post and the look at `online`.
+        fence(Ordering::SeqCst);
+        self.handle_calls(t);
+        idle.set_active_mm(t, MmId::NONE);
+        me.active_mm.set(MmId::NONE);
+        // What `start_cpu` took. Never the last: I5.
+        self.drop_lazy(LazyRef::new(MmId::INIT_MM));
+    }
+
+    /// Flushes every mm that this CPU may hold translations of, and leaves all masks
+    /// (T7): together a full flush of user translations, since a CPU that is not in
+    /// an mm's mask holds nothing of it.
+    fn forget_all(&self, t: &IrqsOff) {
+        for mm in self.mms.iter().filter(|mm| mm.cpumask().test(t.cpu())) {
+            self.forget(t, mm);
+        }
+    }
+
+    fn forget(&self, t: &IrqsOff, mm: &Mm) {
+        // None: it is just being freed, after a flush of its own; another CPU is
+        // about to empty its mask. One that is freed right after this look costs a
+        // flush that nobody needed.
+        let id = mm.id();
+        if id.is_some() {
+            self.flush_here(t, id, FlushRange::Everything);
+        }
+        // Release: as in `exit_lazy_flush_tlb`, the last touch of the mm.
+        mm.cpumask().clear_ordered(t.cpu(), Ordering::Release);
+    }
+}

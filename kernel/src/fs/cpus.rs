@@ -1,0 +1,99 @@
+//! /sys/devices/system/cpu: which CPUs there are, and the switch of each.
+//!
+//! Writing 0 to `cpuN/online` takes that CPU offline, 1 brings it back, as in Linux.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt::Write as _;
+
+use kcore::cpu::{CpuId, CpuSet};
+
+use crate::errno::Errno;
+use crate::fs::inode::{Inode, Kind, root};
+use crate::fs::proc::{self, text};
+use crate::fs::stat::{S_IFREG, Stat};
+use crate::fs::{File, OpenFlags};
+use crate::machine::lazy_tlb;
+use crate::process::user_memory::{self, Cursor};
+use crate::task::{self, Refused};
+
+/// Makes the directory.
+pub(crate) fn init() -> Result<(), Errno> {
+    let mut directory = root().directory()?.get_or_make_directory("sys");
+    for name in ["devices", "system", "cpu"] {
+        directory = directory.directory()?.get_or_make_directory(name);
+    }
+    let directory = directory.directory()?;
+    let online = Kind::generated(|_| text(ranges(&lazy_tlb().online())));
+    directory.add("online", Inode::new(online, 0o444))?;
+    for name in ["possible", "present"] {
+        let all = Kind::generated(|_| text(ranges(&CpuSet::first(lazy_tlb().nr_cpus()))));
+        directory.add(name, Inode::new(all, 0o444))?;
+    }
+    for cpu in (0..lazy_tlb().nr_cpus()).map(CpuId::new) {
+        let own = directory.get_or_make_directory(&format!("cpu{}", cpu.index()));
+        let switch = Kind::generated(move |_| Ok(Arc::new(Switch(cpu))));
+        own.directory()?.add("online", Inode::new(switch, 0o644))?;
+    }
+    Ok(())
+}
+
+/// Linux's list format: `0,2-3`.
+fn ranges(cpus: &CpuSet) -> String {
+    let mut text = String::new();
+    let mut next = cpus.iter().map(CpuId::index).peekable();
+    while let Some(first) = next.next() {
+        let mut last = first;
+        while let Some(more) = next.next_if_eq(&(last + 1)) {
+            last = more;
+        }
+        let comma = if text.is_empty() { "" } else { "," };
+        // A string takes all that is written to it.
+        let _ = match last {
+            _ if last == first => write!(text, "{comma}{first}"),
+            _ => write!(text, "{comma}{first}-{last}"),
+        };
+    }
+    text + "\n"
+}
+
+/// `cpuN/online`.
+struct Switch(CpuId);
+
+impl File for Switch {
+    fn read(&self, to: &mut Cursor<'_>, at: u64, _: OpenFlags) -> Result<(), Errno> {
+        let state = if task::is_online(self.0) { "1\n" } else { "0\n" };
+        proc::put_from(state, to, at)
+    }
+
+    /// The first byte counts, as for Linux's flags: 0 or 1, n or y.
+    fn write(&self, from: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
+        let Some(piece) = from.next_piece() else { return Ok(()) };
+        // Read, but not moved: an error after bytes have moved is a short write.
+        match user_memory::read::<u8>(piece.base)? {
+            b'0' | b'n' | b'N' => task::offline(self.0),
+            b'1' | b'y' | b'Y' => task::online(self.0),
+            _ => return Err(Errno::EINVAL),
+        }
+        .map_err(errno)?;
+        from.skip(from.remaining());
+        Ok(())
+    }
+
+    fn stat(&self) -> Stat {
+        Stat::anonymous(S_IFREG | 0o644)
+    }
+
+    fn is_seekable(&self) -> bool {
+        true
+    }
+}
+
+fn errno(refused: Refused) -> Errno {
+    match refused {
+        Refused::NoSuchCpu => Errno::ENODEV,
+        Refused::BootCpu | Refused::Busy => Errno::EBUSY,
+        Refused::Firmware | Refused::Lost => Errno::EIO,
+    }
+}
