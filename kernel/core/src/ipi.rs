@@ -18,7 +18,7 @@ use crate::cpu::{CpuId, CpuMask, CpuSet, bits_of};
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 /// A silent CPU is reported each time this has passed …
 pub const REPORT_AFTER_MS: u64 = 10_000;
@@ -38,7 +38,7 @@ pub enum Call {
     ExitLazy(MmId),
     /// Flush this mm.
     Flush(MmId, FlushRange),
-    /// Do nothing. To have taken the interrupt is a full barrier.
+    /// A full barrier.
     Barrier,
     /// A call of the machine's own.
     Machine(u64, u64),
@@ -182,7 +182,10 @@ impl<M: Machine> Kernel<M> {
             Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),
             Call::ExitLazy(mm) => self.exit_lazy_flush_tlb(t, mm),
             Call::Flush(mm, what) => self.flush_here(t, mm, what),
-            Call::Barrier => {}
+            // An interrupt synchronises the instructions of its CPU and orders no
+            // storage. Release and acquire of the call order us and the initiator;
+            // two targets of one membarrier need this between them.
+            Call::Barrier => fence(Ordering::SeqCst),
             Call::Machine(a, b) => self.machine.machine_call(t, a, b),
         }
     }

@@ -37,6 +37,7 @@ pub mod cpu;
 pub mod ipi;
 pub mod lazy_tlb;
 pub mod machine;
+pub mod membarrier;
 pub mod mm;
 #[cfg(any(loom, test, feature = "model"))]
 pub mod model;

@@ -51,7 +51,7 @@ impl<M: Machine> Kernel<M> {
             task.locked(p, || {
                 let mm = locked(task.mm());
                 assert!(mm.is_some(), "the current task has no mm to give up");
-                // The last user access before `mm = none`. Partner: membarrier,
+                // The last user access before `mm = none`. Partner: (c) of membarrier,
                 // which skips CPUs whose task has no mm.
                 fence(Ordering::SeqCst);
                 self.machine.with_irqs_off(|t| {
@@ -74,6 +74,9 @@ impl<M: Machine> Kernel<M> {
     pub fn exec_mmap(&self, new: MmId) {
         let (old, borrowed) = self.machine.with_preempt_off(|p| {
             let task = self.machine.current(p);
+            // The last user access in the old mm before it is replaced: other tasks
+            // may share it (vfork). Partner: (c) of membarrier.
+            fence(Ordering::SeqCst);
             task.locked(p, || self.enter_mm(task, new))
         });
         self.machine.point(Point::ExecMmapSwitched);
@@ -132,8 +135,8 @@ impl<M: Machine> Kernel<M> {
 
     /// What a task owes that turned from a borrower into an owner.
     fn end_of_borrow(&self, borrowed: LazyRef) {
-        // `mm` is set before the first user access. Partner: membarrier, as in
-        // `finish_switch`.
+        // `mm` is set before the first user access. Partner: (a) of membarrier, as
+        // in `finish_switch`.
         fence(Ordering::SeqCst);
         self.drop_lazy(borrowed);
     }

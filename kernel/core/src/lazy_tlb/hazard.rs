@@ -18,9 +18,11 @@ use crate::sync::Ordering;
 impl<M: Machine> Kernel<M> {
     /// This CPU borrows `mm` from here on.
     pub(super) fn hazard_publish(&self, t: &IrqsOff, mm: MmId) {
-        // Relaxed: the release of the real reference that follows orders it, and
-        // the last dropper has acquired them all.
-        self.this_cpu(t).hazard.set(mm);
+        // The release of the real reference that follows orders this store for the
+        // last dropper of `mm`, who has acquired them all. Release: for the last
+        // dropper of what we borrowed *before*, who may see this in its place and not
+        // the empty slot between. Partner: the acquire in `holders_by_hazard`.
+        self.this_cpu(t).hazard.set_ordered(mm, Ordering::Release);
     }
 
     /// This CPU borrows nothing any more: the next PID is loaded.
@@ -34,7 +36,8 @@ impl<M: Machine> Kernel<M> {
     pub(super) fn holders_by_hazard(&self, _: &PreemptOff, mm: MmId) -> CpuSet {
         let mut holders = CpuSet::EMPTY;
         for cpu in self.online().iter() {
-            // Acquire: pairs with the release in `hazard_withdraw`.
+            // Acquire: who is seen with another mm, or none, has loaded its PID.
+            // Partners: the releases above.
             if self.cpu(cpu).hazard.get_ordered(Ordering::Acquire) == mm {
                 holders.insert(cpu);
             }
