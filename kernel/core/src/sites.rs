@@ -119,6 +119,7 @@ impl<M: Machine> Kernel<M> {
     /// Loads `mm` as the current task's own. Returns the mm that the task owned
     /// and the one that was loaded, which was a borrow if it owned none.
     fn enter_mm(&self, task: &TaskMm, mm: MmId) -> (MmId, LazyRef) {
+        self.machine.point(Point::EnterMm);
         self.machine.with_irqs_off(|t| {
             let (old, active) = (task.mm(), task.active_mm());
             task.set_active_mm(t, mm);

@@ -18,6 +18,8 @@ use crate::sync::Ordering;
 impl<M: Machine> Kernel<M> {
     /// This CPU borrows `mm` from here on.
     pub(super) fn hazard_publish(&self, t: &IrqsOff, mm: MmId) {
+        // Borrows begin from what a task owned, and `leave_lazy` makes none of its own.
+        invariant!(mm != MmId::INIT_MM, "init_mm is published over what is still loaded");
         // The release of the real reference that follows orders this store for the
         // last dropper of `mm`, who has acquired them all. Release: for the last
         // dropper of what we borrowed *before*, who may see this in its place and not

@@ -7,6 +7,7 @@ mod calls;
 mod flush;
 mod invariants;
 mod lifetime;
+mod membarrier;
 mod sites;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
