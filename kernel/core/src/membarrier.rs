@@ -142,8 +142,11 @@ impl<M: Machine> Kernel<M> {
             match command {
                 Command::Query => return Ok(Command::SUPPORTED),
                 Command::GetRegistrations => return Ok(self.mm(mm).membarrier().ready()),
-                Command::Global => self.barrier_on(t, |_| true),
-                Command::GlobalExpedited => self.barrier_on(t, |mm| self.takes_part_in_global(mm)),
+                Command::RegisterGlobalExpedited
+                | Command::RegisterPrivateExpedited
+                | Command::RegisterPrivateExpeditedSyncCore => self.register(t, mm, command),
+                Command::Global => self.barrier_on(t, None, |_| true),
+                Command::GlobalExpedited => self.barrier_on(t, None, |mm| self.takes_part_in_global(mm)),
                 Command::PrivateExpedited => {
                     self.private_barrier(t, mm, Command::RegisterPrivateExpedited)?;
                 }
@@ -153,9 +156,6 @@ impl<M: Machine> Kernel<M> {
                 Command::PrivateExpeditedSyncCore => {
                     self.private_barrier(t, mm, Command::RegisterPrivateExpeditedSyncCore)?;
                 }
-                Command::RegisterGlobalExpedited
-                | Command::RegisterPrivateExpedited
-                | Command::RegisterPrivateExpeditedSyncCore => self.register(t, mm, command),
             }
             Ok(0)
         })
@@ -174,17 +174,14 @@ impl<M: Machine> Kernel<M> {
         if self.mm(mm).membarrier().ready() & needed as u32 == 0 {
             return Err(NotRegistered);
         }
-        if !self.is_only_user(mm) {
-            self.barrier_on(t, |curr_mm| curr_mm == mm);
-        }
+        self.barrier_on(t, Some(mm), |curr_mm| curr_mm == mm);
         Ok(())
     }
 
-    /// Whether no other thread has accesses to `mm` that need a barrier.
+    /// Whether no other thread has accesses to `mm` that need a barrier. After a
+    /// fence: a kernel thread whose unit we do not see sees what came before it
+    /// (partner: the fence in `end_of_borrow`).
     fn is_only_user(&self, mm: MmId) -> bool {
-        // (a) for a kernel thread that becomes a user: if we do not see its unit,
-        // it sees our accesses. Partner: the fence in `end_of_borrow`.
-        fence(Ordering::SeqCst);
         // Acquire: (c) for a thread whose unit is gone. Partner: the release in
         // `mmput`.
         self.mm(mm).users_acquire() == 1
@@ -194,12 +191,16 @@ impl<M: Machine> Kernel<M> {
         mm.is_some() && self.slot_of(mm).membarrier().is_announced(Command::RegisterGlobalExpedited)
     }
 
-    /// A full barrier on this CPU and on the others whose `curr_mm` is concerned.
-    fn barrier_on(&self, t: &PreemptOff, concerned: impl Fn(MmId) -> bool) {
+    /// A full barrier on this CPU and on the others whose `curr_mm` is concerned; a
+    /// `private` one is of no concern to anybody if its mm has no other user.
+    fn barrier_on(&self, t: &PreemptOff, private: Option<MmId>, concerned: impl Fn(MmId) -> bool) {
         // (a) The caller's accesses before the reads of `curr_mm`. Partner: (e), the
         // fences after a `curr_mm` is set: in `switch_mm`, `finish_switch` and
         // `end_of_borrow`.
         fence(Ordering::SeqCst);
+        if private.is_some_and(|mm| self.is_only_user(mm)) {
+            return;
+        }
         let mut targets = CpuSet::EMPTY;
         for cpu in self.online().without(t.cpu()).iter() {
             if concerned(self.cpu(cpu).curr_mm.get()) {
@@ -219,9 +220,9 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         state.announce(registration);
-        // `is_only_user` has the fence that the caller itself needs: no access of
-        // its own after this call comes before the announcement. Partner: (a) of a
-        // global caller, which reads the announcement.
+        // No access of ours after this call comes before the announcement. Partner:
+        // (a) of a global caller, which reads it.
+        fence(Ordering::SeqCst);
         if !self.is_only_user(mm) {
             // A switch to `mm` that read the old state is over when its CPU takes
             // the call, since interrupts are off over a switch; the call is then

@@ -20,11 +20,11 @@ impl<M: Machine> Kernel<M> {
     pub(super) fn hazard_publish(&self, t: &IrqsOff, mm: MmId) {
         // Borrows begin from what a task owned, and `leave_lazy` makes none of its own.
         invariant!(mm != MmId::INIT_MM, "init_mm is published over what is still loaded");
-        // The release of the real reference that follows orders this store for the
-        // last dropper of `mm`, who has acquired them all. Release: for the last
-        // dropper of what we borrowed *before*, who may see this in its place and not
-        // the empty slot between. Partner: the acquire in `holders_by_hazard`.
-        self.this_cpu(t).hazard.set_ordered(mm, Ordering::Release);
+        // Relaxed. For the last dropper of `mm` the release of the real reference that
+        // follows orders it. The last dropper of what we borrowed *before* may see it
+        // in place of the empty slot between: the fence of `prepare_switch` or of
+        // `give_up_mm`, from where we come, has the load of PIDR before it.
+        self.this_cpu(t).hazard.set(mm);
     }
 
     /// This CPU borrows nothing any more: the next PID is loaded.
@@ -39,7 +39,8 @@ impl<M: Machine> Kernel<M> {
         let mut holders = CpuSet::EMPTY;
         for cpu in self.online().iter() {
             // Acquire: who is seen with another mm, or none, has loaded its PID.
-            // Partners: the releases above.
+            // Partners: the release in `hazard_withdraw`, and the fence before the
+            // next publication.
             if self.cpu(cpu).hazard.get_ordered(Ordering::Acquire) == mm {
                 holders.insert(cpu);
             }
