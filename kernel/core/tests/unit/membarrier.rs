@@ -64,6 +64,7 @@ fn private_reaches_the_threads_that_run() {
         assert_eq!(on_cpu0(rig, Command::PrivateExpedited), (Ok(0), 0), "a lazy CPU is left alone");
         rig.switch(CPU1, second);
         assert_eq!(on_cpu0(rig, Command::PrivateExpedited), (Ok(0), 1));
+        let _third = rig.thread(mm);
         rig.on(CPU1, || rig.exit_mm());
         assert_eq!(on_cpu0(rig, Command::PrivateExpedited), (Ok(0), 0), "nor is an exiting one");
     });
