@@ -39,7 +39,7 @@ pub enum Call {
     ExitLazy(MmId),
     /// Flush this mm.
     Flush(MmId, FlushRange),
-    /// Do nothing. To have taken the interrupt is a full barrier.
+    /// A full barrier.
     Barrier,
     /// A call of the machine's own.
     Machine(u64, u64),
@@ -204,7 +204,10 @@ impl<M: Machine> Kernel<M> {
             Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),
             Call::ExitLazy(mm) => self.exit_lazy_flush_tlb(t, mm),
             Call::Flush(mm, what) => self.flush_here(t, mm, what),
-            Call::Barrier => {}
+            // An interrupt synchronises the instructions of its CPU and orders no
+            // storage. Release and acquire of the call order us and the initiator;
+            // two targets of one membarrier need this between them.
+            Call::Barrier => fence(Ordering::SeqCst),
             Call::Machine(a, b) => self.machine.machine_call(t, a, b),
         }
     }

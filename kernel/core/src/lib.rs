@@ -38,6 +38,7 @@ pub mod hotplug;
 pub mod ipi;
 pub mod lazy_tlb;
 pub mod machine;
+pub mod membarrier;
 pub mod mm;
 #[cfg(any(loom, test, feature = "model"))]
 pub mod model;

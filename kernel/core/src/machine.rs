@@ -60,6 +60,7 @@ impl core::ops::Deref for IrqsOff {
 pub enum Point {
     ExitMmLocked,
     ExitMmBorrowed,
+    EnterMm,
     ExecMmapSwitched,
     UseMmGrabbed,
     UseMmSwitched,

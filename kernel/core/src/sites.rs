@@ -35,7 +35,7 @@ impl<M: Machine> Kernel<M> {
             task.locked(p, || {
                 let mm = locked(task.mm());
                 assert!(mm.is_some(), "the current task has no mm to give up");
-                // The last user access before `mm = none`. Partner: membarrier,
+                // The last user access before `mm = none`. Partner: (c) of membarrier,
                 // which skips CPUs whose task has no mm.
                 fence(Ordering::SeqCst);
                 self.machine.with_irqs_off(|t| {
@@ -58,6 +58,9 @@ impl<M: Machine> Kernel<M> {
     pub fn exec_mmap(&self, new: MmId) {
         let (old, borrowed) = self.machine.with_preempt_off(|p| {
             let task = self.machine.current(p);
+            // The last user access in the old mm before it is replaced: other tasks
+            // may share it (vfork). Partner: (c) of membarrier.
+            fence(Ordering::SeqCst);
             task.locked(p, || self.enter_mm(task, new))
         });
         self.machine.point(Point::ExecMmapSwitched);
@@ -100,6 +103,7 @@ impl<M: Machine> Kernel<M> {
     /// Loads `mm` as the current task's own. Returns the mm that the task owned
     /// and the one that was loaded, which was a borrow if it owned none.
     fn enter_mm(&self, task: &TaskMm, mm: MmId) -> (MmId, LazyRef) {
+        self.machine.point(Point::EnterMm);
         self.machine.with_irqs_off(|t| {
             let (old, active) = (task.mm(), task.active_mm());
             task.set_active_mm(t, mm);
@@ -116,8 +120,8 @@ impl<M: Machine> Kernel<M> {
 
     /// What a task owes that turned from a borrower into an owner.
     fn end_of_borrow(&self, borrowed: LazyRef) {
-        // `mm` is set before the first user access. Partner: membarrier, as in
-        // `finish_switch`.
+        // `mm` is set before the first user access. Partner: (a) of membarrier, as
+        // in `finish_switch`.
         fence(Ordering::SeqCst);
         self.drop_lazy(borrowed);
     }

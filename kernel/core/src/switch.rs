@@ -31,6 +31,10 @@ impl<M: Machine> Kernel<M> {
     pub fn prepare_switch(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) -> Arm {
         let me = self.this_cpu(t);
         invariant!(me.prev_mm.get().is_none(), "{}: the switch before has not finished", t.cpu());
+        // The last user access of `prev` before the change of `curr_mm`. Partner: (c) of
+        // membarrier, which skips a CPU that is seen elsewhere. Callers may count on
+        // it as a full barrier.
+        fence(Ordering::SeqCst);
         me.curr_mm.set(next.mm());
         let arm = match (prev.mm().is_some(), next.mm().is_some()) {
             (true, false) => {
@@ -89,8 +93,8 @@ impl<M: Machine> Kernel<M> {
         me.prev_mm.set(MmId::NONE);
         // kernel→user owes a full barrier between the change of the running task
         // and its first user access: `switch_mm` returns early when the mm is
-        // the borrowed one, and only refcount has an atomic here. Partner: the
-        // barriers of membarrier, which skips CPUs that run kernel threads.
+        // the borrowed one, and only refcount has an atomic here. Partner: (a) of
+        // membarrier, which skips CPUs that run kernel threads.
         fence(Ordering::SeqCst);
         Some(LazyRef::new(borrowed))
     }
@@ -99,12 +103,18 @@ impl<M: Machine> Kernel<M> {
     /// `next`. Whoever calls holds a reference to it, or a task that does.
     pub(crate) fn switch_mm(&self, t: &IrqsOff, prev: MmId, next: MmId) {
         let me = self.this_cpu(t);
-        let mask = self.mm(next).cpumask();
+        let mm = self.mm(next);
+        let mask = mm.cpumask();
         if !mask.test(t.cpu()) {
             mask.set(t.cpu());
             // Our bit before our first walk. Partner: the fence in `flush`,
             // between the PTE stores and the read of the mask. A `sync`, since
-            // what it orders is the MMU's own loads.
+            // what it orders is the MMU's own loads. For membarrier it is what the
+            // next one is.
+            fence(Ordering::SeqCst);
+        } else if prev != next && mm.membarrier().any() {
+            // The change of `curr_mm` before the first user access. Partner: (a) of
+            // membarrier, which skips a CPU that is still seen elsewhere.
             fence(Ordering::SeqCst);
         }
         if prev == next {

@@ -29,6 +29,7 @@ pub(crate) fn fork(parent: MmId) -> Result<MmId, Errno> {
         let mut to = address_space::lock(child);
         from.copy_to(&mut to)
     };
+    lazy_tlb().membarrier_fork(parent, child);
     copied.map(|()| child).map_err(|OutOfMemory| {
         lazy_tlb().mmput(child);
         Errno::ENOMEM

@@ -1,10 +1,12 @@
 //! Calls that fit nowhere else.
 
+use kcore::membarrier::{Command, NotRegistered};
 use powerpc64::exceptions::TrapFrame;
 
 use super::Result;
 use crate::errno::Errno;
 use crate::fs::table::MAX_FILES;
+use crate::machine::lazy_tlb;
 use crate::mm;
 use crate::process::{random, user_memory};
 use crate::task;
@@ -44,10 +46,9 @@ pub(super) fn getrandom(frame: &mut TrapFrame) -> Result {
 }
 
 pub(super) fn membarrier(frame: &mut TrapFrame) -> Result {
-    const QUERY: u64 = 0;
     let [command, flags, ..] = frame.syscall_args();
-    // No command is supported: that is what the query tells.
-    if command == QUERY && flags == 0 { Ok(0) } else { Err(Errno::EINVAL) }
+    let command = Command::from_call(command as u32, flags as u32).ok_or(Errno::EINVAL)?;
+    lazy_tlb().membarrier(command).map(u64::from).map_err(|NotRegistered| Errno::EPERM)
 }
 
 /// The limit of `resource` as soft and hard: none but for stack and descriptors.

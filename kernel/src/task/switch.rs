@@ -10,7 +10,7 @@
 //! for the pick only: `on_cpu` keeps other CPUs away from a task whose stack is
 //! still in use here.
 
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::Ordering;
 
 use kcore::lazy_tlb::LazyRef;
 use kcore::machine::IrqsOff;
@@ -163,13 +163,11 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task) {
     cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     // Nobody can take `next` from us: it is out of all queues.
     next.on_cpu.store(1, Ordering::Relaxed);
-    // One full barrier, two partners. membarrier: the last user access of `prev`
-    // comes before the published change of the running task. `Task::notify`: the
-    // task's `cpu` comes before the look at its pending bits.
-    fence(Ordering::SeqCst);
+    lazy_tlb().prepare_switch(&IrqsOff::new(cpu.id), &prev.mm, &next.mm);
+    // The full barrier in there serves one more: the task's `cpu` comes before
+    // this look at its pending bits. Partner: `Task::notify`.
     set_work_for(cpu, next);
     cpu.clock.start_slice(cpu);
-    lazy_tlb().prepare_switch(&IrqsOff::new(cpu.id), &prev.mm, &next.mm);
     // SAFETY: interrupts are off. `next` was left by a CPU that has released its
     // `on_cpu` since, and every way out of a run queue has acquired that: the
     // waker before it queued it, the thief, or we ourselves left it. The stack

@@ -18,8 +18,12 @@ use crate::sync::Ordering;
 impl<M: Machine> Kernel<M> {
     /// This CPU borrows `mm` from here on.
     pub(super) fn hazard_publish(&self, t: &IrqsOff, mm: MmId) {
-        // Relaxed: the release of the real reference that follows orders it, and
-        // the last dropper has acquired them all.
+        // Borrows begin from what a task owned, and `leave_lazy` makes none of its own.
+        invariant!(mm != MmId::INIT_MM, "init_mm is published over what is still loaded");
+        // Relaxed. For the last dropper of `mm` the release of the real reference that
+        // follows orders it. The last dropper of what we borrowed *before* may see it
+        // in place of the empty slot between: the fence of `prepare_switch` or of
+        // `give_up_mm`, from where we come, has the load of PIDR before it.
         self.this_cpu(t).hazard.set(mm);
     }
 
@@ -34,7 +38,9 @@ impl<M: Machine> Kernel<M> {
     pub(super) fn holders_by_hazard(&self, _: &PreemptOff, mm: MmId) -> CpuSet {
         let mut holders = CpuSet::EMPTY;
         for cpu in self.online().iter() {
-            // Acquire: pairs with the release in `hazard_withdraw`.
+            // Acquire: who is seen with another mm, or none, has loaded its PID.
+            // Partners: the release in `hazard_withdraw`, and the fence before the
+            // next publication.
             if self.cpu(cpu).hazard.get_ordered(Ordering::Acquire) == mm {
                 holders.insert(cpu);
             }

@@ -95,8 +95,6 @@ impl<M: Machine> Kernel<M> {
             }
             Policy::Refcount => self.refcount_borrow(t, mm),
             Policy::Shootdown => {}
-            // `init_mm` is never freed, so nobody looks for it.
-            Policy::Hazard if mm == MmId::INIT_MM => {}
             Policy::Hazard => self.hazard_publish(t, mm),
         }
         self.this_cpu(t).counters.lazy_enter.bump();

@@ -16,6 +16,7 @@ use core::mem::offset_of;
 use crate::Kernel;
 use crate::cpu::{CpuId, CpuMask};
 use crate::machine::{Machine, Point, TlbEvent};
+use crate::membarrier::Registrations;
 use crate::mm::slots::Slots;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -111,6 +112,7 @@ pub struct Mm {
     /// Coprocessors that translate through this mm: they hear only `tlbie`.
     copros: AtomicU32,
     live: AtomicU32,
+    membarrier: Registrations,
     /// The CPUs that may hold translations of this mm: a superset of those that
     /// have it loaded (I4). A CPU sets its own bit before it loads the mm, and
     /// nobody but itself clears it, after a local flush.
@@ -145,6 +147,7 @@ impl Mm {
             mm_count: AtomicU32::new(if init { 1 } else { POISON }),
             copros: AtomicU32::new(0),
             live: AtomicU32::new(init.into()),
+            membarrier: Registrations::default(),
             mm_cpumask: CpuMask::default(),
         }
     }
@@ -160,6 +163,17 @@ impl Mm {
     /// `mm_users`; 0 makes the mm a zombie.
     pub fn users(&self) -> u32 {
         self.mm_users.load(Ordering::Relaxed)
+    }
+
+    /// `mm_users`; whoever gave up a unit that is not counted any more did what it
+    /// did before.
+    pub(crate) fn users_acquire(&self) -> u32 {
+        self.mm_users.load(Ordering::Acquire)
+    }
+
+    /// What its process has registered for.
+    pub(crate) fn membarrier(&self) -> &Registrations {
+        &self.membarrier
     }
 
     /// `mm_count`.
@@ -178,6 +192,7 @@ impl Mm {
     }
 
     fn revive(&self) -> MmId {
+        self.membarrier.reset();
         self.mm_users.store(1, Ordering::Relaxed);
         self.mm_count.store(1, Ordering::Relaxed);
         self.live.store(1, Ordering::Relaxed);
@@ -204,6 +219,12 @@ impl<M: Machine> Kernel<M> {
         let alive = id.is_some() && mm.id() == id;
         assert!(alive, "{id:?} is not alive (use after free of an mm); its slot has {:?}", mm.id());
         mm
+    }
+
+    /// The slot of `id`, whoever lives there now: for readers of another CPU's
+    /// published id, who hold no reference.
+    pub(crate) fn slot_of(&self, id: MmId) -> &Mm {
+        &self.mms[id.slot()]
     }
 
     /// A new address space with one user, the caller; none when all PIDs are in

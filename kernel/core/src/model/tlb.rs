@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use super::{Model, PAGE_SHIFT};
 use crate::cpu::CpuId;
-use crate::machine::Machine;
+use crate::machine::{Machine, PreemptOff};
 use crate::mm::flush::FlushRange;
 use crate::mm::{MmId, Pid};
 use crate::sync::{AtomicU64, Ordering};
@@ -244,7 +244,9 @@ impl Model {
 
     /// A coprocessor that is attached to `mm` touches `page` of it.
     pub fn copro_access(&self, mm: MmId, page: usize) -> Option<Frame> {
-        self.tlbs.translate(self.cpus.len(), mm.pid(), page)
+        // As for a CPU: a `tlbie` waits for it. It is on no CPU that could be left.
+        let t = PreemptOff::new(CpuId::BOOT);
+        self.bus.with(&t, |()| self.tlbs.translate(self.cpus.len(), mm.pid(), page))
     }
 
     /// How many things the TLB of `cpu` has cached for `mm`.

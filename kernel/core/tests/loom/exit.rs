@@ -1,6 +1,7 @@
 //! The exit race: CPU 1 is lazy on an mm while its owner on CPU 0 exits and
 //! frees it. Whatever CPU 1 does next, it never has a freed mm loaded.
 
+use kcore::Config;
 use kcore::lazy_tlb::Policy;
 use kcore::machine::{Machine, Point};
 use kcore::mm::MmId;
@@ -62,6 +63,18 @@ fn to_another_user(name: &str, policy: Policy) {
     });
 }
 
+/// CPU 1 leaves for another user, and lets a kernel thread borrow that one's mm.
+fn to_another_user_and_lazy_there(name: &str, policy: Policy) {
+    explore(name, Some(2), move || {
+        let (rig, stage) = last_owner(policy);
+        race(&rig, exit, move |rig| {
+            rig.machine.switch_to(stage.other);
+            rig.machine.switch_to(rig.machine.idle(CPU1));
+        });
+        expect_dead_after_drain(&rig, stage.mm);
+    });
+}
+
 fn to_another_kernel_thread(name: &str, policy: Policy) {
     explore(name, bound(policy), move || {
         let (rig, stage) = last_owner(policy);
@@ -105,8 +118,21 @@ fn lazy_outsider_drops(name: &str, policy: Policy) {
 /// The shoot without the kick before it: the mm is a zombie, CPU 1 is lazy on it
 /// and switches away, and CPU 0 drops the last reference.
 fn last_drop_of_a_zombie(name: &str, policy: Policy) {
-    explore(name, bound(policy), move || {
-        let rig = boot(config(policy));
+    last_drop(name, config(policy));
+}
+
+/// The same, and CPUs that are seen elsewhere get no IPI.
+#[test]
+fn zombie_filtered() {
+    for policy in [Policy::Shootdown, Policy::Hazard] {
+        let name = format!("zombie, {}, filtered", policy.name());
+        last_drop(&name, Config { filter_lazies: true, ..config(policy) });
+    }
+}
+
+fn last_drop(name: &str, config: Config) {
+    explore(name, bound(config.policy), move || {
+        let rig = boot(config);
         let ((zombie, owner), (_, other)) = (process(&rig), process(&rig));
         rig.mmgrab(zombie);
         switch(&rig, CPU1, owner);
@@ -126,6 +152,7 @@ fn last_drop_of_a_zombie(name: &str, policy: Policy) {
 
 under_each_policy! {
     to_user: to_another_user;
+    to_user_then_lazy: to_another_user_and_lazy_there;
     to_kernel: to_another_kernel_thread;
     to_same_mm: back_to_the_same_mm;
     both_exit: both_threads_exit;

@@ -107,6 +107,25 @@ fn a_clear_bit_is_a_finished_flush() {
     });
 }
 
+/// The same for a coprocessor, which has a count instead of a bit.
+#[test]
+fn unmap_against_a_coprocessor() {
+    explore("unmap against a coprocessor", Some(3), || {
+        let rig = boot(config(false));
+        let (mm, owner) = process(&rig);
+        switch(&rig, CPU0, owner);
+        race(
+            &rig,
+            |rig| rig.machine.unmap(mm, 0),
+            move |rig| {
+                rig.copro_attach(mm);
+                rig.machine.copro_access(mm, 0);
+            },
+        );
+        assert_eq!(rig.machine.copro_access(mm, 0), None, "the page is gone");
+    });
+}
+
 /// Two CPUs flush and trim the same mm at once, one running it, one lazy on it:
 /// their kicks cross (T5, T6).
 #[test]

@@ -10,6 +10,8 @@ mod exit;
 mod handshake;
 mod hotplug;
 mod mailbox;
+mod membarrier;
+mod three_cpus;
 mod use_mm;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use kcore::{Config, Kernel};
 
 const CPU0: CpuId = CpuId::new(0);
 const CPU1: CpuId = CpuId::new(1);
+const CPU2: CpuId = CpuId::new(2);
 
 type Rig = Arc<Kernel<Model>>;
 
@@ -54,6 +57,11 @@ fn boot(config: Config) -> Rig {
     Model::boot(config, Size { cpus: 2, mms: 6, tasks: 8 })
 }
 
+/// A machine of three CPUs.
+fn boot_three(config: Config) -> Rig {
+    Model::boot(config, Size { cpus: 3, mms: 6, tasks: 10 })
+}
+
 /// A process with page 0 mapped: its mm, and a task that owns its one use of it.
 fn process(rig: &Rig) -> (MmId, TaskId) {
     let mm = rig.machine.on(CPU0, || rig.machine.create_mm());
@@ -80,10 +88,23 @@ fn race(rig: &Rig, cpu0: impl FnOnce(&Rig), cpu1: impl FnOnce(&Rig) + Send + 'st
     thread.join().unwrap();
 }
 
+/// What three CPUs do at once.
+fn race_of_three(
+    rig: &Rig,
+    cpu0: impl FnOnce(&Rig),
+    cpu1: impl FnOnce(&Rig) + Send + 'static,
+    cpu2: impl FnOnce(&Rig) + Send + 'static,
+) {
+    let third = rig.clone();
+    let thread = loom::thread::spawn(move || third.machine.on(CPU2, || cpu2(&third)));
+    race(rig, cpu0, cpu1);
+    thread.join().unwrap();
+}
+
 /// Each CPU forgets what it borrows; then `mm` must be dead, and `init_mm` must
 /// have as many holders as at boot.
 fn expect_dead_after_drain(rig: &Rig, mm: MmId) {
-    for cpu in [CPU0, CPU1] {
+    for cpu in (0..rig.nr_cpus()).map(CpuId::new) {
         rig.machine.on(cpu, || {
             if rig.machine.current_task() != rig.machine.idle(cpu) {
                 if rig.machine.task(rig.machine.current_task()).mm().is_some() {

@@ -141,6 +141,32 @@ fn misuse_of_use_mm_is_caught() {
     });
 }
 
+/// T3: a kick of what the thread borrows lands before it uses or execs another mm.
+/// The borrow that it drops is the one that it still had.
+#[test]
+fn a_kick_of_the_borrow_lands_before_it_is_replaced() {
+    for exec in [false, true] {
+        for policy in Policy::ALL {
+            let rig = Rig::with(kcore::Config { policy, trim_period: 1, ..kcore::Config::default() });
+            let ((lazy, user), (mm, _)) = (rig.process(), rig.process());
+            let baseline = rig.count(MmId::INIT_MM);
+            rig.make_lazy(CPU0, user);
+            rig.mmget(mm);
+            rig.machine.set_hook(move |kernel, point| {
+                if point == Point::EnterMm {
+                    kernel
+                        .machine
+                        .on(CPU1, || kernel.flush(lazy, kcore::mm::flush::FlushRange::Translations));
+                }
+            });
+            rig.on(CPU0, || if exec { rig.exec_mmap(mm) } else { rig.kthread_use_mm(mm) });
+            rig.machine.set_hook(|_, _| {});
+            assert_eq!(rig.count(lazy), 1, "nobody borrows it any more");
+            assert_eq!(rig.count(MmId::INIT_MM), baseline - by_policy(policy, 0, 1, 0));
+        }
+    }
+}
+
 /// An interrupt that kicks lands at every point of use and unuse (T2, T3): the
 /// state is never half changed.
 #[test]

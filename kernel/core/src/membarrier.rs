@@ -1,0 +1,235 @@
+//! membarrier(2): one thread pays for the barriers of all.
+//!
+//! The caller makes every other CPU that runs a thread concerned execute a full
+//! barrier, by a waited cross-call. A CPU that runs no such thread is left alone:
+//! it has issued a full barrier since it ran one, and issues one before it runs one
+//! again. That is the debt of every site that changes `curr_mm`:
+//!
+//! ```text
+//! leaving a user mm:   user accesses; full barrier (d); curr_mm = another or none
+//! entering a user mm:  curr_mm = mm; full barrier (e); user accesses
+//! here:                full barrier (a); read each curr_mm; IPIs; full barrier (c)
+//! ```
+//!
+//! A `curr_mm` that is read old is paired by (a) and (e), one that is read new by
+//! (d) and (c). The letters are those of the scenarios in Linux's `membarrier.c`.
+//!
+//! Linux keeps a copy of the mm's state for each run queue, since it cannot follow
+//! another CPU's `mm`. Here `curr_mm` is the name of a slot that is never freed, so
+//! the state is read where it is, and there is no copy to be kept in step. The slot
+//! may have been reused meanwhile: then the CPU has left the mm that we read, and
+//! whatever the answer is, (d) and (c) make it harmless.
+//!
+//! `MEMBARRIER_CMD_FLAG_CPU` belongs to the RSEQ command alone, which is not there.
+
+use crate::Kernel;
+use crate::cpu::CpuSet;
+use crate::ipi::Call;
+use crate::machine::{Machine, PreemptOff};
+use crate::mm::MmId;
+use crate::sync::{AtomicU32, Ordering, fence};
+
+/// The commands, with Linux's values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Command {
+    /// Which commands there are, as the sum of their values.
+    Query = 0,
+    /// All threads of the system, registered or not.
+    Global = 1 << 0,
+    /// All threads of the processes that have registered for it.
+    GlobalExpedited = 1 << 1,
+    /// Lets the process take part in `GlobalExpedited`.
+    RegisterGlobalExpedited = 1 << 2,
+    /// The threads that share the caller's mm.
+    PrivateExpedited = 1 << 3,
+    /// Needed before `PrivateExpedited`.
+    RegisterPrivateExpedited = 1 << 4,
+    /// As `PrivateExpedited`, and they fetch their next instructions anew.
+    PrivateExpeditedSyncCore = 1 << 5,
+    /// Needed before `PrivateExpeditedSyncCore`.
+    RegisterPrivateExpeditedSyncCore = 1 << 6,
+    /// Which registrations the process has, as the sum of their values.
+    GetRegistrations = 1 << 9,
+}
+
+impl Command {
+    /// Every command but the query.
+    pub const ALL: [Command; 8] = [
+        Command::Global,
+        Command::GlobalExpedited,
+        Command::RegisterGlobalExpedited,
+        Command::PrivateExpedited,
+        Command::RegisterPrivateExpedited,
+        Command::PrivateExpeditedSyncCore,
+        Command::RegisterPrivateExpeditedSyncCore,
+        Command::GetRegistrations,
+    ];
+
+    /// What the query answers.
+    pub const SUPPORTED: u32 = {
+        let (mut sum, mut i) = (0, 0);
+        while i < Self::ALL.len() {
+            sum |= Self::ALL[i] as u32;
+            i += 1;
+        }
+        sum
+    };
+
+    /// The command of a system call; none if it is not there, or if any flag is
+    /// set, since no command here takes one.
+    pub fn from_call(command: u32, flags: u32) -> Option<Command> {
+        let known = core::iter::once(Command::Query).chain(Self::ALL);
+        known.into_iter().find(|&c| c as u32 == command && flags == 0)
+    }
+}
+
+/// The process has not registered for the command (EPERM).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotRegistered;
+
+/// What a process has registered for: the values of the register commands, twice.
+///
+/// A registration is first *announced*, and *ready* when every CPU must have seen
+/// that: until then some CPU may be on its way to the mm without a barrier.
+#[derive(Default)]
+pub(crate) struct Registrations(AtomicU32);
+
+impl Registrations {
+    /// How far above the announced bits the ready ones are.
+    const READY: u32 = 16;
+
+    /// Whether CPUs that enter the mm owe it a full barrier.
+    pub(crate) fn any(&self) -> bool {
+        // Relaxed: who announces calls every CPU before anyone relies on it, and
+        // we run with interrupts off, so the call comes before this or after.
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    fn is_announced(&self, registration: Command) -> bool {
+        self.0.load(Ordering::Relaxed) & registration as u32 != 0
+    }
+
+    fn announce(&self, registration: Command) {
+        self.0.fetch_or(registration as u32, Ordering::Relaxed);
+    }
+
+    fn set_ready(&self, registration: Command) {
+        // Release: every CPU has seen the announcement. Partner: `ready`.
+        self.0.fetch_or((registration as u32) << Self::READY, Ordering::Release);
+    }
+
+    fn ready(&self) -> u32 {
+        // Acquire: whoever finds a registration ready, perhaps another thread's,
+        // counts on what came before.
+        self.0.load(Ordering::Acquire) >> Self::READY
+    }
+
+    /// A new mm has none, an exec's included.
+    pub(crate) fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// The system call, by a task that owns an mm. Interrupts and preemption on.
+    ///
+    /// # Errors
+    /// A private command without its registration.
+    pub fn membarrier(&self, command: Command) -> Result<u32, NotRegistered> {
+        self.machine.with_preempt_off(|t| {
+            let mm = self.machine.current(t).mm();
+            match command {
+                Command::Query => return Ok(Command::SUPPORTED),
+                Command::GetRegistrations => return Ok(self.mm(mm).membarrier().ready()),
+                Command::RegisterGlobalExpedited
+                | Command::RegisterPrivateExpedited
+                | Command::RegisterPrivateExpeditedSyncCore => self.register(t, mm, command),
+                Command::Global => self.barrier_on(t, None, |_| true),
+                Command::GlobalExpedited => self.barrier_on(t, None, |mm| self.takes_part_in_global(mm)),
+                Command::PrivateExpedited => {
+                    self.private_barrier(t, mm, Command::RegisterPrivateExpedited)?;
+                }
+                // To return from the interrupt, and from this call, serialises a core
+                // (rfid, Power ISA 3.0B, Book III, 4.3.1), as does every other
+                // way to user mode: nothing is left to do beyond the barriers.
+                Command::PrivateExpeditedSyncCore => {
+                    self.private_barrier(t, mm, Command::RegisterPrivateExpeditedSyncCore)?;
+                }
+            }
+            Ok(0)
+        })
+    }
+
+    /// `child` is a fork of `parent`, and has registered for the same. Before it
+    /// runs; the caller is a user of both.
+    pub fn membarrier_fork(&self, parent: MmId, child: MmId) {
+        // A registration that is being made meanwhile may be missed, as if it came
+        // after the fork. Nobody else knows the child, so all CPUs know its state.
+        let ready = self.mm(parent).membarrier().ready();
+        self.mm(child).membarrier().0.store(ready | ready << Registrations::READY, Ordering::Relaxed);
+    }
+
+    fn private_barrier(&self, t: &PreemptOff, mm: MmId, needed: Command) -> Result<(), NotRegistered> {
+        if self.mm(mm).membarrier().ready() & needed as u32 == 0 {
+            return Err(NotRegistered);
+        }
+        self.barrier_on(t, Some(mm), |curr_mm| curr_mm == mm);
+        Ok(())
+    }
+
+    /// Whether no other thread has accesses to `mm` that need a barrier. After a
+    /// fence: a kernel thread whose unit we do not see sees what came before it
+    /// (partner: the fence in `end_of_borrow`).
+    fn is_only_user(&self, mm: MmId) -> bool {
+        // Acquire: (c) for a thread whose unit is gone. Partner: the release in
+        // `mmput`.
+        self.mm(mm).users_acquire() == 1
+    }
+
+    fn takes_part_in_global(&self, mm: MmId) -> bool {
+        mm.is_some() && self.slot_of(mm).membarrier().is_announced(Command::RegisterGlobalExpedited)
+    }
+
+    /// A full barrier on this CPU and on the others whose `curr_mm` is concerned; a
+    /// `private` one is of no concern to anybody if its mm has no other user.
+    fn barrier_on(&self, t: &PreemptOff, private: Option<MmId>, concerned: impl Fn(MmId) -> bool) {
+        // (a) The caller's accesses before the reads of `curr_mm`. Partner: (e), the
+        // fences after a `curr_mm` is set: in `switch_mm`, `finish_switch` and
+        // `end_of_borrow`.
+        fence(Ordering::SeqCst);
+        if private.is_some_and(|mm| self.is_only_user(mm)) {
+            return;
+        }
+        let mut targets = CpuSet::EMPTY;
+        for cpu in self.online().without(t.cpu()).iter() {
+            if concerned(self.cpu(cpu).curr_mm.get()) {
+                targets.insert(cpu);
+            }
+        }
+        self.call_on_mask(t, &targets, Call::Barrier);
+        // (c) The reads of `curr_mm` before the caller's accesses. Partner: (d), the
+        // fences before a `curr_mm` is replaced: in `prepare_switch`, `give_up_mm`
+        // and `exec_mmap`.
+        fence(Ordering::SeqCst);
+    }
+
+    fn register(&self, t: &PreemptOff, mm: MmId, registration: Command) {
+        let state = self.mm(mm).membarrier();
+        if state.ready() & registration as u32 != 0 {
+            return;
+        }
+        state.announce(registration);
+        // No access of ours after this call comes before the announcement. Partner:
+        // (a) of a global caller, which reads it.
+        fence(Ordering::SeqCst);
+        if !self.is_only_user(mm) {
+            // A switch to `mm` that read the old state is over when its CPU takes
+            // the call, since interrupts are off over a switch; the call is then
+            // its barrier (e). So all CPUs are called, not only those that are
+            // seen to run `mm`. Linux waits for an RCU grace period instead.
+            self.call_on_mask(t, &self.online().without(t.cpu()), Call::Barrier);
+        }
+        state.set_ready(registration);
+    }
+}
