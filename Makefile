@@ -20,6 +20,7 @@ define HELP
 
   make test-host          unit tests on this machine
   make test-loom          the protocol under the model checker
+  make prove              the whole protocol in one Spin model, all states, and its mutants
   make test-mutants       the protocol broken on purpose: the tests must notice
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
@@ -87,7 +88,7 @@ help:
 
 # --- set-up ---------------------------------------------------------------------------
 
-.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux
+.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux setup-spin
 setup:
 	@$(SCRIPTS)/setup
 
@@ -109,6 +110,9 @@ setup-gdb:
 
 setup-tmux:
 	@$(SCRIPTS)/setup tmux
+
+setup-spin:
+	@$(SCRIPTS)/setup spin
 
 # --- images ---------------------------------------------------------------------------
 
@@ -165,12 +169,16 @@ measure: setup-qemu build/kernel.elf build/initrd.cpio
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-.PHONY: test test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism
+.PHONY: test test-host test-loom test-mutants test-prove test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism
 test:
 	@$(SCRIPTS)/test
 
-test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism:
+test-host test-loom test-mutants test-prove test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism:
 	@$(SCRIPTS)/test $(@:test-%=%)
+
+.PHONY: prove
+prove: setup-spin
+	@$(SCRIPTS)/prove
 
 .PHONY: lint layers
 lint: setup-rust layers

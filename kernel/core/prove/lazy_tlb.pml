@@ -67,7 +67,7 @@ mtype = {
     switch_away_clears_bit, bit_after_load, drop_before_load, switch_borrow_uncounted,
     kernel_thread_keeps_active, off_cpu_too_early,
     shoot_not_self, shoot_only_self, no_wait_for_answers, answer_before_leaving,
-    interrupt_before_post, no_kick_and_no_flush, kick_preemptible, flusher_resets_mask,
+    interrupt_before_post, flush_missing, kick_preemptible, flusher_resets_mask,
     mask_read_before_pte, kick_does_not_flush, kick_drops_twice, kick_keeps_count,
     exit_borrow_uncounted, put_before_borrow, use_mm_leaks, use_mm_without_grab, use_mm_irqs_on,
     exec_reads_early, withdraw_before_load,
@@ -102,7 +102,7 @@ bool gone_once;       /* the last CPU goes offline once */
 
 /* Machine::load_mm and the publication. I4, I6: bit first, and never a dead mm. */
 inline load(cpu, mm) {
-    assert(live[mm] == 1);
+    assert(live[mm] == 1 && (mask[mm] & BIT(cpu)));
     loaded[cpu] = mm;
     if
     :: pte[mm] -> tlb[cpu] = tlb[cpu] | PID(mm)
@@ -366,7 +366,7 @@ inline exit_flush(mm) {
         c = at[me];
         nopre[c] = !WRONG(kick_preemptible);
         if
-        :: shootdown && !WRONG(no_kick_and_no_flush) -> to = mask[mm] & online & ~BIT(c)
+        :: shootdown && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c)
         :: else
         fi
     }
@@ -387,7 +387,7 @@ inline flush_reaching(mm, keep) {
     d_step {
         STEP;
         if
-        :: WRONG(no_kick_and_no_flush) && pte[mm] == 0 -> skip
+        :: WRONG(flush_missing) && pte[mm] == 0 -> skip
         :: reach == 1 -> flush_here(at[me], mm)
         :: reach == 2 ->
             /* tlbie. A CPU that is offline does not listen. */
