@@ -24,7 +24,8 @@
  * assumed, and Judge looks at the last state, which is where a lost wake-up shows, too.
  *
  * Parameters come from the environment (qemu-scripts/prove sets them), so that one
- * compilation serves all runs: POLICY, MUTANT, CPUS, and what the tasks do, DOES.
+ * compilation serves all runs: POLICY, MUTANT, CPUS, and what the tasks do, DOES. Each
+ * process has copies, which Spin's partial-order reduction knows to be its own.
  */
 
 #define MAXCPU 3
