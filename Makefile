@@ -20,6 +20,7 @@ define HELP
 
   make test-host          unit tests on this machine
   make test-loom          the protocol under the model checker
+  make prove              the whole protocol in one Spin model, all states, and its mutants
   make test-mutants       the protocol broken on purpose: the tests must notice
   make test-riscv64       the protocol's unit tests on another architecture
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
@@ -92,7 +93,7 @@ help:
 
 # --- set-up ---------------------------------------------------------------------------
 
-.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux setup-riscv64
+.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux setup-riscv64 setup-spin
 setup:
 	@$(SCRIPTS)/setup
 
@@ -117,6 +118,9 @@ setup-tmux:
 
 setup-riscv64:
 	@$(SCRIPTS)/setup riscv64
+
+setup-spin:
+	@$(SCRIPTS)/setup spin
 
 # --- images ---------------------------------------------------------------------------
 
@@ -179,7 +183,7 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-TEST_STAGES := $(addprefix test-,host loom mutants riscv64 kernel crashes programs bad-input fuzz monitor gdb \
+TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 kernel crashes programs bad-input fuzz monitor gdb \
 	determinism starts)
 
 .PHONY: test $(TEST_STAGES)
@@ -188,6 +192,10 @@ test:
 
 $(TEST_STAGES):
 	@$(SCRIPTS)/test $(@:test-%=%)
+
+.PHONY: prove
+prove: setup-spin
+	@$(SCRIPTS)/prove
 
 .PHONY: lint layers
 lint: setup-rust layers
