@@ -11,11 +11,12 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::machine::Machine;
+use kcore::mm::MmId;
 use powerpc64::{irqflags, percpu};
 
 use crate::config::Config;
 use crate::machine::{call_function, lazy_tlb};
-use crate::mm::frame;
+use crate::mm::{self, frame};
 use crate::process;
 use crate::sync::{SpinLock, SpinWait};
 use crate::task::{self, kthread, preempt};
@@ -43,6 +44,8 @@ const KINDS: &[(&str, fn())] = &[
     ("double-panic", double_panic),
     ("panic-in-message", panic_in_message),
     ("panic-with-program", panic_with_program),
+    ("mmdrop-irqs-off", mmdrop_with_irqs_off),
+    ("mmdrop-in-interrupt", mmdrop_in_interrupt),
     ("nmi-deaf", nmi_deaf),
     ("spin-deadlock", spin_deadlock),
     ("ipi-silent", ipi_silent),
@@ -226,6 +229,29 @@ pub(crate) fn is_deaf_to_nmi() -> bool {
 fn nmi_deaf() {
     DEAF.store(OTHER.index() as u32, Ordering::Relaxed);
     panic!("one CPU will not stop");
+}
+
+/// T20: the last reference to an mm goes where its drop may not wait for IPIs.
+#[inline(never)]
+fn mmdrop_with_irqs_off() {
+    let mm = mm::create().expect("an address space");
+    let were_on = irqflags::disable();
+    lazy_tlb().mmdrop(mm);
+    irqflags::restore(were_on);
+}
+
+/// T20, in the handler of a call that another CPU waits for.
+#[inline(never)]
+fn mmdrop_in_interrupt() {
+    let mm = mm::create().expect("an address space");
+    lazy_tlb()
+        .machine
+        .with_preempt_off(|t| call_function(t, &CpuSet::only(OTHER), mmdrop_in_call, mm.to_bits()));
+}
+
+#[inline(never)]
+fn mmdrop_in_call(mm: u64) {
+    lazy_tlb().mmdrop(MmId::from_bits(mm));
 }
 
 // --- what never ends --------------------------------------------------------------------

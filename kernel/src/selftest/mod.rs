@@ -6,6 +6,7 @@
 
 mod address_space;
 mod arithmetic;
+mod bugs;
 mod copies;
 pub(crate) mod crashes;
 mod harness;
@@ -14,6 +15,7 @@ mod lazy;
 mod memory;
 pub(crate) mod points;
 mod programs;
+mod random;
 mod scheduler;
 mod stale_tlb;
 mod user_copy;
@@ -65,6 +67,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         ipi::TESTS,
         scheduler::TESTS,
         stale_tlb::TESTS,
+        bugs::TESTS,
         lazy::TESTS,
         programs::TESTS,
     ]
