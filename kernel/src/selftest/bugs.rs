@@ -277,8 +277,8 @@ fn kick_during_a_self_trim() -> Verdict {
     let me = percpu::cpu_id();
     drain_borrows();
     let before = Bill::now();
-    let mm = new_mm_with_page()?;
     let counts_of_init = kernel.mm(MmId::INIT_MM).count();
+    let mm = new_mm_with_page()?;
     // Lazy here, with one user left: the test.
     kernel.mmget(mm);
     kernel.exec_mmap(mm);
@@ -495,8 +495,10 @@ fn orders_drawn_at_random() -> Verdict {
         make_lazy(&cpus, mm);
         let steps: Vec<Step> = (0..STEPS).map(|_| Step::Any(cpus[random.below(cpus.len())])).collect();
         let play = points::play(&steps);
+        // This CPU's last: its part may keep us from starting another.
         let parts: Vec<TaskRef> = cpus
             .iter()
+            .rev()
             .map(|&cpu| {
                 let part = PARTS[random.below(PARTS.len())];
                 kernel.mmget(mm);

@@ -103,9 +103,10 @@ impl Script {
         self.finished.snapshot(lazy_tlb().nr_cpus(), Ordering::Acquire).contains(cpu)
     }
 
-    /// Holds this CPU, `me`, until `steps` steps are passed. Whoever comes to a later
+    /// Holds this CPU until `steps` steps are passed. `me`: the CPU that comes to one of
+    /// its own. Whoever comes to a later
     /// step, or has finished, does not come to its earlier ones any more.
-    fn wait_until_passed(&self, steps: usize, me: CpuId) {
+    fn wait_until_passed(&self, steps: usize, me: Option<CpuId>) {
         let since_tb = timer::now_tb();
         loop {
             let next = self.next.load(Ordering::Acquire);
@@ -113,7 +114,7 @@ impl Script {
                 return;
             }
             let owner = self.steps[next].cpu();
-            if owner == me || self.has_finished(owner) {
+            if Some(owner) == me || self.has_finished(owner) {
                 self.pass(next);
                 continue;
             }
@@ -122,8 +123,9 @@ impl Script {
             let held_ms = (timer::now_tb() - since_tb) / (timer::ticks_per_us() * 1000);
             assert!(
                 held_ms < HOLD_MS,
-                "{me} was held for {held_ms} ms: step {next} of {:?} does not come",
-                self.steps
+                "{} was held for {held_ms} ms: step {next} does not come, {:?}",
+                percpu::cpu_id(),
+                self.steps[next]
             );
         }
     }
@@ -136,7 +138,7 @@ impl Script {
     }
 
     fn take_step(&self, number: usize, me: CpuId) {
-        self.wait_until_passed(number, me);
+        self.wait_until_passed(number, Some(me));
         self.pass(number);
     }
 }
@@ -150,7 +152,7 @@ pub(super) fn mark() {
 
 /// Waits by spinning until `steps` steps are passed.
 pub(super) fn wait_until_passed(steps: usize) {
-    playing().expect("a script").wait_until_passed(steps, CpuId::new(kcore::cpu::MAX_CPUS - 1));
+    playing().expect("a script").wait_until_passed(steps, None);
 }
 
 /// This CPU has no further part: nobody waits for its steps.
