@@ -21,6 +21,8 @@ define HELP
   make test-host          unit tests on this machine
   make test-loom          the protocol under the model checker
   make test-mutants       the protocol broken on purpose: the tests must notice
+  make mutants            the same, and kernels broken on purpose, each booted in QEMU
+                          (MUTANT= a part of their names)
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
   make test-crashes       ways to break the kernel, and the report of each
@@ -171,6 +173,10 @@ test:
 
 test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism:
 	@$(SCRIPTS)/test $(@:test-%=%)
+
+.PHONY: mutants
+mutants: setup-rust setup-qemu
+	@$(SCRIPTS)/mutants $(MUTANT)
 
 .PHONY: lint layers
 lint: setup-rust layers

@@ -252,6 +252,7 @@ fn mmdrop_in_interrupt() {
 #[inline(never)]
 fn mmdrop_in_call(mm: u64) {
     lazy_tlb().mmdrop(MmId::from_bits(mm));
+    black_box(mm);
 }
 
 // --- what never ends --------------------------------------------------------------------
