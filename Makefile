@@ -121,8 +121,12 @@ build/kernel.elf: setup-rust
 	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel
 	@$(SCRIPTS)/symbols $(OUT)/kernel $@
 
-build/kernel-test.elf: setup-rust
+# Without the names for backtraces: enough for a mutant.
+.PHONY: kernel-test-nameless
+kernel-test-nameless: setup-rust
 	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel --features selftest
+
+build/kernel-test.elf: kernel-test-nameless
 	@$(SCRIPTS)/symbols $(OUT)/kernel $@
 
 user-programs: setup-rust

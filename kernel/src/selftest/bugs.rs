@@ -20,7 +20,7 @@ use powerpc64::{percpu, timer, uaccess};
 use super::address_space::{map_written_page, new_mm};
 use super::lazy::{
     Bill, drain_borrows, exec_by_kernel_thread, exit_alone, exit_migrated_before_mmdrop, exit_without_pages,
-    make_lazy, move_to, new_mm_with_page, other_cpus, outsider_drops_last, policy, total,
+    make_lazy, move_task, move_to, new_mm_with_page, other_cpus, outsider_drops_last, policy, total,
     use_mm_counts_return,
 };
 use super::points::{self, Step};
@@ -141,8 +141,9 @@ fn use_mm_races_a_shoot() -> Verdict {
     end_of(&[new], before, 2)
 }
 
-/// T3: a lazy kernel thread in the middle of its exec, and another thread wants the
-/// CPU and would change what it has loaded. It gets the CPU after the exec's switch.
+/// T3: a lazy kernel thread in the middle of its exec is asked to move, and another
+/// thread, which changes what the CPU has loaded, waits for it to go. It goes after
+/// the exec's switch.
 fn exec_is_not_preempted() -> Verdict {
     /// What the CPU had loaded when the other thread came.
     static FOUND: AtomicU64 = AtomicU64::new(0);
@@ -168,8 +169,9 @@ fn exec_is_not_preempted() -> Verdict {
         kernel.kthread_use_mm(third);
         kernel.kthread_unuse_mm(third);
     });
-    // The interrupt that makes the CPU schedule is on its way: were it taken at the
-    // point, it would be taken before the CPU sees this.
+    move_task(&part, me);
+    // The interrupt that makes it go is on its way: were it taken at the point, it
+    // would be taken before the CPU sees this.
     points::mark();
     points::finished();
     part.wait_exit();

@@ -227,8 +227,12 @@ fn move_to_cpu_1() {
 }
 
 pub(super) fn move_to(cpu: CpuId) {
-    task::set_affinity(&task::current_ref(), &CpuSet::only(cpu))
-        .expect("a test moves to a CPU that is offline");
+    move_task(&task::current_ref(), cpu);
+}
+
+/// Has `task` run on `cpu` only, from the next moment on at which it may be moved.
+pub(super) fn move_task(task: &task::Task, cpu: CpuId) {
+    task::set_affinity(task, &CpuSet::only(cpu)).expect("a test moves to a CPU that is offline");
 }
 
 /// The exiting task moves after its borrow began: the CPU it left stays lazy, and
