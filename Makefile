@@ -22,6 +22,8 @@ define HELP
   make test-loom          the protocol under the model checker
   make prove              the whole protocol in one Spin model, all states, and its mutants
   make test-mutants       the protocol broken on purpose: the tests must notice
+  make mutants            the same, and kernels broken on purpose, each booted in QEMU
+                          (MUTANT= a part of their names)
   make test-riscv64       the protocol's unit tests on another architecture
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
@@ -131,8 +133,12 @@ build/kernel.elf: setup-rust
 	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel
 	@$(SCRIPTS)/symbols $(OUT)/kernel $@
 
-build/kernel-test.elf: setup-rust
+# Without the names for backtraces: enough for a mutant.
+.PHONY: kernel-test-nameless
+kernel-test-nameless: setup-rust
 	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel --features selftest
+
+build/kernel-test.elf: kernel-test-nameless
 	@$(SCRIPTS)/symbols $(OUT)/kernel $@
 
 user-programs: setup-rust
@@ -196,6 +202,10 @@ $(TEST_STAGES):
 .PHONY: prove
 prove: setup-spin
 	@$(SCRIPTS)/prove
+
+.PHONY: mutants
+mutants: setup-rust setup-qemu
+	@$(SCRIPTS)/mutants $(MUTANT)
 
 .PHONY: lint layers
 lint: setup-rust layers

@@ -35,6 +35,9 @@ pub(crate) struct Config {
     /// In test builds: the way in which the kernel is to break.
     #[cfg(feature = "selftest")]
     pub(crate) crash: Option<String>,
+    /// In test builds: the seed of orders that are drawn at random; none for any.
+    #[cfg(feature = "selftest")]
+    pub(crate) seed: Option<u64>,
     /// QEMU's version, if the runner told it, for reasons of expected failures.
     pub(crate) qemu: String,
 }
@@ -58,6 +61,8 @@ impl Config {
             test_from: 1,
             #[cfg(feature = "selftest")]
             crash: None,
+            #[cfg(feature = "selftest")]
+            seed: None,
             qemu: "unknown".into(),
         };
         for item in cmdline::items(line) {
@@ -117,6 +122,11 @@ impl Config {
             "crash" => match crate::selftest::crashes::is_kind(value) {
                 true => self.crash = Some(value.into()),
                 false => return bad("no way to crash that the tests know"),
+            },
+            #[cfg(feature = "selftest")]
+            "seed" => match value.parse() {
+                Ok(seed @ 1..) => self.seed = Some(seed),
+                _ => return bad("the seed of the tests' random orders; a number of 1 or more"),
             },
             #[cfg(feature = "selftest")]
             "watchdog" => match value.parse() {

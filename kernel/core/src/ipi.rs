@@ -197,6 +197,11 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn run_call(&self, t: &IrqsOff, call: Call) {
+        if cfg!(not(loom)) {
+            // No interrupt lands in the middle of a change of mms (T2). The models see
+            // what follows if one does.
+            self.check_loaded(t, self.machine.current(t));
+        }
         match call {
             Call::Shoot(mm) => {
                 self.shoot_lazy_here(t, mm);

@@ -53,7 +53,8 @@ impl core::ops::Deref for IrqsOff {
 ///
 /// Under the model an IPI, a preemption or a migration may land there; in test
 /// builds of the kernel a test holds a CPU there; in a release image it is
-/// nothing.
+/// nothing. Some lie where interrupts must be off: there a test holds the CPU to
+/// see that nothing lands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 #[allow(missing_docs, reason = "the names say where they are: function, then step")]
@@ -62,6 +63,7 @@ pub enum Point {
     ExitMmBorrowed,
     EnterMm,
     ExecMmapSwitched,
+    EnterMmHalf,
     UseMmGrabbed,
     UseMmSwitched,
     UnuseMmBorrowed,
@@ -70,6 +72,8 @@ pub enum Point {
     MmdropLast,
     MmdropClean,
     FlushDecided,
+    KickArrived,
+    LeaveLazyHalf,
     CallPosted,
     CallWaiting,
     FinishSwitch,

@@ -109,6 +109,7 @@ impl<M: Machine> Kernel<M> {
             task.set_active_mm(t, mm);
             task.set_mm(t, mm);
             self.this_cpu(t).curr_mm.set(mm);
+            self.machine.point(Point::EnterMmHalf);
             self.switch_mm(t, active, mm);
             if old.is_none() {
                 self.withdraw(t);

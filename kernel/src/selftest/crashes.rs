@@ -47,6 +47,8 @@ const KINDS: &[(&str, fn())] = &[
     ("double-panic", double_panic),
     ("panic-in-message", panic_in_message),
     ("panic-with-program", panic_with_program),
+    ("mmdrop-irqs-off", mmdrop_with_irqs_off),
+    ("mmdrop-in-interrupt", mmdrop_in_interrupt),
     ("nmi-deaf", nmi_deaf),
     ("spin-deadlock", spin_deadlock),
     ("ipi-silent", ipi_silent),
@@ -308,6 +310,30 @@ fn pid_without_flush() {
     inside(mm, || {});
     breaks::arm(Broken::ExitFlush);
     lazy_tlb().mmput(mm);
+    black_box(mm);
+}
+
+/// T20: the last reference to an mm goes where its drop may not wait for IPIs.
+#[inline(never)]
+fn mmdrop_with_irqs_off() {
+    let mm = mm::create().expect("an address space");
+    let were_on = irqflags::disable();
+    lazy_tlb().mmdrop(mm);
+    irqflags::restore(were_on);
+}
+
+/// T20, in the handler of a call that another CPU waits for.
+#[inline(never)]
+fn mmdrop_in_interrupt() {
+    let mm = mm::create().expect("an address space");
+    lazy_tlb()
+        .machine
+        .with_preempt_off(|t| call_function(t, &CpuSet::only(OTHER), mmdrop_in_call, mm.to_bits()));
+}
+
+#[inline(never)]
+fn mmdrop_in_call(mm: u64) {
+    lazy_tlb().mmdrop(MmId::from_bits(mm));
     black_box(mm);
 }
 

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use kcore::cpu::CpuId;
 use powerpc64::timer;
 
-use super::{Outcome, Test, all};
+use super::{Outcome, Test, all, random};
 use crate::config::Config;
 use crate::task::kthread;
 use crate::{println, shutdown};
@@ -36,6 +36,9 @@ pub(crate) fn run_matching(config: &Config, pattern: Option<&str>) -> bool {
 
 fn run_selected(config: &Config, pattern: Option<&str>, from: u64) -> bool {
     start_watch();
+    if let Some(seed) = config.seed {
+        random::set_seed(seed);
+    }
     let selected = || all().filter(|test| pattern.is_none_or(|p| test.name.contains(p)));
     println!("KTAP version 1\n1..{}", selected().count());
     let mut all_passed = true;

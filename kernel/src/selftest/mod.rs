@@ -6,6 +6,7 @@
 
 mod address_space;
 mod arithmetic;
+mod bugs;
 mod copies;
 pub(crate) mod crashes;
 mod harness;
@@ -15,6 +16,7 @@ mod lazy;
 mod memory;
 pub(crate) mod points;
 mod programs;
+mod random;
 mod scheduler;
 mod stale_tlb;
 mod user_copy;
@@ -67,6 +69,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         scheduler::TESTS,
         stale_tlb::TESTS,
         hotplug::TESTS,
+        bugs::TESTS,
         lazy::TESTS,
         programs::TESTS,
     ]

@@ -17,7 +17,7 @@ mod refcount;
 mod shootdown;
 
 use crate::Kernel;
-use crate::machine::{IrqsOff, Machine, PreemptOff};
+use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::task::TaskMm;
 
@@ -127,6 +127,7 @@ impl<M: Machine> Kernel<M> {
     /// loaded, with interrupts off: at no instant is a loaded mm unprotected.
     pub(crate) fn leave_lazy(&self, t: &IrqsOff, task: &TaskMm) -> LazyRef {
         let old = task.active_mm();
+        self.machine.point(Point::LeaveLazyHalf);
         invariant!(task.mm().is_none(), "a task that owns {:?} cannot be lazy on {old:?}", task.mm());
         if self.config.policy == Policy::Refcount {
             self.refcount_borrow(t, MmId::INIT_MM);

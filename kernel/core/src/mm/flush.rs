@@ -228,6 +228,7 @@ impl<M: Machine> Kernel<M> {
     /// half done (T6). The flush comes even if the bit is already clear: two
     /// initiators may kick the same CPU, and the second one counts on it too (T5).
     pub(crate) fn exit_lazy_flush_tlb(&self, t: &IrqsOff, mm: MmId) {
+        self.machine.point(Point::KickArrived);
         let me = self.machine.current(t);
         if me.mm() == mm {
             self.flush_here(t, mm, FlushRange::Everything);

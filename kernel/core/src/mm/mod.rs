@@ -298,6 +298,10 @@ impl<M: Machine> Kernel<M> {
             self.machine.irqs_enabled(),
             "T20: the last mmdrop of {mm:?} with interrupts off: it may wait for IPIs"
         );
+        invariant!(
+            self.mm(mm).copros.load(Ordering::Relaxed) == 0,
+            "{mm:?} dies with a coprocessor attached"
+        );
         self.machine.point(Point::MmdropLast);
         self.machine.with_preempt_off(|t| {
             assert!(

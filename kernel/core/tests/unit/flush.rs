@@ -187,6 +187,7 @@ fn a_coprocessor_hears_only_broadcasts() {
         for policy in Policy::ALL {
             let rig = rig(policy, by_ipi, 1073);
             let (mm, user) = rig.process();
+            rig.mmgrab(mm);
             rig.copro_attach(mm);
             rig.machine.copro_access(mm, 0).unwrap();
             rig.on(CPU0, || rig.machine.unmap(mm, 0));
@@ -201,6 +202,9 @@ fn a_coprocessor_hears_only_broadcasts() {
             assert_eq!(rig.total("tlbie"), 2, "the exit's flush too");
             rig.idle(CPU0);
             rig.drain(CPU0);
+            assert!(rig.lookup(mm).is_some(), "its reference keeps the mm");
+            rig.copro_detach(mm);
+            rig.on(CPU0, || rig.mmdrop(mm));
             assert!(rig.lookup(mm).is_none());
         }
     }

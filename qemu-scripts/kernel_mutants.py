@@ -1,0 +1,100 @@
+"""The kernel broken on purpose: each variant booted in QEMU, where a test must notice.
+
+The tree is copied to build/mutants/kernel, and the copy is built by its own Makefile,
+in its own target folder: a mutant costs a build of what it changes, and a boot.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+
+import machine
+import running
+from common import BUILD, ROOT
+from settings import Settings
+
+TABLE = ROOT / "kernel/src/selftest/mutants.toml"
+COPY = BUILD / "mutants/kernel"
+IMAGE = COPY / "target/powerpc64-kernel/release/kernel"
+FOLDERS = ("arch", "kernel", "linker", "qemu-scripts", "user")
+FILES = ("Cargo.lock", "Cargo.toml", "Makefile", "rust-toolchain.toml")
+CPUS = 4
+BUILD_LIMIT_S = 600
+# Compiled many times, run once.
+FAST_BUILD = {f"CARGO_PROFILE_RELEASE_{name}": value for name, value in
+              (("LTO", "off"), ("CODEGEN_UNITS", "16"), ("DEBUG", "0"), ("INCREMENTAL", "true"))}
+# A mutant that hangs is stopped by the kernel's own limits before.
+RUN_LIMIT_S = 60
+
+
+def table():
+    """The mutants, in their order."""
+    return tomllib.loads(TABLE.read_text())["mutant"]
+
+
+def copy_if_new(source, target):
+    """Copies a file only if it differs, so that cargo rebuilds no more than it must."""
+    if not target.exists() or target.read_bytes() != source.read_bytes():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+
+
+def copy_sources():
+    """Brings the copy up to date; files that are gone here go there."""
+    wanted = {ROOT / name for name in FILES}
+    for folder in FOLDERS:
+        wanted |= {path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    wanted = {path.relative_to(ROOT) for path in wanted}
+    for path in wanted:
+        copy_if_new(ROOT / path, COPY / path)
+    for folder in FOLDERS:
+        for path in list((COPY / folder).rglob("*")):
+            if path.is_file() and path.relative_to(COPY) not in wanted:
+                path.unlink()
+    # The set-up is done here, and is the copy's, too.
+    for record in (BUILD / "config").glob("*"):
+        copy_if_new(record, COPY / "build/config" / record.name)
+
+
+def build():
+    """Builds the test image of the copy: none, or what the build said."""
+    outer = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "CARGO_TARGET_DIR")
+    env = {name: value for name, value in os.environ.items() if name not in outer} | FAST_BUILD
+    try:
+        done = subprocess.run(["make", "--no-print-directory", "kernel-test-nameless"], cwd=COPY, env=env,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, errors="replace", timeout=BUILD_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        return f"no end after {BUILD_LIMIT_S} s"
+    return None if done.returncode == 0 else done.stdout
+
+
+def verdict(mutant):
+    """Builds one mutant and boots its test: none if it was killed, else the reason."""
+    original = (ROOT / mutant["file"]).read_text()
+    hits = original.count(mutant["text"])
+    if hits != 1:
+        return f"its text occurs {hits} times in {mutant['file']}, not once"
+    target = COPY / mutant["file"]
+    target.write_text(original.replace(mutant["text"], mutant["replacement"]))
+    try:
+        complaint = build()
+    finally:
+        target.write_text(original)
+    if complaint:
+        return "it does not build:\n" + complaint
+    test = mutant["test"]
+    settings = Settings(smp=CPUS, lazy=mutant["lazy"], append=f"test={test} {mutant.get('words', '')}".strip())
+    outcome = running.run_quietly(machine.command_line(settings, IMAGE), RUN_LIMIT_S)
+    console = outcome.console.decode(errors="replace")
+    if f"# {test} starts" not in console:
+        return f"{test} did not start:\n{console[-2000:]}"
+    if re.search(rf"^ok \d+ {test}\b", console, re.M):
+        return f"{test} still passes"
+    if outcome.timed_out:
+        return f"{test} was not over after {RUN_LIMIT_S} s"
+    died = re.search(r"^kernel (panic|fault): ", console, re.M)
+    failed = re.search(rf"^not ok \d+ {test}\b", console, re.M)
+    return None if died or failed else f"{test} did not end as a failed test:\n{console[-2000:]}"
