@@ -35,6 +35,9 @@ pub(crate) struct Config {
     /// In test builds: the way in which the kernel is to break.
     #[cfg(feature = "selftest")]
     pub(crate) crash: Option<String>,
+    /// In test builds: soak instead of init, if for a time.
+    #[cfg(feature = "selftest")]
+    pub(crate) soak: crate::selftest::soak::Plan,
     /// QEMU's version, if the runner told it, for reasons of expected failures.
     pub(crate) qemu: String,
 }
@@ -58,6 +61,8 @@ impl Config {
             test_from: 1,
             #[cfg(feature = "selftest")]
             crash: None,
+            #[cfg(feature = "selftest")]
+            soak: crate::selftest::soak::Plan::default(),
             qemu: "unknown".into(),
         };
         for item in cmdline::items(line) {
@@ -122,6 +127,13 @@ impl Config {
             "watchdog" => match value.parse() {
                 Ok(ms @ 1..) => crate::limits::shorten(ms),
                 _ => return bad("the limit of every watchdog; milliseconds, 1 or more"),
+            },
+            #[cfg(feature = "selftest")]
+            "soak" | "soak_seed" | "soak_from" => match (option.key, value.parse()) {
+                ("soak", Ok(seconds @ 1..)) => self.soak.seconds = seconds,
+                ("soak_seed", Ok(seed)) => self.soak.seed = seed,
+                ("soak_from", Ok(round @ 1..)) => self.soak.from = round,
+                _ => return bad("of the soak: its seconds, its seed, the first round; a number"),
             },
             "qemu" => self.qemu = value.into(),
             _ => match option.if_unknown() {

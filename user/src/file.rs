@@ -17,13 +17,26 @@ pub struct Fd(pub i32);
 
 const AT_FDCWD: i32 = -100;
 const O_RDONLY: usize = 0;
+const O_WRONLY: usize = 1;
 
 /// Opens `path` for reading.
 ///
 /// # Errors
 /// `ENOENT` where there is none, and openat's others.
 pub fn open(path: &CStr) -> Result<Fd, Errno> {
-    let args = [AT_FDCWD as usize, path.as_ptr() as usize, O_RDONLY, 0, 0, 0];
+    open_with(path, O_RDONLY)
+}
+
+/// Opens `path`, which exists, for writing.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_to_write(path: &CStr) -> Result<Fd, Errno> {
+    open_with(path, O_WRONLY)
+}
+
+fn open_with(path: &CStr, flags: usize) -> Result<Fd, Errno> {
+    let args = [AT_FDCWD as usize, path.as_ptr() as usize, flags, 0, 0, 0];
     // SAFETY: the path is a live string; the kernel only reads it.
     unsafe { syscall(nr::OPENAT, args) }.map(|fd| Fd(fd as i32))
 }

@@ -10,11 +10,13 @@ mod copies;
 pub(crate) mod crashes;
 mod harness;
 mod ipi;
+pub(crate) mod keep_mm;
 mod lazy;
 mod memory;
 pub(crate) mod points;
 mod programs;
 mod scheduler;
+pub(crate) mod soak;
 mod stale_tlb;
 mod user_copy;
 

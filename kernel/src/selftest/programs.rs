@@ -23,7 +23,7 @@ pub(super) const TESTS: &[Test] = &[
     Test { limit_s: 60, ..Test::new("program_storm_leaves_nothing", storm_leaves_nothing) },
 ];
 
-fn exists(path: &str) -> bool {
+pub(super) fn exists(path: &str) -> bool {
     Place::root().find(path, true).is_ok()
 }
 
@@ -76,12 +76,12 @@ fn storm_leaves_nothing() -> Verdict {
     Ok(Outcome::Pass)
 }
 
-fn living_mms() -> usize {
+pub(super) fn living_mms() -> usize {
     drain_borrows();
     lazy_tlb().mms().iter().filter(|mm| mm.id().is_some()).count()
 }
 
-fn lowest_free_pid() -> Result<u32, alloc::string::String> {
+pub(super) fn lowest_free_pid() -> Result<u32, alloc::string::String> {
     let mm: MmId = super::address_space::new_mm()?;
     lazy_tlb().mmput(mm);
     drain_borrows();
