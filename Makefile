@@ -30,7 +30,11 @@ define HELP
   make test-fuzz          the parsers under random damage (FUZZ_SECONDS= each, FUZZ_SEED=)
   make test-monitor       the monitor on a terminal, in tmux
   make test-gdb           the debugger's commands against live kernels
+  make test-soak          the soak below, for a minute
   make test-determinism   one run done twice under ICOUNT=0
+  make soak               random use of everything for MINUTES=30, under each policy (or
+                          LAZY=, OPTIONS= one set of the kernel's), on SMP=8 CPUs; SEED=
+                          and ROUND= repeat what was printed
   make lint               clippy, rustfmt and the layers
   make layers             who depends on whom: nothing may look up
   make measure            time and instructions to init, loaded size
@@ -60,6 +64,7 @@ define HELP
 endef
 
 export SMP MEM CPU LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
+export MINUTES SEED ROUND
 
 # A missing component is the set-up's business, never a download by rustup on its own.
 export RUSTUP_AUTO_INSTALL := 0
@@ -165,12 +170,16 @@ measure: setup-qemu build/kernel.elf build/initrd.cpio
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-.PHONY: test test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism
+.PHONY: test test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-soak test-determinism
 test:
 	@$(SCRIPTS)/test
 
-test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-determinism:
+test-host test-loom test-mutants test-kernel test-crashes test-programs test-bad-input test-fuzz test-monitor test-gdb test-soak test-determinism:
 	@$(SCRIPTS)/test $(@:test-%=%)
+
+.PHONY: soak
+soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
+	@$(SCRIPTS)/soak
 
 .PHONY: lint layers
 lint: setup-rust layers

@@ -23,7 +23,7 @@ pub(super) const TESTS: &[Test] = &[
     Test { limit_s: 60, ..Test::new("program_storm_leaves_nothing", storm_leaves_nothing) },
 ];
 
-pub(super) fn exists(path: &str) -> bool {
+fn exists(path: &str) -> bool {
     Place::root().find(path, true).is_ok()
 }
 

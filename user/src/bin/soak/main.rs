@@ -3,9 +3,9 @@
 //!
 //! WORKERS processes (0, the default: two a CPU) each do DEEDS deeds, drawn from the
 //! table below by a generator of their own, so that SEED and ROUND repeat what each
-//! does (not how they meet: that takes a machine which counts instructions). Round 0
-//! does every deed once, in the table's order. Where CPUs can go offline, one more
-//! process sends them away and brings them back meanwhile.
+//! does (not how they meet: that takes a machine which counts instructions). In round
+//! 0 the workers share the table, and do every deed once. Where CPUs can go offline,
+//! one more process sends them away and brings them back meanwhile.
 #![no_std]
 #![no_main]
 
@@ -29,7 +29,7 @@ use user::{Context, Env, Errno, Verdict, ensure, println, time};
 
 user::main!(main);
 
-const DEEDS: usize = 12;
+const DEEDS: usize = 4;
 
 /// One process of the soak.
 struct Worker {
@@ -76,12 +76,9 @@ fn main(env: &Env) -> Verdict {
     let toggler = hotplug::start(&cpus, random.part(0))?;
     let mut pids: Vec<Pid> = Vec::new();
     for number in 1..=workers {
-        let mut worker = Worker {
-            random: random.part(number as u64),
-            cpus: cpus.clone(),
-            hotplug: toggler.is_some(),
-        };
-        let work = || match worker.work(round, deeds) {
+        let mut worker =
+            Worker { random: random.part(number as u64), cpus: cpus.clone(), hotplug: toggler.is_some() };
+        let work = || match worker.work(round, number, workers, deeds) {
             Ok(()) => 0,
             Err(why) => {
                 println!("soak: seed {seed}, round {round}, worker {number}: {why}");
@@ -104,18 +101,21 @@ fn main(env: &Env) -> Verdict {
 }
 
 impl Worker {
-    fn work(&mut self, round: u64, deeds: usize) -> Verdict {
+    /// The deeds of worker `number` of `workers`, from 1.
+    fn work(&mut self, round: u64, number: usize, workers: usize, deeds: usize) -> Verdict {
         if round == 0 {
-            for (name, deed) in TABLE {
-                deed(self).context(name)?;
-            }
-            return Ok(());
+            let share = TABLE.iter().skip(number - 1).step_by(workers);
+            return share.map(|deed| self.do_one(deed)).collect();
         }
-        for number in 1..=deeds {
-            let (name, deed) = TABLE[self.random.below(TABLE.len())];
-            deed(self).context(format_args!("deed {number}, {name}"))?;
+        for _ in 0..deeds {
+            let index = self.random.below(TABLE.len());
+            self.do_one(&TABLE[index])?;
         }
         Ok(())
+    }
+
+    fn do_one(&mut self, &(name, deed): &(&str, Deed)) -> Verdict {
+        deed(self).context(name)
     }
 
     /// Any of the machine's CPUs.

@@ -60,7 +60,8 @@ pub(crate) fn barrier(worker: &mut Worker) -> Verdict {
                 shared.0.wait();
                 let arrivals = shared.1.load(Ordering::Relaxed);
                 if arrivals != round * members {
-                    verdict = Err(alloc::format!("{arrivals} arrivals in round {round} of {members} threads"));
+                    verdict =
+                        Err(alloc::format!("{arrivals} arrivals in round {round} of {members} threads"));
                 }
                 // Nobody arrives again before all have looked.
                 shared.0.wait();
