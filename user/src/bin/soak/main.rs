@@ -104,8 +104,8 @@ impl Worker {
     /// The deeds of worker `number` of `workers`, from 1.
     fn work(&mut self, round: u64, number: usize, workers: usize, deeds: usize) -> Verdict {
         if round == 0 {
-            let share = TABLE.iter().skip(number - 1).step_by(workers);
-            return share.map(|deed| self.do_one(deed)).collect();
+            let mut share = TABLE.iter().skip(number - 1).step_by(workers);
+            return share.try_for_each(|deed| self.do_one(deed));
         }
         for _ in 0..deeds {
             let index = self.random.below(TABLE.len());

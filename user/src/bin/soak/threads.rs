@@ -78,7 +78,6 @@ pub(crate) fn barrier(worker: &mut Worker) -> Verdict {
 
 /// From CPU to CPU, and found where it was sent.
 pub(crate) fn wander(worker: &mut Worker) -> Verdict {
-    let everywhere = sched::affinity().context("sched_getaffinity")?;
     for _ in 0..worker.random.between(1, 20) {
         let cpu = worker.any_cpu();
         if move_to(cpu)? && !worker.hotplug {
@@ -90,5 +89,5 @@ pub(crate) fn wander(worker: &mut Worker) -> Verdict {
             sleep(nap);
         }
     }
-    sched::set_affinity(&everywhere).context("sched_setaffinity")
+    sched::set_affinity(&worker.cpus.iter().copied().collect()).context("sched_setaffinity")
 }
