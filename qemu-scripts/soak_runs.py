@@ -17,6 +17,7 @@ import time
 
 import machine
 from common import BUILD, USAGE, die, say, status
+from kernel_tests import what_matters
 from running import Run
 from settings import POLICIES, from_environment
 from tally import Tally, failure, one
@@ -96,12 +97,14 @@ def run(plan):
         if silent:
             qemu.stop()
         outcome = qemu.finish()
+    if rest:
+        lines.append(rest.decode(errors="replace").strip())
     seconds = time.monotonic() - began
     if done and outcome.status == 0 and not silent:
         say(f"  {plan.label():40} {done} rounds in {seconds:.0f} s")
         return one(f"soak ({plan.label()}, seed {plan.seed})", seconds=seconds)
     reason = f"silent for {SILENCE_LIMIT_S} s" if silent else outcome.reason()
-    tally = failure(f"soak ({plan.label()})", reason, "\n".join(lines), seconds)
+    tally = failure(f"soak ({plan.label()})", reason, "\n".join(what_matters(lines)), seconds)
     say(f"    seed {plan.seed}, round {at}; again: {plan.replay(max(at, 1))}")
     return tally
 

@@ -27,11 +27,11 @@ pub fn open(path: &CStr) -> Result<Fd, Errno> {
     open_with(path, O_RDONLY)
 }
 
-/// Opens `path`, which exists, for writing.
+/// Opens `path`, which must be there, for writing.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_to_write(path: &CStr) -> Result<Fd, Errno> {
+pub fn open_for_writing(path: &CStr) -> Result<Fd, Errno> {
     open_with(path, O_WRONLY)
 }
 

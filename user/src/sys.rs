@@ -107,7 +107,7 @@ errnos! {
     12 ENOMEM "Out of memory.",
     13 EACCES "Access denied.",
     14 EFAULT "Bad address.",
-    16 EBUSY "In use.",
+    16 EBUSY "Busy.",
     17 EEXIST "Exists already.",
     20 ENOTDIR "Not a directory.",
     21 EISDIR "A directory.",

@@ -17,7 +17,7 @@ pub(super) const CONSOLE: u64 = 0x501;
 /// Misc major; the minor is none of Linux's.
 pub(super) const USE_MM: u64 = 0xaff;
 #[cfg(feature = "selftest")]
-pub(crate) const KEEP_MM: u64 = 0xafe;
+const KEEP_MM: u64 = 0xafe;
 
 /// Makes /dev.
 pub(crate) fn init() -> Result<(), Errno> {
@@ -42,7 +42,7 @@ pub(crate) fn init() -> Result<(), Errno> {
 }
 
 /// What the stat calls tell of an open character device.
-pub(crate) fn stat(device: u64) -> Stat {
+pub(super) fn stat(device: u64) -> Stat {
     Stat { device, ..Stat::anonymous(S_IFCHR | 0o666) }
 }
 

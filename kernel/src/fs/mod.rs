@@ -15,7 +15,7 @@ use crate::mm::Object;
 use crate::process::user_memory::Cursor;
 use crate::sync::Mutex;
 
-pub(crate) mod device;
+mod device;
 mod initrd;
 pub(crate) mod inode;
 pub(crate) mod path;

@@ -58,7 +58,7 @@ impl Toggler {
 
 fn open(cpu: usize) -> Result<Fd, Errno> {
     let path = CString::new(format!("/sys/devices/system/cpu/cpu{cpu}/online")).expect("no NUL inside");
-    file::open_to_write(&path)
+    file::open_for_writing(&path)
 }
 
 fn switch(cpu: usize, online: bool) -> Result<(), Errno> {

@@ -54,7 +54,7 @@ fn read_for_ever(pages: usize) -> i32 {
 /// to look at a word of it later; then it exits, becomes another program, or is
 /// killed. The kernel checks the word.
 pub(crate) fn kept(worker: &mut Worker) -> Verdict {
-    let device = match file::open_to_write(c"/dev/keep_mm") {
+    let device = match file::open_for_writing(c"/dev/keep_mm") {
         Err(Errno::ENOENT) => return Ok(()),
         device => device.context("/dev/keep_mm")?,
     };
