@@ -67,9 +67,9 @@ impl Keeper {
         }
         // The caller's own use of the mm outlasts this call.
         if self.only_struct {
-            lazy_tlb().mmgrab(self.mm)
+            lazy_tlb().mmgrab(self.mm);
         } else {
-            lazy_tlb().mmget(self.mm)
+            lazy_tlb().mmget(self.mm);
         }
         kthread::try_spawn("keeper", move || self.run()).map(drop).map_err(|_| {
             self.give_back();
