@@ -20,9 +20,13 @@ fn words(number: FrameNumber) -> *mut [u64; WORDS] {
 /// Poisons a frame that is being freed.
 #[inline]
 pub(super) fn write(number: FrameNumber) {
-    // SAFETY: the last reference is gone and the frame not yet on a free list, so
-    // it is ours alone; `words` is its start in the linear map.
-    unsafe { words(number).write([POISON; WORDS]) };
+    let words = words(number).cast::<u64>();
+    // Word by word: as one array it is a page of a stack that has four.
+    for word in 0..WORDS {
+        // SAFETY: the last reference is gone and the frame not yet on a free list,
+        // so it is ours alone; the word is inside it, in the linear map.
+        unsafe { words.add(word).write(POISON) };
+    }
 }
 
 /// Checks a frame that is being handed out, if it was ever freed.
