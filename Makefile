@@ -35,7 +35,11 @@ define HELP
   make test-monitor       the monitor on a terminal, in tmux
   make test-gdb           the debugger's commands against live kernels
   make test-starts        a few rows of the matrix
+  make test-soak          the soak below, for a minute
   make test-determinism   one run done twice under ICOUNT=0
+  make soak               random use of everything for MINUTES=30, under each policy (or
+                          LAZY=, OPTIONS= one set of the kernel's), on SMP=8 CPUs; SEED=
+                          and ROUND= repeat what was printed
   make lint               clippy, rustfmt and the layers
   make layers             who depends on whom: nothing may look up
   make figures            what each policy costs, and how long it is
@@ -68,6 +72,7 @@ define HELP
 endef
 
 export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
+export MINUTES SEED ROUND
 
 # A missing component is the set-up's business, never a download by rustup on its own.
 export RUSTUP_AUTO_INSTALL := 0
@@ -190,7 +195,7 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
 TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 kernel crashes programs bad-input fuzz monitor gdb \
-	determinism starts)
+	determinism starts soak)
 
 .PHONY: test $(TEST_STAGES)
 test:
@@ -206,6 +211,10 @@ prove: setup-spin
 .PHONY: mutants
 mutants: setup-rust setup-qemu
 	@$(SCRIPTS)/mutants $(MUTANT)
+
+.PHONY: soak
+soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
+	@$(SCRIPTS)/soak
 
 .PHONY: lint layers
 lint: setup-rust layers

@@ -38,6 +38,9 @@ pub(crate) struct Config {
     /// In test builds: the seed of orders that are drawn at random; none for any.
     #[cfg(feature = "selftest")]
     pub(crate) seed: Option<u64>,
+    /// In test builds: soak instead of init, if for a time.
+    #[cfg(feature = "selftest")]
+    pub(crate) soak: crate::selftest::soak::Plan,
     /// QEMU's version, if the runner told it, for reasons of expected failures.
     pub(crate) qemu: String,
 }
@@ -63,6 +66,8 @@ impl Config {
             crash: None,
             #[cfg(feature = "selftest")]
             seed: None,
+            #[cfg(feature = "selftest")]
+            soak: crate::selftest::soak::Plan::default(),
             qemu: "unknown".into(),
         };
         for item in cmdline::items(line) {
@@ -132,6 +137,13 @@ impl Config {
             "watchdog" => match value.parse() {
                 Ok(ms @ 1..) => crate::limits::shorten(ms),
                 _ => return bad("the limit of every watchdog; milliseconds, 1 or more"),
+            },
+            #[cfg(feature = "selftest")]
+            "soak" | "soak_seed" | "soak_from" => match (option.key, value.parse()) {
+                ("soak", Ok(seconds @ 1..)) => self.soak.seconds = seconds,
+                ("soak_seed", Ok(seed)) => self.soak.seed = seed,
+                ("soak_from", Ok(round @ 1..)) => self.soak.from = round,
+                _ => return bad("of the soak: its seconds, its seed, the first round; a number"),
             },
             "qemu" => self.qemu = value.into(),
             // The boot has read it, before there was a heap.

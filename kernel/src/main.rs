@@ -99,6 +99,10 @@ fn start(config: Config) {
     if config.runs_tests() {
         return selftest::start(config);
     }
+    #[cfg(feature = "selftest")]
+    if config.soak.seconds > 0 {
+        return selftest::soak::start(config.soak);
+    }
     if config.monitor {
         return monitor::start(config);
     }

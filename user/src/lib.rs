@@ -21,6 +21,7 @@ mod panic;
 #[macro_use]
 pub mod print;
 pub mod process;
+pub mod random;
 pub mod sched;
 pub mod start;
 pub mod sync;

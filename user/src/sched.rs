@@ -33,6 +33,16 @@ impl CpuSet {
     }
 }
 
+impl FromIterator<usize> for CpuSet {
+    /// # Panics
+    /// If a CPU is [`MAX_CPUS`] or more.
+    fn from_iter<I: IntoIterator<Item = usize>>(cpus: I) -> Self {
+        let mut words = [0; MAX_CPUS / 64];
+        cpus.into_iter().for_each(|cpu| words[cpu / 64] |= 1 << (cpu % 64));
+        Self(words)
+    }
+}
+
 /// The CPUs on which the calling thread may run.
 ///
 /// # Errors

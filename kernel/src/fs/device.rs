@@ -16,6 +16,8 @@ const TTY: u64 = 0x500;
 pub(super) const CONSOLE: u64 = 0x501;
 /// Misc major; the minor is none of Linux's.
 pub(super) const USE_MM: u64 = 0xaff;
+#[cfg(feature = "selftest")]
+const KEEP_MM: u64 = 0xafe;
 
 /// Makes /dev.
 pub(crate) fn init() -> Result<(), Errno> {
@@ -29,6 +31,12 @@ pub(crate) fn init() -> Result<(), Errno> {
     let directory = root().directory()?.get_or_make_directory("dev");
     for (name, number, open) in devices {
         directory.directory()?.add(name, Inode::new(Kind::Device(number, open), 0o666))?;
+    }
+    #[cfg(feature = "selftest")]
+    {
+        use crate::selftest::keep_mm::KeepMm;
+        let open: Opener = |_| Ok(Arc::new(KeepMm));
+        directory.directory()?.add("keep_mm", Inode::new(Kind::Device(KEEP_MM, open), 0o666))?;
     }
     Ok(())
 }

@@ -114,6 +114,13 @@ impl Process {
         self.status()
     }
 
+    /// As [`Process::wait_dead`], but none if the time base reaches `deadline_tb`
+    /// before.
+    #[cfg(feature = "selftest")]
+    pub(crate) fn wait_dead_until(&self, deadline_tb: u64) -> Option<Status> {
+        self.died.wait_until_deadline(|| self.is_dead(), deadline_tb).then(|| self.status())
+    }
+
     /// Takes the current thread off the list; true if it was the last.
     fn remove_current_thread(&self) -> bool {
         let me = task::current();

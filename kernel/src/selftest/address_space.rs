@@ -88,9 +88,10 @@ pub(super) fn check_account(before: Account, since: &str) -> Result<(), String> 
 
 /// How often memory is looked at until it is settled. Each time every CPU runs two
 /// tasks, so any task that is about to end has its turn.
-const MOST_ROUNDS: u32 = 50;
+pub(super) const MOST_ROUNDS: u32 = 50;
 
-fn account() -> Account {
+/// Memory when nobody borrows and all deferred work is done.
+pub(super) fn account() -> Account {
     drain_borrows();
     crate::task::work::flush();
     Account::now()

@@ -12,12 +12,14 @@ pub(crate) mod crashes;
 mod harness;
 mod hotplug;
 mod ipi;
+pub(crate) mod keep_mm;
 mod lazy;
 mod memory;
 pub(crate) mod points;
 mod programs;
 mod random;
 mod scheduler;
+pub(crate) mod soak;
 mod stale_tlb;
 mod user_copy;
 

@@ -77,12 +77,12 @@ fn storm_leaves_nothing() -> Verdict {
     Ok(Outcome::Pass)
 }
 
-fn living_mms() -> usize {
+pub(super) fn living_mms() -> usize {
     drain_borrows();
     lazy_tlb().mms().iter().filter(|mm| mm.id().is_some()).count()
 }
 
-fn lowest_free_pid() -> Result<u32, alloc::string::String> {
+pub(super) fn lowest_free_pid() -> Result<u32, alloc::string::String> {
     let mm: MmId = super::address_space::new_mm()?;
     lazy_tlb().mmput(mm);
     drain_borrows();

@@ -75,6 +75,16 @@ type Bucket = SpinLock<Vec<Waiter>>;
 
 static BUCKETS: [Bucket; 1 << BUCKET_BITS] = [const { SpinLock::new("futex", Vec::new()) }; 1 << BUCKET_BITS];
 
+/// How many wait, and the bytes of the heap that the buckets keep: room once grown
+/// stays for those who wait next.
+#[cfg(feature = "selftest")]
+pub(crate) fn waiters_and_bytes() -> (usize, usize) {
+    BUCKETS.iter().fold((0, 0), |(waiters, bytes), bucket| {
+        let bucket = bucket.lock();
+        (waiters + bucket.len(), bytes + bucket.capacity() * size_of::<Waiter>())
+    })
+}
+
 pub(super) fn futex(frame: &mut TrapFrame) -> Result {
     let [address, operation, value, timeout, other, bits] = frame.syscall_args();
     let shared = operation & FUTEX_PRIVATE_FLAG == 0;

@@ -1,0 +1,217 @@
+//! The soak: `/bin/soak` round after round, and after each the books are balanced.
+//!
+//! A round is a fixed piece of work, which seed and number repeat; the time only
+//! says how many there are. Round 0 does everything once, so that what the kernel
+//! makes on demand is there. After each later round every frame, byte of
+//! the heap, mm, PID, process and task must be back.
+
+use alloc::string::String;
+
+use kcore::mm::MmId;
+use powerpc64::addr::PAGE_SIZE;
+use powerpc64::timer;
+
+use super::address_space::{MOST_ROUNDS, account};
+use super::programs::{living_mms, lowest_free_pid};
+use super::{check, check_eq, keep_mm};
+use crate::fs::inode::Kind;
+use crate::fs::path::Place;
+use crate::machine::lazy_tlb;
+use crate::process::{self, table};
+use crate::syscall::futex;
+use crate::task::{self, kthread, registry};
+use crate::{println, shutdown};
+
+/// What the command line asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Seconds of machine time, after which no round begins; 0 for no soak.
+    pub(crate) seconds: u64,
+    /// Of all that is random.
+    pub(crate) seed: u64,
+    /// The first round after round 0.
+    pub(crate) from: u64,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Plan { seconds: 0, seed: 1, from: 1 }
+    }
+}
+
+/// Machine time between two lines of progress.
+const PROGRESS_S: u64 = 10;
+/// Machine time after which a round has hung.
+const ROUND_LIMIT_S: u64 = 120;
+/// Machine time in which the last processes and keepers must be gone.
+const GONE_LIMIT_S: u64 = 20;
+
+/// Soaks in a kernel thread, then ends the machine.
+pub(crate) fn start(plan: Plan) {
+    // On any CPU: the round's end is noticed wherever it comes.
+    kthread::spawn("soak", move || match soak(plan) {
+        Ok(rounds) => shutdown::finish(true, format_args!("soak: {rounds} rounds, all came back")),
+        Err((round, why)) => {
+            shutdown::finish(false, format_args!("soak: seed {}, round {round}: {why}", plan.seed))
+        }
+    });
+}
+
+/// The number of rounds done; or the round that failed, and why.
+fn soak(plan: Plan) -> Result<u64, (u64, String)> {
+    println!("soak: seed {}, {} s from round {}", plan.seed, plan.seconds, plan.from);
+    let began_tb = timer::now_tb();
+    let mut progress = Progress { began_tb, next_tb: began_tb };
+    PROGRAMS.iter().try_for_each(|path| read_in(path)).map_err(|why| (0, why))?;
+    progress.round(plan.seed, 0).map_err(|why| (0, why))?;
+    let books = Books::settled().map_err(|why| (0, why))?;
+    let mut round = plan.from;
+    // One at least, however slow the machine.
+    loop {
+        progress.round(plan.seed, round).and_then(|()| books.check()).map_err(|why| (round, why))?;
+        round += 1;
+        if timer::now_tb() >= began_tb + seconds_tb(plan.seconds) {
+            return Ok(round - plan.from);
+        }
+    }
+}
+
+/// What runs in a round.
+const PROGRAMS: [&str; 3] = ["/bin/soak", "/bin/exits", "/bin/true"];
+
+/// Has every page of the file in memory: those that a later round would be the first
+/// to touch are no loss.
+fn read_in(path: &str) -> Result<(), String> {
+    let found = Place::root().find(path, true);
+    let (inode, _) = found.map_err(|_| alloc::format!("the initrd does not have {path}"))?;
+    let Kind::Regular(object) = &inode.kind else { return Err(alloc::format!("{path} is no file")) };
+    for page in 0..object.len().div_ceil(PAGE_SIZE) {
+        object.page(page).map_err(|_| alloc::format!("no memory for page {page} of {path}"))?;
+    }
+    Ok(())
+}
+
+fn seconds_tb(seconds: u64) -> u64 {
+    seconds * 1_000_000 * timer::ticks_per_us()
+}
+
+/// Tells how far we are.
+struct Progress {
+    began_tb: u64,
+    /// When the next line is due.
+    next_tb: u64,
+}
+
+impl Progress {
+    /// One run of the program, with its keepers.
+    fn round(&mut self, seed: u64, round: u64) -> Result<(), String> {
+        let limit_tb = timer::now_tb() + seconds_tb(ROUND_LIMIT_S);
+        let (seed, number) = (alloc::format!("{seed}"), alloc::format!("{round}"));
+        let process = process::launch(&["/bin/soak", &seed, &number], &[])
+            .map_err(|_| "no memory for a program's stack")?;
+        let status = loop {
+            if let Some(status) = process.wait_dead_until(self.next_tb.min(limit_tb)) {
+                break status;
+            }
+            if timer::now_tb() >= limit_tb {
+                task::report::print_tasks();
+                return Err(alloc::format!("not done after {ROUND_LIMIT_S} s"));
+            }
+            self.tell(round);
+        };
+        check!(status.is_success(), "/bin/soak {status}");
+        Ok(())
+    }
+
+    fn tell(&mut self, round: u64) {
+        let now_tb = timer::now_tb();
+        if now_tb >= self.next_tb {
+            let seconds = (now_tb - self.began_tb) / seconds_tb(1);
+            let freed: u64 = lazy_tlb().cpus().iter().map(|cpu| cpu.counters.mm_freed.get()).sum();
+            println!("soak: {seconds} s, round {round}, {freed} address spaces freed");
+            self.next_tb = now_tb + seconds_tb(PROGRESS_S);
+        }
+    }
+}
+
+/// All that must come back.
+#[derive(PartialEq, Eq, Debug)]
+struct Books {
+    free_frames: u64,
+    /// Without what futexes keep for the next who wait.
+    heap_bytes: usize,
+    living_mms: usize,
+    lowest_pid: u32,
+    tasks: usize,
+    futex_waiters: usize,
+}
+
+impl Books {
+    /// Takes stock once those of the round are gone that nobody waits for, and nobody
+    /// borrows.
+    fn now() -> Result<Books, String> {
+        all_gone()?;
+        let memory = account();
+        let (futex_waiters, futex_bytes) = futex::waiters_and_bytes();
+        Ok(Books {
+            free_frames: memory.available_frames,
+            heap_bytes: memory.heap_bytes - futex_bytes,
+            living_mms: living_mms(),
+            lowest_pid: lowest_free_pid()?,
+            tasks: tasks(),
+            futex_waiters,
+        })
+    }
+
+    /// The same twice in a row: who has ended may still be giving back.
+    fn settled() -> Result<Books, String> {
+        let mut last = Books::now()?;
+        for _ in 0..MOST_ROUNDS {
+            let now = Books::now()?;
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        Ok(last)
+    }
+
+    /// Fails unless all becomes what it was.
+    fn check(&self) -> Result<(), String> {
+        let mut now = Books::now()?;
+        for _ in 0..MOST_ROUNDS {
+            if now == *self {
+                break;
+            }
+            now = Books::now()?;
+        }
+        check_eq!(now, *self, "the books after the round");
+        for cpu in lazy_tlb().cpus() {
+            let active = cpu.active_mm.get();
+            check!(active == MmId::INIT_MM, "a CPU still has {active:?} when nobody borrows");
+        }
+        Ok(())
+    }
+}
+
+fn tasks() -> usize {
+    let mut count = 0;
+    registry::for_each(|_| count += 1);
+    count
+}
+
+fn all_gone() -> Result<(), String> {
+    let limit_tb = timer::now_tb() + seconds_tb(GONE_LIMIT_S);
+    check!(keep_mm::all_gone_by(limit_tb), "a keeper of an mm does not end");
+    let left = || {
+        let mut left = 0;
+        table::for_each(|_| left += 1);
+        left
+    };
+    // Orphans, for which nobody waits and whose end nobody is told.
+    while left() > 0 {
+        check!(timer::now_tb() < limit_tb, "{} processes do not end", left());
+        task::sleep_until_tb(timer::now_tb() + 1000 * timer::ticks_per_us());
+    }
+    Ok(())
+}

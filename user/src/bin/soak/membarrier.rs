@@ -1,0 +1,85 @@
+//! membarrier(2) as what it is for: the barrier of the slow side of a handshake
+//! whose fast side has none.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering, compiler_fence};
+
+use user::sync::Barrier;
+use user::sys::syscall;
+use user::{Context, Errno, Verdict, ensure, thread};
+
+use super::{Worker, move_to, threads};
+
+const NR_MEMBARRIER: usize = 365;
+const QUERY: usize = 0;
+const GLOBAL: usize = 1;
+const PRIVATE_EXPEDITED: usize = 1 << 3;
+const REGISTER_PRIVATE_EXPEDITED: usize = 1 << 4;
+
+fn membarrier(command: usize) -> Result<usize, Errno> {
+    // SAFETY: it touches no memory.
+    unsafe { syscall(NR_MEMBARRIER, [command, 0, 0, 0, 0, 0]) }
+}
+
+struct Flags {
+    fast: AtomicU32,
+    slow: AtomicU32,
+    fast_saw: AtomicU32,
+    turn: Barrier,
+}
+
+/// Each side stores its flag and reads the other's: one of them must see the other.
+/// Only the slow side pays for a barrier.
+pub(crate) fn asymmetric(worker: &mut Worker) -> Verdict {
+    const TURNS: usize = 10;
+    let commands = membarrier(QUERY).unwrap_or(0);
+    let command = match worker.random.below(8) {
+        0 if commands & GLOBAL != 0 => GLOBAL,
+        _ => PRIVATE_EXPEDITED,
+    };
+    if commands & command == 0 {
+        return Ok(());
+    }
+    if command == PRIVATE_EXPEDITED {
+        membarrier(REGISTER_PRIVATE_EXPEDITED).context("membarrier(REGISTER)")?;
+    }
+    let (fast, slow) = (AtomicU32::new(0), AtomicU32::new(0));
+    let flags = Arc::new(Flags { fast, slow, fast_saw: AtomicU32::new(0), turn: Barrier::new(2) });
+    let theirs = flags.clone();
+    let cpu = worker.any_cpu();
+    let fast = thread::spawn(move || {
+        let moved = move_to(cpu);
+        for _ in 0..TURNS {
+            theirs.turn.wait();
+            theirs.fast.store(1, Ordering::Relaxed);
+            // The compiler keeps the order; the CPU's is the slow side's business.
+            compiler_fence(Ordering::SeqCst);
+            theirs.fast_saw.store(theirs.slow.load(Ordering::Relaxed), Ordering::Relaxed);
+            theirs.turn.wait();
+        }
+        moved.map(drop)
+    })
+    .context("clone")?;
+    let mut verdict = Ok(());
+    for turn in 0..TURNS {
+        flags.fast.store(0, Ordering::Relaxed);
+        flags.slow.store(0, Ordering::Relaxed);
+        flags.turn.wait();
+        flags.slow.store(1, Ordering::Relaxed);
+        let answer = membarrier(command);
+        let slow_saw = flags.fast.load(Ordering::Relaxed);
+        flags.turn.wait();
+        let seen = slow_saw != 0 || flags.fast_saw.load(Ordering::Relaxed) != 0;
+        if verdict.is_ok() {
+            verdict = check(turn, answer, seen);
+        }
+    }
+    threads::joined(fast)??;
+    verdict
+}
+
+fn check(turn: usize, answer: Result<usize, Errno>, seen: bool) -> Verdict {
+    answer.context("membarrier")?;
+    ensure!(seen, "turn {turn}: neither side saw the other");
+    Ok(())
+}
