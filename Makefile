@@ -55,7 +55,8 @@ define HELP
   MEM=512M                memory, in steps of 256M; APPEND=mem=18M uses less of it
   CPU=power9              CPU model of QEMU: power9, power10
   LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard
-  TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version)
+  TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version
+                          and the number of CPUs)
   INITRD=file             a cpio archive (newc), or a static program to run as init
   INIT="path args"        the first program and its arguments (default: the
                           demonstration, or /init of an INITRD)

@@ -10,6 +10,8 @@ use alloc::vec::Vec;
 use formats::cmdline::{self, Item, KeyValue, Unknown};
 use kcore::lazy_tlb::Policy;
 
+/// With more CPUs than this, flushes go by IPI unless `tlb=` says otherwise.
+const MOST_CPUS_FOR_TLBIE: usize = 32;
 /// Init, if nobody says otherwise: the demonstration.
 const INIT: &str = "/bin/demo";
 
@@ -18,6 +20,8 @@ const INIT: &str = "/bin/demo";
 pub(crate) struct Config {
     /// What the protocol needs.
     pub(crate) core: kcore::Config,
+    /// What `tlb=` says, if it is there.
+    flush_by_ipi: Option<bool>,
     /// The program of process 1.
     pub(crate) init: String,
     /// Its arguments, its path first.
@@ -55,6 +59,7 @@ impl Config {
         };
         let mut config = Config {
             core,
+            flush_by_ipi: None,
             init: INIT.into(),
             init_args: Vec::new(),
             init_env: ["HOME=/", "TERM=dumb"].map(String::from).into(),
@@ -89,8 +94,8 @@ impl Config {
                 None => return bad("not a policy; eager, refcount, shootdown or hazard"),
             },
             "tlb" => match value {
-                "ipi" => self.core.global_by_ipi = true,
-                "tlbie" => self.core.global_by_ipi = false,
+                "ipi" => self.flush_by_ipi = Some(true),
+                "tlbie" => self.flush_by_ipi = Some(false),
                 _ => return bad("how to flush other CPUs; tlbie or ipi"),
             },
             "filter_lazies" => match on_or_off(value) {
@@ -167,6 +172,14 @@ impl Config {
         let reason =
             || alloc::format!("QEMU {}: a broadcast tlbie does not wait for the other CPUs", self.qemu);
         (version < (9, 1) && !self.core.global_by_ipi).then(reason)
+    }
+
+    /// Decides how flushes travel. A `tlbie` needs `gtse`, or it is a privileged
+    /// instruction. It also bothers every CPU of the machine, an IPI only those in
+    /// the mask: on many CPUs that is better, unless the command line says otherwise.
+    pub(crate) fn choose_flush(&mut self, gtse: bool, nr_cpus: usize) {
+        let by_ipi = self.flush_by_ipi.unwrap_or(nr_cpus > MOST_CPUS_FOR_TLBIE);
+        self.core.global_by_ipi = by_ipi || !gtse;
     }
 
     /// Whether to run the in-kernel tests instead of init.

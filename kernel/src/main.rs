@@ -48,9 +48,8 @@ fn kmain(info: &'static BootInfo) -> ! {
     tlb::set_sets(info.tlbiel_sets);
     mm::init(info);
     let mut config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
-    // Without GTSE a tlbie is a privileged instruction.
-    config.core.global_by_ipi |= !info.platform.gtse;
     let cpus = usable_cpus(info);
+    config.choose_flush(info.platform.gtse, cpus.len());
     #[cfg(feature = "selftest")]
     selftest::crashes::early(config.crash.as_deref());
     machine::init(config.core, cpus.len());

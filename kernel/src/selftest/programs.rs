@@ -65,12 +65,14 @@ fn storm_leaves_nothing() -> Verdict {
     if !exists("/bin/storm") {
         return Ok(Outcome::Skip("the initrd does not have the program"));
     }
+    // As many children on each CPU; a host runs few CPUs at a time.
+    let (rounds, storms) = if lazy_tlb().nr_cpus() <= 16 { ("2", 3) } else { ("1", 1) };
     // Once for what the kernel reads on demand.
-    passes("/bin/storm", &["0", "2"])?;
+    passes("/bin/storm", &["0", rounds])?;
     let state = || (living_mms(), lowest_free_pid());
     let (memory, before) = (settled_account(), state());
-    for _ in 0..3 {
-        passes("/bin/storm", &["0", "2"])?;
+    for _ in 0..storms {
+        passes("/bin/storm", &["0", rounds])?;
     }
     check_account(memory, "the storms")?;
     check_eq!(state(), before, "mms and lowest free PID after the storms");
