@@ -18,7 +18,7 @@ use crate::sync::Ordering;
 impl<M: Machine> Kernel<M> {
     /// This CPU borrows `mm` from here on.
     pub(super) fn hazard_publish(&self, t: &IrqsOff, mm: MmId) {
-        // Borrows begin from what a task owned, and `leave_lazy` makes none of its own.
+        // It would stand for a borrow that nobody may miss: `leave_lazy` publishes none.
         invariant!(mm != MmId::INIT_MM, "init_mm is published over what is still loaded");
         // Relaxed. For the last dropper of `mm` the release of the real reference that
         // follows orders it. The last dropper of what we borrowed *before* may see it

@@ -95,6 +95,8 @@ impl<M: Machine> Kernel<M> {
             }
             Policy::Refcount => self.refcount_borrow(t, mm),
             Policy::Shootdown => {}
+            // A kernel thread may have used `init_mm`; nobody ever looks for its users.
+            Policy::Hazard if mm == MmId::INIT_MM => {}
             Policy::Hazard => self.hazard_publish(t, mm),
         }
         self.this_cpu(t).counters.lazy_enter.bump();

@@ -198,3 +198,17 @@ fn a_kick_lands_at_every_point_of_use_mm() {
         assert!(rig.lookup(mm).is_none());
     }
 }
+
+/// A kernel thread may use `init_mm` too; under hazard nothing is published for it.
+#[test]
+fn init_mm_may_be_used() {
+    each_policy(|rig| {
+        let count = rig.count(MmId::INIT_MM);
+        rig.on(CPU0, || {
+            rig.kthread_use_mm(MmId::INIT_MM);
+            rig.kthread_unuse_mm(MmId::INIT_MM);
+        });
+        assert_eq!(rig.count(MmId::INIT_MM), count);
+        assert!(rig.cpu(CPU0).hazard.get().is_none());
+    });
+}
