@@ -5,6 +5,7 @@
 //! page that is not there yet is brought in on the way, so all of these may
 //! sleep: no spin lock held, interrupts on.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::mem::{MaybeUninit, size_of};
 
@@ -47,6 +48,25 @@ pub(crate) fn read<T: Plain>(from: u64) -> Result<T, Errno> {
             Err(_) => Err(Errno::EFAULT),
         }
     }
+}
+
+/// As [`read`], for what is too large for a kernel stack.
+pub(crate) fn read_boxed<T: Plain>(from: u64) -> Result<Box<T>, Errno> {
+    let mut value = Box::<T>::new_uninit();
+    // SAFETY: as in `read`.
+    unsafe {
+        match uaccess::copy_from_user(value.as_mut_ptr().cast(), from, size_of::<T>()) {
+            Ok(()) => Ok(value.assume_init()),
+            Err(_) => Err(Errno::EFAULT),
+        }
+    }
+}
+
+/// As [`write`], without a copy on the way.
+pub(crate) fn write_from<T: Plain>(to: u64, value: &T) -> Result<(), Errno> {
+    // SAFETY: the source is a `T`, readable for its size, without padding.
+    unsafe { uaccess::copy_to_user(to, (&raw const *value).cast(), size_of::<T>()) }
+        .map_err(|_| Errno::EFAULT)
 }
 
 /// Writes `value` at `to`, which need not be aligned.

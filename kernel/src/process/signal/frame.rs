@@ -173,7 +173,7 @@ pub(super) fn push(frame: &mut TrapFrame, info: &Info, action: &Action, blocked:
         info: info.to_linux(),
         gap: [0; 65],
     });
-    user_memory::write(at, *saved)?;
+    user_memory::write_from(at, &*saved)?;
     user_memory::write(stack, old_stack)?;
 
     let process = current();
@@ -241,7 +241,7 @@ fn save(frame: &TrapFrame, signal: u32, handler: u64, blocked: u64, at: u64) -> 
 /// rt_sigreturn: back to the context above the handler's caller's frame, where the
 /// stack pointer is again. `EFAULT` if it is not there: the program is lost.
 pub(crate) fn sigreturn(frame: &mut TrapFrame) -> Result<(), Errno> {
-    let saved: Box<Frame> = Box::new(user_memory::read(frame.gpr(1).wrapping_add(CALLER_FRAME))?);
+    let saved: Box<Frame> = user_memory::read_boxed(frame.gpr(1).wrapping_add(CALLER_FRAME))?;
     let registers = &saved.registers;
     frame.set_gprs(&registers.gprs);
     // The MSR is not the program's to change.
