@@ -381,6 +381,8 @@ fn unuse_is_last() -> Verdict {
 
 /// What the whole run so far says about the policy.
 fn ledger_of_the_run() -> Verdict {
+    // So that there is something in it if no other test ran.
+    exit_others_lazy()?;
     let (rmw, lazy) = (total(|c| &c.mm_count_rmw), total(|c| &c.lazy_enter));
     let (kicks, shots) = (total(|c| &c.exit_kick), total(|c| &c.shot_ipi) + total(|c| &c.shot_self));
     let smp = lazy_tlb().nr_cpus() > 1;
