@@ -130,6 +130,8 @@ impl Process {
         let last = threads.is_empty();
         drop(threads);
         drop(gone);
+        // It may have been the one that was told.
+        signal::tell_takers(self, u64::MAX);
         self.thread_gone.wake_all();
         last
     }

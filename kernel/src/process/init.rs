@@ -67,6 +67,7 @@ fn become_program(path: String, passed: Arguments) {
     }
     match exec::exec(&Place::root(), &path, &passed) {
         Ok(frame) => task::set_user_frame(frame),
+        Err(_) if task::current().killed() => current().end_unborn(current().status()),
         Err(reason) if current().pid == INIT_PID => stop(&alloc::format!("cannot run init {path}: {reason}")),
         Err(reason) => {
             crate::println!("cannot run {path}: {reason}");

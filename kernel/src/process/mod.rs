@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::fs::path::Place;
 use crate::fs::table::FileTable;
 use crate::sync::{Mutex, SpinLock, WaitQueue};
-use crate::task::{self, TaskRef, current as current_task};
+use crate::task::{self, Task, TaskRef, current as current_task};
 
 pub(crate) mod alarm;
 pub(crate) mod clone;
@@ -158,15 +158,29 @@ impl Process {
     fn start_first_thread(&self, task: TaskRef) {
         let mut threads = self.threads.lock();
         task::start(&task);
-        if self.is_ending() {
-            task.notify(task::pending::KILL);
-        }
+        self.tell_first_thread(&task);
         threads.push(task);
     }
 
-    /// Puts the running kernel thread on the list: the first thread of init.
+    /// Puts the running kernel thread on the list: the first thread of a program
+    /// that the kernel starts.
     fn adopt_current(&self) {
-        self.threads.lock().push(current_task().to_ref());
+        let mut threads = self.threads.lock();
+        let task = current_task().to_ref();
+        self.tell_first_thread(&task);
+        threads.push(task);
+    }
+
+    /// Tells `task` of what was sent while the process was known but had no thread
+    /// to tell. With the list's lock held: whoever sends first decides or queues, and
+    /// takes the lock then; so either that is seen here, or the thread there.
+    fn tell_first_thread(&self, task: &Task) {
+        if self.is_ending() {
+            task.notify(task::pending::KILL);
+        }
+        if self.signals.set() != 0 {
+            task.notify(task::pending::SIGNAL);
+        }
     }
 
     /// Whether the process has only one thread.

@@ -8,11 +8,13 @@ use super::lazy::drain_borrows;
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
-use crate::process;
+use crate::process::{self, signal};
+use crate::task::preempt;
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("program_exit_status", exit_status),
     Test::new("program_missing", missing),
+    Test::new("program_killed_at_birth", killed_at_birth),
     Test::new("program_faults", || passes("/bin/faults", &[])),
     Test::new("program_cow", || passes("/bin/cow", &[])),
     Test::new("program_mmaps", || passes("/bin/mmaps", &[])),
@@ -50,6 +52,26 @@ fn exit_status() -> Verdict {
     }
     for status in [0, 1, 7, 255] {
         check_eq!(run("/bin/exits", &[&alloc::format!("{status}")])?, status, "an exit status");
+    }
+    Ok(Outcome::Pass)
+}
+
+/// A signal that reaches a process before it has a thread to tell is not lost: it
+/// ends before its first instruction. So does Ctrl-C right after a command's Enter.
+fn killed_at_birth() -> Verdict {
+    if !exists("/bin/exits") {
+        return Ok(Outcome::Skip("the initrd does not have the program"));
+    }
+    for signal in [signal::SIGINT, signal::SIGKILL] {
+        for _ in 0..10 {
+            // On one CPU its first thread cannot run before the signal is sent.
+            let stay = preempt::disable();
+            let process = process::launch(&["/bin/exits", "0"], &[]).map_err(|_| "no memory for a stack")?;
+            let pid = process.pid;
+            signal::send_to_all(|one| one.pid == pid, Some(signal::Info::of_kernel(signal)));
+            drop(stay);
+            check_eq!(process.wait_dead().shell_code(), 128 + signal, "its status");
+        }
     }
     Ok(Outcome::Pass)
 }

@@ -5,7 +5,7 @@
 //! also ends its interruptible waits. The bit may be set without need, never clear
 //! while an unblocked signal waits.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 
 use super::exit::Status;
 use super::{Process, Thread, current, current_thread, table};
@@ -98,11 +98,15 @@ fn recalculate() {
     let (task, thread) = (task::current(), current_thread());
     task.clear_pending(pending::SIGNAL);
     // A sender queues the signal before it sets the bit; cleared in between, we
-    // find the signal here.
-    core::sync::atomic::fence(Ordering::SeqCst);
+    // find the signal here. And the caller's mask before the look at the signals:
+    // either the sender sees the mask or we see the signal. Partner: the fences in
+    // `send_to_process` and `send_to_thread`.
+    fence(Ordering::SeqCst);
     if thread.has_signals() {
         task.notify(pending::SIGNAL);
     }
+    // It may have been told of what it now blocks.
+    tell_takers(&thread.process, thread.blocked.load(Ordering::Relaxed));
 }
 
 /// Sends a signal to whichever thread of `process` takes it.
@@ -113,13 +117,29 @@ pub(crate) fn send_to_process(process: &Process, info: Info) {
     if process.handlers.ignores(info.signal) {
         return;
     }
-    let signal = bit(info.signal);
     process.signals.push(info);
+    // The signal before the look at who blocks it. Partner: the fence in
+    // `recalculate`.
+    fence(Ordering::SeqCst);
+    tell_takers(process, bit(info.signal));
+}
+
+/// Tells, for each of `signals` that waits for `process`, one thread that takes it.
+/// If all block it, it waits for the first that no longer does. Also when the thread
+/// that was told blocks it or ends instead (Linux: `retarget_shared_pending`).
+pub(super) fn tell_takers(process: &Process, signals: u64) {
+    let mut signals = signals & process.signals.set();
+    if signals == 0 {
+        return;
+    }
     let threads = process.threads.lock();
-    let takes = |task: &&_| blocked(task) & signal == 0;
-    // If all block it, it waits for the first that no longer does.
-    if let Some(taker) = threads.iter().map(|task| &**task).find(takes) {
-        taker.notify(pending::SIGNAL);
+    while signals != 0 {
+        let lowest = signals & signals.wrapping_neg();
+        let takes = |task: &&_| blocked(task) & lowest == 0;
+        if let Some(taker) = threads.iter().map(|task| &**task).find(takes) {
+            taker.notify(pending::SIGNAL);
+        }
+        signals ^= lowest;
     }
 }
 
@@ -150,6 +170,8 @@ pub(crate) fn send_to_thread(task: &Task, info: Info) {
     }
     let signal = bit(info.signal);
     thread.signals.push(info);
+    // As in `send_to_process`.
+    fence(Ordering::SeqCst);
     if blocked(task) & signal == 0 {
         task.notify(pending::SIGNAL);
     }
