@@ -24,7 +24,7 @@
 
 use crate::Kernel;
 use crate::lazy_tlb::{LazyRef, Policy};
-use crate::machine::{IrqsOff, Machine};
+use crate::machine::{IrqsOff, Machine, Point};
 use crate::mm::{Mm, MmId, flush::FlushRange};
 use crate::sync::{Ordering, fence};
 
@@ -69,6 +69,7 @@ impl<M: Machine> Kernel<M> {
             t.cpu(),
             idle.active_mm()
         );
+        self.machine.point(Point::StopCpu);
         self.forget_all(t);
         // Release: all of the above before the clear bit. Partner: the acquire in
         // `online`.

@@ -76,6 +76,7 @@ pub enum Point {
     LeaveLazyHalf,
     CallPosted,
     CallWaiting,
+    StopCpu,
     FinishSwitch,
 }
 

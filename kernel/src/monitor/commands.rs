@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use formats::cmdline;
 use terminal::table::Table;
 
-use super::{Monitor, cpus, mms, ps, run, test};
+use super::{Monitor, cpus, hotplug, mms, ps, run, test};
 use crate::{print, println, report, shutdown};
 
 /// A command.
@@ -43,6 +43,20 @@ const COMMANDS: &[Command] = &[
         help: "each address space: counts, mask, who is lazy on it",
         most: 0,
         answer: |_, _| mms::show(),
+    },
+    Command {
+        name: "offline",
+        arguments: "CPU",
+        help: "take a CPU offline",
+        most: 1,
+        answer: |_, words| hotplug::offline(words),
+    },
+    Command {
+        name: "online",
+        arguments: "CPU",
+        help: "bring a CPU back",
+        most: 1,
+        answer: |_, words| hotplug::online(words),
     },
     Command {
         name: "poweroff",

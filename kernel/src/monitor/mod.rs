@@ -1,7 +1,7 @@
 //! The monitor: what a person at the terminal gets when init has ended.
 //!
-//! A kernel thread that reads lines and answers them ([`commands`]). It changes
-//! nothing that it shows: it has no address space, so its CPU stays lazy on whatever
+//! A kernel thread that reads lines and answers them ([`commands`]). Looking changes
+//! nothing that is shown: it has no address space, so its CPU stays lazy on whatever
 //! ran there before. While a program runs, the terminal is the program's.
 
 use alloc::string::String;
@@ -18,6 +18,7 @@ use crate::{println, shutdown};
 
 mod commands;
 mod cpus;
+mod hotplug;
 mod machine;
 mod mms;
 mod ps;

@@ -2,9 +2,14 @@
 
 use crate::config::Config;
 
-/// Runs the tests whose names contain `pattern`, all without one.
+/// Runs the tests whose names contain `pattern`, all without one. They count CPUs and
+/// are bound to them, so all have to be there.
 #[cfg(feature = "selftest")]
 pub(super) fn run(config: &Config, pattern: Option<&str>) {
+    let kernel = crate::machine::lazy_tlb();
+    if kernel.online().len() < kernel.nr_cpus() {
+        return crate::println!("test: a CPU is offline; `online` brings it back");
+    }
     if !crate::selftest::run_matching(config, pattern) {
         crate::println!("there were failures");
     }

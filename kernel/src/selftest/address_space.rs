@@ -7,7 +7,7 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::uaccess;
 
 use super::copies::copy_out;
-use super::lazy::drain_borrows;
+use super::stage::drain_borrows;
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::mm::{self, Account, Backing, MapFlags, Prot};

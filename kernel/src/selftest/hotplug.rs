@@ -3,45 +3,56 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kcore::cpu::{CpuId, CpuSet};
-use kcore::lazy_tlb::Policy;
-use kcore::machine::Machine;
-use kcore::mm::MmId;
+use kcore::machine::{Machine, Point};
 use powerpc64::{percpu, timer};
 
-use super::address_space::{check_account, map_written_page, new_mm, settled_account};
-use super::lazy::{Bill, drain_borrows, make_lazy, other_cpus, policy, total};
+use super::address_space::{check_account, new_mm, settled_account};
+use super::points::{self, Step};
+use super::stage::{drain_borrows, other_cpus, wait_for};
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::machine::{call_function, lazy_tlb};
-use crate::task::{self, Refused, kthread, work};
+use crate::task::{self, Refused, TaskRef, kthread, work};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("hotplug_refusals", refusals),
-    Test::new("hotplug_leaves_no_mask_bit", leaves_no_mask_bit),
-    Test::new("hotplug_mm_dies_while_offline", mm_dies_while_offline),
-    Test::new("hotplug_init_mm_is_balanced", init_mm_is_balanced),
     Test::new("hotplug_moves_what_is_there", moves_what_is_there),
     Test::new("hotplug_work_goes_elsewhere", work_goes_elsewhere),
     Test::new("hotplug_by_a_task_of_the_cpu", by_a_task_of_the_cpu),
+    Test::new("hotplug_call_on_its_way", call_on_its_way),
     Test { limit_s: 60, ..Test::new("hotplug_storm", storm) },
 ];
 
-fn take_offline(cpu: CpuId) -> Result<(), String> {
+pub(super) fn take_offline(cpu: CpuId) -> Result<(), String> {
     task::offline(cpu).map_err(|why| format!("{cpu} cannot go offline: {why:?}"))
 }
 
-fn bring_back(cpu: CpuId) -> Result<(), String> {
+pub(super) fn bring_back(cpu: CpuId) -> Result<(), String> {
     task::online(cpu).map_err(|why| format!("{cpu} cannot come back: {why:?}"))
 }
 
+/// What `f` finds while `cpu` is offline. The CPU is back afterwards, whatever that is.
+pub(super) fn while_offline<R>(cpu: CpuId, f: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
+    take_offline(cpu)?;
+    let found = f();
+    bring_back(cpu)?;
+    found
+}
+
+/// A thread that takes `cpu` offline. It runs here: the caller lets it by waiting.
+pub(super) fn start_removal(cpu: CpuId) -> TaskRef {
+    // Who waits for its end asks whether the CPU has gone.
+    kthread::spawn_on(percpu::cpu_id(), "remover", move || _ = task::offline(cpu))
+}
+
 /// The CPU that comes and goes in most tests.
-fn last_cpu() -> Option<CpuId> {
+pub(super) fn last_cpu() -> Option<CpuId> {
     other_cpus().last().copied()
 }
 
+/// The verdict on a test that needs another CPU.
 const ONE_CPU: Verdict = Ok(Outcome::Skip("one CPU"));
 
 fn refusals() -> Verdict {
@@ -51,79 +62,12 @@ fn refusals() -> Verdict {
     check_eq!(task::online(beyond), Err(Refused::NoSuchCpu), "a CPU that is not there comes online");
     check_eq!(task::online(CpuId::BOOT), Ok(()), "a CPU that is online comes online");
     let Some(cpu) = last_cpu() else { return Ok(Outcome::Pass) };
-    take_offline(cpu)?;
-    check_eq!(task::offline(cpu), Ok(()), "a CPU that is offline goes offline");
-    check!(!lazy_tlb().online().contains(cpu), "{cpu} is offline and takes calls");
-    bring_back(cpu)?;
+    while_offline(cpu, || {
+        check_eq!(task::offline(cpu), Ok(()), "a CPU that is offline goes offline");
+        check!(!lazy_tlb().online().contains(cpu), "{cpu} is offline and takes calls");
+        Ok(())
+    })?;
     check!(lazy_tlb().online().contains(cpu), "{cpu} is back and takes no calls");
-    Ok(Outcome::Pass)
-}
-
-/// T7: a bit that stays would be a flush that nobody makes.
-fn leaves_no_mask_bit() -> Verdict {
-    let Some(cpu) = last_cpu() else { return ONE_CPU };
-    let mms = [new_mm()?, new_mm()?];
-    for mm in mms {
-        make_lazy(&[cpu], mm);
-        check!(
-            lazy_tlb().mm(mm).cpumask().test(cpu) || policy() == Policy::Eager,
-            "{cpu} was on {mm:?} and is not in its mask"
-        );
-    }
-    take_offline(cpu)?;
-    let named: Vec<MmId> =
-        lazy_tlb().mms().iter().filter(|mm| mm.cpumask().test(cpu)).map(kcore::mm::Mm::id).collect();
-    bring_back(cpu)?;
-    check!(named.is_empty(), "{cpu} is offline and in the masks of {named:?}");
-    mms.into_iter().for_each(|mm| lazy_tlb().mmput(mm));
-    drain_borrows();
-    Ok(Outcome::Pass)
-}
-
-/// T8: every CPU but this one goes offline while lazy on an mm, which then dies.
-fn mm_dies_while_offline() -> Verdict {
-    let others = other_cpus();
-    if others.is_empty() {
-        return ONE_CPU;
-    }
-    drain_borrows();
-    let mm = new_mm()?;
-    map_written_page(mm)?;
-    make_lazy(&others, mm);
-    for &cpu in &others {
-        take_offline(cpu)?;
-    }
-    let before = Bill::now();
-    let calls = total(|c| &c.ipi_sent_call);
-    lazy_tlb().exec_mmap(mm);
-    lazy_tlb().exit_mm();
-    let sent = total(|c| &c.ipi_sent_call) - calls;
-    drain_borrows();
-    let freed = Bill::now().since(before).freed;
-    for &cpu in &others {
-        bring_back(cpu)?;
-    }
-    check_eq!(sent, 0, "cross-calls while one CPU is online");
-    check_eq!(freed, 1, "mms freed while their lazy CPUs are offline");
-    Ok(Outcome::Pass)
-}
-
-/// T11: `init_mm`'s count and bits over death and start.
-fn init_mm_is_balanced() -> Verdict {
-    let Some(cpu) = last_cpu() else { return ONE_CPU };
-    let init_mm = lazy_tlb().mm(MmId::INIT_MM);
-    // Who borrows it from moment to moment varies, so everybody does.
-    drain_borrows();
-    let before = init_mm.count();
-    for round in 0..3 {
-        check!(init_mm.cpumask().test(cpu), "{cpu} is online and not in init_mm's mask");
-        take_offline(cpu)?;
-        check!(!init_mm.cpumask().test(cpu), "{cpu} is offline and in init_mm's mask");
-        check_eq!(lazy_tlb().cpu(cpu).active_mm.get(), MmId::NONE, "what a CPU has that is offline");
-        bring_back(cpu)?;
-        drain_borrows();
-        check_eq!(init_mm.count(), before, format!("init_mm's count after round {round}"));
-    }
     Ok(Outcome::Pass)
 }
 
@@ -174,10 +118,8 @@ fn work_goes_elsewhere() -> Verdict {
         RAN_ON.load(Ordering::Relaxed)
     };
     check_eq!(where_work_runs(), cpu.index() as u64, "the CPU of work before");
-    take_offline(cpu)?;
-    let while_offline = where_work_runs();
-    bring_back(cpu)?;
-    check_eq!(while_offline, 0, "the CPU of work while its own is offline");
+    let elsewhere = while_offline(cpu, || Ok(where_work_runs()))?;
+    check_eq!(elsewhere, 0, "the CPU of work while its own is offline");
     check_eq!(where_work_runs(), cpu.index() as u64, "the CPU of work afterwards");
     Ok(Outcome::Pass)
 }
@@ -192,6 +134,44 @@ fn by_a_task_of_the_cpu() -> Verdict {
     });
     caller.wait_exit();
     check!(DONE.load(Ordering::Acquire), "a task could not take its own CPU offline, or stayed there");
+    Ok(Outcome::Pass)
+}
+
+/// A call is posted when its target takes no interrupts any more and has not said so
+/// yet: it runs all the same. A caller that looked who is online before that, and
+/// calls when the target has gone, waits for nobody, and nothing of it is left.
+fn call_on_its_way() -> Verdict {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let Some(cpu) = last_cpu() else { return ONE_CPU };
+    let me = percpu::cpu_id();
+    let call = || {
+        let count = |_: u64| _ = RUNS.fetch_add(1, Ordering::Relaxed);
+        lazy_tlb().machine.with_preempt_off(|t| call_function(t, &CpuSet::only(cpu), count, 0));
+        RUNS.swap(0, Ordering::Relaxed)
+    };
+    let play = points::play(&[
+        Step::Reach(cpu, Point::StopCpu),
+        Step::Reach(me, Point::CallPosted),
+        Step::Leave(cpu, Point::StopCpu),
+    ]);
+    let remover = start_removal(cpu);
+    let stops = wait_for(|| play.passed() >= 1);
+    let posted_before = call();
+    points::finished();
+    remover.wait_exit();
+    let (passed, gone) = (play.passed(), !task::is_online(cpu));
+    drop(play);
+    let posted_after = call();
+    bring_back(cpu)?;
+    // With this one, an old one would run.
+    let after_return = call();
+    check!(stops && gone, "the CPU did not come to its stop, or did not go");
+    check_eq!(passed, 3, "steps passed");
+    check_eq!(
+        (posted_before, posted_after, after_return),
+        (1, 0, 1),
+        "runs of a call that was posted before the stop, after it, after the return"
+    );
     Ok(Outcome::Pass)
 }
 

@@ -33,7 +33,7 @@ fn counts_are_real() -> Verdict {
     if kernel.nr_cpus() == 1 {
         return Ok(Outcome::Skip("one CPU"));
     }
-    let received_before = super::lazy::total(|c| &c.ipi_received);
+    let received_before = super::stage::total(|c| &c.ipi_received);
     let sent = kernel.machine.with_preempt_off(|t| {
         let others = kernel.online().without(t.cpu());
         let sent_before = kernel.cpu(t.cpu()).counters.ipi_sent_call.get();
@@ -41,7 +41,7 @@ fn counts_are_real() -> Verdict {
         kernel.cpu(t.cpu()).counters.ipi_sent_call.get() - sent_before
     });
     check_eq!(sent, kernel.nr_cpus() as u64 - 1, "IPIs sent for one call to all others");
-    let received = super::lazy::total(|c| &c.ipi_received) - received_before;
+    let received = super::stage::total(|c| &c.ipi_received) - received_before;
     super::check!(received >= sent, "{sent} IPIs sent, but only {received} received");
     Ok(Outcome::Pass)
 }

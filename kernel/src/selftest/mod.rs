@@ -20,6 +20,7 @@ mod programs;
 mod random;
 mod scheduler;
 pub(crate) mod soak;
+mod stage;
 mod stale_tlb;
 mod user_copy;
 

@@ -4,7 +4,7 @@
 use kcore::mm::MmId;
 
 use super::address_space::{check_account, settled_account};
-use super::lazy::drain_borrows;
+use super::stage::drain_borrows;
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::fs::path::Place;
 use crate::machine::lazy_tlb;

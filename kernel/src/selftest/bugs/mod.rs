@@ -1,0 +1,66 @@
+//! The bugs that lazy TLB has had, each provoked by name.
+//!
+//! T1 to T20 are the protocol's list of bugs that happened, in Linux or on the way
+//! there. A test forces the interleaving that made the bug, at named points of the
+//! real code, and asks for what the bug spoilt. Elsewhere: T12 does not apply to
+//! radix; T18 (membarrier's litmus) only a model can see; T20 ends the kernel, so it
+//! is a crash (`crash=mmdrop-…`).
+
+mod exits;
+mod hotplug;
+mod kicks;
+mod orders;
+mod switch;
+mod use_mm;
+
+use kcore::cpu::CpuId;
+use kcore::mm::MmId;
+
+use super::stage::{Bill, drain_borrows};
+use super::{Outcome, Test, Verdict, check_eq, points};
+use crate::machine::lazy_tlb;
+use crate::task::{TaskRef, kthread};
+
+pub(super) const TESTS: &[Test] = &[
+    Test::new("t01_use_mm_leak", use_mm::use_mm_counts_return),
+    Test::new("t02_use_mm_races_a_flush", use_mm::use_mm_races_a_flush),
+    Test::new("t02_use_mm_races_a_shoot", use_mm::use_mm_races_a_shoot),
+    Test::new("t03_exec_by_a_lazy_thread", use_mm::exec_by_kernel_thread),
+    Test::new("t03_exec_is_not_preempted", use_mm::exec_is_not_preempted),
+    Test::new("t04_kick_spares_the_users_bit", kicks::kick_spares_the_users_bit),
+    Test::new("t05_two_kicks_of_one_cpu", kicks::two_kicks_of_one_cpu),
+    Test::new("t06_kick_during_a_self_trim", kicks::kick_during_a_self_trim),
+    Test::new("t07_offline_leaves_no_bit", hotplug::offline_leaves_no_bit),
+    Test::new("t08_mm_dies_as_a_cpu_goes", hotplug::mm_dies_as_a_cpu_goes),
+    Test::new("t08_mm_dies_while_cpus_are_offline", hotplug::mm_dies_while_cpus_are_offline),
+    Test::new("t09_exit_with_a_coprocessor", kicks::exit_with_a_coprocessor),
+    Test::new("t10_exit_kick_stays_on_its_cpu", kicks::exit_kick_stays_on_its_cpu),
+    Test::new("t11_init_mm_is_balanced", hotplug::init_mm_is_balanced),
+    Test::new("t13_last_thread_shoots_itself", exits::exit_alone),
+    Test::new("t14_exit_migrates_before_mmdrop", exits::exit_migrated_before_mmdrop),
+    Test::new("t15_mm_without_pages", exits::exit_without_pages),
+    Test::new("t16_outsider_drops_the_last", exits::outsider_drops_last),
+    Test::new("t17_pid_is_loaded_nowhere", exits::pid_is_loaded_nowhere),
+    Test::new("t19_descheduled_has_no_active_mm", switch::descheduled_has_no_active_mm),
+    Test { limit_s: 60, ..Test::new("orders_drawn_at_random", orders::orders_drawn_at_random) },
+];
+
+/// The reason to skip a test that needs another CPU.
+const ONE_CPU: Outcome = Outcome::Skip("one CPU");
+
+/// Runs `f` in a kernel thread on `cpu`, where it has a part in the script.
+fn part_on(cpu: CpuId, f: impl FnOnce() + Send + 'static) -> TaskRef {
+    kthread::spawn_on(cpu, "test-part", move || {
+        f();
+        points::finished();
+    })
+}
+
+/// Ends an mm whose last user is the test; fails unless that frees all `n` that the
+/// test made.
+fn end_of(mms: &[MmId], before: Bill, n: u64) -> Verdict {
+    mms.iter().for_each(|&mm| lazy_tlb().mmput(mm));
+    drain_borrows();
+    check_eq!(Bill::now().since(before).freed, n, "mms freed");
+    Ok(Outcome::Pass)
+}
