@@ -16,6 +16,8 @@ pub(crate) enum Broken {
     ExitFlush,
     /// An exit clears the process-table entry after the final flush, not before.
     EntryLate,
+    /// No flush of the whole TLB by a CPU that goes offline or comes online.
+    CpuFlush,
 }
 
 /// The one that is in force; 0 for none. It orders nothing.

@@ -60,6 +60,8 @@ const KINDS: &[(&str, fn())] = &[
     ("no-exit-flush", no_exit_flush),
     ("entry-cleared-late", entry_cleared_late),
     ("pid-without-flush", pid_without_flush),
+    ("no-flush-before-stop", no_flush_before_stop),
+    ("no-flush-after-start", no_flush_after_start),
 ];
 
 /// Whether there is such a kind.
@@ -247,13 +249,19 @@ fn nmi_deaf() {
 fn used_mm() -> (MmId, u64) {
     let mm = new_mm().expect("an address space");
     let page = map_written_page(mm).expect("a page");
-    kthread::spawn_on(OTHER, "uses-it", move || {
-        lazy_tlb().mmget(mm);
-        inside(mm, || {});
-        lazy_tlb().mmput(mm);
-    })
-    .wait_exit();
+    use_on_other(mm);
     (mm, page)
+}
+
+fn use_on_other(mm: MmId) {
+    kthread::spawn_on(OTHER, "uses-it", move || use_it(mm)).wait_exit();
+}
+
+#[inline(never)]
+fn use_it(mm: MmId) {
+    lazy_tlb().mmget(mm);
+    inside(mm, || {});
+    lazy_tlb().mmput(mm);
 }
 
 #[inline(never)]
@@ -311,6 +319,26 @@ fn pid_without_flush() {
     breaks::arm(Broken::ExitFlush);
     lazy_tlb().mmput(mm);
     black_box(mm);
+}
+
+/// The CPU that stops is skipped by the flush, and still holds the page.
+#[inline(never)]
+fn no_flush_before_stop() {
+    let (mm, page) = used_mm();
+    breaks::arm(Broken::CpuFlush);
+    task::offline(OTHER).expect("a CPU goes offline");
+    let _ = mm::munmap(mm, page, PAGE_SIZE);
+    black_box(mm);
+}
+
+/// The CPU comes back with what its TLB has, and loads what it had.
+#[inline(never)]
+fn no_flush_after_start() {
+    let (mm, _) = used_mm();
+    task::offline(OTHER).expect("a CPU goes offline");
+    breaks::arm(Broken::CpuFlush);
+    task::online(OTHER).expect("a CPU comes back");
+    use_on_other(mm);
 }
 
 /// T20: the last reference to an mm goes where its drop may not wait for IPIs.

@@ -18,6 +18,7 @@ pub enum Event {
     Leave,
     FlushLocal(FlushRange, Stamp),
     FlushGlobal(FlushRange, Stamp),
+    FlushCpu,
     EntrySet,
     EntryCleared,
     /// Those that were mapped from the first address to before the second.
@@ -65,6 +66,7 @@ impl fmt::Display for Record {
             Event::Leave => f.write_str("has loaded another PID"),
             Event::FlushLocal(what, began) => write!(f, "tlbiel of {what}, begun after {began}"),
             Event::FlushGlobal(what, began) => write!(f, "tlbie of {what}, begun after {began}"),
+            Event::FlushCpu => f.write_str("drops everything of every PID"),
             Event::EntrySet => f.write_str("sets the process-table entry"),
             Event::EntryCleared => f.write_str("has cleared the process-table entry"),
             Event::FramesFreed(start, end) => write!(f, "frees the frames of {start:#x}..{end:#x}"),
@@ -92,6 +94,7 @@ impl fmt::Display for Violation {
             Subject::Frames(span) => write!(f, "the frames of {:#x}..{:#x} are freed", span.start, span.end)?,
             Subject::Tables => f.write_str("page tables are freed")?,
             Subject::Pid => f.write_str("the PID and its root are freed")?,
+            Subject::Start => return write!(f, "{cpu} loads the PID with what its TLB held when it started"),
         }
         let what = match held {
             None => return write!(f, " and {cpu} has the PID loaded"),

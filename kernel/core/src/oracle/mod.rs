@@ -13,6 +13,9 @@
 //! - a cached process-table entry lets a CPU refill everything below it, a cached
 //!   directory lets it refill translations, whatever memory says meanwhile.
 //!
+//! A CPU that stops fetches nothing, and keeps what it has. One that starts may
+//! have anything in its TLB, so it flushes all of it before it loads a PID.
+//!
 //! So for each CPU and each [`Kind`] of thing one number is enough: since when it
 //! may hold some. What went out of the tree *before* that moment it cannot hold;
 //! what went out after it must not be reused yet. A check costs one comparison a
@@ -63,6 +66,8 @@ pub enum Subject {
     Tables,
     /// The PID and the root of the tree.
     Pid,
+    /// Whatever was freed before, by a CPU that started and has not flushed its TLB.
+    Start,
 }
 
 /// Something is about to be reused while a CPU may still hold it.
@@ -190,12 +195,21 @@ impl Shadow {
         Stamp::new(self.clock)
     }
 
-    /// `cpu` is about to load the PID; its bit in the mask is set.
-    pub fn load(&mut self, cpu: CpuId) {
+    /// `cpu` is about to load the PID; its bit in the mask is set. `unflushed`: it
+    /// started and has not dropped everything since.
+    ///
+    /// # Errors
+    /// It may hold what it had before it stopped, or anything else.
+    pub fn load(&mut self, cpu: CpuId, unflushed: bool) -> Result<(), Violation> {
         let now = self.told(cpu, Event::Load);
+        if unflushed {
+            let since = Stamp::default();
+            return Err(Violation { subject: Subject::Start, cpu, held: None, since, removed: now });
+        }
         let holding = &mut self.cpus[cpu.index()];
         holding.loaded = true;
         holding.fill(self.entry_set, now);
+        Ok(())
     }
 
     /// `cpu` has loaded another PID. What it cached stays.
@@ -219,12 +233,13 @@ impl Shadow {
         self.cpus.iter_mut().for_each(|holding| apply(holding, what, began, entry_set));
     }
 
-    /// `cpu`, which does not have the PID loaded, has dropped everything of every
-    /// PID, as before it stops.
+    /// `cpu` has dropped everything of every PID, as before it stops and when it
+    /// starts. If it had the PID loaded it may have been refilled since.
     pub fn flush_cpu(&mut self, cpu: CpuId) {
-        let holding = &mut self.cpus[cpu.index()];
-        if !holding.loaded {
-            holding.since = [None; 3];
+        let held = Kind::ALL.iter().any(|&kind| self.cpus[cpu.index()].may_hold(kind));
+        if held && !self.cpus[cpu.index()].loaded {
+            self.told(cpu, Event::FlushCpu);
+            self.cpus[cpu.index()].since = [None; 3];
         }
     }
 
