@@ -165,6 +165,8 @@ CRASHES += [
             "CPU 1: has loaded another PID", r"CPU 0: tlbiel .*", rf"CPU 0: frees the frames of {_SPAN}", offline=(1,)),
     _oracle("no-flush-after-start", "CPU 1 loads the PID with what its TLB held when it started", "use_it", _SETS, *_LOADS,
             "CPU 1: has loaded another PID", "CPU 1: drops everything of every PID", _LOADS[1], on=1),
+    _oracle("coprocessor-not-counted", _FRAMES.replace(r"CPU \d", "a coprocessor"), "coprocessor_not_counted", _SETS, _LOADS[0],
+            "CPU 0: lets a coprocessor load the PID", r"CPU 0: tlbiel .*", rf"CPU 0: frees the frames of {_SPAN}"),
 ]
 
 

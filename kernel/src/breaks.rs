@@ -18,6 +18,8 @@ pub(crate) enum Broken {
     EntryLate,
     /// No flush of the whole TLB by a CPU that goes offline or comes online.
     CpuFlush,
+    /// A coprocessor translates without being counted, so flushes are not broadcast.
+    CoproAttach,
 }
 
 /// The one that is in force; 0 for none. It orders nothing.

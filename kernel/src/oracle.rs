@@ -14,7 +14,7 @@ use core::ops::Range;
 use kcore::cpu::{CpuId, CpuMask};
 use kcore::machine::{Machine, PreemptOff, Stamp, TlbEvent};
 use kcore::mm::MmId;
-use kcore::oracle::{Record, Shadow, Violation};
+use kcore::oracle::{Holder, Record, Shadow, Violation};
 
 use crate::machine::lazy_tlb;
 use crate::println;
@@ -72,6 +72,26 @@ pub(crate) fn cpu_flushed(t: &PreemptOff) {
     if ON {
         SHADOWS.iter().for_each(|shadow| shadow.lock().flush_cpu(t.cpu()));
         UNFLUSHED.clear(t.cpu());
+    }
+}
+
+/// A coprocessor, counted by `copro_attach`, is about to translate through `mm`.
+pub(crate) fn copro_load(mm: MmId) {
+    if ON {
+        check_here(mm, |shadow, cpu| {
+            shadow.copro_load(cpu);
+            Ok(())
+        });
+    }
+}
+
+/// A coprocessor does not translate through `mm` any more.
+pub(crate) fn copro_leave(mm: MmId) {
+    if ON {
+        check_here(mm, |shadow, cpu| {
+            shadow.copro_leave(cpu);
+            Ok(())
+        });
     }
 }
 
@@ -147,7 +167,7 @@ fn accuse(mm: MmId, violation: &Violation) -> ! {
     let records: alloc::vec::Vec<Record> = SHADOWS[mm.slot()].lock().history().copied().collect();
     println!("oracle: the last {} events of PID {}:", records.len(), mm.pid().get());
     for record in &records {
-        let mark = if record.cpu == violation.cpu { '>' } else { ' ' };
+        let mark = if violation.holder == Holder::Cpu(record.cpu) { '>' } else { ' ' };
         println!("oracle: {mark} {record}");
     }
     panic!("oracle: {mm:?}: {violation}");

@@ -18,6 +18,7 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::{percpu, timer, uaccess};
 
 use super::address_space::{map_written_page, new_mm};
+use super::coprocessor::FakeCoprocessor;
 use super::lazy::{
     Bill, drain_borrows, exec_by_kernel_thread, exit_alone, exit_migrated_before_mmdrop, exit_without_pages,
     make_lazy, move_task, move_to, new_mm_with_page, other_cpus, outsider_drops_last, policy, total,
@@ -308,30 +309,14 @@ fn kick_during_a_self_trim() -> Verdict {
     end_of(&[mm], before, 1)
 }
 
-/// What translates through an mm without being a CPU: it holds a reference, and hears
-/// only broadcasts.
-struct FakeCoprocessor(MmId);
-
-impl FakeCoprocessor {
-    fn attach(mm: MmId) -> Self {
-        lazy_tlb().mmgrab(mm);
-        lazy_tlb().copro_attach(mm);
-        FakeCoprocessor(mm)
-    }
-
-    fn detach(self) {
-        lazy_tlb().copro_detach(self.0);
-        lazy_tlb().mmdrop(self.0);
-    }
-}
-
 /// T9: with a coprocessor attached every flush is broadcast, also those of a mm that
-/// one CPU has, and the exit's after its kick.
+/// one CPU has, and the exit's after its kick. The oracle looks that they reach it.
 fn exit_with_a_coprocessor() -> Verdict {
     let kernel = lazy_tlb();
     drain_borrows();
     let before = Bill::now();
-    let mm = new_mm_with_page()?;
+    let mm = new_mm()?;
+    let page = map_written_page(mm)?;
     let broadcasts = || total(|c| &c.tlbie);
     kernel.exec_mmap(mm);
     let alone = broadcasts();
@@ -340,6 +325,10 @@ fn exit_with_a_coprocessor() -> Verdict {
     let coprocessor = FakeCoprocessor::attach(mm);
     kernel.flush(mm, FlushRange::Translations);
     check_eq!(broadcasts() - alone, 1, "broadcasts of a flush with a coprocessor");
+    coprocessor.detach();
+    check!(mm::madvise_dontneed(mm, page, PAGE_SIZE).is_ok(), "the page cannot be dropped");
+    check_eq!(broadcasts() - alone, 2, "broadcasts with those of its end");
+    let coprocessor = FakeCoprocessor::attach(mm);
     make_lazy(&other_cpus(), mm);
     let exit = broadcasts();
     kernel.exit_mm();

@@ -16,6 +16,7 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::{irqflags, percpu};
 
 use super::address_space::{inside, map, map_written_page, new_mm};
+use super::coprocessor::FakeCoprocessor;
 use crate::breaks::{self, Broken};
 use crate::config::Config;
 use crate::machine::{call_function, lazy_tlb};
@@ -62,6 +63,7 @@ const KINDS: &[(&str, fn())] = &[
     ("pid-without-flush", pid_without_flush),
     ("no-flush-before-stop", no_flush_before_stop),
     ("no-flush-after-start", no_flush_after_start),
+    ("coprocessor-not-counted", coprocessor_not_counted),
 ];
 
 /// Whether there is such a kind.
@@ -339,6 +341,17 @@ fn no_flush_after_start() {
     breaks::arm(Broken::CpuFlush);
     task::online(OTHER).expect("a CPU comes back");
     use_on_other(mm);
+}
+
+/// This CPU alone is in the mask, so its own flush looks like enough.
+#[inline(never)]
+fn coprocessor_not_counted() {
+    let mm = new_mm().expect("an address space");
+    let page = map_written_page(mm).expect("a page");
+    breaks::arm(Broken::CoproAttach);
+    let _attached = FakeCoprocessor::attach(mm);
+    let _ = mm::munmap(mm, page, PAGE_SIZE);
+    black_box(mm);
 }
 
 /// T20: the last reference to an mm goes where its drop may not wait for IPIs.

@@ -3,7 +3,7 @@
 
 use kcore::machine::Stamp;
 use kcore::mm::flush::FlushRange;
-use kcore::oracle::{Event, Kind, Shadow, Subject, Violation};
+use kcore::oracle::{Event, Holder, Kind, Shadow, Subject, Violation};
 
 use crate::{CPU0, CPU1, CPU2};
 
@@ -36,10 +36,16 @@ fn flush_global(shadow: &mut Shadow, what: FlushRange) {
     shadow.flush_global(CPU0, what, began);
 }
 
+/// Who holds something, and what: the number of a CPU, or [`COPRO`].
 fn held(result: Result<(), Violation>) -> (usize, Option<Kind>) {
     let violation = result.expect_err("the oracle should have cried");
-    (violation.cpu.index(), violation.held)
+    match violation.holder {
+        Holder::Cpu(cpu) => (cpu.index(), violation.held),
+        Holder::Coprocessor => (COPRO, violation.held),
+    }
 }
+
+const COPRO: usize = usize::MAX;
 
 const TRANSLATION: Option<Kind> = Some(Kind::Translation);
 const WALK: Option<Kind> = Some(Kind::Walk);
@@ -313,7 +319,7 @@ fn a_pid_that_is_handed_out_while_it_is_loaded() {
     let mut shadow = Shadow::new(3);
     shadow.load(CPU1, false).unwrap();
     let violation = shadow.set_entry(CPU0).unwrap_err();
-    assert_eq!((violation.cpu, violation.subject), (CPU1, Subject::Pid));
+    assert_eq!((violation.holder, violation.subject), (Holder::Cpu(CPU1), Subject::Pid));
 }
 
 // --- a CPU that stops and starts ------------------------------------------------------------
@@ -378,8 +384,99 @@ fn a_cpu_that_starts_with_a_flush() {
 fn a_cpu_that_starts_without_a_flush() {
     let mut shadow = live();
     let violation = shadow.load(CPU1, true).unwrap_err();
-    assert_eq!((violation.cpu, &violation.subject), (CPU1, &Subject::Start));
+    assert_eq!((violation.holder, &violation.subject), (Holder::Cpu(CPU1), &Subject::Start));
     assert_eq!(violation.to_string(), "CPU 1 loads the PID with what its TLB held when it started");
+}
+
+// --- coprocessors -------------------------------------------------------------------------
+
+/// A PID that a coprocessor has, and no CPU.
+fn on_coprocessor() -> Shadow {
+    let mut shadow = live();
+    shadow.copro_load(CPU0);
+    shadow
+}
+
+#[test]
+fn a_coprocessor_hears_a_broadcast() {
+    for what in [ALL_FIRST, FlushRange::Translations, FlushRange::Everything] {
+        let mut shadow = on_coprocessor();
+        let removed = shadow.now();
+        assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+        flush_global(&mut shadow, what);
+        shadow.free_frames(CPU0, FIRST, removed).unwrap();
+    }
+}
+
+/// Neither `tlbiel`, here or in a cross-call, nor the flush of a CPU that stops.
+#[test]
+fn a_coprocessor_hears_nothing_else() {
+    let mut shadow = on_coprocessor();
+    shadow.load(CPU1, false).unwrap();
+    let removed = shadow.now();
+    for cpu in [CPU0, CPU1, CPU2] {
+        flush_local(&mut shadow, cpu, FlushRange::Everything);
+    }
+    shadow.leave(CPU1);
+    shadow.flush_cpu(CPU1);
+    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+    let violation = shadow.free_tables(CPU0, removed).unwrap_err();
+    assert_eq!(
+        violation.to_string(),
+        "page tables are freed and a coprocessor may hold walk-cache entries of before #4, not flushed since #2"
+    );
+}
+
+#[test]
+fn a_coprocessor_keeps_what_it_has() {
+    let mut shadow = on_coprocessor();
+    shadow.copro_leave(CPU0);
+    let removed = shadow.now();
+    flush_local(&mut shadow, CPU0, FlushRange::Everything);
+    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+    shadow.clear_entry(CPU0);
+    assert_eq!(held(shadow.free_pid(CPU0)), (COPRO, ENTRY));
+}
+
+#[test]
+fn a_coprocessor_that_leaves_before_its_last_broadcast() {
+    let mut shadow = on_coprocessor();
+    shadow.copro_leave(CPU0);
+    flush_global(&mut shadow, FlushRange::Everything);
+    // From here on flushes are local again.
+    let removed = shadow.now();
+    flush_local(&mut shadow, CPU0, FlushRange::Everything);
+    shadow.free_frames(CPU0, FIRST, removed).unwrap();
+    shadow.free_tables(CPU0, removed).unwrap();
+    shadow.clear_entry(CPU0);
+    shadow.free_pid(CPU0).unwrap();
+}
+
+#[test]
+fn a_coprocessor_that_leaves_after_its_last_broadcast() {
+    let mut shadow = on_coprocessor();
+    flush_global(&mut shadow, FlushRange::Everything);
+    shadow.copro_leave(CPU0);
+    let removed = shadow.now();
+    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+}
+
+#[test]
+fn one_coprocessor_of_two_leaves() {
+    let mut shadow = on_coprocessor();
+    shadow.copro_load(CPU0);
+    shadow.copro_leave(CPU0);
+    flush_global(&mut shadow, FlushRange::Everything);
+    let removed = shadow.now();
+    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+}
+
+#[test]
+fn a_pid_that_a_coprocessor_has() {
+    let mut shadow = on_coprocessor();
+    shadow.clear_entry(CPU0);
+    flush_global(&mut shadow, FlushRange::Everything);
+    assert_eq!(held(shadow.free_pid(CPU0)), (COPRO, None));
 }
 
 // --- what it says -------------------------------------------------------------------------
