@@ -56,17 +56,18 @@ fn exit_status() -> Verdict {
     Ok(Outcome::Pass)
 }
 
-/// A signal that reaches a process before it has a thread to tell is not lost: it
-/// ends before its first instruction. So does Ctrl-C right after a command's Enter.
+/// A signal that reaches a process before it has a thread to tell is not lost: the
+/// program would never end. So is Ctrl-C right after a command's Enter.
 fn killed_at_birth() -> Verdict {
-    if !exists("/bin/exits") {
+    if !exists("/bin/sleepers") {
         return Ok(Outcome::Skip("the initrd does not have the program"));
     }
     for signal in [signal::SIGINT, signal::SIGKILL] {
         for _ in 0..10 {
-            // On one CPU its first thread cannot run before the signal is sent.
+            // Here its first thread cannot run before the signal is sent; elsewhere it
+            // has hardly begun.
             let stay = preempt::disable();
-            let process = process::launch(&["/bin/exits", "0"], &[]).map_err(|_| "no memory for a stack")?;
+            let process = process::launch(&["/bin/sleepers"], &[]).map_err(|_| "no memory for a stack")?;
             let pid = process.pid;
             signal::send_to_all(|one| one.pid == pid, Some(signal::Info::of_kernel(signal)));
             drop(stay);
