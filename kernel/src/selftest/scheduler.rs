@@ -123,8 +123,8 @@ fn work_queue() -> Verdict {
 }
 
 /// A task whose slice is over while preemption is off gets on with it: the end of the
-/// slice interrupts it once, not again and again until it is gone. One more interrupt
-/// may be that of an alarm, one a watchdog's look.
+/// slice interrupts it once, not again and again until it is gone (hundreds of times, or
+/// for ever). A few more may be alarms, a watchdog's looks, the end of a slice before.
 fn late_task_goes_on() -> Verdict {
     const SPIN_US: u64 = 50_000;
     let stay = preempt::disable();
@@ -137,7 +137,7 @@ fn late_task_goes_on() -> Verdict {
     drop(stay);
     waiter.wait_exit();
     check!(waits, "the waiter ran on the CPU of a task with preemption off");
-    check!((1..=3).contains(&ticks), "{ticks} timer interrupts in five slices of a task that may not go");
+    check!((1..=10).contains(&ticks), "{ticks} timer interrupts in five slices of a task that may not go");
     Ok(Outcome::Pass)
 }
 
