@@ -1,21 +1,21 @@
 //! The protocol on the real machine: what each policy owes.
 
 use alloc::string::String;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kcore::cpu::CpuId;
 use kcore::lazy_tlb::Policy;
 use kcore::machine::Point;
 use kcore::mm::MmId;
-use powerpc64::timer;
 
 use super::stage::{
-    Bill, drain_borrows, lazies_of, make_lazy, move_to, new_mm_with_page, on_cpus, other_cpus, policy,
-    shoots, total,
+    Bill, drain_borrows, lazies_of, make_lazy, move_to, new_mm_with_page, other_cpus, policy, shoots, total,
+    wait_for, wind_trim_clock,
 };
 use super::{Outcome, Test, Verdict, check, check_eq, points};
 use crate::machine::lazy_tlb;
-use crate::task;
+use crate::sync::WaitQueue;
+use crate::task::kthread;
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("lazy_return_to_same_mm", return_to_same_mm),
@@ -27,26 +27,36 @@ pub(super) const TESTS: &[Test] = &[
 
 /// A task that sleeps and wakes on its CPU finds its mm still loaded.
 fn return_to_same_mm() -> Verdict {
+    /// 1: the task is about to sleep. 2: it may go on.
+    static STAGE: AtomicU32 = AtomicU32::new(0);
+    static QUEUE: WaitQueue = WaitQueue::new();
+    static RETURNS: AtomicU64 = AtomicU64::new(0);
+    static LOADS: AtomicU64 = AtomicU64::new(0);
     let kernel = lazy_tlb();
     let Some(&cpu) = other_cpus().first() else { return Ok(Outcome::Skip("one CPU")) };
     drain_borrows();
     let mm = new_mm_with_page()?;
-    let counted = |cpu: CpuId| {
+    let counted = move || {
         let counters = &kernel.cpu(cpu).counters;
         (counters.lazy_same_mm.get(), counters.pidr_writes.get())
     };
-    static RETURNS: AtomicU64 = AtomicU64::new(0);
-    static LOADS: AtomicU64 = AtomicU64::new(0);
-    on_cpus(&[cpu], move || {
+    STAGE.store(0, Ordering::Relaxed);
+    let sleeper = kthread::spawn_on(cpu, "test-sleeper", move || {
         kernel.exec_mmap(mm);
-        let (same_before, loads_before) = counted(cpu);
-        task::sleep_until_tb(timer::now_tb() + 1000 * timer::ticks_per_us());
-        let (same_after, loads_after) = counted(cpu);
+        let (same_before, loads_before) = counted();
+        STAGE.store(1, Ordering::Release);
+        QUEUE.wait_until(|| STAGE.load(Ordering::Acquire) == 2);
+        let (same_after, loads_after) = counted();
         RETURNS.store(same_after - same_before, Ordering::Relaxed);
         LOADS.store(loads_after - loads_before, Ordering::Relaxed);
         kernel.exit_mm();
     });
+    let sleeps = wait_for(|| STAGE.load(Ordering::Acquire) == 1 && kernel.cpu(cpu).curr_mm.get().is_none());
+    STAGE.store(2, Ordering::Release);
+    QUEUE.wake_one();
+    sleeper.wait_exit();
     drain_borrows();
+    check!(sleeps, "the task never slept");
     let (returns, loads) = (RETURNS.load(Ordering::Relaxed), LOADS.load(Ordering::Relaxed));
     if policy() == Policy::Eager {
         check_eq!((returns, loads), (0, 2), "eager: returns to a borrowed mm, loads of PIDR");
@@ -70,6 +80,7 @@ pub(super) fn exit_with_lazies(mm: MmId) -> Verdict {
     let borrowers = if policy() == Policy::Eager { 0 } else { others.len() };
     check_eq!(lazies_of(mm), borrowers, "CPUs lazy on the mm before its exit");
     let before = Bill::now();
+    wind_trim_clock();
     lazy_tlb().exec_mmap(mm);
     lazy_tlb().exit_mm();
     let bill = Bill::now().since(before);
@@ -140,6 +151,7 @@ pub(super) fn exit_with_move(point: Point) -> Result<Bill, String> {
     drain_borrows();
     let mm = new_mm_with_page()?;
     let before = Bill::now();
+    wind_trim_clock();
     lazy_tlb().exec_mmap(mm);
     points::arm(point, move_to_cpu_1);
     lazy_tlb().exit_mm();
