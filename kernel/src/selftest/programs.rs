@@ -79,7 +79,7 @@ fn killed_at_birth() -> Verdict {
             if status.is_none() {
                 process.end(Status::signaled(signal::SIGKILL));
             }
-            check_eq!(status.map(|status| status.shell_code()), Some(128 + signal), "its status");
+            check_eq!(status.map(Status::shell_code), Some(128 + signal), "its status");
         }
     }
     Ok(Outcome::Pass)
