@@ -1,195 +1,28 @@
 """Bad input, as a table: what is fed, what the last line says, how it ends.
 
-Three kinds of cases. A *boot* feeds QEMU an archive and a command line and reads the
-console; `said` names a line before the last one that must be there. A *command* runs
-one of our scripts or make, with variables set. An *offline* case runs the set-up in a
-copy of the scripts on a machine that lacks something. None may panic, hang, or end in a
-traceback.
+Three kinds of cases (bad_input_kinds.py). A *boot* feeds QEMU an archive and a command
+line and reads the console; `said` names a line before the last one that must be there.
+A *command* runs one of our scripts or make, with variables set. An *offline* case runs
+the set-up in a copy of the scripts on a machine that lacks something. None may panic,
+hang, or end in a traceback.
 """
 
-import dataclasses
-import os
 import pathlib
 import re
 import shutil
-import struct
-import subprocess
 import tempfile
 
 import initrd
-import machine
-import running
-from common import BUILD, ROOT, SCRIPTS
-from settings import Settings
+from bad_files import (FIFO, FILE, LINK, field, good_program, init, load_headers, many_segments, members, patched,
+                       with_field)
+from bad_input_kinds import INITRD, KERNEL, Boot, Command, Offline
+from common import ROOT, SCRIPTS
 from tally import Tally, failure
-
-KERNEL = BUILD / "kernel.elf"
-INITRD = BUILD / "initrd.cpio"
-PROGRAMS = ROOT / "target/powerpc64-kernel/release"
-BOOT_LIMIT_S = 40
-COMMAND_LIMIT_S = 60
 
 # Text that no case may print: our own failures, not the input's.
 OUR_FAULT = re.compile(r"kernel panic|kernel fault|Traceback \(most recent")
 
-# --- programs -------------------------------------------------------------------------
-
-PROGRAM = None  # a good one, read when the table is made
-
-
-def patched(*patches, base=None):
-    """The good program with (offset, format, value) replaced."""
-    data = bytearray(base or PROGRAM)
-    for offset, form, value in patches:
-        struct.pack_into(">" + form, data, offset, value)
-    return bytes(data)
-
-
-def load_headers():
-    """Offsets of the PT_LOAD headers of the good program."""
-    at, count = struct.unpack_from(">Q", PROGRAM, 32)[0], struct.unpack_from(">H", PROGRAM, 56)[0]
-    offsets = [at + 56 * n for n in range(count)]
-    return [offset for offset in offsets if struct.unpack_from(">I", PROGRAM, offset)[0] == initrd.PT_LOAD]
-
-
-def field(offset):
-    """The 64-bit field there."""
-    return struct.unpack_from(">Q", PROGRAM, offset)[0]
-
-
-def many_segments():
-    """65,535 program headers, as many as there can be, of one page each."""
-    code = 128 + 56 * 65535
-    code += -code % 4096
-    head = patched(base=PROGRAM[:64])
-    head = patched((24, "Q", 0x10000), (32, "Q", 128), (56, "H", 65535), base=head)
-    table = b"".join(struct.pack(">IIQQQQQQ", 1, 5, code, 0x10000 + 4096 * n, 0, 4096, 4096, 4096) for n in range(65535))
-    # `trap`, so that it ends at once.
-    return (head + bytes(64) + table).ljust(code, b"\0") + b"\x7f\xe0\0\x08".ljust(4096, b"\0")
-
-
-# --- archives -------------------------------------------------------------------------
-
-LINK, FILE, FIFO = 0o120777, 0o100755, 0o010644
-
-
-def members(*entries, trailer=True):
-    """An archive of (name, mode, data[, inode, links])."""
-    parts = []
-    for number, (name, mode, data, *rest) in enumerate(entries, 1):
-        inode, links = rest or (number, 1)
-        head = initrd.entry(inode, name, mode, data)
-        parts.append(head[:38] + b"%08x" % links + head[46:])
-    return b"".join(parts) + (initrd.entry(0, "TRAILER!!!", 0, b"") if trailer else b"")
-
-
-def init(program):
-    """An archive with this /init."""
-    return members(("init", FILE, program))
-
-
-def with_field(archive, number, value):
-    """The first header's field `number` (of 13) replaced by 8 characters."""
-    return archive[:6 + 8 * number] + value + archive[14 + 8 * number:]
-
-
 # --- the table ------------------------------------------------------------------------
-
-@dataclasses.dataclass
-class Boot:
-    """A boot with bad input."""
-
-    name: str
-    last: str
-    status: int = 1
-    archive: bytes = None      # None: the default initrd
-    append: str = "init=/init"
-    said: str = ""
-    bare: bool = False         # no initrd at all
-    smp: int = 2
-    mem: str = "256M"
-
-    def run(self, folder):
-        """(status, output)"""
-        path = INITRD
-        if self.archive is not None:
-            path = folder / (re.sub(r"\W+", "-", self.name) + ".cpio")
-            path.write_bytes(self.archive)
-        settings = Settings(smp=self.smp, mem=self.mem, append="report=off " + self.append)
-        command = machine.command_line(settings, KERNEL, None if self.bare else path)
-        outcome = running.run_quietly(command, BOOT_LIMIT_S)
-        output = outcome.console.decode(errors="replace").replace("\r", "")
-        if outcome.complaint:
-            output += f"\n{outcome.complaint}"
-        return (124 if outcome.timed_out else outcome.status), output
-
-
-@dataclasses.dataclass
-class Command:
-    """One of our commands with bad variables."""
-
-    name: str
-    last: str
-    status: int
-    words: list
-    variables: dict = dataclasses.field(default_factory=dict)
-    fed: bytes = None          # a file to be the INITRD
-
-    def run(self, folder):
-        """(status, output)"""
-        environment = {**clean_environment(), **self.variables}
-        if self.fed is not None:
-            path = folder / re.sub(r"\W+", "-", self.name)
-            path.write_bytes(self.fed)
-            environment["INITRD"] = str(path)
-        return finished(self.words, ROOT, environment)
-
-
-@dataclasses.dataclass
-class Offline:
-    """The set-up where programs are missing or the network is: `tools` are all there are."""
-
-    name: str
-    last: str
-    stage: str
-    tools: dict = dataclasses.field(default_factory=dict)
-    status: int = 1
-
-    def run(self, folder):
-        """(status, output)"""
-        place = folder / re.sub(r"\W+", "-", self.name)
-        shutil.copytree(SCRIPTS, place / "qemu-scripts", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "rust-toolchain.toml", place)
-        tools = place / "tools"
-        tools.mkdir()
-        for name in ("python3", "env", "sh"):
-            (tools / name).symlink_to(shutil.which(name))
-        for name, script in self.tools.items():
-            (tools / name).write_text(f"#!/bin/sh\n{script}\n")
-            (tools / name).chmod(0o755)
-        environment = {"PATH": str(tools), "HOME": str(place)}
-        return finished(["qemu-scripts/setup", self.stage], place, environment)
-
-
-def clean_environment():
-    """Ours without the variables of the Makefile and of an outer make."""
-    drop = ("SMP", "MEM", "CPU", "LAZY", "TLB", "INITRD", "INIT", "APPEND", "TIMEOUT", "ICOUNT", "QEMU", "QEMU_ARGS",
-            "TEST", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
-    return {name: value for name, value in os.environ.items() if name not in drop}
-
-
-def finished(words, folder, environment):
-    """(status, output) of a command."""
-    try:
-        done = subprocess.run([str(word) for word in words], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                              timeout=COMMAND_LIMIT_S)
-    except subprocess.TimeoutExpired as late:
-        return 124, (late.stdout or b"").decode(errors="replace")
-    # GNU make tells once more what failed.
-    lines = [line for line in done.stdout.splitlines() if not line.startswith(("make:", "make["))]
-    return done.returncode, "\n".join(lines)
-
 
 def elves():
     """ELF files."""
@@ -203,10 +36,10 @@ def elves():
     yield bad("one byte", "not an ELF file", b"\x7f")
     yield bad("garbage", "not an ELF file", bytes(range(256)) * 64)
     yield bad("script", "not an ELF file", b"#!/bin/sh\n")
-    yield bad("magic only", "the ELF file is truncated", PROGRAM[:4])
-    yield bad("cut in its header", "the ELF file is truncated", PROGRAM[:60])
-    yield bad("cut in its program headers", "the ELF file is truncated", PROGRAM[:100])
-    yield bad("cut in its code", "the ELF file is truncated", PROGRAM[:field(code + 8) + 200])
+    yield bad("magic only", "the ELF file is truncated", good_program()[:4])
+    yield bad("cut in its header", "the ELF file is truncated", good_program()[:60])
+    yield bad("cut in its program headers", "the ELF file is truncated", good_program()[:100])
+    yield bad("cut in its code", "the ELF file is truncated", good_program()[:field(code + 8) + 200])
     yield bad("of 32 bits", "not a program for 64-bit big-endian PowerPC", patched((4, "B", 1)))
     yield bad("little-endian", "not a program for 64-bit big-endian PowerPC", patched((5, "B", 1)))
     yield bad("for another machine", "not a program for 64-bit big-endian PowerPC", patched((18, "H", 62)))
@@ -238,20 +71,21 @@ def elves():
 
 def archives():
     """cpio archives."""
-    good = init(PROGRAM)
+    whole = init(good_program())
     missing = "cannot run init /init: ENOENT$"
     bad = lambda name, said, archive, **more: Boot(f"cpio {name}", missing, archive=archive, said=said, **more)
     yield bad("none", "no initrd: ", None, bare=True)
     yield bad("garbage", r"initrd: no newc cpio header at offset 0x0$", b"garbage!" * 64)
     yield bad("compressed", r"initrd: no newc cpio header at offset 0x0$", b"\x1f\x8b\x08" + bytes(200))
-    yield bad("cut in the header", "initrd: the cpio archive ends within the member at offset 0x0$", good[:90])
-    yield bad("cut in the name", "initrd: the cpio archive ends within", good[:112])
-    yield bad("cut in the data", "initrd: the cpio archive ends within", good[:4000])
-    yield bad("size beyond the end", "initrd: the cpio archive ends within", with_field(good, 6, b"ffffffff"))
-    yield bad("name beyond the end", "initrd: a damaged cpio header at offset 0x0$", with_field(good, 11, b"ffffffff"))
-    yield bad("no number", "initrd: a damaged cpio header at offset 0x0$", with_field(good, 6, b"-0000001"))
-    yield bad("name without end", "initrd: a damaged cpio header at offset 0x0$", with_field(good, 11, b"00000004"))
-    yield bad("name that leads up", "initrd: ../../init cannot be placed: EINVAL$", members(("../../init", FILE, PROGRAM)))
+    yield bad("cut in the header", "initrd: the cpio archive ends within the member at offset 0x0$", whole[:90])
+    yield bad("cut in the name", "initrd: the cpio archive ends within", whole[:112])
+    yield bad("cut in the data", "initrd: the cpio archive ends within", whole[:4000])
+    yield bad("size beyond the end", "initrd: the cpio archive ends within", with_field(whole, 6, b"ffffffff"))
+    yield bad("name beyond the end", "initrd: a damaged cpio header at offset 0x0$", with_field(whole, 11, b"ffffffff"))
+    yield bad("no number", "initrd: a damaged cpio header at offset 0x0$", with_field(whole, 6, b"-0000001"))
+    yield bad("name without end", "initrd: a damaged cpio header at offset 0x0$", with_field(whole, 11, b"00000004"))
+    yield bad("name that leads up", "initrd: ../../init cannot be placed: EINVAL$",
+              members(("../../init", FILE, good_program())))
     yield bad("file that is a directory, too", "initrd: bin/x cannot be placed: ENOTDIR$",
               members(("bin", FILE, b""), ("bin/x", FILE, b"")))
     yield bad("link of no text", "initrd: init cannot be placed: EINVAL$", members(("init", LINK, b"\xff\xfe")))
@@ -259,17 +93,17 @@ def archives():
     yield bad("name too long", "initrd: a{300} cannot be placed: ENAMETOOLONG$", members(("a" * 300, FILE, b"")))
     ends = lambda name, last, status, archive: Boot(f"cpio {name}", last, status, archive)
     runs = r"init exited with status 0$"
-    yield ends("no trailer", runs, 0, members(("init", FILE, PROGRAM), trailer=False))
-    yield ends("damage behind init", runs, 0, members(("init", FILE, PROGRAM), trailer=False) + b"rubbish" * 40)
-    yield ends("same name twice", runs, 0, members(("init", FILE, PROGRAM), ("init", FILE, b"")))
-    yield ends("dev in the way", runs, 0, members(("dev", FILE, b""), ("init", FILE, PROGRAM)))
+    yield ends("no trailer", runs, 0, members(("init", FILE, good_program()), trailer=False))
+    yield ends("damage behind init", runs, 0, members(("init", FILE, good_program()), trailer=False) + b"rubbish" * 40)
+    yield ends("same name twice", runs, 0, members(("init", FILE, good_program()), ("init", FILE, b"")))
+    yield ends("dev in the way", runs, 0, members(("dev", FILE, b""), ("init", FILE, good_program())))
     yield ends("init is a directory", "cannot run init /init: EACCES$", 1, members(("init", initrd.DIRECTORY, b"")))
-    yield ends("init not executable", "cannot run init /init: EACCES$", 1, members(("init", 0o100644, PROGRAM)))
+    yield ends("init not executable", "cannot run init /init: EACCES$", 1, members(("init", 0o100644, good_program())))
     yield ends("init leads to itself", "cannot run init /init: ELOOP$", 1, members(("init", LINK, b"init")))
     chain = [(f"l{n}", LINK, f"l{n + 1}/l{n + 1}".encode()) for n in range(200)]
     yield ends("links in links", "cannot run init /init: ELOOP$", 1, members(("init", LINK, b"l0/l0"), *chain))
     names = [(f"n{n}", FILE, b"", 7, 60001) for n in range(60000)]
-    yield ends("60000 hard links", runs, 0, members(("init", FILE, PROGRAM, 7, 60001), *names))
+    yield ends("60000 hard links", runs, 0, members(("init", FILE, good_program(), 7, 60001), *names))
 
 
 def command_lines():
@@ -343,7 +177,7 @@ def commands():
     for name, data in (("of one byte", b"\x7f"), ("of nothing", b"")):
         yield Command(f"INITRD {name}", r"run: INITRD=\S+ is neither a newc cpio archive .*\.$", 2,
                       [SCRIPTS / "run", "--check"], fed=data)
-    for name, data in (("ELF cut", PROGRAM[:80]), ("ELF with headers outside", patched((32, "Q", 2**64 - 8)))):
+    for name, data in (("ELF cut", good_program()[:80]), ("ELF with headers outside", patched((32, "Q", 2**64 - 8)))):
         yield Command(f"INITRD {name}", r"run: INITRD=\S+ is a truncated ELF file\.$", 2, [SCRIPTS / "run", "--check"],
                       fed=data)
     yield check("QEMU", "/nonexistent", r"run: QEMU=/nonexistent is not a program\.$")
@@ -378,8 +212,6 @@ def offline():
 
 def cases():
     """The whole table."""
-    global PROGRAM
-    PROGRAM = initrd.stripped((PROGRAMS / "hello").read_bytes())
     for group in (elves, archives, command_lines, deeds, commands, offline):
         yield from group()
 

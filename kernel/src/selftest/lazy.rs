@@ -10,7 +10,7 @@ use kcore::mm::MmId;
 
 use super::stage::{
     Bill, drain_borrows, lazies_of, make_lazy, move_to, new_mm_with_page, other_cpus, policy, shoots, total,
-    wait_for,
+    wait_for, wind_trim_clock,
 };
 use super::{Outcome, Test, Verdict, check, check_eq, points};
 use crate::machine::lazy_tlb;
@@ -27,9 +27,9 @@ pub(super) const TESTS: &[Test] = &[
 
 /// A task that sleeps and wakes on its CPU finds its mm still loaded.
 fn return_to_same_mm() -> Verdict {
-    /// 1: the sleeper is about to sleep. 2: it is to go on.
+    /// 1: the task is about to sleep. 2: it may go on.
     static STAGE: AtomicU32 = AtomicU32::new(0);
-    static BED: WaitQueue = WaitQueue::new();
+    static QUEUE: WaitQueue = WaitQueue::new();
     static RETURNS: AtomicU64 = AtomicU64::new(0);
     static LOADS: AtomicU64 = AtomicU64::new(0);
     let kernel = lazy_tlb();
@@ -41,23 +41,22 @@ fn return_to_same_mm() -> Verdict {
         (counters.lazy_same_mm.get(), counters.pidr_writes.get())
     };
     STAGE.store(0, Ordering::Relaxed);
-    let sleeper = kthread::spawn_on(cpu, "sleeper", move || {
+    let sleeper = kthread::spawn_on(cpu, "test-sleeper", move || {
         kernel.exec_mmap(mm);
         let (same_before, loads_before) = counted();
         STAGE.store(1, Ordering::Release);
-        BED.wait_until(|| STAGE.load(Ordering::Relaxed) == 2);
+        QUEUE.wait_until(|| STAGE.load(Ordering::Acquire) == 2);
         let (same_after, loads_after) = counted();
         RETURNS.store(same_after - same_before, Ordering::Relaxed);
         LOADS.store(loads_after - loads_before, Ordering::Relaxed);
         kernel.exit_mm();
     });
-    // Acquire: after it the CPU has the mm, until the sleeper has left it.
-    let slept = wait_for(|| STAGE.load(Ordering::Acquire) == 1 && kernel.cpu(cpu).curr_mm.get().is_none());
-    STAGE.store(2, Ordering::Relaxed);
-    BED.wake_all();
+    let sleeps = wait_for(|| STAGE.load(Ordering::Acquire) == 1 && kernel.cpu(cpu).curr_mm.get().is_none());
+    STAGE.store(2, Ordering::Release);
+    QUEUE.wake_one();
     sleeper.wait_exit();
     drain_borrows();
-    check!(slept, "a task does not go to sleep");
+    check!(sleeps, "the task never slept");
     let (returns, loads) = (RETURNS.load(Ordering::Relaxed), LOADS.load(Ordering::Relaxed));
     if policy() == Policy::Eager {
         check_eq!((returns, loads), (0, 2), "eager: returns to a borrowed mm, loads of PIDR");
@@ -81,6 +80,7 @@ pub(super) fn exit_with_lazies(mm: MmId) -> Verdict {
     let borrowers = if policy() == Policy::Eager { 0 } else { others.len() };
     check_eq!(lazies_of(mm), borrowers, "CPUs lazy on the mm before its exit");
     let before = Bill::now();
+    wind_trim_clock();
     lazy_tlb().exec_mmap(mm);
     lazy_tlb().exit_mm();
     let bill = Bill::now().since(before);
@@ -151,6 +151,7 @@ pub(super) fn exit_with_move(point: Point) -> Result<Bill, String> {
     drain_borrows();
     let mm = new_mm_with_page()?;
     let before = Bill::now();
+    wind_trim_clock();
     lazy_tlb().exec_mmap(mm);
     points::arm(point, move_to_cpu_1);
     lazy_tlb().exit_mm();

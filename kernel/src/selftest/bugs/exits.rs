@@ -13,7 +13,7 @@ use crate::selftest::address_space::{map_written_page, new_mm};
 use crate::selftest::lazy::{exit_with_lazies, exit_with_move};
 use crate::selftest::points;
 use crate::selftest::stage::{
-    Bill, drain_borrows, make_lazy, new_mm_with_page, on_cpus, other_cpus, policy, shoots,
+    Bill, drain_borrows, make_lazy, new_mm_with_page, on_cpus, other_cpus, policy, shoots, wind_trim_clock,
 };
 use crate::selftest::{Outcome, Verdict, check, check_eq};
 
@@ -22,6 +22,7 @@ pub(super) fn exit_alone() -> Verdict {
     drain_borrows();
     let mm = new_mm_with_page()?;
     let before = Bill::now();
+    wind_trim_clock();
     lazy_tlb().exec_mmap(mm);
     lazy_tlb().exit_mm();
     let bill = Bill::now().since(before);

@@ -18,6 +18,7 @@ use crate::selftest::coprocessor::FakeCoprocessor;
 use crate::selftest::points::{self, Step};
 use crate::selftest::stage::{
     Bill, drain_borrows, make_lazy, move_to, new_mm_with_page, other_cpus, policy, total, wait_for,
+    wind_trim_clock,
 };
 use crate::selftest::{Outcome, Verdict, check, check_eq};
 use crate::task::kthread;
@@ -200,6 +201,7 @@ pub(super) fn exit_kick_stays_on_its_cpu() -> Verdict {
     let local_here = || kernel.cpu(CpuId::BOOT).counters.flush_local.get();
     let global = || total(|c| &c.flush_global);
     let (local_before, global_before) = (local_here(), global());
+    wind_trim_clock();
     points::arm(Point::ExitFlushKicked, ask_to_move);
     kernel.exit_mm();
     let reached = points::times_reached();
