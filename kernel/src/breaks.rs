@@ -16,6 +16,10 @@ pub(crate) enum Broken {
     ExitFlush,
     /// An exit clears the process-table entry after the final flush, not before.
     EntryLate,
+    /// No flush of the whole TLB by a CPU that goes offline or comes online.
+    CpuFlush,
+    /// A coprocessor translates without being counted, so flushes are not broadcast.
+    CoproAttach,
 }
 
 /// The one that is in force; 0 for none. It orders nothing.

@@ -15,6 +15,7 @@ use powerpc64::encoding::tlb_operand::Ric;
 use powerpc64::irq::{self, InterruptController};
 use powerpc64::{irqflags, isa, percpu, timer, tlb};
 
+use crate::breaks::{self, Broken};
 use crate::sync::Fixed;
 use crate::task::{current_mm, preempt, work};
 
@@ -96,6 +97,13 @@ impl Machine for Hardware {
             }
             FlushRange::Translations => tlb::flush_pid_broadcast(mm.pid(), Ric::Tlb),
             FlushRange::Everything => tlb::flush_pid_broadcast(mm.pid(), Ric::All),
+        }
+    }
+
+    fn flush_cpu(&self, t: &IrqsOff) {
+        if !breaks::is(Broken::CpuFlush) {
+            tlb::flush_all_local();
+            crate::oracle::cpu_flushed(t);
         }
     }
 

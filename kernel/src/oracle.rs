@@ -11,10 +11,10 @@
 use alloc::boxed::Box;
 use core::ops::Range;
 
-use kcore::cpu::CpuId;
+use kcore::cpu::{CpuId, CpuMask};
 use kcore::machine::{Machine, PreemptOff, Stamp, TlbEvent};
 use kcore::mm::MmId;
-use kcore::oracle::{Record, Shadow, Violation};
+use kcore::oracle::{Holder, Record, Shadow, Violation};
 
 use crate::machine::lazy_tlb;
 use crate::println;
@@ -25,13 +25,19 @@ const ON: bool = cfg!(feature = "selftest");
 
 /// By PID. Each lock is innermost: nothing else is taken under it.
 static SHADOWS: Fixed<Box<[IrqLock<Shadow>]>> = Fixed::unset();
+/// The CPUs that started and have not flushed their TLB since; each sets and clears
+/// its own bit.
+static UNFLUSHED: Fixed<CpuMask> = Fixed::unset();
 
 /// Makes room for PIDs below `pids`. Once, on the boot CPU, heap up.
 pub(crate) fn init(pids: usize, nr_cpus: usize) {
     if ON {
         let shadow = |_| IrqLock::new("a shadow TLB", Shadow::new(nr_cpus));
         // SAFETY: the boot CPU is alone.
-        unsafe { SHADOWS.set((0..pids).map(shadow).collect()) };
+        unsafe {
+            SHADOWS.set((0..pids).map(shadow).collect());
+            UNFLUSHED.set(CpuMask::default());
+        }
     }
 }
 
@@ -44,15 +50,49 @@ pub(crate) fn observe(t: &PreemptOff, event: TlbEvent) -> Stamp {
 fn observe_always(cpu: CpuId, event: TlbEvent) -> Stamp {
     let mut at = Stamp::default();
     match event {
-        TlbEvent::Load(mm) => with(mm, |shadow| shadow.load(cpu)),
+        TlbEvent::Load(mm) => check(mm, |shadow| shadow.load(cpu, UNFLUSHED.test(cpu))),
         TlbEvent::Leave(mm) => with(mm, |shadow| shadow.leave(cpu)),
         TlbEvent::FlushBegins(mm) => with(mm, |shadow| at = shadow.now()),
         TlbEvent::FlushLocal(mm, what, began) => with(mm, |shadow| shadow.flush_local(cpu, what, began)),
         TlbEvent::FlushGlobal(mm, what, began) => with(mm, |shadow| shadow.flush_global(cpu, what, began)),
-        TlbEvent::FlushCpu => SHADOWS.iter().for_each(|shadow| shadow.lock().flush_cpu(cpu)),
         TlbEvent::Free(mm) => check(mm, |shadow| shadow.free_pid(cpu)),
     }
     at
+}
+
+/// This CPU has started, with whatever is in its TLB.
+pub(crate) fn cpu_started(t: &PreemptOff) {
+    if ON {
+        UNFLUSHED.get().set(t.cpu());
+    }
+}
+
+/// This CPU has dropped everything of every PID.
+pub(crate) fn cpu_flushed(t: &PreemptOff) {
+    if ON {
+        SHADOWS.iter().for_each(|shadow| shadow.lock().flush_cpu(t.cpu()));
+        UNFLUSHED.clear(t.cpu());
+    }
+}
+
+/// A coprocessor, counted by `copro_attach`, is about to translate through `mm`.
+pub(crate) fn copro_load(mm: MmId) {
+    if ON {
+        check_here(mm, |shadow, cpu| {
+            shadow.copro_load(cpu);
+            Ok(())
+        });
+    }
+}
+
+/// A coprocessor does not translate through `mm` any more.
+pub(crate) fn copro_leave(mm: MmId) {
+    if ON {
+        check_here(mm, |shadow, cpu| {
+            shadow.copro_leave(cpu);
+            Ok(())
+        });
+    }
 }
 
 /// `mm`, new, is about to get its process-table entry.
@@ -127,7 +167,7 @@ fn accuse(mm: MmId, violation: &Violation) -> ! {
     let records: alloc::vec::Vec<Record> = SHADOWS[mm.slot()].lock().history().copied().collect();
     println!("oracle: the last {} events of PID {}:", records.len(), mm.pid().get());
     for record in &records {
-        let mark = if record.cpu == violation.cpu { '>' } else { ' ' };
+        let mark = if violation.holder == Holder::Cpu(record.cpu) { '>' } else { ' ' };
         println!("oracle: {mark} {record}");
     }
     panic!("oracle: {mm:?}: {violation}");

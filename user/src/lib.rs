@@ -16,6 +16,7 @@ pub mod auxv;
 pub mod file;
 pub mod futex;
 mod heap;
+pub mod membarrier;
 pub mod memory;
 mod panic;
 #[macro_use]

@@ -81,3 +81,10 @@ pub fn yield_now() {
     // SAFETY: touches no memory. It cannot fail.
     let _ = unsafe { syscall(nr::SCHED_YIELD, [0; 6]) };
 }
+
+/// Tells the processor that the caller spins: other threads of its core go first, and
+/// an emulator other CPUs.
+pub fn relax() {
+    // SAFETY: moves of registers to themselves, which set the thread's priority.
+    unsafe { core::arch::asm!("or 1, 1, 1", "or 2, 2, 2", options(nomem, nostack)) };
+}

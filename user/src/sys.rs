@@ -37,6 +37,7 @@ pub(crate) mod nr {
     pub(crate) const OPENAT: usize = 286;
     pub(crate) const GETCPU: usize = 302;
     pub(crate) const PIPE2: usize = 317;
+    pub(crate) const MEMBARRIER: usize = 365;
 }
 
 /// Makes system call `nr`.

@@ -7,7 +7,7 @@ use crate::addr::VirtAddr;
 use crate::hcall::{self, Status};
 use crate::irq::{self, InterruptController as _};
 use crate::percpu::PerCpu;
-use crate::{exceptions, irqflags, isa, percpu, rtas, timer, tlb};
+use crate::{exceptions, irqflags, isa, percpu, rtas, timer};
 
 unsafe extern "C" {
     /// See boot/secondary.S.
@@ -16,7 +16,8 @@ unsafe extern "C" {
 
 unsafe extern "Rust" {
     /// The kernel, on a secondary CPU: MMU on, guard PID loaded, interrupts off, on
-    /// the kernel stack of its `PerCpu`.
+    /// the kernel stack of its `PerCpu`. What the TLB holds is nobody's, or after a
+    /// stop our own of long ago: to be flushed before a user PID is loaded.
     fn secondary_main() -> !;
 }
 
@@ -47,9 +48,6 @@ pub unsafe fn start_cpu(percpu: &'static PerCpu) -> Result<(), rtas::Error> {
 /// From secondary.S.
 pub(crate) extern "C" fn secondary_start() -> ! {
     exceptions::init_cpu();
-    // What the TLB holds at the start is nobody's; after a stop it may be our own of
-    // long ago, and flushes by interrupt went past it.
-    tlb::flush_all_local();
     // Whatever the decrementer held: no interrupt before the kernel asks for one.
     timer::set_deadline_tb(u64::MAX);
     irq::controller().init_cpu();

@@ -117,7 +117,7 @@ pub fn flush_pid_local(pid: Pid, ric: Ric) {
     finish_sets();
 }
 
-/// Everything, on this CPU.
+/// Everything of every PID, the kernel's included, on this CPU.
 pub fn flush_all_local() {
     local(|| tlbiel_sets(Operands::all, Ric::All));
     finish_sets();

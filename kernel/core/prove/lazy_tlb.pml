@@ -739,7 +739,7 @@ end:
             fi;
             old = NONE
         fi;
-        /* stop_cpu: interrupts off; forget_all. */
+        /* stop_cpu: interrupts off; leave_all_masks. */
         d_step {
             irqoff[c] = true;
             assert(WRONG(offline_while_lazy) || loaded[c] == INIT);

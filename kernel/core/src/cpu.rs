@@ -108,6 +108,12 @@ impl CpuMask {
         set
     }
 
+    /// Whether none of the first `nr_cpus` CPUs is in the set. `order` is that of
+    /// each word's load.
+    pub(crate) fn is_clear(&self, nr_cpus: usize, order: Ordering) -> bool {
+        self.0[..nr_cpus.div_ceil(64)].iter().all(|word| word.load(order) == 0)
+    }
+
     /// Makes the set equal to `set`. Only for masks that no one else changes.
     pub(crate) fn store(&self, set: &CpuSet, nr_cpus: usize) {
         for word in 0..nr_cpus.div_ceil(64) {

@@ -4,7 +4,7 @@
 //! the CPU that goes                      who calls it
 //! leave_lazy, drop the borrow            sample `online`
 //! interrupts off from here on            post in its mailbox
-//! flush all it may hold, clear its bits  full fence
+//! flush its whole TLB, clear its bits    full fence
 //! clear `online`                         still online? interrupt it
 //! full fence                             else take the post back, if it is there
 //! run what is in the mailbox
@@ -21,11 +21,14 @@
 //! what it held of them before. That is why the flush stands before the clearing of
 //! `online`; behind it, a sender that skips us would free frames that our TLB still
 //! names.
+//!
+//! **Who comes flushes first.** What a TLB holds at a start the architecture leaves
+//! open; and whatever went out of page tables meanwhile was not flushed here.
 
 use crate::Kernel;
 use crate::lazy_tlb::{LazyRef, Policy};
 use crate::machine::{IrqsOff, Machine, Point};
-use crate::mm::{Mm, MmId, flush::FlushRange};
+use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
 
 impl<M: Machine> Kernel<M> {
@@ -36,6 +39,8 @@ impl<M: Machine> Kernel<M> {
         self.machine.with_irqs_off(|t| {
             let idle = self.machine.current(t);
             invariant!(self.this_cpu(t).active_mm.get().is_none(), "{} starts twice", t.cpu());
+            // Before it can load an mm that it had once.
+            self.machine.flush_cpu(t);
             if self.config.policy == Policy::Refcount {
                 self.mmgrab(MmId::INIT_MM);
             }
@@ -70,7 +75,7 @@ impl<M: Machine> Kernel<M> {
             idle.active_mm()
         );
         self.machine.point(Point::StopCpu);
-        self.forget_all(t);
+        self.leave_all_masks(t);
         // Release: all of the above before the clear bit. Partner: the acquire in
         // `online`.
         self.online.clear_ordered(t.cpu(), Ordering::Release);
@@ -84,24 +89,13 @@ impl<M: Machine> Kernel<M> {
         self.drop_lazy(LazyRef::new(MmId::INIT_MM));
     }
 
-    /// Flushes every mm that this CPU may hold translations of, and leaves all masks
-    /// (T7): together a full flush of user translations, since a CPU that is not in
-    /// an mm's mask holds nothing of it.
-    fn forget_all(&self, t: &IrqsOff) {
+    /// Drops all that this CPU may hold and takes it out of every mask (T7). It has
+    /// `init_mm` loaded, so nothing comes back into the TLB between the two.
+    fn leave_all_masks(&self, t: &IrqsOff) {
+        self.machine.flush_cpu(t);
         for mm in self.mms.iter().filter(|mm| mm.cpumask().test(t.cpu())) {
-            self.forget(t, mm);
+            // Release: as in `exit_lazy_flush_tlb`, the last touch of the mm.
+            mm.cpumask().clear_ordered(t.cpu(), Ordering::Release);
         }
-    }
-
-    fn forget(&self, t: &IrqsOff, mm: &Mm) {
-        // None: it is just being freed, after a flush of its own; another CPU is
-        // about to empty its mask. One that is freed right after this look costs a
-        // flush that nobody needed.
-        let id = mm.id();
-        if id.is_some() {
-            self.flush_here(t, id, FlushRange::Everything);
-        }
-        // Release: as in `exit_lazy_flush_tlb`, the last touch of the mm.
-        mm.cpumask().clear_ordered(t.cpu(), Ordering::Release);
     }
 }

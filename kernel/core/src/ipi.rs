@@ -149,13 +149,9 @@ impl<M: Machine> Kernel<M> {
     fn wait_for_answers(&self, me: CpuId, call: Call) {
         let waiting = &self.cpu(me).call.waiting;
         let (mut turn, mut started_ms, mut next_report_ms) = (0, 0, REPORT_AFTER_MS);
-        loop {
-            // Acquire: pairs with the release of each answer, so that what the
-            // handlers did happens before what we free.
-            let silent = waiting.snapshot(self.nr_cpus(), Ordering::Acquire);
-            if silent.is_empty() {
-                return;
-            }
+        // Acquire: pairs with the release of each answer, so that what the
+        // handlers did happens before what we free.
+        while !waiting.is_clear(self.nr_cpus(), Ordering::Acquire) {
             self.machine.relax(turn);
             self.machine.point(Point::CallWaiting);
             turn += 1;
@@ -167,17 +163,23 @@ impl<M: Machine> Kernel<M> {
                 started_ms = now_ms;
             }
             let waited_ms = now_ms - started_ms;
-            if waited_ms >= self.machine.call_limit_ms() {
-                panic!(
-                    "{me}: {call:?} was not answered by {} for {waited_ms} ms",
-                    silent.iter().next().unwrap()
-                );
-            }
-            if waited_ms >= next_report_ms {
-                silent.iter().for_each(|cpu| self.machine.report_silent(cpu, waited_ms));
+            if waited_ms >= next_report_ms.min(self.machine.call_limit_ms()) {
+                self.tell_silence(me, call, waited_ms);
                 next_report_ms += REPORT_AFTER_MS;
             }
         }
+    }
+
+    /// Somebody has not answered for long: reports who, or ends it.
+    #[cold]
+    fn tell_silence(&self, me: CpuId, call: Call, waited_ms: u64) {
+        let silent = self.cpu(me).call.waiting.snapshot(self.nr_cpus(), Ordering::Relaxed);
+        // None if the last of them has answered just now.
+        let Some(first) = silent.iter().next() else { return };
+        if waited_ms >= self.machine.call_limit_ms() {
+            panic!("{me}: {call:?} was not answered by {first} for {waited_ms} ms");
+        }
+        silent.iter().for_each(|cpu| self.machine.report_silent(cpu, waited_ms));
     }
 
     /// An IPI arrived: runs every call that waits for this CPU. From the

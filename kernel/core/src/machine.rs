@@ -93,8 +93,6 @@ pub enum TlbEvent {
     FlushLocal(MmId, FlushRange, Stamp),
     /// Every CPU dropped what it may have cached of `mm` in `what`.
     FlushGlobal(MmId, FlushRange, Stamp),
-    /// This CPU, which has `init_mm` loaded, dropped everything of every PID.
-    FlushCpu,
     /// `mm`'s PID and root are about to be freed.
     Free(MmId),
 }
@@ -143,6 +141,10 @@ pub trait Machine {
     /// Drops every CPU's (and coprocessor's) translations of `mm` in `what` by
     /// broadcast; complete on return.
     fn flush_global(&self, t: &PreemptOff, mm: MmId, what: FlushRange);
+
+    /// Drops all that this CPU's TLB and walk caches hold, of every PID; complete on
+    /// return. Who observes is told by the machine. No user mm is loaded.
+    fn flush_cpu(&self, t: &IrqsOff);
 
     /// Interrupts `cpu`. Stores before this call are visible to its handler.
     fn send_ipi(&self, t: &PreemptOff, cpu: CpuId);

@@ -45,7 +45,14 @@ pub(super) struct Gather {
 impl Gather {
     /// For an mm that is in use.
     pub(super) fn new(mm: MmId) -> Self {
-        Self { mm, frames: [MaybeUninit::uninit(); BATCH], len: 0, span: None, tables: false, dead: false }
+        Self {
+            mm,
+            frames: [const { MaybeUninit::uninit() }; BATCH],
+            len: 0,
+            span: None,
+            tables: false,
+            dead: false,
+        }
     }
 
     /// For an mm whose final flush is done: frames go without another.

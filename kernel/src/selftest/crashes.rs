@@ -16,6 +16,7 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::{irqflags, percpu};
 
 use super::address_space::{inside, map, map_written_page, new_mm};
+use super::coprocessor::FakeCoprocessor;
 use crate::breaks::{self, Broken};
 use crate::config::Config;
 use crate::machine::{call_function, lazy_tlb};
@@ -60,6 +61,9 @@ const KINDS: &[(&str, fn())] = &[
     ("no-exit-flush", no_exit_flush),
     ("entry-cleared-late", entry_cleared_late),
     ("pid-without-flush", pid_without_flush),
+    ("no-flush-before-stop", no_flush_before_stop),
+    ("no-flush-after-start", no_flush_after_start),
+    ("coprocessor-not-counted", coprocessor_not_counted),
 ];
 
 /// Whether there is such a kind.
@@ -247,13 +251,19 @@ fn nmi_deaf() {
 fn used_mm() -> (MmId, u64) {
     let mm = new_mm().expect("an address space");
     let page = map_written_page(mm).expect("a page");
-    kthread::spawn_on(OTHER, "uses-it", move || {
-        lazy_tlb().mmget(mm);
-        inside(mm, || {});
-        lazy_tlb().mmput(mm);
-    })
-    .wait_exit();
+    use_on_other(mm);
     (mm, page)
+}
+
+fn use_on_other(mm: MmId) {
+    kthread::spawn_on(OTHER, "uses-it", move || use_it(mm)).wait_exit();
+}
+
+#[inline(never)]
+fn use_it(mm: MmId) {
+    lazy_tlb().mmget(mm);
+    inside(mm, || {});
+    lazy_tlb().mmput(mm);
 }
 
 #[inline(never)]
@@ -310,6 +320,37 @@ fn pid_without_flush() {
     inside(mm, || {});
     breaks::arm(Broken::ExitFlush);
     lazy_tlb().mmput(mm);
+    black_box(mm);
+}
+
+/// The CPU that stops is skipped by the flush, and still holds the page.
+#[inline(never)]
+fn no_flush_before_stop() {
+    let (mm, page) = used_mm();
+    breaks::arm(Broken::CpuFlush);
+    task::offline(OTHER).expect("a CPU goes offline");
+    let _ = mm::munmap(mm, page, PAGE_SIZE);
+    black_box(mm);
+}
+
+/// The CPU comes back with what its TLB has, and loads what it had.
+#[inline(never)]
+fn no_flush_after_start() {
+    let (mm, _) = used_mm();
+    task::offline(OTHER).expect("a CPU goes offline");
+    breaks::arm(Broken::CpuFlush);
+    task::online(OTHER).expect("a CPU comes back");
+    use_on_other(mm);
+}
+
+/// This CPU alone is in the mask, so its own flush looks like enough.
+#[inline(never)]
+fn coprocessor_not_counted() {
+    let mm = new_mm().expect("an address space");
+    let page = map_written_page(mm).expect("a page");
+    breaks::arm(Broken::CoproAttach);
+    let _attached = FakeCoprocessor::attach(mm);
+    let _ = mm::munmap(mm, page, PAGE_SIZE);
     black_box(mm);
 }
 

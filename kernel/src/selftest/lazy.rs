@@ -27,9 +27,9 @@ pub(super) const TESTS: &[Test] = &[
 
 /// A task that sleeps and wakes on its CPU finds its mm still loaded.
 fn return_to_same_mm() -> Verdict {
-    /// 1: the task is about to sleep. 2: it may go on.
+    /// 1: the sleeper is about to sleep. 2: it is to go on.
     static STAGE: AtomicU32 = AtomicU32::new(0);
-    static QUEUE: WaitQueue = WaitQueue::new();
+    static BED: WaitQueue = WaitQueue::new();
     static RETURNS: AtomicU64 = AtomicU64::new(0);
     static LOADS: AtomicU64 = AtomicU64::new(0);
     let kernel = lazy_tlb();
@@ -41,22 +41,23 @@ fn return_to_same_mm() -> Verdict {
         (counters.lazy_same_mm.get(), counters.pidr_writes.get())
     };
     STAGE.store(0, Ordering::Relaxed);
-    let sleeper = kthread::spawn_on(cpu, "test-sleeper", move || {
+    let sleeper = kthread::spawn_on(cpu, "sleeper", move || {
         kernel.exec_mmap(mm);
         let (same_before, loads_before) = counted();
         STAGE.store(1, Ordering::Release);
-        QUEUE.wait_until(|| STAGE.load(Ordering::Acquire) == 2);
+        BED.wait_until(|| STAGE.load(Ordering::Relaxed) == 2);
         let (same_after, loads_after) = counted();
         RETURNS.store(same_after - same_before, Ordering::Relaxed);
         LOADS.store(loads_after - loads_before, Ordering::Relaxed);
         kernel.exit_mm();
     });
-    let sleeps = wait_for(|| STAGE.load(Ordering::Acquire) == 1 && kernel.cpu(cpu).curr_mm.get().is_none());
-    STAGE.store(2, Ordering::Release);
-    QUEUE.wake_one();
+    // Acquire: after it the CPU has the mm, until the sleeper has left it.
+    let slept = wait_for(|| STAGE.load(Ordering::Acquire) == 1 && kernel.cpu(cpu).curr_mm.get().is_none());
+    STAGE.store(2, Ordering::Relaxed);
+    BED.wake_all();
     sleeper.wait_exit();
     drain_borrows();
-    check!(sleeps, "the task never slept");
+    check!(slept, "a task does not go to sleep");
     let (returns, loads) = (RETURNS.load(Ordering::Relaxed), LOADS.load(Ordering::Relaxed));
     if policy() == Policy::Eager {
         check_eq!((returns, loads), (0, 2), "eager: returns to a borrowed mm, loads of PIDR");

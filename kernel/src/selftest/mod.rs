@@ -8,6 +8,7 @@ mod address_space;
 mod arithmetic;
 mod bugs;
 mod copies;
+mod coprocessor;
 pub(crate) mod crashes;
 mod harness;
 mod hotplug;

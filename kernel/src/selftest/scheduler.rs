@@ -9,13 +9,14 @@ use powerpc64::{percpu, timer};
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::sync::WaitQueue;
-use crate::task::{self, kthread};
+use crate::task::{self, kthread, preempt};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("sched_ping_pong", ping_pong),
     Test::new("sched_sleep", sleep),
     Test::new("sched_affinity", affinity),
     Test::new("sched_preempts_a_spinner", preempts_a_spinner),
+    Test::new("sched_late_task_goes_on", late_task_goes_on),
     Test::new("sched_work_queue", work_queue),
     Test::new("sched_idle_is_quiet", idle_is_quiet),
 ];
@@ -119,6 +120,25 @@ fn work_queue() -> Verdict {
     }
     task::work::flush();
     check_eq!(DONE.load(Ordering::Relaxed) as usize, 10 * lazy_tlb().nr_cpus(), "pieces of work done");
+    Ok(Outcome::Pass)
+}
+
+/// A task whose slice is over while preemption is off gets on with it: the end of the
+/// slice interrupts it once, not again and again until it is gone (hundreds of times, or
+/// for ever). A few more may be alarms, a watchdog's looks, the end of a slice before.
+fn late_task_goes_on() -> Verdict {
+    const SPIN_US: u64 = 50_000;
+    let stay = preempt::disable();
+    let before = task::timer::ticks_of(percpu::cpu_id());
+    let waiter = kthread::spawn_on(percpu::cpu_id(), "waiter", || ());
+    let end_tb = timer::now_tb() + SPIN_US * timer::ticks_per_us();
+    while timer::now_tb() < end_tb {}
+    let ticks = task::timer::ticks_of(percpu::cpu_id()) - before;
+    let waits = !waiter.has_exited();
+    drop(stay);
+    waiter.wait_exit();
+    check!(waits, "the waiter ran on the CPU of a task with preemption off");
+    check!((1..=10).contains(&ticks), "{ticks} timer interrupts in five slices of a task that may not go");
     Ok(Outcome::Pass)
 }
 

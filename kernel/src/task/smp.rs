@@ -3,6 +3,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use kcore::cpu::{CpuId, CpuSet};
+use kcore::machine::IrqsOff;
 use powerpc64::percpu::{PerCpu, STACK_SLOT, Stacks};
 use powerpc64::{idle, irqflags, percpu, rtas, smp, timer};
 
@@ -12,6 +13,7 @@ use super::resched::resched;
 use super::timer::Alarm;
 use crate::machine::lazy_tlb;
 use crate::mm::{KernelStack, frame};
+use crate::oracle;
 use crate::sync::SpinWait;
 
 /// How long the CPUs may take to come, in microseconds. All at once; a crowded
@@ -148,6 +150,7 @@ extern "Rust" fn secondary_main() -> ! {
         // The others do not count on us any more.
         idle::cede();
     }
+    oracle::cpu_started(&IrqsOff::new(cpu.id));
     lazy_tlb().start_cpu();
     ONLINE.insert(cpu.id);
     // The bit before the interrupt that the boot CPU waits for: `send_ipi`.

@@ -78,10 +78,12 @@ impl Clock {
         self.time_slice_if_contended(cpu);
     }
 
-    /// Times the slice if somebody waits and it is not timed yet.
+    /// Times the slice if somebody waits and it is not timed yet. Nor if the task is
+    /// asked to go: its slice may be over, and an interrupt at a time that has passed
+    /// would come again before the task, with preemption off, does a step.
     #[inline]
     pub(super) fn time_slice_if_contended(&self, cpu: &Cpu) {
-        if cpu.queue.len() != 0 && !self.slice_is_timed() {
+        if cpu.queue.len() != 0 && !self.slice_is_timed() && !cpu.need_resched.load(Ordering::Relaxed) {
             self.time_slice();
         }
     }

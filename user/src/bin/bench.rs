@@ -1,8 +1,8 @@
-//! `bench [SCALE]`: what the kernel's common paths cost, in ns per operation.
+//! `bench [SCALE [NAME]]`: what the kernel's common paths cost, in ns per operation.
 //!
 //! Meant for a deterministic run, where the clock counts instructions; under
 //! `qemu-ppc64` or an ordinary run the numbers say little. SCALE multiplies the
-//! repetitions.
+//! repetitions; with NAME only the operations run that have it in their names.
 #![no_std]
 #![no_main]
 
@@ -12,7 +12,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use user::file;
-use user::memory::{PAGE, Protection, Region, map, unmap};
+use user::membarrier::{Command, membarrier};
+use user::memory::{PAGE, Protection, Region, protect};
 use user::process::{self, exit_group};
 use user::sched::{self, CpuSet};
 use user::sync::Barrier;
@@ -22,62 +23,175 @@ user::main!(main);
 
 fn main(env: &Env) -> Verdict {
     let scale = env.number(1, 1);
+    let wanted = env.arg(2).unwrap_or("");
     let cpus: Vec<usize> = sched::affinity().context("sched_getaffinity")?.iter().collect();
-    let (here, there) = (cpus[0], cpus[cpus.len() - 1]);
-    sched::set_affinity(&CpuSet::only(here)).context("sched_setaffinity")?;
+    sched::set_affinity(&CpuSet::only(cpus[0])).context("sched_setaffinity")?;
+    let operations = OPERATIONS.iter().filter(|operation| operation.name.contains(wanted));
+    for operation in operations.filter(|operation| cpus.len() >= operation.cpus) {
+        (operation.measure)(&Bench { name: operation.name, count: operation.count * scale, cpus: &cpus })?;
+    }
+    Ok(())
+}
 
-    measure("null_syscall", 1000 * scale, || {
+/// Something to measure.
+struct Operation {
+    name: &'static str,
+    /// How often it is done, with a SCALE of 1.
+    count: usize,
+    /// How many CPUs it takes.
+    cpus: usize,
+    measure: fn(&Bench<'_>) -> Verdict,
+}
+
+const fn operation(
+    name: &'static str,
+    count: usize,
+    cpus: usize,
+    measure: fn(&Bench<'_>) -> Verdict,
+) -> Operation {
+    Operation { name, count, cpus, measure }
+}
+
+const OPERATIONS: &[Operation] = &[
+    operation("null_syscall", 1000, 1, null_syscall),
+    operation("mmap_touch_munmap", 200, 1, mmap_touch_munmap),
+    operation("page_fault", 256, 1, page_faults),
+    operation("mprotect_page", 100, 1, mprotect_page),
+    operation("mprotect_16m", 1, 1, mprotect_large),
+    operation("munmap_16m", 1, 1, munmap_large),
+    operation("fork_exit_wait", 20, 1, |bench| bench.each(|| child(|| 0))),
+    operation("fork_exec_wait", 20, 1, |bench| bench.each(|| child(become_true))),
+    operation("thread_start_join", 50, 1, thread_start_join),
+    operation("pipe_round_trip_same_cpu", 200, 1, |bench| pipe_round_trip(bench, bench.here())),
+    operation("futex_round_trip_same_cpu", 200, 1, |bench| futex_round_trip(bench, bench.here())),
+    operation("pipe_round_trip_two_cpus", 200, 2, |bench| pipe_round_trip(bench, bench.there())),
+    operation("futex_round_trip_two_cpus", 200, 2, |bench| futex_round_trip(bench, bench.there())),
+    operation("membarrier_all_busy", 100, 2, membarrier_all_busy),
+    operation("exit_all_cpus_lazy", 10, 2, |bench| bench.each(|| exit_all_lazy(bench.cpus))),
+];
+
+/// One measurement.
+struct Bench<'a> {
+    name: &'a str,
+    count: usize,
+    cpus: &'a [usize],
+}
+
+impl Bench<'_> {
+    /// The CPU that we are bound to.
+    fn here(&self) -> usize {
+        self.cpus[0]
+    }
+
+    /// Another CPU, if there is one.
+    fn there(&self) -> usize {
+        self.cpus[self.cpus.len() - 1]
+    }
+
+    /// Does `operation` as often as it is to be done, and prints what one costs.
+    fn each(&self, mut operation: impl FnMut() -> Verdict) -> Verdict {
+        // Once unmeasured: page faults of code and data are not the subject.
+        operation()?;
+        let start = time::now();
+        for _ in 0..self.count {
+            operation()?;
+        }
+        self.print_since(start);
+        Ok(())
+    }
+
+    /// Prints what one of the operations since `start` cost.
+    fn print_since(&self, start: core::time::Duration) {
+        println!("{} {}", self.name, (time::now() - start).as_nanos() / self.count.max(1) as u128);
+    }
+}
+
+fn null_syscall(bench: &Bench<'_>) -> Verdict {
+    bench.each(|| {
         let _ = process::getppid();
         Ok(())
-    })?;
-    measure("mmap_munmap", 200 * scale, mmap_munmap)?;
-    page_faults(256 * scale)?;
-    measure("fork_exit_wait", 20 * scale, || child(|| 0))?;
-    measure("fork_exec_wait", 20 * scale, || child(|| process::exec(c"/bin/true", &[c"true"], &[]).0))?;
-    measure("thread_start_join", 50 * scale, || {
-        let thread = thread::spawn(|| ()).context("clone")?;
-        ensure!(thread.join().is_some(), "a thread was lost");
+    })
+}
+
+fn mmap_touch_munmap(bench: &Bench<'_>) -> Verdict {
+    bench.each(|| {
+        Region::new(1).context("mmap")?.touch(1);
         Ok(())
-    })?;
-    pipe_round_trip("pipe_round_trip_same_cpu", 200 * scale, here)?;
-    futex_round_trip("futex_round_trip_same_cpu", 200 * scale, here)?;
-    if there != here {
-        pipe_round_trip("pipe_round_trip_two_cpus", 200 * scale, there)?;
-        futex_round_trip("futex_round_trip_two_cpus", 200 * scale, there)?;
-        measure("exit_all_cpus_lazy", 10 * scale, || exit_all_lazy(&cpus))?;
-    }
-    Ok(())
+    })
 }
 
-/// Runs `operation` `count` times and prints its name and ns each.
-fn measure(name: &str, count: usize, mut operation: impl FnMut() -> Verdict) -> Verdict {
-    // Once unmeasured: page faults of code and data are not the subject.
-    operation()?;
-    let start = time::now();
-    for _ in 0..count {
-        operation()?;
-    }
-    print_each(name, count, start);
-    Ok(())
-}
-
-fn print_each(name: &str, count: usize, start: core::time::Duration) {
-    let each = (time::now() - start).as_nanos() / count.max(1) as u128;
-    println!("{name} {each}");
-}
-
-fn mmap_munmap() -> Verdict {
-    let address = map(16 * PAGE, Protection::READ_WRITE).context("mmap")?;
-    // SAFETY: just mapped, nothing refers to it.
-    unsafe { unmap(address as usize, 16 * PAGE) }.context("munmap")
-}
-
-fn page_faults(count: usize) -> Verdict {
-    let mut region = Region::new(count).context("mmap")?;
+fn page_faults(bench: &Bench<'_>) -> Verdict {
+    let mut region = Region::new(bench.count).context("mmap")?;
     let start = time::now();
     region.touch(1);
-    print_each("page_fault", count, start);
+    bench.print_since(start);
     Ok(())
+}
+
+/// Read-only and back, and the write that faults after it.
+fn mprotect_page(bench: &Bench<'_>) -> Verdict {
+    let mut page = Region::new(1).context("mmap")?;
+    bench.each(|| {
+        mprotect(&page)?;
+        page.touch(1);
+        Ok(())
+    })
+}
+
+fn mprotect_large(bench: &Bench<'_>) -> Verdict {
+    let region = large_region()?;
+    bench.each(|| mprotect(&region))
+}
+
+fn munmap_large(bench: &Bench<'_>) -> Verdict {
+    let mut regions = Vec::new();
+    for _ in 0..bench.count {
+        regions.push(large_region()?);
+    }
+    let start = time::now();
+    drop(regions);
+    bench.print_since(start);
+    Ok(())
+}
+
+/// 16 MB, populated.
+fn large_region() -> Result<Region, alloc::string::String> {
+    let mut region = Region::new((16 << 20) / PAGE).context("mmap")?;
+    region.touch(1);
+    Ok(region)
+}
+
+/// Takes the right to write away, and gives it back.
+fn mprotect(region: &Region) -> Verdict {
+    for protection in [Protection::READ, Protection::READ_WRITE] {
+        // SAFETY: nothing refers to what is in it.
+        unsafe { protect(region.address(), region.len(), protection) }.context("mprotect")?;
+    }
+    Ok(())
+}
+
+/// membarrier(2), private and expedited, while a thread runs on every other CPU.
+fn membarrier_all_busy(bench: &Bench<'_>) -> Verdict {
+    static OVER: AtomicU32 = AtomicU32::new(0);
+    let everyone: &'static Barrier =
+        alloc::boxed::Box::leak(alloc::boxed::Box::new(Barrier::new(bench.cpus.len())));
+    let spin = |cpu| {
+        move || {
+            let moved = sched::set_affinity(&CpuSet::only(cpu));
+            everyone.wait();
+            while OVER.load(Ordering::Relaxed) == 0 {
+                sched::relax();
+            }
+            moved.context("sched_setaffinity")
+        }
+    };
+    let spinners: Result<Vec<_>, _> = bench.cpus[1..].iter().map(|&cpu| thread::spawn(spin(cpu))).collect();
+    let spinners = spinners.context("clone")?;
+    membarrier(Command::REGISTER_PRIVATE_EXPEDITED).context("membarrier")?;
+    everyone.wait();
+    bench.each(|| membarrier(Command::PRIVATE_EXPEDITED).map(drop).context("membarrier"))?;
+    OVER.store(1, Ordering::Relaxed);
+    spinners.into_iter().try_for_each(|spinner| spinner.join().unwrap_or(Ok(())))
 }
 
 fn child(work: impl FnOnce() -> i32) -> Verdict {
@@ -87,8 +201,20 @@ fn child(work: impl FnOnce() -> i32) -> Verdict {
     Ok(())
 }
 
+fn become_true() -> i32 {
+    process::exec(c"/bin/true", &[c"true"], &[]).0
+}
+
+fn thread_start_join(bench: &Bench<'_>) -> Verdict {
+    bench.each(|| {
+        let thread = thread::spawn(|| ()).context("clone")?;
+        ensure!(thread.join().is_some(), "a thread was lost");
+        Ok(())
+    })
+}
+
 /// A byte there and back, between two processes; the other one is on `cpu`.
-fn pipe_round_trip(name: &str, count: usize, cpu: usize) -> Verdict {
+fn pipe_round_trip(bench: &Bench<'_>, cpu: usize) -> Verdict {
     let (from_us, to_them) = file::pipe().context("pipe2")?;
     let (from_them, to_us) = file::pipe().context("pipe2")?;
     let pid = process::spawn(|| {
@@ -102,7 +228,7 @@ fn pipe_round_trip(name: &str, count: usize, cpu: usize) -> Verdict {
     })
     .context("fork")?;
     to_us.close().context("close")?;
-    measure(name, count, || {
+    bench.each(|| {
         to_them.write_all(b"!").context("write")?;
         let count = from_them.read(&mut [0]).context("read")?;
         ensure!(count == 1, "the other side is gone");
@@ -117,7 +243,7 @@ fn pipe_round_trip(name: &str, count: usize, cpu: usize) -> Verdict {
 }
 
 /// A turn there and back, between two threads; the other one is on `cpu`.
-fn futex_round_trip(name: &str, count: usize, cpu: usize) -> Verdict {
+fn futex_round_trip(bench: &Bench<'_>, cpu: usize) -> Verdict {
     static TURN: AtomicU32 = AtomicU32::new(0);
     const OURS: u32 = 0;
     const THEIRS: u32 = 1;
@@ -146,7 +272,7 @@ fn futex_round_trip(name: &str, count: usize, cpu: usize) -> Verdict {
         Ok(())
     })
     .context("clone")?;
-    measure(name, count, || {
+    bench.each(|| {
         pass(THEIRS);
         await_turn(OURS);
         Ok(())

@@ -107,9 +107,11 @@ impl<M: Machine> Kernel<M> {
         fence(Ordering::SeqCst);
     }
 
-    /// Detaches a coprocessor that no longer translates through `mm`, and whose
-    /// translations were flushed.
+    /// Detaches a coprocessor that no longer translates through `mm`. Interrupts on.
     pub fn copro_detach(&self, mm: MmId) {
+        // Broadcast as long as the count says so; the next flush may be local, and
+        // what the coprocessor has cached would outlive it.
+        self.flush(mm, FlushRange::Everything);
         self.mm(mm).copros.fetch_sub(1, Ordering::Release);
     }
 

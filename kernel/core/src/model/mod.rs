@@ -97,6 +97,8 @@ struct ModelCpu {
     pidr: AtomicU64,
     /// An IPI is on its way.
     ipi: AtomicU32,
+    /// It started, and has not flushed what its TLB came up with.
+    unflushed: native::AtomicBool,
     /// 1 while a thread acts as this CPU.
     seat: AtomicU32,
     /// Its current task. Only read and written from the seat.
@@ -151,6 +153,7 @@ impl Model {
         let cpu = |current| ModelCpu {
             pidr: AtomicU64::new(MmId::NONE.to_bits()),
             ipi: AtomicU32::new(0),
+            unflushed: native::AtomicBool::new(true),
             seat: AtomicU32::new(0),
             current: native::AtomicUsize::new(current),
         };
@@ -218,6 +221,7 @@ impl Model {
 
     /// `cpu`, which [`Model::stop`] has stopped, comes online again.
     pub fn start(&self, cpu: CpuId) {
+        self.cpus[cpu.index()].unflushed.store(true, native::Ordering::Relaxed);
         self.acting_as(cpu, true, || self.kernel().start_cpu());
     }
 
@@ -403,6 +407,8 @@ impl Machine for Model {
         self.tlbs.check_root(mm);
         let mask = self.kernel().mm(mm).cpumask().test(t.cpu());
         assert!(mask, "I4: {} loads {mm:?} and is not in its cpumask", t.cpu());
+        let unflushed = self.cpus[t.cpu().index()].unflushed.load(native::Ordering::Relaxed);
+        assert!(!unflushed, "{} loads {mm:?} with what its TLB held at the start", t.cpu());
         self.cpus[t.cpu().index()].pidr.store(mm.to_bits(), Ordering::Relaxed);
         if self.walk_on_load.load(native::Ordering::Relaxed) {
             self.access(0);
@@ -419,6 +425,11 @@ impl Machine for Model {
 
     fn flush_global(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
         self.bus.with(t, |()| self.tlbs.flush_all(mm, what));
+    }
+
+    fn flush_cpu(&self, t: &IrqsOff) {
+        self.tlbs.flush_cpu(t.cpu().index());
+        self.cpus[t.cpu().index()].unflushed.store(false, native::Ordering::Relaxed);
     }
 
     fn send_ipi(&self, t: &PreemptOff, cpu: CpuId) {

@@ -95,6 +95,11 @@ impl Tlbs {
         (0..self.tlbs.len()).for_each(|tlb| self.flush(tlb, mm, what));
     }
 
+    /// Drops all that TLB number `tlb` has cached.
+    pub(super) fn flush_cpu(&self, tlb: usize) {
+        self.tlbs[tlb].lock().unwrap().clear();
+    }
+
     /// The MMU's way from an address to a frame through TLB number `tlb`; none
     /// is a page fault.
     fn translate(&self, tlb: usize, pid: Pid, page: usize) -> Option<Frame> {

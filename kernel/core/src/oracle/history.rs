@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Kind, Subject, Violation};
+use super::{Holder, Kind, Subject, Violation};
 use crate::cpu::CpuId;
 use crate::machine::Stamp;
 use crate::mm::flush::FlushRange;
@@ -16,8 +16,11 @@ const LENGTH: usize = 32;
 pub enum Event {
     Load,
     Leave,
+    CoproLoad,
+    CoproLeave,
     FlushLocal(FlushRange, Stamp),
     FlushGlobal(FlushRange, Stamp),
+    FlushCpu,
     EntrySet,
     EntryCleared,
     /// Those that were mapped from the first address to before the second.
@@ -63,8 +66,11 @@ impl fmt::Display for Record {
         match self.event {
             Event::Load => f.write_str("loads the PID"),
             Event::Leave => f.write_str("has loaded another PID"),
+            Event::CoproLoad => f.write_str("lets a coprocessor load the PID"),
+            Event::CoproLeave => f.write_str("has made a coprocessor leave the PID"),
             Event::FlushLocal(what, began) => write!(f, "tlbiel of {what}, begun after {began}"),
             Event::FlushGlobal(what, began) => write!(f, "tlbie of {what}, begun after {began}"),
+            Event::FlushCpu => f.write_str("drops everything of every PID"),
             Event::EntrySet => f.write_str("sets the process-table entry"),
             Event::EntryCleared => f.write_str("has cleared the process-table entry"),
             Event::FramesFreed(start, end) => write!(f, "frees the frames of {start:#x}..{end:#x}"),
@@ -84,21 +90,33 @@ impl fmt::Display for FlushRange {
     }
 }
 
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Holder::Cpu(cpu) => cpu.fmt(f),
+            Holder::Coprocessor => f.write_str("a coprocessor"),
+        }
+    }
+}
+
 /// One sentence, without the name of the address space.
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Violation { subject, cpu, held, since, removed } = self;
+        let Violation { subject, holder, held, since, removed } = self;
         match subject {
             Subject::Frames(span) => write!(f, "the frames of {:#x}..{:#x} are freed", span.start, span.end)?,
             Subject::Tables => f.write_str("page tables are freed")?,
             Subject::Pid => f.write_str("the PID and its root are freed")?,
+            Subject::Start => {
+                return write!(f, "{holder} loads the PID with what its TLB held when it started");
+            }
         }
         let what = match held {
-            None => return write!(f, " and {cpu} has the PID loaded"),
+            None => return write!(f, " and {holder} has the PID loaded"),
             Some(Kind::Entry) => "the process-table entry",
             Some(Kind::Walk) => "walk-cache entries",
             Some(Kind::Translation) => "translations",
         };
-        write!(f, " and {cpu} may hold {what} of before {removed}, not flushed since {since}")
+        write!(f, " and {holder} may hold {what} of before {removed}, not flushed since {since}")
     }
 }

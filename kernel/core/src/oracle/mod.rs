@@ -13,6 +13,12 @@
 //! - a cached process-table entry lets a CPU refill everything below it, a cached
 //!   directory lets it refill translations, whatever memory says meanwhile.
 //!
+//! A coprocessor caches the same things, and only `tlbie` reaches it. All of them
+//! together are one more holder.
+//!
+//! A CPU that stops fetches nothing, and keeps what it has. One that starts may
+//! have anything in its TLB, so it flushes all of it before it loads a PID.
+//!
 //! So for each CPU and each [`Kind`] of thing one number is enough: since when it
 //! may hold some. What went out of the tree *before* that moment it cannot hold;
 //! what went out after it must not be reused yet. A check costs one comparison a
@@ -54,6 +60,15 @@ impl Kind {
     const ALL: [Kind; 3] = [Kind::Entry, Kind::Walk, Kind::Translation];
 }
 
+/// Who caches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// A CPU.
+    Cpu(CpuId),
+    /// Any of the coprocessors.
+    Coprocessor,
+}
+
 /// What is reused too soon.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Subject {
@@ -63,18 +78,20 @@ pub enum Subject {
     Tables,
     /// The PID and the root of the tree.
     Pid,
+    /// Whatever was freed before, by a CPU that started and has not flushed its TLB.
+    Start,
 }
 
-/// Something is about to be reused while a CPU may still hold it.
+/// Something is about to be reused while somebody may still hold it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
     /// What.
     pub subject: Subject,
-    /// The first CPU that may hold it.
-    pub cpu: CpuId,
+    /// The first who may hold it.
+    pub holder: Holder,
     /// As what it may hold it; none if the PID is not cached but loaded.
     pub held: Option<Kind>,
-    /// Since when that CPU may hold things of this kind.
+    /// Since when that one may hold things of this kind.
     pub since: Stamp,
     /// When it went out of the tree; for a PID, the moment of the check.
     pub removed: Stamp,
@@ -98,7 +115,7 @@ impl PageFlush {
 /// come one after the other (its `mmap_lock`), each before its check.
 const PAGE_FLUSHES: usize = 2;
 
-/// What one CPU may hold of the PID.
+/// What one CPU, or all coprocessors, may hold of the PID.
 #[derive(Clone, Copy, Default)]
 struct Holding {
     loaded: bool,
@@ -121,7 +138,7 @@ impl Holding {
         entry_set || Kind::ALL[..kind as usize].iter().any(|&above| self.may_hold(above))
     }
 
-    /// From `now` on this CPU fills what it can reach.
+    /// From `now` on it fills what it can reach.
     fn fill(&mut self, entry_set: bool, now: Stamp) {
         for kind in Kind::ALL {
             if self.can_reach(kind, entry_set) {
@@ -161,14 +178,17 @@ impl Holding {
     }
 }
 
-/// All that may be cached of one PID, on every CPU.
+/// All that may be cached of one PID, by every CPU and by coprocessors.
 pub struct Shadow {
     clock: u64,
     /// The process-table entry is set.
     entry_set: bool,
     /// When it was last cleared.
     cleared: Stamp,
-    cpus: Box<[Holding]>,
+    /// How many coprocessors translate through the PID.
+    coprocessors: u32,
+    /// One a CPU, the coprocessors' last.
+    holdings: Box<[Holding]>,
     history: History,
 }
 
@@ -179,7 +199,8 @@ impl Shadow {
             clock: 0,
             entry_set: false,
             cleared: Stamp::default(),
-            cpus: (0..nr_cpus).map(|_| Holding::default()).collect(),
+            coprocessors: 0,
+            holdings: (0..=nr_cpus).map(|_| Holding::default()).collect(),
             history: History::default(),
         }
     }
@@ -190,48 +211,75 @@ impl Shadow {
         Stamp::new(self.clock)
     }
 
-    /// `cpu` is about to load the PID; its bit in the mask is set.
-    pub fn load(&mut self, cpu: CpuId) {
+    /// `cpu` is about to load the PID; its bit in the mask is set. `unflushed`: it
+    /// started and has not dropped everything since.
+    ///
+    /// # Errors
+    /// It may hold what it had before it stopped, or anything else.
+    pub fn load(&mut self, cpu: CpuId, unflushed: bool) -> Result<(), Violation> {
         let now = self.told(cpu, Event::Load);
-        let holding = &mut self.cpus[cpu.index()];
-        holding.loaded = true;
-        holding.fill(self.entry_set, now);
+        if unflushed {
+            let since = Stamp::default();
+            let holder = Holder::Cpu(cpu);
+            return Err(Violation { subject: Subject::Start, holder, held: None, since, removed: now });
+        }
+        self.begin(Holder::Cpu(cpu), now);
+        Ok(())
     }
 
     /// `cpu` has loaded another PID. What it cached stays.
     pub fn leave(&mut self, cpu: CpuId) {
         let now = self.told(cpu, Event::Leave);
-        let holding = &mut self.cpus[cpu.index()];
-        (holding.loaded, holding.left) = (false, now);
+        self.end(Holder::Cpu(cpu), now);
+    }
+
+    /// A coprocessor, told by `cpu`, is about to translate through the PID; it is
+    /// counted.
+    pub fn copro_load(&mut self, cpu: CpuId) {
+        let now = self.told(cpu, Event::CoproLoad);
+        self.coprocessors += 1;
+        self.begin(Holder::Coprocessor, now);
+    }
+
+    /// A coprocessor does not translate through the PID any more. What it cached
+    /// stays.
+    pub fn copro_leave(&mut self, cpu: CpuId) {
+        let now = self.told(cpu, Event::CoproLeave);
+        self.coprocessors -= 1;
+        if self.coprocessors == 0 {
+            self.end(Holder::Coprocessor, now);
+        }
     }
 
     /// `cpu` has flushed itself (`tlbiel`); the flush began at `began`.
     pub fn flush_local(&mut self, cpu: CpuId, what: FlushRange, began: Stamp) {
         self.told(cpu, Event::FlushLocal(what, began));
         let entry_set = self.entry_set || self.cleared > began;
-        apply(&mut self.cpus[cpu.index()], what, began, entry_set);
+        apply(self.holding(Holder::Cpu(cpu)), what, began, entry_set);
     }
 
-    /// `cpu` has flushed all CPUs (`tlbie`); the flush began at `began`.
+    /// `cpu` has flushed all CPUs and coprocessors (`tlbie`); the flush began at
+    /// `began`.
     pub fn flush_global(&mut self, cpu: CpuId, what: FlushRange, began: Stamp) {
         self.told(cpu, Event::FlushGlobal(what, began));
         let entry_set = self.entry_set || self.cleared > began;
-        self.cpus.iter_mut().for_each(|holding| apply(holding, what, began, entry_set));
+        self.holdings.iter_mut().for_each(|holding| apply(holding, what, began, entry_set));
     }
 
-    /// `cpu`, which does not have the PID loaded, has dropped everything of every
-    /// PID, as before it stops.
+    /// `cpu` has dropped everything of every PID, as before it stops and when it
+    /// starts. If it had the PID loaded it may have been refilled since.
     pub fn flush_cpu(&mut self, cpu: CpuId) {
-        let holding = &mut self.cpus[cpu.index()];
-        if !holding.loaded {
+        let holding = self.holding(Holder::Cpu(cpu));
+        if !holding.loaded && Kind::ALL.iter().any(|&kind| holding.may_hold(kind)) {
             holding.since = [None; 3];
+            self.told(cpu, Event::FlushCpu);
         }
     }
 
     /// The process-table entry is about to be set: the PID is used anew.
     ///
     /// # Errors
-    /// A CPU may hold something of whoever had the PID before.
+    /// Somebody may hold something of whoever had the PID before.
     pub fn set_entry(&mut self, cpu: CpuId) -> Result<(), Violation> {
         let now = self.told(cpu, Event::EntrySet);
         self.nobody_holds_anything(now)?;
@@ -249,7 +297,7 @@ impl Shadow {
     /// entries in `span` were all changed before `removed`.
     ///
     /// # Errors
-    /// A CPU may still translate to one of them.
+    /// Somebody may still translate to one of them.
     pub fn free_frames(&mut self, cpu: CpuId, span: Range<u64>, removed: Stamp) -> Result<(), Violation> {
         self.told(cpu, Event::FramesFreed(span.start, span.end));
         let stale = self.first(|holding| holding.may_translate(&span, removed));
@@ -259,7 +307,7 @@ impl Shadow {
     /// Tables are about to be freed that were all out of the tree before `removed`.
     ///
     /// # Errors
-    /// A CPU may still walk through one of them.
+    /// Somebody may still walk through one of them.
     pub fn free_tables(&mut self, cpu: CpuId, removed: Stamp) -> Result<(), Violation> {
         self.told(cpu, Event::TablesFreed);
         let stale = self.first(|holding| holding.holds_from_before(Kind::Walk, removed));
@@ -269,7 +317,7 @@ impl Shadow {
     /// The root and the PID are about to be freed.
     ///
     /// # Errors
-    /// A CPU has the PID loaded or may hold something under its tag.
+    /// Somebody has the PID loaded or may hold something under its tag.
     pub fn free_pid(&mut self, cpu: CpuId) -> Result<(), Violation> {
         let now = self.told(cpu, Event::PidFreed);
         self.nobody_holds_anything(now)
@@ -290,7 +338,7 @@ impl Shadow {
     }
 
     fn first(&self, wrong: impl Fn(&Holding) -> bool) -> Option<usize> {
-        self.cpus.iter().position(wrong)
+        self.holdings.iter().position(wrong)
     }
 
     fn verdict(
@@ -301,8 +349,31 @@ impl Shadow {
         subject: impl FnOnce() -> Subject,
     ) -> Result<(), Violation> {
         let Some(index) = stale else { return Ok(()) };
-        let since = held.and_then(|kind| self.cpus[index].since[kind as usize]).unwrap_or_default();
-        Err(Violation { subject: subject(), cpu: CpuId::new(index), held, since, removed })
+        let since = held.and_then(|kind| self.holdings[index].since[kind as usize]).unwrap_or_default();
+        let is_cpu = index < self.holdings.len() - 1;
+        let holder = if is_cpu { Holder::Cpu(CpuId::new(index)) } else { Holder::Coprocessor };
+        Err(Violation { subject: subject(), holder, held, since, removed })
+    }
+
+    fn holding(&mut self, whose: Holder) -> &mut Holding {
+        let index = match whose {
+            Holder::Cpu(cpu) => cpu.index(),
+            Holder::Coprocessor => self.holdings.len() - 1,
+        };
+        &mut self.holdings[index]
+    }
+
+    /// From `now` on `who` has the PID loaded.
+    fn begin(&mut self, who: Holder, now: Stamp) {
+        let entry_set = self.entry_set;
+        let holding = self.holding(who);
+        holding.loaded = true;
+        holding.fill(entry_set, now);
+    }
+
+    fn end(&mut self, who: Holder, now: Stamp) {
+        let holding = self.holding(who);
+        (holding.loaded, holding.left) = (false, now);
     }
 
     fn told(&mut self, cpu: CpuId, event: Event) -> Stamp {
@@ -312,7 +383,7 @@ impl Shadow {
     }
 }
 
-/// What a flush does to one CPU: the rules of RIC.
+/// What a flush does to whom it reaches: the rules of RIC.
 fn apply(holding: &mut Holding, what: FlushRange, began: Stamp, entry_set: bool) {
     match what {
         FlushRange::Pages { start, pages } => holding.flush_pages(PageFlush { start, pages, began }),

@@ -203,8 +203,10 @@ fn a_coprocessor_hears_only_broadcasts() {
             rig.idle(CPU0);
             rig.drain(CPU0);
             assert!(rig.lookup(mm).is_some(), "its reference keeps the mm");
-            rig.copro_detach(mm);
-            rig.on(CPU0, || rig.mmdrop(mm));
+            rig.on(CPU0, || {
+                rig.copro_detach(mm);
+                rig.mmdrop(mm);
+            });
             assert!(rig.lookup(mm).is_none());
         }
     }
@@ -217,9 +219,12 @@ fn without_its_coprocessor_a_flush_is_local_again() {
     rig.switch(CPU0, user);
     rig.copro_attach(mm);
     rig.on(CPU0, || rig.flush(mm, FlushRange::Everything));
-    rig.copro_detach(mm);
-    rig.on(CPU0, || rig.flush(mm, FlushRange::Everything));
-    assert_eq!(flushes(&rig), (0, 1, 1));
+    rig.machine.copro_access(mm, 0).unwrap();
+    rig.on(CPU0, || rig.copro_detach(mm));
+    assert_eq!(flushes(&rig), (0, 0, 2), "the last that the coprocessor hears");
+    // The model would find the frame in its TLB.
+    rig.on(CPU0, || rig.machine.unmap(mm, 0));
+    assert_eq!(flushes(&rig), (0, 1, 2));
 }
 
 #[test]

@@ -38,6 +38,20 @@ fn who_is_offline_is_in_no_mask() {
     });
 }
 
+/// What was unmapped while a CPU was away it must not find in its TLB: the model
+/// panics at the first load by a CPU that has not flushed.
+#[test]
+fn a_cpu_starts_with_an_empty_tlb() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        rig.make_lazy(CPU1, user);
+        rig.machine.stop(CPU1);
+        rig.machine.start(CPU1);
+        assert_eq!(rig.machine.cached(CPU1, mm), 0);
+        rig.switch(CPU1, user);
+    });
+}
+
 /// T8: the mm dies when its lazy CPUs are gone.
 #[test]
 fn an_mm_dies_while_its_cpus_are_offline() {

@@ -3,7 +3,7 @@
 
 use kcore::machine::Stamp;
 use kcore::mm::flush::FlushRange;
-use kcore::oracle::{Event, Kind, Shadow, Subject, Violation};
+use kcore::oracle::{Event, Holder, Kind, Shadow, Subject, Violation};
 
 use crate::{CPU0, CPU1, CPU2};
 
@@ -21,8 +21,8 @@ fn live() -> Shadow {
 /// The same, loaded on CPUs 0 and 1.
 fn on_two() -> Shadow {
     let mut shadow = live();
-    shadow.load(CPU0);
-    shadow.load(CPU1);
+    shadow.load(CPU0, false).unwrap();
+    shadow.load(CPU1, false).unwrap();
     shadow
 }
 
@@ -36,10 +36,16 @@ fn flush_global(shadow: &mut Shadow, what: FlushRange) {
     shadow.flush_global(CPU0, what, began);
 }
 
+/// Who holds something, and what: the number of a CPU, or [`COPRO`].
 fn held(result: Result<(), Violation>) -> (usize, Option<Kind>) {
     let violation = result.expect_err("the oracle should have cried");
-    (violation.cpu.index(), violation.held)
+    match violation.holder {
+        Holder::Cpu(cpu) => (cpu.index(), violation.held),
+        Holder::Coprocessor => (COPRO, violation.held),
+    }
 }
+
+const COPRO: usize = usize::MAX;
 
 const TRANSLATION: Option<Kind> = Some(Kind::Translation);
 const WALK: Option<Kind> = Some(Kind::Walk);
@@ -116,7 +122,7 @@ fn a_flush_of_other_pages() {
 #[test]
 fn a_tag_survives_a_write_of_pidr() {
     let mut shadow = live();
-    shadow.load(CPU1);
+    shadow.load(CPU1, false).unwrap();
     shadow.leave(CPU1);
     let removed = shadow.now();
     assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (1, TRANSLATION));
@@ -129,7 +135,7 @@ fn a_tag_survives_a_write_of_pidr() {
 fn who_loads_later_sees_the_cleared_entry() {
     let mut shadow = live();
     let removed = shadow.now();
-    shadow.load(CPU1);
+    shadow.load(CPU1, false).unwrap();
     shadow.free_frames(CPU0, FIRST, removed).unwrap();
 }
 
@@ -137,7 +143,7 @@ fn who_loads_later_sees_the_cleared_entry() {
 fn a_load_during_the_flush_is_refilled() {
     let mut shadow = on_two();
     let began = shadow.now();
-    shadow.load(CPU2);
+    shadow.load(CPU2, false).unwrap();
     let removed = shadow.now();
     shadow.flush_global(CPU0, FlushRange::Everything, began);
     // CPUs 0 and 1 stayed on it, so they are refilled as well.
@@ -150,7 +156,7 @@ fn a_load_during_the_flush_is_refilled() {
 #[test]
 fn a_departure_during_the_flush_is_refilled() {
     let mut shadow = live();
-    shadow.load(CPU1);
+    shadow.load(CPU1, false).unwrap();
     let began = shadow.now();
     shadow.leave(CPU1);
     shadow.flush_global(CPU0, FlushRange::Everything, began);
@@ -215,7 +221,7 @@ fn tables_that_one_cpu_still_walks() {
 #[test]
 fn a_stale_directory_refills_translations() {
     let mut shadow = live();
-    shadow.load(CPU0);
+    shadow.load(CPU0, false).unwrap();
     shadow.clear_entry(CPU0);
     flush_local(&mut shadow, CPU0, FlushRange::Translations);
     // The cached entry and directories still lead to what is mapped.
@@ -238,7 +244,7 @@ fn a_whole_life() {
     shadow.leave(CPU1);
     shadow.free_pid(CPU0).unwrap();
     shadow.set_entry(CPU2).unwrap();
-    shadow.load(CPU2);
+    shadow.load(CPU2, false).unwrap();
     let removed = shadow.now();
     assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (2, TRANSLATION));
 }
@@ -246,7 +252,7 @@ fn a_whole_life() {
 #[test]
 fn a_pid_without_a_flush() {
     let mut shadow = live();
-    shadow.load(CPU2);
+    shadow.load(CPU2, false).unwrap();
     shadow.leave(CPU2);
     shadow.clear_entry(CPU0);
     assert_eq!(held(shadow.free_pid(CPU0)), (2, ENTRY));
@@ -255,7 +261,7 @@ fn a_pid_without_a_flush() {
 #[test]
 fn a_pid_after_translations_only() {
     let mut shadow = live();
-    shadow.load(CPU1);
+    shadow.load(CPU1, false).unwrap();
     shadow.leave(CPU1);
     shadow.clear_entry(CPU0);
     flush_global(&mut shadow, FlushRange::Translations);
@@ -286,7 +292,7 @@ fn an_entry_that_is_cleared_after_the_flush() {
 #[test]
 fn an_entry_that_is_cleared_during_the_flush() {
     let mut shadow = live();
-    shadow.load(CPU0);
+    shadow.load(CPU0, false).unwrap();
     let began = shadow.now();
     shadow.clear_entry(CPU0);
     shadow.flush_local(CPU0, FlushRange::Everything, began);
@@ -299,7 +305,7 @@ fn a_load_of_a_dead_tree_finds_nothing() {
     let mut shadow = on_two();
     shadow.clear_entry(CPU0);
     flush_global(&mut shadow, FlushRange::Everything);
-    shadow.load(CPU2);
+    shadow.load(CPU2, false).unwrap();
     let removed = shadow.now();
     shadow.free_tables(CPU0, removed).unwrap();
     for cpu in [CPU0, CPU1, CPU2] {
@@ -311,12 +317,12 @@ fn a_load_of_a_dead_tree_finds_nothing() {
 #[test]
 fn a_pid_that_is_handed_out_while_it_is_loaded() {
     let mut shadow = Shadow::new(3);
-    shadow.load(CPU1);
+    shadow.load(CPU1, false).unwrap();
     let violation = shadow.set_entry(CPU0).unwrap_err();
-    assert_eq!((violation.cpu, violation.subject), (CPU1, Subject::Pid));
+    assert_eq!((violation.holder, violation.subject), (Holder::Cpu(CPU1), Subject::Pid));
 }
 
-// --- a CPU that stops ---------------------------------------------------------------------
+// --- a CPU that stops and starts ------------------------------------------------------------
 
 #[test]
 fn a_cpu_that_drops_everything_before_it_stops() {
@@ -325,7 +331,27 @@ fn a_cpu_that_drops_everything_before_it_stops() {
     shadow.flush_cpu(CPU1);
     let removed = shadow.now();
     flush_local(&mut shadow, CPU0, FlushRange::Everything);
+    shadow.free_frames(CPU0, FIRST, removed).unwrap();
     shadow.free_tables(CPU0, removed).unwrap();
+    shadow.leave(CPU0);
+    shadow.clear_entry(CPU0);
+    flush_local(&mut shadow, CPU0, FlushRange::Everything);
+    shadow.free_pid(CPU0).unwrap();
+}
+
+/// Whoever frees skips it: it is in no mask any more.
+#[test]
+fn a_cpu_that_stops_without_a_flush() {
+    let mut shadow = on_two();
+    shadow.leave(CPU1);
+    let removed = shadow.now();
+    flush_local(&mut shadow, CPU0, FlushRange::Everything);
+    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (1, TRANSLATION));
+    assert_eq!(held(shadow.free_tables(CPU0, removed)), (1, WALK));
+    shadow.leave(CPU0);
+    shadow.clear_entry(CPU0);
+    flush_local(&mut shadow, CPU0, FlushRange::Everything);
+    assert_eq!(held(shadow.free_pid(CPU0)), (1, ENTRY));
 }
 
 #[test]
@@ -337,13 +363,129 @@ fn a_cpu_that_stops_with_the_pid_loaded() {
     assert_eq!(held(shadow.free_tables(CPU0, removed)), (1, WALK));
 }
 
+/// What it held before was told to be gone, and its first load finds nothing old.
+#[test]
+fn a_cpu_that_starts_with_a_flush() {
+    let mut shadow = on_two();
+    shadow.leave(CPU1);
+    shadow.flush_cpu(CPU1);
+    let removed = shadow.now();
+    flush_local(&mut shadow, CPU0, FlushRange::Everything);
+    shadow.flush_cpu(CPU1);
+    shadow.load(CPU1, false).unwrap();
+    shadow.free_frames(CPU0, FIRST, removed).unwrap();
+    // From here on it is as any other.
+    let removed = shadow.now();
+    flush_local(&mut shadow, CPU0, FlushRange::Everything);
+    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (1, TRANSLATION));
+}
+
+#[test]
+fn a_cpu_that_starts_without_a_flush() {
+    let mut shadow = live();
+    let violation = shadow.load(CPU1, true).unwrap_err();
+    assert_eq!((violation.holder, &violation.subject), (Holder::Cpu(CPU1), &Subject::Start));
+    assert_eq!(violation.to_string(), "CPU 1 loads the PID with what its TLB held when it started");
+}
+
+// --- coprocessors -------------------------------------------------------------------------
+
+/// A PID that a coprocessor has, and no CPU.
+fn on_coprocessor() -> Shadow {
+    let mut shadow = live();
+    shadow.copro_load(CPU0);
+    shadow
+}
+
+#[test]
+fn a_coprocessor_hears_a_broadcast() {
+    for what in [ALL_FIRST, FlushRange::Translations, FlushRange::Everything] {
+        let mut shadow = on_coprocessor();
+        let removed = shadow.now();
+        assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+        flush_global(&mut shadow, what);
+        shadow.free_frames(CPU0, FIRST, removed).unwrap();
+    }
+}
+
+/// Neither `tlbiel`, here or in a cross-call, nor the flush of a CPU that stops.
+#[test]
+fn a_coprocessor_hears_nothing_else() {
+    let mut shadow = on_coprocessor();
+    shadow.load(CPU1, false).unwrap();
+    let removed = shadow.now();
+    for cpu in [CPU0, CPU1, CPU2] {
+        flush_local(&mut shadow, cpu, FlushRange::Everything);
+    }
+    shadow.leave(CPU1);
+    shadow.flush_cpu(CPU1);
+    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+    let violation = shadow.free_tables(CPU0, removed).unwrap_err();
+    assert_eq!(
+        violation.to_string(),
+        "page tables are freed and a coprocessor may hold walk-cache entries of before #4, not flushed since #2"
+    );
+}
+
+#[test]
+fn a_coprocessor_keeps_what_it_has() {
+    let mut shadow = on_coprocessor();
+    shadow.copro_leave(CPU0);
+    let removed = shadow.now();
+    flush_local(&mut shadow, CPU0, FlushRange::Everything);
+    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+    shadow.clear_entry(CPU0);
+    assert_eq!(held(shadow.free_pid(CPU0)), (COPRO, ENTRY));
+}
+
+#[test]
+fn a_coprocessor_that_leaves_before_its_last_broadcast() {
+    let mut shadow = on_coprocessor();
+    shadow.copro_leave(CPU0);
+    flush_global(&mut shadow, FlushRange::Everything);
+    // From here on flushes are local again.
+    let removed = shadow.now();
+    flush_local(&mut shadow, CPU0, FlushRange::Everything);
+    shadow.free_frames(CPU0, FIRST, removed).unwrap();
+    shadow.free_tables(CPU0, removed).unwrap();
+    shadow.clear_entry(CPU0);
+    shadow.free_pid(CPU0).unwrap();
+}
+
+#[test]
+fn a_coprocessor_that_leaves_after_its_last_broadcast() {
+    let mut shadow = on_coprocessor();
+    flush_global(&mut shadow, FlushRange::Everything);
+    shadow.copro_leave(CPU0);
+    let removed = shadow.now();
+    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+}
+
+#[test]
+fn one_coprocessor_of_two_leaves() {
+    let mut shadow = on_coprocessor();
+    shadow.copro_load(CPU0);
+    shadow.copro_leave(CPU0);
+    flush_global(&mut shadow, FlushRange::Everything);
+    let removed = shadow.now();
+    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+}
+
+#[test]
+fn a_pid_that_a_coprocessor_has() {
+    let mut shadow = on_coprocessor();
+    shadow.clear_entry(CPU0);
+    flush_global(&mut shadow, FlushRange::Everything);
+    assert_eq!(held(shadow.free_pid(CPU0)), (COPRO, None));
+}
+
 // --- what it says -------------------------------------------------------------------------
 
 #[test]
 fn the_history_is_in_order_and_bounded() {
     let mut shadow = live();
     for _ in 0..100 {
-        shadow.load(CPU1);
+        shadow.load(CPU1, false).unwrap();
         shadow.leave(CPU1);
     }
     let records: Vec<_> = shadow.history().collect();

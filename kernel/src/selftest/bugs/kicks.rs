@@ -14,6 +14,7 @@ use super::{ONE_CPU, end_of, part_on};
 use crate::machine::lazy_tlb;
 use crate::mm;
 use crate::selftest::address_space::{map_written_page, new_mm};
+use crate::selftest::coprocessor::FakeCoprocessor;
 use crate::selftest::points::{self, Step};
 use crate::selftest::stage::{
     Bill, drain_borrows, make_lazy, move_to, new_mm_with_page, other_cpus, policy, total, wait_for,
@@ -148,30 +149,14 @@ pub(super) fn kick_during_a_self_trim() -> Verdict {
     end_of(&[mm], before, 1)
 }
 
-/// What translates through an mm without being a CPU: it holds a reference, and hears
-/// only broadcasts.
-struct FakeCoprocessor(MmId);
-
-impl FakeCoprocessor {
-    fn attach(mm: MmId) -> Self {
-        lazy_tlb().mmgrab(mm);
-        lazy_tlb().copro_attach(mm);
-        FakeCoprocessor(mm)
-    }
-
-    fn detach(self) {
-        lazy_tlb().copro_detach(self.0);
-        lazy_tlb().mmdrop(self.0);
-    }
-}
-
 /// T9: with a coprocessor attached every flush is broadcast, also those of a mm that
-/// one CPU has, and the exit's after its kick.
+/// one CPU has, and the exit's after its kick. The oracle looks that they reach it.
 pub(super) fn exit_with_a_coprocessor() -> Verdict {
     let kernel = lazy_tlb();
     drain_borrows();
     let before = Bill::now();
-    let mm = new_mm_with_page()?;
+    let mm = new_mm()?;
+    let page = map_written_page(mm)?;
     let broadcasts = || total(|c| &c.tlbie);
     kernel.exec_mmap(mm);
     let alone = broadcasts();
@@ -180,6 +165,10 @@ pub(super) fn exit_with_a_coprocessor() -> Verdict {
     let coprocessor = FakeCoprocessor::attach(mm);
     kernel.flush(mm, FlushRange::Translations);
     check_eq!(broadcasts() - alone, 1, "broadcasts of a flush with a coprocessor");
+    coprocessor.detach();
+    check!(mm::madvise_dontneed(mm, page, PAGE_SIZE).is_ok(), "the page cannot be dropped");
+    check_eq!(broadcasts() - alone, 2, "broadcasts with those of its end");
+    let coprocessor = FakeCoprocessor::attach(mm);
     make_lazy(&other_cpus(), mm);
     let exit = broadcasts();
     kernel.exit_mm();

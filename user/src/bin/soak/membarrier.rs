@@ -4,22 +4,11 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
+use user::membarrier::{Command, membarrier};
 use user::sync::Barrier;
-use user::sys::syscall;
 use user::{Context, Errno, Verdict, ensure, thread};
 
 use super::{Worker, move_to, threads};
-
-const NR_MEMBARRIER: usize = 365;
-const QUERY: usize = 0;
-const GLOBAL: usize = 1;
-const PRIVATE_EXPEDITED: usize = 1 << 3;
-const REGISTER_PRIVATE_EXPEDITED: usize = 1 << 4;
-
-fn membarrier(command: usize) -> Result<usize, Errno> {
-    // SAFETY: it touches no memory.
-    unsafe { syscall(NR_MEMBARRIER, [command, 0, 0, 0, 0, 0]) }
-}
 
 struct Flags {
     fast: AtomicU32,
@@ -32,16 +21,16 @@ struct Flags {
 /// Only the slow side pays for a barrier.
 pub(crate) fn asymmetric(worker: &mut Worker) -> Verdict {
     const TURNS: usize = 10;
-    let commands = membarrier(QUERY).unwrap_or(0);
+    let commands = membarrier(Command::QUERY).unwrap_or(0);
     let command = match worker.random.below(8) {
-        0 if commands & GLOBAL != 0 => GLOBAL,
-        _ => PRIVATE_EXPEDITED,
+        0 if Command::GLOBAL.is_in(commands) => Command::GLOBAL,
+        _ => Command::PRIVATE_EXPEDITED,
     };
-    if commands & command == 0 {
+    if !command.is_in(commands) {
         return Ok(());
     }
-    if command == PRIVATE_EXPEDITED {
-        membarrier(REGISTER_PRIVATE_EXPEDITED).context("membarrier(REGISTER)")?;
+    if command == Command::PRIVATE_EXPEDITED {
+        membarrier(Command::REGISTER_PRIVATE_EXPEDITED).context("membarrier(REGISTER)")?;
     }
     let (fast, slow) = (AtomicU32::new(0), AtomicU32::new(0));
     let flags = Arc::new(Flags { fast, slow, fast_saw: AtomicU32::new(0), turn: Barrier::new(2) });

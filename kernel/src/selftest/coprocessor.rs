@@ -1,0 +1,30 @@
+//! A coprocessor that is none: the protocol and the oracle take it for one.
+
+use kcore::mm::MmId;
+
+use crate::breaks::{self, Broken};
+use crate::machine::lazy_tlb;
+use crate::oracle;
+
+/// What translates through an mm without being a CPU: it holds a reference, and hears
+/// only broadcasts.
+pub(super) struct FakeCoprocessor(MmId);
+
+impl FakeCoprocessor {
+    /// The caller has a reference to `mm`.
+    pub(super) fn attach(mm: MmId) -> Self {
+        lazy_tlb().mmgrab(mm);
+        if !breaks::is(Broken::CoproAttach) {
+            lazy_tlb().copro_attach(mm);
+        }
+        oracle::copro_load(mm);
+        FakeCoprocessor(mm)
+    }
+
+    /// Interrupts on: it may have the last reference.
+    pub(super) fn detach(self) {
+        oracle::copro_leave(self.0);
+        lazy_tlb().copro_detach(self.0);
+        lazy_tlb().mmdrop(self.0);
+    }
+}
