@@ -1,4 +1,5 @@
-//! The shadow TLB oracle at work, in test builds: one [`Shadow`] a PID.
+//! The shadow TLB oracle at work, in test builds: one [`Slot`] a PID, one [`Shadow`]
+//! an address space.
 //!
 //! The protocol tells it of loads and flushes (`Machine::observe`), memory
 //! management of what it takes out of the page tables and frees. If a CPU may still
@@ -9,12 +10,13 @@
 //! are the model checker's.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use kcore::cpu::{CpuId, CpuMask};
 use kcore::machine::{Machine, PreemptOff, Stamp, TlbEvent};
 use kcore::mm::MmId;
-use kcore::oracle::{Holder, Record, Shadow, Violation};
+use kcore::oracle::{Holder, Record, Shadow, Slot, Violation};
 
 use crate::machine::lazy_tlb;
 use crate::println;
@@ -23,19 +25,19 @@ use crate::sync::{Fixed, IrqLock};
 /// Whether it is there at all.
 const ON: bool = cfg!(feature = "selftest");
 
-/// By PID. Each lock is innermost: nothing else is taken under it.
-static SHADOWS: Fixed<Box<[IrqLock<Shadow>]>> = Fixed::unset();
+/// By PID. Of each lock only the heap's is inside: a shadow comes and goes.
+static SLOTS: Fixed<Box<[IrqLock<Slot>]>> = Fixed::unset();
 /// The CPUs that started and have not flushed their TLB since; each sets and clears
 /// its own bit.
 static UNFLUSHED: Fixed<CpuMask> = Fixed::unset();
 
 /// Makes room for PIDs below `pids`. Once, on the boot CPU, heap up.
-pub(crate) fn init(pids: usize, nr_cpus: usize) {
+pub(crate) fn init(pids: usize) {
     if ON {
-        let shadow = |_| IrqLock::new("a shadow TLB", Shadow::new(nr_cpus));
+        let slot = |_| IrqLock::new("a shadow TLB", Slot::default());
         // SAFETY: the boot CPU is alone.
         unsafe {
-            SHADOWS.set((0..pids).map(shadow).collect());
+            SLOTS.set((0..pids).map(slot).collect());
             UNFLUSHED.set(CpuMask::default());
         }
     }
@@ -50,12 +52,12 @@ pub(crate) fn observe(t: &PreemptOff, event: TlbEvent) -> Stamp {
 fn observe_always(cpu: CpuId, event: TlbEvent) -> Stamp {
     let mut at = Stamp::default();
     match event {
-        TlbEvent::Load(mm) => check(mm, |shadow| shadow.load(cpu, UNFLUSHED.test(cpu))),
+        TlbEvent::Load(mm) => check(mm, |slot| slot.load(cpu, UNFLUSHED.test(cpu))),
         TlbEvent::Leave(mm) => with(mm, |shadow| shadow.leave(cpu)),
         TlbEvent::FlushBegins(mm) => with(mm, |shadow| at = shadow.now()),
         TlbEvent::FlushLocal(mm, what, began) => with(mm, |shadow| shadow.flush_local(cpu, what, began)),
         TlbEvent::FlushGlobal(mm, what, began) => with(mm, |shadow| shadow.flush_global(cpu, what, began)),
-        TlbEvent::Free(mm) => check(mm, |shadow| shadow.free_pid(cpu)),
+        TlbEvent::Free(mm) => check(mm, |slot| slot.free(cpu)),
     }
     at
 }
@@ -70,7 +72,11 @@ pub(crate) fn cpu_started(t: &PreemptOff) {
 /// This CPU has dropped everything of every PID.
 pub(crate) fn cpu_flushed(t: &PreemptOff) {
     if ON {
-        SHADOWS.iter().for_each(|shadow| shadow.lock().flush_cpu(t.cpu()));
+        for slot in SLOTS.iter() {
+            if let Some(shadow) = slot.lock().shadow() {
+                shadow.flush_cpu(t.cpu());
+            }
+        }
         UNFLUSHED.clear(t.cpu());
     }
 }
@@ -78,37 +84,28 @@ pub(crate) fn cpu_flushed(t: &PreemptOff) {
 /// A coprocessor, counted by `copro_attach`, is about to translate through `mm`.
 pub(crate) fn copro_load(mm: MmId) {
     if ON {
-        check_here(mm, |shadow, cpu| {
-            shadow.copro_load(cpu);
-            Ok(())
-        });
+        here(|cpu| with(mm, |shadow| shadow.copro_load(cpu)));
     }
 }
 
 /// A coprocessor does not translate through `mm` any more.
 pub(crate) fn copro_leave(mm: MmId) {
     if ON {
-        check_here(mm, |shadow, cpu| {
-            shadow.copro_leave(cpu);
-            Ok(())
-        });
+        here(|cpu| with(mm, |shadow| shadow.copro_leave(cpu)));
     }
 }
 
 /// `mm`, new, is about to get its process-table entry.
 pub(crate) fn set_entry(mm: MmId) {
     if ON {
-        check_here(mm, Shadow::set_entry);
+        here(|cpu| check(mm, |slot| slot.set_entry(cpu, lazy_tlb().nr_cpus())));
     }
 }
 
 /// The process-table entry of `mm` was cleared.
 pub(crate) fn clear_entry(mm: MmId) {
     if ON {
-        check_here(mm, |shadow, cpu| {
-            shadow.clear_entry(cpu);
-            Ok(())
-        });
+        here(|cpu| with(mm, |shadow| shadow.clear_entry(cpu)));
     }
 }
 
@@ -127,7 +124,7 @@ pub(crate) fn removed(mm: MmId) -> Stamp {
 #[inline(always)]
 pub(crate) fn free_frames(mm: MmId, span: Range<u64>, removed: Stamp) {
     if ON {
-        check_here(mm, |shadow, cpu| shadow.free_frames(cpu, span, removed));
+        here(|cpu| ask(mm, |shadow| shadow.free_frames(cpu, span, removed)));
     }
 }
 
@@ -135,25 +132,43 @@ pub(crate) fn free_frames(mm: MmId, span: Range<u64>, removed: Stamp) {
 #[inline(always)]
 pub(crate) fn free_tables(mm: MmId, removed: Stamp) {
     if ON {
-        check_here(mm, |shadow, cpu| shadow.free_tables(cpu, removed));
+        here(|cpu| ask(mm, |shadow| shadow.free_tables(cpu, removed)));
     }
 }
 
+/// How many bytes the oracle takes whatever runs.
+pub(crate) fn fixed_bytes() -> usize {
+    size_of_val(&**SLOTS)
+}
+
+/// Runs `f` on the CPU that it is given.
+fn here(f: impl FnOnce(CpuId)) {
+    lazy_tlb().machine.with_preempt_off(|t| f(t.cpu()));
+}
+
+/// Tells the shadow of `mm`.
 fn with(mm: MmId, f: impl FnOnce(&mut Shadow)) {
+    ask(mm, |shadow| {
+        f(shadow);
+        Ok(())
+    });
+}
+
+/// Tells the shadow of `mm`, and believes what it says.
+fn ask(mm: MmId, f: impl FnOnce(&mut Shadow) -> Result<(), Violation>) {
+    check(mm, |slot| slot.shadow().map_or(Ok(()), f));
+}
+
+/// The same of its slot.
+fn check(mm: MmId, f: impl FnOnce(&mut Slot) -> Result<(), Violation>) {
     // `init_mm` has no tables and is never freed, and every CPU loads it all the
     // time: its lock would be the one that all CPUs meet at.
-    if mm != MmId::INIT_MM {
-        f(&mut SHADOWS[mm.slot()].lock());
+    if mm == MmId::INIT_MM {
+        return;
     }
-}
-
-fn check_here(mm: MmId, f: impl FnOnce(&mut Shadow, CpuId) -> Result<(), Violation>) {
-    lazy_tlb().machine.with_preempt_off(|t| check(mm, |shadow| f(shadow, t.cpu())));
-}
-
-fn check(mm: MmId, f: impl FnOnce(&mut Shadow) -> Result<(), Violation>) {
-    let mut found = Ok(());
-    with(mm, |shadow| found = f(shadow));
+    // Out of the lock, since what prints may be interrupted, and the CPUs that
+    // go on meanwhile would wait for it.
+    let found = f(&mut SLOTS[mm.slot()].lock());
     if let Err(violation) = found {
         accuse(mm, &violation);
     }
@@ -162,9 +177,8 @@ fn check(mm: MmId, f: impl FnOnce(&mut Shadow) -> Result<(), Violation>) {
 /// Tells the history of the PID, then ends the machine.
 #[cold]
 fn accuse(mm: MmId, violation: &Violation) -> ! {
-    // Out of the lock, since what prints may be interrupted, and the CPUs that
-    // go on meanwhile would wait for it.
-    let records: alloc::vec::Vec<Record> = SHADOWS[mm.slot()].lock().history().copied().collect();
+    let mut records: Vec<Record> = Vec::new();
+    with(mm, |shadow| records.extend(shadow.history()));
     println!("oracle: the last {} events of PID {}:", records.len(), mm.pid().get());
     for record in &records {
         let mark = if violation.holder == Holder::Cpu(record.cpu) { '>' } else { ' ' };

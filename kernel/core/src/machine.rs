@@ -97,11 +97,16 @@ pub enum TlbEvent {
     Free(MmId),
 }
 
-/// A moment in an observer's order of events; zero is before all of them.
+/// A moment in an observer's order of events.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct Stamp(u64);
 
 impl Stamp {
+    /// Before all others.
+    pub const FIRST: Stamp = Stamp(0);
+    /// After all others: a moment that does not come.
+    pub const NEVER: Stamp = Stamp(u64::MAX);
+
     /// The moment number `n`.
     pub const fn new(n: u64) -> Self {
         Self(n)

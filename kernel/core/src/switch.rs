@@ -125,12 +125,13 @@ impl<M: Machine> Kernel<M> {
         // must see no CPU walk that it thinks elsewhere.
         self.machine.observe(t, TlbEvent::Load(next));
         self.machine.load_mm(t, next);
-        // Release: the load of PIDR before its publication, or a reader would think
-        // us gone too soon. Partner: the acquire in `filter_lazies`.
-        me.active_mm.set_ordered(next, Ordering::Release);
         if prev.is_some() {
             self.machine.observe(t, TlbEvent::Leave(prev));
         }
+        // Release: the load of PIDR, and that we were told to have left, before its
+        // publication, or a reader would think us gone too soon. Partner: the acquire
+        // in `filter_lazies`.
+        me.active_mm.set_ordered(next, Ordering::Release);
     }
 
     /// I1: the PID register, the published mm and the task agree.

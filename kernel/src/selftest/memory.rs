@@ -6,18 +6,20 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use powerpc64::addr::PAGE_SIZE;
 use powerpc64::percpu::STACK_SLOT;
 
-use super::address_space::{check_account, settled_account};
+use super::address_space::{check_account, new_mm, settled_account};
 use super::{Outcome, Test, Verdict, check, check_eq};
-use crate::machine::lazy_tlb;
+use crate::machine::{NR_MMS, lazy_tlb};
 use crate::mm::frame::{self, Frame};
-use crate::mm::{KernelStack, heap};
+use crate::mm::{Account, KernelStack, heap};
 use crate::task::kthread;
+use crate::{oracle, println};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("frame_stress_all_cpus", frame_stress),
     Test::new("frame_blocks_come_back", frame_blocks),
     Test::new("heap_grows_and_keeps_contents", heap_grows),
     Test::new("kstack_slots_and_recycling", kernel_stacks),
+    Test::new("oracle_takes_what_lives", oracle_memory),
 ];
 
 /// Frames that a CPU of the stress holds at most.
@@ -26,6 +28,29 @@ const ROUNDS: u64 = 3000;
 
 /// How often a frame was found with another's contents.
 static FOREIGN: AtomicU64 = AtomicU64::new(0);
+
+/// What the shadow TLB takes goes with the address spaces that there are, and a little
+/// a CPU: a kernel with the oracle in it starts on a thousand CPUs.
+fn oracle_memory() -> Verdict {
+    const MMS: usize = 16;
+    let cpus = lazy_tlb().nr_cpus();
+    let before = settled_account();
+    let mut mms = Vec::with_capacity(MMS);
+    let heap_before = Account::now().heap_bytes;
+    for _ in 0..MMS {
+        mms.push(new_mm()?);
+    }
+    let each = (Account::now().heap_bytes - heap_before) / MMS;
+    let fixed = oracle::fixed_bytes();
+    mms.drain(..).for_each(|mm| lazy_tlb().mmput(mm));
+    drop(mms);
+    println!("# the oracle takes {fixed} bytes, and {each} an address space on {cpus} CPUs");
+    check!(fixed <= 64 * (NR_MMS + 1), "{fixed} bytes of the oracle without an address space");
+    check!(each > 0, "an address space without a shadow TLB");
+    check!(each <= 2048 + 48 * cpus, "{each} bytes an address space on {cpus} CPUs");
+    check_account(before, "address spaces with their shadows")?;
+    Ok(Outcome::Pass)
+}
 
 /// Every CPU allocates, marks, shares and frees; no frame is ever two owners',
 /// and all come back. (The allocator's own checks are the poison and the counts.)

@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use super::{Holder, Kind, Subject, Violation};
 use crate::cpu::CpuId;
 use crate::machine::Stamp;
 use crate::mm::flush::FlushRange;
@@ -87,36 +86,5 @@ impl fmt::Display for FlushRange {
             FlushRange::Translations => f.write_str("all translations (RIC=0)"),
             FlushRange::Everything => f.write_str("everything (RIC=2)"),
         }
-    }
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Holder::Cpu(cpu) => cpu.fmt(f),
-            Holder::Coprocessor => f.write_str("a coprocessor"),
-        }
-    }
-}
-
-/// One sentence, without the name of the address space.
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Violation { subject, holder, held, since, removed } = self;
-        match subject {
-            Subject::Frames(span) => write!(f, "the frames of {:#x}..{:#x} are freed", span.start, span.end)?,
-            Subject::Tables => f.write_str("page tables are freed")?,
-            Subject::Pid => f.write_str("the PID and its root are freed")?,
-            Subject::Start => {
-                return write!(f, "{holder} loads the PID with what its TLB held when it started");
-            }
-        }
-        let what = match held {
-            None => return write!(f, " and {holder} has the PID loaded"),
-            Some(Kind::Entry) => "the process-table entry",
-            Some(Kind::Walk) => "walk-cache entries",
-            Some(Kind::Translation) => "translations",
-        };
-        write!(f, " and {holder} may hold {what} of before {removed}, not flushed since {since}")
     }
 }

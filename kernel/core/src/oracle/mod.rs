@@ -19,10 +19,11 @@
 //! A CPU that stops fetches nothing, and keeps what it has. One that starts may
 //! have anything in its TLB, so it flushes all of it before it loads a PID.
 //!
-//! So for each CPU and each [`Kind`] of thing one number is enough: since when it
+//! So for each holder and each [`Kind`] of thing one number is enough: since when it
 //! may hold some. What went out of the tree *before* that moment it cannot hold;
 //! what went out after it must not be reused yet. A check costs one comparison a
-//! CPU, and memory is fixed: one [`Shadow`] a PID.
+//! holder, and memory is fixed: one [`Shadow`] an address space, in the [`Slot`] of
+//! its PID.
 //!
 //! [`Stamp`]s order the events of one PID. Two rules keep the oracle from crying
 //! wolf and from sleeping: a load is told *after* the CPU's bit in the mask is set
@@ -31,6 +32,9 @@
 //! beginning, a departure from its end.
 
 mod history;
+mod holding;
+mod slot;
+mod violation;
 
 use alloc::boxed::Box;
 use core::ops::Range;
@@ -41,11 +45,14 @@ use crate::mm::flush::FlushRange;
 
 use history::History;
 pub use history::{Event, Record};
+use holding::Holding;
+pub use slot::Slot;
+pub use violation::{Subject, Violation};
 
 /// log2 of a base page's size in bytes.
 const PAGE_SHIFT: u32 = 12;
 
-/// What a CPU may cache of an address space. Each lets the MMU refill those after it.
+/// What may be cached of an address space. Each lets the MMU refill those after it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// The process-table entry: where the root is.
@@ -69,115 +76,6 @@ pub enum Holder {
     Coprocessor,
 }
 
-/// What is reused too soon.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Subject {
-    /// Page frames that were mapped, or more permissively mapped, in this range.
-    Frames(Range<u64>),
-    /// Tables that were taken out of the tree.
-    Tables,
-    /// The PID and the root of the tree.
-    Pid,
-    /// Whatever was freed before, by a CPU that started and has not flushed its TLB.
-    Start,
-}
-
-/// Something is about to be reused while somebody may still hold it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Violation {
-    /// What.
-    pub subject: Subject,
-    /// The first who may hold it.
-    pub holder: Holder,
-    /// As what it may hold it; none if the PID is not cached but loaded.
-    pub held: Option<Kind>,
-    /// Since when that one may hold things of this kind.
-    pub since: Stamp,
-    /// When it went out of the tree; for a PID, the moment of the check.
-    pub removed: Stamp,
-}
-
-/// A flush of some pages.
-#[derive(Clone, Copy, Default)]
-struct PageFlush {
-    start: u64,
-    pages: u32,
-    began: Stamp,
-}
-
-impl PageFlush {
-    fn covers(&self, span: &Range<u64>) -> bool {
-        self.start <= span.start && span.end <= self.start + (u64::from(self.pages) << PAGE_SHIFT)
-    }
-}
-
-/// How many flushes of pages are remembered. Flushes of one address space's pages
-/// come one after the other (its `mmap_lock`), each before its check.
-const PAGE_FLUSHES: usize = 2;
-
-/// What one CPU, or all coprocessors, may hold of the PID.
-#[derive(Clone, Copy, Default)]
-struct Holding {
-    loaded: bool,
-    /// When it last loaded another PID.
-    left: Stamp,
-    /// By [`Kind`]: since when it may hold some; none if it cannot.
-    since: [Option<Stamp>; 3],
-    /// The last flushes that dropped single pages from it, the latest first.
-    pages: [PageFlush; PAGE_FLUSHES],
-}
-
-impl Holding {
-    fn may_hold(&self, kind: Kind) -> bool {
-        self.since[kind as usize].is_some()
-    }
-
-    /// Whether the MMU can come by things of `kind`: from memory, or through
-    /// something that it has cached.
-    fn can_reach(&self, kind: Kind, entry_set: bool) -> bool {
-        entry_set || Kind::ALL[..kind as usize].iter().any(|&above| self.may_hold(above))
-    }
-
-    /// From `now` on it fills what it can reach.
-    fn fill(&mut self, entry_set: bool, now: Stamp) {
-        for kind in Kind::ALL {
-            if self.can_reach(kind, entry_set) {
-                self.since[kind as usize].get_or_insert(now);
-            }
-        }
-    }
-
-    /// A flush of `dropped` kinds that began at `began` is complete. `entry_set`:
-    /// the entry was, at some moment since then.
-    fn flush(&mut self, dropped: &[Kind], began: Stamp, entry_set: bool) {
-        // It may have been refilled behind the flush if the PID was loaded meanwhile.
-        let active = self.loaded || self.left > began;
-        for &kind in dropped {
-            let refilled = active && self.can_reach(kind, entry_set);
-            let since = &mut self.since[kind as usize];
-            // A later first fill than the flush is not undone by it.
-            if since.is_some_and(|since| since < began) {
-                *since = refilled.then_some(began);
-            }
-        }
-    }
-
-    fn flush_pages(&mut self, flush: PageFlush) {
-        self.pages.rotate_right(1);
-        self.pages[0] = flush;
-    }
-
-    /// Whether what was in `span` until `removed` may be left in the TLB.
-    fn may_translate(&self, span: &Range<u64>, removed: Stamp) -> bool {
-        let flushed = |flush: &PageFlush| flush.began > removed && flush.covers(span);
-        self.holds_from_before(Kind::Translation, removed) && !self.pages.iter().any(flushed)
-    }
-
-    fn holds_from_before(&self, kind: Kind, removed: Stamp) -> bool {
-        self.since[kind as usize].is_some_and(|since| since < removed)
-    }
-}
-
 /// All that may be cached of one PID, by every CPU and by coprocessors.
 pub struct Shadow {
     clock: u64,
@@ -189,18 +87,23 @@ pub struct Shadow {
     coprocessors: u32,
     /// One a CPU, the coprocessors' last.
     holdings: Box<[Holding]>,
+    /// The pages that were flushed last. Flushes of pages come one after the other
+    /// (the `mmap_lock`), each before its check, so one range is enough.
+    pages: Range<u64>,
     history: History,
 }
 
 impl Shadow {
-    /// A PID that nobody has loaded, on a machine with `nr_cpus` CPUs.
-    pub fn new(nr_cpus: usize) -> Self {
+    /// A PID that nobody has loaded, on a machine with `nr_cpus` CPUs, from the
+    /// moment number `clock` on.
+    pub fn new(nr_cpus: usize, clock: u64) -> Self {
         Self {
-            clock: 0,
+            clock,
             entry_set: false,
-            cleared: Stamp::default(),
+            cleared: Stamp::FIRST,
             coprocessors: 0,
-            holdings: (0..=nr_cpus).map(|_| Holding::default()).collect(),
+            holdings: alloc::vec![Holding::NONE; nr_cpus + 1].into_boxed_slice(),
+            pages: 0..0,
             history: History::default(),
         }
     }
@@ -217,28 +120,28 @@ impl Shadow {
     /// # Errors
     /// It may hold what it had before it stopped, or anything else.
     pub fn load(&mut self, cpu: CpuId, unflushed: bool) -> Result<(), Violation> {
-        let now = self.told(cpu, Event::Load);
+        let (now, entry_set) = (self.told(cpu, Event::Load), self.entry_set);
+        let holder = Holder::Cpu(cpu);
         if unflushed {
-            let since = Stamp::default();
-            let holder = Holder::Cpu(cpu);
+            let since = Stamp::FIRST;
             return Err(Violation { subject: Subject::Start, holder, held: None, since, removed: now });
         }
-        self.begin(Holder::Cpu(cpu), now);
+        self.holding(holder).load(entry_set, now);
         Ok(())
     }
 
     /// `cpu` has loaded another PID. What it cached stays.
     pub fn leave(&mut self, cpu: CpuId) {
         let now = self.told(cpu, Event::Leave);
-        self.end(Holder::Cpu(cpu), now);
+        self.holding(Holder::Cpu(cpu)).leave(now);
     }
 
     /// A coprocessor, told by `cpu`, is about to translate through the PID; it is
     /// counted.
     pub fn copro_load(&mut self, cpu: CpuId) {
-        let now = self.told(cpu, Event::CoproLoad);
+        let (now, entry_set) = (self.told(cpu, Event::CoproLoad), self.entry_set);
         self.coprocessors += 1;
-        self.begin(Holder::Coprocessor, now);
+        self.holding(Holder::Coprocessor).load(entry_set, now);
     }
 
     /// A coprocessor does not translate through the PID any more. What it cached
@@ -247,31 +150,30 @@ impl Shadow {
         let now = self.told(cpu, Event::CoproLeave);
         self.coprocessors -= 1;
         if self.coprocessors == 0 {
-            self.end(Holder::Coprocessor, now);
+            self.holding(Holder::Coprocessor).leave(now);
         }
     }
 
     /// `cpu` has flushed itself (`tlbiel`); the flush began at `began`.
     pub fn flush_local(&mut self, cpu: CpuId, what: FlushRange, began: Stamp) {
         self.told(cpu, Event::FlushLocal(what, began));
-        let entry_set = self.entry_set || self.cleared > began;
-        apply(self.holding(Holder::Cpu(cpu)), what, began, entry_set);
+        let holder = self.index(Holder::Cpu(cpu));
+        self.apply(holder..holder + 1, what, began);
     }
 
     /// `cpu` has flushed all CPUs and coprocessors (`tlbie`); the flush began at
     /// `began`.
     pub fn flush_global(&mut self, cpu: CpuId, what: FlushRange, began: Stamp) {
         self.told(cpu, Event::FlushGlobal(what, began));
-        let entry_set = self.entry_set || self.cleared > began;
-        self.holdings.iter_mut().for_each(|holding| apply(holding, what, began, entry_set));
+        self.apply(0..self.holdings.len(), what, began);
     }
 
     /// `cpu` has dropped everything of every PID, as before it stops and when it
     /// starts. If it had the PID loaded it may have been refilled since.
     pub fn flush_cpu(&mut self, cpu: CpuId) {
         let holding = self.holding(Holder::Cpu(cpu));
-        if !holding.loaded && Kind::ALL.iter().any(|&kind| holding.may_hold(kind)) {
-            holding.since = [None; 3];
+        if !holding.is_loaded() && Kind::ALL.iter().any(|&kind| holding.may_hold(kind)) {
+            holding.drop_all();
             self.told(cpu, Event::FlushCpu);
         }
     }
@@ -300,7 +202,11 @@ impl Shadow {
     /// Somebody may still translate to one of them.
     pub fn free_frames(&mut self, cpu: CpuId, span: Range<u64>, removed: Stamp) -> Result<(), Violation> {
         self.told(cpu, Event::FramesFreed(span.start, span.end));
-        let stale = self.first(|holding| holding.may_translate(&span, removed));
+        let covered = self.pages.start <= span.start && span.end <= self.pages.end;
+        let stale = self.first(|holding| {
+            let flushed = covered && holding.pages_flushed > removed;
+            holding.since(Kind::Translation) < removed && !flushed
+        });
         self.verdict(stale, Some(Kind::Translation), removed, || Subject::Frames(span))
     }
 
@@ -310,7 +216,7 @@ impl Shadow {
     /// Somebody may still walk through one of them.
     pub fn free_tables(&mut self, cpu: CpuId, removed: Stamp) -> Result<(), Violation> {
         self.told(cpu, Event::TablesFreed);
-        let stale = self.first(|holding| holding.holds_from_before(Kind::Walk, removed));
+        let stale = self.first(|holding| holding.since(Kind::Walk) < removed);
         self.verdict(stale, Some(Kind::Walk), removed, || Subject::Tables)
     }
 
@@ -333,7 +239,7 @@ impl Shadow {
             let holder = self.first(|holding| holding.may_hold(kind));
             self.verdict(holder, Some(kind), now, || Subject::Pid)?;
         }
-        let loaded = self.first(|holding| holding.loaded);
+        let loaded = self.first(Holding::is_loaded);
         self.verdict(loaded, None, now, || Subject::Pid)
     }
 
@@ -349,45 +255,49 @@ impl Shadow {
         subject: impl FnOnce() -> Subject,
     ) -> Result<(), Violation> {
         let Some(index) = stale else { return Ok(()) };
-        let since = held.and_then(|kind| self.holdings[index].since[kind as usize]).unwrap_or_default();
-        let is_cpu = index < self.holdings.len() - 1;
+        let since = held.map_or(Stamp::FIRST, |kind| self.holdings[index].since(kind));
+        let is_cpu = index != self.index(Holder::Coprocessor);
         let holder = if is_cpu { Holder::Cpu(CpuId::new(index)) } else { Holder::Coprocessor };
         Err(Violation { subject: subject(), holder, held, since, removed })
     }
 
-    fn holding(&mut self, whose: Holder) -> &mut Holding {
-        let index = match whose {
+    fn index(&self, whose: Holder) -> usize {
+        match whose {
             Holder::Cpu(cpu) => cpu.index(),
             Holder::Coprocessor => self.holdings.len() - 1,
+        }
+    }
+
+    fn holding(&mut self, whose: Holder) -> &mut Holding {
+        &mut self.holdings[self.index(whose)]
+    }
+
+    /// What a flush does to those that it reaches: the rules of RIC.
+    fn apply(&mut self, reached: Range<usize>, what: FlushRange, began: Stamp) {
+        let dropped: &[Kind] = match what {
+            FlushRange::Pages { start, pages } => {
+                return self.apply_to_pages(reached, start..start + (u64::from(pages) << PAGE_SHIFT), began);
+            }
+            FlushRange::Translations => &[Kind::Translation],
+            FlushRange::Everything => &Kind::ALL,
         };
-        &mut self.holdings[index]
+        let entry_set = self.entry_set || self.cleared > began;
+        self.holdings[reached].iter_mut().for_each(|holding| holding.flush(dropped, began, entry_set));
     }
 
-    /// From `now` on `who` has the PID loaded.
-    fn begin(&mut self, who: Holder, now: Stamp) {
-        let entry_set = self.entry_set;
-        let holding = self.holding(who);
-        holding.loaded = true;
-        holding.fill(entry_set, now);
-    }
-
-    fn end(&mut self, who: Holder, now: Stamp) {
-        let holding = self.holding(who);
-        (holding.loaded, holding.left) = (false, now);
+    fn apply_to_pages(&mut self, reached: Range<usize>, pages: Range<u64>, began: Stamp) {
+        if self.pages != pages {
+            self.pages = pages;
+            self.holdings.iter_mut().for_each(|holding| holding.pages_flushed = Stamp::FIRST);
+        }
+        self.holdings[reached]
+            .iter_mut()
+            .for_each(|holding| holding.pages_flushed = holding.pages_flushed.max(began));
     }
 
     fn told(&mut self, cpu: CpuId, event: Event) -> Stamp {
         let at = self.now();
         self.history.push(Record { at, cpu, event });
         at
-    }
-}
-
-/// What a flush does to whom it reaches: the rules of RIC.
-fn apply(holding: &mut Holding, what: FlushRange, began: Stamp, entry_set: bool) {
-    match what {
-        FlushRange::Pages { start, pages } => holding.flush_pages(PageFlush { start, pages, began }),
-        FlushRange::Translations => holding.flush(&[Kind::Translation], began, entry_set),
-        FlushRange::Everything => holding.flush(&Kind::ALL, began, entry_set),
     }
 }

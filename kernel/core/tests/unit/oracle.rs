@@ -3,7 +3,7 @@
 
 use kcore::machine::Stamp;
 use kcore::mm::flush::FlushRange;
-use kcore::oracle::{Event, Holder, Kind, Shadow, Subject, Violation};
+use kcore::oracle::{Event, Holder, Kind, Shadow, Slot, Subject, Violation};
 
 use crate::{CPU0, CPU1, CPU2};
 
@@ -13,7 +13,7 @@ const ALL_FIRST: FlushRange = FlushRange::Pages { start: FIRST.start, pages: 1 }
 
 /// A PID whose process-table entry is set, on three CPUs.
 fn live() -> Shadow {
-    let mut shadow = Shadow::new(3);
+    let mut shadow = Shadow::new(3, 0);
     shadow.set_entry(CPU0).unwrap();
     shadow
 }
@@ -117,6 +117,18 @@ fn a_flush_of_other_pages() {
     assert_eq!(held(shadow.free_frames(CPU0, two.clone(), removed)), (0, TRANSLATION));
     flush_global(&mut shadow, FlushRange::Pages { start: FIRST.start, pages: 2 });
     shadow.free_frames(CPU0, two, removed).unwrap();
+}
+
+/// One range is remembered; who was not reached by the flush of it does not count
+/// because it was by the one before.
+#[test]
+fn a_flush_of_some_pages_for_others() {
+    let mut shadow = on_two();
+    let removed = shadow.now();
+    flush_local(&mut shadow, CPU0, ALL_FIRST);
+    flush_local(&mut shadow, CPU1, FlushRange::Pages { start: FIRST.end, pages: 1 });
+    let second = FIRST.end..FIRST.end + PAGE;
+    assert_eq!(held(shadow.free_frames(CPU0, second, removed)), (0, TRANSLATION));
 }
 
 #[test]
@@ -316,10 +328,75 @@ fn a_load_of_a_dead_tree_finds_nothing() {
 
 #[test]
 fn a_pid_that_is_handed_out_while_it_is_loaded() {
-    let mut shadow = Shadow::new(3);
+    let mut shadow = Shadow::new(3, 0);
     shadow.load(CPU1, false).unwrap();
     let violation = shadow.set_entry(CPU0).unwrap_err();
     assert_eq!((violation.holder, violation.subject), (Holder::Cpu(CPU1), Subject::Pid));
+}
+
+// --- a PID from mm to mm ------------------------------------------------------------------
+
+/// A PID that is handed out, on three CPUs.
+fn handed_out() -> Slot {
+    let mut slot = Slot::default();
+    slot.set_entry(CPU0, 3).unwrap();
+    slot
+}
+
+#[test]
+fn a_free_pid_remembers_nothing() {
+    let mut slot = handed_out();
+    slot.load(CPU1, false).unwrap();
+    let shadow = slot.shadow().unwrap();
+    shadow.clear_entry(CPU0);
+    shadow.leave(CPU1);
+    flush_global(shadow, FlushRange::Everything);
+    slot.free(CPU0).unwrap();
+    assert!(slot.shadow().is_none());
+    slot.set_entry(CPU0, 3).unwrap();
+    assert_eq!(slot.shadow().unwrap().history().count(), 1);
+}
+
+#[test]
+fn a_pid_that_is_freed_too_soon() {
+    let mut slot = handed_out();
+    slot.load(CPU1, false).unwrap();
+    assert_eq!(held(slot.free(CPU0)), (1, ENTRY));
+    assert!(slot.shadow().unwrap().history().count() > 0, "the history of the culprit is gone");
+}
+
+#[test]
+fn a_pid_that_is_handed_out_twice() {
+    let mut slot = handed_out();
+    slot.load(CPU1, false).unwrap();
+    assert_eq!(held(slot.set_entry(CPU0, 3)), (1, ENTRY));
+}
+
+#[test]
+fn a_load_of_a_free_pid() {
+    let violation = Slot::default().load(CPU1, false).unwrap_err();
+    assert_eq!(violation.to_string(), "CPU 1 loads the PID, which no address space has");
+    assert_eq!(violation.subject, Subject::NoMm);
+}
+
+/// A flush that began under the mm before covers nothing of this one.
+#[test]
+fn a_flush_from_another_life() {
+    let mut slot = handed_out();
+    let began = {
+        let shadow = slot.shadow().unwrap();
+        (0..100).for_each(|_| _ = shadow.now());
+        shadow.now()
+    };
+    slot.free(CPU0).unwrap();
+    slot.set_entry(CPU0, 3).unwrap();
+    slot.load(CPU1, false).unwrap();
+    let shadow = slot.shadow().unwrap();
+    let removed = shadow.now();
+    for what in [ALL_FIRST, FlushRange::Everything] {
+        shadow.flush_local(CPU1, what, began);
+        assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (1, TRANSLATION));
+    }
 }
 
 // --- a CPU that stops and starts ------------------------------------------------------------
