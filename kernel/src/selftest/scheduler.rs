@@ -25,7 +25,7 @@ pub(super) const TESTS: &[Test] = &[
 /// the test hangs.
 fn ping_pong() -> Verdict {
     // A host runs few CPUs at a time, and a hand-off may wait for its turn.
-    let rounds = 2000 / lazy_tlb().nr_cpus().max(4) as u32;
+    let rounds = 1000 / lazy_tlb().nr_cpus().max(4) as u32;
     struct Table {
         turn: AtomicU32,
         queue: [WaitQueue; 2],
