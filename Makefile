@@ -40,8 +40,9 @@ define HELP
   make soak               random use of everything for MINUTES=30, under each policy (or
                           LAZY=, OPTIONS= one set of the kernel's), on SMP=8 CPUs; SEED=
                           and ROUND= repeat what was printed
-  make lint               clippy, rustfmt and the layers
+  make lint               clippy, rustfmt, the layers and the stack frames
   make layers             who depends on whom: nothing may look up
+  make frames             no function of the kernel takes much of its stack
   make figures            what each policy costs, and how long it is
   make matrix             every way of starting it, as a table in docs/matrix.md
   make measure            time and instructions to init, loaded size
@@ -217,8 +218,8 @@ mutants: setup-rust setup-qemu
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
 	@$(SCRIPTS)/soak
 
-.PHONY: lint layers
-lint: setup-rust layers
+.PHONY: lint layers frames
+lint: setup-rust layers frames
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
@@ -227,6 +228,9 @@ lint: setup-rust layers
 
 layers:
 	@$(SCRIPTS)/layers
+
+frames: build/kernel.elf build/kernel-test.elf
+	@$(SCRIPTS)/frames $^
 
 .PHONY: clean distclean
 clean:

@@ -17,10 +17,11 @@ use crate::machine::lazy_tlb;
 const AREA_BYTES: usize = 256;
 
 /// A copy of `parent` with one user, the caller. Interrupts and preemption on;
-/// may sleep.
+/// may sleep. Not inlined: its gather would be under the rest of clone, too.
 ///
 /// # Errors
 /// `ENOMEM`, or `EAGAIN` if all PIDs are in use.
+#[inline(never)]
 pub(crate) fn fork(parent: MmId) -> Result<MmId, Errno> {
     let child = address_space::create()?;
     let copied = {

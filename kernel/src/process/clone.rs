@@ -124,7 +124,9 @@ fn child_mm(flags: CloneFlags) -> Result<MmId, Errno> {
     }
 }
 
-/// Makes the child and starts it. `mm` is its from then on.
+/// Makes the child and starts it. `mm` is its from then on. Not inlined: its copies of
+/// the registers would be under the copy of the address space, too.
+#[inline(never)]
 fn start_child(
     parent: &Thread,
     tid: u32,

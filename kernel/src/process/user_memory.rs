@@ -62,6 +62,12 @@ pub(crate) fn read_boxed<T: Plain>(from: u64) -> Result<Box<T>, Errno> {
     }
 }
 
+/// All zeroes, made where they are: for what is too large for a kernel stack.
+pub(crate) fn zeroed<T: Plain>() -> Box<T> {
+    // SAFETY: any bytes make a `T` (`Plain`).
+    unsafe { Box::<T>::new_zeroed().assume_init() }
+}
+
 /// As [`write`], without a copy on the way.
 pub(crate) fn write_from<T: Plain>(to: u64, value: &T) -> Result<(), Errno> {
     // SAFETY: the source is a `T`, readable for its size, without padding.

@@ -78,6 +78,15 @@ fn fatal(why: fmt::Arguments<'_>) -> ! {
 
 /// Called by entry.S; see there.
 extern "C" fn start(initrd: u64, initrd_size: u64, entry: u64) -> ! {
+    let info = prepare((initrd, initrd_size), entry);
+    // SAFETY: the kernel crate defines it with this type.
+    unsafe { kmain(info) }
+}
+
+/// All before the kernel. Not inlined, nor are its larger parts: this stack is the boot
+/// CPU's for good, and what they need of it is needed once.
+#[inline(never)]
+fn prepare(initrd: (u64, u64), entry: u64) -> &'static BootInfo {
     if entry == 0 {
         // Without firmware there are no tokens either: say so and stay.
         fatal(format_args!("not started by Open Firmware (r5 is 0)"));
@@ -95,7 +104,7 @@ extern "C" fn start(initrd: u64, initrd_size: u64, entry: u64) -> ! {
     find_services(&firmware, rtas_node, &missing);
     let platform = negotiate(&firmware, chosen, &missing);
 
-    let info = match describe(firmware, (initrd, initrd_size), platform) {
+    let info = match describe(firmware, initrd, platform) {
         Ok(info) => info,
         Err(why) => fatal(format_args!("{why}")),
     };
@@ -105,8 +114,7 @@ extern "C" fn start(initrd: u64, initrd_size: u64, entry: u64) -> ! {
     exceptions::init_cpu();
     timer::init(info.timebase_hz, info.decrementer_bits);
     irq::controller().init_cpu();
-    // SAFETY: the kernel crate defines it with this type.
-    unsafe { kmain(info) }
+    info
 }
 
 /// Fills in what the static [`BOOT_PERCPU`] could not have at compile time.
@@ -154,6 +162,7 @@ fn find_services(firmware: &OpenFirmware, node: Option<Node>, missing: &Missing)
 ///
 /// A firmware that refuses leaves the machine as it is: then the offer is returned,
 /// and the boot goes on with it.
+#[inline(never)]
 fn negotiate(firmware: &OpenFirmware, chosen: Node, missing: &Missing) -> Option<Support> {
     let mut pairs = [0; 32];
     let name = c"ibm,arch-vec-5-platform-support";
@@ -198,6 +207,7 @@ fn boot_cpu(firmware: &OpenFirmware) -> Option<u32> {
 /// Copies the tree, ends the firmware and reads what the kernel wants to know.
 ///
 /// `platform`: what there is, if it was not negotiated.
+#[inline(never)]
 fn describe(
     firmware: OpenFirmware,
     initrd: (u64, u64),

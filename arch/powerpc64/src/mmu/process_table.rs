@@ -67,7 +67,9 @@ impl ProcessTable {
     }
 
     /// Takes the tree of `pid` away: accesses through it fault from the next walk
-    /// on. A flush with RIC 2 must follow before tables or PID are reused.
+    /// on, until [`ProcessTable::set`] gives the PID to somebody else. 0 does that;
+    /// no poison could show a use sooner. A flush with RIC 2 must follow before
+    /// tables or PID are reused.
     pub fn clear(&self, pid: Pid) {
         self.tree(pid).write(0);
         // The store is before the flush in the eyes of every table walk.

@@ -1,5 +1,8 @@
 //! What signals do: their dispositions.
 
+use alloc::boxed::Box;
+use alloc::vec;
+
 use super::{LAST, SIGCHLD, SIGCONT, SIGSTOP};
 use crate::process::user_memory::Plain;
 use crate::sync::SpinLock;
@@ -72,23 +75,23 @@ pub(crate) fn default_of(signal: u32) -> Default {
 
 /// The dispositions of a process.
 pub(crate) struct Handlers {
-    /// Guards them. Nothing nests inside.
-    actions: SpinLock<[Action; LAST as usize]>,
+    /// Guards them, one a signal. Nothing nests inside but the heap's lock.
+    actions: SpinLock<Box<[Action]>>,
 }
 
 impl Handlers {
     /// All default.
     pub(crate) fn new() -> Self {
-        Self::with([Action::DEFAULT; LAST as usize])
+        Self::with(vec![Action::DEFAULT; LAST as usize].into_boxed_slice())
     }
 
-    fn with(actions: [Action; LAST as usize]) -> Self {
+    fn with(actions: Box<[Action]>) -> Self {
         Self { actions: SpinLock::new("signal handlers", actions) }
     }
 
     /// A copy, as fork makes.
     pub(crate) fn copy(&self) -> Self {
-        Self::with(*self.actions.lock())
+        Self::with(self.actions.lock().clone())
     }
 
     /// exec: what was handled is default, what was ignored stays so.

@@ -158,21 +158,16 @@ pub(super) fn push(frame: &mut TrapFrame, info: &Info, action: &Action, blocked:
     let at = top.wrapping_sub(size_of::<Frame>() as u64) & !15;
     let stack = at.wrapping_sub(CALLER_FRAME);
 
-    let registers = save(frame, info.signal, action.handler, blocked, at);
-    let saved = Box::new(Frame {
-        flags: 0,
-        link: 0,
-        stack: alternate,
-        mask: blocked,
-        mask_rest: [0; 15],
-        registers,
-        unused: [0; 2],
-        tramp: [0; 6],
-        info_address: at + offset_of!(Frame, info) as u64,
-        context_address: at,
-        info: info.to_linux(),
-        gap: [0; 65],
-    });
+    // Filled in where it is: a `Frame` on the stack is what this is to avoid.
+    let mut saved: Box<Frame> = user_memory::zeroed();
+    saved.stack = alternate;
+    saved.mask = blocked;
+    saved.info_address = at + offset_of!(Frame, info) as u64;
+    saved.context_address = at;
+    saved.info = info.to_linux();
+    let registers = &mut saved.registers;
+    (registers.signal, registers.handler, registers.old_mask) = (info.signal, action.handler, blocked);
+    save(frame, registers, at);
     user_memory::write_from(at, &*saved)?;
     user_memory::write(stack, old_stack)?;
 
@@ -201,41 +196,25 @@ pub(super) fn push(frame: &mut TrapFrame, info: &Info, action: &Action, blocked:
     Ok(())
 }
 
-fn save(frame: &TrapFrame, signal: u32, handler: u64, blocked: u64, at: u64) -> Registers {
-    let vector = current_thread().copy_vector(frame);
-    let used = vector.is_some();
-    let vector = vector.unwrap_or_default();
-    let regs = at + (offset_of!(Frame, registers) + offset_of!(Registers, gprs)) as u64;
-    Registers {
-        unused: [0; 4],
-        signal,
-        pad: 0,
-        handler,
-        old_mask: blocked,
-        regs,
-        gprs: *frame.gprs(),
-        nip: frame.nip,
-        msr: if used { frame.msr | Msr::VECTOR_STATE.bits() } else { frame.msr },
-        orig_gpr3: frame.orig_gpr3,
-        ctr: frame.ctr,
-        lr: frame.lr,
-        xer: frame.xer,
-        cr: frame.cr,
-        soft_enabled: 1,
-        trap: frame.vector(),
-        dar: frame.dar,
-        dsisr: frame.dsisr,
-        result: 0,
-        gpr_rest: [0; 4],
-        fprs: core::array::from_fn(|n| vector.vsr[n][0]),
-        fpscr: vector.fpscr,
-        v_regs: if used { at + VRS } else { 0 },
-        vr_pad: 0,
-        vrs: core::array::from_fn(|n| vector.vsr[32 + n]),
-        vscr: vector.vscr,
-        vrsave: [vector.vrsave << 32, 0],
-        vsr_low: core::array::from_fn(|n| vector.vsr[n][1]),
+/// Stores the context of `frame` in `registers`, which are zero, of the [`Frame`] that
+/// will be `at`.
+fn save(frame: &TrapFrame, registers: &mut Registers, at: u64) {
+    registers.regs = at + (offset_of!(Frame, registers) + offset_of!(Registers, gprs)) as u64;
+    registers.gprs = *frame.gprs();
+    (registers.nip, registers.msr, registers.orig_gpr3) = (frame.nip, frame.msr, frame.orig_gpr3);
+    (registers.ctr, registers.lr, registers.xer, registers.cr) = (frame.ctr, frame.lr, frame.xer, frame.cr);
+    (registers.trap, registers.dar, registers.dsisr) = (frame.vector(), frame.dar, frame.dsisr);
+    registers.soft_enabled = 1;
+    let Some(vector) = current_thread().copy_vector(frame) else { return };
+    registers.msr |= Msr::VECTOR_STATE.bits();
+    registers.v_regs = at + VRS;
+    for n in 0..32 {
+        [registers.fprs[n], registers.vsr_low[n]] = vector.vsr[n];
+        registers.vrs[n] = vector.vsr[32 + n];
     }
+    registers.fpscr = vector.fpscr;
+    registers.vscr = vector.vscr;
+    registers.vrsave[0] = vector.vrsave << 32;
 }
 
 /// rt_sigreturn: back to the context above the handler's caller's frame, where the
