@@ -1,7 +1,7 @@
 //! The first seam: what the protocol asks of the machine under it.
 //!
 //! The kernel implements it with real instructions, the host with a model that
-//! detects misuse (`model.rs`), loom with the same model.
+//! detects misuse (`crate::model`), loom with the same model.
 
 use core::marker::PhantomData;
 

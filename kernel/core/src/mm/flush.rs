@@ -84,7 +84,9 @@ impl<M: Machine> Kernel<M> {
     /// moved in between and the CPU we left would be missed (T10).
     pub fn exit_flush(&self, mm: MmId) {
         self.machine.with_preempt_off(|t| {
-            // The cleared table before the read of mm_cpumask. Partner: switch_mm.
+            // The cleared entry before the read of `copros`. Partner: `copro_attach`, whose
+            // caller need not be a user. The read of mm_cpumask alone needs no fence:
+            // without a use nobody sets a bit, and who had one gave it up before us.
             fence(Ordering::SeqCst);
             if self.config.policy.wants_exit_kick() {
                 // Who is filtered out keeps its bit, so the flush below is global.
@@ -102,8 +104,8 @@ impl<M: Machine> Kernel<M> {
     /// caller holds an `mm_count`, and lets it translate after the return.
     pub fn copro_attach(&self, mm: MmId) {
         self.mm(mm).copros.fetch_add(1, Ordering::Relaxed);
-        // The count before its first walk. Partner: the fence in `flush`, as for
-        // a CPU's bit in the mask.
+        // The count before its first walk. Partners: the fences in `flush` and
+        // `exit_flush`, as for a CPU's bit in the mask.
         fence(Ordering::SeqCst);
     }
 
@@ -112,7 +114,14 @@ impl<M: Machine> Kernel<M> {
         // Broadcast as long as the count says so; the next flush may be local, and
         // what the coprocessor has cached would outlive it.
         self.flush(mm, FlushRange::Everything);
+        // Release: its accesses and that flush before the count. Partner: `has_copros`.
         self.mm(mm).copros.fetch_sub(1, Ordering::Release);
+    }
+
+    fn has_copros(&self, mm: MmId) -> bool {
+        // Acquire: one that is gone has finished, and what we free is reused after it.
+        // Partner: the release in `copro_detach`.
+        self.mm(mm).copros.load(Ordering::Acquire) > 0
     }
 
     /// Linux's `flush_type_needed`, with the counter `active_cpus` replaced by
@@ -120,7 +129,7 @@ impl<M: Machine> Kernel<M> {
     fn flush_reach_needed(&self, t: &PreemptOff, id: MmId, full_mm: bool) -> FlushReach {
         let mm = self.mm(id);
         let running_it = self.this_cpu(t).curr_mm.get() == id;
-        if mm.copros.load(Ordering::Relaxed) > 0 {
+        if self.has_copros(id) {
             return FlushReach::Global;
         }
         match self.holders(t, id) {
@@ -187,7 +196,7 @@ impl<M: Machine> Kernel<M> {
             if holders.contains(t.cpu()) {
                 self.flush_here(t, mm, what);
             }
-            if self.mm(mm).copros.load(Ordering::Relaxed) == 0 {
+            if !self.has_copros(mm) {
                 return;
             }
         }

@@ -6,8 +6,8 @@
 //! the moment when it is freed: the bug need not be stepped on to show.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
+use super::watched::Watched;
 use super::{Model, PAGE_SHIFT};
 use crate::cpu::CpuId;
 use crate::machine::{Machine, PreemptOff};
@@ -30,7 +30,7 @@ enum Cached {
     Page(usize, Frame),
 }
 
-type Tlb = Mutex<BTreeSet<(u32, Cached)>>;
+type Tlb = Watched<BTreeSet<(u32, Cached)>>;
 
 /// The memory side of one address space. Atomics of the model checker, since
 /// the table walk races with those who change the tables.
@@ -47,7 +47,7 @@ struct Space {
 pub(super) struct Tlbs {
     tlbs: Box<[Tlb]>,
     spaces: Box<[Space]>,
-    memory: Mutex<Memory>,
+    memory: Watched<Memory>,
 }
 
 /// Frames in use, and address spaces that still have tables.
@@ -68,7 +68,7 @@ impl Tlbs {
         Self {
             tlbs: (0..=cpus).map(|_| Tlb::default()).collect(),
             spaces: (0..slots).map(space).collect(),
-            memory: Mutex::default(),
+            memory: Watched::default(),
         }
     }
 
@@ -88,7 +88,7 @@ impl Tlbs {
             _ => false,
         };
         let pid = mm.pid().get();
-        self.tlbs[tlb].lock().unwrap().retain(|&(tag, cached)| tag != pid || !covers(cached));
+        self.tlbs[tlb].access().retain(|&(tag, cached)| tag != pid || !covers(cached));
     }
 
     pub(super) fn flush_all(&self, mm: MmId, what: FlushRange) {
@@ -97,18 +97,18 @@ impl Tlbs {
 
     /// Drops all that TLB number `tlb` has cached.
     pub(super) fn flush_cpu(&self, tlb: usize) {
-        self.tlbs[tlb].lock().unwrap().clear();
+        self.tlbs[tlb].access().clear();
     }
 
     /// The MMU's way from an address to a frame through TLB number `tlb`; none
     /// is a page fault.
     fn translate(&self, tlb: usize, pid: Pid, page: usize) -> Option<Frame> {
         let cached = |found: &dyn Fn(&Cached) -> bool| {
-            let tlb = self.tlbs[tlb].lock().unwrap();
+            let tlb = self.tlbs[tlb].access();
             tlb.iter().find(|(tag, cached)| *tag == pid.get() && found(cached)).map(|e| e.1)
         };
         let fill = |cached| {
-            self.tlbs[tlb].lock().unwrap().insert((pid.get(), cached));
+            self.tlbs[tlb].access().insert((pid.get(), cached));
         };
         if let Some(Cached::Page(_, frame)) = cached(&|c| matches!(c, Cached::Page(p, _) if *p == page)) {
             self.check_frame(frame, "through a stale translation");
@@ -124,7 +124,7 @@ impl Tlbs {
         }
         fill(Cached::ProcessTable(root));
         let pte = space.ptes[page].load(Ordering::Relaxed);
-        let tables = self.memory.lock().unwrap().tables.contains(&root);
+        let tables = self.memory.access().tables.contains(&root);
         assert!(tables, "a walk through freed page tables of {:?}", MmId::from_bits(root));
         fill(Cached::WalkCache);
         (pte != 0).then(|| {
@@ -136,21 +136,21 @@ impl Tlbs {
     }
 
     fn check_frame(&self, frame: Frame, how: &str) {
-        let in_use = self.memory.lock().unwrap().frames.contains(&frame);
+        let in_use = self.memory.access().frames.contains(&frame);
         assert!(in_use, "access to the freed {frame:?} {how}");
     }
 
     /// Panics if any TLB holds something of `mm` that `stale` picks.
     fn check_tlbs(&self, mm: MmId, what: &str, stale: impl Fn(Cached) -> bool) {
         for (cpu, tlb) in self.tlbs.iter().enumerate() {
-            let found = tlb.lock().unwrap().iter().any(|&(tag, c)| tag == mm.pid().get() && stale(c));
+            let found = tlb.access().iter().any(|&(tag, c)| tag == mm.pid().get() && stale(c));
             assert!(!found, "{what} of {mm:?} freed, and TLB {cpu} still holds some of it");
         }
     }
 
     /// `mm` gets a root and a process-table entry.
     fn create(&self, mm: MmId) {
-        self.memory.lock().unwrap().tables.insert(mm.to_bits());
+        self.memory.access().tables.insert(mm.to_bits());
         self.space(mm).root.store(mm.to_bits(), Ordering::Relaxed);
         self.space(mm).entry.store(mm.to_bits(), Ordering::Relaxed);
     }
@@ -169,7 +169,7 @@ impl Tlbs {
     /// After the exit's flush: the tables go, and the frames that they map.
     pub(super) fn free_tables(&self, mm: MmId) {
         self.check_tlbs(mm, "page tables", |_| true);
-        self.memory.lock().unwrap().tables.remove(&mm.to_bits());
+        self.memory.access().tables.remove(&mm.to_bits());
         for pte in &self.space(mm).ptes {
             let frame = pte.swap(0, Ordering::Relaxed);
             if frame != 0 {
@@ -187,7 +187,7 @@ impl Tlbs {
 
     fn free_frame(&self, mm: MmId, frame: Frame) {
         self.check_tlbs(mm, "a frame", |cached| matches!(cached, Cached::Page(_, f) if f == frame));
-        let known = self.memory.lock().unwrap().frames.remove(&frame);
+        let known = self.memory.access().frames.remove(&frame);
         assert!(known, "{frame:?} freed twice");
     }
 }
@@ -203,7 +203,7 @@ impl Model {
     /// Maps a fresh frame at `page` of `mm`.
     pub fn map(&self, mm: MmId, page: usize) -> Frame {
         let frame = {
-            let mut memory = self.tlbs.memory.lock().unwrap();
+            let mut memory = self.tlbs.memory.access();
             memory.last_frame += 1;
             let frame = Frame(memory.last_frame);
             memory.frames.insert(frame);
@@ -249,14 +249,19 @@ impl Model {
 
     /// A coprocessor that is attached to `mm` touches `page` of it.
     pub fn copro_access(&self, mm: MmId, page: usize) -> Option<Frame> {
+        self.copro_access_with(mm, page, |frame| frame)
+    }
+
+    /// The same, and what it does there is `touch`.
+    pub fn copro_access_with<R>(&self, mm: MmId, page: usize, touch: impl FnOnce(Frame) -> R) -> Option<R> {
         // As for a CPU: a `tlbie` waits for it. It is on no CPU that could be left.
         let t = PreemptOff::new(CpuId::BOOT);
-        self.bus.with(&t, |()| self.tlbs.translate(self.cpus.len(), mm.pid(), page))
+        self.bus.with(&t, |()| self.tlbs.translate(self.cpus.len(), mm.pid(), page).map(touch))
     }
 
     /// How many things the TLB of `cpu` has cached for `mm`.
     pub fn cached(&self, cpu: CpuId, mm: MmId) -> usize {
-        let tlb = self.tlbs.tlbs[cpu.index()].lock().unwrap();
+        let tlb = self.tlbs.tlbs[cpu.index()].access();
         tlb.iter().filter(|(tag, _)| *tag == mm.pid().get()).count()
     }
 

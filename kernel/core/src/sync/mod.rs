@@ -13,6 +13,8 @@ pub use modelled::{AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(loom)]
 pub(crate) use loom::{thread::yield_now, thread_local};
+#[cfg(loom)]
+pub(crate) use modelled::Event;
 #[cfg(all(not(loom), any(test, feature = "model")))]
 pub(crate) use std::{thread::yield_now, thread_local};
 

@@ -8,51 +8,110 @@
 //!   store is never tried before thread 0's load.
 //! * A fence is no event at all: of two fences only one order is explored.
 //!
-//! So every access here changes a twin first, and every fence a variable that all
-//! fences share. Changes do depend on each other. Both are relaxed, and only full
-//! fences are in use, so they order nothing that the fences would not.
+//! So the loads of an atomic by one thread are an [`Event`] of their own here, which
+//! the stores of others touch, and all fences touch one. Two loads stay independent,
+//! which is what makes exhaustive searches possible.
 
-use loom::sync::atomic;
+use std::sync::Mutex;
+
+use loom::sync::{Condvar, atomic};
+use loom::thread::{self, ThreadId};
+
 pub use loom::sync::atomic::Ordering;
 
+/// What depends on itself and is nothing else: a condition that nobody waits for.
+/// To touch it is a step of the search that orders no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Event(Condvar);
+
+impl Event {
+    pub(crate) fn touch(&self) {
+        self.0.notify_one();
+    }
+
+    /// In one step with the access before: the search tries other orders of the two
+    /// together, and nothing in between.
+    fn touch_in_same_step(&self) {
+        loom::stop_exploring();
+        self.touch();
+        loom::explore();
+    }
+}
+
 loom::lazy_static! {
-    static ref FENCES: atomic::AtomicU32 = atomic::AtomicU32::new(0);
+    /// Made with the first atomic, before the threads that share that: loom orders
+    /// whoever uses a lazy static after who made it.
+    static ref FENCES: Event = Event::default();
 }
 
 /// A full fence.
 pub fn fence(order: Ordering) {
     assert!(order == Ordering::SeqCst, "the model is sound for full fences only");
-    FENCES.fetch_add(1, Ordering::Relaxed);
+    FENCES.touch();
     atomic::fence(order);
+}
+
+/// The threads that have loaded an atomic. The lock is never contended: loom runs one
+/// thread at a time, and switches to no other while it is held.
+#[derive(Debug, Default)]
+struct Loads(Mutex<Vec<(ThreadId, Event)>>);
+
+impl Loads {
+    /// This thread has just loaded.
+    fn loaded(&self) {
+        let (me, mut loads) = (thread::current().id(), self.0.lock().unwrap());
+        let known = loads.iter().position(|&(thread, _)| thread == me);
+        let mine = known.unwrap_or_else(|| {
+            loads.push((me, Event::default()));
+            loads.len() - 1
+        });
+        loads[mine].1.touch_in_same_step();
+    }
+
+    /// This thread has just stored, or may have.
+    fn stored(&self) {
+        let (me, loads) = (thread::current().id(), self.0.lock().unwrap());
+        loads.iter().filter(|&&(thread, _)| thread != me).for_each(|(_, event)| event.touch_in_same_step());
+    }
 }
 
 macro_rules! modelled {
     ($name:ident, $value:ty, $($rmw:ident)+) => {
-        /// An atomic whose accesses all depend on each other.
-        #[derive(Debug, Default)]
+        /// An atomic whose loads are all remembered.
+        #[derive(Debug)]
         #[allow(missing_docs, reason = "as in core")]
         pub struct $name {
             value: atomic::$name,
-            twin: atomic::AtomicU32,
+            loads: Loads,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new(0)
+            }
         }
 
         #[allow(missing_docs, reason = "as in core")]
         impl $name {
             pub fn new(value: $value) -> Self {
-                Self { value: atomic::$name::new(value), twin: atomic::AtomicU32::new(0) }
+                let _: &Event = &FENCES;
+                Self { value: atomic::$name::new(value), loads: Loads::default() }
             }
 
-            fn access(&self) -> &atomic::$name {
-                self.twin.fetch_add(1, Ordering::Relaxed);
-                &self.value
+            fn change<R>(&self, change: impl FnOnce(&atomic::$name) -> R) -> R {
+                let result = change(&self.value);
+                self.loads.stored();
+                result
             }
 
             pub fn load(&self, order: Ordering) -> $value {
-                self.access().load(order)
+                let value = self.value.load(order);
+                self.loads.loaded();
+                value
             }
 
             pub fn store(&self, value: $value, order: Ordering) {
-                self.access().store(value, order);
+                self.change(|atomic| atomic.store(value, order));
             }
 
             pub fn compare_exchange(
@@ -62,7 +121,7 @@ macro_rules! modelled {
                 success: Ordering,
                 failure: Ordering,
             ) -> Result<$value, $value> {
-                self.access().compare_exchange(old, new, success, failure)
+                self.change(|atomic| atomic.compare_exchange(old, new, success, failure))
             }
 
             pub fn fetch_update(
@@ -71,11 +130,11 @@ macro_rules! modelled {
                 failure: Ordering,
                 update: impl FnMut($value) -> Option<$value>,
             ) -> Result<$value, $value> {
-                self.access().fetch_update(success, failure, update)
+                self.change(|atomic| atomic.fetch_update(success, failure, update))
             }
 
             $(pub fn $rmw(&self, value: $value, order: Ordering) -> $value {
-                self.access().$rmw(value, order)
+                self.change(|atomic| atomic.$rmw(value, order))
             })+
         }
     };

@@ -37,24 +37,21 @@ fn last_owner(policy: Policy) -> (Rig, Stage) {
     (rig, stage)
 }
 
-/// Without IPIs all interleavings are few enough.
-fn bound(policy: Policy) -> Option<usize> {
-    matches!(policy, Policy::Shootdown | Policy::Hazard).then_some(3)
-}
-
 fn exit(rig: &Rig) {
     rig.exit_mm();
     rig.machine.switch_to(rig.machine.idle(CPU0));
 }
 
 fn to_another_user(name: &str, policy: Policy) {
-    explore(name, Some(3), move || {
+    explore(name, None, move || {
         let (rig, stage) = last_owner(policy);
         let (_, next) = process(&rig);
         let leave = move |rig: &Rig| {
             rig.exit_mm();
             // Under refcount the mm dies with the later of the two switches.
-            rig.machine.switch_to(next);
+            if policy == Policy::Refcount {
+                rig.machine.switch_to(next);
+            }
         };
         race(&rig, leave, move |rig| {
             rig.machine.switch_to(stage.other);
@@ -65,18 +62,22 @@ fn to_another_user(name: &str, policy: Policy) {
 
 /// CPU 1 leaves for another user, and lets a kernel thread borrow that one's mm.
 fn to_another_user_and_lazy_there(name: &str, policy: Policy) {
-    explore(name, Some(2), move || {
+    explore(name, None, move || {
         let (rig, stage) = last_owner(policy);
-        race(&rig, exit, move |rig| {
-            rig.machine.switch_to(stage.other);
-            rig.machine.switch_to(rig.machine.idle(CPU1));
-        });
+        race(
+            &rig,
+            |rig| rig.exit_mm(),
+            move |rig| {
+                rig.machine.switch_to(stage.other);
+                rig.machine.switch_to(rig.machine.idle(CPU1));
+            },
+        );
         expect_dead_after_drain(&rig, stage.mm);
     });
 }
 
 fn to_another_kernel_thread(name: &str, policy: Policy) {
-    explore(name, bound(policy), move || {
+    explore(name, None, move || {
         let (rig, stage) = last_owner(policy);
         let worker = rig.machine.kernel_thread();
         race(&rig, exit, move |rig| {
@@ -87,7 +88,7 @@ fn to_another_kernel_thread(name: &str, policy: Policy) {
 }
 
 fn back_to_the_same_mm(name: &str, policy: Policy) {
-    explore(name, bound(policy), move || {
+    explore(name, None, move || {
         let (rig, stage) = stage(policy);
         race(&rig, exit, move |rig| {
             rig.machine.switch_to(stage.second);
@@ -97,7 +98,7 @@ fn back_to_the_same_mm(name: &str, policy: Policy) {
 }
 
 fn both_threads_exit(name: &str, policy: Policy) {
-    explore(name, Some(3), move || {
+    explore(name, None, move || {
         let (rig, stage) = stage(policy);
         switch(&rig, CPU1, stage.second);
         race(&rig, exit, |rig| rig.exit_mm());
@@ -107,7 +108,7 @@ fn both_threads_exit(name: &str, policy: Policy) {
 
 /// CPU 0 exits; CPU 1, lazy on the mm, drops a real reference of its own.
 fn lazy_outsider_drops(name: &str, policy: Policy) {
-    explore(name, bound(policy), move || {
+    explore(name, None, move || {
         let (rig, stage) = last_owner(policy);
         rig.mmgrab(stage.mm);
         race(&rig, exit, move |rig| rig.mmdrop(stage.mm));
@@ -131,7 +132,7 @@ fn zombie_filtered() {
 }
 
 fn last_drop(name: &str, config: Config) {
-    explore(name, bound(config.policy), move || {
+    explore(name, None, move || {
         let rig = boot(config);
         let ((zombie, owner), (_, other)) = (process(&rig), process(&rig));
         rig.mmgrab(zombie);

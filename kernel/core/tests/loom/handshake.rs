@@ -1,45 +1,20 @@
 //! The mask handshake: who clears a PTE and who begins to walk. Either the
 //! flusher sees the walker's bit, or the walker sees the cleared PTE.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-use loom::cell::UnsafeCell;
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
 use kcore::mm::flush::FlushRange;
 
-use crate::{CPU0, CPU1, boot, explore, process, race, switch, thread};
-
-/// The contents of a page: loom reports an access that is not ordered before the
-/// one that reuses the frame.
-struct Contents(UnsafeCell<()>);
-
-// SAFETY: the cell holds nothing and no pointer to it is followed; loom tracks
-// the accesses, and that is all it is for.
-unsafe impl Sync for Contents {}
-// SAFETY: as above.
-unsafe impl Send for Contents {}
-
-impl Contents {
-    fn new() -> Arc<Self> {
-        Arc::new(Self(UnsafeCell::new(())))
-    }
-
-    fn access(&self) {
-        self.0.with(|_| ());
-    }
-
-    fn reuse(&self) {
-        self.0.with_mut(|_| ());
-    }
-}
+use crate::{CPU0, CPU1, Contents, boot, expect_dead_after_drain, explore, process, race, switch, thread};
 
 /// CPU 0 unmaps a page, as a thread of the process or as an outsider, while
 /// CPU 1 switches to another thread.
 fn unmap_against_switch(name: &str, config: Config, outsider: bool) {
-    explore(name, Some(3), move || {
+    // A call and its answer multiply the interleavings.
+    let bound = config.global_by_ipi.then_some(4);
+    explore(name, bound, move || {
         let rig = boot(config);
         let (mm, owner) = process(&rig);
         let second = thread(&rig, mm);
@@ -79,7 +54,7 @@ fn unmap_by_an_outsider() {
 /// sees its bit clear, flushes nobody, and reuses the frame.
 #[test]
 fn a_clear_bit_is_a_finished_flush() {
-    explore("a clear bit is a finished flush", Some(4), || {
+    explore("a clear bit is a finished flush", None, || {
         let config =
             Config { policy: Policy::Shootdown, global_by_ipi: false, trim_period: 2, ..Config::default() };
         let rig = boot(config);
@@ -110,7 +85,7 @@ fn a_clear_bit_is_a_finished_flush() {
 /// The same for a coprocessor, which has a count instead of a bit.
 #[test]
 fn unmap_against_a_coprocessor() {
-    explore("unmap against a coprocessor", Some(3), || {
+    explore("unmap against a coprocessor", None, || {
         let rig = boot(config(false));
         let (mm, owner) = process(&rig);
         switch(&rig, CPU0, owner);
@@ -126,11 +101,61 @@ fn unmap_against_a_coprocessor() {
     });
 }
 
+/// A driver that holds the mm, but no use of it, attaches a coprocessor while the last
+/// use ends: either the final flush is broadcast, or the coprocessor finds no tables.
+#[test]
+fn exit_against_a_coprocessor() {
+    explore("exit against a coprocessor", None, || {
+        let rig = boot(config(false));
+        let (mm, owner) = process(&rig);
+        switch(&rig, CPU0, owner);
+        rig.mmgrab(mm);
+        race(
+            &rig,
+            |rig| rig.exit_mm(),
+            move |rig| {
+                rig.copro_attach(mm);
+                rig.machine.copro_access(mm, 0);
+            },
+        );
+        assert_eq!(rig.machine.copro_access(mm, 0), None, "the tables are gone");
+        rig.copro_detach(mm);
+        rig.machine.on(CPU0, || rig.mmdrop(mm));
+        expect_dead_after_drain(&rig, mm);
+    });
+}
+
+/// A coprocessor that is seen gone has finished: who flushes it no more reuses the
+/// frame after its last access.
+#[test]
+fn unmap_against_a_coprocessor_that_goes() {
+    explore("unmap against a coprocessor that goes", None, || {
+        let rig = boot(config(false));
+        let (mm, owner) = process(&rig);
+        switch(&rig, CPU0, owner);
+        rig.copro_attach(mm);
+        let contents = Contents::new();
+        let seen = contents.clone();
+        race(
+            &rig,
+            |rig| {
+                rig.machine.unmap(mm, 0);
+                contents.reuse();
+            },
+            move |rig| {
+                rig.machine.copro_access_with(mm, 0, |_| seen.access());
+                rig.flush(mm, FlushRange::Everything);
+                rig.copro_detach(mm);
+            },
+        );
+    });
+}
+
 /// Two CPUs flush and trim the same mm at once, one running it, one lazy on it:
 /// their kicks cross (T5, T6).
 #[test]
 fn crossing_trims() {
-    explore("crossing trims", Some(2), || {
+    explore("crossing trims", Some(4), || {
         let config =
             Config { policy: Policy::Refcount, global_by_ipi: true, trim_period: 1, ..Config::default() };
         let rig = boot(config);

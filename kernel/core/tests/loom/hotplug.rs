@@ -29,7 +29,7 @@ fn race_with_stop(rig: &Rig, work: impl FnOnce(&Rig)) {
 
 /// The shoot, or whatever the policy has: CPU 1 borrows what CPU 0 frees.
 fn exit_against_stop(name: &str, policy: Policy) {
-    explore(name, Some(2), move || {
+    explore(name, Some(3), move || {
         let rig = boot(config(policy));
         let (mm, owner) = process(&rig);
         let second = thread(&rig, mm);
@@ -44,7 +44,7 @@ fn exit_against_stop(name: &str, policy: Policy) {
 
 /// A frame is freed after a flush by IPI: CPU 1 answers, or has flushed itself.
 fn unmap_against_stop(name: &str, policy: Policy) {
-    explore(name, Some(2), move || {
+    explore(name, Some(3), move || {
         let rig = boot(Config { global_by_ipi: true, ..config(policy) });
         let (mm, owner) = process(&rig);
         // A third use, so that the flush does not begin with a kick.
@@ -70,7 +70,7 @@ under_each_policy! {
 /// caller in either case.
 #[test]
 fn call() {
-    explore("call of a CPU that goes", Some(3), || {
+    explore("call of a CPU that goes", None, || {
         let rig = boot(config(Policy::Shootdown));
         let ran = Arc::new(AtomicU64::new(0));
         let count = ran.clone();
@@ -93,7 +93,7 @@ fn call() {
 /// CPU 1 is back and runs a user while CPU 0, which found it gone or not, frees.
 #[test]
 fn back_at_work() {
-    explore("back at work", Some(2), || {
+    explore("back at work", Some(3), || {
         let rig = boot(config(Policy::Shootdown));
         let ((mm, owner), (_, next)) = (process(&rig), process(&rig));
         let second = thread(&rig, mm);

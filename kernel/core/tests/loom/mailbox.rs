@@ -46,7 +46,7 @@ fn ask(rig: &Rig, mail: &Mail, me: CpuId, round: u64) {
 
 #[test]
 fn two_calls_in_a_row() {
-    explore("two calls in a row", Some(3), || {
+    explore("two calls in a row", Some(4), || {
         let (rig, mail) = rig();
         race(
             &rig,
@@ -58,7 +58,7 @@ fn two_calls_in_a_row() {
 
 #[test]
 fn crossing_initiators() {
-    explore("crossing initiators", Some(2), || {
+    explore("crossing initiators", Some(3), || {
         let (rig, mail) = rig();
         let letters = mail.clone();
         race(&rig, |rig| ask(rig, &mail, CPU0, 1), move |rig| ask(rig, &letters, CPU1, 1));

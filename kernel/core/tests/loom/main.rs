@@ -3,7 +3,7 @@
 //!
 //! Run with `RUSTFLAGS="--cfg loom"`, a target directory of its own and the
 //! profile `model`. Each test prints how many executions it explored, and its
-//! bound on preemptions if it has one.
+//! bound on preemptions if it has one. `LOOM_MAX_PREEMPTIONS` replaces all bounds.
 #![cfg(loom)]
 
 mod exit;
@@ -11,14 +11,19 @@ mod handshake;
 mod hotplug;
 mod mailbox;
 mod membarrier;
+mod preempted;
+mod search;
 mod three_cpus;
 mod use_mm;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use loom::cell::UnsafeCell;
+
 use kcore::cpu::CpuId;
 use kcore::lazy_tlb::Policy;
+use kcore::machine::Machine;
 use kcore::mm::MmId;
 use kcore::model::{Model, Size, TaskId};
 use kcore::{Config, Kernel};
@@ -101,8 +106,8 @@ fn race_of_three(
     thread.join().unwrap();
 }
 
-/// Each CPU forgets what it borrows; then `mm` must be dead, and `init_mm` must
-/// have as many holders as at boot.
+/// Each CPU gives up what it borrows; then `mm` must be dead, and `init_mm` must have
+/// as many holders as at boot.
 fn expect_dead_after_drain(rig: &Rig, mm: MmId) {
     for cpu in (0..rig.nr_cpus()).map(CpuId::new) {
         rig.machine.on(cpu, || {
@@ -112,13 +117,37 @@ fn expect_dead_after_drain(rig: &Rig, mm: MmId) {
                 }
                 rig.machine.switch_to(rig.machine.idle(cpu));
             }
-            let other = rig.machine.create_mm();
-            rig.kthread_use_mm(other);
-            rig.kthread_unuse_mm(other);
-            rig.mmput(other);
+            rig.machine.with_preempt_off(|_| rig.leave_before_stop());
         });
     }
     assert!(rig.mms()[mm.slot()].id() != mm, "{mm:?} leaked");
+    let counted = rig.config().policy == Policy::Refcount;
+    let holders = 1 + if counted { rig.nr_cpus() } else { 0 };
+    assert_eq!(rig.mm(MmId::INIT_MM).count() as usize, holders, "holders of init_mm");
+}
+
+/// The contents of a page: loom reports an access that is not ordered before the
+/// one that reuses the frame.
+struct Contents(UnsafeCell<()>);
+
+// SAFETY: the cell holds nothing and no pointer to it is followed; loom tracks
+// the accesses, and that is all it is for.
+unsafe impl Sync for Contents {}
+// SAFETY: as above.
+unsafe impl Send for Contents {}
+
+impl Contents {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(UnsafeCell::new(())))
+    }
+
+    fn access(&self) {
+        self.0.with(|_| ());
+    }
+
+    fn reuse(&self) {
+        self.0.with_mut(|_| ());
+    }
 }
 
 /// A module `$name` with `$test(name, policy)` as a test under each policy.

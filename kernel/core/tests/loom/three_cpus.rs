@@ -1,24 +1,30 @@
-//! What only three CPUs show. Loom explores these up to few preemptions, which
-//! each run prints.
+//! What only three CPUs show, up to a few preemptions.
 
+use kcore::Config;
 use kcore::lazy_tlb::Policy;
+use kcore::mm::MmId;
+use kcore::mm::flush::FlushRange;
 
-use crate::{CPU0, CPU1, CPU2};
+use crate::under_each_policy;
+use crate::{CPU0, CPU1, CPU2, Contents, Rig};
 use crate::{boot_three, config, expect_dead_after_drain, explore, process, race_of_three, switch, thread};
+
+/// `cpu` runs a thread of `mm` and is lazy on it since. The thread is gone.
+fn lazy_on(rig: &Rig, cpu: kcore::cpu::CpuId, mm: MmId) {
+    let second = thread(rig, mm);
+    switch(rig, cpu, second);
+    switch(rig, cpu, rig.machine.idle(cpu));
+    rig.mmput(mm);
+}
 
 /// Two CPUs are lazy on an mm while its owner exits; one goes to another user, the
 /// other passes its borrow on to a kernel thread.
 fn exit_with_two_lazies(name: &str, policy: Policy) {
-    explore(name, Some(1), move || {
+    explore(name, Some(3), move || {
         let rig = boot_three(config(policy));
-        let (mm, owner) = process(&rig);
-        let (_, other) = process(&rig);
-        for cpu in [CPU1, CPU2] {
-            let second = thread(&rig, mm);
-            switch(&rig, cpu, second);
-            switch(&rig, cpu, rig.machine.idle(cpu));
-            rig.mmput(mm);
-        }
+        let ((mm, owner), (_, other)) = (process(&rig), process(&rig));
+        lazy_on(&rig, CPU1, mm);
+        lazy_on(&rig, CPU2, mm);
         let worker = rig.machine.kernel_thread();
         switch(&rig, CPU0, owner);
         race_of_three(
@@ -35,12 +41,56 @@ fn exit_with_two_lazies(name: &str, policy: Policy) {
     });
 }
 
-#[test]
-fn exit_shootdown() {
-    exit_with_two_lazies("exit with two lazies, shootdown", Policy::Shootdown);
+/// The last reference is an outsider's, who knows nothing of the borrow that the owner
+/// begins in its exit, nor of the one that CPU 1 ends.
+fn exit_with_an_outsider(name: &str, policy: Policy) {
+    explore(name, Some(3), move || {
+        let rig = boot_three(config(policy));
+        let ((mm, owner), (_, other)) = (process(&rig), process(&rig));
+        lazy_on(&rig, CPU1, mm);
+        rig.mmgrab(mm);
+        switch(&rig, CPU0, owner);
+        race_of_three(
+            &rig,
+            |rig| rig.exit_mm(),
+            move |rig| {
+                rig.machine.switch_to(other);
+            },
+            move |rig| rig.mmdrop(mm),
+        );
+        expect_dead_after_drain(&rig, mm);
+    });
 }
 
+under_each_policy! {
+    two_lazies: exit_with_two_lazies;
+    outsider: exit_with_an_outsider;
+}
+
+/// CPU 0 kicks CPU 1, which was a user of the page a moment ago, out of the mask. CPU 2
+/// sees the bit clear, flushes nobody and reuses the frame: nothing but that bit orders
+/// it after CPU 1's last access.
 #[test]
-fn exit_hazard() {
-    exit_with_two_lazies("exit with two lazies, hazard", Policy::Hazard);
+fn a_kicked_cpu_has_finished() {
+    explore("a kicked CPU has finished", Some(2), || {
+        let rig = boot_three(Config { trim_period: 2, ..config(Policy::Shootdown) });
+        let (mm, owner) = process(&rig);
+        switch(&rig, CPU1, owner);
+        // CPU 0's next flush trims, and CPU 2's does not.
+        rig.machine.on(CPU0, || rig.flush(mm, FlushRange::Everything));
+        let contents = Contents::new();
+        let seen = contents.clone();
+        race_of_three(
+            &rig,
+            |rig| rig.flush(mm, FlushRange::Everything),
+            move |rig| {
+                rig.machine.access_with(0, |_| seen.access());
+                rig.machine.switch_to(rig.machine.idle(CPU1));
+            },
+            move |rig| {
+                rig.machine.unmap(mm, 0);
+                contents.reuse();
+            },
+        );
+    });
 }

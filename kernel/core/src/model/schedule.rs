@@ -1,0 +1,104 @@
+//! Tasks, and the CPUs that they run on.
+
+use std::sync::atomic as native;
+
+use super::seat::Context;
+use super::{Model, TaskId};
+use crate::cpu::CpuId;
+use crate::machine::{IrqsOff, Machine, Point};
+use crate::mm::MmId;
+use crate::switch::Arm;
+use crate::sync::{Ordering, yield_now};
+use crate::task::TaskMm;
+
+impl Model {
+    /// The idle task of `cpu`.
+    pub fn idle(&self, cpu: CpuId) -> TaskId {
+        TaskId(cpu.index())
+    }
+
+    /// A new kernel thread, not running.
+    pub fn kernel_thread(&self) -> TaskId {
+        TaskId(self.next_task.fetch_add(1, native::Ordering::Relaxed))
+    }
+
+    /// A new user task, not running, which takes over one of `mm`'s users.
+    pub fn user_task(&self, mm: MmId) -> TaskId {
+        let id = self.kernel_thread();
+        let t = IrqsOff::new(CpuId::BOOT);
+        self.task(id).set_mm(&t, mm);
+        self.task(id).set_active_mm(&t, mm);
+        id
+    }
+
+    /// The mm part of a task.
+    pub fn task(&self, id: TaskId) -> &TaskMm {
+        &self.tasks[id.0].mm
+    }
+
+    /// The task that runs on this CPU.
+    pub fn current_task(&self) -> TaskId {
+        TaskId(self.cpus[self.context().cpu.index()].current.load(native::Ordering::Relaxed))
+    }
+
+    /// A whole context switch of this CPU, as a scheduler does it.
+    pub fn switch_to(&self, next: TaskId) -> Arm {
+        let kernel = self.kernel();
+        let prev = self.current_task();
+        assert!(prev != next, "a switch from a task to itself");
+        let (arm, borrow) = self.with_irqs_off(|t| {
+            // Acquire: the CPU that `next` leaves has finished with it. Partner:
+            // the release below (`on_cpu` of the field).
+            while self.tasks[next.0].on_cpu.load(Ordering::Acquire) != 0 {
+                yield_now();
+            }
+            self.tasks[next.0].on_cpu.store(1, Ordering::Relaxed);
+            let arm = kernel.prepare_switch(t, self.task(prev), self.task(next));
+            self.cpus[t.cpu().index()].current.store(next.0, native::Ordering::Relaxed);
+            let borrow = kernel.finish_switch(t);
+            self.tasks[prev.0].on_cpu.store(0, Ordering::Release);
+            (arm, borrow)
+        });
+        self.point(Point::FinishSwitch);
+        if let Some(borrow) = borrow {
+            kernel.drop_lazy(borrow);
+        }
+        arm
+    }
+
+    /// The running task moves to `to`, whose current task goes back to its idle
+    /// task; the CPU that it leaves runs its own idle task. For hooks.
+    pub fn migrate_current(&self, to: CpuId) {
+        let from = self.context();
+        assert!(from.preempt_off == 0 && from.irqs_off == 0, "migration with preemption off");
+        let task = self.current_task();
+        self.switch_to(self.idle(from.cpu));
+        while !self.take_seat(to) {
+            yield_now();
+        }
+        self.set_context(Context { cpu: to, ..from });
+        self.leave_seat(from.cpu);
+        self.switch_to(task);
+    }
+
+    /// `cpu`, which is in its idle task, goes offline. Its seat stays taken, so
+    /// nobody runs its interrupt handler, until [`Model::start`].
+    pub fn stop(&self, cpu: CpuId) {
+        while !self.take_seat(cpu) {
+            yield_now();
+        }
+        self.acting_as(cpu, false, || {
+            let kernel = self.kernel();
+            self.with_preempt_off(|_| {
+                kernel.leave_before_stop();
+                self.in_irqs_off(|t| kernel.stop_cpu(t));
+            });
+        });
+    }
+
+    /// `cpu`, which [`Model::stop`] has stopped, comes online again.
+    pub fn start(&self, cpu: CpuId) {
+        self.cpus[cpu.index()].unflushed.store(true, native::Ordering::Relaxed);
+        self.acting_as(cpu, true, || self.kernel().start_cpu());
+    }
+}
