@@ -8,6 +8,8 @@ back; seed and number of a round say what its programs do. What the kernel print
     soak: 10 s, round 3, 812 address spaces freed       now and then
     soak: seed 7, round 4: what is wrong                a failure, then the end
     soak: 9 rounds, all came back                       the last line of a good run
+
+With `soak_loses=WHAT` the kernel loses something in its first round, to see it missed.
 """
 
 import dataclasses
@@ -16,10 +18,10 @@ import re
 import time
 
 import machine
+import running
 from common import BUILD, USAGE, die, say, status
 from kernel_tests import what_matters
-from running import Run
-from settings import POLICIES, from_environment
+from settings import POLICIES, Settings, from_environment
 from tally import Tally, failure, one
 
 KERNEL = BUILD / "kernel-test.elf"
@@ -39,6 +41,11 @@ END = re.compile(r"soak: (\d+) rounds, all came back")
 ROUND = re.compile(r"\bround (\d+)\b")
 # Programs that end by a fault because they should, and programs that are content.
 EXPECTED = re.compile(r"soak: (pid \d+: SIGSEGV: |ok$)")
+
+
+# What the kernel can be told to lose, and which of its books must show it.
+LOSSES = {"frame": "free frames", "mm_count": "address spaces", "mm_users": "address spaces", "block": "bytes of the heap"}
+LOSS_LIMIT_S = 120
 
 
 @dataclasses.dataclass
@@ -75,7 +82,7 @@ def run(plan):
     """Runs a plan to its end; its tally of one."""
     began, last, rest, at, done = time.monotonic(), time.monotonic(), b"", plan.first, None
     lines, silent = [], False
-    with Run(plan.command(), plan.seconds + GRACE_S) as qemu:
+    with running.Run(plan.command(), plan.seconds + GRACE_S) as qemu:
         for data in qemu.pieces(idle_s=1):
             *new, rest = (rest + data).split(b"\n")
             for line in (line.decode(errors="replace").strip() for line in new):
@@ -107,6 +114,17 @@ def run(plan):
     tally = failure(f"soak ({plan.label()})", reason, "\n".join(what_matters(lines)), seconds)
     say(f"    seed {plan.seed}, round {at}; again: {plan.replay(max(at, 1))}")
     return tally
+
+
+def is_missed(what):
+    """One round in which `what` is lost: a passed test if that is what the kernel ends with."""
+    settings = Settings(smp=2, append=f"soak=1 soak_seed=1 soak_loses={what} report=off")
+    outcome = running.run_quietly(machine.command_line(settings, KERNEL, INITRD), LOSS_LIMIT_S)
+    wanted = rf"soak: seed 1, round 1: not all came back: .*\b{LOSSES[what]}: \d+ after \d+.*"
+    if outcome.status == 1 and re.fullmatch(wanted, outcome.reason()):
+        return one(f"soak misses a lost {what}", seconds=outcome.seconds)
+    console = outcome.console.decode(errors="replace")
+    return failure(f"soak misses a lost {what}", f"ends with: {outcome.reason()}", console, outcome.seconds)
 
 
 def number(name, default, least):

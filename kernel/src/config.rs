@@ -144,6 +144,11 @@ impl Config {
                 _ => return bad("the limit of every watchdog; milliseconds, 1 or more"),
             },
             #[cfg(feature = "selftest")]
+            "soak_loses" => match crate::breaks::Broken::loss(value) {
+                Some(what) => self.soak.loses = Some(what),
+                None => return bad("what the soak loses once; frame, mm_count, mm_users or block"),
+            },
+            #[cfg(feature = "selftest")]
             "soak" | "soak_seed" | "soak_from" => match (option.key, value.parse()) {
                 ("soak", Ok(seconds @ 1..)) => self.soak.seconds = seconds,
                 ("soak_seed", Ok(seed)) => self.soak.seed = seed,
