@@ -119,8 +119,10 @@ fn exit_against_a_coprocessor() {
             },
         );
         assert_eq!(rig.machine.copro_access(mm, 0), None, "the tables are gone");
-        rig.copro_detach(mm);
-        rig.machine.on(CPU0, || rig.mmdrop(mm));
+        rig.machine.on(CPU0, || {
+            rig.copro_detach(mm);
+            rig.mmdrop(mm);
+        });
         expect_dead_after_drain(&rig, mm);
     });
 }
@@ -144,7 +146,6 @@ fn unmap_against_a_coprocessor_that_goes() {
             },
             move |rig| {
                 rig.machine.copro_access_with(mm, 0, |_| seen.access());
-                rig.flush(mm, FlushRange::Everything);
                 rig.copro_detach(mm);
             },
         );

@@ -12,13 +12,27 @@ use kcore::mm::flush::FlushRange;
 use kcore::sync::{AtomicU64, Ordering};
 
 use crate::under_each_policy;
-use crate::{CPU0, CPU1, Rig, boot, config, expect_dead_after_drain, explore, process, switch, thread};
+use crate::{
+    CPU0, CPU1, Contents, Rig, boot, config, expect_dead_after_drain, explore, process, switch, thread,
+};
 
 /// CPU 0 does `work` while CPU 1, idle, goes offline. CPU 1 is online again at the
 /// end.
 fn race_with_stop(rig: &Rig, work: impl FnOnce(&Rig)) {
+    race_with_last_work_and_stop(rig, |_| (), work);
+}
+
+/// The same, and CPU 1 does its `last` work before.
+fn race_with_last_work_and_stop(
+    rig: &Rig,
+    last: impl FnOnce(&Rig) + Send + 'static,
+    work: impl FnOnce(&Rig),
+) {
     let other = rig.clone();
-    let stop = loom::thread::spawn(move || other.machine.stop(CPU1));
+    let stop = loom::thread::spawn(move || {
+        other.machine.on(CPU1, || last(&other));
+        other.machine.stop(CPU1);
+    });
     rig.machine.on(CPU0, || work(rig));
     stop.join().unwrap();
     for mm in rig.mms() {
@@ -64,6 +78,30 @@ fn unmap_against_stop(name: &str, policy: Policy) {
 under_each_policy! {
     exit: exit_against_stop;
     unmap: unmap_against_stop;
+}
+
+/// CPU 1 has used the page a moment ago. CPU 0 sees it out of the mask, or offline, and
+/// reuses the frame: nothing else orders it after CPU 1's last access.
+#[test]
+fn reuse() {
+    explore("a frame reused behind a CPU that goes", Some(3), || {
+        let rig = boot(Config { global_by_ipi: true, ..config(Policy::Shootdown) });
+        let (mm, owner) = process(&rig);
+        // A third use, as above.
+        let (second, _third) = (thread(&rig, mm), thread(&rig, mm));
+        switch(&rig, CPU1, second);
+        switch(&rig, CPU0, owner);
+        let contents = Contents::new();
+        let seen = contents.clone();
+        let last = move |rig: &Rig| {
+            rig.machine.access_with(0, |_| seen.access());
+            rig.machine.switch_to(rig.machine.idle(CPU1));
+        };
+        race_with_last_work_and_stop(&rig, last, |rig| {
+            rig.machine.unmap(mm, 0);
+            contents.reuse();
+        });
+    });
 }
 
 /// A call is run once, or taken back; what CPU 1 did before it went is seen by the
