@@ -62,7 +62,9 @@ fn to_another_user(name: &str, policy: Policy) {
 
 /// CPU 1 leaves for another user, and lets a kernel thread borrow that one's mm.
 fn to_another_user_and_lazy_there(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    // Exhaustive it is 66,771 executions under hazard, a third of all models' together.
+    let bound = (policy == Policy::Hazard).then_some(4);
+    explore(name, bound, move || {
         let (rig, stage) = last_owner(policy);
         race(
             &rig,
