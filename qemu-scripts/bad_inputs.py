@@ -137,14 +137,16 @@ def deeds():
     yield alone("allocate", "init was killed by SIGKILL$")
     yield alone("break", "init was killed by SIGKILL$")
     good = r"init exited with status 0$"
-    child = lambda deed, said: Boot(f"child does {deed}", good, 0, None, f"init=/bin/abuse -- {deed}", said=said)
+    child = lambda deed, said, more="": Boot(
+        f"child does {deed}", good, 0, None, f"{more} init=/bin/abuse -- {deed}".strip(), said=said)
     yield child("recurse", "recurse: signal 11$")
     yield child("allocate", "allocate: signal 9$")
     yield child("break", "break: signal 9$")
     yield child("populate", "populate: exit 0$")
     yield child("areas", "areas: exit 0$")
     yield child("forks", "fork: (EAGAIN|ENOMEM)$")
-    yield child("threads", "clone: (EAGAIN|ENOMEM)$")
+    # The search for room grows with the square of their number: thousands are enough.
+    yield child("threads", "clone: (EAGAIN|ENOMEM)$", "mem=96M")
     yield child("descriptors", "dup: EMFILE$")
     yield child("fork-when-full", "fork: ENOMEM$")
     yield child("exec-when-full", "child: (exit 0|signal 9)$|execve: ENOMEM$")
