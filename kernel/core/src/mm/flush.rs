@@ -249,7 +249,8 @@ impl<M: Machine> Kernel<M> {
         self.flush_here(t, mm, FlushRange::Everything);
         if self.mm(mm).mm_cpumask.test(t.cpu()) {
             // The last touch: whoever sees the bit clear counts on the flush.
-            // Release: the flush and the load of the next mm come before.
+            // Release: the flush and the load of the next mm come before. It states
+            // what a clear bit means; CLAIMS.md has why no model misses it.
             self.mm(mm).mm_cpumask.clear_ordered(t.cpu(), Ordering::Release);
         }
         if let Some(borrow) = left {

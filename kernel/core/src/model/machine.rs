@@ -7,7 +7,7 @@ use crate::cpu::CpuId;
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::flush::FlushRange;
 use crate::mm::{MmId, Pid};
-use crate::sync::{Ordering, yield_now};
+use crate::sync::{Ordering, thread};
 use crate::task::TaskMm;
 
 impl Machine for Model {
@@ -63,6 +63,7 @@ impl Machine for Model {
     fn send_ipi(&self, t: &PreemptOff, cpu: CpuId) {
         assert!(t.cpu() == self.context().cpu, "send_ipi with a false token");
         self.cpus[cpu.index()].ipi.fetch_or(1, Ordering::Release);
+        self.wake(cpu);
     }
 
     fn relax(&self, turn: u64) {
@@ -76,7 +77,7 @@ impl Machine for Model {
         let me = self.context().cpu;
         let others = (0..self.cpus.len()).map(CpuId::new).filter(|&cpu| cpu != me);
         others.filter(|cpu| deaf >> cpu.index() & 1 == 0).for_each(|cpu| self.answer_for(cpu));
-        yield_now();
+        thread::yield_now();
     }
 
     fn uptime_ms(&self) -> u64 {

@@ -7,6 +7,7 @@
 
 mod irq;
 mod machine;
+mod race;
 mod schedule;
 mod seat;
 mod tlb;
@@ -22,6 +23,7 @@ use crate::sync::{AtomicU32, AtomicU64, SpinLock};
 use crate::task::TaskMm;
 use crate::{Config, Kernel};
 
+pub use race::Race;
 pub use tlb::{Frame, PAGES};
 
 /// log2 of a page's size in bytes.
@@ -62,6 +64,8 @@ struct ModelCpu {
     seat: AtomicU32,
     /// Its current task. Only read and written from the seat.
     current: native::AtomicUsize,
+    /// How it idles in a [`Race`].
+    idler: Mutex<race::Idler>,
 }
 
 /// A task of the model, and whether a CPU still has it.
@@ -115,6 +119,7 @@ impl Model {
             unflushed: native::AtomicBool::new(true),
             seat: AtomicU32::new(0),
             current: native::AtomicUsize::new(current),
+            idler: Mutex::default(),
         };
         Self {
             kernel,

@@ -8,7 +8,7 @@ use crate::cpu::CpuId;
 use crate::machine::{IrqsOff, Machine, Point};
 use crate::mm::MmId;
 use crate::switch::Arm;
-use crate::sync::{Ordering, yield_now};
+use crate::sync::{Ordering, thread};
 use crate::task::TaskMm;
 
 impl Model {
@@ -50,7 +50,7 @@ impl Model {
             // Acquire: the CPU that `next` leaves has finished with it. Partner:
             // the release below (`on_cpu` of the field).
             while self.tasks[next.0].on_cpu.load(Ordering::Acquire) != 0 {
-                yield_now();
+                thread::yield_now();
             }
             self.tasks[next.0].on_cpu.store(1, Ordering::Relaxed);
             let arm = kernel.prepare_switch(t, self.task(prev), self.task(next));
@@ -74,7 +74,7 @@ impl Model {
         let task = self.current_task();
         self.switch_to(self.idle(from.cpu));
         while !self.take_seat(to) {
-            yield_now();
+            thread::yield_now();
         }
         self.set_context(Context { cpu: to, ..from });
         self.leave_seat(from.cpu);
@@ -85,7 +85,7 @@ impl Model {
     /// nobody runs its interrupt handler, until [`Model::start`].
     pub fn stop(&self, cpu: CpuId) {
         while !self.take_seat(cpu) {
-            yield_now();
+            thread::yield_now();
         }
         self.acting_as(cpu, false, || {
             let kernel = self.kernel();

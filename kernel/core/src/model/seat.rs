@@ -10,7 +10,7 @@ use core::cell::RefCell;
 use super::Model;
 use crate::cpu::CpuId;
 use crate::machine::{IrqsOff, PreemptOff};
-use crate::sync::{Ordering, thread_local, yield_now};
+use crate::sync::{Ordering, thread, thread_local};
 
 /// Of which CPU this thread has the seat, and how deep it is in what.
 #[derive(Clone, Copy)]
@@ -54,7 +54,7 @@ impl Model {
     /// Acts as `cpu`, whose seat must become free, while `f` runs.
     pub fn on<R>(&self, cpu: CpuId, f: impl FnOnce() -> R) -> R {
         while !self.take_seat(cpu) {
-            yield_now();
+            thread::yield_now();
         }
         self.acting_as(cpu, true, f)
     }

@@ -12,11 +12,11 @@ pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 pub use modelled::{AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(loom)]
-pub(crate) use loom::{thread::yield_now, thread_local};
+pub(crate) use loom::{thread, thread_local};
 #[cfg(loom)]
 pub(crate) use modelled::Event;
 #[cfg(all(not(loom), any(test, feature = "model")))]
-pub(crate) use std::{thread::yield_now, thread_local};
+pub(crate) use std::{thread, thread_local};
 
 #[cfg(loom)]
 mod modelled;

@@ -25,7 +25,7 @@ use kcore::cpu::CpuId;
 use kcore::lazy_tlb::Policy;
 use kcore::machine::Machine;
 use kcore::mm::MmId;
-use kcore::model::{Model, Size, TaskId};
+use kcore::model::{Model, Race, Size, TaskId};
 use kcore::{Config, Kernel};
 
 const CPU0: CpuId = CpuId::new(0);
@@ -87,9 +87,10 @@ fn switch(rig: &Rig, cpu: CpuId, task: TaskId) {
 
 /// What the two CPUs do at once.
 fn race(rig: &Rig, cpu0: impl FnOnce(&Rig), cpu1: impl FnOnce(&Rig) + Send + 'static) {
-    let other = rig.clone();
-    let thread = loom::thread::spawn(move || other.machine.on(CPU1, || cpu1(&other)));
-    rig.machine.on(CPU0, || cpu0(rig));
+    let race = Race::of(2, rig);
+    let other = race.clone();
+    let thread = loom::thread::spawn(move || other.run(CPU1, cpu1));
+    race.run(CPU0, cpu0);
     thread.join().unwrap();
 }
 
@@ -100,10 +101,13 @@ fn race_of_three(
     cpu1: impl FnOnce(&Rig) + Send + 'static,
     cpu2: impl FnOnce(&Rig) + Send + 'static,
 ) {
-    let third = rig.clone();
-    let thread = loom::thread::spawn(move || third.machine.on(CPU2, || cpu2(&third)));
-    race(rig, cpu0, cpu1);
-    thread.join().unwrap();
+    let race = Race::of(3, rig);
+    let (second, third) = (race.clone(), race.clone());
+    let second = loom::thread::spawn(move || second.run(CPU1, cpu1));
+    let third = loom::thread::spawn(move || third.run(CPU2, cpu2));
+    race.run(CPU0, cpu0);
+    second.join().unwrap();
+    third.join().unwrap();
 }
 
 /// Each CPU gives up what it borrows; then `mm` must be dead, and `init_mm` must have

@@ -1,0 +1,81 @@
+//! CPUs that act at once, each in a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic as native;
+
+use super::Model;
+use crate::Kernel;
+use crate::cpu::CpuId;
+use crate::sync::thread::{self, Thread};
+
+/// A race of CPUs. One that has played its part idles, and takes its interrupts itself,
+/// until all have: no handler runs in another CPU's thread, with that one's view of
+/// memory.
+pub struct Race {
+    kernel: Arc<Kernel<Model>>,
+    /// How many still play. Loom need not see it: nothing depends on who is last.
+    playing: native::AtomicUsize,
+}
+
+impl Race {
+    /// A race of `cpus` CPUs.
+    pub fn of(cpus: usize, kernel: &Arc<Kernel<Model>>) -> Arc<Self> {
+        Arc::new(Self { kernel: kernel.clone(), playing: native::AtomicUsize::new(cpus) })
+    }
+
+    /// `cpu` plays its `part`. Returns when all have played theirs.
+    pub fn run(&self, cpu: CpuId, part: impl FnOnce(&Arc<Kernel<Model>>)) {
+        let machine = &self.kernel.machine;
+        machine.on(cpu, || {
+            part(&self.kernel);
+            if self.playing.fetch_sub(1, native::Ordering::Relaxed) == 1 {
+                machine.wake_all();
+            }
+            machine.idle_while(|| self.playing.load(native::Ordering::Relaxed) > 0);
+        });
+    }
+}
+
+/// How a CPU idles in a race.
+#[derive(Default)]
+pub(super) struct Idler {
+    /// The thread that sleeps. Only then is it woken: loom lets who is woken see what the
+    /// waker sees.
+    asleep: Option<Thread>,
+    /// Something has happened since the interrupts were last looked at.
+    called: bool,
+}
+
+impl Model {
+    /// Idles on this CPU while `others_play`. The last of them wakes all.
+    fn idle_while(&self, others_play: impl Fn() -> bool) {
+        let idler = &self.cpus[self.context().cpu.index()].idler;
+        loop {
+            idler.lock().unwrap().called = false;
+            self.take_irq();
+            if !others_play() {
+                return;
+            }
+            let mut mine = idler.lock().unwrap();
+            if !mine.called {
+                mine.asleep = Some(thread::current());
+                drop(mine);
+                thread::park();
+                idler.lock().unwrap().asleep = None;
+            }
+        }
+    }
+
+    /// Wakes `cpu` if it idles in a race.
+    pub(super) fn wake(&self, cpu: CpuId) {
+        let mut idler = self.cpus[cpu.index()].idler.lock().unwrap();
+        idler.called = true;
+        if let Some(thread) = &idler.asleep {
+            thread.unpark();
+        }
+    }
+
+    fn wake_all(&self) {
+        (0..self.cpus.len()).for_each(|cpu| self.wake(CpuId::new(cpu)));
+    }
+}
