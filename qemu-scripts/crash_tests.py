@@ -79,7 +79,7 @@ class Crash:
 
 def crash_in(name):
     """The function of the test that breaks, as a backtrace names it."""
-    return f"kernel::selftest::crashes::{name}+"
+    return f"::{name}+"
 
 
 def _fault(kind, cause, function, vector):
@@ -99,9 +99,9 @@ IDLE = "kernel::task::idle::idle_loop+"
 
 CRASHES = [
     Early("early", r"kernel panic: a test of two lines .*", shows={0: [" r28", crash_in("plain_panic"), "kmain+", "_start+"]}),
-    Crash("panic", r"kernel panic: a test of two lines \(kernel/src/selftest/crashes\.rs:\d+\)", 0,
+    Crash("panic", r"kernel panic: a test of two lines \(kernel/src/selftest/crashes/faults\.rs:\d+\)", 0,
           {0: [crash_in("plain_panic"), "context_first_run+"], 1: ["exception 0x100", IDLE, "secondary_main+"], 2: [IDLE]}),
-    _fault("null-read", r"read of 0x0, a null pointer, .*crashes::null_read\+\S+", "null_read", "0x300"),
+    _fault("null-read", r"read of 0x0, a null pointer, .*::null_read\+\S+", "null_read", "0x300"),
     _fault("write-text", r"write of 0xc0\S+, which the page does not permit, .*::write_text\+\S+", "write_text", "0x300"),
     _fault("exec-data", r"execution of 0xc0\S+, which the page does not permit, at 0xc0\S+ \?", "exec_data", "0x400"),
     _fault("bad-address", r"access to 0x4000000000000000, which is no address, .*::bad_address\+\S+", "bad_address", "0x380"),

@@ -1,7 +1,4 @@
-//! What a test breaks on purpose, to see that it is noticed (test builds only).
-//!
-//! Steps that are left out or done wrong are the oracle's to notice (`crash=KIND`),
-//! what is never given back the soak's (`soak_loses=WHAT`).
+//! Steps that a test leaves out, to see the oracle notice (test builds only).
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -23,27 +20,6 @@ pub(crate) enum Broken {
     CpuFlush,
     /// A coprocessor translates without being counted, so flushes are not broadcast.
     CoproAttach,
-    /// A page table that was taken out of the tree is not freed.
-    LostTable,
-    /// A child is made with an `mmgrab` too many.
-    ExtraMmgrab,
-    /// A child is made with an `mmget` too many.
-    ExtraMmget,
-    /// A child is made with a block on the heap that nobody frees.
-    LostBlock,
-}
-
-impl Broken {
-    /// What is lost, by its name on the command line.
-    pub(crate) fn loss(name: &str) -> Option<Self> {
-        Some(match name {
-            "frame" => Self::LostTable,
-            "mm_count" => Self::ExtraMmgrab,
-            "mm_users" => Self::ExtraMmget,
-            "block" => Self::LostBlock,
-            _ => return None,
-        })
-    }
 }
 
 /// The one that is in force; 0 for none. It orders nothing.
@@ -58,10 +34,4 @@ pub(crate) fn arm(what: Broken) {
 #[inline(always)]
 pub(crate) fn is(what: Broken) -> bool {
     cfg!(feature = "selftest") && BROKEN.load(Ordering::Relaxed) == what as u32
-}
-
-/// As [`is`], and from now on it is not: for what happens once.
-#[inline(always)]
-pub(crate) fn once(what: Broken) -> bool {
-    is(what) && BROKEN.compare_exchange(what as u32, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }

@@ -144,7 +144,7 @@ impl Config {
                 _ => return bad("the limit of every watchdog; milliseconds, 1 or more"),
             },
             #[cfg(feature = "selftest")]
-            "soak_loses" => match crate::breaks::Broken::loss(value) {
+            "soak_loses" => match crate::selftest::soak::Loss::named(value) {
                 Some(what) => self.soak.loses = Some(what),
                 None => return bad("what the soak loses once; frame, mm_count, mm_users or block"),
             },

@@ -74,9 +74,13 @@ impl fmt::Debug for Status {
 /// # Errors
 /// `EAGAIN`, `ENOMEM`.
 pub fn fork() -> Result<Option<Pid>, Errno> {
+    clone(SIGCHLD)
+}
+
+fn clone(flags: usize) -> Result<Option<Pid>, Errno> {
     // SAFETY: the child runs on a copy of everything. Only the calling thread is
     // copied; what others hold (the heap's lock) stays held in the child.
-    let pid = unsafe { syscall(nr::CLONE, [SIGCHLD, 0, 0, 0, 0, 0]) }?;
+    let pid = unsafe { syscall(nr::CLONE, [flags, 0, 0, 0, 0, 0]) }?;
     Ok((pid != 0).then_some(Pid(pid as i32)))
 }
 
@@ -86,6 +90,19 @@ pub fn fork() -> Result<Option<Pid>, Errno> {
 /// As [`fork`].
 pub fn spawn(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     match fork()? {
+        Some(pid) => Ok(pid),
+        None => exit_group(child()),
+    }
+}
+
+/// As [`spawn`], and the calling thread sleeps until the child has exited. No signal
+/// that is handled ends that sleep.
+///
+/// # Errors
+/// As [`fork`].
+pub fn spawn_ahead(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
+    const CLONE_VFORK: usize = 0x4000;
+    match clone(CLONE_VFORK | SIGCHLD)? {
         Some(pid) => Ok(pid),
         None => exit_group(child()),
     }
@@ -155,11 +172,26 @@ pub fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
 /// # Errors
 /// `EINVAL` for SIGKILL and SIGSTOP.
 pub fn ignore(signal: i32) -> Result<(), Errno> {
-    /// SIG_IGN, flags, restorer, mask: the kernel's `struct sigaction`.
-    const IGNORE: [usize; 4] = [1, 0, 0, 0];
-    let args = [signal as usize, IGNORE.as_ptr() as usize, 0, 8, 0, 0];
-    // SAFETY: the kernel reads the structure; no handler of ours will run.
-    unsafe { syscall(nr::RT_SIGACTION, args) }.map(drop)
+    const SIG_IGN: usize = 1;
+    set_action(signal, SIG_IGN, 0)
+}
+
+/// Has `handler` run for `signal`, with the signals of `blocked` (bit n - 1 for signal
+/// n) blocked meanwhile.
+///
+/// # Errors
+/// `EINVAL` for SIGKILL and SIGSTOP.
+pub fn handle(signal: i32, handler: extern "C" fn(i32), blocked: usize) -> Result<(), Errno> {
+    set_action(signal, handler as *const () as usize, blocked)
+}
+
+fn set_action(signal: i32, handler: usize, blocked: usize) -> Result<(), Errno> {
+    const SA_RESTART: usize = 0x1000_0000;
+    // The kernel's `struct sigaction`: handler, flags, restorer, mask.
+    let action = [handler, SA_RESTART, 0, blocked];
+    // SAFETY: the kernel reads the structure. A handler is safe code that is given an
+    // integer.
+    unsafe { syscall(nr::RT_SIGACTION, [signal as usize, action.as_ptr() as usize, 0, 8, 0, 0]) }.map(drop)
 }
 
 /// The number of this process.

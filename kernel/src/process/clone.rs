@@ -1,6 +1,5 @@
 //! New processes and threads: fork, vfork and clone.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -10,7 +9,6 @@ use powerpc64::exceptions::TrapFrame;
 use super::event::Event;
 use super::signal::ERESTARTNOINTR;
 use super::{Inheritance, Process, Thread, current_thread, table, user_memory};
-use crate::breaks::{self, Broken};
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
 use crate::mm::{self, heap};
@@ -95,7 +93,6 @@ pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> 
     let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Event::new()));
 
     let mm = child_mm(flags)?;
-    leak(mm);
     if let Err(errno) = start_child(parent, tid, frame, request, mm, vfork.clone()) {
         lazy_tlb().mmput(mm);
         return Err(errno);
@@ -124,20 +121,6 @@ fn child_mm(flags: CloneFlags) -> Result<MmId, Errno> {
         Ok(mm)
     } else {
         mm::fork(mm)
-    }
-}
-
-/// What a test has a child leave behind for good.
-#[inline(always)]
-fn leak(mm: MmId) {
-    if breaks::once(Broken::ExtraMmgrab) {
-        lazy_tlb().mmgrab(mm);
-    }
-    if breaks::once(Broken::ExtraMmget) {
-        lazy_tlb().mmget(mm);
-    }
-    if breaks::once(Broken::LostBlock) {
-        core::mem::forget(Box::new([mm; 64]));
     }
 }
 

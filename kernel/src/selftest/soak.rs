@@ -5,20 +5,22 @@
 //! makes on demand is there. After each later round every frame, byte of
 //! the heap, mm, PID, process and task must be back.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
 use powerpc64::timer;
 
-use super::address_space::{MOST_ROUNDS, account};
+use super::address_space::{MOST_ROUNDS, account, new_mm};
 use super::programs::{living_mms, lowest_free_pid};
 use super::{check, keep_mm};
-use crate::breaks::{self, Broken};
 use crate::fs::inode::Kind;
 use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
+use crate::mm::frame;
 use crate::process::{self, table};
 use crate::syscall::futex;
 use crate::task::{self, kthread, registry};
@@ -34,12 +36,51 @@ pub(crate) struct Plan {
     /// The first round after round 0.
     pub(crate) from: u64,
     /// What is lost in that round, to see that it is missed.
-    pub(crate) loses: Option<Broken>,
+    pub(crate) loses: Option<Loss>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         Plan { seconds: 0, seed: 1, from: 1, loses: None }
+    }
+}
+
+/// What can be lost on purpose.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Loss {
+    Frame,
+    /// An `mmgrab` that nobody takes back.
+    MmCount,
+    /// An `mmget`, likewise.
+    MmUsers,
+    /// Memory of the heap.
+    Block,
+}
+
+impl Loss {
+    /// By its name on the command line.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "frame" => Self::Frame,
+            "mm_count" => Self::MmCount,
+            "mm_users" => Self::MmUsers,
+            "block" => Self::Block,
+            _ => return None,
+        })
+    }
+
+    fn happen(self) -> Result<(), String> {
+        match self {
+            Self::Frame => drop(frame::alloc().ok_or("no frame")?.leak()),
+            Self::MmCount => {
+                let mm = new_mm()?;
+                lazy_tlb().mmgrab(mm);
+                lazy_tlb().mmput(mm);
+            }
+            Self::MmUsers => drop(new_mm()?),
+            Self::Block => drop(black_box(Box::leak(Box::new(0_u64)))),
+        }
+        Ok(())
     }
 }
 
@@ -69,7 +110,7 @@ fn soak(plan: Plan) -> Result<u64, (u64, String)> {
     PROGRAMS.iter().try_for_each(|path| read_in(path)).map_err(|why| (0, why))?;
     progress.round(plan.seed, 0).map_err(|why| (0, why))?;
     let books = Books::settled().map_err(|why| (0, why))?;
-    plan.loses.into_iter().for_each(breaks::arm);
+    plan.loses.map_or(Ok(()), Loss::happen).map_err(|why| (0, why))?;
     let mut round = plan.from;
     // One at least, however slow the machine.
     loop {
@@ -199,8 +240,7 @@ impl Books {
         Ok(last)
     }
 
-    /// Whether all is back that `before` had. The heap may have shrunk: a tree that was
-    /// large once gives its nodes back late.
+    /// Whether all is back that `before` had. Less on the heap is no loss.
     fn are_back(&self, before: &Books) -> bool {
         let heap_bytes = before.heap_bytes;
         self.heap_bytes <= heap_bytes && Books { heap_bytes, ..*self } == Books { heap_bytes, ..*before }

@@ -1,0 +1,56 @@
+//! The rules of the shadow TLB oracle, against sequences written by hand: right
+//! ones, which it must let pass, and wrong ones, which it must not.
+
+mod holders;
+mod mappings;
+mod pids;
+mod words;
+
+use kcore::mm::flush::FlushRange;
+use kcore::oracle::{Holder, Kind, Shadow, Violation};
+
+use crate::{CPU0, CPU1};
+
+const PAGE: u64 = 0x1000;
+const FIRST: core::ops::Range<u64> = 0x1_0000..0x1_1000;
+const ALL_FIRST: FlushRange = FlushRange::Pages { start: FIRST.start, pages: 1 };
+
+/// A PID whose process-table entry is set, on three CPUs.
+fn live() -> Shadow {
+    let mut shadow = Shadow::new(3, 0);
+    shadow.set_entry(CPU0).unwrap();
+    shadow
+}
+
+/// The same, loaded on CPUs 0 and 1.
+fn on_two() -> Shadow {
+    let mut shadow = live();
+    shadow.load(CPU0, false).unwrap();
+    shadow.load(CPU1, false).unwrap();
+    shadow
+}
+
+fn flush_local(shadow: &mut Shadow, cpu: kcore::cpu::CpuId, what: FlushRange) {
+    let began = shadow.now();
+    shadow.flush_local(cpu, what, began);
+}
+
+fn flush_global(shadow: &mut Shadow, what: FlushRange) {
+    let began = shadow.now();
+    shadow.flush_global(CPU0, what, began);
+}
+
+/// Who holds something, and what: the number of a CPU, or [`COPRO`].
+fn held(result: Result<(), Violation>) -> (usize, Option<Kind>) {
+    let violation = result.expect_err("the oracle should have cried");
+    match violation.holder {
+        Holder::Cpu(cpu) => (cpu.index(), violation.held),
+        Holder::Coprocessor => (COPRO, violation.held),
+    }
+}
+
+const COPRO: usize = usize::MAX;
+
+const TRANSLATION: Option<Kind> = Some(Kind::Translation);
+const WALK: Option<Kind> = Some(Kind::Walk);
+const ENTRY: Option<Kind> = Some(Kind::Entry);
