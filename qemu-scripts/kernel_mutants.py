@@ -1,25 +1,25 @@
 """The kernel broken on purpose: each variant booted in QEMU, where a test must notice.
 
-The tree is copied to build/mutants/kernel, and the copy is built by its own Makefile,
-in its own target folder: a mutant costs a build of what it changes, and a boot.
+Each worker has a copy of the tree under build/mutants, built by the copy's own Makefile in
+its own target folder: a mutant costs a build of what it changes, and a boot.
 """
 
 import os
 import re
 import shutil
-import subprocess
 import tomllib
 
 import machine
 import running
+from commands import output_within
 from common import BUILD, ROOT
 from settings import Settings
 
 TABLE = ROOT / "kernel/src/selftest/mutants.toml"
-COPY = BUILD / "mutants/kernel"
-IMAGE = COPY / "target/powerpc64-kernel/release/kernel"
+SOURCES = ROOT
 FOLDERS = ("arch", "kernel", "linker", "qemu-scripts", "user")
 FILES = ("Cargo.lock", "Cargo.toml", "Makefile", "rust-toolchain.toml")
+IMAGE = "target/powerpc64-kernel/release/kernel"
 CPUS = 4
 BUILD_LIMIT_S = 600
 # Compiled many times, run once.
@@ -41,60 +41,57 @@ def copy_if_new(source, target):
         shutil.copy(source, target)
 
 
-def copy_sources():
-    """Brings the copy up to date; files that are gone here go there."""
-    wanted = {ROOT / name for name in FILES}
-    for folder in FOLDERS:
-        wanted |= {path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    wanted = {path.relative_to(ROOT) for path in wanted}
-    for path in wanted:
-        copy_if_new(ROOT / path, COPY / path)
-    for folder in FOLDERS:
-        for path in list((COPY / folder).rglob("*")):
-            if path.is_file() and path.relative_to(COPY) not in wanted:
-                path.unlink()
-    # The set-up is done here, and is the copy's, too.
-    for record in (BUILD / "config").glob("*"):
-        copy_if_new(record, COPY / "build/config" / record.name)
+class Copy:
+    """A copy of the tree, for one mutant at a time."""
 
+    def __init__(self, number):
+        self.tree = BUILD / f"mutants/kernel-{number}"
+        wanted = {ROOT / name for name in FILES}
+        for folder in FOLDERS:
+            wanted |= {path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        wanted = {path.relative_to(ROOT) for path in wanted}
+        for path in wanted:
+            copy_if_new(ROOT / path, self.tree / path)
+        # Files that are gone there go here.
+        for folder in FOLDERS:
+            for path in list((self.tree / folder).rglob("*")):
+                if path.is_file() and path.relative_to(self.tree) not in wanted:
+                    path.unlink()
+        # The set-up is done there, and is ours, too.
+        for record in (BUILD / "config").glob("*"):
+            copy_if_new(record, self.tree / "build/config" / record.name)
 
-def build():
-    """Builds the test image of the copy: none, or what the build said."""
-    outer = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "CARGO_TARGET_DIR")
-    env = {name: value for name, value in os.environ.items() if name not in outer} | FAST_BUILD
-    try:
-        done = subprocess.run(["make", "--no-print-directory", "kernel-test-nameless"], cwd=COPY, env=env,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, errors="replace", timeout=BUILD_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        return f"no end after {BUILD_LIMIT_S} s"
-    return None if done.returncode == 0 else done.stdout
+    def build(self):
+        """Builds the test image of the copy: none, or what the build said."""
+        outer = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "CARGO_TARGET_DIR")
+        env = {name: value for name, value in os.environ.items() if name not in outer} | FAST_BUILD
+        command = ["make", "--no-print-directory", "kernel-test-nameless"]
+        status, output = output_within(BUILD_LIMIT_S, command, self.tree, env)
+        if status is None:
+            return f"no end after {BUILD_LIMIT_S} s"
+        return None if status == 0 else output
 
-
-def verdict(mutant):
-    """Builds one mutant and boots its test: none if it was killed, else the reason."""
-    original = (ROOT / mutant["file"]).read_text()
-    hits = original.count(mutant["text"])
-    if hits != 1:
-        return f"its text occurs {hits} times in {mutant['file']}, not once"
-    target = COPY / mutant["file"]
-    target.write_text(original.replace(mutant["text"], mutant["replacement"]))
-    try:
-        complaint = build()
-    finally:
-        target.write_text(original)
-    if complaint:
-        return "it does not build:\n" + complaint
-    test = mutant["test"]
-    settings = Settings(smp=CPUS, lazy=mutant["lazy"], append=f"test={test} {mutant.get('words', '')}".strip())
-    outcome = running.run_quietly(machine.command_line(settings, IMAGE), RUN_LIMIT_S)
-    console = outcome.console.decode(errors="replace")
-    if f"# {test} starts" not in console:
-        return f"{test} did not start:\n{console[-2000:]}"
-    if re.search(rf"^ok \d+ {test}\b", console, re.M):
-        return f"{test} still passes"
-    if outcome.timed_out:
-        return f"{test} was not over after {RUN_LIMIT_S} s"
-    died = re.search(r"^kernel (panic|fault): ", console, re.M)
-    failed = re.search(rf"^not ok \d+ {test}\b", console, re.M)
-    return None if died or failed else f"{test} did not end as a failed test:\n{console[-2000:]}"
+    def verdict(self, mutant):
+        """Builds one mutant and boots its test: none if it was killed, else the reason."""
+        original = (SOURCES / mutant["file"]).read_text()
+        target = self.tree / mutant["file"]
+        target.write_text(original.replace(mutant["text"], mutant["replacement"]))
+        try:
+            complaint = self.build()
+        finally:
+            target.write_text(original)
+        if complaint:
+            return "it does not build:\n" + complaint
+        test = mutant["test"]
+        settings = Settings(smp=CPUS, lazy=mutant["lazy"], append=f"test={test} {mutant.get('words', '')}".strip())
+        outcome = running.run_quietly(machine.command_line(settings, self.tree / IMAGE), RUN_LIMIT_S)
+        console = outcome.console.decode(errors="replace")
+        if f"# {test} starts" not in console:
+            return f"{test} did not start:\n{console[-2000:]}"
+        if re.search(rf"^ok \d+ {test}\b", console, re.M):
+            return f"{test} still passes"
+        if outcome.timed_out:
+            return f"{test} was not over after {RUN_LIMIT_S} s"
+        died = re.search(r"^kernel (panic|fault): ", console, re.M)
+        failed = re.search(rf"^not ok \d+ {test}\b", console, re.M)
+        return None if died or failed else f"{test} did not end as a failed test:\n{console[-2000:]}"

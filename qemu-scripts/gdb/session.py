@@ -13,12 +13,13 @@ from common import BUILD, SCRIPTS, die, recorded
 
 
 @contextlib.contextmanager
-def listening(settings, kernel, archive, stopped):
-    """Starts QEMU; gives (child, socket, console file). Ends it afterwards.
+def listening(settings, kernel, archive, stopped, logs="gdb"):
+    """Starts QEMU; gives (child, socket, console file). Ends it afterwards. `logs` begins
+    the names of the files in build/ that hold the console and what QEMU says.
 
     QEMU has a session of its own: Ctrl-C is for GDB, and stops the kernel, not QEMU.
     """
-    console = BUILD / "gdb-console.log"
+    console = BUILD / f"{logs}-console.log"
     BUILD.mkdir(exist_ok=True)
     console.write_bytes(b"")
     with tempfile.TemporaryDirectory(prefix="kernel-gdb-") as folder:
@@ -27,7 +28,7 @@ def listening(settings, kernel, archive, stopped):
         command[command.index("stdio")] = f"file:{console}"
         command += ["-chardev", f"socket,path={socket},server=on,wait=off,id=gdb", "-gdb", "chardev:gdb"]
         command += ["-S"] if stopped else []
-        with open(BUILD / "gdb-qemu.log", "wb") as log:
+        with open(BUILD / f"{logs}-qemu.log", "wb") as log:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      start_new_session=True)
         try:

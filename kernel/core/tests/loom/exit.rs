@@ -8,7 +8,7 @@ use kcore::mm::MmId;
 use kcore::model::TaskId;
 
 use crate::under_each_policy;
-use crate::{CPU0, CPU1, Rig, boot, config, expect_dead_after_drain, explore, process, race, switch, thread};
+use crate::{CPU0, CPU1, Rig, boot, config, expect_dead_after_drain, explore, process, race, running, switch, thread};
 
 /// The owner runs on CPU 0; CPU 1 has run `second`, a thread of the same mm, and
 /// is idle since.
@@ -20,13 +20,12 @@ struct Stage {
 
 fn stage(policy: Policy) -> (Rig, Stage) {
     let rig = boot(config(policy));
-    let (mm, owner) = process(&rig);
+    let mm = running(&rig);
     let second = thread(&rig, mm);
     let (_, other) = process(&rig);
     switch(&rig, CPU1, second);
     rig.machine.on(CPU1, || rig.machine.access(0)).unwrap();
     switch(&rig, CPU1, rig.machine.idle(CPU1));
-    switch(&rig, CPU0, owner);
     (rig, Stage { mm, second, other })
 }
 

@@ -7,7 +7,7 @@ use kcore::Config;
 use kcore::lazy_tlb::Policy;
 use kcore::mm::flush::FlushRange;
 
-use crate::{CPU0, CPU1, Contents, boot, expect_dead_after_drain, explore, process, race, switch, thread};
+use crate::{CPU0, CPU1, Contents, boot, expect_dead_after_drain, explore, process, race, running, switch, thread};
 
 /// CPU 0 unmaps a page, as a thread of the process or as an outsider, while
 /// CPU 1 switches to another thread.
@@ -87,8 +87,7 @@ fn a_clear_bit_is_a_finished_flush() {
 fn unmap_against_a_coprocessor() {
     explore("unmap against a coprocessor", None, || {
         let rig = boot(config(false));
-        let (mm, owner) = process(&rig);
-        switch(&rig, CPU0, owner);
+        let mm = running(&rig);
         race(
             &rig,
             |rig| rig.machine.unmap(mm, 0),
@@ -107,8 +106,7 @@ fn unmap_against_a_coprocessor() {
 fn exit_against_a_coprocessor() {
     explore("exit against a coprocessor", None, || {
         let rig = boot(config(false));
-        let (mm, owner) = process(&rig);
-        switch(&rig, CPU0, owner);
+        let mm = running(&rig);
         rig.mmgrab(mm);
         race(
             &rig,
@@ -133,8 +131,7 @@ fn exit_against_a_coprocessor() {
 fn unmap_against_a_coprocessor_that_goes() {
     explore("unmap against a coprocessor that goes", None, || {
         let rig = boot(config(false));
-        let (mm, owner) = process(&rig);
-        switch(&rig, CPU0, owner);
+        let mm = running(&rig);
         rig.copro_attach(mm);
         let contents = Contents::new();
         let seen = contents.clone();

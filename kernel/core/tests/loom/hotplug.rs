@@ -13,7 +13,8 @@ use kcore::sync::{AtomicU64, Ordering};
 
 use crate::under_each_policy;
 use crate::{
-    CPU0, CPU1, Contents, Rig, boot, config, expect_dead_after_drain, explore, process, switch, thread,
+    CPU0, CPU1, Contents, Rig, boot, config, expect_dead_after_drain, explore, lazy_on, process, running, switch,
+    thread,
 };
 
 /// CPU 0 does `work` while CPU 1, idle, goes offline. CPU 1 is online again at the
@@ -45,12 +46,8 @@ fn race_with_last_work_and_stop(
 fn exit_against_stop(name: &str, policy: Policy) {
     explore(name, Some(3), move || {
         let rig = boot(config(policy));
-        let (mm, owner) = process(&rig);
-        let second = thread(&rig, mm);
-        switch(&rig, CPU1, second);
-        switch(&rig, CPU1, rig.machine.idle(CPU1));
-        switch(&rig, CPU0, owner);
-        rig.mmput(mm);
+        let mm = running(&rig);
+        lazy_on(&rig, CPU1, mm);
         race_with_stop(&rig, |rig| rig.exit_mm());
         expect_dead_after_drain(&rig, mm);
     });
@@ -60,13 +57,12 @@ fn exit_against_stop(name: &str, policy: Policy) {
 fn unmap_against_stop(name: &str, policy: Policy) {
     explore(name, Some(3), move || {
         let rig = boot(Config { global_by_ipi: true, ..config(policy) });
-        let (mm, owner) = process(&rig);
+        let mm = running(&rig);
         // A third use, so that the flush does not begin with a kick.
         let (second, _third) = (thread(&rig, mm), thread(&rig, mm));
         switch(&rig, CPU1, second);
         rig.machine.on(CPU1, || rig.machine.access(0)).unwrap();
         switch(&rig, CPU1, rig.machine.idle(CPU1));
-        switch(&rig, CPU0, owner);
         race_with_stop(&rig, |rig| {
             let frame = rig.machine.clear_pte(mm, 0);
             rig.flush(mm, FlushRange::Translations);
@@ -86,11 +82,10 @@ under_each_policy! {
 fn reuse() {
     explore("a frame reused behind a CPU that goes", Some(3), || {
         let rig = boot(Config { global_by_ipi: true, ..config(Policy::Shootdown) });
-        let (mm, owner) = process(&rig);
+        let mm = running(&rig);
         // A third use, as above.
         let (second, _third) = (thread(&rig, mm), thread(&rig, mm));
         switch(&rig, CPU1, second);
-        switch(&rig, CPU0, owner);
         let contents = Contents::new();
         let seen = contents.clone();
         let last = move |rig: &Rig| {
@@ -133,12 +128,8 @@ fn call() {
 fn back_at_work() {
     explore("back at work", Some(3), || {
         let rig = boot(config(Policy::Shootdown));
-        let ((mm, owner), (_, next)) = (process(&rig), process(&rig));
-        let second = thread(&rig, mm);
-        switch(&rig, CPU1, second);
-        switch(&rig, CPU1, rig.machine.idle(CPU1));
-        switch(&rig, CPU0, owner);
-        rig.mmput(mm);
+        let (mm, (_, next)) = (running(&rig), process(&rig));
+        lazy_on(&rig, CPU1, mm);
         rig.machine.stop(CPU1);
         let other = rig.clone();
         let start = loom::thread::spawn(move || {

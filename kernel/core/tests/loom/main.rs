@@ -74,6 +74,13 @@ fn process(rig: &Rig) -> (MmId, TaskId) {
     (mm, rig.machine.user_task(mm))
 }
 
+/// The same, and its owner runs on CPU 0.
+fn running(rig: &Rig) -> MmId {
+    let (mm, owner) = process(rig);
+    switch(rig, CPU0, owner);
+    mm
+}
+
 /// One more thread of `mm`.
 fn thread(rig: &Rig, mm: MmId) -> TaskId {
     rig.mmget(mm);
@@ -83,6 +90,14 @@ fn thread(rig: &Rig, mm: MmId) -> TaskId {
 /// `cpu` switches to `task`.
 fn switch(rig: &Rig, cpu: CpuId, task: TaskId) {
     rig.machine.on(cpu, || rig.machine.switch_to(task));
+}
+
+/// `cpu` runs a thread of `mm` and is lazy on it since. The thread is gone.
+fn lazy_on(rig: &Rig, cpu: CpuId, mm: MmId) {
+    let second = thread(rig, mm);
+    switch(rig, cpu, second);
+    switch(rig, cpu, rig.machine.idle(cpu));
+    rig.mmput(mm);
 }
 
 /// What the two CPUs do at once.

@@ -17,7 +17,7 @@ use kcore::model::TaskId;
 use kcore::sync::{AtomicU64, Ordering};
 
 use crate::{CPU0, CPU1, CPU2, Rig};
-use crate::{boot, boot_three, config, explore, process, race, race_of_three, switch, thread};
+use crate::{boot, boot_three, config, explore, process, race, race_of_three, running, switch, thread};
 
 /// What a missing barrier does shows with two preemptions on the way in, and with
 /// three on the way out: one more is explored.
@@ -53,8 +53,7 @@ fn membarrier(rig: &Rig, command: Command) {
 /// The process has registered for the private command if `registered`.
 fn stage(policy: Policy, registered: bool) -> (Rig, Stage) {
     let rig = boot(config(policy));
-    let (mm, owner) = process(&rig);
-    switch(&rig, CPU0, owner);
+    let mm = running(&rig);
     if registered {
         rig.machine.on(CPU0, || membarrier(&rig, Command::RegisterPrivateExpedited));
     }
@@ -335,8 +334,7 @@ fn global() {
 fn two_targets() {
     explore("membarrier: two targets", Some(2), || {
         let rig = boot_three(config(Policy::Shootdown));
-        let (mm, owner) = process(&rig);
-        switch(&rig, CPU0, owner);
+        let mm = running(&rig);
         rig.machine.on(CPU0, || membarrier(&rig, Command::RegisterPrivateExpedited));
         for cpu in [CPU1, CPU2] {
             let task = thread(&rig, mm);

@@ -10,7 +10,7 @@ use kcore::model::{Model, TaskId};
 
 use crate::under_each_policy;
 use crate::{CPU0, CPU1, CPU2, Rig};
-use crate::{boot, boot_three, config, expect_dead_after_drain, explore, process, race, switch, thread};
+use crate::{boot, boot_three, config, expect_dead_after_drain, explore, lazy_on, process, race, switch};
 
 /// The points of an exit at which preemption is on.
 const POINTS: [Point; 3] = [Point::ExitMmBorrowed, Point::MmputLast, Point::MmdropLast];
@@ -30,10 +30,7 @@ fn at_once(rig: &Rig, task: TaskId, point: Point, what: impl Fn(&Kernel<Model>) 
 /// that mm, switches to another user; `away` says what happens in between.
 fn exit_and(rig: &Rig, point: Point, away: impl Fn(&Kernel<Model>, TaskId) + Send + Sync + 'static) {
     let ((mm, owner), (_, other)) = (process(rig), process(rig));
-    let second = thread(rig, mm);
-    switch(rig, CPU1, second);
-    switch(rig, CPU1, rig.machine.idle(CPU1));
-    rig.mmput(mm);
+    lazy_on(rig, CPU1, mm);
     switch(rig, CPU0, owner);
     at_once(rig, owner, point, move |kernel| away(kernel, owner));
     race(

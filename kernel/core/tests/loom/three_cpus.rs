@@ -2,31 +2,21 @@
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
-use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 
 use crate::under_each_policy;
-use crate::{CPU0, CPU1, CPU2, Contents, Rig};
-use crate::{boot_three, config, expect_dead_after_drain, explore, process, race_of_three, switch, thread};
-
-/// `cpu` runs a thread of `mm` and is lazy on it since. The thread is gone.
-fn lazy_on(rig: &Rig, cpu: kcore::cpu::CpuId, mm: MmId) {
-    let second = thread(rig, mm);
-    switch(rig, cpu, second);
-    switch(rig, cpu, rig.machine.idle(cpu));
-    rig.mmput(mm);
-}
+use crate::{CPU0, CPU1, CPU2, Contents};
+use crate::{boot_three, config, expect_dead_after_drain, explore, lazy_on, process, race_of_three, running, switch};
 
 /// Two CPUs are lazy on an mm while its owner exits; one goes to another user, the
 /// other passes its borrow on to a kernel thread.
 fn exit_with_two_lazies(name: &str, policy: Policy) {
     explore(name, Some(2), move || {
         let rig = boot_three(config(policy));
-        let ((mm, owner), (_, other)) = (process(&rig), process(&rig));
+        let (mm, (_, other)) = (running(&rig), process(&rig));
         lazy_on(&rig, CPU1, mm);
         lazy_on(&rig, CPU2, mm);
         let worker = rig.machine.kernel_thread();
-        switch(&rig, CPU0, owner);
         race_of_three(
             &rig,
             |rig| rig.exit_mm(),
@@ -46,10 +36,9 @@ fn exit_with_two_lazies(name: &str, policy: Policy) {
 fn exit_with_an_outsider(name: &str, policy: Policy) {
     explore(name, Some(3), move || {
         let rig = boot_three(config(policy));
-        let ((mm, owner), (_, other)) = (process(&rig), process(&rig));
+        let (mm, (_, other)) = (running(&rig), process(&rig));
         lazy_on(&rig, CPU1, mm);
         rig.mmgrab(mm);
-        switch(&rig, CPU0, owner);
         race_of_three(
             &rig,
             |rig| rig.exit_mm(),

@@ -7,13 +7,12 @@ use kcore::Config;
 use kcore::lazy_tlb::Policy;
 
 use crate::under_each_policy;
-use crate::{CPU0, CPU1, Rig, boot, config, expect_dead_after_drain, explore, process, race, switch};
+use crate::{CPU0, CPU1, Rig, boot, config, expect_dead_after_drain, explore, race, running};
 
 fn use_against_exit(name: &str, policy: Policy) {
     explore(name, None, move || {
         let rig = boot(config(policy));
-        let (mm, owner) = process(&rig);
-        switch(&rig, CPU0, owner);
+        let mm = running(&rig);
         rig.mmget(mm);
         race(
             &rig,
@@ -33,8 +32,7 @@ fn use_against_exit(name: &str, policy: Policy) {
 /// thread is counted as a user only if `known`.
 fn unmap_against_use(config: Config, known: bool, check: impl FnOnce(&Rig)) {
     let rig = boot(config);
-    let (mm, owner) = process(&rig);
-    switch(&rig, CPU0, owner);
+    let mm = running(&rig);
     rig.mmgrab(mm);
     if known {
         rig.mmget(mm);

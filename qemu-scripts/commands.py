@@ -1,0 +1,48 @@
+"""Commands that threads run: each within its limit, and all of them ended with us."""
+
+import os
+import signal
+import subprocess
+
+from common import die
+
+_running = set()
+_ending = False
+
+
+def _end(child):
+    """Ends a command with all that it started."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def end_all():
+    """Ends every command, in whichever thread, and allows no new one."""
+    global _ending
+    _ending = True
+    for child in list(_running):
+        _end(child)
+
+
+def output_within(limit_s, arguments, cwd, env):
+    """(status, output) of a command, stderr included; the status is None after the limit."""
+    if _ending:
+        raise KeyboardInterrupt
+    try:
+        # A process group of its own, to be ended whole.
+        child = subprocess.Popen(arguments, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+    except OSError as error:
+        die(f"cannot run {arguments[0]}: {error.strerror}.")
+    _running.add(child)
+    try:
+        output, _ = child.communicate(timeout=limit_s)
+        return child.returncode, output
+    except subprocess.TimeoutExpired:
+        return None, ""
+    finally:
+        _end(child)
+        child.communicate()
+        _running.discard(child)
