@@ -8,7 +8,9 @@ use kcore::mm::MmId;
 use kcore::model::TaskId;
 
 use crate::under_each_policy;
-use crate::{CPU0, CPU1, Rig, boot, config, expect_dead_after_drain, explore, process, race, running, switch, thread};
+use crate::{
+    CPU0, CPU1, Rig, boot, config, expect_dead_after_drain, explore, process, race, running, switch, thread,
+};
 
 /// The owner runs on CPU 0; CPU 1 has run `second`, a thread of the same mm, and
 /// is idle since.

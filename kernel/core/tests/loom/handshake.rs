@@ -7,7 +7,9 @@ use kcore::Config;
 use kcore::lazy_tlb::Policy;
 use kcore::mm::flush::FlushRange;
 
-use crate::{CPU0, CPU1, Contents, boot, expect_dead_after_drain, explore, process, race, running, switch, thread};
+use crate::{
+    CPU0, CPU1, Contents, boot, expect_dead_after_drain, explore, process, race, running, switch, thread,
+};
 
 /// CPU 0 unmaps a page, as a thread of the process or as an outsider, while
 /// CPU 1 switches to another thread.

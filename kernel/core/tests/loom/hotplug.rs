@@ -13,8 +13,8 @@ use kcore::sync::{AtomicU64, Ordering};
 
 use crate::under_each_policy;
 use crate::{
-    CPU0, CPU1, Contents, Rig, boot, config, expect_dead_after_drain, explore, lazy_on, process, running, switch,
-    thread,
+    CPU0, CPU1, Contents, Rig, boot, config, expect_dead_after_drain, explore, lazy_on, process, running,
+    switch, thread,
 };
 
 /// CPU 0 does `work` while CPU 1, idle, goes offline. CPU 1 is online again at the

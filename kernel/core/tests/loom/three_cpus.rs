@@ -6,7 +6,9 @@ use kcore::mm::flush::FlushRange;
 
 use crate::under_each_policy;
 use crate::{CPU0, CPU1, CPU2, Contents};
-use crate::{boot_three, config, expect_dead_after_drain, explore, lazy_on, process, race_of_three, running, switch};
+use crate::{
+    boot_three, config, expect_dead_after_drain, explore, lazy_on, process, race_of_three, running, switch,
+};
 
 /// Two CPUs are lazy on an mm while its owner exits; one goes to another user, the
 /// other passes its borrow on to a kernel thread.
