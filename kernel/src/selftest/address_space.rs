@@ -7,7 +7,7 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::uaccess;
 
 use super::copies::copy_out;
-use super::stage::drain_borrows;
+use super::stage::{drain_borrows, flush_work};
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::mm::{self, Account, Backing, MapFlags, Prot};
@@ -93,7 +93,7 @@ pub(super) const MOST_ROUNDS: u32 = 50;
 /// Memory when nobody borrows and all deferred work is done.
 pub(super) fn account() -> Account {
     drain_borrows();
-    crate::task::work::flush();
+    flush_work();
     Account::now()
 }
 

@@ -11,7 +11,7 @@ use powerpc64::{percpu, timer};
 
 use super::address_space::{check_account, new_mm, settled_account};
 use super::points::{self, Step};
-use super::stage::{drain_borrows, other_cpus, wait_for};
+use super::stage::{drain_borrows, flush_work, other_cpus, wait_for};
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::machine::{call_function, lazy_tlb};
 use crate::task::{self, Refused, TaskRef, kthread, work};
@@ -114,7 +114,7 @@ fn work_goes_elsewhere() -> Verdict {
     let Some(cpu) = last_cpu() else { return ONE_CPU };
     let where_work_runs = || {
         work::queue_on(cpu, || RAN_ON.store(percpu::cpu_id().index() as u64, Ordering::Relaxed));
-        work::flush();
+        flush_work();
         RAN_ON.load(Ordering::Relaxed)
     };
     check_eq!(where_work_runs(), cpu.index() as u64, "the CPU of work before");

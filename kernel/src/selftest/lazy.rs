@@ -9,8 +9,8 @@ use kcore::machine::Point;
 use kcore::mm::MmId;
 
 use super::stage::{
-    Bill, drain_borrows, lazies_of, make_lazy, move_to, new_mm_with_page, other_cpus, policy, shoots, total,
-    wait_for, wind_trim_clock,
+    Bill, drain_borrows, flush_work, lazies_of, make_lazy, move_to, new_mm_with_page, other_cpus, policy,
+    shoots, total, wait_for, wind_trim_clock,
 };
 use super::{Outcome, Test, Verdict, check, check_eq, points};
 use crate::machine::lazy_tlb;
@@ -19,10 +19,10 @@ use crate::task::kthread;
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("lazy_return_to_same_mm", return_to_same_mm),
-    Test::new("lazy_exit_others_lazy", exit_others_lazy),
+    Test::of_untrimmed("lazy_exit_others_lazy", exit_others_lazy),
     Test::new("lazy_exit_migrated_before_mmput", exit_migrated_before_mmput),
     Test::new("use_mm_unuse_is_last", unuse_is_last),
-    Test::new("lazy_ledger_of_the_run", ledger_of_the_run),
+    Test::of_untrimmed("lazy_ledger_of_the_run", ledger_of_the_run),
 ];
 
 /// A task that sleeps and wakes on its CPU finds its mm still loaded.
@@ -175,7 +175,7 @@ fn unuse_is_last() -> Verdict {
     kernel.kthread_use_mm(mm);
     // The users go while the thread uses it, as a process's exit can.
     kernel.mmput_async(mm);
-    crate::task::work::flush();
+    flush_work();
     check_eq!(Bill::now().since(before).freed, 0, "mms freed while one is in use");
     kernel.kthread_unuse_mm(mm);
     let bill = Bill::now().since(before);

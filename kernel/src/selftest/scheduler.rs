@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use kcore::cpu::{CpuId, CpuSet};
 use powerpc64::{percpu, timer};
 
+use super::stage::flush_work;
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::sync::WaitQueue;
@@ -118,7 +119,7 @@ fn work_queue() -> Verdict {
             });
         }
     }
-    task::work::flush();
+    flush_work();
     check_eq!(DONE.load(Ordering::Relaxed) as usize, 10 * lazy_tlb().nr_cpus(), "pieces of work done");
     Ok(Outcome::Pass)
 }

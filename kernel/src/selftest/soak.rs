@@ -240,22 +240,16 @@ impl Books {
         Ok(last)
     }
 
-    /// Whether all is back that `before` had. Less on the heap is no loss.
-    fn are_back(&self, before: &Books) -> bool {
-        let heap_bytes = before.heap_bytes;
-        self.heap_bytes <= heap_bytes && Books { heap_bytes, ..*self } == Books { heap_bytes, ..*before }
-    }
-
     /// Fails unless all becomes what it was.
     fn check(&self) -> Result<(), String> {
         let mut now = Books::now()?;
         for _ in 0..MOST_ROUNDS {
-            if now.are_back(self) {
+            if now == *self {
                 break;
             }
             now = Books::now()?;
         }
-        check!(now.are_back(self), "not all came back: {}", now.changes_since(self));
+        check!(now == *self, "not all came back: {}", now.changes_since(self));
         for cpu in lazy_tlb().cpus() {
             let active = cpu.active_mm.get();
             check!(active == MmId::INIT_MM, "a CPU still has {active:?} when nobody borrows");

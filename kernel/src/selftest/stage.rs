@@ -6,7 +6,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use kcore::counters::Counters;
 use kcore::cpu::{CpuId, CpuSet};
@@ -18,7 +18,8 @@ use powerpc64::timer;
 
 use super::address_space::{map_written_page, new_mm};
 use crate::machine::lazy_tlb;
-use crate::task::{self, kthread};
+use crate::sync::WaitQueue;
+use crate::task::{self, kthread, online_cpus, work};
 
 /// A counter's sum over all CPUs.
 pub(super) fn total(counter: fn(&Counters) -> &Counter) -> u64 {
@@ -132,4 +133,23 @@ pub(super) fn wait_for(done: impl Fn() -> bool) -> bool {
         task::yield_now();
     }
     done()
+}
+
+/// Sleeps until all work that was queued before, on any CPU, is done. Leaves nothing on
+/// the heap: a piece of work is freed before it runs, and this one holds nothing. One
+/// caller at a time, as with tests.
+pub(super) fn flush_work() {
+    static LEFT: AtomicU32 = AtomicU32::new(0);
+    static WAITER: WaitQueue = WaitQueue::new();
+    let online = online_cpus();
+    LEFT.store(online.len() as u32, Ordering::Relaxed);
+    for cpu in online.iter() {
+        work::queue_on(cpu, || {
+            // Release: the work before. Partner: the acquire below.
+            if LEFT.fetch_sub(1, Ordering::Release) == 1 {
+                WAITER.wake_all();
+            }
+        });
+    }
+    WAITER.wait_until(|| LEFT.load(Ordering::Acquire) == 0);
 }

@@ -12,13 +12,12 @@
 //! ```
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence};
 
 use kcore::cpu::{CpuId, CpuSet};
 
-use super::{cpu, kthread, online_cpus, preempt, set_affinity};
+use super::{cpu, kthread, preempt, set_affinity};
 use crate::sync::WaitQueue;
 
 /// One piece of work, in the list of those that came after it.
@@ -102,10 +101,11 @@ impl Works {
             (oldest, newest) = (newest, next);
         }
         while !oldest.is_null() {
-            // SAFETY: it came from `Box::into_raw` in `push`.
-            let work = unsafe { Box::from_raw(oldest) };
-            oldest = work.next;
-            f(work.run);
+            // SAFETY: it came from `Box::into_raw` in `push`. It is freed here: who is told
+            // by the work that it has run finds no memory of it.
+            let Work { run, next } = *unsafe { Box::from_raw(oldest) };
+            oldest = next;
+            f(run);
         }
     }
 
@@ -178,28 +178,4 @@ pub(crate) fn queue(f: impl FnOnce() + Send + 'static) {
 /// any context.
 pub(crate) fn queue_on(cpu: CpuId, f: impl FnOnce() + Send + 'static) {
     cpu::get(cpu).works.give(Box::new(f));
-}
-
-/// Sleeps until all work that was queued before, on any CPU, is done. Interrupts
-/// and preemption on.
-pub(crate) fn flush() {
-    let done = Arc::new(Flush { left: AtomicU32::new(0), waiter: WaitQueue::new() });
-    let online: CpuSet = online_cpus();
-    done.left.store(online.len() as u32, Ordering::Relaxed);
-    for cpu in online.iter() {
-        let done = done.clone();
-        queue_on(cpu, move || {
-            // Release: the work before. Partner: the acquire below.
-            if done.left.fetch_sub(1, Ordering::Release) == 1 {
-                done.waiter.wake_one();
-            }
-        });
-    }
-    done.waiter.wait_until(|| done.left.load(Ordering::Acquire) == 0);
-}
-
-/// The workers that a [`flush`] waits for.
-struct Flush {
-    left: AtomicU32,
-    waiter: WaitQueue,
 }
