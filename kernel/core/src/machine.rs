@@ -60,6 +60,7 @@ impl core::ops::Deref for IrqsOff {
 #[allow(missing_docs, reason = "the names say where they are: function, then step")]
 pub enum Point {
     ExitMmLocked,
+    GiveUpHalf,
     ExitMmBorrowed,
     EnterMm,
     ExecMmapSwitched,
@@ -73,6 +74,7 @@ pub enum Point {
     MmdropClean,
     FlushDecided,
     KickArrived,
+    KickFlushed,
     LeaveLazyHalf,
     CallPosted,
     CallWaiting,

@@ -41,6 +41,7 @@ impl<M: Machine> Kernel<M> {
                 self.machine.with_irqs_off(|t| {
                     task.set_mm(t, MmId::NONE);
                     self.this_cpu(t).curr_mm.set(MmId::NONE);
+                    self.machine.point(Point::GiveUpHalf);
                     self.borrow(t, task, mm);
                     self.check_loaded(t, task);
                 });

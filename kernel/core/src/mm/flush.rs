@@ -247,6 +247,7 @@ impl<M: Machine> Kernel<M> {
         }
         let left = (me.active_mm() == mm).then(|| self.leave_lazy(t, me));
         self.flush_here(t, mm, FlushRange::Everything);
+        self.machine.point(Point::KickFlushed);
         if self.mm(mm).mm_cpumask.test(t.cpu()) {
             // The last touch: whoever sees the bit clear counts on the flush.
             // Release: the flush and the load of the next mm come before. It states
