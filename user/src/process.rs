@@ -95,6 +95,18 @@ pub fn spawn(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     }
 }
 
+/// As [`spawn`], and the child shares the caller's descriptors.
+///
+/// # Errors
+/// As [`fork`].
+pub fn spawn_with_files(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
+    const CLONE_FILES: usize = 0x400;
+    match clone(CLONE_FILES | SIGCHLD)? {
+        Some(pid) => Ok(pid),
+        None => exit_group(child()),
+    }
+}
+
 /// As [`spawn`], and the calling thread sleeps until the child has exited. No signal
 /// that is handled ends that sleep.
 ///

@@ -1,8 +1,8 @@
 //! Inodes: the files that have names.
 //!
-//! One tree in memory, all of it writable like Linux's rootfs. The contents of a
-//! file are an [`Object`], which mmap shares; those of the initrd stay where the
-//! loader put them until they are first changed.
+//! One tree in memory. Files can be made and written; those of the initrd cannot be
+//! changed, and their contents stay where the loader put them. The contents of a file
+//! are an [`Object`], which mmap shares.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

@@ -38,8 +38,14 @@ impl File for Socket {
         Stat::anonymous(S_IFSOCK | 0o777)
     }
 
+    /// A peer that is gone is an end of file to read, as in Linux, and no error: that of
+    /// the outgoing pipe is for a pipe's writer.
     fn events(&self) -> Events {
-        self.incoming.events() | self.outgoing.events()
+        let mut events = self.incoming.events() | self.outgoing.events();
+        if events.contains(Events::HUP) {
+            events |= Events::IN | Events::RDNORM;
+        }
+        events - Events::ERR
     }
 
     /// Shared by both pipes, so that one registration hears of either.

@@ -2,6 +2,8 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Deref;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::errno::Errno;
 use crate::fs::Description;
@@ -19,6 +21,8 @@ struct Slot {
 
 /// A table of descriptors; threads share one, fork copies it.
 pub(crate) struct FileTable {
+    /// The processes that use it (CLONE_FILES) and have not ended.
+    users: AtomicUsize,
     /// Guards the slots. Nothing nests inside but the heap's locks; nothing is
     /// dropped while it is held, since closing may sleep.
     slots: SpinLock<Vec<Option<Slot>>>,
@@ -31,7 +35,7 @@ impl FileTable {
     }
 
     fn with(slots: Vec<Option<Slot>>) -> Self {
-        Self { slots: SpinLock::new("file table", slots) }
+        Self { users: AtomicUsize::new(0), slots: SpinLock::new("file table", slots) }
     }
 
     /// A copy, as fork makes.
@@ -118,11 +122,6 @@ impl FileTable {
         self.close_where(|slot| slot.close_on_exec);
     }
 
-    /// Closes everything, as exit does.
-    pub(crate) fn close_all(&self) {
-        self.close_where(|_| true);
-    }
-
     fn close_where(&self, chosen: impl Fn(&Slot) -> bool) {
         let take =
             |slot: &mut Option<Slot>| if slot.as_ref().is_some_and(&chosen) { slot.take() } else { None };
@@ -132,6 +131,54 @@ impl FileTable {
             let gone = self.slots.lock().get_mut(fd).and_then(take);
             drop(gone);
         }
+    }
+}
+
+/// A process's use of a table. With the end of the last one everything is closed, though
+/// the dead processes are still there.
+pub(crate) struct TableUse {
+    table: Arc<FileTable>,
+    ended: AtomicBool,
+}
+
+impl TableUse {
+    /// The first use of `table`.
+    pub(crate) fn new(table: FileTable) -> Self {
+        Self::of(Arc::new(table))
+    }
+
+    fn of(table: Arc<FileTable>) -> Self {
+        table.users.fetch_add(1, Ordering::Relaxed);
+        TableUse { table, ended: AtomicBool::new(false) }
+    }
+
+    /// One more use of the same table.
+    pub(crate) fn share(&self) -> Self {
+        Self::of(self.table.clone())
+    }
+
+    /// Ends it, once: the process is about to be dead. May sleep.
+    pub(crate) fn end(&self) {
+        // Relaxed: the table's lock orders what was done with it.
+        if !self.ended.swap(true, Ordering::Relaxed) && self.table.users.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            self.table.close_where(|_| true);
+        }
+    }
+}
+
+impl Deref for TableUse {
+    type Target = FileTable;
+
+    fn deref(&self) -> &FileTable {
+        &self.table
+    }
+}
+
+impl Drop for TableUse {
+    /// Of a process that was never started.
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Backing {
         object: Arc<Object>,
         /// What is at the start of the area.
         offset: u64,
+        /// Whether a shared mapping may be stored to: Linux's `VM_MAYWRITE`.
+        writable: bool,
     },
 }
 
@@ -26,7 +28,7 @@ impl Backing {
     pub(super) fn page_at(&self, bytes: u64) -> Option<(&Object, u64)> {
         match self {
             Backing::Anonymous => None,
-            Backing::Object { object, offset } => Some((object, (offset + bytes) >> PAGE_SHIFT)),
+            Backing::Object { object, offset, .. } => Some((object, (offset + bytes) >> PAGE_SHIFT)),
         }
     }
 }
@@ -35,8 +37,8 @@ impl Contents for Backing {
     fn advanced(&self, by: u64) -> Self {
         match self {
             Backing::Anonymous => Backing::Anonymous,
-            Backing::Object { object, offset } => {
-                Backing::Object { object: object.clone(), offset: offset + by }
+            &Backing::Object { ref object, offset, writable } => {
+                Backing::Object { object: object.clone(), offset: offset + by, writable }
             }
         }
     }
@@ -45,9 +47,11 @@ impl Contents for Backing {
         match (self, next) {
             (Backing::Anonymous, Backing::Anonymous) => true,
             (
-                Backing::Object { object, offset },
-                Backing::Object { object: next_object, offset: next_offset },
-            ) => Arc::ptr_eq(object, next_object) && offset + len == *next_offset,
+                Backing::Object { object, offset, writable },
+                Backing::Object { object: next_object, offset: next_offset, writable: next_writable },
+            ) => {
+                Arc::ptr_eq(object, next_object) && offset + len == *next_offset && writable == next_writable
+            }
             _ => false,
         }
     }

@@ -6,7 +6,7 @@ use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
 use powerpc64::encoding::pte::PteFlags;
 use powerpc64::mmu::tree::after_store;
-use vm::area::Prot;
+use vm::area::{Area, Prot};
 
 use super::FaultError;
 use super::address_space::{self, Map};
@@ -37,7 +37,8 @@ pub(crate) fn munmap(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
 /// Linux's `mprotect`. May sleep.
 ///
 /// # Errors
-/// `EINVAL` for an odd range, `ENOMEM` if a part of it is not mapped.
+/// `EINVAL` for an odd range, `ENOMEM` if a part of it is not mapped, `EACCES` if stores
+/// would reach a file that was not opened for them.
 pub(crate) fn mprotect(mm: MmId, start: u64, len: u64, prot: Prot) -> Result<(), Errno> {
     if len == 0 && start.is_multiple_of(PAGE_SIZE) {
         return Ok(());
@@ -46,6 +47,12 @@ pub(crate) fn mprotect(mm: MmId, start: u64, len: u64, prot: Prot) -> Result<(),
     let mut map = address_space::lock(mm);
     if !map.areas.covers(&range) || !heap::ensure_room(HEAP_BYTES) {
         return Err(Errno::ENOMEM);
+    }
+    let closed = |area: &Area<Backing>| {
+        area.shared && matches!(area.contents, Backing::Object { writable: false, .. })
+    };
+    if prot.contains(Prot::WRITE) && map.areas.overlapping(&range).any(closed) {
+        return Err(Errno::EACCES);
     }
     map.areas.protect(&range, prot);
     map.protect_pages(range);
@@ -75,22 +82,23 @@ pub(crate) fn madvise_dontneed(mm: MmId, start: u64, len: u64) -> Result<(), Err
 /// # Errors
 /// Those of the first fault that fails; bytes before it are stored.
 pub(crate) fn poke(mm: MmId, addr: u64, bytes: &[u8]) -> Result<(), FaultError> {
+    address_space::lock(mm).poke(addr, bytes)
+}
+
+/// As [`poke`], if the program itself may store there.
+///
+/// # Errors
+/// Those of a store of its own.
+pub(crate) fn poke_writable(mm: MmId, addr: u64, bytes: &[u8]) -> Result<(), FaultError> {
     let mut map = address_space::lock(mm);
-    let (mut at, mut rest) = (addr, bytes);
-    while !rest.is_empty() {
-        let page = map.make_present(at, true)?;
-        let offset = at % PAGE_SIZE;
-        let (now, later) = rest.split_at(rest.len().min((PAGE_SIZE - offset) as usize));
-        let target = page.as_mut_ptr::<u8>().wrapping_add(offset as usize);
-        // SAFETY: inside the page, which the lock keeps. Threads of the program
-        // may look on, as they may at any store of each other's.
-        unsafe { core::ptr::copy_nonoverlapping(now.as_ptr(), target, now.len()) };
-        if map.areas.find(at).is_some_and(|area| area.prot.contains(Prot::EXEC)) {
-            make_fetchable(page);
+    let last = addr.checked_add(bytes.len() as u64 - 1).ok_or(FaultError::MapErr)?;
+    for at in [addr, last] {
+        let area = map.areas.find(at).ok_or(FaultError::MapErr)?;
+        if !area.prot.contains(Prot::WRITE) {
+            return Err(FaultError::AccErr);
         }
-        (at, rest) = (at + now.len() as u64, later);
     }
-    Ok(())
+    map.poke(addr, bytes)
 }
 
 /// What a shared futex at `addr` is known by: the object that is mapped there and
@@ -100,11 +108,29 @@ pub(crate) fn shared_key(mm: MmId, addr: u64) -> Option<(u64, u64)> {
     let area = map.areas.find(addr).filter(|area| area.shared)?;
     match &area.contents {
         Backing::Anonymous => None,
-        Backing::Object { object, offset } => Some((object.id(), offset + addr - area.start)),
+        Backing::Object { object, offset, .. } => Some((object.id(), offset + addr - area.start)),
     }
 }
 
 impl Map {
+    fn poke(&mut self, addr: u64, bytes: &[u8]) -> Result<(), FaultError> {
+        let (mut at, mut rest) = (addr, bytes);
+        while !rest.is_empty() {
+            let page = self.make_present(at, true)?;
+            let offset = at % PAGE_SIZE;
+            let (now, later) = rest.split_at(rest.len().min((PAGE_SIZE - offset) as usize));
+            let target = page.as_mut_ptr::<u8>().wrapping_add(offset as usize);
+            // SAFETY: inside the page, which the lock keeps. Threads of the program
+            // may look on, as they may at any store of each other's.
+            unsafe { core::ptr::copy_nonoverlapping(now.as_ptr(), target, now.len()) };
+            if self.areas.find(at).is_some_and(|area| area.prot.contains(Prot::EXEC)) {
+                make_fetchable(page);
+            }
+            (at, rest) = (at + now.len() as u64, later);
+        }
+        Ok(())
+    }
+
     /// Makes every page in `range` present.
     pub(super) fn populate(&mut self, range: Range<u64>) -> Result<(), FaultError> {
         for addr in range.step_by(PAGE_SIZE as usize) {

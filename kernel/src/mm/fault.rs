@@ -184,14 +184,5 @@ fn set(entry: &AtomicPte, page: Frame, flags: PteFlags) {
 
 /// Makes what the kernel stored to `page` visible to instruction fetches.
 pub(super) fn make_fetchable(page: PhysAddr) {
-    /// Of every processor with a radix MMU.
-    const CACHE_BLOCK: usize = 128;
-    let start: *const u8 = page.as_mut_ptr();
-    let blocks = || (0..PAGE_SIZE as usize).step_by(CACHE_BLOCK).map(|offset| start.wrapping_add(offset));
-    blocks().for_each(isa::dcbst);
-    // The stores before the invalidation, on all CPUs.
-    isa::sync();
-    blocks().for_each(isa::icbi);
-    isa::sync();
-    isa::isync();
+    isa::sync_instruction_cache(page.as_mut_ptr(), PAGE_SIZE as usize);
 }

@@ -89,7 +89,9 @@ pub(crate) fn mmap(
         return Err(Errno::EINVAL);
     }
     let contents = match backing {
-        Backing::Anonymous if shared => Backing::Object { object: Arc::new(Object::new(len)), offset: 0 },
+        Backing::Anonymous if shared => {
+            Backing::Object { object: Arc::new(Object::new(len)), offset: 0, writable: true }
+        }
         other => other,
     };
     let mut map = address_space::lock(mm);

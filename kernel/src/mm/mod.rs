@@ -36,7 +36,7 @@ use powerpc64::boot::BootInfo;
 pub(crate) use account::Account;
 pub(crate) use address_space::{create, exit_mmap, free_mm, init as init_address_spaces};
 pub(crate) use backing::Backing;
-pub(crate) use change::{madvise_dontneed, mprotect, munmap, poke, shared_key};
+pub(crate) use change::{madvise_dontneed, mprotect, munmap, poke, poke_writable, shared_key};
 pub(crate) use fault::{Access, FaultError, handle_fault};
 pub(crate) use fork::fork;
 pub(crate) use kernel_map::process_table_address;

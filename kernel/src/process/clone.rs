@@ -10,6 +10,7 @@ use super::event::Event;
 use super::signal::ERESTARTNOINTR;
 use super::{Inheritance, Process, Thread, current_thread, table, user_memory};
 use crate::errno::Errno;
+use crate::fs::table::TableUse;
 use crate::machine::lazy_tlb;
 use crate::mm::{self, heap};
 use crate::task::{self, registry};
@@ -144,8 +145,9 @@ fn start_child(
         thread.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
     }
     if request.flags.contains(CloneFlags::CHILD_SETTID) {
-        // In the child's memory, which is not loaded here.
-        mm::poke(mm, request.child_tid, &tid.to_be_bytes()).map_err(|_| Errno::EFAULT)?;
+        // In the child's memory, which is not loaded here. As in Linux, a bad address
+        // is not an error.
+        let _ = mm::poke_writable(mm, request.child_tid, &tid.to_be_bytes());
     }
     let me = task::current();
     let frame = child_frame(frame, request);
@@ -171,8 +173,8 @@ fn new_process(parent: &Thread, pid: u32, flags: CloneFlags, vfork: Option<Arc<E
     let from = &*parent.process;
     let shared_or = |flag| flags.contains(flag);
     let files = match shared_or(CloneFlags::FILES) {
-        true => from.files.clone(),
-        false => Arc::new(from.files.copy()),
+        true => from.files.share(),
+        false => TableUse::new(from.files.copy()),
     };
     let handlers = match shared_or(CloneFlags::SIGHAND) {
         true => from.handlers.clone(),

@@ -1,6 +1,6 @@
 //! Something that happens once to one waiting thread.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crate::sync::{Interrupted, WaitQueue};
 use crate::task::current;
@@ -17,10 +17,13 @@ impl Event {
         Self { happened: AtomicBool::new(false), queue: WaitQueue::new() }
     }
 
-    /// It has not happened yet. Before the waiter makes itself known to those
-    /// who [`wake`](Event::wake), which orders this store.
+    /// It has not happened yet. The waiter looks for what it waits for behind this: a
+    /// full barrier.
     pub(crate) fn reset(&self) {
         self.happened.store(false, Ordering::Relaxed);
+        // Before the look. Partner: the fence of whoever changes something and then
+        // looks for waiters to wake; the later of the two sees the other.
+        fence(Ordering::SeqCst);
     }
 
     /// Whether it has happened.

@@ -14,7 +14,7 @@ use powerpc64::exceptions::TrapFrame;
 
 use super::load::{self, Loaded, Reason};
 use super::stack::{self, Arguments};
-use super::{Process, current_thread, signal};
+use super::{Process, current_thread, exit, signal};
 use crate::errno::Errno;
 use crate::fs::inode::Kind;
 use crate::fs::path::Place;
@@ -44,8 +44,8 @@ pub(crate) fn exec(place: &Place, path: &str, passed: &Arguments) -> Result<Trap
         return Err(Reason::Errno(Errno::EINTR));
     }
     // No way back from here.
+    exit::release_memory(thread);
     thread.set_tid(process.pid);
-    thread.clear_child_tid.store(0, Ordering::Relaxed);
     thread.robust_list.store(0, Ordering::Relaxed);
     thread.alternate_stack.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     lazy_tlb().exec_mmap(ready.mm);
@@ -80,7 +80,7 @@ fn fill(mm: MmId, file: &Arc<Object>, path: &str, passed: &Arguments) -> Result<
     let program = load::load(mm, file)?;
     let stack = stack::build(mm, &program, path, passed)?;
     let flags = MapFlags::PRIVATE | MapFlags::FIXED;
-    let backing = Backing::Object { object: trampoline(), offset: 0 };
+    let backing = Backing::Object { object: trampoline(), offset: 0, writable: false };
     mm::mmap(mm, TRAMPOLINE, PAGE_SIZE, Prot::READ | Prot::EXEC, flags, backing)?;
     Ok((program, stack))
 }

@@ -91,11 +91,18 @@ impl Process {
     }
 
     /// Has all threads but the current one end, and waits for that (exec). False
-    /// if the current one is to end itself.
+    /// if the current one is to end itself: of two that exec at once, the first to take
+    /// the lock goes on.
     pub(super) fn end_other_threads(&self) -> bool {
         let me = task::current();
-        for thread in self.threads.lock().iter().filter(|thread| thread.tid != me.tid) {
-            thread.notify(pending::KILL);
+        {
+            let threads = self.threads.lock();
+            if me.killed() {
+                return false;
+            }
+            for thread in threads.iter().filter(|thread| thread.tid != me.tid) {
+                thread.notify(pending::KILL);
+            }
         }
         self.thread_gone.wait_until(|| me.killed() || self.is_single_threaded());
         !me.killed()
@@ -139,7 +146,7 @@ impl Process {
     /// The last thread is gone: gives back what the process has and tells the
     /// parent.
     fn die(&self, code: Status) {
-        self.files.close_all();
+        self.files.end();
         // Taking an alarm back needs no memory.
         let _ = alarm::set(self, 0, 0);
         if let Some(init) = table::orphan_children(self.pid) {
@@ -153,7 +160,7 @@ impl Process {
         // Release: pairs with the acquire in `is_dead`.
         self.ending.store(DEAD | ENDING | u64::from(status.0), Ordering::Release);
         self.died.wake_all();
-        match table::find(self.parent()) {
+        match table::parent_of(self) {
             Some(parent) if parent.handlers.discards_children() => {
                 table::forget(self.pid);
                 parent.child_ended.wake_all();
@@ -191,14 +198,14 @@ pub(crate) fn exit_thread(status: Status) -> ! {
     task::exit_current()
 }
 
-/// What others wait for in memory that is about to be given up.
-fn release_memory(thread: &Thread) {
+/// What others wait for in memory that is about to be given up: Linux's `mm_release`.
+pub(super) fn release_memory(thread: &Thread) {
     futex::exit_robust_list(thread);
-    let address = thread.clear_child_tid.load(Ordering::Relaxed);
-    if address != 0 {
-        // Nobody to tell about a bad address.
-        if user_memory::write(address, 0_u32).is_ok() {
-            futex::wake_at(address);
-        }
+    let address = thread.clear_child_tid.swap(0, Ordering::Relaxed);
+    // Only who shares the memory can look; for others it would be a page to copy.
+    let shared = || lazy_tlb().mm(task::current().mm.mm()).users() > 1;
+    // Nobody to tell about a bad address.
+    if address != 0 && shared() && user_memory::write(address, 0_u32).is_ok() {
+        futex::wake_at(address);
     }
 }

@@ -11,7 +11,7 @@ use super::signal::{Handlers, Info};
 use super::stack::Arguments;
 use super::{INIT_PID, Inheritance, Process, Thread, current, exec, signal, table};
 use crate::fs::path::Place;
-use crate::fs::table::FileTable;
+use crate::fs::table::{FileTable, TableUse};
 use crate::fs::{Description, OpenFlags, tty};
 use crate::task::{self, OutOfMemory, kthread, registry};
 use crate::{clock, monitor, shutdown};
@@ -41,7 +41,7 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
         Inheritance {
             parent: 0,
             group: pid,
-            files: Arc::new(console_files()),
+            files: TableUse::new(console_files()),
             directory: Place::root(),
             executable: String::new(),
             handlers: Arc::new(Handlers::new()),

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::fs::path::Place;
-use crate::fs::table::FileTable;
+use crate::fs::table::TableUse;
 use crate::sync::{Mutex, SpinLock, WaitQueue};
 use crate::task::{self, Task, TaskRef, current as current_task};
 
@@ -55,7 +55,7 @@ pub(crate) struct Process {
     /// The number of its process group. Written under the table's lock.
     pub(crate) group: AtomicU32,
     /// Descriptors.
-    pub(crate) files: Arc<FileTable>,
+    pub(crate) files: TableUse,
     /// The current directory.
     pub(crate) directory: Mutex<Place>,
     /// The absolute path of the program.
@@ -88,7 +88,7 @@ pub(crate) struct Process {
 struct Inheritance {
     parent: u32,
     group: u32,
-    files: Arc<FileTable>,
+    files: TableUse,
     directory: Place,
     executable: String,
     handlers: Arc<Handlers>,
@@ -138,14 +138,17 @@ impl Process {
         self.elf_v2.store(elf_v2, Ordering::Relaxed);
     }
 
-    /// Starts a further thread, unless the process is about to end.
+    /// Starts a further thread, unless the process, or the caller itself, is about to
+    /// end.
     ///
     /// All under the lock: a thread in the list is told of signals, and only one
     /// that runs can be told. [`Process::end`] decides before it takes the lock
-    /// to tell the threads, so either it sees the new one or we see that it ends.
+    /// to tell the threads, so either it sees the new one or we see that it ends. An
+    /// exec tells all others under the lock, so either it sees the new one or we see
+    /// that we are told.
     fn start_thread(&self, task: TaskRef) -> bool {
         let mut threads = self.threads.lock();
-        let alive = !self.is_ending();
+        let alive = !self.is_ending() && !current_task().killed();
         if alive {
             task::start(&task);
             threads.push(task);

@@ -65,6 +65,13 @@ pub(crate) fn find(pid: u32) -> Option<Arc<Process>> {
     TABLE.lock().processes.get(&pid).cloned()
 }
 
+/// The parent of `process`, which is dead. Read under the lock: a parent that ends gives
+/// its children away under it, so either that one tells the heir of the dead, or the heir
+/// is found here.
+pub(super) fn parent_of(process: &Process) -> Option<Arc<Process>> {
+    TABLE.lock().processes.get(&process.parent()).cloned()
+}
+
 /// Gives the children of `pid` to init; to nobody if there is no other init, and
 /// then the dead among them are forgotten. Returns init if one of them is dead, so
 /// that init must be told.

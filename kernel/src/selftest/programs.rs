@@ -23,6 +23,8 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_threads", || passes("/bin/threads", &[])),
     Test::new("program_futexes", || passes("/bin/futexes", &[])),
     Test::new("program_pipes", || passes("/bin/pipes", &[])),
+    Test::new("program_sharers", || passes("/bin/sharers", &[])),
+    Test { limit_s: 30, ..Test::new("program_execs", || passes("/bin/execs", &[])) },
     Test { limit_s: 20, ..Test::new("program_takers", || passes("/bin/takers", &[])) },
     Test { limit_s: 60, ..Test::new("program_hotplug", || passes("/bin/hotplug", &[])) },
     Test::new("program_fp", || passes("/bin/fp", &[])),

@@ -153,7 +153,8 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task) {
     if let Some(user) = &prev.user {
         let frame = context::user_frame(prev.stack_top);
         // SAFETY: the frame of the running task, which is in the kernel; its
-        // place is valid from `spawn` on.
+        // place is valid from `spawn` on. The task may hold a reference to it, and is
+        // switched away from: it looks at the bits that change here by `is_loaded`.
         let frame = unsafe { &mut *frame };
         if fpu::is_loaded(frame) {
             // SAFETY: `prev` runs here, interrupts are off, the frame is its own.

@@ -38,6 +38,9 @@ fpu_save:
     FPU_STXV 32, {VSCR}
     mfspr   %r6, {VRSAVE_SPR}
     std     %r6, {VRSAVE}(%r3)
+    // The two that were borrowed: who makes a copy goes on with the registers.
+    FPU_LXV 0, 0
+    FPU_LXV 32, (16 * 32)
     FPU_OFF %r5
     blr
 

@@ -81,5 +81,8 @@ impl VectorState {
 #[inline]
 #[must_use]
 pub fn is_loaded(frame: &TrapFrame) -> bool {
-    frame.msr & Msr::FP.bits() != 0
+    // Volatile: whoever holds the frame while the task is switched away from finds that
+    // the switch has saved the registers and turned them off.
+    // SAFETY: a field of what is borrowed.
+    unsafe { (&raw const frame.msr).read_volatile() & Msr::FP.bits() != 0 }
 }

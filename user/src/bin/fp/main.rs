@@ -134,7 +134,21 @@ fn kept_across_switches(file: File) -> Verdict {
     child_ends("registers after fork", Status::exit(0), || {
         file.store(&mut seen);
         i32::from(seen != mine)
-    })
+    })?;
+    kept_by_fork(file, &mine)
+}
+
+/// The copy for the child leaves the parent's registers as they are.
+fn kept_by_fork(file: File, mine: &[u64]) -> Verdict {
+    let mut seen = values(file, 0);
+    file.load(mine);
+    let child = process::fork().context("fork")?;
+    file.store(&mut seen);
+    let Some(child) = child else { process::exit_group(0) };
+    process::wait(child).context("wait4")?;
+    let wrong = (0..seen.len()).find(|&at| seen[at] != mine[at]);
+    ensure!(wrong.is_none(), "fork changed the parent's doubleword {wrong:?}");
+    Ok(())
 }
 
 fn hold(file: File, seed: usize) -> Verdict {
