@@ -158,8 +158,6 @@ facts! {
     address_of_table: Pte::TABLE_ADDRESS,
     pte_valid: PteFlags::VALID.bits(),
     pte_leaf: PteFlags::LEAF.bits(),
-    pte_cow: PteFlags::COW.bits(),
-    pte_foreign: PteFlags::FOREIGN.bits(),
     pte_referenced: PteFlags::REFERENCED.bits(),
     pte_changed: PteFlags::CHANGED.bits(),
     pte_device: PteFlags::DEVICE.bits(),

@@ -83,7 +83,7 @@ impl Machine for Hardware {
     fn flush_local(&self, _: &PreemptOff, mm: MmId, what: FlushRange) {
         match what {
             FlushRange::Pages { start, pages } => {
-                tlb::flush_range_local(mm.pid(), bytes(start, pages), PageSize::Size4K, false);
+                tlb::flush_range_local(mm.pid(), bytes(start, pages), PageSize::Size4K);
             }
             FlushRange::Translations => tlb::flush_pid_local(mm.pid(), Ric::Tlb),
             FlushRange::Everything => tlb::flush_pid_local(mm.pid(), Ric::All),
@@ -93,7 +93,7 @@ impl Machine for Hardware {
     fn flush_global(&self, _: &PreemptOff, mm: MmId, what: FlushRange) {
         match what {
             FlushRange::Pages { start, pages } => {
-                tlb::flush_range_broadcast(mm.pid(), bytes(start, pages), PageSize::Size4K, false);
+                tlb::flush_range_broadcast(mm.pid(), bytes(start, pages), PageSize::Size4K);
             }
             FlushRange::Translations => tlb::flush_pid_broadcast(mm.pid(), Ric::Tlb),
             FlushRange::Everything => tlb::flush_pid_broadcast(mm.pid(), Ric::All),

@@ -34,7 +34,6 @@ impl Upcalls for KernelUpcalls {
                 kernel.machine.with_irqs_off(|t| {
                     kernel.cpu(t.cpu()).counters.ipi_received.bump();
                     kernel.handle_calls(t);
-                    // A reschedule needs nothing here: its sender set the work flag.
                     task::handle_ipi(t);
                 });
             }

@@ -65,8 +65,6 @@ plain_instructions! {
     /// Full barrier (heavyweight sync, L=0). Also orders the table walks of
     /// other processors against this one's stores, which `lwsync` does not.
     sync = "sync";
-    /// Orders everything but a store followed by a load.
-    lwsync = "lwsync";
     /// Context synchronising: later instructions are fetched and translated in
     /// the context that earlier ones made.
     isync = "isync";
@@ -135,16 +133,6 @@ fn tlb_instruction<const OPCODE: u32>(operands: Operands) {
         1 => with_ric!(1),
         _ => with_ric!(2),
     }
-}
-
-/// Clears the cache block (128 bytes) at `address`.
-///
-/// # Safety
-/// The block must be writable, cacheable memory that the caller owns.
-#[inline(always)]
-pub unsafe fn dcbz(address: *mut u8) {
-    // SAFETY: passed to the caller.
-    unsafe { asm!("dcbz 0, {}", in(reg) address, options(nostack, preserves_flags)) };
 }
 
 /// Writes the data cache block at `address` back to memory.

@@ -1,13 +1,10 @@
-//! Whole pages: clear, copy, poison.
+//! Whole pages: clear and copy.
 
 use crate::addr::{PAGE_SIZE, PhysAddr};
 use core::arch::asm;
 
 /// Bytes that one `dcbz` clears (POWER9, POWER10; the device tree agrees).
 const CACHE_BLOCK: usize = 128;
-const WORDS: usize = PAGE_SIZE as usize / 8;
-/// Reads as an address outside every map.
-const POISON: u64 = 0x6b6b_6b6b_6b6b_6b6b;
 
 /// Clears the page at `page`.
 ///
@@ -63,36 +60,5 @@ pub unsafe fn copy(to: PhysAddr, from: PhysAddr) {
             out("ctr") _,
             options(nostack),
         );
-    }
-}
-
-/// Fills a free page with a pattern.
-///
-/// # Safety
-/// The page is memory that the caller owns.
-pub unsafe fn poison(page: PhysAddr) {
-    let start: *mut u64 = page.as_mut_ptr();
-    for word in 0..WORDS {
-        // SAFETY: inside the caller's page.
-        unsafe { start.add(word).write(POISON) };
-    }
-}
-
-/// Is the page still as [`poison`] left it? If not: the offset in bytes of the
-/// first doubleword that somebody wrote to, and what it holds.
-///
-/// # Errors
-/// (offset, value) of the first difference.
-///
-/// # Safety
-/// The page is memory that the caller owns.
-pub unsafe fn poison_ok(page: PhysAddr) -> Result<(), (usize, u64)> {
-    let start: *const u64 = page.as_mut_ptr();
-    // SAFETY: inside the caller's page. Volatile: a stray store is no store that
-    // the compiler knows of.
-    let value = |word: usize| unsafe { start.add(word).read_volatile() };
-    match (0..WORDS).find(|&word| value(word) != POISON) {
-        None => Ok(()),
-        Some(word) => Err((word * 8, value(word))),
     }
 }

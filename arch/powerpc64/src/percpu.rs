@@ -181,8 +181,8 @@ impl PerCpu {
         self.local.store(local, Ordering::Relaxed);
     }
 
-    /// Asks this CPU to look for work before it next leaves the kernel. Other
-    /// CPUs may call it too; an IPI must follow, and orders the store.
+    /// Asks this CPU to look for work before it next leaves the kernel. On this CPU,
+    /// interrupts off: others send an interrupt, whose handler does it.
     #[inline]
     pub fn set_work(&self) {
         self.work.store(1, Ordering::Relaxed);

@@ -106,8 +106,6 @@ bitflags! {
 
 /// Bits of SRR1 that tell the causes of a program interrupt (0x700) apart.
 pub mod srr1_program {
-    /// An illegal instruction.
-    pub const ILLEGAL: u64 = 0x8_0000;
     /// A privileged instruction in problem state.
     pub const PRIVILEGED: u64 = 0x4_0000;
     /// A trap instruction.

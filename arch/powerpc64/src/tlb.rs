@@ -90,22 +90,12 @@ fn pages(range: Range<u64>, size: PageSize) -> impl Iterator<Item = u64> {
     range.step_by(size.bytes() as usize)
 }
 
-/// One page of `pid`, on this CPU.
-pub fn flush_page_local(pid: Pid, ea: u64, size: PageSize) {
-    // SAFETY: inside `local`.
-    local(|| unsafe { isa::tlbiel(Operands::page(pid.get(), ea, size)) });
-}
-
-/// The pages of `pid` in `range`, on this CPU. `walk_cache`: tables went too.
-pub fn flush_range_local(pid: Pid, range: Range<u64>, size: PageSize, walk_cache: bool) {
+/// The pages of `pid` in `range`, on this CPU.
+pub fn flush_range_local(pid: Pid, range: Range<u64>, size: PageSize) {
     local(|| {
         for ea in pages(range, size) {
             // SAFETY: inside `local`.
             unsafe { isa::tlbiel(Operands::page(pid.get(), ea, size)) };
-        }
-        if walk_cache {
-            // SAFETY: inside `local`.
-            unsafe { isa::tlbiel(Operands::pid(pid.get(), Ric::WalkCache)) };
         }
     });
 }
@@ -123,27 +113,16 @@ pub fn flush_all_local() {
     finish_sets();
 }
 
-/// One page of `pid`, everywhere.
-pub fn flush_page_broadcast(pid: Pid, ea: u64, size: PageSize) {
-    let start = ea & !(size.bytes() - 1);
-    flush_range_broadcast(pid, start..start + size.bytes(), size, false);
-}
-
-/// The pages of `pid` in `range`, everywhere. `walk_cache`: tables went too.
-pub fn flush_range_broadcast(pid: Pid, range: Range<u64>, size: PageSize, walk_cache: bool) {
-    let kind = if walk_cache { Kind::TLB | Kind::PWC } else { Kind::TLB };
+/// The pages of `pid` in `range`, everywhere.
+pub fn flush_range_broadcast(pid: Pid, range: Range<u64>, size: PageSize) {
     let (start, end) = (range.start, range.end);
     let flush = || {
         for ea in pages(range, size) {
             // SAFETY: inside `broadcast`.
             unsafe { isa::tlbie(Operands::page(pid.get(), ea, size)) };
         }
-        if walk_cache {
-            // SAFETY: inside `broadcast`.
-            unsafe { isa::tlbie(Operands::pid(pid.get(), Ric::WalkCache)) };
-        }
     };
-    broadcast(flush, || rpt_invalidate::range(pid.get(), Target::Cmmu, kind, size.into(), start, end));
+    broadcast(flush, || rpt_invalidate::range(pid.get(), Target::Cmmu, Kind::TLB, size.into(), start, end));
 }
 
 /// All of `pid`, everywhere.
@@ -151,15 +130,4 @@ pub fn flush_pid_broadcast(pid: Pid, ric: Ric) {
     // SAFETY: inside `broadcast`.
     let flush = || unsafe { isa::tlbie(Operands::pid(pid.get(), ric)) };
     broadcast(flush, || rpt_invalidate::range(pid.get(), Target::Cmmu, kind(ric), Pages::all(), 0, !0));
-}
-
-/// The kernel's translations (PID 0), everywhere. By process, not by page: the
-/// ISA leaves a quadrant-3 address in a page operand undefined.
-pub fn flush_kernel_broadcast() {
-    flush_pid_broadcast(crate::mmu::KERNEL_PID, Ric::All);
-}
-
-/// The kernel's translations, on this CPU.
-pub fn flush_kernel_local() {
-    flush_pid_local(crate::mmu::KERNEL_PID, Ric::All);
 }

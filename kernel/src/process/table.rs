@@ -60,6 +60,12 @@ pub(crate) fn for_each(f: impl FnMut(&Process)) {
     TABLE.lock().processes.values().map(|process| &**process).for_each(f);
 }
 
+/// Puts `process` into a group: wholly before or after a signal to that group.
+pub(crate) fn set_group(process: &Process, group: u32) {
+    let _table = TABLE.lock();
+    process.group.store(group, Ordering::Relaxed);
+}
+
 /// The process with number `pid`.
 pub(crate) fn find(pid: u32) -> Option<Arc<Process>> {
     TABLE.lock().processes.get(&pid).cloned()

@@ -7,7 +7,7 @@
 //! condition? no: sleep                queue empty? no: wake
 //! ```
 //! Either the waiter sees the condition or the waker sees the waiter. The waiter
-//! goes to sleep by PREPARING → SLEEPING under its run-queue lock; the waker's
+//! goes to sleep by PREPARING → SLEEPING in its switch; the waker's
 //! PREPARING → RUNNING before that keeps it awake, so nothing is lost in between.
 //!
 //! All waits are loops, so a wake-up for another reason (a deadline, a kill) costs

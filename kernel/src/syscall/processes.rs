@@ -148,8 +148,7 @@ fn with_process<T>(pid: u64, f: impl FnOnce(&Process) -> T) -> Result<T> {
 pub(super) fn setpgid(frame: &mut TrapFrame) -> Result {
     let [pid, group, ..] = frame.syscall_args();
     with_process(pid, |process| {
-        let group = if group as u32 == 0 { process.pid } else { group as u32 };
-        process.group.store(group, Ordering::Relaxed);
+        table::set_group(process, if group as u32 == 0 { process.pid } else { group as u32 });
         0
     })
 }
@@ -165,6 +164,6 @@ pub(super) fn getpgrp(_: &mut TrapFrame) -> Result {
 
 pub(super) fn setsid(_: &mut TrapFrame) -> Result {
     let process = current();
-    process.group.store(process.pid, Ordering::Relaxed);
+    table::set_group(process, process.pid);
     Ok(u64::from(process.pid))
 }

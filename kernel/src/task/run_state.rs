@@ -1,7 +1,7 @@
 //! Awake or asleep: who may put a task to sleep, and who wakes it.
 //!
 //! ```text
-//!            prepare_to_sleep             schedule (run-queue lock)
+//!            prepare_to_sleep             schedule (interrupts off)
 //!  RUNNING ------------------> PREPARING ------------------> SLEEPING
 //!     ^  ^------- wake ------------|                             |
 //!     |---------- wake: and the waker queues it -----------------|

@@ -27,10 +27,6 @@ bitflags! {
         const VALID = 1 << 63;
         /// It maps a page rather than naming a table.
         const LEAF = 1 << 62;
-        /// Software: the page is shared until its first store.
-        const COW = 1 << 61;
-        /// Software: the frame is not owned by this tree (not freed with it).
-        const FOREIGN = 1 << 9;
         /// Referenced. Preset: whether hardware sets it is a choice of the
         /// implementation, and a fault where it does not.
         const REFERENCED = 1 << 8;
@@ -159,8 +155,8 @@ mod tests {
     }
 
     #[test]
-    fn leaf_round_trip_ignores_software_bits() {
-        let flags = PteFlags::USER_RO | PteFlags::COW | PteFlags::FOREIGN;
+    fn leaf_round_trip() {
+        let flags = PteFlags::USER_RO;
         let pte = Pte::leaf(PhysAddr(0x7_f000), flags);
         assert!(pte.is_leaf() && pte.is_valid());
         assert_eq!((pte.page(), pte.flags()), (PhysAddr(0x7_f000), flags));

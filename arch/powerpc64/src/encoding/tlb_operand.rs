@@ -3,7 +3,7 @@
 //! RB names the scope (IS field, bits 0xc00) and, for one page, its address and
 //! size; RS names the PID; RIC, in the instruction itself, names the caches.
 //! (ISA 3.0B, Book III, 5.9.3.3.) Combinations the ISA forbids cannot be built:
-//! RIC 1 or 2 for a single page is [`Illegal`].
+//! there is no way to ask for RIC 1 or 2 with a single page.
 
 use super::PageSize;
 
@@ -17,31 +17,6 @@ pub enum Ric {
     /// Both, and the cached process-table entry.
     All = 2,
 }
-
-/// How much is invalidated: the IS field, and what RB and RS carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlbScope {
-    /// One page of one process.
-    Va {
-        /// Process id.
-        pid: u32,
-        /// Any address in the page.
-        ea: u64,
-        /// The size of the translation that is cached.
-        size: PageSize,
-    },
-    /// All of one process.
-    Pid {
-        /// Process id.
-        pid: u32,
-    },
-    /// Everything of this partition.
-    All,
-}
-
-/// A combination that the ISA does not define and processors trap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Illegal;
 
 /// What the instruction is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,17 +32,6 @@ const AP_SHIFT: u32 = 5;
 const SET_SHIFT: u32 = 12;
 
 impl Operands {
-    /// # Errors
-    /// [`Illegal`] for `WalkCache` or `All` with the scope of one page.
-    pub const fn new(scope: TlbScope, ric: Ric) -> Result<Self, Illegal> {
-        match scope {
-            TlbScope::Va { .. } if !matches!(ric, Ric::Tlb) => Err(Illegal),
-            TlbScope::Va { pid, ea, size } => Ok(Self::page(pid, ea, size)),
-            TlbScope::Pid { pid } => Ok(Self::pid(pid, ric)),
-            TlbScope::All => Ok(Self::all(ric)),
-        }
-    }
-
     /// One page of a process.
     #[must_use]
     pub const fn page(pid: u32, ea: u64, size: PageSize) -> Self {
@@ -142,15 +106,5 @@ mod tests {
     #[test]
     fn sets_are_in_rb_above_the_page_bits() {
         assert_eq!(Operands::pid(1, Ric::Tlb).in_set(127).rb(), 0x7f400);
-    }
-
-    #[test]
-    fn walk_cache_of_one_page_is_illegal() {
-        let va = TlbScope::Va { pid: 1, ea: 0x1000, size: PageSize::Size4K };
-        assert_eq!(Operands::new(va, Ric::All), Err(Illegal));
-        assert_eq!(Operands::new(va, Ric::WalkCache), Err(Illegal));
-        assert!(Operands::new(va, Ric::Tlb).is_ok());
-        assert_eq!(Operands::new(TlbScope::Pid { pid: 1 }, Ric::All), Ok(Operands::pid(1, Ric::All)));
-        assert_eq!(Operands::new(TlbScope::All, Ric::All), Ok(Operands::all(Ric::All)));
     }
 }

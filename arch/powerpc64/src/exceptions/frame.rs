@@ -12,7 +12,6 @@
 
 use core::mem::offset_of;
 
-use crate::addr::VirtAddr;
 use crate::reg::Msr;
 
 /// Bytes of the ELFv2 frame header below the trap frame: back chain, CR save,
@@ -202,12 +201,6 @@ impl TrapFrame {
             self.gpr[3] = result.cast_unsigned();
             self.cr &= !CR0_SO;
         }
-    }
-
-    /// The faulting instruction's address, typed.
-    #[must_use]
-    pub fn nip_addr(&self) -> VirtAddr {
-        VirtAddr(self.nip)
     }
 }
 

@@ -11,7 +11,6 @@ use crate::boot::MemoryRegion;
 use crate::encoding::PageSize;
 use crate::encoding::pte::{EA_BITS, Pte, PteFlags};
 use crate::percpu::{STACK_SIZE, STACK_SLOT};
-use crate::tlb;
 use core::ops::Range;
 
 /// Addresses for kernel stacks and other mappings made page by page: above any
@@ -115,13 +114,4 @@ pub fn map_kernel_page(
     // flush; a CPU that learns of `va` later sees the entry (ptesync is a sync).
     crate::isa::ptesync();
     Ok(())
-}
-
-/// Unmaps the page at `va` in [`AREA`] and flushes it everywhere. Returns the
-/// page, which nobody translates to any more.
-pub fn unmap_kernel_page(tree: RadixTree, va: VirtAddr) -> Option<PhysAddr> {
-    assert!(AREA.contains(&va.0), "not in the area: {va:?}");
-    let old = tree.walk(va.0)?.swap(Pte::NONE);
-    tlb::flush_kernel_broadcast();
-    old.is_valid().then(|| old.page())
 }

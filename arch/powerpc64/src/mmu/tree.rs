@@ -38,9 +38,10 @@ impl AtomicPte {
         Pte(self.0.load(Ordering::Relaxed))
     }
 
-    /// Fills an empty entry, or changes a valid one in a way that needs no flush
-    /// first (more permissions for the same page). The page's contents are
-    /// visible to whoever translates through the entry: release, whose partner is
+    /// Sets the entry. More permissions for the same page need no flush; what takes
+    /// away, a cleared entry included, is flushed afterwards, which begins with the full
+    /// barrier between this store and the read of who may hold the translation. Hardware
+    /// sets no bit in it: R and C are preset. The page's contents are visible to whoever translates through the entry: release, whose partner is
     /// the address dependency of every access through the translation.
     ///
     /// The CPU's own next access may still not see it: that fault is spurious and
@@ -50,9 +51,7 @@ impl AtomicPte {
         self.0.store(pte.0, Ordering::Release);
     }
 
-    /// Replaces the entry and returns what it was: the way to take a mapping
-    /// away. The flush that follows begins with the full barrier that orders this
-    /// store before the read of who may hold the translation.
+    /// As [`AtomicPte::store`], and returns what the entry was.
     #[inline]
     pub fn swap(&self, pte: Pte) -> Pte {
         Pte(self.0.swap(pte.0, Ordering::AcqRel))
