@@ -119,7 +119,7 @@ pub(crate) fn send_to_process(process: &Process, info: Info) {
     if info.signal == SIGKILL {
         return process.end(Status::signaled(SIGKILL));
     }
-    if process.handlers.ignores(info.signal) {
+    if process.handlers.ignores(info.signal) && !first_thread_blocks(process, info.signal) {
         return;
     }
     process.signals.push(info);
@@ -170,16 +170,24 @@ pub(crate) fn send_to_thread(task: &Task, info: Info) {
     if info.signal == SIGKILL {
         return thread.process.end(Status::signaled(SIGKILL));
     }
-    if thread.process.handlers.ignores(info.signal) {
+    let signal = bit(info.signal);
+    // As for a process.
+    if thread.process.handlers.ignores(info.signal) && blocked(task) & signal == 0 {
         return;
     }
-    let signal = bit(info.signal);
     thread.signals.push(info);
     // As in `send_to_process`.
     fence(Ordering::SeqCst);
     if blocked(task) & signal == 0 {
         task.notify(pending::SIGNAL);
     }
+}
+
+/// Whether the thread that Linux looks at (`sig_ignored`) blocks `signal`. One that is
+/// ignored then waits all the same: it may have a handler when it is unblocked. True
+/// without threads: it is not known what the first one will block.
+fn first_thread_blocks(process: &Process, signal: u32) -> bool {
+    process.threads.lock().first().is_none_or(|task| blocked(task) & bit(signal) != 0)
 }
 
 fn blocked(task: &Task) -> u64 {
