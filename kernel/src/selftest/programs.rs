@@ -24,6 +24,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_futexes", || passes("/bin/futexes", &[])),
     Test::new("program_pipes", || passes("/bin/pipes", &[])),
     Test { limit_s: 20, ..Test::new("program_takers", || passes("/bin/takers", &[])) },
+    Test { limit_s: 30, ..Test::new("program_signals", || passes("/bin/signals", &[])) },
     Test { limit_s: 30, ..Test::new("program_interrupted", || passes("/bin/interrupted", &[])) },
     Test { limit_s: 60, ..Test::new("program_hotplug", || passes("/bin/hotplug", &[])) },
     Test::new("program_fp", || passes("/bin/fp", &[])),

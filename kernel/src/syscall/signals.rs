@@ -188,8 +188,9 @@ pub(super) fn sigaltstack(frame: &mut TrapFrame) -> Result {
         }
         let (base, size) = match wanted.flags {
             SS_DISABLE => (0, 0),
-            0 if wanted.size < MIN_BYTES => return Err(Errno::ENOMEM),
-            0 => (wanted.base, wanted.size),
+            // Asking for the stack to be in use says no more than 0, as in Linux.
+            0 | SS_ONSTACK if wanted.size < MIN_BYTES => return Err(Errno::ENOMEM),
+            0 | SS_ONSTACK => (wanted.base, wanted.size),
             _ => return Err(Errno::EINVAL),
         };
         let [stored_base, stored_size] = &current_thread().alternate_stack;
