@@ -141,6 +141,10 @@ fn start_child(
         if is_thread { parent.process.clone() } else { new_process(parent, tid, request.flags, vfork) };
     let thread = Thread::new(tid, process.clone()).with_vector(parent.copy_vector(frame));
     thread.blocked.store(parent.blocked.load(Ordering::Relaxed), Ordering::Relaxed);
+    // Not a stack that both could be on at once (Linux: `sas_ss_reset` in copy_process).
+    if !request.flags.contains(CloneFlags::VM) || request.flags.contains(CloneFlags::VFORK) {
+        thread.inherit_alternate_stack(parent);
+    }
     if request.flags.contains(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
     }

@@ -63,6 +63,14 @@ impl Thread {
         }
     }
 
+    /// Gives it, which has not run yet, the alternate signal stack of `parent`, which
+    /// runs.
+    pub(super) fn inherit_alternate_stack(&self, parent: &Thread) {
+        for (word, from) in self.alternate_stack.iter().zip(&parent.alternate_stack) {
+            word.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     /// Its number.
     #[inline]
     pub(crate) fn tid(&self) -> u32 {

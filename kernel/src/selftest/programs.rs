@@ -26,6 +26,8 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_sharers", || passes("/bin/sharers", &[])),
     Test { limit_s: 30, ..Test::new("program_execs", || passes("/bin/execs", &[])) },
     Test { limit_s: 20, ..Test::new("program_takers", || passes("/bin/takers", &[])) },
+    Test { limit_s: 30, ..Test::new("program_signals", || passes("/bin/signals", &[])) },
+    Test { limit_s: 30, ..Test::new("program_interrupted", || passes("/bin/interrupted", &[])) },
     Test { limit_s: 60, ..Test::new("program_hotplug", || passes("/bin/hotplug", &[])) },
     Test::new("program_fp", || passes("/bin/fp", &[])),
     Test { limit_s: 120, ..Test::new("program_storm_leaves_nothing", storm_leaves_nothing) },

@@ -11,10 +11,11 @@ use core::sync::atomic::Ordering;
 use powerpc64::exceptions::TrapFrame;
 use powerpc64::uaccess;
 
+use super::signals::wait_unless_handled;
 use super::{Result, time};
 use crate::errno::Errno;
 use crate::mm;
-use crate::process::signal::ERESTARTSYS;
+use crate::process::signal::{ERESTARTNOHAND, ERESTARTSYS};
 use crate::process::{Thread, current_thread, user_memory};
 use crate::sync::{SpinGuard, SpinLock};
 use crate::task::{self, TaskRef};
@@ -96,20 +97,15 @@ pub(super) fn futex(frame: &mut TrapFrame) -> Result {
     let count = value as i32;
     match operation {
         FUTEX_WAIT => {
-            wait(
-                Key::new(address, shared)?,
-                address,
-                value as u32,
-                ALL_BITS,
-                time::read_deadline(timeout, None)?,
-            )
-            // A span of time cannot start over.
-            .map_err(|errno| if errno == ERESTARTSYS && timeout != 0 { Errno::EINTR } else { errno })
+            let deadline_tb = time::read_deadline(timeout, None)?;
+            let key = Key::new(address, shared)?;
+            wait_unless_handled(frame, || wait(key, address, value as u32, ALL_BITS, deadline_tb))
         }
         FUTEX_WAIT_BITSET => {
             let clock = if realtime { time::Clock::Realtime } else { time::Clock::Monotonic };
             let deadline_tb = time::read_deadline(timeout, Some(clock))?;
-            wait(Key::new(address, shared)?, address, value as u32, bits as u32, deadline_tb)
+            let key = Key::new(address, shared)?;
+            wait_unless_handled(frame, || wait(key, address, value as u32, bits as u32, deadline_tb))
         }
         FUTEX_WAKE => wake(Key::new(address, shared)?, count, ALL_BITS),
         FUTEX_WAKE_BITSET => wake(Key::new(address, shared)?, count, bits as u32),
@@ -160,7 +156,12 @@ fn wait(key: Key, address: u64, expected: u32, bits: u32, deadline_tb: Option<u6
     if outcome == Ok(true) || !leave(thread) {
         return Ok(0);
     }
-    Err(if outcome.is_ok() { Errno::ETIMEDOUT } else { ERESTARTSYS })
+    Err(match (outcome, deadline_tb) {
+        (Ok(_), _) => Errno::ETIMEDOUT,
+        // As in Linux, SA_RESTART is for a wait without end only.
+        (Err(_), None) => ERESTARTSYS,
+        (Err(_), Some(_)) => ERESTARTNOHAND,
+    })
 }
 
 /// Takes the current thread out of its bucket; false if it was woken before.

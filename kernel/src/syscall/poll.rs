@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 
 use powerpc64::exceptions::TrapFrame;
 
+use super::signals::wait_unless_handled;
 use super::{Result, time};
 use crate::errno::Errno;
 use crate::fs::Description;
 use crate::fs::poll::Events;
 use crate::fs::table::MAX_FILES;
 use crate::mm::heap;
-use crate::process::signal::ERESTARTSYS;
+use crate::process::signal::ERESTARTNOHAND;
 use crate::process::user_memory::{self, Plain};
 use crate::process::{current, current_thread};
 use crate::task::{self, TaskRef};
@@ -83,7 +84,7 @@ pub(super) fn poll(frame: &mut TrapFrame) -> Result {
         ..0 => None,
         ms => Some(time::deadline_after_ms(ms as u64)),
     };
-    poll_until(fds, count, deadline_tb)
+    wait_unless_handled(frame, || poll_until(fds, count, deadline_tb))
 }
 
 pub(super) fn ppoll(frame: &mut TrapFrame) -> Result {
@@ -92,7 +93,8 @@ pub(super) fn ppoll(frame: &mut TrapFrame) -> Result {
         // Changing the mask for the wait is not there.
         return Err(Errno::ENOSYS);
     }
-    poll_until(fds, count, time::read_deadline(timeout, None)?)
+    let deadline_tb = time::read_deadline(timeout, None)?;
+    wait_unless_handled(frame, || poll_until(fds, count, deadline_tb))
 }
 
 fn poll_until(fds: u64, count: u64, deadline_tb: Option<u64>) -> Result {
@@ -141,8 +143,7 @@ fn wait(entries: &[Polled], deadline_tb: Option<u64>) -> Result<bool> {
         match event.wait(deadline_tb) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
-            Err(_) if deadline_tb.is_none() => return Err(ERESTARTSYS),
-            Err(_) => return Err(Errno::EINTR),
+            Err(_) => return Err(ERESTARTNOHAND),
         }
     }
 }

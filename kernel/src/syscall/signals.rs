@@ -8,7 +8,8 @@ use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
 use crate::mm::heap;
 use crate::process::signal::{
-    self, Action, AlternateStack, ERESTARTSYS, Info, LAST, SS_DISABLE, SS_ONSTACK, UNBLOCKABLE,
+    self, Action, AlternateStack, ERESTARTNOHAND, ERESTARTSYS, Info, LAST, SS_DISABLE, SS_ONSTACK,
+    UNBLOCKABLE,
 };
 use crate::process::{Process, current, current_thread, table, user_memory};
 use crate::sync::WaitQueue;
@@ -129,10 +130,23 @@ pub(super) fn rt_sigpending(frame: &mut TrapFrame) -> Result {
     user_memory::write(to, waiting & thread.blocked.load(Ordering::Relaxed)).map(|()| 0)
 }
 
-pub(super) fn pause(_: &mut TrapFrame) -> Result {
+/// Makes `call`, which waits, and makes it again while it ends with [`ERESTARTNOHAND`]
+/// and no handler runs. What it waits for was read before, so a deadline stays the same:
+/// Linux's ERESTARTNOHAND, and ERESTART_RESTARTBLOCK without a block to keep. `call` owns
+/// nothing, since the thread may end in between.
+pub(super) fn wait_unless_handled(frame: &mut TrapFrame, call: impl Fn() -> Result + Copy) -> Result {
+    loop {
+        match call() {
+            Err(ERESTARTNOHAND) if signal::interrupt(frame, None) => return Err(FRAME_REPLACED),
+            Err(ERESTARTNOHAND) => {}
+            result => return result,
+        }
+    }
+}
+
+pub(super) fn pause(frame: &mut TrapFrame) -> Result {
     let nobody = WaitQueue::new();
-    // The handler that ends it has run when the program sees this.
-    signal::wait(&nobody, || false).map_err(|_| Errno::EINTR).map(|()| 0)
+    wait_unless_handled(frame, || signal::wait(&nobody, || false).map_err(|_| ERESTARTNOHAND).map(|()| 0))
 }
 
 pub(super) fn rt_sigsuspend(frame: &mut TrapFrame) -> Result {
@@ -143,12 +157,14 @@ pub(super) fn rt_sigsuspend(frame: &mut TrapFrame) -> Result {
     let before = thread.blocked.load(Ordering::Relaxed);
     signal::set_blocked(mask);
     let nobody = WaitQueue::new();
-    let interrupted = signal::wait(&nobody, || false);
-    debug_assert!(interrupted == Err(ERESTARTSYS));
-    // The handler runs with the mask of the call, and returns to the old one.
-    frame.set_result(-i64::from(Errno::EINTR.0));
-    signal::take_with_mask(frame, before);
-    Err(FRAME_REPLACED)
+    loop {
+        let interrupted = signal::wait(&nobody, || false);
+        debug_assert!(interrupted == Err(ERESTARTSYS));
+        // The handler runs with the mask of the call, and returns to the old one.
+        if signal::interrupt(frame, Some(before)) {
+            return Err(FRAME_REPLACED);
+        }
+    }
 }
 
 pub(super) fn rt_sigreturn(frame: &mut TrapFrame) -> Result {
@@ -172,8 +188,9 @@ pub(super) fn sigaltstack(frame: &mut TrapFrame) -> Result {
         }
         let (base, size) = match wanted.flags {
             SS_DISABLE => (0, 0),
-            0 if wanted.size < MIN_BYTES => return Err(Errno::ENOMEM),
-            0 => (wanted.base, wanted.size),
+            // Asking for the stack to be in use says no more than 0, as in Linux.
+            0 | SS_ONSTACK if wanted.size < MIN_BYTES => return Err(Errno::ENOMEM),
+            0 | SS_ONSTACK => (wanted.base, wanted.size),
             _ => return Err(Errno::EINVAL),
         };
         let [stored_base, stored_size] = &current_thread().alternate_stack;

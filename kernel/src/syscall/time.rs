@@ -7,6 +7,7 @@ use powerpc64::exceptions::TrapFrame;
 use powerpc64::timer;
 
 use super::Result;
+use super::signals::wait_unless_handled;
 use crate::clock;
 use crate::errno::Errno;
 use crate::process::{alarm as alarms, current, signal, user_memory};
@@ -113,7 +114,7 @@ pub(super) fn time(frame: &mut TrapFrame) -> Result {
 
 pub(super) fn nanosleep(frame: &mut TrapFrame) -> Result {
     let [span, rest, ..] = frame.syscall_args();
-    sleep_for(read_ns(span)?, rest)
+    sleep_for(frame, read_ns(span)?, rest)
 }
 
 pub(super) fn clock_nanosleep(frame: &mut TrapFrame) -> Result {
@@ -122,20 +123,22 @@ pub(super) fn clock_nanosleep(frame: &mut TrapFrame) -> Result {
     let clock = Clock::from_number(clock)?;
     let ns = read_ns(span)?;
     if flags & TIMER_ABSTIME == 0 {
-        return sleep_for(ns, rest);
+        return sleep_for(frame, ns, rest);
     }
-    // The same deadline if the call starts over.
-    sleep_until(clock.deadline_tb(ns)).map_err(|_| signal::ERESTARTSYS)
+    let deadline_tb = clock.deadline_tb(ns);
+    wait_unless_handled(frame, || sleep_until(deadline_tb))
 }
 
 /// Sleeps for `ns`; what is left when a signal comes is stored at `rest`.
-fn sleep_for(ns: u64, rest: u64) -> Result {
+fn sleep_for(frame: &mut TrapFrame, ns: u64, rest: u64) -> Result {
     let deadline_tb = deadline_after(ns);
-    sleep_until(deadline_tb).inspect_err(|_| {
+    let tell_rest = || {
         let left = timer::timebase().tb_to_ns(deadline_tb.saturating_sub(timer::now_tb()));
         // EINTR whether the rest can be told or not.
         let _ = user_memory::write_unless_null(rest, to_timespec(left));
-    })
+    };
+    // As in Linux, the rest is told even if no handler runs then.
+    wait_unless_handled(frame, || sleep_until(deadline_tb).inspect_err(|_| tell_rest()))
 }
 
 fn sleep_until(deadline_tb: u64) -> Result {

@@ -24,6 +24,8 @@ enum Call {
     StartsOver,
     /// It starts over in any case.
     AlwaysStartsOver,
+    /// It waits on, unless a handler runs.
+    WaitsOn,
 }
 
 /// The way to user mode with the work flag set: schedules if asked to, ends the
@@ -51,13 +53,19 @@ pub(crate) fn restart(frame: &mut TrapFrame) {
     take_all(frame, Call::AlwaysStartsOver, None);
 }
 
-/// As on the way to user mode, for rt_sigsuspend: handlers return to the mask
-/// `before`, not to the present one.
-pub(crate) fn take_with_mask(frame: &mut TrapFrame, before: u64) {
-    take_all(frame, Call::Done, Some(before));
+/// Ends the thread or has it take its signals, in the middle of a system call that
+/// waits. Whether a handler runs: then `frame` is that of the handler, and the call has
+/// ended with `EINTR`; otherwise it has not. With `before`, handlers return to that
+/// mask, not to the present one. The thread may end here: nothing on the stack may need
+/// to be dropped.
+#[cold]
+pub(crate) fn interrupt(frame: &mut TrapFrame, before: Option<u64>) -> bool {
+    take_all(frame, Call::WaitsOn, before)
 }
 
-fn take_all(frame: &mut TrapFrame, mut call: Call, mut before: Option<u64>) {
+/// Returns whether a handler runs; the first one returns to the mask `before`, if given.
+fn take_all(frame: &mut TrapFrame, mut call: Call, mut before: Option<u64>) -> bool {
+    let mut handled = false;
     let (process, thread) = (current(), current_thread());
     if task::current().killed() {
         exit::exit_thread(process.status());
@@ -69,30 +77,34 @@ fn take_all(frame: &mut TrapFrame, mut call: Call, mut before: Option<u64>) {
         };
         let action = process.handlers.take(info.signal);
         if action.is_handler() {
-            end_call(frame, call, action.flags & SA_RESTART != 0);
+            end_call(frame, call, Some(&action));
             call = Call::Done;
+            handled = true;
             run_handler(frame, &info, &action, before.take());
         } else if !process.handlers.ignores(info.signal) && default_of(info.signal) == Default::End {
             exit::exit_group(Status::signaled(info.signal));
         }
     }
     // No handler ran: the program does not notice.
-    end_call(frame, call, true);
-    if let Some(before) = before {
-        thread.blocked.store(before, Ordering::Relaxed);
-    }
+    end_call(frame, call, None);
     recalculate();
+    handled
 }
 
-/// Gives an interrupted call its outcome.
-fn end_call(frame: &mut TrapFrame, call: Call, start_over: bool) {
-    match (call, start_over) {
-        (Call::Done, _) => {}
-        (Call::StartsOver, true) | (Call::AlwaysStartsOver, _) => {
-            frame.nip -= SYSTEM_CALL_BYTES;
-            frame.set_gpr(3, frame.orig_gpr3);
-        }
-        (Call::StartsOver, false) => frame.set_result(-i64::from(Errno::EINTR.0)),
+/// Gives an interrupted call its outcome: `action` is that of the handler that runs.
+fn end_call(frame: &mut TrapFrame, call: Call, action: Option<&Action>) {
+    let starts_over = match call {
+        Call::Done => return,
+        Call::WaitsOn if action.is_none() => return,
+        Call::WaitsOn => false,
+        Call::StartsOver => action.is_none_or(|action| action.flags & SA_RESTART != 0),
+        Call::AlwaysStartsOver => true,
+    };
+    if starts_over {
+        frame.nip -= SYSTEM_CALL_BYTES;
+        frame.set_gpr(3, frame.orig_gpr3);
+    } else {
+        frame.set_result(-i64::from(Errno::EINTR.0));
     }
 }
 

@@ -20,7 +20,7 @@ mod queue;
 
 pub(crate) use action::{Action, Handlers};
 use action::{Default, default_of};
-pub(crate) use deliver::{restart, restart_or_interrupt, return_to_user, take_with_mask};
+pub(crate) use deliver::{interrupt, restart, restart_or_interrupt, return_to_user};
 pub(crate) use frame::{AlternateStack, SS_DISABLE, SS_ONSTACK, TRAMPOLINE_PAGE, alternate_stack, sigreturn};
 pub(crate) use queue::{FIRST_REAL_TIME, Info, Queue};
 
@@ -59,6 +59,11 @@ pub(crate) const ERESTARTSYS: Errno = Errno(512);
 /// Inside the kernel only: the call is made again once the signal is dealt with,
 /// whatever the program wants: it has done nothing yet.
 pub(crate) const ERESTARTNOINTR: Errno = Errno(513);
+
+/// Inside the system calls only: the wait was interrupted. The call ends with `EINTR` if
+/// a handler runs, whatever that one wants; otherwise it waits on, until the deadline
+/// that it had.
+pub(crate) const ERESTARTNOHAND: Errno = Errno(514);
 
 /// A signal as a bit of a mask.
 pub(crate) const fn bit(signal: u32) -> u64 {
@@ -114,7 +119,7 @@ pub(crate) fn send_to_process(process: &Process, info: Info) {
     if info.signal == SIGKILL {
         return process.end(Status::signaled(SIGKILL));
     }
-    if process.handlers.ignores(info.signal) {
+    if process.handlers.ignores(info.signal) && !first_thread_blocks(process, info.signal) {
         return;
     }
     process.signals.push(info);
@@ -165,16 +170,24 @@ pub(crate) fn send_to_thread(task: &Task, info: Info) {
     if info.signal == SIGKILL {
         return thread.process.end(Status::signaled(SIGKILL));
     }
-    if thread.process.handlers.ignores(info.signal) {
+    let signal = bit(info.signal);
+    // As for a process.
+    if thread.process.handlers.ignores(info.signal) && blocked(task) & signal == 0 {
         return;
     }
-    let signal = bit(info.signal);
     thread.signals.push(info);
     // As in `send_to_process`.
     fence(Ordering::SeqCst);
     if blocked(task) & signal == 0 {
         task.notify(pending::SIGNAL);
     }
+}
+
+/// Whether the thread that Linux looks at (`sig_ignored`) blocks `signal`. One that is
+/// ignored then waits all the same: it may have a handler when it is unblocked. True
+/// without threads: it is not known what the first one will block.
+fn first_thread_blocks(process: &Process, signal: u32) -> bool {
+    process.threads.lock().first().is_none_or(|task| blocked(task) & bit(signal) != 0)
 }
 
 fn blocked(task: &Task) -> u64 {
@@ -207,11 +220,11 @@ pub(crate) fn wait(queue: &WaitQueue, done: impl FnMut() -> bool) -> Result<(), 
 }
 
 /// As [`wait`], at most until the time base reaches `deadline_tb`: then `Ok(false)`.
-/// A call that waits for a span of time cannot start over: `EINTR`.
+/// A signal ends it with [`ERESTARTNOHAND`]: a call with a deadline does not start over.
 pub(crate) fn wait_deadline(
     queue: &WaitQueue,
     deadline_tb: u64,
     done: impl FnMut() -> bool,
 ) -> Result<bool, Errno> {
-    queue.wait_interruptible_deadline(done, deadline_tb).map_err(|_| Errno::EINTR)
+    queue.wait_interruptible_deadline(done, deadline_tb).map_err(|_| ERESTARTNOHAND)
 }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::bit;
+use super::{LAST, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, bit};
 use crate::process::exit::Status;
 use crate::process::user_memory::Plain;
 use crate::sync::SpinLock;
@@ -55,6 +55,18 @@ impl Info {
         Info { signal, code, value: u64::from(pid) << 32, status }
     }
 
+    /// Its place in the order of taking, the lowest first. First what a fault of the
+    /// thread sent (Linux: `dequeue_synchronous_signal`): its handler is told where the
+    /// program was, which is where another handler begins if that was taken before.
+    /// Then by number, those that faults can send before all others (`next_signal`).
+    fn turn(&self) -> (u32, u32) {
+        match bit(self.signal) & SYNCHRONOUS != 0 {
+            true if self.code > SI_USER => (0, 0),
+            true => (1, self.signal),
+            false => (2, self.signal),
+        }
+    }
+
     /// As `siginfo_t`.
     pub(super) fn to_linux(self) -> LinuxInfo {
         LinuxInfo {
@@ -90,6 +102,10 @@ const _: () = assert!(size_of::<LinuxInfo>() == 128);
 pub(crate) const FIRST_REAL_TIME: u32 = 32;
 /// How many may wait in one queue.
 const MAX_WAITING: usize = 1024;
+/// Beyond so many none waits a second time: there is always room for one of each.
+const MAX_REPEATING: usize = MAX_WAITING - LAST as usize;
+/// What faults send (Linux's `SYNCHRONOUS_MASK`, of which nothing here sends SIGSYS).
+const SYNCHRONOUS: u64 = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGFPE);
 
 /// The signals that wait for a thread or a process.
 pub(crate) struct Queue {
@@ -110,25 +126,25 @@ impl Queue {
         self.set.load(Ordering::Relaxed)
     }
 
-    /// Adds a signal, unless it waits already and is none that queues.
+    /// Adds a signal, unless it waits already, and is none that queues or too many do.
     pub(crate) fn push(&self, info: Info) {
         let mut waiting = self.waiting.lock();
         let again = self.set() & bit(info.signal) != 0;
-        if (again && info.signal < FIRST_REAL_TIME) || waiting.len() >= MAX_WAITING {
+        if again && (info.signal < FIRST_REAL_TIME || waiting.len() >= MAX_REPEATING) {
             return;
         }
         waiting.push(info);
         self.set.fetch_or(bit(info.signal), Ordering::Relaxed);
     }
 
-    /// Takes the lowest signal that is not in `blocked`.
+    /// Takes the signal whose turn it is of those that are not in `blocked`.
     pub(super) fn take(&self, blocked: u64) -> Option<Info> {
         if self.set() & !blocked == 0 {
             return None;
         }
         let mut waiting = self.waiting.lock();
         let takable = waiting.iter().enumerate().filter(|(_, info)| bit(info.signal) & !blocked != 0);
-        let (at, _) = takable.min_by_key(|(at, info)| (info.signal, *at))?;
+        let (at, _) = takable.min_by_key(|(at, info)| (info.turn(), *at))?;
         let info = waiting.remove(at);
         if waiting.iter().all(|other| other.signal != info.signal) {
             self.set.fetch_and(!bit(info.signal), Ordering::Relaxed);
