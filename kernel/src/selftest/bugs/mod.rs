@@ -4,7 +4,7 @@
 //! there. A test forces the interleaving that made the bug, at named points of the
 //! real code, and asks for what the bug spoilt. Elsewhere: T12 does not apply to
 //! radix; T18 (membarrier's litmus) only a model can see; T20 ends the kernel, so it
-//! is a crash (`crash=mmdrop-…`).
+//! is a crash (`crash=t20_…`).
 
 mod exits;
 mod hotplug;
