@@ -44,7 +44,8 @@ EXPECTED = re.compile(r"soak: (pid \d+: SIGSEGV: |ok$)")
 
 
 # What the kernel can be told to lose, and which of its books must show it.
-LOSSES = {"frame": "free frames", "mm_count": "address spaces", "mm_users": "address spaces", "block": "bytes of the heap"}
+LOSSES = {"frame": "free frames", "mm_count": "address spaces", "mm_users": "address spaces", "block": "bytes of the heap",
+          "init_mm": "counts of init_mm"}
 LOSS_LIMIT_S = 120
 
 

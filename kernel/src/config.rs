@@ -146,7 +146,7 @@ impl Config {
             #[cfg(feature = "selftest")]
             "soak_loses" => match crate::selftest::soak::Loss::named(value) {
                 Some(what) => self.soak.loses = Some(what),
-                None => return bad("what the soak loses once; frame, mm_count, mm_users or block"),
+                None => return bad("what the soak loses once; frame, mm_count, mm_users, block or init_mm"),
             },
             #[cfg(feature = "selftest")]
             "soak" | "soak_seed" | "soak_from" => match (option.key, value.parse()) {

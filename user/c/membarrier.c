@@ -80,7 +80,7 @@ int main(void)
 {
 	long all = syscall(__NR_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
 
-	/* What only some kernels have is left out. */
+	/* What only some kernels have is left out; user/src/bin/membarriers.rs has it. */
 	printf("query: %#lx\n", all & 0x7f);
 	show("query with a flag", MEMBARRIER_CMD_QUERY, 1);
 	show("no such command", -1, 0);

@@ -22,6 +22,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_mmaps", || passes("/bin/mmaps", &[])),
     Test::new("program_threads", || passes("/bin/threads", &[])),
     Test::new("program_futexes", || passes("/bin/futexes", &[])),
+    Test::new("program_membarriers", || passes("/bin/membarriers", &[])),
     Test::new("program_pipes", || passes("/bin/pipes", &[])),
     Test::new("program_sharers", || passes("/bin/sharers", &[])),
     Test { limit_s: 30, ..Test::new("program_execs", || passes("/bin/execs", &[])) },

@@ -9,6 +9,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::hint::black_box;
+use core::sync::atomic::Ordering;
 
 use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
@@ -55,6 +56,8 @@ pub(crate) enum Loss {
     MmUsers,
     /// Memory of the heap.
     Block,
+    /// An `mmgrab` of `init_mm`, which is never freed: only its count can tell.
+    InitMm,
 }
 
 impl Loss {
@@ -65,6 +68,7 @@ impl Loss {
             "mm_count" => Self::MmCount,
             "mm_users" => Self::MmUsers,
             "block" => Self::Block,
+            "init_mm" => Self::InitMm,
             _ => return None,
         })
     }
@@ -78,6 +82,7 @@ impl Loss {
                 lazy_tlb().mmput(mm);
             }
             Self::MmUsers => drop(new_mm()?),
+            Self::InitMm => lazy_tlb().mmgrab(MmId::INIT_MM),
             Self::Block => drop(black_box(Box::leak(Box::new(0_u64)))),
         }
         Ok(())
@@ -190,10 +195,15 @@ struct Books {
     lowest_pid: u32,
     tasks: usize,
     futex_waiters: usize,
+    /// When nobody borrows another mm: one of its own, and one for each CPU if borrows
+    /// are counted.
+    counts_of_init_mm: u32,
+    /// Its mask: who is online.
+    cpus_of_init_mm: usize,
 }
 
 impl Books {
-    fn by_name(&self) -> [(&'static str, u64); 6] {
+    fn by_name(&self) -> [(&'static str, u64); 8] {
         [
             ("free frames", self.free_frames),
             ("bytes of the heap", self.heap_bytes as u64),
@@ -201,6 +211,8 @@ impl Books {
             ("the lowest free PID", self.lowest_pid.into()),
             ("tasks", self.tasks as u64),
             ("futex waiters", self.futex_waiters as u64),
+            ("counts of init_mm", self.counts_of_init_mm.into()),
+            ("CPUs in init_mm's mask", self.cpus_of_init_mm as u64),
         ]
     }
 
@@ -217,13 +229,19 @@ impl Books {
         all_gone()?;
         let memory = account();
         let (futex_waiters, futex_bytes) = futex::waiters_and_bytes();
+        let (living_mms, lowest_pid) = (living_mms(), lowest_free_pid()?);
+        // Every CPU has it since the borrows were drained for the two above.
+        let init_mm = lazy_tlb().mm(MmId::INIT_MM);
+        let mask = init_mm.cpumask().snapshot(lazy_tlb().nr_cpus(), Ordering::Relaxed);
         Ok(Books {
             free_frames: memory.available_frames,
             heap_bytes: memory.heap_bytes - futex_bytes,
-            living_mms: living_mms(),
-            lowest_pid: lowest_free_pid()?,
+            living_mms,
+            lowest_pid,
             tasks: tasks(),
             futex_waiters,
+            counts_of_init_mm: init_mm.count(),
+            cpus_of_init_mm: mask.len(),
         })
     }
 

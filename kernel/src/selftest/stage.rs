@@ -97,6 +97,15 @@ pub(super) fn wind_trim_clock() {
     });
 }
 
+/// Winds it the other way: this CPU's next flush trims, where a flush may.
+pub(super) fn make_trim_due() {
+    lazy_tlb().machine.with_preempt_off(|t| {
+        let last = lazy_tlb().config().trim_period - 1;
+        // Relaxed: as above.
+        lazy_tlb().cpu(t.cpu()).trim_clock.store(last, Ordering::Relaxed);
+    });
+}
+
 /// Makes every CPU borrow `init_mm`, so that all borrows of others end.
 pub(super) fn drain_borrows() {
     let everyone: Vec<CpuId> = lazy_tlb().online().iter().collect();

@@ -1,39 +1,26 @@
 //! CPUs that come and go: T7, T8, T11.
 
 use alloc::format;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
-use kcore::cpu::CpuId;
 use kcore::lazy_tlb::Policy;
 use kcore::machine::Point;
 use kcore::mm::MmId;
+use kcore::mm::flush::FlushRange;
 use powerpc64::addr::PAGE_SIZE;
-use powerpc64::{percpu, uaccess};
+use powerpc64::percpu;
 
-use super::{ONE_CPU, end_of};
+use super::{ONE_CPU, UNREAD, end_of, read_on};
 use crate::machine::lazy_tlb;
 use crate::mm;
-use crate::selftest::address_space::{inside, map_written_page, new_mm};
+use crate::selftest::address_space::{map_written_page, new_mm};
 use crate::selftest::hotplug::{bring_back, last_cpu, start_removal, take_offline, while_offline};
 use crate::selftest::points::{self, Step};
 use crate::selftest::stage::{
-    Bill, drain_borrows, make_lazy, new_mm_with_page, on_cpus, other_cpus, policy, total, wait_for,
+    Bill, drain_borrows, make_lazy, new_mm_with_page, other_cpus, policy, total, wait_for,
 };
 use crate::selftest::{Outcome, Verdict, check, check_eq};
 use crate::task;
-
-/// What [`read_on`] says of a page that cannot be read.
-const UNREAD: u32 = u32::MAX;
-
-/// The word at `address` in `mm`, as `cpu` reads it, which is then lazy on `mm`.
-fn read_on(cpu: CpuId, mm: MmId, address: u64) -> u32 {
-    static READ: AtomicU32 = AtomicU32::new(UNREAD);
-    on_cpus(&[cpu], move || {
-        let word = inside(mm, || uaccess::load_user_u32(address)).unwrap_or(UNREAD);
-        READ.store(word, Ordering::Relaxed);
-    });
-    READ.swap(UNREAD, Ordering::Relaxed)
-}
 
 /// T7: a CPU leaves all masks when it goes offline, and what it has cached is gone. A
 /// bit that stays is a flush that nobody makes: the page changes meanwhile, and the
@@ -95,6 +82,42 @@ pub(super) fn mm_dies_as_a_cpu_goes() -> Verdict {
     let calls = matches!(policy(), Policy::Shootdown | Policy::Hazard);
     check!(passed == 3 || !calls, "{passed} steps passed of 3");
     end_of(&[], before, 1)
+}
+
+/// T8: a CPU that is about to leave what it borrows for good is kicked at that moment.
+/// It has left when it answers, and gives its borrow back once.
+pub(super) fn kick_as_a_cpu_goes() -> Verdict {
+    let Some(cpu) = last_cpu() else { return Ok(ONE_CPU) };
+    let kernel = lazy_tlb();
+    let me = percpu::cpu_id();
+    drain_borrows();
+    let before = Bill::now();
+    let counts_of_init = kernel.mm(MmId::INIT_MM).count();
+    let mm = new_mm_with_page()?;
+    make_lazy(&[cpu], mm);
+    // As the only user: the next flush is a kick, under every policy.
+    kernel.exec_mmap(mm);
+    let play = points::play(&[
+        Step::Reach(cpu, Point::LeaveLazyHalf),
+        Step::Reach(me, Point::CallPosted),
+        Step::Leave(cpu, Point::LeaveLazyHalf),
+    ]);
+    let remover = start_removal(cpu);
+    let leaves = wait_for(|| play.passed() >= 1);
+    kernel.flush(mm, FlushRange::Everything);
+    points::finished();
+    remover.wait_exit();
+    let (passed, gone) = (play.passed(), !task::is_online(cpu));
+    drop(play);
+    bring_back(cpu)?;
+    let counts = kernel.mm(mm).count();
+    kernel.exit_mm();
+    check!(leaves && gone, "the CPU did not leave what it borrowed, or did not go");
+    check_eq!(passed, 3, "steps passed");
+    check_eq!(counts, 1, "mm_count once the only borrower has gone");
+    end_of(&[], before, 1)?;
+    check_eq!(kernel.mm(MmId::INIT_MM).count(), counts_of_init, "mm_count of init_mm");
+    Ok(Outcome::Pass)
 }
 
 /// T8: every CPU but this one goes offline while lazy on an mm, which then dies. None

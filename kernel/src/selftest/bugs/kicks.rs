@@ -17,8 +17,8 @@ use crate::selftest::address_space::{map_written_page, new_mm};
 use crate::selftest::coprocessor::FakeCoprocessor;
 use crate::selftest::points::{self, Step};
 use crate::selftest::stage::{
-    Bill, drain_borrows, make_lazy, move_to, new_mm_with_page, other_cpus, policy, total, wait_for,
-    wind_trim_clock,
+    Bill, drain_borrows, make_lazy, make_trim_due, move_to, new_mm_with_page, other_cpus, policy, total,
+    wait_for, wind_trim_clock,
 };
 use crate::selftest::{Outcome, Verdict, check, check_eq};
 use crate::task::kthread;
@@ -146,6 +146,62 @@ pub(super) fn kick_during_a_self_trim() -> Verdict {
     drain_borrows();
     check_eq!(kernel.mm(mm).count(), 1, "mm_count after a trim and a kick");
     check_eq!(kernel.mm(MmId::INIT_MM).count(), counts_of_init, "mm_count of init_mm");
+    end_of(&[mm], before, 1)
+}
+
+/// T6's later half: a CPU that trims itself has left and flushed, and is kicked before
+/// its bit is clear. The second one finds the first done: had it been served in between,
+/// its initiator would count on a CPU that is in the middle of leaving.
+pub(super) fn kick_behind_the_flush() -> Verdict {
+    static MM: AtomicU64 = AtomicU64::new(0);
+    /// Whether the bit was set when the kick was served: 0 or 1.
+    static BIT: AtomicU32 = AtomicU32::new(u32::MAX);
+    fn look() {
+        let mm = MmId::from_bits(MM.load(Ordering::Relaxed));
+        let bit = lazy_tlb().mm(mm).cpumask().test(percpu::cpu_id());
+        BIT.store(bit.into(), Ordering::Relaxed);
+    }
+    let kernel = lazy_tlb();
+    let Some(&other) = other_cpus().first() else { return Ok(ONE_CPU) };
+    let me = percpu::cpu_id();
+    drain_borrows();
+    let before = Bill::now();
+    let mm = new_mm_with_page()?;
+    MM.store(mm.to_bits(), Ordering::Relaxed);
+    BIT.store(u32::MAX, Ordering::Relaxed);
+    // Lazy here, with one user left: the test.
+    kernel.mmget(mm);
+    kernel.exec_mmap(mm);
+    kernel.exit_mm();
+    let flushes_here = || kernel.cpu(me).counters.tlbiel.get();
+    let play = points::play(&[
+        Step::Reach(me, Point::KickFlushed),
+        Step::Reach(other, Point::CallPosted),
+        Step::Leave(me, Point::KickFlushed),
+    ]);
+    let part = part_on(other, move || {
+        points::wait_until_passed(1);
+        kernel.kthread_use_mm(mm);
+        points::arm_for_anyone(Point::KickArrived, look);
+        make_trim_due();
+        kernel.flush(mm, FlushRange::Everything);
+        kernel.kthread_unuse_mm(mm);
+    });
+    make_trim_due();
+    let flushes_before = flushes_here();
+    kernel.flush(mm, FlushRange::Everything);
+    points::finished();
+    part.wait_exit();
+    let (passed, flushes) = (play.passed(), flushes_here() - flushes_before);
+    drop(play);
+    points::disarm();
+    let in_mask = kernel.mm(mm).cpumask().test(me);
+    drain_borrows();
+    check_eq!(passed, 3, "steps passed");
+    check_eq!(flushes, 2, "flushes of the CPU, one for each");
+    check_eq!(BIT.load(Ordering::Relaxed), 0, "bits that the second kick found");
+    check!(!in_mask, "the CPU is in the mask after a trim and a kick");
+    check_eq!(kernel.mm(mm).count(), 1, "mm_count after a trim and a kick");
     end_of(&[mm], before, 1)
 }
 

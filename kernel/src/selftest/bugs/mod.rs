@@ -4,7 +4,7 @@
 //! there. A test forces the interleaving that made the bug, at named points of the
 //! real code, and asks for what the bug spoilt. Elsewhere: T12 does not apply to
 //! radix; T18 (membarrier's litmus) only a model can see; T20 ends the kernel, so it
-//! is a crash (`crash=mmdrop-…`).
+//! is a crash (`crash=t20_…`).
 
 mod exits;
 mod hotplug;
@@ -13,10 +13,14 @@ mod orders;
 mod switch;
 mod use_mm;
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use kcore::cpu::CpuId;
 use kcore::mm::MmId;
+use powerpc64::uaccess;
 
-use super::stage::{Bill, drain_borrows};
+use super::address_space::inside;
+use super::stage::{Bill, drain_borrows, on_cpus};
 use super::{Outcome, Test, Verdict, check_eq, points};
 use crate::machine::lazy_tlb;
 use crate::task::{TaskRef, kthread};
@@ -25,13 +29,17 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("t01_use_mm_leak", use_mm::use_mm_counts_return),
     Test::new("t02_use_mm_races_a_flush", use_mm::use_mm_races_a_flush),
     Test::new("t02_use_mm_races_a_shoot", use_mm::use_mm_races_a_shoot),
+    Test::new("t02_exit_races_a_kick", use_mm::exit_races_a_kick),
+    Test::new("t02_unuse_mm_races_a_kick", use_mm::unuse_mm_races_a_kick),
     Test::new("t03_exec_by_a_lazy_thread", use_mm::exec_by_kernel_thread),
     Test::new("t03_exec_is_not_preempted", use_mm::exec_is_not_preempted),
     Test::new("t04_kick_spares_the_users_bit", kicks::kick_spares_the_users_bit),
     Test::new("t05_two_kicks_of_one_cpu", kicks::two_kicks_of_one_cpu),
     Test::new("t06_kick_during_a_self_trim", kicks::kick_during_a_self_trim),
+    Test::new("t06_kick_behind_the_flush", kicks::kick_behind_the_flush),
     Test::new("t07_offline_leaves_no_bit", hotplug::offline_leaves_no_bit),
     Test::new("t08_mm_dies_as_a_cpu_goes", hotplug::mm_dies_as_a_cpu_goes),
+    Test::new("t08_kick_as_a_cpu_goes", hotplug::kick_as_a_cpu_goes),
     Test::new("t08_mm_dies_while_cpus_are_offline", hotplug::mm_dies_while_cpus_are_offline),
     Test::new("t09_exit_with_a_coprocessor", kicks::exit_with_a_coprocessor),
     Test::of_untrimmed("t10_exit_kick_stays_on_its_cpu", kicks::exit_kick_stays_on_its_cpu),
@@ -47,6 +55,19 @@ pub(super) const TESTS: &[Test] = &[
 
 /// The reason to skip a test that needs another CPU.
 const ONE_CPU: Outcome = Outcome::Skip("one CPU");
+
+/// What [`read_on`] says of a page that cannot be read.
+const UNREAD: u32 = u32::MAX;
+
+/// The word at `address` in `mm`, as `cpu` reads it, which is then lazy on `mm`.
+fn read_on(cpu: CpuId, mm: MmId, address: u64) -> u32 {
+    static READ: AtomicU32 = AtomicU32::new(UNREAD);
+    on_cpus(&[cpu], move || {
+        let word = inside(mm, || uaccess::load_user_u32(address)).unwrap_or(UNREAD);
+        READ.store(word, Ordering::Relaxed);
+    });
+    READ.swap(UNREAD, Ordering::Relaxed)
+}
 
 /// Runs `f` in a kernel thread on `cpu`, where it has a part in the script.
 fn part_on(cpu: CpuId, f: impl FnOnce() + Send + 'static) -> TaskRef {

@@ -1,18 +1,21 @@
 //! Use of an mm by a kernel thread, and exec by one: T1 to T3.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kcore::machine::Point;
 use kcore::mm::MmId;
+use kcore::mm::flush::FlushRange;
 use powerpc64::addr::PAGE_SIZE;
 use powerpc64::{percpu, uaccess};
 
-use super::{ONE_CPU, end_of, part_on};
+use super::{ONE_CPU, UNREAD, end_of, part_on, read_on};
 use crate::machine::lazy_tlb;
 use crate::mm;
 use crate::selftest::address_space::{map_written_page, new_mm};
 use crate::selftest::points::{self, Step};
-use crate::selftest::stage::{Bill, drain_borrows, make_lazy, move_task, new_mm_with_page, other_cpus};
+use crate::selftest::stage::{
+    Bill, drain_borrows, make_lazy, make_trim_due, move_task, new_mm_with_page, other_cpus,
+};
 use crate::selftest::{Outcome, Verdict, check, check_eq};
 use crate::task::kthread;
 
@@ -38,10 +41,11 @@ pub(super) fn use_mm_counts_return() -> Verdict {
     Ok(Outcome::Pass)
 }
 
-/// T2: a kernel thread has stored its new `mm`, and the page changes before the MMU
-/// has the mm: whatever the flusher decides, the thread reads the new page.
+/// T2: a kernel thread has stored its new `mm` on a CPU whose bit is still in the mask,
+/// and the only process that runs the mm drops a page of it. The kick comes when the MMU
+/// has the mm, not in between, and the thread reads the new page.
 pub(super) fn use_mm_races_a_flush() -> Verdict {
-    static READ: AtomicU64 = AtomicU64::new(u64::MAX);
+    static READ: AtomicU32 = AtomicU32::new(UNREAD);
     let kernel = lazy_tlb();
     let Some(&user) = other_cpus().first() else { return Ok(ONE_CPU) };
     let me = percpu::cpu_id();
@@ -49,24 +53,33 @@ pub(super) fn use_mm_races_a_flush() -> Verdict {
     let before = Bill::now();
     let mm = new_mm()?;
     let page = map_written_page(mm)?;
+    let old = read_on(user, mm, page);
+    // Who leaves by a switch keeps its bit, and what its TLB holds.
+    drain_borrows();
+    let left = kernel.cpu(user).active_mm.get() != mm;
+    check!(left && kernel.mm(mm).cpumask().test(user), "the CPU is not in the mask alone");
+    kernel.exec_mmap(mm);
     let play = points::play(&[
         Step::Reach(user, Point::EnterMmHalf),
-        Step::Reach(me, Point::FlushDecided),
+        Step::Reach(me, Point::CallPosted),
         Step::Leave(user, Point::EnterMmHalf),
     ]);
     let part = part_on(user, move || {
         kernel.kthread_use_mm(mm);
-        READ.store(uaccess::load_user_u32(page).map_or(u64::MAX, u64::from), Ordering::Relaxed);
+        READ.store(uaccess::load_user_u32(page).unwrap_or(UNREAD), Ordering::Relaxed);
         kernel.kthread_unuse_mm(mm);
     });
     points::wait_until_passed(1);
     let gone = mm::madvise_dontneed(mm, page, PAGE_SIZE);
     points::finished();
     part.wait_exit();
-    check_eq!(play.passed(), 3, "steps passed");
+    let passed = play.passed();
+    drop(play);
+    kernel.exit_mm();
+    check_eq!(passed, 3, "steps passed");
     check!(gone.is_ok(), "madvise failed");
-    check_eq!(READ.load(Ordering::Relaxed), 0, "what the thread read of a page that was dropped");
-    end_of(&[mm], before, 1)
+    check_eq!((old, READ.load(Ordering::Relaxed)), (0x1122_3344, 0), "what was read before and after");
+    end_of(&[], before, 1)
 }
 
 /// T2: the mm that the thread is leaving dies at that moment. The IPI that is to send
@@ -97,6 +110,58 @@ pub(super) fn use_mm_races_a_shoot() -> Verdict {
     drain_borrows();
     check_eq!((kernel.mm(new).users(), kernel.mm(new).count()), (1, 1), "counts of the mm that was used");
     end_of(&[new], before, 2)
+}
+
+/// T2 the other way round: a task has given up its `mm` and does not borrow it yet. The
+/// kick comes when the borrow is there to be ended, or what it ends would begin behind it.
+fn giving_up_races_a_kick(user_part: fn(MmId), users: u32) -> Verdict {
+    let kernel = lazy_tlb();
+    let Some(&user) = other_cpus().first() else { return Ok(ONE_CPU) };
+    let me = percpu::cpu_id();
+    drain_borrows();
+    let before = Bill::now();
+    let mm = new_mm_with_page()?;
+    kernel.exec_mmap(mm);
+    (1..users).for_each(|_| kernel.mmget(mm));
+    let play = points::play(&[
+        Step::Reach(user, Point::GiveUpHalf),
+        Step::Reach(me, Point::CallPosted),
+        Step::Leave(user, Point::GiveUpHalf),
+    ]);
+    let part = part_on(user, move || user_part(mm));
+    points::wait_until_passed(1);
+    // With several users only a trim is a kick.
+    make_trim_due();
+    kernel.flush(mm, FlushRange::Everything);
+    points::finished();
+    let stayed = kernel.cpu(user).active_mm.get() == mm || kernel.mm(mm).cpumask().test(user);
+    part.wait_exit();
+    let passed = play.passed();
+    drop(play);
+    let counts = (kernel.mm(mm).users(), kernel.mm(mm).count());
+    kernel.exit_mm();
+    check_eq!(passed, 3, "steps passed");
+    check!(!stayed, "the CPU that gave the mm up has it after the kick, or its bit in the mask");
+    check_eq!(counts, (1, 1), "mm_users and mm_count of the mm that was given up");
+    end_of(&[], before, 1)
+}
+
+/// By a thread that exits, while another one runs on.
+pub(super) fn exit_races_a_kick() -> Verdict {
+    fn run_and_exit(mm: MmId) {
+        lazy_tlb().exec_mmap(mm);
+        lazy_tlb().exit_mm();
+    }
+    giving_up_races_a_kick(run_and_exit, 2)
+}
+
+/// By a kernel thread that has used the mm of the only thread that runs it.
+pub(super) fn unuse_mm_races_a_kick() -> Verdict {
+    fn use_and_unuse(mm: MmId) {
+        lazy_tlb().kthread_use_mm(mm);
+        lazy_tlb().kthread_unuse_mm(mm);
+    }
+    giving_up_races_a_kick(use_and_unuse, 1)
 }
 
 /// T3's ledger: a lazy kernel thread execs: the old borrow is given back once.
