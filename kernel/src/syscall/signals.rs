@@ -100,6 +100,9 @@ pub(super) fn rt_sigaction(frame: &mut TrapFrame) -> Result {
     user_memory::write_unless_null(old, handlers.get(number))?;
     if let Some(action) = new {
         handlers.set(number, action);
+        if handlers.ignores(number) {
+            signal::discard(current(), number);
+        }
     }
     Ok(0)
 }

@@ -25,9 +25,10 @@ const SIGRTMIN: i32 = 34;
 /// A name, and the check.
 type Kind = (&'static str, fn() -> Verdict);
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     ("blocked-ignored", blocked_ignored),
     ("blocked-default", blocked_default),
+    ("ignoring-discards", ignoring_discards),
     ("full-queue", full_queue),
     ("full-queue-fault", full_queue_fault),
     ("synchronous-first", synchronous_first),
@@ -138,6 +139,22 @@ fn waits_for_a_handler(signal: i32) -> Verdict {
     block(0)?;
     let caught = CAUGHT.load(Ordering::Relaxed);
     ensure!(caught == 2, "{caught} of 2 signals were caught");
+    Ok(())
+}
+
+/// What waits when the program begins to ignore it is gone: a handler that it installs
+/// later does not see it.
+fn ignoring_discards() -> Verdict {
+    block(bit(SIGUSR1))?;
+    for send in SENDERS {
+        send(SIGUSR1).context("kill")?;
+    }
+    process::ignore(SIGUSR1).context("rt_sigaction")?;
+    ensure!(pending()? == 0, "it still waits");
+    process::handle(SIGUSR1, count, 0).context("rt_sigaction")?;
+    block(0)?;
+    let caught = CAUGHT.load(Ordering::Relaxed);
+    ensure!(caught == 0, "{caught} signals were caught");
     Ok(())
 }
 

@@ -124,7 +124,7 @@ impl Handlers {
     }
 
     /// Whether `signal` does nothing.
-    pub(super) fn ignores(&self, signal: u32) -> bool {
+    pub(crate) fn ignores(&self, signal: u32) -> bool {
         match self.get(signal).handler {
             SIG_DFL => default_of(signal) == Default::Ignore,
             handler => handler == SIG_IGN,

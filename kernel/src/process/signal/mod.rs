@@ -129,6 +129,17 @@ pub(crate) fn send_to_process(process: &Process, info: Info) {
     tell_takers(process, bit(info.signal));
 }
 
+/// Forgets `signal` wherever it waits in `process`, which ignores it from now on: a
+/// handler that it has later is for later ones (POSIX; Linux: `do_sigaction`).
+pub(crate) fn discard(process: &Process, signal: u32) {
+    process.signals.discard(signal);
+    for task in process.threads.lock().iter() {
+        if let Some(thread) = &task.user {
+            thread.signals.discard(signal);
+        }
+    }
+}
+
 /// Tells, for each of `signals` that waits for `process`, one thread that takes it.
 /// If all block it, it waits for the first that no longer does. Also when the thread
 /// that was told blocks it or ends instead (Linux: `retarget_shared_pending`).

@@ -137,6 +137,13 @@ impl Queue {
         self.set.fetch_or(bit(info.signal), Ordering::Relaxed);
     }
 
+    /// Forgets `signal`, which waits or not.
+    pub(super) fn discard(&self, signal: u32) {
+        let mut waiting = self.waiting.lock();
+        waiting.retain(|info| info.signal != signal);
+        self.set.fetch_and(!bit(signal), Ordering::Relaxed);
+    }
+
     /// Takes the signal whose turn it is of those that are not in `blocked`.
     pub(super) fn take(&self, blocked: u64) -> Option<Info> {
         if self.set() & !blocked == 0 {
