@@ -125,7 +125,9 @@ impl Registrations {
     }
 
     fn set_ready(&self, registration: Command) {
-        // Release: every CPU has seen the announcement. Partner: `ready`.
+        // Release: every CPU has seen the announcement. Partner: `ready`. No model misses
+        // either: the handlers' fences come before the answers that we have waited for,
+        // and (a) of whoever finds this comes after, in a model that runs fences in turn.
         self.0.fetch_or((registration as u32) << Self::READY, Ordering::Release);
     }
 

@@ -275,42 +275,6 @@ fn registration_against_a_switch() {
     });
 }
 
-/// As before, and another thread finds the registration made, and calls.
-#[test]
-fn registration_by_another_thread() {
-    explore("membarrier: registration by another thread", Some(2), || {
-        let rig = boot_three(config(Policy::Shootdown));
-        let (mm, (_, other)) = (running(&rig), process(&rig));
-        let (second, third) = (thread(&rig, mm), thread(&rig, mm));
-        switch(&rig, CPU1, second);
-        switch(&rig, CPU2, third);
-        switch(&rig, CPU2, other);
-        let litmus = Arc::new(Litmus::default());
-        let (caller, entering) = (litmus.clone(), litmus.clone());
-        let missed = Arc::new(AtomicBool::new(false));
-        let missed_y = missed.clone();
-        race_of_three(
-            &rig,
-            |rig| membarrier(rig, Command::RegisterPrivateExpedited),
-            move |rig| {
-                store(&caller.x);
-                let done = rig.membarrier(Command::PrivateExpedited).is_ok();
-                missed_y.store(done && !load(&caller.y), std::sync::atomic::Ordering::Relaxed);
-            },
-            move |rig| {
-                rig.machine.switch_to(third);
-                store(&entering.y);
-                rig.machine.point(Point::FinishSwitch);
-                if load(&entering.x) {
-                    store(&entering.seen);
-                }
-            },
-        );
-        let missed = missed.load(std::sync::atomic::Ordering::Relaxed);
-        assert!(!missed || load(&litmus.seen), "both loads came before both stores");
-    });
-}
-
 /// A process registers for the barriers of others, and counts on them at once.
 fn registers_for_global(name: &str, threads: bool) {
     explore(name, BOUND, move || {
