@@ -64,9 +64,7 @@ fn to_another_user(name: &str, policy: Policy) {
 
 /// CPU 1 leaves for another user, and lets a kernel thread borrow that one's mm.
 fn to_another_user_and_lazy_there(name: &str, policy: Policy) {
-    // Exhaustive it is 66,771 executions under hazard, a third of all models' together.
-    let bound = (policy == Policy::Hazard).then_some(4);
-    explore(name, bound, move || {
+    explore(name, None, move || {
         let (rig, stage) = last_owner(policy);
         race(
             &rig,
