@@ -107,15 +107,27 @@ impl Registrations {
     }
 
     fn is_announced(&self, registration: Command) -> bool {
-        self.0.load(Ordering::Relaxed) & registration as u32 != 0
+        self.announced() & registration as u32 != 0
     }
 
     fn announce(&self, registration: Command) {
-        self.0.fetch_or(registration as u32, Ordering::Relaxed);
+        // As in Linux: who needs the one barrier needs the other, and both are shown.
+        let implied = match registration {
+            Command::RegisterPrivateExpeditedSyncCore => Command::RegisterPrivateExpedited as u32,
+            _ => 0,
+        };
+        self.0.fetch_or(registration as u32 | implied, Ordering::Relaxed);
+    }
+
+    /// What `GetRegistrations` answers: as in Linux, what is announced.
+    fn announced(&self) -> u32 {
+        self.0.load(Ordering::Relaxed) & ((1 << Self::READY) - 1)
     }
 
     fn set_ready(&self, registration: Command) {
-        // Release: every CPU has seen the announcement. Partner: `ready`.
+        // Release: every CPU has seen the announcement. Partner: `ready`. No model misses
+        // either: the handlers' fences come before the answers that we have waited for,
+        // and (a) of whoever finds this comes after, in a model that runs fences in turn.
         self.0.fetch_or((registration as u32) << Self::READY, Ordering::Release);
     }
 
@@ -141,7 +153,7 @@ impl<M: Machine> Kernel<M> {
             let mm = self.machine.current(t).mm();
             match command {
                 Command::Query => return Ok(Command::SUPPORTED),
-                Command::GetRegistrations => return Ok(self.mm(mm).membarrier().ready()),
+                Command::GetRegistrations => return Ok(self.mm(mm).membarrier().announced()),
                 Command::RegisterGlobalExpedited
                 | Command::RegisterPrivateExpedited
                 | Command::RegisterPrivateExpeditedSyncCore => self.register(t, mm, command),
@@ -164,10 +176,11 @@ impl<M: Machine> Kernel<M> {
     /// `child` is a fork of `parent`, and has registered for the same. Before it
     /// runs; the caller is a user of both.
     pub fn membarrier_fork(&self, parent: MmId, child: MmId) {
-        // A registration that is being made meanwhile may be missed, as if it came
-        // after the fork. Nobody else knows the child, so all CPUs know its state.
-        let ready = self.mm(parent).membarrier().ready();
-        self.mm(child).membarrier().0.store(ready | ready << Registrations::READY, Ordering::Relaxed);
+        // A registration that is being made meanwhile is announced and not ready: the
+        // child has to make it again. Nobody else knows the child, so all CPUs know its
+        // state. Acquire: as in `ready`.
+        let state = self.mm(parent).membarrier().0.load(Ordering::Acquire);
+        self.mm(child).membarrier().0.store(state, Ordering::Relaxed);
     }
 
     fn private_barrier(&self, t: &PreemptOff, mm: MmId, needed: Command) -> Result<(), NotRegistered> {

@@ -134,7 +134,8 @@ impl<M: Machine> Kernel<M> {
         me.active_mm.set_ordered(next, Ordering::Release);
     }
 
-    /// I1: the PID register, the published mm and the task agree.
+    /// I1: the PID register, the published mm and the task agree. I4: this CPU is in
+    /// the mask of what it has loaded.
     pub(crate) fn check_loaded(&self, t: &IrqsOff, task: &TaskMm) {
         if cfg!(any(feature = "checks", loom, test)) {
             let (active, published) = (task.active_mm(), self.this_cpu(t).active_mm.get());
@@ -145,6 +146,10 @@ impl<M: Machine> Kernel<M> {
                 t.cpu(),
                 pid.get()
             );
+            // A CPU that stops is out of all masks, and answers its last calls on
+            // `init_mm`, which has no translations.
+            let known = self.slot_of(active).cpumask().test(t.cpu()) || !self.online.test(t.cpu());
+            assert!(known, "I4: {} runs on {active:?} and is not in its cpumask", t.cpu());
         }
     }
 

@@ -114,7 +114,9 @@ impl<M: Machine> Kernel<M> {
         // Broadcast as long as the count says so; the next flush may be local, and
         // what the coprocessor has cached would outlive it.
         self.flush(mm, FlushRange::Everything);
-        // Release: its accesses and that flush before the count. Partner: `has_copros`.
+        // Release: its accesses and that flush before the count. Partner: `has_copros`. It
+        // states what a count of none means; the fence in `flush` has the accesses before
+        // it, and the flush is complete by itself, so no model misses it.
         self.mm(mm).copros.fetch_sub(1, Ordering::Release);
     }
 

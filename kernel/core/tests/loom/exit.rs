@@ -9,7 +9,8 @@ use kcore::model::TaskId;
 
 use crate::under_each_policy;
 use crate::{
-    CPU0, CPU1, Rig, boot, config, expect_dead_after_drain, explore, process, race, running, switch, thread,
+    CPU0, CPU1, Contents, Rig, boot, config, expect_dead_after_drain, explore, process, race, running,
+    switch, thread,
 };
 
 /// The owner runs on CPU 0; CPU 1 has run `second`, a thread of the same mm, and
@@ -63,9 +64,7 @@ fn to_another_user(name: &str, policy: Policy) {
 
 /// CPU 1 leaves for another user, and lets a kernel thread borrow that one's mm.
 fn to_another_user_and_lazy_there(name: &str, policy: Policy) {
-    // Exhaustive it is 66,771 executions under hazard, a third of all models' together.
-    let bound = (policy == Policy::Hazard).then_some(4);
-    explore(name, bound, move || {
+    explore(name, None, move || {
         let (rig, stage) = last_owner(policy);
         race(
             &rig,
@@ -132,6 +131,34 @@ fn zombie_filtered() {
         let name = format!("zombie, {}, filtered", policy.name());
         last_drop(&name, Config { filter_lazies: true, ..config(policy) });
     }
+}
+
+/// Whoever uses the memory without running in the mm passes no fence on the way out:
+/// only the end of its use orders its accesses before the teardown, which is the last
+/// user's.
+#[test]
+fn accesses_end_before_the_teardown() {
+    explore("accesses end before the teardown", None, || {
+        let rig = boot(config(Policy::Shootdown));
+        let mm = running(&rig);
+        rig.mmget(mm);
+        let contents = Contents::new();
+        let (seen, torn_down) = (contents.clone(), contents.clone());
+        rig.machine.set_hook(move |_, point| {
+            if point == Point::MmputLast {
+                torn_down.reuse();
+            }
+        });
+        let leave = |rig: &Rig| {
+            rig.machine.access_with(0, |_| contents.access());
+            rig.exit_mm();
+        };
+        race(&rig, leave, move |rig| {
+            seen.access();
+            rig.mmput(mm);
+        });
+        expect_dead_after_drain(&rig, mm);
+    });
 }
 
 fn last_drop(name: &str, config: Config) {

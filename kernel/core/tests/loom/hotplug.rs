@@ -8,6 +8,7 @@ use kcore::cpu::CpuSet;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
 use kcore::machine::Machine;
+use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 use kcore::sync::{AtomicU64, Ordering};
 
@@ -139,5 +140,20 @@ fn back_at_work() {
         rig.machine.on(CPU0, || rig.exit_mm());
         start.join().unwrap();
         expect_dead_after_drain(&rig, mm);
+    });
+}
+
+/// Who is seen online is seen with what its start has left, to whoever asks.
+#[test]
+fn who_is_online_has_started() {
+    explore("who is online has started", None, || {
+        let rig = boot(config(Policy::Shootdown));
+        rig.machine.stop(CPU1);
+        let other = rig.clone();
+        let start = loom::thread::spawn(move || other.machine.start(CPU1));
+        if rig.online().contains(CPU1) {
+            assert_eq!(rig.cpu(CPU1).active_mm.get(), MmId::INIT_MM);
+        }
+        start.join().unwrap();
     });
 }

@@ -1,5 +1,6 @@
 //! The four arms of the switch, with each policy's ledger.
 
+use kcore::machine::Machine;
 use kcore::mm::MmId;
 use kcore::switch::Arm;
 
@@ -77,6 +78,26 @@ fn kernel_to_user_ends_the_borrow() {
         assert_eq!(rig.total("lazy_same_mm"), 0);
         // Only refcount touches a count on the way.
         assert_eq!(rig.total("mm_count_rmw"), by_policy(policy, 0, 3, 0));
+    });
+}
+
+/// The second half of a switch as a new task does it.
+#[test]
+fn the_second_half_gives_the_borrow_back() {
+    each_policy(|rig| {
+        let ((mm, user), (other_mm, other)) = (rig.process(), rig.process());
+        rig.switch(CPU0, user);
+        rig.idle(CPU0);
+        let count = rig.count(mm);
+        let (idle, other) = (rig.machine.task(rig.machine.idle(CPU0)), rig.machine.task(other));
+        rig.on(CPU0, || {
+            rig.machine.with_preempt_off(|_| {
+                rig.machine.with_irqs_off(|t| rig.prepare_switch(t, idle, other));
+                rig.finish_and_drop();
+            });
+        });
+        assert_eq!(rig.machine.loaded(CPU0), other_mm);
+        assert_eq!(count - rig.count(mm), by_policy(rig.config().policy, 0, 1, 0));
     });
 }
 

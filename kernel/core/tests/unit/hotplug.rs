@@ -91,6 +91,21 @@ fn the_borrow_that_ends_may_be_the_last() {
     });
 }
 
+/// The borrow is read and left in one section: a kick comes before or after it, and the
+/// borrow is given back once.
+#[test]
+fn a_kick_does_not_land_in_the_leaving() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        let init = rig.count(MmId::INIT_MM);
+        rig.make_lazy(CPU0, user);
+        Rig::kick_is_on_its_way(rig, mm);
+        rig.on(CPU0, || rig.machine.with_preempt_off(|_| rig.leave_before_stop()));
+        assert_eq!(rig.machine.loaded(CPU0), MmId::INIT_MM);
+        assert_eq!((rig.count(mm), rig.count(MmId::INIT_MM)), (1, init));
+    });
+}
+
 /// T11: `init_mm`'s count and bits over boot, start and death.
 #[test]
 fn init_mm_is_balanced() {

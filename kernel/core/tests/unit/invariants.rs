@@ -1,7 +1,12 @@
 //! The detectors do fire: each invariant is broken once on purpose.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kcore::Config;
+use kcore::cpu::CpuSet;
+use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::{IrqsOff, Machine};
+use kcore::machine::{IrqsOff, Machine, Point};
 use kcore::mm::MmId;
 
 use crate::{CPU0, CPU1, Rig, assert_panics, each_policy};
@@ -26,8 +31,25 @@ fn i1_pid_register_and_active_mm_agree() {
     });
 }
 
+/// A user task that gives up its mm in the middle of the switch away from it takes a
+/// borrow along. Only eager passes a point there.
 #[test]
-fn i2_a_switch_starts_only_after_the_one_before_has_finished() {
+fn i2_a_descheduled_kernel_thread_keeps_no_borrow() {
+    let rig = Rig::new(Policy::Eager);
+    let (mm, user) = rig.process();
+    rig.mmgrab(mm);
+    rig.switch(CPU0, user);
+    let gone = AtomicBool::new(false);
+    rig.machine.set_hook(move |kernel, point| {
+        if point == Point::LeaveLazyHalf && !gone.swap(true, Ordering::Relaxed) {
+            kernel.kthread_unuse_mm(mm);
+        }
+    });
+    assert_panics("I2", || rig.switch(CPU0, rig.machine.kernel_thread()));
+}
+
+#[test]
+fn a_switch_starts_only_after_the_one_before_has_finished() {
     each_policy(|rig| {
         let (_, user) = rig.process();
         let (idle, task) = (rig.machine.idle(CPU0), rig.machine.task(user));
@@ -46,6 +68,21 @@ fn i4_the_bit_comes_before_the_load() {
         assert_panics("I4", || {
             rig.on(CPU0, || rig.machine.with_irqs_off(|t| rig.machine.load_mm(t, mm)));
         });
+    });
+}
+
+/// A bit that is lost later shows at the next interrupt.
+#[test]
+fn i4_the_bit_stays_while_the_mm_is_loaded() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        rig.switch(CPU0, user);
+        // Behind the core's back.
+        rig.mm(mm).cpumask().clear(CPU0);
+        let call = || {
+            rig.machine.with_preempt_off(|t| rig.call_on_mask(t, &CpuSet::only(CPU0), Call::Barrier));
+        };
+        assert_panics("I4", || rig.on(CPU1, call));
     });
 }
 
@@ -68,6 +105,24 @@ fn i6_a_loaded_mm_is_not_freed() {
     let (mm, user) = rig.process();
     rig.switch(CPU1, user);
     assert_panics("still owns", || rig.on(CPU0, || rig.mmdrop(mm)));
+}
+
+/// `debug_shoot_lazies` asks the CPU that frees, and the others, before I6 looks.
+#[test]
+fn a_cpu_that_was_left_lazy_is_told_by_its_name() {
+    // As above: shootdown and hazard would move the CPU.
+    for (policy, here) in [(Policy::Eager, false), (Policy::Refcount, false), (Policy::Refcount, true)] {
+        let rig = Rig::with(Config { policy, debug_shoot_lazies: true, ..Config::default() });
+        let (mm, user) = rig.process();
+        let lazy = if here { CPU0 } else { CPU1 };
+        rig.switch(lazy, user);
+        if here {
+            // The borrow's unit goes, and the CPU is still lazy.
+            rig.idle(lazy);
+            rig.mmdrop(mm);
+        }
+        assert_panics(&format!("debug_shoot_lazies: {lazy} still has"), || rig.on(CPU0, || rig.mmdrop(mm)));
+    }
 }
 
 #[test]

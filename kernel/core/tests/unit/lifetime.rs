@@ -140,6 +140,20 @@ fn slots_are_reused_lowest_first_with_a_new_generation() {
     });
 }
 
+/// A shoot leaves the bits of those it moved; the slot's next mm starts without.
+#[test]
+fn a_new_mm_is_in_no_tlb() {
+    each_policy(|rig| {
+        let (mm, user) = rig.process();
+        rig.make_lazy(CPU1, user);
+        rig.on(CPU0, || rig.mmput(mm));
+        rig.drain(CPU1);
+        let (again, _) = rig.process();
+        assert_eq!(again.slot(), mm.slot());
+        assert!(!rig.mm(again).cpumask().test(CPU1));
+    });
+}
+
 #[test]
 fn pids_run_out() {
     let rig = Rig::new(Policy::Shootdown);

@@ -14,8 +14,10 @@ mod sites;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use kcore::cpu::CpuId;
+use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
 use kcore::mm::MmId;
 use kcore::model::{Model, Size, TaskId};
@@ -88,6 +90,14 @@ impl Rig {
         self.on(cpu, || self.exit_mm());
         self.idle(cpu);
         assert!(self.config().policy != Policy::Shootdown || self.lookup(mm).is_none());
+    }
+
+    /// CPU 1 has kicked CPU 0 out of `mm`, and the interrupt is on its way: it comes as
+    /// soon as interrupts are on.
+    fn kick_is_on_its_way(kernel: &Kernel<Model>, mm: MmId) {
+        kernel.cpu(CPU1).call.post(Call::ExitLazy(mm), CPU0);
+        kernel.cpu(CPU0).mailbox.0.set(CPU1);
+        kernel.machine.spurious_irqs.store(true, Ordering::Relaxed);
     }
 
     /// The mm that lives in the slot of `mm`, if it is still the same.

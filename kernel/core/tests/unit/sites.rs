@@ -167,6 +167,28 @@ fn a_kick_of_the_borrow_lands_before_it_is_replaced() {
     }
 }
 
+/// A kick that arrives when the mm is gone from the task and is not yet a borrow waits
+/// until it is one (T2): a borrow that nobody counted must not be given back.
+#[test]
+fn a_kick_waits_until_the_mm_is_borrowed() {
+    each_policy(|rig| {
+        let (mm, _) = rig.process();
+        let init = rig.count(MmId::INIT_MM);
+        rig.machine.set_hook(move |kernel, point| {
+            if point == Point::GiveUpHalf {
+                Rig::kick_is_on_its_way(kernel, mm);
+            }
+        });
+        rig.on(CPU0, || {
+            rig.kthread_use_mm(mm);
+            rig.kthread_unuse_mm(mm);
+        });
+        assert_eq!(rig.machine.loaded(CPU0), MmId::INIT_MM);
+        assert_eq!((rig.count(mm), rig.count(MmId::INIT_MM)), (1, init));
+        assert!(!rig.mm(mm).cpumask().test(CPU0));
+    });
+}
+
 /// An interrupt that kicks lands at every point of use and unuse (T2, T3): the
 /// state is never half changed.
 #[test]
