@@ -2,8 +2,8 @@
 //!
 //! The kernel calls [`Kernel::prepare_switch`], changes stacks, and calls
 //! [`Kernel::finish_switch`] on the new one. What kernel→user gives back waits
-//! for the second half, because the first runs under the run-queue lock with
-//! interrupts off, where nothing may be freed.
+//! for the second half, because the first runs with interrupts off, where nothing
+//! may be freed, and on the stack of the task that it leaves.
 
 use crate::Kernel;
 use crate::lazy_tlb::LazyRef;
@@ -27,7 +27,7 @@ pub enum Arm {
 
 impl<M: Machine> Kernel<M> {
     /// The mm half of a switch from `prev` to `next` on this CPU, up to the
-    /// change of stacks. Run-queue lock held.
+    /// change of stacks. `next` is out of every run queue, so nobody else runs it.
     pub fn prepare_switch(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) -> Arm {
         let me = self.this_cpu(t);
         invariant!(me.prev_mm.get().is_none(), "{}: the switch before has not finished", t.cpu());
@@ -82,7 +82,7 @@ impl<M: Machine> Kernel<M> {
 
     /// The second half, on the stack of the task switched to; also a new task's
     /// first act. Returns the borrow that ended, which the caller drops with
-    /// interrupts on and without the run-queue lock.
+    /// interrupts on.
     #[must_use = "the borrow must be dropped"]
     pub fn finish_switch(&self, t: &IrqsOff) -> Option<LazyRef> {
         let me = self.this_cpu(t);
