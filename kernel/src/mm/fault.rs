@@ -182,7 +182,9 @@ fn set(entry: &AtomicPte, page: Frame, flags: PteFlags) {
     after_store();
 }
 
-/// Makes what the kernel stored to `page` visible to instruction fetches.
+/// Makes what the kernel stored to `page` visible to instruction fetches. Not inlined: its
+/// loops would take the registers of callers who seldom come here.
+#[inline(never)]
 pub(super) fn make_fetchable(page: PhysAddr) {
     isa::sync_instruction_cache(page.as_mut_ptr(), PAGE_SIZE as usize);
 }
