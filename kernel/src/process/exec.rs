@@ -50,6 +50,8 @@ pub(crate) fn exec(place: &Place, path: &str, passed: &Arguments) -> Result<Trap
     thread.alternate_stack.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     lazy_tlb().exec_mmap(ready.mm);
     process.release_vfork_parent();
+    // Of what another process shares (CLONE_FILES, CLONE_SIGHAND without CLONE_THREAD)
+    // Linux would make copies first: here that one sees the change.
     process.files.exec();
     process.handlers.exec();
     let name = ready.path.rsplit('/').next().unwrap_or("");
