@@ -12,6 +12,18 @@ import machine
 from common import BUILD, SCRIPTS, die, recorded
 
 
+_children = set()
+_ending = False
+
+
+def end_all():
+    """Ends every QEMU, in whichever thread, and allows no new one."""
+    global _ending
+    _ending = True
+    for child in list(_children):
+        child.kill()
+
+
 @contextlib.contextmanager
 def listening(settings, kernel, archive, stopped, logs="gdb"):
     """Starts QEMU; gives (child, socket, console file). Ends it afterwards. `logs` begins
@@ -20,6 +32,8 @@ def listening(settings, kernel, archive, stopped, logs="gdb"):
     QEMU has a session of its own: Ctrl-C is for GDB, and stops the kernel, not QEMU.
     """
     console = BUILD / f"{logs}-console.log"
+    if _ending:
+        raise KeyboardInterrupt
     BUILD.mkdir(exist_ok=True)
     console.write_bytes(b"")
     with tempfile.TemporaryDirectory(prefix="kernel-gdb-") as folder:
@@ -31,11 +45,13 @@ def listening(settings, kernel, archive, stopped, logs="gdb"):
         with open(BUILD / f"{logs}-qemu.log", "wb") as log:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      start_new_session=True)
+        _children.add(child)
         try:
             yield child, socket, console
         finally:
             child.kill()
             child.wait()
+            _children.discard(child)
 
 
 def gdb_command(kernel, socket, *commands):
