@@ -27,6 +27,8 @@ define HELP
   make test-riscv64       the protocol's unit tests on another architecture
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
+  make test-sequences     10,000 sequences of steps on a few pages, drawn and compared with a
+                          model of Linux (SEED=, SEQUENCE=, SEQUENCES=, SMP=, LAZY=)
   make test-crashes       ways to break the kernel, and the report of each
   make test-programs      C programs, compared with the same under qemu-ppc64
   make test-bad-input     broken programs, archives, options, variables: a clear end each
@@ -74,7 +76,7 @@ define HELP
 endef
 
 export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
-export MINUTES SEED ROUND
+export MINUTES SEED ROUND SEQUENCE SEQUENCES WITHOUT
 
 # A missing component is the set-up's business, never a download by rustup on its own.
 export RUSTUP_AUTO_INSTALL := 0
@@ -196,7 +198,7 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 kernel crashes programs bad-input fuzz monitor gdb \
+TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 kernel sequences crashes programs bad-input fuzz monitor gdb \
 	determinism starts soak)
 
 .PHONY: test $(TEST_STAGES)
