@@ -162,8 +162,12 @@ build/c/%: user/c/%.c | setup-cross
 	@mkdir -p $(@D)
 	$(C_COMPILER) $(C_FLAGS) -o $@ $<
 
-build/initrd-test.cpio: user-programs $(addprefix build/c/,$(C_PROGRAMS))
-	@$(SCRIPTS)/mkinitrd $@ $(INITRD_MEMBERS) $(foreach p,$(C_PROGRAMS),c/$(p)=build/c/$(p))
+# Some of the sequences that test-sequences draws: always the same.
+build/sequences: $(wildcard $(SCRIPTS)/sequences*)
+	@$(SCRIPTS)/sequences --write $@
+
+build/initrd-test.cpio: user-programs build/sequences $(addprefix build/c/,$(C_PROGRAMS))
+	@$(SCRIPTS)/mkinitrd $@ $(INITRD_MEMBERS) sequences=build/sequences $(foreach p,$(C_PROGRAMS),c/$(p)=build/c/$(p))
 
 # --- running --------------------------------------------------------------------------
 
@@ -213,7 +217,7 @@ prove: setup-spin
 	@$(SCRIPTS)/prove
 
 .PHONY: mutants
-mutants: setup-rust setup-qemu
+mutants: setup-rust setup-qemu user-programs
 	@$(SCRIPTS)/mutants $(MUTANT)
 
 .PHONY: soak

@@ -8,7 +8,7 @@ the other processes, and on the way back. Seed and number of a sequence say all 
 import random
 
 from sequences_format import KINDS, MOST_STEPS, Sequence
-from sequences_model import CELL_BYTES, CELLS, ERRNO, EXEC, PAGE, PAGES, PROCESSES, READ, WRITE, Impossible, Model, Step
+from sequences_model import CELL_BYTES, CELLS, EXEC, PAGE, PAGES, PROCESSES, READ, WRITE, Impossible, Model, Step
 
 # What a kernel may not have yet: shrinking a file that is mapped; a call that fails half-way.
 FEATURES = ("truncate", "partial")
@@ -70,25 +70,20 @@ class Drawer:
         """Adds a step if it can stand here; whether it does."""
         if len(self.steps) >= MOST_STEPS:
             return False
+        if step.op == "protect" and "partial" in self.without and self.fails_half_way(step):
+            return False
         try:
-            before = self.partial_state(step)
-            seen = self.model.apply(step)
+            self.model.apply(step)
         except Impossible:
             return False
-        assert not before or seen < ERRNO, "a step that is left out"
         self.steps.append(step)
         return True
 
-    def partial_state(self, step):
-        """Refuses an mprotect that would fail half-way, where that is left out."""
-        if step.op != "protect" or "partial" not in self.without:
-            return False
-        space = self.model.spaces.get(step.process)
-        wrong = [page for page in range(step.page, min(PAGES, step.page + step.count)) if space and (
-            space[page] is None or step.value & WRITE and not space[page].may_write)]
-        if wrong and wrong[0] != step.page:
-            raise Impossible
-        return False
+    def fails_half_way(self, step):
+        """Whether an mprotect changes something and then fails."""
+        mappings = self.model.spaces[step.process][step.page:step.page + step.count]
+        wrong = [mapping is None or bool(step.value & WRITE) and not mapping.may_write for mapping in mappings]
+        return any(wrong) and not wrong[0]
 
     # --- steps ---
 
@@ -132,7 +127,7 @@ class Drawer:
             value = self.fresh() if op == "write_file" else 0
             self.add(Step(op, process, thread, self.page(), self.cell(), value))
         elif op == "fork":
-            self.add(Step(op, process, thread, len(self.model.parents)))
+            self.fork(process, thread)
         else:
             self.add(Step(op, process, thread))
         self.probe(first, (process, thread))
@@ -142,8 +137,24 @@ class Drawer:
         kind, offset = self.pick(KIND_WEIGHTS), 0
         if "file" in kind:
             offset = min(first if self.chance(0.8) else self.random.randrange(PAGES), PAGES - count)
-        prot = READ | WRITE if self.chance(0.7) else self.pick(PROTECTIONS)
+        prot = READ | WRITE | EXEC * self.chance(0.2) if self.chance(0.8) else self.pick(PROTECTIONS)
         self.add(Step("map", process, thread, first, count, prot, kind, offset, self.chance(0.2)))
+
+    def fork(self, process, thread):
+        """A fork, mostly of a process that has stored to the page; then each side uses it, with
+        or without a way round by mprotect."""
+        page, child = self.focus, len(self.model.parents)
+        if self.chance(0.7):
+            self.add(Step("store", process, self.thread(), page, 0, self.fresh()))
+        if not self.add(Step("fork", process, thread, child)):
+            return
+        for _ in range(self.random.randint(0, 3)):
+            side = self.random.choice((process, child))
+            if self.chance(0.5):
+                for prot in (self.pick(PROTECTIONS), READ | WRITE | EXEC * self.chance(0.3))[self.chance(0.5):]:
+                    self.add(Step("protect", side, self.thread(), page, 1, prot))
+            self.access(side, None, page)
+            self.add(Step("load", process + child - side, self.thread(), page, 0))
 
     def protect(self, process, thread, first, count):
         """To a protection, and mostly back."""
@@ -151,7 +162,7 @@ class Drawer:
         while self.chance(0.6):
             self.probe(first, (process, thread))
             thread = self.thread()
-            back = READ | WRITE if self.chance(0.6) else self.pick(PROTECTIONS)
+            back = READ | WRITE | EXEC * self.chance(0.3) if self.chance(0.7) else self.pick(PROTECTIONS)
             self.add(Step("protect", process, thread, first, count, back))
 
     def truncate(self, process, thread):

@@ -21,7 +21,7 @@ import time
 import initrd
 import machine
 import running
-from common import BUILD, say, status
+from common import BUILD, ROOT, USAGE, die, say, status
 from kernel_tests import what_matters
 from sequences_draw import FEATURES, draw
 from sequences_format import file_of, told
@@ -35,7 +35,9 @@ PROGRAM = "target/powerpc64-kernel/release/sequences"
 TEST = "program_sequences"
 SEQUENCES = 10_000
 # CPUs, share of the sequences, more for the kernel's command line; with each policy.
-MACHINES = ((4, 3, ""), (1, 1, "trim=3"), (2, 1, "tlb=ipi"))
+MACHINES = ((1, 6, ""), (4, 1, ""), (2, 1, "tlb=ipi trim=3"))
+# In the initrd of all in-kernel tests.
+SHORT = 60
 # What the kernel does not have yet.
 NOT_YET = ("truncate", "partial")
 TELL_EVERY = 50
@@ -66,14 +68,29 @@ class Result:
         return not self.passed and not self.wrong
 
 
+def archive_of(file):
+    """The initrd with the program and its file."""
+    return initrd.archive({"bin/sequences": initrd.stripped((ROOT / PROGRAM).read_bytes()), "sequences": file})
+
+
+def short_file():
+    """The file of a few sequences that are always the same."""
+    return file_of([draw(1, place, left_out()) for place in range(SHORT)], 0)
+
+
+def short_archive():
+    """The initrd with those, written anew."""
+    path = BUILD / "sequences.cpio"
+    path.write_bytes(archive_of(short_file()))
+    return path
+
+
 def boot(settings, sequences, tell_every=TELL_EVERY):
     """Boots once with a file of sequences."""
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="sequences-") as folder:
         archive = os.path.join(folder, "initrd.cpio")
-        program = initrd.stripped((BUILD.parent / PROGRAM).read_bytes())
-        packed = initrd.archive({"bin/sequences": program, "sequences": file_of(sequences, tell_every)})
         with open(archive, "wb") as file:
-            file.write(packed)
+            file.write(archive_of(file_of(sequences, tell_every)))
         words = " ".join(filter(None, (f"test={TEST}", settings.append)))
         command = machine.command_line(dataclasses.replace(settings, append=words), KERNEL, archive)
         outcome = running.run_quietly(command, BOOT_LIMIT_S)
@@ -223,15 +240,21 @@ class Batch:
                 *([last.reason] if dies else []), f"the whole of it again: {self.again(found.number)}"]
 
 
+def left_out():
+    """The features that are not drawn: WITHOUT in the environment."""
+    without = tuple(os.environ.get("WITHOUT", " ".join(NOT_YET)).split())
+    for feature in without:
+        if feature not in FEATURES:
+            die(f"WITHOUT={feature} is not one of {', '.join(FEATURES)}.", USAGE)
+    return without
+
+
 def batches():
     """The batches of a run: each policy on each machine, or those that SMP and LAZY leave; SEED,
     SEQUENCE (one, or `first-last`), SEQUENCES and WITHOUT are the environment's, too."""
     base = from_environment()
     seed = number("SEED", time.time_ns() % 1_000_000_000, 0)
-    without = tuple(os.environ.get("WITHOUT", " ".join(NOT_YET)).split())
-    unknown = set(without) - set(FEATURES)
-    if unknown:
-        machine.die(f"WITHOUT={' '.join(unknown)} is not one of {', '.join(FEATURES)}.", machine.USAGE)
+    without = left_out()
     total = number("SEQUENCES", SEQUENCES, 1)
     policies = [base.lazy] if os.environ.get("LAZY", "").strip() else POLICIES
     machines = [(base.smp, 1, "")] if os.environ.get("SMP", "").strip() else MACHINES
@@ -246,8 +269,10 @@ def batches():
             at += count
     wanted = os.environ.get("SEQUENCE", "").strip()
     if wanted:
-        first, _, last = wanted.partition("-")
-        first, last = int(first), int(last or first)
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", wanted)
+        if not found:
+            die(f"SEQUENCE={wanted} is not a number, or first-last.", USAGE)
+        first, last = int(found.group(1)), int(found.group(2) or found.group(1))
         plans = [dataclasses.replace(plan, first=first, count=last - first + 1) for plan in plans]
     return plans
 

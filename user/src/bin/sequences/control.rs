@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use user::file::Fd;
 use user::memory::PAGE;
-use user::{Errno, futex, sched, sys};
+use user::{Errno, futex, sys};
 
 use crate::seen::{self, Seen};
 
@@ -24,7 +24,7 @@ const OVER: u32 = u32::MAX;
 /// Machine time after which a step has hung.
 const LIMIT: Duration = Duration::from_secs(20);
 /// How often one looks before one sleeps, where one is told to.
-const SPINS: u32 = 100;
+const SPINS: u32 = 20_000;
 
 /// Who does a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -146,7 +146,7 @@ impl Control {
             if !same() {
                 return;
             }
-            sched::relax();
+            core::hint::spin_loop();
         }
         if futex::wait_shared(&self.turn, turn, Some(LIMIT)) == Err(Errno::ETIMEDOUT) && same() {
             self.fail(seen::NO_ANSWER, 0);
