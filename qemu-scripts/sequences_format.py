@@ -118,4 +118,6 @@ def told(sequence, wrong=None, seen=None):
         shows = text_of_seen(value) if value or step.op in ("load", "kernel_load", "read_file") else "done"
         mark = f"   <-- seen: {text_of_seen(seen)}" if number == wrong else ""
         lines.append(f"{number:3}. {text_of(step)}: {shows}{mark}")
+    if wrong is not None and wrong >= len(expected):
+        lines.append(f"     at the end: {text_of_seen(seen)}")
     return lines

@@ -129,7 +129,9 @@ impl Control {
     /// Ends the sequence: `seen` is not what the step that is due should show.
     pub(crate) fn fail(&self, seen: Seen, detail: u64) {
         let turn = self.turn.load(Ordering::Acquire);
-        if turn != OVER && self.turn.compare_exchange(turn, OVER, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if turn != OVER
+            && self.turn.compare_exchange(turn, OVER, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
             self.failed.store(turn, Ordering::Relaxed);
             self.detail.store(detail, Ordering::Relaxed);
             self.seen.store(seen, Ordering::Release);

@@ -21,7 +21,7 @@ use core::ffi::CStr;
 use user::file::{self, Fd};
 use user::memory::PAGE;
 use user::sys::syscall;
-use user::{Context, Env, Errno, Verdict, ensure, process, println, sched};
+use user::{Context, Env, Errno, Verdict, ensure, println, process, sched};
 
 use control::{Control, Head, MOST_STEPS, Step, control};
 
@@ -91,7 +91,8 @@ fn go_on(process: u8) -> Verdict {
 /// # Safety
 /// Any bytes are a `T`.
 unsafe fn take<T: Copy>(bytes: &mut &[u8]) -> Result<T, alloc::string::String> {
-    let (front, rest) = bytes.split_at_checked(size_of::<T>()).ok_or("it is too short").context("the file")?;
+    let (front, rest) =
+        bytes.split_at_checked(size_of::<T>()).ok_or("it is too short").context("the file")?;
     *bytes = rest;
     // SAFETY: as long as a `T`, and the caller's promise.
     Ok(unsafe { front.as_ptr().cast::<T>().read_unaligned() })
