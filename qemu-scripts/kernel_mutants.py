@@ -85,7 +85,7 @@ class Copy:
             return "it does not build:\n" + complaint
         test = mutant["test"]
         settings = Settings(smp=CPUS, lazy=mutant["lazy"], append=f"test={test} {mutant.get('words', '')}".strip())
-        archive = sequences_runs.short_archive() if test == sequences_runs.TEST else None
+        archive = sequences_runs.archive_for_mutants() if test == sequences_runs.TEST else None
         outcome = running.run_quietly(machine.command_line(settings, self.tree / IMAGE, archive), RUN_LIMIT_S)
         console = outcome.console.decode(errors="replace")
         if f"# {test} starts" not in console:
