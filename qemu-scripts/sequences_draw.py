@@ -17,7 +17,7 @@ PROTECTIONS = {0: 3, READ: 5, READ | WRITE: 6, EXEC: 2, READ | EXEC: 3, READ | W
 CHANGES = {"map": 4, "protect": 8, "discard": 2, "unmap": 2, "fork": 5, "truncate": 3, "read_file": 1, "write_file": 2,
            "exec": 1, "exit": 2}
 ACCESSES = {"load": 5, "store": 5, "call": 2, "kernel_load": 1, "kernel_store": 2}
-KIND_WEIGHTS = dict(zip(KINDS, (8, 4, 5, 5, 1, 1)))
+KIND_WEIGHTS = dict(zip(KINDS, (8, 4, 5, 5, 1, 2)))
 
 
 class Drawer:
@@ -138,6 +138,8 @@ class Drawer:
         if "file" in kind:
             offset = min(first if self.chance(0.8) else self.random.randrange(PAGES), PAGES - count)
         prot = READ | WRITE | EXEC * self.chance(0.2) if self.chance(0.8) else self.pick(PROTECTIONS)
+        if kind == "shared read-only file" and self.chance(0.8):
+            prot &= ~WRITE
         self.add(Step("map", process, thread, first, count, prot, kind, offset, self.chance(0.2)))
 
     def fork(self, process, thread):
