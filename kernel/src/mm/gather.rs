@@ -13,6 +13,7 @@ use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
 use powerpc64::encoding::pte::Pte;
+use powerpc64::mmu::tree::AtomicPte;
 
 use super::frame::{self, FrameNumber};
 use crate::breaks::{self, Broken};
@@ -63,10 +64,12 @@ impl Gather {
         gather
     }
 
-    /// The entry at `ea` was `old` and is empty now: its reference to the frame
-    /// comes to us.
-    #[inline]
-    pub(super) fn unmapped(&mut self, ea: u64, old: Pte) {
+    /// Empties the valid entry at `ea`: its reference to the frame comes to us. The
+    /// store is not atomic: the `mmap_lock` is held, and the MMUs only read.
+    #[inline(always)]
+    pub(super) fn take(&mut self, ea: u64, entry: &AtomicPte) {
+        let old = entry.load();
+        entry.store(Pte::NONE);
         self.weakened(ea);
         self.push(old.page());
     }
