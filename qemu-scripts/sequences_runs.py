@@ -40,7 +40,7 @@ MACHINES = ((1, 6, ""), (4, 1, ""), (2, 1, "tlb=ipi trim=3"))
 # In the initrd of all in-kernel tests; and where a mutant must be noticed.
 FEW, ENOUGH = 20, 200
 # What the kernel does not have yet.
-NOT_YET = ("truncate", "partial")
+NOT_YET = ("partial",)
 TELL_EVERY = 50
 BOOT_LIMIT_S = 240
 # Looking for the shortest sequence ends after so long.
