@@ -70,7 +70,7 @@ class Drawer:
         """Adds a step if it can stand here; whether it does."""
         if len(self.steps) >= MOST_STEPS:
             return False
-        if step.op == "protect" and "partial" in self.without and self.fails_half_way(step):
+        if step.op == "protect" and "partial" in self.without and self.may_fail_half_way(step):
             return False
         try:
             self.model.apply(step)
@@ -79,11 +79,11 @@ class Drawer:
         self.steps.append(step)
         return True
 
-    def fails_half_way(self, step):
-        """Whether an mprotect changes something and then fails."""
+    def may_fail_half_way(self, step):
+        """Whether an mprotect of several pages fails."""
         mappings = self.model.spaces[step.process][step.page:step.page + step.count]
         wrong = [mapping is None or bool(step.value & WRITE) and not mapping.may_write for mapping in mappings]
-        return any(wrong) and not wrong[0]
+        return len(wrong) > 1 and any(wrong)
 
     # --- steps ---
 
