@@ -76,7 +76,7 @@ define HELP
 endef
 
 export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
-export MINUTES SEED ROUND SEQUENCE SEQUENCES WITHOUT
+export MINUTES SEED ROUND SEQUENCE SEQUENCES
 
 # A missing component is the set-up's business, never a download by rustup on its own.
 export RUSTUP_AUTO_INSTALL := 0
