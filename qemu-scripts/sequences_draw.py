@@ -59,7 +59,7 @@ class Drawer:
     def pages(self):
         """(the first, how many), mostly with the focus among them."""
         first = self.page()
-        return first, self.random.randint(1, PAGES - first) if self.chance(0.3) else 1
+        return first, self.random.randint(1, PAGES - first) if self.chance(0.4) else 1
 
     def fresh(self):
         """A value that nobody has stored."""
@@ -99,9 +99,10 @@ class Drawer:
         """A word of a page, mostly the first."""
         return int(self.chance(0.2))
 
-    def probe(self, page, by):
-        """Accesses that would show that what `by` did to the page was not done everywhere."""
+    def probe(self, pages, by):
+        """Accesses that would show that what `by` did to these pages was not done everywhere."""
         process, thread = by
+        page = self.random.choice(pages)
         if process in self.model.spaces:
             for other in ([1 - thread, thread] if self.two_threads else [thread]):
                 if self.chance(0.7):
@@ -130,7 +131,7 @@ class Drawer:
             self.fork(process, thread)
         else:
             self.add(Step(op, process, thread))
-        self.probe(first, (process, thread))
+        self.probe(range(first, first + count), (process, thread))
 
     def map(self, process, thread, first, count):
         """Maps something."""
@@ -140,7 +141,12 @@ class Drawer:
         prot = READ | WRITE | EXEC * self.chance(0.2) if self.chance(0.8) else self.pick(PROTECTIONS)
         if kind == "shared read-only file" and self.chance(0.8):
             prot &= ~WRITE
-        self.add(Step("map", process, thread, first, count, prot, kind, offset, self.chance(0.2)))
+        populate = self.chance(0.25)
+        self.add(Step("map", process, thread, first, count, prot, kind, offset, populate))
+        if populate and self.chance(0.3):
+            # Private pages that may be stored to do not follow the file any more.
+            self.add(Step("write_file", process, thread, offset, 0, self.fresh()))
+            self.add(Step("load", process, thread, first, 0))
 
     def fork(self, process, thread):
         """A fork, mostly of a process that has stored to the page; then each side uses it, with
@@ -159,10 +165,13 @@ class Drawer:
             self.add(Step("load", process + child - side, self.thread(), page, 0))
 
     def protect(self, process, thread, first, count):
-        """To a protection, and mostly back."""
+        """To a protection, and mostly back; what is warm before must not be used after."""
+        for page in range(first, first + count):
+            if self.chance(0.5):
+                self.access(process, thread, page)
         self.add(Step("protect", process, thread, first, count, self.pick(PROTECTIONS)))
         while self.chance(0.6):
-            self.probe(first, (process, thread))
+            self.probe(range(first, first + count), (process, thread))
             thread = self.thread()
             back = READ | WRITE | EXEC * self.chance(0.3) if self.chance(0.7) else self.pick(PROTECTIONS)
             self.add(Step("protect", process, thread, first, count, back))
@@ -174,7 +183,7 @@ class Drawer:
             if "truncate" in self.without:
                 size = max(size, self.model.file.size)
             self.add(Step("truncate", process, thread, value=size))
-            self.probe(self.focus, (process, thread))
+            self.probe(range(PAGES), (process, thread))
 
     def draw(self):
         """The sequence."""
