@@ -43,6 +43,8 @@ FEW, ENOUGH = 20, 200
 NOT_YET = ("partial",)
 TELL_EVERY = 50
 BOOT_LIMIT_S = 240
+# A boot with few sequences.
+SHORT_LIMIT_S = 60
 # Looking for the shortest sequence ends after so long.
 SHRINK_LIMIT_S = 150
 # Held by the first batch that fails, for good.
@@ -104,15 +106,15 @@ def why(lines):
     return None
 
 
-def boot(settings, sequences, tell_every=TELL_EVERY):
+def boot(settings, sequences, limit_s=SHORT_LIMIT_S):
     """Boots once with a file of sequences."""
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="sequences-") as folder:
         archive = os.path.join(folder, "initrd.cpio")
         with open(archive, "wb") as file:
-            file.write(archive_of(file_of(sequences, tell_every)))
+            file.write(archive_of(file_of(sequences, TELL_EVERY)))
         words = " ".join(filter(None, (f"test={TEST}", settings.append)))
         command = machine.command_line(dataclasses.replace(settings, append=words), KERNEL, archive)
-        outcome = running.run_quietly(command, BOOT_LIMIT_S)
+        outcome = running.run_quietly(command, limit_s)
     lines = [line.strip() for line in outcome.console.decode(errors="replace").splitlines()]
     wrong, last = {}, 0
     for line in lines:
@@ -224,7 +226,7 @@ class Batch:
     def run(self):
         """Does all of it; a tally of one."""
         sequences = [draw(self.seed, self.first + place, self.without) for place in range(self.count)]
-        result = boot(self.settings, sequences)
+        result = boot(self.settings, sequences, BOOT_LIMIT_S)
         steps = sum(len(sequence.steps) for sequence in sequences)
         if result.passed:
             say(f"  {self.name()}: {self.count} sequences, {steps} steps, {result.seconds:.0f} s")

@@ -8,7 +8,8 @@ use core::time::Duration;
 
 use user::file::Fd;
 use user::memory::PAGE;
-use user::{Errno, futex, sys};
+use user::process::{self, Pid};
+use user::{Errno, futex, println, sys};
 
 use crate::seen::{self, Seen};
 
@@ -25,6 +26,14 @@ const OVER: u32 = u32::MAX;
 const LIMIT: Duration = Duration::from_secs(20);
 /// How often one looks before one sleeps, where one is told to.
 const SPINS: u32 = 20_000;
+
+/// A step that went wrong, what was seen, and a number that says more.
+pub(crate) type Failure = (u32, Seen, u64);
+
+/// Tells of a step that went wrong.
+pub(crate) fn tell(sequence: u32, (step, seen, detail): Failure) {
+    println!("sequences: {sequence} step {step}: seen {seen:#06x} ({detail:#x})");
+}
 
 /// Who does a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -140,7 +149,7 @@ impl Control {
     }
 
     /// Returns when step `turn` is not due any more; `near` if it is the other thread's.
-    /// A step that hangs ends the sequence.
+    /// A step that hangs ends the program.
     pub(crate) fn wait(&self, turn: u32, near: bool) {
         let same = || self.turn.load(Ordering::Relaxed) == turn;
         let spins = if near && self.head.spins != 0 && self.nr_cpus > 1 { SPINS } else { 0 };
@@ -151,12 +160,14 @@ impl Control {
             core::hint::spin_loop();
         }
         if futex::wait_shared(&self.turn, turn, Some(LIMIT)) == Err(Errno::ETIMEDOUT) && same() {
-            self.fail(seen::NO_ANSWER, 0);
+            // Who hangs does not end: all of the program does, by its process group.
+            tell(self.head.number, (turn, seen::NO_ANSWER, 0));
+            let _ = process::kill(Pid(0), process::SIGKILL);
         }
     }
 
-    /// Whether a step went wrong: its number, what was seen, and more about it.
-    pub(crate) fn failure(&self) -> Option<(u32, Seen, u64)> {
+    /// Whether a step went wrong.
+    pub(crate) fn failure(&self) -> Option<Failure> {
         let seen = self.seen.load(Ordering::Acquire);
         let failed = self.failed.load(Ordering::Relaxed);
         (failed != OVER).then(|| (failed, seen, self.detail.load(Ordering::Relaxed)))

@@ -23,7 +23,7 @@ use user::memory::PAGE;
 use user::sys::syscall;
 use user::{Context, Env, Errno, Verdict, ensure, println, process, sched};
 
-use control::{Control, Head, MOST_STEPS, Step, control};
+use control::{Control, Failure, Head, MOST_STEPS, Step, control};
 
 user::main!(main);
 
@@ -65,8 +65,8 @@ fn main(env: &Env) -> Verdict {
             println!("sequences: at {}", head.number);
         }
         prepare(page, head, &mut rest)?;
-        if let Some((step, seen, detail)) = run()? {
-            println!("sequences: {} step {step}: seen {seen:#06x} ({detail:#x})", head.number);
+        if let Some(failure) = run()? {
+            control::tell(head.number, failure);
             wrong += 1;
         }
     }
@@ -175,9 +175,6 @@ fn prepare(page: *mut Control, head: Head, rest: &mut &[u8]) -> Verdict {
     (control.reader, control.writer) = file::pipe().context("pipe2")?;
     Ok(())
 }
-
-/// A step that went wrong, what was seen, and a number that says more.
-type Failure = (u32, seen::Seen, u64);
 
 /// Does the sequence that is prepared; nothing is left of it afterwards.
 fn run() -> Result<Option<Failure>, alloc::string::String> {
