@@ -50,6 +50,8 @@ def output_within(limit_s, arguments, cwd, env):
     _running.add(child)
     try:
         output, _ = child.communicate(timeout=limit_s)
+        if _ending:
+            raise KeyboardInterrupt     # what was ended from outside has no result
         return child.returncode, output
     except subprocess.TimeoutExpired:
         return None, ""
@@ -89,4 +91,6 @@ def lines_within(limit_s, arguments, cwd, env, last):
         _end(child)
         child.communicate()
         _running.discard(child)
+    if _ending:
+        raise KeyboardInterrupt         # what was ended from outside has no result
     return None if late.is_set() else status, "".join(output), found
