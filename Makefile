@@ -24,6 +24,8 @@ define HELP
   make test-mutants       the protocol broken on purpose: the tests must notice
   make mutants            the same, and kernels broken on purpose, each booted in QEMU
                           (MUTANT= a part of their names)
+  make mutants-drawn      N=20 errors drawn by rule from the whole product (SEED=, WHERE= a
+                          folder, MUTANT= one of them, AGAIN=survived, JOBS=2 at a time)
   make test-riscv64       the protocol's unit tests on another architecture
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
@@ -75,6 +77,7 @@ endef
 
 export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
 export MINUTES SEED ROUND
+export N WHERE MUTANT AGAIN JOBS
 
 # A missing component is the set-up's business, never a download by rustup on its own.
 export RUSTUP_AUTO_INSTALL := 0
@@ -213,6 +216,10 @@ prove: setup-spin
 .PHONY: mutants
 mutants: setup-rust setup-qemu
 	@$(SCRIPTS)/mutants $(MUTANT)
+
+.PHONY: mutants-drawn
+mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
+	@$(SCRIPTS)/mutants-drawn
 
 .PHONY: soak
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
