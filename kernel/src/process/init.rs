@@ -13,6 +13,7 @@ use super::{INIT_PID, Inheritance, Process, Thread, current, exec, signal, table
 use crate::fs::path::Place;
 use crate::fs::table::{FileTable, TableUse};
 use crate::fs::{Description, OpenFlags, tty};
+use crate::sync::Mutex;
 use crate::task::{self, OutOfMemory, kthread, registry};
 use crate::{clock, monitor, shutdown};
 
@@ -39,13 +40,10 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
     let process = Process::new(
         pid,
         Inheritance {
-            parent: 0,
-            group: pid,
             files: TableUse::new(console_files()),
-            directory: Place::root(),
+            directory: Arc::new(Mutex::new(Place::root())),
             executable: String::new(),
             handlers: Arc::new(Handlers::new()),
-            vfork_parent: None,
         },
     );
     table::add(process.clone());
@@ -53,7 +51,7 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
     match kthread::spawn_first_thread(pid, thread, move || become_program(path, passed)) {
         Ok(_) => Ok(process),
         Err(error) => {
-            table::forget(pid);
+            table::forget(&process);
             Err(error)
         }
     }
