@@ -25,6 +25,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_membarriers", || passes("/bin/membarriers", &[])),
     Test::new("program_pipes", || passes("/bin/pipes", &[])),
     Test::new("program_sharers", || passes("/bin/sharers", &[])),
+    Test { limit_s: 60, ..Test::new("program_clones", || passes("/bin/clones", &[])) },
     Test { limit_s: 30, ..Test::new("program_execs", || passes("/bin/execs", &[])) },
     Test { limit_s: 20, ..Test::new("program_takers", || passes("/bin/takers", &[])) },
     Test { limit_s: 30, ..Test::new("program_signals", || passes("/bin/signals", &[])) },
