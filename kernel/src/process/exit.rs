@@ -7,7 +7,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use super::signal::{self, ChildEnds, SIGCHLD};
+use super::signal;
 use super::{INIT_PID, Process, Thread, alarm, current_thread, init, table, user_memory};
 use crate::machine::lazy_tlb;
 use crate::syscall::{futex, robust_list};
@@ -152,9 +152,7 @@ impl Process {
         self.files.end();
         // Taking an alarm back needs no memory.
         let _ = alarm::set(self, 0, 0);
-        for dead in table::orphan_children(self.pid) {
-            dead.tell(table::parent_of(&dead));
-        }
+        table::orphan_children(self.pid);
         let decided = self.ending.load(Ordering::Relaxed);
         let status = if decided == NOT_ENDING { code } else { Status(decided as u32) };
         if self.pid == INIT_PID {
@@ -162,24 +160,8 @@ impl Process {
         }
         // Release: pairs with the acquire in `is_dead`.
         let dead = || self.ending.store(DEAD | ENDING | u64::from(status.0), Ordering::Release);
-        let parent = table::bury(self, dead);
+        table::bury(self, dead);
         self.died.wake_all();
-        self.tell(parent);
-    }
-
-    /// Tells `parent` that this process is dead; forgets it if nobody will wait for it
-    /// (Linux: `do_notify_parent`).
-    fn tell(&self, parent: Option<Arc<Process>>) {
-        let Some(parent) = parent else { return table::forget(self) };
-        let signal = self.exit_signal.load(Ordering::Relaxed);
-        let wish = if signal == SIGCHLD { parent.handlers().for_children() } else { ChildEnds::Wait };
-        if wish != ChildEnds::Wait {
-            table::forget(self);
-        }
-        if (1..=signal::LAST).contains(&signal) && wish != ChildEnds::Ignored {
-            signal::send_to_process(&parent, signal::Info::of_child(signal, self.pid, self.status()));
-        }
-        parent.child_ended.wake_all();
     }
 }
 

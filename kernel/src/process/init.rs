@@ -20,8 +20,9 @@ use crate::{clock, monitor, shutdown};
 /// Starts the program `path` as process 1, with the console as descriptors 0 to 2.
 /// `arguments` begin with its name. Interrupts and preemption on.
 pub(crate) fn start_init(path: String, arguments: Vec<String>, environment: Vec<String>) -> Arc<Process> {
-    start(INIT_PID, path, Arguments { arguments, environment })
-        .unwrap_or_else(|OutOfMemory| stop("no memory for the stack of init"))
+    let bytes = |strings: Vec<String>| strings.into_iter().map(String::into_bytes).collect();
+    let passed = Arguments { arguments: bytes(arguments), environment: bytes(environment) };
+    start(INIT_PID, path, passed).unwrap_or_else(|OutOfMemory| stop("no memory for the stack of init"))
 }
 
 /// Starts the program that `arguments` begin with as a process without parent, in
@@ -32,8 +33,9 @@ pub(crate) fn start_init(path: String, arguments: Vec<String>, environment: Vec<
 /// There is no memory for its stack.
 pub(crate) fn launch(arguments: &[&str], environment: &[String]) -> Result<Arc<Process>, OutOfMemory> {
     let path = String::from(arguments[0]);
-    let arguments = arguments.iter().map(|&argument| String::from(argument)).collect();
-    start(registry::next_tid(), path, Arguments { arguments, environment: environment.to_vec() })
+    let arguments = arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect();
+    let environment = environment.iter().map(|variable| variable.as_bytes().to_vec()).collect();
+    start(registry::next_tid(), path, Arguments { arguments, environment })
 }
 
 fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutOfMemory> {

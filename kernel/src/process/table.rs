@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::signal::{self, Info, SIGCHLD};
+use super::signal::{self, ChildEnds, Info, SIGCHLD};
 use super::{INIT_PID, Process, current_thread};
 use crate::sync::SpinLock;
 use crate::task::{self, TaskRef};
@@ -84,27 +84,24 @@ pub(crate) fn find(pid: u32) -> Option<Arc<Process>> {
     TABLE.lock().processes.get(&pid).cloned()
 }
 
-/// The parent of `process`.
-pub(super) fn parent_of(process: &Process) -> Option<Arc<Process>> {
-    TABLE.lock().processes.get(&process.parent()).cloned()
-}
-
-/// `process` becomes dead, by `die`. Returns its parent, which is to be told. All under the
-/// lock: a parent that ends gives its children away under it, so either that one finds
-/// this child dead and has the heir told, or the heir is the parent here.
-pub(super) fn bury(process: &Process, die: impl FnOnce()) -> Option<Arc<Process>> {
-    let table = TABLE.lock();
+/// `process` becomes dead, by `die`, and its parent is told. All under the lock: who waits for
+/// it finds it dead only when the signal is sent. And a parent that ends gives its children
+/// away under it: either that one finds this child dead and the heir is told, or the heir is
+/// the parent here.
+pub(super) fn bury(process: &Process, die: impl FnOnce()) {
+    let mut table = TABLE.lock();
     die();
-    table.processes.get(&process.parent()).cloned()
+    let told = table.tell_parent(process);
+    drop(table);
+    told.wake();
 }
 
-/// Gives the children of `pid`, which ends, to init, or to nobody if there is no other
-/// init. Returns the dead among them, whose new parent is to be told.
-pub(super) fn orphan_children(pid: u32) -> Vec<Arc<Process>> {
+/// Gives the children of `pid`, which ends, to init, or to nobody if there is no other init.
+pub(super) fn orphan_children(pid: u32) {
     let mut table = TABLE.lock();
     let orphans: Vec<Arc<Process>> = table.children_of(pid).cloned().collect();
-    let init = if pid == INIT_PID { None } else { table.processes.get(&INIT_PID) };
-    let heir_task = init.and_then(|init| init.adopting_task()).unwrap_or(0);
+    let init = if pid == INIT_PID { None } else { table.processes.get(&INIT_PID).cloned() };
+    let heir_task = init.as_ref().and_then(|init| init.adopting_task()).unwrap_or(0);
     let heir = if init.is_some() { INIT_PID } else { NOBODY };
     for orphan in &orphans {
         table.children.remove(&(pid, orphan.pid));
@@ -114,10 +111,57 @@ pub(super) fn orphan_children(pid: u32) -> Vec<Arc<Process>> {
         orphan.exit_signal.store(SIGCHLD, Ordering::Relaxed);
         orphan.change_parent_task(heir_task, pid);
     }
+    let dead = orphans.iter().filter(|orphan| orphan.is_dead());
+    let told: Vec<Told> = dead.map(|orphan| table.tell_parent(orphan)).collect();
+    // These are perhaps the last references to processes, so they go without the lock.
     drop(table);
-    // The living are dropped here, perhaps the last references to them, so not under the
-    // lock.
-    orphans.into_iter().filter(|orphan| orphan.is_dead()).collect()
+    told.into_iter().for_each(Told::wake);
+}
+
+/// Who was told of a death, and whom that leaves without an entry in the table.
+struct Told {
+    parent: Option<Arc<Process>>,
+    _forgotten: Option<Arc<Process>>,
+}
+
+impl Told {
+    /// Wakes the parent if it waits. Without the table's lock.
+    fn wake(self) {
+        if let Some(parent) = self.parent {
+            parent.child_ended.wake_all();
+        }
+    }
+}
+
+impl Table {
+    /// Tells the parent of `process`, which is dead; forgets the process if nobody will wait
+    /// for it (Linux: `do_notify_parent`).
+    fn tell_parent(&mut self, process: &Process) -> Told {
+        let signal = process.exit_signal.load(Ordering::Relaxed);
+        let parent = self.processes.get(&process.parent()).cloned();
+        let wish = match &parent {
+            None => ChildEnds::Ignored,
+            Some(parent) if signal == SIGCHLD => parent.handlers().for_children(),
+            Some(_) => ChildEnds::Wait,
+        };
+        if let Some(parent) = parent.as_ref().filter(|_| wish != ChildEnds::Ignored)
+            && (1..=signal::LAST).contains(&signal)
+        {
+            signal::send_to_process(parent, Info::of_child(signal, process.pid, process.status()));
+        }
+        let _forgotten = if wish == ChildEnds::Wait { None } else { self.remove(process) };
+        Told { parent, _forgotten }
+    }
+
+    /// Takes `process` out, unless that was done.
+    fn remove(&mut self, process: &Process) -> Option<Arc<Process>> {
+        let known = self.processes.get(&process.pid)?;
+        if !core::ptr::eq(&raw const **known, process) {
+            return None;
+        }
+        self.children.remove(&(process.parent(), process.pid));
+        self.processes.remove(&process.pid)
+    }
 }
 
 /// The task `gone` of `process` has left the list of threads: its children get another
@@ -197,13 +241,8 @@ pub(super) fn take_dead_child(parent: u32, keep: bool, chosen: impl Fn(&Process)
     }
 }
 
-/// Forgets the dead `process`, for which nobody will wait, unless that was done.
+/// Forgets `process`, which never began.
 pub(super) fn forget(process: &Process) {
-    let mut table = TABLE.lock();
-    if table.processes.get(&process.pid).is_some_and(|known| core::ptr::eq(&raw const **known, process)) {
-        table.children.remove(&(process.parent(), process.pid));
-        let gone = table.processes.remove(&process.pid);
-        drop(table);
-        drop(gone);
-    }
+    let gone = TABLE.lock().remove(process);
+    drop(gone);
 }

@@ -1,6 +1,5 @@
 //! Calls on processes and threads.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -76,7 +75,7 @@ pub(super) fn execve(frame: &mut TrapFrame) -> Result {
     let mut arguments = strings(arguments, &mut room)?;
     if arguments.is_empty() {
         // Programs that skip argv[0] would read the environment as arguments.
-        arguments.push(String::new());
+        arguments.push(Vec::new());
     }
     let passed = Arguments { arguments, environment: strings(environment, &mut room)? };
     let place = current().directory.lock().clone();
@@ -87,8 +86,8 @@ pub(super) fn execve(frame: &mut TrapFrame) -> Result {
 /// The strings that a NULL-terminated array of pointers names. NULL is an empty
 /// one. What they take on the new stack goes off `room`; `E2BIG` if that is not
 /// enough.
-fn strings(mut array: u64, room: &mut usize) -> Result<Vec<String>> {
-    let mut strings: Vec<String> = Vec::new();
+fn strings(mut array: u64, room: &mut usize) -> Result<Vec<Vec<u8>>> {
+    let mut strings: Vec<Vec<u8>> = Vec::new();
     while array != 0 {
         let address: u64 = user_memory::read(array)?;
         if address == 0 {
@@ -96,7 +95,7 @@ fn strings(mut array: u64, room: &mut usize) -> Result<Vec<String>> {
         }
         *room = room.checked_sub(size_of::<u64>()).ok_or(Errno::E2BIG)?;
         if strings.len() == strings.capacity() {
-            heap::check_room(2 * strings.len() * size_of::<String>() + STRING_BYTES)?;
+            heap::check_room(2 * strings.len() * size_of::<Vec<u8>>() + STRING_BYTES)?;
         }
         let string = user_memory::read_string(address, *room, Errno::E2BIG)?;
         *room = room.saturating_sub(string.len() + 1);

@@ -153,17 +153,23 @@ fn children_of_a_thread() -> Verdict {
 fn sibling() -> Verdict {
     process::handle(SIGCHLD, count, 0).context("rt_sigaction")?;
     let me = process::getpid();
-    let (reader, writer) = file::pipe().context("pipe2")?;
+    let (told, tells) = file::pipe().context("pipe2")?;
+    let (waits, go) = file::pipe().context("pipe2")?;
     let child = process::spawn(|| {
-        let made = process::spawn_as(PARENT, || if process::getppid() == me { 5 } else { 6 });
-        let told = made.map(|sibling| writer.write_all(&sibling.0.to_ne_bytes()));
-        i32::from(told != Ok(Ok(())) || wait4(-1, WALL) != Err(Errno::ECHILD))
+        let made = process::spawn_as(PARENT, || {
+            let began = waits.read_full(&mut [0]);
+            if process::getppid() == me && began.is_ok() { 5 } else { 6 }
+        });
+        let said = made.map(|sibling| tells.write_all(&sibling.0.to_ne_bytes()));
+        i32::from(said != Ok(Ok(())) || wait4(-1, WALL) != Err(Errno::ECHILD))
     });
     ends_with("its maker", Status::exit(0), child)?;
+    ensure!(SIGNALS.load(Ordering::Relaxed) == 1, "no SIGCHLD of its maker");
     let mut number = [0; 4];
-    reader.read_full(&mut number).context("read")?;
+    told.read_full(&mut number).context("read")?;
+    go.write_all(b"x").context("write")?;
     ends_with("the sibling", Status::exit(5), Ok(Pid(i32::from_ne_bytes(number))))?;
-    ensure!(SIGNALS.load(Ordering::Relaxed) == 2, "not two SIGCHLD");
+    ensure!(SIGNALS.load(Ordering::Relaxed) == 2, "no SIGCHLD of the sibling");
     Ok(())
 }
 
@@ -261,22 +267,28 @@ fn read_only_id() -> Verdict {
 
 /// No thread of a process that ends sees a call fail for it: it never comes back.
 fn ending_process() -> Verdict {
-    const ROUNDS: u64 = 40;
+    const ROUNDS: u64 = 15;
+    const MMAP: usize = 90;
+    // Shared and anonymous: who comes back says so there.
+    let page = call(MMAP, [0, PAGE, 3, 0x21, usize::MAX, 0]).context("mmap")?;
+    // SAFETY: a page of zeroes that stays.
+    let back = unsafe { &*(page as *const AtomicU32) };
     for round in 0..ROUNDS {
         let child = process::spawn(|| {
             let ender = thread::spawn(move || {
-                let _ = time::sleep(Duration::from_micros(round * 50));
+                let _ = time::sleep(Duration::from_micros(round * 100));
                 process::exit_group(9);
             });
             core::mem::forget(ender);
             // Threads that are made until the end.
-            while let Ok(thread) = thread::spawn(|| ()) {
-                drop(thread);
+            while thread::spawn(|| ()).map(core::mem::forget) != Err(Errno::EINTR) {}
+            back.store(1, Ordering::Relaxed);
+            loop {
+                core::hint::spin_loop();
             }
-            // It was not made: seen in user mode.
-            process::exit_group(1)
         });
         ends_with("while it makes threads", Status::exit(9), child)?;
+        ensure!(back.load(Ordering::Relaxed) == 0, "round {round}: clone said EINTR");
     }
     Ok(())
 }
