@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::UnsafeCell;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -137,9 +138,14 @@ impl FileTable {
 /// A process's use of a table. With the end of the last one everything is closed, though
 /// the dead processes are still there.
 pub(crate) struct TableUse {
-    table: Arc<FileTable>,
+    /// Read by the threads of the process; replaced by its only one (exec).
+    table: UnsafeCell<Arc<FileTable>>,
     ended: AtomicBool,
 }
+
+// SAFETY: everything but `table` is atomic, and that one is replaced only while nobody
+// else can read it: the contract of `unshare`.
+unsafe impl Sync for TableUse {}
 
 impl TableUse {
     /// The first use of `table`.
@@ -149,21 +155,51 @@ impl TableUse {
 
     fn of(table: Arc<FileTable>) -> Self {
         table.users.fetch_add(1, Ordering::Relaxed);
-        TableUse { table, ended: AtomicBool::new(false) }
+        TableUse { table: UnsafeCell::new(table), ended: AtomicBool::new(false) }
+    }
+
+    fn table(&self) -> &Arc<FileTable> {
+        // SAFETY: replaced only while nobody else reads it (the contract of `unshare`).
+        unsafe { &*self.table.get() }
     }
 
     /// One more use of the same table.
     pub(crate) fn share(&self) -> Self {
-        Self::of(self.table.clone())
+        Self::of(self.table().clone())
+    }
+
+    /// exec: if other processes use the table, the use becomes one of a copy (Linux:
+    /// `unshare_files`). The heap has room for it.
+    ///
+    /// # Safety
+    /// The caller is the only thread of the process that has this use, and holds nothing
+    /// that was borrowed from it.
+    pub(crate) unsafe fn unshare(&self) {
+        // Relaxed: a user more than there are costs a copy, and none comes: the threads of
+        // the process are what shares it.
+        if self.table().users.load(Ordering::Relaxed) == 1 {
+            return;
+        }
+        let copy = Arc::new(self.table().copy());
+        copy.users.store(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        let shared = unsafe { core::mem::replace(&mut *self.table.get(), copy) };
+        end_use(&shared);
     }
 
     /// Ends it, once: the process is about to be dead. May sleep.
     pub(crate) fn end(&self) {
-        // Relaxed: the table's lock orders what was done with it.
-        if !self.ended.swap(true, Ordering::Relaxed) && self.table.users.fetch_sub(1, Ordering::Relaxed) == 1
-        {
-            self.table.close_where(|_| true);
+        if !self.ended.swap(true, Ordering::Relaxed) {
+            end_use(self.table());
         }
+    }
+}
+
+/// One use of `table` less: the last one closes everything.
+fn end_use(table: &FileTable) {
+    // Relaxed: the table's lock orders what was done with it.
+    if table.users.fetch_sub(1, Ordering::Relaxed) == 1 {
+        table.close_where(|_| true);
     }
 }
 
@@ -171,7 +207,7 @@ impl Deref for TableUse {
     type Target = FileTable;
 
     fn deref(&self) -> &FileTable {
-        &self.table
+        self.table()
     }
 }
 

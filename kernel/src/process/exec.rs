@@ -19,7 +19,7 @@ use crate::errno::Errno;
 use crate::fs::inode::Kind;
 use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
-use crate::mm::{self, Backing, MapFlags, Object, Prot};
+use crate::mm::{self, Backing, MapFlags, Object, Prot, heap};
 use crate::task;
 
 /// Where every address space has the page that signal handlers return to.
@@ -41,25 +41,42 @@ pub(crate) fn exec(place: &Place, path: &str, passed: &Arguments) -> Result<Trap
     let process = &*thread.process;
     if !process.end_other_threads() {
         lazy_tlb().mmput(ready.mm);
+        // The thread was told to end: this one nobody sees.
         return Err(Reason::Errno(Errno::EINTR));
     }
     // No way back from here.
     exit::release_memory(thread);
     thread.set_tid(process.pid);
     thread.robust_list.store(0, Ordering::Relaxed);
-    thread.alternate_stack.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    thread.alternate_stack.reset();
     lazy_tlb().exec_mmap(ready.mm);
-    process.release_vfork_parent();
-    // Of what another process shares (CLONE_FILES, CLONE_SIGHAND without CLONE_THREAD)
-    // Linux would make copies first: here that one sees the change.
+    thread.tell_vfork_done();
+    unshare(process);
     process.files.exec();
-    process.handlers.exec();
+    process.handlers().exec();
+    process.exit_signal.store(signal::SIGCHLD, Ordering::Relaxed);
+    process.executed.store(true, Ordering::Relaxed);
+    process.dumpable.store(true, Ordering::Relaxed);
     let name = ready.path.rsplit('/').next().unwrap_or("");
     task::current().set_name(name.as_bytes());
     let frame = first_frame(process, &ready);
     *process.executable.lock() = ready.path;
     Ok(frame)
 }
+
+/// What exec changes becomes the process's own where other processes share it (CLONE_FILES,
+/// CLONE_SIGHAND without CLONE_THREAD). [`prepare`] saw to the memory.
+fn unshare(process: &Process) {
+    // SAFETY: this is the only thread that the current process has left, and it uses no
+    // descriptor meanwhile.
+    unsafe { process.files.unshare() };
+    let copy = Arc::new(process.handlers().copy());
+    let shared = core::mem::replace(&mut *process.handlers.lock(), copy);
+    drop(shared);
+}
+
+/// What copies of descriptors and handlers take on the heap at most.
+const UNSHARE_BYTES: usize = 64 << 10;
 
 /// Builds the address space.
 fn prepare(place: &Place, path: &str, passed: &Arguments) -> Result<Ready, Reason> {
@@ -68,6 +85,7 @@ fn prepare(place: &Place, path: &str, passed: &Arguments) -> Result<Ready, Reaso
     if inode.stat().mode & 0o111 == 0 {
         return Err(Reason::Errno(Errno::EACCES));
     }
+    heap::check_room(UNSHARE_BYTES)?;
     let mm = mm::create()?;
     match fill(mm, file, path, passed) {
         Ok((program, stack)) => Ok(Ready { mm, program, stack, path: absolute }),

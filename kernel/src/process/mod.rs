@@ -25,6 +25,7 @@ pub(crate) mod fault;
 pub(crate) mod init;
 mod load;
 pub(crate) mod random;
+pub(crate) mod session;
 pub(crate) mod signal;
 mod stack;
 pub(crate) mod table;
@@ -40,7 +41,6 @@ pub(crate) use init::{launch, start_init};
 pub(crate) use random::init as seed_random;
 pub(crate) use signal::return_to_user;
 
-use event::Event;
 use signal::{Handlers, Queue};
 
 /// The number of init.
@@ -50,20 +50,30 @@ pub(crate) const INIT_PID: u32 = 1;
 pub(crate) struct Process {
     /// Its number: the tid of its first thread.
     pub(crate) pid: u32,
-    /// The number of its parent. Written under the table's lock.
+    /// The number of its parent. Written under the table's lock, as the next three.
     parent: AtomicU32,
-    /// The number of its process group. Written under the table's lock.
+    /// The number of the task of its parent that has it as a child.
+    parent_task: AtomicU32,
+    /// The number of its process group.
     pub(crate) group: AtomicU32,
-    /// Descriptors.
+    /// The number of its session.
+    session: AtomicU32,
+    /// What its end sends to its parent; no signal is 0.
+    exit_signal: AtomicU32,
+    /// It has called exec.
+    executed: AtomicBool,
+    /// What prctl says of its dumps, of which there are none.
+    pub(crate) dumpable: AtomicBool,
+    /// Descriptors. For its own threads only: exec replaces them.
     pub(crate) files: TableUse,
     /// The current directory.
-    pub(crate) directory: Mutex<Place>,
+    pub(crate) directory: Arc<Mutex<Place>>,
     /// The absolute path of the program.
     executable: SpinLock<String>,
     /// The program's ABI: whether functions are named by their code's address.
     elf_v2: AtomicBool,
-    /// What signals do.
-    pub(crate) handlers: Arc<Handlers>,
+    /// What signals do. The lock guards which table it is; nothing nests inside.
+    handlers: SpinLock<Arc<Handlers>>,
     /// Signals for whichever thread takes them.
     pub(crate) signals: Queue,
     /// Guards the list of living threads. Run-queue locks nest inside: it is held
@@ -80,33 +90,33 @@ pub(crate) struct Process {
     child_ended: WaitQueue,
     /// Told when it is dead itself.
     died: WaitQueue,
-    /// Who waits until this process no longer uses its parent's address space.
-    vfork_parent: SpinLock<Option<Arc<Event>>>,
 }
 
 /// What a new process gets from its parent, or init from the kernel.
 struct Inheritance {
-    parent: u32,
-    group: u32,
     files: TableUse,
-    directory: Place,
+    directory: Arc<Mutex<Place>>,
     executable: String,
     handlers: Arc<Handlers>,
-    vfork_parent: Option<Arc<Event>>,
 }
 
 impl Process {
-    /// A process without threads that nobody knows yet.
+    /// A process without threads that nobody knows yet; the [`table`] gives it a family.
     fn new(pid: u32, from: Inheritance) -> Arc<Self> {
         Arc::new(Process {
             pid,
-            parent: AtomicU32::new(from.parent),
-            group: AtomicU32::new(from.group),
+            parent: AtomicU32::new(table::NOBODY),
+            parent_task: AtomicU32::new(0),
+            group: AtomicU32::new(pid),
+            session: AtomicU32::new(pid),
+            exit_signal: AtomicU32::new(signal::SIGCHLD),
+            executed: AtomicBool::new(false),
+            dumpable: AtomicBool::new(true),
             files: from.files,
-            directory: Mutex::new(from.directory),
+            directory: from.directory,
             executable: SpinLock::new("executable", from.executable),
             elf_v2: AtomicBool::new(false),
-            handlers: from.handlers,
+            handlers: SpinLock::new("handlers", from.handlers),
             signals: Queue::new(),
             threads: SpinLock::new("threads", Vec::new()),
             thread_gone: WaitQueue::new(),
@@ -114,13 +124,17 @@ impl Process {
             alarm_tb: AtomicU64::new(alarm::NONE),
             child_ended: WaitQueue::new(),
             died: WaitQueue::new(),
-            vfork_parent: SpinLock::new("vfork", from.vfork_parent),
         })
     }
 
     /// The number of its parent; 0 for init.
     pub(crate) fn parent(&self) -> u32 {
         self.parent.load(Ordering::Relaxed)
+    }
+
+    /// What signals do.
+    pub(crate) fn handlers(&self) -> Arc<Handlers> {
+        self.handlers.lock().clone()
     }
 
     /// The absolute path of the program.
@@ -142,10 +156,10 @@ impl Process {
     /// end.
     ///
     /// All under the lock: a thread in the list is told of signals, and only one
-    /// that runs can be told. [`Process::end`] decides before it takes the lock
-    /// to tell the threads, so either it sees the new one or we see that it ends. An
-    /// exec tells all others under the lock, so either it sees the new one or we see
-    /// that we are told.
+    /// that runs can be told. [`Process::end`] decides and tells the threads under the
+    /// lock, an exec tells all others under it: so either they see the new one, or we see
+    /// that the process ends, and then the caller is told already: it never returns to
+    /// user mode.
     fn start_thread(&self, task: TaskRef) -> bool {
         let mut threads = self.threads.lock();
         let alive = !self.is_ending() && !current_task().killed();
@@ -175,8 +189,8 @@ impl Process {
     }
 
     /// Tells `task` of what was sent while the process was known but had no thread
-    /// to tell. With the list's lock held: whoever sends first decides or queues, and
-    /// takes the lock then; so either that is seen here, or the thread there.
+    /// to tell. With the list's lock held: an end is decided under it, a sender queues its
+    /// signal before it takes it; so either that is seen here, or the thread there.
     fn tell_first_thread(&self, task: &Task) {
         if self.is_ending() {
             task.notify(task::pending::KILL);
@@ -186,16 +200,15 @@ impl Process {
         }
     }
 
+    /// Its living thread with number `tid`.
+    pub(crate) fn thread(&self, tid: u32) -> Option<TaskRef> {
+        let has_it = |task: &&TaskRef| task.user.as_ref().is_some_and(|thread| thread.tid() == tid);
+        self.threads.lock().iter().find(has_it).cloned()
+    }
+
     /// Whether the process has only one thread.
     fn is_single_threaded(&self) -> bool {
         self.threads.lock().len() == 1
-    }
-
-    /// The process no longer uses its parent's address space (exec, exit).
-    fn release_vfork_parent(&self) {
-        if let Some(event) = self.vfork_parent.lock().take() {
-            event.wake();
-        }
     }
 }
 

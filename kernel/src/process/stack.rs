@@ -1,7 +1,6 @@
 //! What a program finds on its stack: arguments, environment and the auxiliary
 //! vector (System V ABI, PowerPC64 supplement, "process initialization").
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use kcore::mm::MmId;
@@ -30,10 +29,10 @@ const CLOCK_TICKS: u64 = 100;
 
 /// What exec passes on.
 pub(crate) struct Arguments {
-    /// argv.
-    pub(crate) arguments: Vec<String>,
+    /// argv. Programs may pass on what is no text.
+    pub(crate) arguments: Vec<Vec<u8>>,
     /// envp.
-    pub(crate) environment: Vec<String>,
+    pub(crate) environment: Vec<Vec<u8>>,
 }
 
 /// The stack's contents, built from the top down.
@@ -54,9 +53,9 @@ impl Image {
         self.strings.len() - bytes.len()
     }
 
-    fn push_strings(&mut self, strings: &[String]) -> Vec<usize> {
-        let push = |string: &String| {
-            let at = self.push(string.as_bytes());
+    fn push_strings(&mut self, strings: &[Vec<u8>]) -> Vec<usize> {
+        let push = |string: &Vec<u8>| {
+            let at = self.push(string);
             self.push(&[0]);
             at
         };
@@ -82,7 +81,7 @@ pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) 
     let mut seed = [0; 16];
     random::fill(&mut seed);
     let random = image.push(&seed);
-    let name = image.push_strings(&[String::from(path)])[0];
+    let name = image.push_strings(&[path.as_bytes().to_vec()])[0];
     let arguments = image.push_strings(&passed.arguments);
     let environment = image.push_strings(&passed.environment);
     // The vectors below must start at a multiple of 16.

@@ -3,22 +3,24 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{INIT_PID, Process};
+use super::signal::{self, ChildEnds, Info, SIGCHLD};
+use super::{INIT_PID, Process, current_thread};
 use crate::sync::SpinLock;
-use crate::task;
+use crate::task::{self, TaskRef};
 
-/// Guards the table, and the `parent` and `group` of every process. The locks of a
-/// process's signals and threads, run-queue locks and the heap's nest inside.
-static TABLE: SpinLock<Table> = SpinLock::new("process table", Table::new());
+/// Guards the table, and what every process has of its family: `parent`, `parent_task`,
+/// `exit_signal`, `group`, `session`. The locks of a process's signals, handlers and
+/// threads, run-queue locks and the heap's nest inside.
+pub(super) static TABLE: SpinLock<Table> = SpinLock::new("process table", Table::new());
 
 /// The parent of those that have none.
-const NOBODY: u32 = 0;
+pub(super) const NOBODY: u32 = 0;
 
 /// The processes that exist, the dead ones that nobody has waited for included.
-struct Table {
-    processes: BTreeMap<u32, Arc<Process>>,
+pub(super) struct Table {
+    pub(super) processes: BTreeMap<u32, Arc<Process>>,
     /// (parent, child).
     children: BTreeSet<(u32, u32)>,
 }
@@ -32,26 +34,43 @@ impl Table {
         let pairs = self.children.range((parent, 0)..=(parent, u32::MAX));
         pairs.filter_map(|(_, child)| self.processes.get(child))
     }
-}
 
-/// Makes `process` known, as a child of its parent.
-pub(super) fn add(process: Arc<Process>) {
-    let mut table = TABLE.lock();
-    table.children.insert((process.parent(), process.pid));
-    table.processes.insert(process.pid, process);
-}
-
-/// As [`add`], of a child of the current process, unless a signal or a kill waits for
-/// the current task: one that was sent to its group before must not miss the child.
-/// Whoever sends to a group does so under the same lock ([`for_each`]).
-pub(super) fn add_child(process: Arc<Process>) -> bool {
-    let mut table = TABLE.lock();
-    let undisturbed = !task::current().interrupted();
-    if undisturbed {
-        table.children.insert((process.parent(), process.pid));
-        table.processes.insert(process.pid, process);
+    fn insert(&mut self, process: Arc<Process>) {
+        self.children.insert((process.parent(), process.pid));
+        self.processes.insert(process.pid, process);
     }
-    undisturbed
+}
+
+/// Makes `process` known: nobody's child, in a group and a session of its own.
+pub(super) fn add(process: Arc<Process>) {
+    TABLE.lock().insert(process);
+}
+
+/// Makes `child` of the current thread known; with `sibling` it gets the same parent
+/// instead (CLONE_PARENT). Not if a signal or a kill waits for the current task: one that
+/// was sent to its group before must not miss the child. Whoever sends to a group does so
+/// under the same lock ([`for_each`]). Whether it is known.
+pub(super) fn add_child(child: Arc<Process>, sibling: bool) -> bool {
+    let (me, thread) = (task::current(), current_thread());
+    let process = &thread.process;
+    let mut table = TABLE.lock();
+    if me.interrupted() {
+        return false;
+    }
+    let copy = |to: &AtomicU32, from: &AtomicU32| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    copy(&child.group, &process.group);
+    copy(&child.session, &process.session);
+    if sibling {
+        copy(&child.parent, &process.parent);
+        copy(&child.parent_task, &process.parent_task);
+        copy(&child.exit_signal, &process.exit_signal);
+    } else {
+        child.parent.store(process.pid, Ordering::Relaxed);
+        child.parent_task.store(me.tid(), Ordering::Relaxed);
+        thread.has_children.store(true, Ordering::Relaxed);
+    }
+    table.insert(child);
+    true
 }
 
 /// Calls `f` for every process. The table's lock is held: `f` is short and does not
@@ -60,50 +79,130 @@ pub(crate) fn for_each(f: impl FnMut(&Process)) {
     TABLE.lock().processes.values().map(|process| &**process).for_each(f);
 }
 
-/// Puts `process` into a group: wholly before or after a signal to that group.
-pub(crate) fn set_group(process: &Process, group: u32) {
-    let _table = TABLE.lock();
-    process.group.store(group, Ordering::Relaxed);
-}
-
 /// The process with number `pid`.
 pub(crate) fn find(pid: u32) -> Option<Arc<Process>> {
     TABLE.lock().processes.get(&pid).cloned()
 }
 
-/// The parent of `process`, which is dead. Read under the lock: a parent that ends gives
-/// its children away under it, so either that one tells the heir of the dead, or the heir
-/// is found here.
-pub(super) fn parent_of(process: &Process) -> Option<Arc<Process>> {
-    TABLE.lock().processes.get(&process.parent()).cloned()
+/// `process` becomes dead, by `die`, and its parent is told. All under the lock: who waits for
+/// it finds it dead only when the signal is sent. And a parent that ends gives its children
+/// away under it: either that one finds this child dead and the heir is told, or the heir is
+/// the parent here.
+pub(super) fn bury(process: &Process, die: impl FnOnce()) {
+    let mut table = TABLE.lock();
+    die();
+    let told = table.tell_parent(process);
+    drop(table);
+    told.wake();
 }
 
-/// Gives the children of `pid` to init; to nobody if there is no other init, and
-/// then the dead among them are forgotten. Returns init if one of them is dead, so
-/// that init must be told.
-pub(super) fn orphan_children(pid: u32) -> Option<Arc<Process>> {
+/// Gives the children of `pid`, which ends, to init, or to nobody if there is no other init.
+pub(super) fn orphan_children(pid: u32) {
     let mut table = TABLE.lock();
-    let orphans: Vec<u32> = table.children_of(pid).map(|child| child.pid).collect();
+    let orphans: Vec<Arc<Process>> = table.children_of(pid).cloned().collect();
     let init = if pid == INIT_PID { None } else { table.processes.get(&INIT_PID).cloned() };
+    let heir_task = init.as_ref().and_then(|init| init.adopting_task()).unwrap_or(0);
     let heir = if init.is_some() { INIT_PID } else { NOBODY };
-    let mut dead = Vec::new();
-    for orphan in orphans {
-        table.children.remove(&(pid, orphan));
-        let Some(child) = table.processes.get(&orphan).cloned() else { continue };
-        child.parent.store(heir, Ordering::Relaxed);
-        let is_dead = child.is_dead();
-        if is_dead && init.is_none() {
-            table.processes.remove(&orphan);
-        } else {
-            table.children.insert((heir, orphan));
-        }
-        if is_dead {
-            dead.push(child);
+    for orphan in &orphans {
+        table.children.remove(&(pid, orphan.pid));
+        table.children.insert((heir, orphan.pid));
+        orphan.parent.store(heir, Ordering::Relaxed);
+        // Init is not to be sent anything else (Linux: `reparent_leader`).
+        orphan.exit_signal.store(SIGCHLD, Ordering::Relaxed);
+        orphan.change_parent_task(heir_task, pid);
+    }
+    let dead = orphans.iter().filter(|orphan| orphan.is_dead());
+    let told: Vec<Told> = dead.map(|orphan| table.tell_parent(orphan)).collect();
+    // These are perhaps the last references to processes, so they go without the lock.
+    drop(table);
+    told.into_iter().for_each(Told::wake);
+}
+
+/// Who was told of a death, and whom that leaves without an entry in the table.
+struct Told {
+    parent: Option<Arc<Process>>,
+    _forgotten: Option<Arc<Process>>,
+}
+
+impl Told {
+    /// Wakes the parent if it waits. Without the table's lock.
+    fn wake(self) {
+        if let Some(parent) = self.parent {
+            parent.child_ended.wake_all();
         }
     }
-    drop(table);
-    // Perhaps the last references to processes, so not under the lock.
-    if dead.is_empty() { None } else { init }
+}
+
+impl Table {
+    /// Tells the parent of `process`, which is dead; forgets the process if nobody will wait
+    /// for it (Linux: `do_notify_parent`).
+    fn tell_parent(&mut self, process: &Process) -> Told {
+        let signal = process.exit_signal.load(Ordering::Relaxed);
+        let parent = self.processes.get(&process.parent()).cloned();
+        let wish = match &parent {
+            None => ChildEnds::Ignored,
+            Some(parent) if signal == SIGCHLD => parent.handlers().for_children(),
+            Some(_) => ChildEnds::Wait,
+        };
+        if let Some(parent) = parent.as_ref().filter(|_| wish != ChildEnds::Ignored)
+            && (1..=signal::LAST).contains(&signal)
+        {
+            signal::send_to_process(parent, Info::of_child(signal, process.pid, process.status()));
+        }
+        let _forgotten = if wish == ChildEnds::Wait { None } else { self.remove(process) };
+        Told { parent, _forgotten }
+    }
+
+    /// Takes `process` out, unless that was done.
+    fn remove(&mut self, process: &Process) -> Option<Arc<Process>> {
+        let known = self.processes.get(&process.pid)?;
+        if !core::ptr::eq(&raw const **known, process) {
+            return None;
+        }
+        self.children.remove(&(process.parent(), process.pid));
+        self.processes.remove(&process.pid)
+    }
+}
+
+/// The task `gone` of `process` has left the list of threads: its children get another
+/// thread of the process as a parent, as in Linux. If none is left, the end of the process
+/// gives them away.
+pub(super) fn leave_children(process: &Process, gone: u32) {
+    let table = TABLE.lock();
+    let Some(heir) = process.adopting_task() else { return };
+    for child in table.children_of(process.pid) {
+        if child.parent_task.load(Ordering::Relaxed) == gone {
+            child.change_parent_task(heir, process.pid);
+        }
+    }
+}
+
+impl Process {
+    /// A thread that gets children of others. Under the lock on the list it is told so: it
+    /// looks at that after it has left the list.
+    fn adopting_task(&self) -> Option<u32> {
+        let threads = self.threads.lock();
+        let heir = threads.iter().find(|task| !task.killed())?;
+        if let Some(thread) = &heir.user {
+            thread.has_children.store(true, Ordering::Relaxed);
+        }
+        Some(heir.tid())
+    }
+
+    /// Its parent's thread, in process `parent`, has ended: `task` is the new one. Sends what
+    /// threads of this process want then (prctl). With the table's lock held.
+    fn change_parent_task(&self, task: u32, parent: u32) {
+        self.parent_task.store(task, Ordering::Relaxed);
+        let wanted = |task: &TaskRef| {
+            task.user.as_ref().map_or(0, |thread| thread.parent_death_signal.load(Ordering::Relaxed))
+        };
+        let add = |mask, signal| if signal == 0 { mask } else { mask | signal::bit(signal) };
+        // Sent without the lock, which sending takes.
+        let signals = self.threads.lock().iter().map(wanted).fold(0, add);
+        for signal in (1..=signal::LAST).filter(|&signal| signals & signal::bit(signal) != 0) {
+            signal::send_to_process(self, Info::of_user(signal, parent, false));
+        }
+    }
 }
 
 /// What a look at the children found.
@@ -142,13 +241,8 @@ pub(super) fn take_dead_child(parent: u32, keep: bool, chosen: impl Fn(&Process)
     }
 }
 
-/// Forgets the dead process `pid`, for which nobody will wait.
-pub(super) fn forget(pid: u32) {
-    let mut table = TABLE.lock();
-    let gone = table.processes.remove(&pid);
-    if let Some(process) = &gone {
-        table.children.remove(&(process.parent(), pid));
-    }
-    drop(table);
+/// Forgets `process`, which never began.
+pub(super) fn forget(process: &Process) {
+    let gone = TABLE.lock().remove(process);
     drop(gone);
 }

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use powerpc64::context::fpu::VectorState;
 use powerpc64::exceptions::TrapFrame;
@@ -11,7 +11,7 @@ use powerpc64::reg::Msr;
 
 use super::Process;
 use super::event::Event;
-use super::signal::Queue;
+use super::signal::{Queue, StackCell};
 use crate::errno::Errno;
 use crate::mm::heap;
 use crate::task::preempt;
@@ -28,10 +28,20 @@ pub(crate) struct Thread {
     pub(crate) robust_list: AtomicU64,
     /// Blocked signals. Written by the thread itself.
     pub(crate) blocked: AtomicU64,
+    /// Those of the blocked signals that it waits for (sigtimedwait): it is told of them
+    /// all the same. Written by the thread itself.
+    pub(crate) awaited: AtomicU64,
     /// Signals for this thread.
     pub(crate) signals: Queue,
-    /// The alternate signal stack; written by the thread itself.
-    pub(crate) alternate_stack: [AtomicU64; 2],
+    /// The alternate signal stack.
+    pub(crate) alternate_stack: StackCell,
+    /// What its process gets when the parent's thread ends, or 0 (prctl).
+    pub(crate) parent_death_signal: AtomicU32,
+    /// Whether it may have children, which get another parent at its end. Set by itself,
+    /// and under the lock on its process's threads.
+    pub(super) has_children: AtomicBool,
+    /// The thread that waits until this one no longer uses its address space (vfork).
+    vfork_done: Option<Arc<Event>>,
     /// A futex that it waits for was woken.
     pub(crate) futex: Event,
     /// The bucket that it waits in; changed under that bucket's lock.
@@ -54,8 +64,12 @@ impl Thread {
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
+            awaited: AtomicU64::new(0),
             signals: Queue::new(),
-            alternate_stack: [const { AtomicU64::new(0) }; 2],
+            alternate_stack: StackCell::none(),
+            parent_death_signal: AtomicU32::new(0),
+            has_children: AtomicBool::new(false),
+            vfork_done: None,
             futex: Event::new(),
             futex_bucket: AtomicUsize::new(0),
             polled: Event::new(),
@@ -63,11 +77,18 @@ impl Thread {
         }
     }
 
-    /// Gives it, which has not run yet, the alternate signal stack of `parent`, which
-    /// runs.
-    pub(super) fn inherit_alternate_stack(&self, parent: &Thread) {
-        for (word, from) in self.alternate_stack.iter().zip(&parent.alternate_stack) {
-            word.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    /// With `done` to be told when it no longer uses its address space.
+    pub(super) fn with_vfork_done(mut self, done: Option<Arc<Event>>) -> Self {
+        self.vfork_done = done;
+        self
+    }
+
+    /// It no longer uses the address space that it had: it has another, or ends. That
+    /// belongs to the thread, not to its process, as in Linux (`mm_release`). Twice, after
+    /// an exec and at the end, does no harm.
+    pub(super) fn tell_vfork_done(&self) {
+        if let Some(done) = &self.vfork_done {
+            done.wake();
         }
     }
 

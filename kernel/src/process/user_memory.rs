@@ -7,6 +7,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::mem::{MaybeUninit, size_of};
 
 use powerpc64::uaccess::{self, BadString};
@@ -91,12 +92,14 @@ pub(crate) const PATH_MAX: usize = 4096;
 
 /// Reads a NUL-terminated path at `from`.
 pub(crate) fn read_path(from: u64) -> Result<String, Errno> {
-    read_string(from, PATH_MAX, Errno::ENAMETOOLONG)
+    let bytes = read_string(from, PATH_MAX, Errno::ENAMETOOLONG)?;
+    // What is no UTF-8 names no file of ours.
+    String::from_utf8(bytes).map_err(|_| Errno::ENOENT)
 }
 
-/// Reads a NUL-terminated string of fewer than `limit` bytes at `from`; a longer
-/// one is `too_long`. What is no UTF-8 names no file of ours: `ENOENT`.
-pub(crate) fn read_string(from: u64, limit: usize, too_long: Errno) -> Result<String, Errno> {
+/// Reads a NUL-terminated string of fewer than `limit` bytes at `from`, without the NUL; a
+/// longer one is `too_long`.
+pub(crate) fn read_string(from: u64, limit: usize, too_long: Errno) -> Result<Vec<u8>, Errno> {
     if limit == 0 {
         return Err(too_long);
     }
@@ -117,7 +120,7 @@ pub(crate) fn read_string(from: u64, limit: usize, too_long: Errno) -> Result<St
     if bytes.len() < bytes.capacity() / 2 {
         bytes.shrink_to_fit();
     }
-    String::from_utf8(bytes).map_err(|_| Errno::ENOENT)
+    Ok(bytes)
 }
 
 /// Room for nearly every string.

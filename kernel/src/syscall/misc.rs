@@ -9,7 +9,6 @@ use crate::fs::table::MAX_FILES;
 use crate::machine::lazy_tlb;
 use crate::mm;
 use crate::process::{random, user_memory};
-use crate::task;
 
 pub(super) fn uname(frame: &mut TrapFrame) -> Result {
     /// Bytes of each field of `struct utsname`.
@@ -83,20 +82,4 @@ pub(super) fn prlimit64(frame: &mut TrapFrame) -> Result {
         // Lower limits are taken note of by nobody.
     }
     user_memory::write_unless_null(old, now).map(|()| 0)
-}
-
-pub(super) fn prctl(frame: &mut TrapFrame) -> Result {
-    const PR_SET_NAME: u64 = 15;
-    const PR_GET_NAME: u64 = 16;
-    let [option, arg, ..] = frame.syscall_args();
-    match option {
-        PR_SET_NAME => {
-            let name: [u8; 16] = user_memory::read(arg)?;
-            let end = name.iter().position(|&byte| byte == 0).unwrap_or(15);
-            task::current().set_name(&name[..end]);
-            Ok(0)
-        }
-        PR_GET_NAME => user_memory::write(arg, task::current().name_bytes()).map(|()| 0),
-        _ => Err(Errno::EINVAL),
-    }
 }

@@ -18,8 +18,11 @@ mod memory;
 mod misc;
 mod names;
 mod poll;
+mod prctl;
 mod processes;
+pub(crate) mod robust_list;
 mod scheduling;
+mod signal_values;
 mod signals;
 mod time;
 
@@ -136,6 +139,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[144] = nothing; // msync: files are memory
     table[145] = files::readv;
     table[146] = files::writev;
+    table[147] = processes::getsid;
     table[156] = nothing; // sched_setscheduler: one policy, whatever its name
     table[157] = nothing; // sched_getscheduler: SCHED_OTHER
     table[158] = scheduling::sched_yield;
@@ -144,11 +148,13 @@ static TABLE: [Handler; NR_CALLS] = {
     table[162] = time::nanosleep;
     table[163] = absent; // mremap
     table[167] = poll::poll;
-    table[171] = misc::prctl;
+    table[171] = prctl::prctl;
     table[172] = signals::rt_sigreturn;
     table[173] = signals::rt_sigaction;
     table[174] = signals::rt_sigprocmask;
     table[175] = signals::rt_sigpending;
+    table[176] = signal_values::rt_sigtimedwait;
+    table[177] = signal_values::rt_sigqueueinfo;
     table[178] = signals::rt_sigsuspend;
     table[179] = files::pread64;
     table[180] = files::pwrite64;
@@ -175,10 +181,12 @@ static TABLE: [Handler; NR_CALLS] = {
     table[292] = names::unlinkat;
     table[296] = names::readlinkat;
     table[298] = names::faccessat;
-    table[300] = processes::set_robust_list;
+    table[299] = robust_list::get_robust_list;
+    table[300] = robust_list::set_robust_list;
     table[302] = scheduling::getcpu;
     table[316] = files::dup3;
     table[317] = files::pipe2;
+    table[322] = signal_values::rt_tgsigqueueinfo;
     table[325] = misc::prlimit64;
     table[333] = files::socketpair;
     table[359] = misc::getrandom;
