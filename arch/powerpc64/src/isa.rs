@@ -5,6 +5,7 @@
 //! cannot. What a barrier is *for* is said where it is used.
 
 use crate::encoding::tlb_operand::Operands;
+use crate::reg::spr;
 use core::arch::asm;
 
 /// Reads a special-purpose register.
@@ -79,17 +80,24 @@ plain_instructions! {
     /// not know): translations of every
     /// context, looked up again in the TLB.
     erat_invalidate = ".long 0x7ce003e4";
-    /// Hints that this thread is waiting: lowers its priority.
-    smt_low = "or 1, 1, 1";
-    /// Back to the normal thread priority.
-    smt_medium = "or 2, 2, 2";
+}
+
+/// Hints that this thread is waiting: a moment of low priority. The priority is then what
+/// it was: a user context's own ([`crate::context::ungated`]).
+#[inline(always)]
+pub fn relax() {
+    let priority = mfspr::<{ spr::PPR }>();
+    // SAFETY: the register is copied to itself; the form is the hint.
+    unsafe { asm!("or 1, 1, 1", options(nomem, nostack, preserves_flags)) };
+    // SAFETY: the value that was there.
+    unsafe { mtspr::<{ spr::PPR }>(priority) };
 }
 
 /// Reads the time base.
 #[inline(always)]
 #[must_use]
 pub fn mftb() -> u64 {
-    mfspr::<{ crate::reg::spr::TB }>()
+    mfspr::<{ spr::TB }>()
 }
 
 /// Broadcast TLB invalidate. R=1; PRS and RIC come with the operands.

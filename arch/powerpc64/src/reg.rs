@@ -38,6 +38,8 @@ pub mod spr {
     pub const SPRG2: u32 = 274;
     /// Processor version.
     pub const PVR: u32 = 287;
+    /// Program priority, user-owned.
+    pub const PPR: u32 = 896;
 }
 
 bitflags! {
