@@ -36,6 +36,8 @@ fn main(env: &Env) -> Verdict {
         })?;
     }
     println!("a new program: ok");
+    first_uses()?;
+    println!("first uses: ok");
     rain::kept_by_fork()?;
     kept_by_clone()?;
     println!("fork and clone: ok");
@@ -99,6 +101,29 @@ fn ungated() -> [u64; 2] {
     // SAFETY: reads.
     unsafe { asm!("mfspr {}, 256", "mfspr {}, 896", out(reg) vrsave, out(reg) ppr) };
     [vrsave, ppr]
+}
+
+/// The first use of floating point, VMX and VSX each have an exception of their own, and
+/// each brings all.
+fn first_uses() -> Verdict {
+    let mine = Registers::pattern(79);
+    mine.load_vectors();
+    let uses: [(&str, fn()); 3] = [
+        // SAFETY: a store below the stack pointer, where the compiler has nothing. A register
+        // would not keep its second half.
+        ("floating point", || unsafe { asm!("stfd 31, -8(1)") }),
+        // SAFETY: registers that keep their values; compiled code does not use them.
+        ("VMX", || unsafe { asm!("vor 31, 31, 31") }),
+        // SAFETY: as above.
+        ("VSX", || unsafe { asm!("xxlor 40, 40, 40") }),
+    ];
+    for (name, first_use) in uses {
+        child_ends(name, Status::exit(0), || {
+            first_use();
+            i32::from(Registers::with_vectors_of_now().check(&mine, Kept::Vectors).is_err())
+        })?;
+    }
+    Ok(())
 }
 
 /// A thread begins with the vectors of its maker, whose stay as they are.
