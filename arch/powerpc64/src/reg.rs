@@ -60,10 +60,14 @@ bitflags! {
         const FP = 1 << 13;
         /// Machine checks enabled.
         const ME = 1 << 12;
+        /// Floating-point exceptions that the FPSCR enables, with [`Self::FE1`]: precise.
+        const FE0 = 1 << 11;
         /// Single step.
         const SE = 1 << 10;
         /// Branch trace.
         const BE = 1 << 9;
+        /// See [`Self::FE0`].
+        const FE1 = 1 << 8;
         /// Instruction relocation.
         const IR = 1 << 5;
         /// Data relocation.
@@ -76,8 +80,9 @@ bitflags! {
         const VECTOR_STATE = Self::FP.bits() | Self::VEC.bits() | Self::VSX.bits();
         /// The kernel with interrupts off.
         const KERNEL = Self::SF.bits() | Self::ME.bits() | Self::IR.bits() | Self::DR.bits() | Self::RI.bits();
-        /// A user program.
-        const USER = Self::KERNEL.bits() | Self::EE.bits() | Self::PR.bits();
+        /// A user program. It has the floating-point exceptions that it asks its FPSCR for.
+        const USER =
+            Self::KERNEL.bits() | Self::EE.bits() | Self::PR.bits() | Self::FE0.bits() | Self::FE1.bits();
         const _ = !0;
     }
 }
@@ -146,8 +151,10 @@ mod tests {
             (Msr::PR, 49),
             (Msr::FP, 50),
             (Msr::ME, 51),
+            (Msr::FE0, 52),
             (Msr::SE, 53),
             (Msr::BE, 54),
+            (Msr::FE1, 55),
             (Msr::IR, 58),
             (Msr::DR, 59),
             (Msr::RI, 62),
@@ -155,7 +162,7 @@ mod tests {
         ];
         bits.into_iter().for_each(|(flag, bit)| assert_eq!(flag.bits(), isa(bit), "{flag:?}"));
         assert_eq!(Msr::KERNEL.bits(), [0, 51, 58, 59, 62].map(isa).iter().sum());
-        assert_eq!(Msr::USER.bits(), [0, 48, 49, 51, 58, 59, 62].map(isa).iter().sum());
+        assert_eq!(Msr::USER.bits(), [0, 48, 49, 51, 52, 55, 58, 59, 62].map(isa).iter().sum());
     }
 
     #[test]

@@ -145,6 +145,17 @@ impl Thread {
         }
     }
 
+    /// The FPSCR of this thread, which runs with the user context `frame`.
+    pub(super) fn fpscr(&self, frame: &TrapFrame) -> u64 {
+        let _stay = preempt::disable();
+        // SAFETY: this thread runs and preemption is off.
+        let state = unsafe { &mut *self.vector.get() };
+        state.as_mut().map_or(0, |state| {
+            state.copy_live(frame);
+            state.fpscr
+        })
+    }
+
     /// Replaces the vector registers of this thread, which runs; they are loaded
     /// from there at the next use. None makes them all zero.
     pub(super) fn set_vector(&self, new: Option<Box<VectorState>>, frame: &mut TrapFrame) {

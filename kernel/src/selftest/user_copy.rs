@@ -20,6 +20,7 @@ use crate::task::kthread;
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("user_copy_round_trip", round_trip),
+    Test::new("user_copy_every_size", every_size),
     Test::new("user_copy_bad_pointers", bad_pointers),
     Test::new("user_copy_partial", partial),
     Test::new("user_copy_futex_word", futex_word),
@@ -40,6 +41,51 @@ fn round_trip() -> Verdict {
             check!(copy_in(&mut back, base + shift).is_ok(), "copy in at +{shift:#x}");
             check_eq!(back, source, "what came back");
         }
+        Ok(Outcome::Pass)
+    });
+    lazy_tlb().mmput(mm);
+    verdict
+}
+
+/// Every size up to two steps of the longest loop and some, from odd places to odd places: all
+/// of it arrives, and nothing beside it changes.
+fn every_size() -> Verdict {
+    const SIZES: usize = 200;
+    const ROOM: usize = SIZES + 32;
+    let mm = new_mm()?;
+    let base = map(mm, PAGE_SIZE, Prot::READ | Prot::WRITE)?;
+    let source: [u8; ROOM] = core::array::from_fn(|i| (i * 7 + 1) as u8);
+    let verdict = inside(mm, || {
+        for (size, at) in (0..SIZES).flat_map(|size| [8, 11].map(|at| (size, at))) {
+            let what = |which| alloc::format!("{which} of {size} bytes at +{at}");
+            let (mut seen, mut expected) = ([0; ROOM], [0xee; ROOM]);
+            check!(copy_out(base, &expected).is_ok(), "{}", what("filling before a copy"));
+            check!(copy_out(base + at as u64, &source[3..3 + size]).is_ok(), "{}", what("copy out"));
+            expected[at..at + size].copy_from_slice(&source[3..3 + size]);
+            check!(copy_in(&mut seen, base).is_ok(), "{}", what("reading a copy"));
+            check_eq!(seen, expected, what("a copy out"));
+            seen = [0xdd; ROOM];
+            check!(copy_in(&mut seen[5..5 + size], base + at as u64).is_ok(), "{}", what("copy in"));
+            check_eq!(seen[5..5 + size], expected[at..at + size], what("a copy in"));
+            let beside = seen[..5].iter().chain(&seen[5 + size..]);
+            check!(beside.into_iter().all(|&byte| byte == 0xdd), "{}", what("beside a copy in"));
+            check!(uaccess::clear_user(base + at as u64, size).is_ok(), "{}", what("clearing"));
+            expected[at..at + size].fill(0);
+            check!(copy_in(&mut seen, base).is_ok(), "{}", what("reading what is clear"));
+            check_eq!(seen, expected, what("a clearing"));
+            // Now there is a string of `at` bytes, unless nothing was cleared.
+            if size > 0 {
+                let (fits, short) = (&mut [0; ROOM][..=at], &mut [0; ROOM][..at]);
+                check_eq!(uaccess::strncpy_from_user(fits, base), Ok(at), "a string's length");
+                check_eq!(fits[at - 1..], [0xee, 0], "a string's end");
+                let long = uaccess::strncpy_from_user(short, base);
+                check_eq!(long, Err(BadString::TooLong), "a string without room for its NUL");
+            }
+        }
+        check!(uaccess::store_user_u32(base + 4, 0x0102_0304).is_ok(), "a word cannot be stored");
+        let mut bytes = [0; 12];
+        check!(copy_in(&mut bytes, base).is_ok(), "reading a word");
+        check_eq!(bytes, [0xee, 0xee, 0xee, 0xee, 1, 2, 3, 4, 0xee, 0xee, 0xee, 0], "a stored word");
         Ok(Outcome::Pass)
     });
     lazy_tlb().mmput(mm);
