@@ -17,7 +17,7 @@ const SIGUSR1: usize = 10;
 const THREADS: usize = 3;
 const ROUNDS: usize = 6;
 /// On more than one CPU, a spin is ended after so many moves.
-const MOVES: usize = 8;
+const MOVES: usize = 3;
 
 /// A thread that holds registers.
 struct Seat {
