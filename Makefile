@@ -42,9 +42,10 @@ define HELP
   make soak               random use of everything for MINUTES=30, under each policy (or
                           LAZY=, OPTIONS= one set of the kernel's), on SMP=8 CPUs; SEED=
                           and ROUND= repeat what was printed
-  make lint               clippy, rustfmt, the layers and the stack frames
+  make lint               clippy, rustfmt, the layers, the stack frames and the fences
   make layers             who depends on whom: nothing may look up
   make frames             no function of the kernel takes much of its stack
+  make sequences          TLB instructions and changes of context have their fences (test-sequences)
   make figures            what each policy costs, and how long it is
   make matrix             every way of starting it, as a table in docs/matrix.md
   make measure            time and instructions to init, loaded size
@@ -199,7 +200,7 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 kernel crashes programs bad-input fuzz monitor gdb \
+TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 sequences kernel crashes programs bad-input fuzz monitor gdb \
 	determinism starts soak)
 
 .PHONY: test $(TEST_STAGES)
@@ -225,8 +226,8 @@ mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
 	@$(SCRIPTS)/soak
 
-.PHONY: lint layers frames
-lint: setup-rust layers frames
+.PHONY: lint layers frames sequences
+lint: setup-rust layers frames sequences
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
@@ -238,6 +239,9 @@ layers:
 
 frames: build/kernel.elf build/kernel-test.elf
 	@$(SCRIPTS)/frames $^
+
+sequences: build/kernel.elf build/kernel-test.elf
+	@$(SCRIPTS)/sequences $^
 
 .PHONY: clean distclean
 clean:

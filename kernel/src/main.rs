@@ -45,7 +45,7 @@ use config::Config;
 fn kmain(info: &'static BootInfo) -> ! {
     exceptions::install(&upcalls::KernelUpcalls);
     exceptions::install_vectors();
-    tlb::set_sets(info.tlbiel_sets);
+    tlb::set_processor(info.pvr);
     mm::init(info);
     let mut config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
     let cpus = usable_cpus(info);

@@ -40,6 +40,8 @@ pub(crate) use backing::Backing;
 pub(crate) use change::{madvise_dontneed, mprotect, munmap, poke, poke_writable, shared_key};
 pub(crate) use fault::{Access, FaultError, handle_fault};
 pub(crate) use fork::fork;
+#[cfg(feature = "selftest")]
+pub(crate) use kernel_map::kernel_tree;
 pub(crate) use kernel_map::process_table_address;
 pub(crate) use kstack::KernelStack;
 pub(crate) use mmap::{LOWEST, MMAP_TOP, MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};

@@ -152,8 +152,7 @@ fn start_child(
 ) -> Result<(), Errno> {
     let is_thread = request.flags.contains(CloneFlags::THREAD);
     let process = if is_thread { parent.process.clone() } else { new_process(parent, tid, request) };
-    let thread = Thread::new(tid, process.clone());
-    let thread = thread.with_vector(parent.copy_vector(frame)).with_vfork_done(vfork);
+    let thread = Thread::new(tid, process.clone()).with_registers_of(parent, frame).with_vfork_done(vfork);
     thread.blocked.store(parent.blocked.load(Ordering::Relaxed), Ordering::Relaxed);
     // Not a stack that both could be on at once (Linux: `sas_ss_reset` in copy_process).
     if !request.flags.contains(CloneFlags::VM) || request.flags.contains(CloneFlags::VFORK) {

@@ -10,6 +10,7 @@ use core::sync::atomic::Ordering;
 
 use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
+use powerpc64::context::ungated::Ungated;
 use powerpc64::exceptions::TrapFrame;
 
 use super::load::{self, Loaded, Reason};
@@ -124,5 +125,6 @@ fn first_frame(process: &Process, ready: &Ready) -> TrapFrame {
         None => frame.set_gpr(12, program.entry),
     }
     current_thread().set_vector(None, &mut frame);
+    Ungated::fresh().load();
     frame
 }

@@ -6,6 +6,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use powerpc64::context::fpu::VectorState;
+use powerpc64::context::ungated::Ungated;
 use powerpc64::exceptions::TrapFrame;
 use powerpc64::reg::Msr;
 
@@ -49,6 +50,8 @@ pub(crate) struct Thread {
     /// A file that it polls has changed.
     pub(crate) polled: Event,
     vector: UnsafeCell<Option<Box<VectorState>>>,
+    /// Its registers that nothing guards, while it does not run.
+    pub(crate) ungated: Ungated,
 }
 
 // SAFETY: `vector` is touched by the thread itself, or by the CPU that switches
@@ -74,6 +77,7 @@ impl Thread {
             futex_bucket: AtomicUsize::new(0),
             polled: Event::new(),
             vector: UnsafeCell::new(None),
+            ungated: Ungated::fresh(),
         }
     }
 
@@ -140,12 +144,37 @@ impl Thread {
 
     /// A copy of the vector registers of this thread, which runs; none if it has
     /// never used them.
-    pub(super) fn copy_vector(&self, frame: &TrapFrame) -> Option<Box<VectorState>> {
+    fn copy_vector(&self, frame: &TrapFrame) -> Option<Box<VectorState>> {
         let _stay = preempt::disable();
         // SAFETY: this thread runs and preemption is off.
         let state = unsafe { &mut *self.vector.get() };
         state.as_mut()?.copy_live(frame);
         state.clone()
+    }
+
+    /// Takes the vector registers of this thread, which runs, out of `frame`, its user
+    /// context; `keep` stores them for the return of a signal handler, which itself
+    /// begins with FPSCR 0 (Linux: `handle_rt_signal64`). Not called if it has never used
+    /// them; must not sleep.
+    pub(super) fn vector_for_handler(&self, frame: &mut TrapFrame, keep: impl FnOnce(&VectorState)) {
+        let _stay = preempt::disable();
+        // SAFETY: this thread runs and preemption is off.
+        if let Some(state) = unsafe { &mut *self.vector.get() } {
+            state.save(frame);
+            keep(state);
+            state.fpscr = 0;
+        }
+    }
+
+    /// The FPSCR of this thread, which runs with the user context `frame`.
+    pub(super) fn fpscr(&self, frame: &TrapFrame) -> u64 {
+        let _stay = preempt::disable();
+        // SAFETY: this thread runs and preemption is off.
+        let state = unsafe { &mut *self.vector.get() };
+        state.as_mut().map_or(0, |state| {
+            state.copy_live(frame);
+            state.fpscr
+        })
     }
 
     /// Replaces the vector registers of this thread, which runs; they are loaded
@@ -161,9 +190,11 @@ impl Thread {
         drop(old);
     }
 
-    /// The vector registers of a thread that has not run yet.
-    pub(super) fn with_vector(mut self, vector: Option<Box<VectorState>>) -> Self {
-        *self.vector.get_mut() = vector;
+    /// Gives it, which has not run yet, the vector and ungated registers of `parent`, which
+    /// runs with the user context `frame`.
+    pub(super) fn with_registers_of(mut self, parent: &Thread, frame: &TrapFrame) -> Self {
+        *self.vector.get_mut() = parent.copy_vector(frame);
+        self.ungated = Ungated::of_running();
         self
     }
 }

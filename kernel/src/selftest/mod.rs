@@ -10,6 +10,7 @@ mod bugs;
 mod copies;
 mod coprocessor;
 pub(crate) mod crashes;
+mod hardware;
 mod harness;
 mod hotplug;
 mod ipi;
@@ -75,6 +76,7 @@ impl Test {
 fn all() -> impl Iterator<Item = &'static Test> {
     [
         arithmetic::TESTS,
+        hardware::TESTS,
         user_copy::TESTS,
         memory::TESTS,
         address_space::TESTS,

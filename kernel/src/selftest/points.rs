@@ -118,8 +118,7 @@ impl Script {
                 self.pass(next);
                 continue;
             }
-            isa::smt_low();
-            isa::smt_medium();
+            isa::relax();
             let held_ms = (timer::now_tb() - since_tb) / (timer::ticks_per_us() * 1000);
             assert!(
                 held_ms < HOLD_MS,

@@ -35,7 +35,7 @@ pub(super) const TESTS: &[Test] = &[
     Test { limit_s: 30, ..Test::new("program_signals", || passes("/bin/signals", &[])) },
     Test { limit_s: 30, ..Test::new("program_interrupted", || passes("/bin/interrupted", &[])) },
     Test { limit_s: 60, ..Test::new("program_hotplug", || passes("/bin/hotplug", &[])) },
-    Test::new("program_fp", || passes("/bin/fp", &[])),
+    Test::new("program_registers", || passes("/bin/registers", &[])),
     Test { limit_s: 120, ..Test::new("program_storm_leaves_nothing", storm_leaves_nothing) },
 ];
 

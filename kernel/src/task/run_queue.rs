@@ -81,9 +81,10 @@ impl Locked<'_> {
         Some(task)
     }
 
-    /// Takes out `task`; whether it was here.
+    /// Takes out `task`; whether it was here. Looks through the queue: the task's links,
+    /// which might tell at once, may be another queue's at this moment, under another lock.
     pub(super) fn remove(&mut self, task: &Task) -> bool {
-        let is_here = task.cpu() == self.queue.owner && self.tasks.contains(&task.run_node);
+        let is_here = self.tasks.iter().any(|node| core::ptr::eq(node, &raw const task.run_node));
         if is_here {
             self.tasks.remove(&task.run_node);
             self.one_less();

@@ -160,6 +160,10 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task) {
             // SAFETY: `prev` runs here, interrupts are off, the frame is its own.
             unsafe { user.save_vectors(frame) };
         }
+        user.ungated.save();
+    }
+    if let Some(user) = &next.user {
+        user.ungated.load();
     }
     cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     // Nobody can take `next` from us: it is out of all queues.

@@ -15,6 +15,7 @@ use core::mem::offset_of;
 
 use powerpc64::addr::PAGE_SIZE;
 use powerpc64::context::fpu::VectorState;
+use powerpc64::context::ungated;
 use powerpc64::exceptions::TrapFrame;
 use powerpc64::reg::Msr;
 
@@ -74,7 +75,7 @@ struct Registers {
     /// FPR 0 to 31.
     fprs: [u64; 32],
     fpscr: u64,
-    /// Address of `vrs`, or 0.
+    /// Address of `vrs`. VRSAVE is there although the others have never been used.
     v_regs: u64,
     /// Aligns `vrs` to 16 bytes.
     vr_pad: u64,
@@ -164,23 +165,23 @@ pub(super) fn push(frame: &mut TrapFrame, info: &Info, action: &Action, blocked:
 
 /// Stores the context of `frame` in `registers`, which are zero, of the [`Frame`] that
 /// will be `at`.
-fn save(frame: &TrapFrame, registers: &mut Registers, at: u64) {
+fn save(frame: &mut TrapFrame, registers: &mut Registers, at: u64) {
     registers.regs = at + (offset_of!(Frame, registers) + offset_of!(Registers, gprs)) as u64;
     registers.gprs = *frame.gprs();
     (registers.nip, registers.msr, registers.orig_gpr3) = (frame.nip, frame.msr, frame.orig_gpr3);
     (registers.ctr, registers.lr, registers.xer, registers.cr) = (frame.ctr, frame.lr, frame.xer, frame.cr);
     (registers.trap, registers.dar, registers.dsisr) = (frame.vector(), frame.dar, frame.dsisr);
     registers.soft_enabled = 1;
-    let Some(vector) = current_thread().copy_vector(frame) else { return };
-    registers.msr |= Msr::VECTOR_STATE.bits();
     registers.v_regs = at + VRS;
-    for n in 0..32 {
-        [registers.fprs[n], registers.vsr_low[n]] = vector.vsr[n];
-        registers.vrs[n] = vector.vsr[32 + n];
-    }
-    registers.fpscr = vector.fpscr;
-    registers.vscr = vector.vscr;
-    registers.vrsave[0] = vector.vrsave << 32;
+    registers.vrsave[0] = ungated::vrsave() << 32;
+    current_thread().vector_for_handler(frame, |vector| {
+        registers.msr |= Msr::VECTOR_STATE.bits();
+        for n in 0..32 {
+            [registers.fprs[n], registers.vsr_low[n]] = vector.vsr[n];
+            registers.vrs[n] = vector.vsr[32 + n];
+        }
+        (registers.fpscr, registers.vscr) = (vector.fpscr, vector.vscr);
+    });
 }
 
 /// rt_sigreturn: back to the context above the handler's caller's frame, where the
@@ -199,11 +200,10 @@ pub(crate) fn sigreturn(frame: &mut TrapFrame) -> Result<(), Errno> {
             vector.vsr[n] = [registers.fprs[n], registers.vsr_low[n]];
             vector.vsr[32 + n] = registers.vrs[n];
         }
-        vector.fpscr = registers.fpscr;
-        vector.vscr = registers.vscr;
-        vector.vrsave = registers.vrsave[0] >> 32;
+        (vector.fpscr, vector.vscr) = (registers.fpscr, registers.vscr);
         vector
     });
+    ungated::set_vrsave(registers.vrsave[0] >> 32);
     current_thread().set_vector(vector, frame);
     super::set_blocked(saved.mask);
     // As in Linux, a stack that cannot be set is no error here.
