@@ -20,6 +20,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_faults", || passes("/bin/faults", &[])),
     Test::new("program_cow", || passes("/bin/cow", &[])),
     Test::new("program_mmaps", || passes("/bin/mmaps", &[])),
+    Test::new("program_memcalls", || passes("/bin/memcalls", &[])),
     Test::new("program_threads", || passes("/bin/threads", &[])),
     Test::new("program_futexes", || passes("/bin/futexes", &[])),
     Test::new("program_membarriers", || passes("/bin/membarriers", &[])),

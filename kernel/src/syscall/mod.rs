@@ -20,6 +20,7 @@ mod names;
 mod poll;
 mod processes;
 mod scheduling;
+mod shm;
 mod signals;
 mod time;
 
@@ -127,22 +128,27 @@ static TABLE: [Handler; NR_CALLS] = {
     table[107] = names::lstat;
     table[108] = files::fstat;
     table[114] = processes::wait4;
+    table[117] = shm::ipc;
     table[120] = processes::clone;
     table[122] = misc::uname;
     table[125] = memory::mprotect;
     table[132] = processes::getpgid;
     table[133] = names::fchdir;
     table[140] = files::llseek;
-    table[144] = nothing; // msync: files are memory
+    table[144] = memory::msync;
     table[145] = files::readv;
     table[146] = files::writev;
+    table[150] = memory::mlock;
+    table[151] = memory::munlock;
+    table[152] = memory::mlockall;
+    table[153] = nothing; // munlockall
     table[156] = nothing; // sched_setscheduler: one policy, whatever its name
     table[157] = nothing; // sched_getscheduler: SCHED_OTHER
     table[158] = scheduling::sched_yield;
     table[159] = scheduling::sched_get_priority_max;
     table[160] = scheduling::sched_get_priority_min;
     table[162] = time::nanosleep;
-    table[163] = absent; // mremap
+    table[163] = memory::mremap;
     table[167] = poll::poll;
     table[171] = misc::prctl;
     table[172] = signals::rt_sigreturn;
@@ -157,6 +163,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[189] = processes::vfork;
     table[190] = misc::getrlimit;
     table[205] = memory::madvise;
+    table[206] = memory::mincore;
     table[207] = processes::gettid;
     table[208] = signals::tkill;
     table[221] = futex::futex;
@@ -183,6 +190,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[333] = files::socketpair;
     table[359] = misc::getrandom;
     table[365] = misc::membarrier;
+    table[378] = memory::mlock2;
     table[383] = absent; // statx
     table[387] = absent; // rseq
     table[435] = absent; // clone3
