@@ -23,12 +23,13 @@ fn arguments() -> Verdict {
     let at = island(1);
     let protect = |what, args: [usize; 3], expected| answers(what, MPROTECT, &args, expected);
     protect("unaligned", [at + 1, PAGE, READ], EINVAL)?;
-    protect("nothing", [at, 0, READ], 0)?;
-    protect("nothing, nowhere", [PAGE, 0, READ], 0)?;
     protect("a hole", [at + PAGE, PAGE, READ], ENOMEM)?;
-    protect("a length that wraps", [at, usize::MAX, READ], ENOMEM)?;
-    protect("an end that wraps", [at, usize::MAX - at, READ], ENOMEM)?;
+    // qemu-ppc64 looks at the pages first, and ends where sums wrap.
     if !on_foreign_kernel() {
+        protect("nothing", [at, 0, READ], 0)?;
+        protect("a length that wraps", [at, usize::MAX, READ], ENOMEM)?;
+        protect("an end that wraps", [at, usize::MAX - at, READ], ENOMEM)?;
+        protect("nothing, nowhere", [PAGE, 0, READ], 0)?;
         protect("an odd protection", [at, PAGE, 0x40], EINVAL)?;
         protect("a stack that grows upwards", [at, PAGE, READ | 0x200_0000], EINVAL)?;
         protect("a stack that is none", [at, PAGE, READ | 0x100_0000], EINVAL)?;

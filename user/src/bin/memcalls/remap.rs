@@ -12,7 +12,10 @@ const TO: usize = 2;
 const DONTUNMAP: usize = 4;
 
 pub(crate) fn check() -> Verdict {
-    arguments()?;
+    // qemu-ppc64 checks in another order.
+    if !on_foreign_kernel() {
+        arguments()?;
+    }
     in_place()?;
     moves()?;
     to_a_place()?;
@@ -47,28 +50,26 @@ fn arguments() -> Verdict {
     check("a place without a move", [at, PAGE, PAGE, TO, at + 4 * PAGE], EINVAL)?;
     check("unaligned", [at + 1, PAGE, PAGE, 0, 0], EINVAL)?;
     check("no length", [at, PAGE, 0, 0, 0], EINVAL)?;
-    check("a length that wraps", [at, PAGE, usize::MAX, MAYMOVE, 0], EINVAL)?;
     check("a hole", [at + 2 * PAGE, PAGE, 2 * PAGE, MAYMOVE, 0], EFAULT)?;
     check("longer than the area", [at, 3 * PAGE, 4 * PAGE, MAYMOVE, 0], EFAULT)?;
-    check("beyond all", [at, PAGE, 1 << 60, MAYMOVE, 0], ENOMEM)?;
     check("a place that is not aligned", [at, PAGE, PAGE, MAYMOVE | TO, at + 8 * PAGE + 1], EINVAL)?;
     check("a place that overlaps", [at, 2 * PAGE, 2 * PAGE, MAYMOVE | TO, at + PAGE], EINVAL)?;
     check("a place that overlaps below", [at, PAGE, 2 * PAGE, MAYMOVE | TO, at - PAGE], EINVAL)?;
     check("private pages twice", [at, 0, PAGE, MAYMOVE, 0], EINVAL)?;
-    if !on_foreign_kernel() {
-        check("a place beyond all", [at, PAGE, PAGE, MAYMOVE | TO, 1 << 60], EINVAL)?;
-        check(
-            "a place that wraps",
-            [at, PAGE, PAGE, MAYMOVE | TO, 1_usize.wrapping_neg() & !(PAGE - 1)],
-            EINVAL,
-        )?;
-        check("an old place to be kept, without a move", [at, PAGE, PAGE, DONTUNMAP, 0], EINVAL)?;
-        check(
-            "an old place to be kept, of another length",
-            [at, PAGE, 2 * PAGE, MAYMOVE | DONTUNMAP, 0],
-            EINVAL,
-        )?;
-    }
+    check("a length that wraps", [at, PAGE, usize::MAX, MAYMOVE, 0], EINVAL)?;
+    check("beyond all", [at, PAGE, 1 << 60, MAYMOVE, 0], ENOMEM)?;
+    check("a place beyond all", [at, PAGE, PAGE, MAYMOVE | TO, 1 << 60], EINVAL)?;
+    check(
+        "a place that wraps",
+        [at, PAGE, PAGE, MAYMOVE | TO, 1_usize.wrapping_neg() & !(PAGE - 1)],
+        EINVAL,
+    )?;
+    check("an old place to be kept, without a move", [at, PAGE, PAGE, DONTUNMAP, 0], EINVAL)?;
+    check(
+        "an old place to be kept, of another length",
+        [at, PAGE, 2 * PAGE, MAYMOVE | DONTUNMAP, 0],
+        EINVAL,
+    )?;
     answers("munmap", MUNMAP, &[at, 2 * PAGE], 0)
 }
 
@@ -148,11 +149,15 @@ fn of_files() -> Verdict {
     let longer = remap(to, 2, 4, MAYMOVE, 0) as usize;
     ensure!(has(longer, 2, 2), "a file's pages after another move");
     child_ends("behind the end of the file", Status::signal(SIGBUS), || i32::from(peek(longer + 2 * PAGE)))?;
-    let twice = remap(longer, 0, 2, MAYMOVE, 0) as usize;
-    // SAFETY: mapped here.
-    unsafe { poke(twice, 77) };
-    ensure!(peek(longer) == 77, "the same pages at two places differ");
-    for (start, pages) in [(at, 3), (longer, 4), (twice, 2)] {
+    // qemu-ppc64 does not know that.
+    if !on_foreign_kernel() {
+        let twice = remap(longer, 0, 2, MAYMOVE, 0) as usize;
+        // SAFETY: mapped here.
+        unsafe { poke(twice, 77) };
+        ensure!(peek(longer) == 77, "the same pages at two places differ");
+        answers("munmap", MUNMAP, &[twice, 2 * PAGE], 0)?;
+    }
+    for (start, pages) in [(at, 3), (longer, 4)] {
         answers("munmap", MUNMAP, &[start, pages * PAGE], 0)?;
     }
     call(CLOSE, &[fd]);
