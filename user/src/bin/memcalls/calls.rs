@@ -1,7 +1,7 @@
 //! Calls by number, with what they answer: a value, or an error number below 0.
 
 use user::memory::PAGE;
-use user::sys::syscall;
+use user::sys::answer;
 use user::{Verdict, ensure};
 
 pub(crate) const OPEN: usize = 5;
@@ -47,19 +47,14 @@ pub(crate) const ANONYMOUS: usize = 0x20;
 /// Makes the call. The programs of this folder name only memory that they mapped for the
 /// purpose, and look at it by `peek` and `poke` alone.
 pub(crate) fn call(nr: usize, args: &[usize]) -> isize {
-    let mut all = [0; 6];
-    all[..args.len()].copy_from_slice(args);
     // SAFETY: as said above: no reference is to what the call changes.
-    match unsafe { syscall(nr, all) } {
-        Ok(value) => value as isize,
-        Err(errno) => -errno.0 as isize,
-    }
+    unsafe { answer(nr, args) }
 }
 
 /// Fails unless the call answers `expected`.
 pub(crate) fn answers(what: &str, nr: usize, args: &[usize], expected: isize) -> Verdict {
-    let answer = call(nr, args);
-    ensure!(answer == expected, "{what}: {answer}, not {expected}");
+    let got = call(nr, args);
+    ensure!(got == expected, "{what}: {got}, not {expected}");
     Ok(())
 }
 
