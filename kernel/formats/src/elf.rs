@@ -376,6 +376,26 @@ mod tests {
         );
     }
 
+    /// The program headers are in memory if a segment has all of them, the first and the last
+    /// byte included.
+    #[test]
+    fn headers_are_found_where_a_segment_has_them() {
+        const TEXT_SEGMENT: usize = 64;
+        let headers_bytes = 2 * PROGRAM_HEADER_BYTES;
+        let headers = |changes: &[(usize, u64)]| {
+            let mut file = sample(2);
+            for &(field, word) in changes {
+                let at = TEXT_SEGMENT + field;
+                file[at..at + 8].copy_from_slice(&word.to_be_bytes());
+            }
+            Program::parse(&file).unwrap().headers_address()
+        };
+        assert_eq!(headers(&[(32, 64 + headers_bytes)]), Some(TEXT + 64));
+        assert_eq!(headers(&[(32, 64 + headers_bytes - 1)]), None);
+        assert_eq!(headers(&[(8, 64), (16, TEXT + 64)]), Some(TEXT + 64));
+        assert_eq!(headers(&[(8, 65), (16, TEXT + 65)]), None);
+    }
+
     /// The first instruction is the first or the last that its segment has.
     #[test]
     fn programs_start_inside_their_code() {
