@@ -18,10 +18,14 @@ impl Map {
     /// Takes areas and pages in `range` away, and the tables that then lie wholly
     /// between the areas that are left. May wait for other CPUs.
     pub(super) fn unmap(&mut self, range: Range<u64>) {
-        if self.areas.is_free(&range) {
-            return;
+        if !self.areas.is_free(&range) {
+            self.unmap_after(range, Gather::new(self.mm));
         }
-        let mut gather = Gather::new(self.mm);
+    }
+
+    /// As [`Map::unmap`], with one flush for what was `gathered` before, too.
+    pub(super) fn unmap_after(&mut self, range: Range<u64>, gathered: Gather) {
+        let mut gather = gathered;
         self.unmap_pages(range.clone(), &mut gather);
         let unused = self.areas.gap_without(&range);
         self.tree().detach_tables(range.clone(), unused, |table| gather.detached(table));

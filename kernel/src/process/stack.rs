@@ -13,6 +13,8 @@ use crate::mm::{self, Backing, MapFlags, Prot, heap};
 
 /// The most that arguments and environment may take, with their pointers.
 pub(crate) const ARGUMENTS_MAX: usize = 256 * 1024;
+/// The stack that a program starts with; it grows.
+const FIRST_BYTES: u64 = ARGUMENTS_MAX as u64 + (128 << 10);
 /// What building the image takes on the heap: strings and words grow by doubling,
 /// and are put together in the end.
 const HEAP_BYTES: usize = 4 * ARGUMENTS_MAX;
@@ -66,9 +68,9 @@ impl Image {
 /// Makes the stack of the program `path` in `mm`; returns its stack pointer.
 /// `E2BIG` if it does not fit.
 pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) -> Result<u64, Errno> {
-    let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::NORESERVE;
-    let base = mm::STACK_TOP - mm::STACK_MAX;
-    mm::mmap(mm, base, mm::STACK_MAX, Prot::READ | Prot::WRITE, flags, Backing::Anonymous)?;
+    let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::GROWSDOWN;
+    let base = mm::STACK_TOP - FIRST_BYTES;
+    mm::mmap(mm, base, FIRST_BYTES, Prot::READ | Prot::WRITE, flags, Backing::Anonymous)?;
 
     let strings = || passed.arguments.iter().chain(&passed.environment);
     let size: usize = strings().map(|string| string.len() + 1 + size_of::<u64>()).sum();

@@ -2,6 +2,7 @@
 
 use kcore::membarrier::{Command, NotRegistered};
 use powerpc64::exceptions::TrapFrame;
+use powerpc64::uaccess::is_user_range;
 
 use super::Result;
 use crate::errno::Errno;
@@ -30,6 +31,9 @@ pub(super) fn umask(_: &mut TrapFrame) -> Result {
 
 pub(super) fn getrandom(frame: &mut TrapFrame) -> Result {
     let [to, len, ..] = frame.syscall_args();
+    if !is_user_range(to, len as usize) {
+        return Err(Errno::EFAULT);
+    }
     let mut piece = [0; 64];
     let mut done = 0;
     while done < len {

@@ -22,6 +22,7 @@ mod prctl;
 mod processes;
 pub(crate) mod robust_list;
 mod scheduling;
+mod shm;
 mod signal_values;
 mod signals;
 mod time;
@@ -83,6 +84,17 @@ fn nothing(_: &mut TrapFrame) -> Result {
     Ok(0)
 }
 
+/// The numbers of the calls that look at their arguments, for the test that gives each of
+/// them bad ones.
+#[cfg(feature = "selftest")]
+pub(crate) fn numbers() -> impl Iterator<Item = usize> {
+    let without_arguments: [Handler; 3] = [unknown, absent, nothing];
+    let looks = move |handler: &Handler| {
+        !without_arguments.iter().any(|other| core::ptr::fn_addr_eq(*other, *handler))
+    };
+    TABLE.iter().enumerate().filter(move |(_, handler)| looks(handler)).map(|(number, _)| number)
+}
+
 /// The calls by number (arch/powerpc/kernel/syscalls/syscall.tbl, "64").
 static TABLE: [Handler; NR_CALLS] = {
     let mut table: [Handler; NR_CALLS] = [unknown; NR_CALLS];
@@ -130,23 +142,28 @@ static TABLE: [Handler; NR_CALLS] = {
     table[107] = names::lstat;
     table[108] = files::fstat;
     table[114] = processes::wait4;
+    table[117] = shm::ipc;
     table[120] = processes::clone;
     table[122] = misc::uname;
     table[125] = memory::mprotect;
     table[132] = processes::getpgid;
     table[133] = names::fchdir;
     table[140] = files::llseek;
-    table[144] = nothing; // msync: files are memory
+    table[144] = memory::msync;
     table[145] = files::readv;
     table[146] = files::writev;
     table[147] = processes::getsid;
+    table[150] = memory::mlock;
+    table[151] = memory::munlock;
+    table[152] = memory::mlockall;
+    table[153] = nothing; // munlockall
     table[156] = nothing; // sched_setscheduler: one policy, whatever its name
     table[157] = nothing; // sched_getscheduler: SCHED_OTHER
     table[158] = scheduling::sched_yield;
     table[159] = scheduling::sched_get_priority_max;
     table[160] = scheduling::sched_get_priority_min;
     table[162] = time::nanosleep;
-    table[163] = absent; // mremap
+    table[163] = memory::mremap;
     table[167] = poll::poll;
     table[171] = prctl::prctl;
     table[172] = signals::rt_sigreturn;
@@ -163,6 +180,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[189] = processes::vfork;
     table[190] = misc::getrlimit;
     table[205] = memory::madvise;
+    table[206] = memory::mincore;
     table[207] = processes::gettid;
     table[208] = signals::tkill;
     table[221] = futex::futex;
@@ -191,6 +209,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[333] = files::socketpair;
     table[359] = misc::getrandom;
     table[365] = misc::membarrier;
+    table[378] = memory::mlock2;
     table[383] = absent; // statx
     table[387] = absent; // rseq
     table[435] = absent; // clone3
