@@ -21,11 +21,13 @@ use crate::errno::Errno;
 /// The top of a program's stack: programs that know nothing of larger address
 /// spaces see 128 TiB, as under Linux.
 pub(crate) const STACK_TOP: u64 = (128 << 40) - (64 << 10);
-/// How large a stack may grow.
+/// How large a stack may grow, unless the program asks for another limit.
 pub(crate) const STACK_MAX: u64 = 8 << 20;
+/// What is kept free for the stack, whatever its limit: it never grows larger.
+pub(crate) const STACK_GAP: u64 = 128 << 20;
 /// Mappings without a wish are placed below this, downwards; a gap of 1 MiB
 /// separates them from the stack.
-pub(crate) const MMAP_TOP: u64 = STACK_TOP - STACK_MAX - (1 << 20);
+pub(crate) const MMAP_TOP: u64 = STACK_TOP - STACK_GAP - (1 << 20);
 /// Nothing is mapped below: a null pointer plus a field must fault.
 pub(crate) const LOWEST: u64 = 64 << 10;
 
@@ -96,7 +98,7 @@ pub(crate) fn mmap(
     };
     let mut map = address_space::lock(mm);
     let range = map.place(hint, len, flags)?;
-    if !heap::ensure_room(HEAP_BYTES) {
+    if !map.may_map(&range) || !heap::ensure_room(HEAP_BYTES) {
         return Err(Errno::ENOMEM);
     }
     map.unmap(range.clone(), &mut Gather::new(mm));
@@ -163,7 +165,8 @@ impl Map {
 
     fn grow_heap(&mut self, pages: Range<u64>) -> bool {
         let guarded = pages.start..pages.end + PAGE_SIZE;
-        if pages.end > MMAP_TOP || !self.areas.is_free(&guarded) || !heap::ensure_room(HEAP_BYTES) {
+        let free = pages.end <= MMAP_TOP && self.areas.is_free(&guarded);
+        if !free || !self.may_map(&pages) || !heap::ensure_room(HEAP_BYTES) {
             return false;
         }
         self.areas.insert(Area {

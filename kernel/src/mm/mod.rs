@@ -6,7 +6,7 @@
 //! | [`heap`], [`kstack`], [`kernel_map`] | the kernel's own memory |
 //! | [`object`], [`backing`] | what a mapping shows |
 //! | [`address_space`] | the machine's part of an mm, its begin and end |
-//! | [`mmap`], [`change`], [`unmap`] | what programs ask for |
+//! | [`mmap`], [`change`], [`unmap`], [`size_limit`] | what programs ask for |
 //! | [`fault`], [`fork`] | made on demand, copied on write |
 //! | [`gather`] | flush before free |
 //!
@@ -27,6 +27,7 @@ mod kernel_map;
 mod kstack;
 mod mmap;
 mod object;
+mod size_limit;
 mod tables;
 mod unmap;
 
@@ -41,7 +42,9 @@ pub(crate) use fault::{Access, FaultError, handle_fault};
 pub(crate) use fork::fork;
 pub(crate) use kernel_map::process_table_address;
 pub(crate) use kstack::KernelStack;
-pub(crate) use mmap::{LOWEST, MMAP_TOP, MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};
+pub(crate) use mmap::{
+    LOWEST, MMAP_TOP, MapFlags, STACK_GAP, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start,
+};
 pub(crate) use object::Object;
 pub(crate) use vm::area::Prot;
 

@@ -7,6 +7,7 @@ use kcore::mm::MmId;
 use powerpc64::exceptions::TrapFrame;
 
 use super::event::Event;
+use super::limits::{INFINITY, Resource};
 use super::signal::ERESTARTNOINTR;
 use super::{Inheritance, Process, Thread, current_thread, table, user_memory};
 use crate::errno::Errno;
@@ -90,6 +91,9 @@ pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> 
     heap::check_room(HEAP_BYTES)?;
     let flags = request.flags;
     let parent = current_thread();
+    if !parent.process.may_start_thread() {
+        return Err(Errno::EAGAIN);
+    }
     let tid = free_number();
     let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Event::new()));
 
@@ -170,6 +174,10 @@ fn start_child(
         return Err(ERESTARTNOINTR);
     }
     process.start_first_thread(task);
+    if process.limits.get(Resource::Cpu) != INFINITY {
+        // Needs no memory: the limit that it inherits has started the alarms.
+        let _ = process.look_at_cpu_time();
+    }
     Ok(())
 }
 
@@ -190,6 +198,7 @@ fn new_process(parent: &Thread, pid: u32, flags: CloneFlags, vfork: Option<Arc<E
             parent: from.pid,
             group: from.group.load(Ordering::Relaxed),
             files,
+            limits: from.limits.copy(),
             directory: from.directory.lock().clone(),
             executable: from.executable(),
             handlers,

@@ -134,6 +134,7 @@ impl Process {
         let mut threads = self.threads.lock();
         let at = threads.iter().position(|thread| thread.tid == me.tid);
         let gone: Option<TaskRef> = at.map(|at| threads.swap_remove(at));
+        self.past.lock().threads += me.usage();
         let last = threads.is_empty();
         drop(threads);
         drop(gone);
@@ -147,8 +148,9 @@ impl Process {
     /// parent.
     fn die(&self, code: Status) {
         self.files.end();
-        // Taking an alarm back needs no memory.
+        // Taking alarms back needs no memory.
         let _ = alarm::set(self, 0, 0);
+        let _ = self.look_at_cpu_time();
         if let Some(init) = table::orphan_children(self.pid) {
             init.child_ended.wake_all();
         }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use powerpc64::rtas;
 
 use super::exit::Status;
+use super::limits::Limits;
 use super::signal::{Handlers, Info};
 use super::stack::Arguments;
 use super::{INIT_PID, Inheritance, Process, Thread, current, exec, signal, table};
@@ -42,6 +43,7 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
             parent: 0,
             group: pid,
             files: TableUse::new(console_files()),
+            limits: Limits::of_init(),
             directory: Place::root(),
             executable: String::new(),
             handlers: Arc::new(Handlers::new()),

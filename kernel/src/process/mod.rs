@@ -18,11 +18,13 @@ use crate::task::{self, Task, TaskRef, current as current_task};
 
 pub(crate) mod alarm;
 pub(crate) mod clone;
+pub(crate) mod cpu_time;
 pub(crate) mod event;
 pub(crate) mod exec;
 pub(crate) mod exit;
 pub(crate) mod fault;
 pub(crate) mod init;
+pub(crate) mod limits;
 mod load;
 pub(crate) mod random;
 pub(crate) mod signal;
@@ -40,7 +42,9 @@ pub(crate) use init::{launch, start_init};
 pub(crate) use random::init as seed_random;
 pub(crate) use signal::return_to_user;
 
+use cpu_time::{Past, Timers};
 use event::Event;
+use limits::Limits;
 use signal::{Handlers, Queue};
 
 /// The number of init.
@@ -56,6 +60,8 @@ pub(crate) struct Process {
     pub(crate) group: AtomicU32,
     /// Descriptors.
     pub(crate) files: TableUse,
+    /// How much it may use.
+    pub(crate) limits: Limits,
     /// The current directory.
     pub(crate) directory: Mutex<Place>,
     /// The absolute path of the program.
@@ -73,9 +79,12 @@ pub(crate) struct Process {
     thread_gone: WaitQueue,
     /// How it ends; see [`exit`].
     ending: AtomicU64,
-    /// When its alarm rings, as a time base, or `alarm::NONE`. Under the alarms'
-    /// lock.
-    alarm_tb: AtomicU64,
+    /// When its alarms ring, as time bases, or `alarm::NONE`. Under the alarms' lock.
+    alarms_tb: [AtomicU64; 2],
+    /// Its timers on CPU time. Outside all spin locks.
+    cpu_timers: Mutex<Timers>,
+    /// What its former threads and children have used. Inside the list of threads.
+    past: SpinLock<Past>,
     /// Told when a child has ended.
     child_ended: WaitQueue,
     /// Told when it is dead itself.
@@ -89,6 +98,7 @@ struct Inheritance {
     parent: u32,
     group: u32,
     files: TableUse,
+    limits: Limits,
     directory: Place,
     executable: String,
     handlers: Arc<Handlers>,
@@ -103,6 +113,7 @@ impl Process {
             parent: AtomicU32::new(from.parent),
             group: AtomicU32::new(from.group),
             files: from.files,
+            limits: from.limits,
             directory: Mutex::new(from.directory),
             executable: SpinLock::new("executable", from.executable),
             elf_v2: AtomicBool::new(false),
@@ -111,7 +122,9 @@ impl Process {
             threads: SpinLock::new("threads", Vec::new()),
             thread_gone: WaitQueue::new(),
             ending: AtomicU64::new(exit::NOT_ENDING),
-            alarm_tb: AtomicU64::new(alarm::NONE),
+            alarms_tb: [const { AtomicU64::new(alarm::NONE) }; 2],
+            cpu_timers: Mutex::new(Timers::new()),
+            past: SpinLock::new("past usage", Past::default()),
             child_ended: WaitQueue::new(),
             died: WaitQueue::new(),
             vfork_parent: SpinLock::new("vfork", from.vfork_parent),

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
 
+use super::limits::{self, Resource};
 use super::load::Loaded;
 use super::random;
 use crate::errno::Errno;
@@ -67,13 +68,10 @@ impl Image {
 /// Makes the stack of the program `path` in `mm`; returns its stack pointer.
 /// `E2BIG` if it does not fit.
 pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) -> Result<u64, Errno> {
-    let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::NORESERVE;
-    let base = mm::STACK_TOP - mm::STACK_MAX;
-    mm::mmap(mm, base, mm::STACK_MAX, Prot::READ | Prot::WRITE, flags, Backing::Anonymous)?;
-
     let strings = || passed.arguments.iter().chain(&passed.environment);
     let size: usize = strings().map(|string| string.len() + 1 + size_of::<u64>()).sum();
-    if size > ARGUMENTS_MAX {
+    let limit = limits::of_current(Resource::Stack);
+    if size as u64 > most_arguments(limit) {
         return Err(Errno::E2BIG);
     }
     heap::check_room(HEAP_BYTES.min(4 * size + 4 * PAGE_SIZE as usize))?;
@@ -103,9 +101,24 @@ pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) 
     let pointer = bottom & !15;
     let gap = (bottom - pointer) as usize;
     let vectors = words.len() * 8;
+    map(mm, mm::STACK_TOP - pointer, limit)?;
     mm::poke(mm, pointer, &bytes[..vectors]).map_err(|_| Errno::ENOMEM)?;
     mm::poke(mm, pointer + (vectors + gap) as u64, &bytes[vectors..]).map_err(|_| Errno::ENOMEM)?;
     Ok(pointer)
+}
+
+/// A quarter of the stack, at least what Linux has always taken (ARG_MAX).
+fn most_arguments(limit: u64) -> u64 {
+    const ARG_MAX: u64 = 128 << 10;
+    (limit / 4).max(ARG_MAX).min(ARGUMENTS_MAX as u64)
+}
+
+/// Maps a stack of `limit` bytes, in which `used` bytes have to fit.
+fn map(mm: MmId, used: u64, limit: u64) -> Result<(), Errno> {
+    let len = limit.max(used).min(mm::STACK_GAP).next_multiple_of(PAGE_SIZE);
+    let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::NORESERVE;
+    let prot = Prot::READ | Prot::WRITE;
+    mm::mmap(mm, mm::STACK_TOP - len, len, prot, flags, Backing::Anonymous).map(drop)
 }
 
 /// Pairs of type and value (Linux, include/uapi/linux/auxvec.h).

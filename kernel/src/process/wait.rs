@@ -34,7 +34,10 @@ pub(crate) fn wait(which: Which, no_hang: bool) -> Result<Option<(u32, Status)>,
     let look = || table::take_dead_child(parent.pid, true, |child| which.matches(child));
     loop {
         match table::take_dead_child(parent.pid, false, |child| which.matches(child)) {
-            Found::Dead(child) => return Ok(Some((child.pid, child.status()))),
+            Found::Dead(child) => {
+                parent.add_child_usage(&child);
+                return Ok(Some((child.pid, child.status())));
+            }
             Found::None => return Err(Errno::ECHILD),
             Found::Living if no_hang => return Ok(None),
             // Another thread may take the child before us: then around again.

@@ -3,12 +3,11 @@
 use kcore::membarrier::{Command, NotRegistered};
 use powerpc64::exceptions::TrapFrame;
 
-use super::Result;
+use super::{Result, scheduling};
 use crate::errno::Errno;
-use crate::fs::table::MAX_FILES;
 use crate::machine::lazy_tlb;
-use crate::mm;
-use crate::process::{random, user_memory};
+use crate::process::limits::{Limit, Resource};
+use crate::process::{current, random, user_memory};
 use crate::task;
 
 pub(super) fn uname(frame: &mut TrapFrame) -> Result {
@@ -51,38 +50,36 @@ pub(super) fn membarrier(frame: &mut TrapFrame) -> Result {
     lazy_tlb().membarrier(command).map(u64::from).map_err(|NotRegistered| Errno::EPERM)
 }
 
-/// The limit of `resource` as soft and hard: none but for stack and descriptors.
-fn limit(resource: u64) -> Result<[u64; 2]> {
-    const STACK: u64 = 3;
-    const NOFILE: u64 = 7;
-    const RESOURCES: u64 = 16;
-    match resource {
-        STACK => Ok([mm::STACK_MAX, u64::MAX]),
-        NOFILE => Ok([MAX_FILES as u64; 2]),
-        0..RESOURCES => Ok([u64::MAX; 2]),
-        _ => Err(Errno::EINVAL),
-    }
+/// `struct rlimit`: soft, hard.
+type Rlimit = [u64; 2];
+
+fn to_limit([soft, hard]: Rlimit) -> Limit {
+    Limit { soft, hard }
 }
 
 pub(super) fn getrlimit(frame: &mut TrapFrame) -> Result {
     let [resource, to, ..] = frame.syscall_args();
-    user_memory::write(to, limit(resource)?).map(|()| 0)
+    let limit = current().limits.pair(Resource::from_number(resource as u32)?);
+    user_memory::write(to, [limit.soft, limit.hard]).map(|()| 0)
+}
+
+pub(super) fn setrlimit(frame: &mut TrapFrame) -> Result {
+    let [resource, from, ..] = frame.syscall_args();
+    let new = to_limit(user_memory::read(from)?);
+    current().set_limit(Resource::from_number(resource as u32)?, new).map(|_| 0)
 }
 
 pub(super) fn prlimit64(frame: &mut TrapFrame) -> Result {
-    let [_, resource, new, old, ..] = frame.syscall_args();
-    let now = limit(resource)?;
-    if new != 0 {
-        let [soft, hard]: [u64; 2] = user_memory::read(new)?;
-        if soft > hard {
-            return Err(Errno::EINVAL);
-        }
-        if soft > now[1] {
-            return Err(Errno::EPERM);
-        }
-        // Lower limits are taken note of by nobody.
-    }
-    user_memory::write_unless_null(old, now).map(|()| 0)
+    let [tid, resource, new, old, ..] = frame.syscall_args();
+    let new = if new == 0 { None } else { Some(to_limit(user_memory::read(new)?)) };
+    let task = scheduling::find(tid)?;
+    let process = &task.user.as_ref().ok_or(Errno::ESRCH)?.process;
+    let resource = Resource::from_number(resource as u32)?;
+    let before = match new {
+        Some(new) => process.set_limit(resource, new)?,
+        None => process.limits.pair(resource),
+    };
+    user_memory::write_unless_null(old, [before.soft, before.hard]).map(|()| 0)
 }
 
 pub(super) fn prctl(frame: &mut TrapFrame) -> Result {

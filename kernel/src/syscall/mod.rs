@@ -116,6 +116,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[64] = processes::getppid;
     table[65] = processes::getpgrp;
     table[66] = processes::setsid;
+    table[75] = misc::setrlimit;
     table[78] = time::gettimeofday;
     table[85] = names::readlink;
     table[90] = memory::mmap;

@@ -36,7 +36,7 @@ fn priority(frame: &TrapFrame, real_time: u64) -> Result {
 }
 
 /// The thread with number `tid`, 0 being the caller.
-fn find(tid: u64) -> Result<TaskRef> {
+pub(super) fn find(tid: u64) -> Result<TaskRef> {
     match tid as u32 {
         0 => Ok(task::current().to_ref()),
         // A thread that has exec'd goes by its process's number.

@@ -31,6 +31,7 @@ mod smp;
 mod spawn;
 mod switch;
 pub(crate) mod timer;
+mod usage;
 mod watchdog;
 pub(crate) mod work;
 
@@ -46,3 +47,4 @@ pub(crate) use smp::start_secondaries;
 pub(crate) use spawn::{OutOfMemory, create_user, set_user_frame, start};
 pub(crate) use switch::{sleep, yield_now};
 pub(crate) use timer::{sleep_until_tb, timer_tick};
+pub(crate) use usage::Usage;

@@ -71,10 +71,10 @@ impl Clock {
         }
     }
 
-    /// A new task runs.
+    /// A new task runs, from `now_tb` on.
     #[inline]
-    pub(super) fn start_slice(&self, cpu: &Cpu) {
-        self.slice_start_tb.store(timer::now_tb(), Ordering::Relaxed);
+    pub(super) fn start_slice(&self, cpu: &Cpu, now_tb: u64) {
+        self.slice_start_tb.store(now_tb, Ordering::Relaxed);
         self.time_slice_if_contended(cpu);
     }
 
