@@ -143,7 +143,8 @@ fn start_child(
     let is_thread = request.flags.contains(CloneFlags::THREAD);
     let process =
         if is_thread { parent.process.clone() } else { new_process(parent, tid, request.flags, vfork) };
-    let thread = Thread::new(tid, process.clone()).with_vector(parent.copy_vector(frame));
+    let mut thread = Thread::new(tid, process.clone()).with_vector(parent.copy_vector(frame));
+    thread.scheduling = parent.scheduling.for_child();
     thread.blocked.store(parent.blocked.load(Ordering::Relaxed), Ordering::Relaxed);
     // Not a stack that both could be on at once (Linux: `sas_ss_reset` in copy_process).
     if !request.flags.contains(CloneFlags::VM) || request.flags.contains(CloneFlags::VFORK) {

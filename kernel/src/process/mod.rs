@@ -27,6 +27,7 @@ pub(crate) mod init;
 pub(crate) mod limits;
 mod load;
 pub(crate) mod random;
+pub(crate) mod scheduling;
 pub(crate) mod signal;
 mod stack;
 pub(crate) mod table;
@@ -197,6 +198,11 @@ impl Process {
         if self.signals.set() != 0 {
             task.notify(task::pending::SIGNAL);
         }
+    }
+
+    /// Calls `f` for every thread. A spin lock is held: `f` is short and does not sleep.
+    pub(crate) fn for_each_thread(&self, f: impl FnMut(&Thread)) {
+        self.threads.lock().iter().filter_map(|task| task.user.as_ref()).for_each(f);
     }
 
     /// Whether the process has only one thread.

@@ -37,6 +37,12 @@ pub(crate) fn write_bytes(to: u64, from: &[u8]) -> Result<(), Errno> {
     unsafe { uaccess::copy_to_user(to, from.as_ptr(), from.len()) }.map_err(|_| Errno::EFAULT)
 }
 
+/// Copies what is at `from` to `to`.
+pub(crate) fn read_bytes(from: u64, to: &mut [u8]) -> Result<(), Errno> {
+    // SAFETY: `to` is writable for its length.
+    unsafe { uaccess::copy_from_user(to.as_mut_ptr(), from, to.len()) }.map_err(|_| Errno::EFAULT)
+}
+
 /// Reads a `T` at `from`, which need not be aligned.
 pub(crate) fn read<T: Plain>(from: u64) -> Result<T, Errno> {
     let mut value = MaybeUninit::<T>::uninit();

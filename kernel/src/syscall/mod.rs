@@ -18,6 +18,7 @@ mod memory;
 mod misc;
 mod names;
 mod poll;
+mod priorities;
 mod processes;
 mod scheduling;
 mod signals;
@@ -99,6 +100,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[27] = time::alarm;
     table[29] = signals::pause;
     table[33] = names::access;
+    table[34] = priorities::nice;
     table[37] = signals::kill;
     table[39] = names::mkdir;
     table[40] = names::rmdir;
@@ -122,6 +124,8 @@ static TABLE: [Handler; NR_CALLS] = {
     table[90] = memory::mmap;
     table[91] = memory::munmap;
     table[93] = files::ftruncate;
+    table[96] = priorities::getpriority;
+    table[97] = priorities::setpriority;
     table[104] = time::setitimer;
     table[105] = time::getitimer;
     table[106] = names::stat;
@@ -137,11 +141,14 @@ static TABLE: [Handler; NR_CALLS] = {
     table[144] = nothing; // msync: files are memory
     table[145] = files::readv;
     table[146] = files::writev;
-    table[156] = nothing; // sched_setscheduler: one policy, whatever its name
-    table[157] = nothing; // sched_getscheduler: SCHED_OTHER
+    table[154] = priorities::sched_setparam;
+    table[155] = priorities::sched_getparam;
+    table[156] = priorities::sched_setscheduler;
+    table[157] = priorities::sched_getscheduler;
     table[158] = scheduling::sched_yield;
-    table[159] = scheduling::sched_get_priority_max;
-    table[160] = scheduling::sched_get_priority_min;
+    table[159] = priorities::sched_get_priority_max;
+    table[160] = priorities::sched_get_priority_min;
+    table[161] = priorities::sched_rr_get_interval;
     table[162] = time::nanosleep;
     table[163] = absent; // mremap
     table[167] = poll::poll;
@@ -182,6 +189,8 @@ static TABLE: [Handler; NR_CALLS] = {
     table[317] = files::pipe2;
     table[325] = misc::prlimit64;
     table[333] = files::socketpair;
+    table[355] = priorities::sched_setattr;
+    table[356] = priorities::sched_getattr;
     table[359] = misc::getrandom;
     table[365] = misc::membarrier;
     table[383] = absent; // statx

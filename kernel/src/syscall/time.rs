@@ -18,7 +18,7 @@ use crate::sync::WaitQueue;
 use crate::task;
 
 /// Linux's `struct timespec`: seconds, nanoseconds.
-type Timespec = [i64; 2];
+pub(super) type Timespec = [i64; 2];
 
 const MONOTONIC_RAW: u64 = 4;
 const REALTIME_COARSE: u64 = 5;
@@ -100,7 +100,7 @@ fn deadline_after(ns: u64) -> u64 {
     timer::now_tb().saturating_add(timer::timebase().ns_to_tb(ns))
 }
 
-fn to_timespec(ns: u64) -> Timespec {
+pub(super) fn to_timespec(ns: u64) -> Timespec {
     [(ns / NS_PER_S as u64).cast_signed(), (ns % NS_PER_S as u64).cast_signed()]
 }
 

@@ -15,7 +15,7 @@ use crate::sync::list::{List, Node};
 use crate::sync::{IrqLock, WaitQueue};
 
 /// How long a task runs while others wait for its CPU, in microseconds.
-const SLICE_US: u64 = 10_000;
+pub(crate) const SLICE_US: u64 = 10_000;
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 
