@@ -17,8 +17,10 @@ use crate::sync::Mutex;
 
 mod cpus;
 mod device;
+pub(crate) mod eventfd;
 mod initrd;
 pub(crate) mod inode;
+pub(crate) mod messages;
 pub(crate) mod path;
 pub(crate) mod pipe;
 pub(crate) mod poll;

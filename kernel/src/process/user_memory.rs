@@ -257,6 +257,12 @@ impl<'a> Cursor<'a> {
         read::<u8>(piece.base.wrapping_add(last)).map(drop)
     }
 
+    /// Copies the next bytes, as many as `to` has, to `to`, without moving on: errors after
+    /// bytes have moved would be short counts.
+    pub(crate) fn peek(&self, to: &mut [u8]) -> Result<(), Errno> {
+        Cursor { ..*self }.take(to).map(drop)
+    }
+
     /// Skips up to `len` bytes of the user's without touching them.
     pub(crate) fn skip(&mut self, len: usize) -> usize {
         self.advance(len, |_, _, _| Ok(())).unwrap_or(0)

@@ -21,8 +21,11 @@ mod poll;
 mod priorities;
 mod processes;
 mod scheduling;
+mod select;
 mod signals;
+mod sockets;
 mod time;
+mod watch;
 
 /// What a call gives.
 pub(crate) type Result<T = u64> = core::result::Result<T, Errno>;
@@ -138,6 +141,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[132] = processes::getpgid;
     table[133] = names::fchdir;
     table[140] = files::llseek;
+    table[142] = select::select;
     table[144] = nothing; // msync: files are memory
     table[145] = files::readv;
     table[146] = files::writev;
@@ -176,6 +180,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[247] = time::clock_getres;
     table[248] = time::clock_nanosleep;
     table[250] = signals::tgkill;
+    table[280] = select::pselect6;
     table[281] = poll::ppoll;
     table[286] = names::openat;
     table[287] = names::mkdirat;
@@ -185,10 +190,12 @@ static TABLE: [Handler; NR_CALLS] = {
     table[298] = names::faccessat;
     table[300] = processes::set_robust_list;
     table[302] = scheduling::getcpu;
+    table[307] = sockets::eventfd;
+    table[314] = sockets::eventfd2;
     table[316] = files::dup3;
     table[317] = files::pipe2;
     table[325] = misc::prlimit64;
-    table[333] = files::socketpair;
+    table[333] = sockets::socketpair;
     table[355] = priorities::sched_setattr;
     table[356] = priorities::sched_getattr;
     table[359] = misc::getrandom;

@@ -125,6 +125,54 @@ pub(super) fn read_deadline(from: u64, absolute: Option<Clock>) -> Result<Option
     }))
 }
 
+/// How long a call that waits for files may take, and where the program is told what is
+/// left of that when it ends.
+#[derive(Clone, Copy)]
+pub(super) struct Timeout {
+    /// When it is over; none for never.
+    pub(super) deadline_tb: Option<u64>,
+    /// Where what is left is stored; none if it is not told.
+    rest: Option<u64>,
+    in_us: bool,
+}
+
+impl Timeout {
+    /// From a timespec; none at NULL.
+    pub(super) fn of_timespec(from: u64) -> Result<Self> {
+        Self::new(from, false, || read_ns(from))
+    }
+
+    /// From a `struct timeval`, whose microseconds may be more than a second, as in
+    /// Linux; none at NULL.
+    pub(super) fn of_timeval(from: u64) -> Result<Self> {
+        Self::new(from, true, || {
+            let [s, us]: Timespec = user_memory::read(from)?;
+            if s < 0 || us < 0 {
+                return Err(Errno::EINVAL);
+            }
+            Ok((s as u64).saturating_mul(NS_PER_S as u64).saturating_add((us as u64).saturating_mul(1000)))
+        })
+    }
+
+    fn new(from: u64, in_us: bool, read: impl FnOnce() -> Result) -> Result<Self> {
+        if from == 0 {
+            return Ok(Timeout { deadline_tb: None, rest: None, in_us });
+        }
+        let ns = read()?;
+        Ok(Timeout { deadline_tb: Some(deadline_after(ns)), rest: (ns != 0).then_some(from), in_us })
+    }
+
+    /// Tells what is left. A program that keeps its timeout where it cannot be changed is
+    /// not told (Linux: `poll_select_finish`).
+    pub(super) fn tell_rest(self) {
+        if let (Some(deadline_tb), Some(to)) = (self.deadline_tb, self.rest) {
+            let [s, ns] =
+                to_timespec(timer::timebase().tb_to_ns(deadline_tb.saturating_sub(timer::now_tb())));
+            let _ = user_memory::write(to, [s, if self.in_us { ns / 1000 } else { ns }]);
+        }
+    }
+}
+
 /// The deadline `ms` from now.
 pub(super) fn deadline_after_ms(ms: u64) -> u64 {
     deadline_after(ms.saturating_mul(1_000_000))
