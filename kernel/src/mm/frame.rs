@@ -45,6 +45,8 @@ struct Frames {
     /// References to each frame; of a block, at its first frame.
     counts: &'static [AtomicU32],
     buddy: IrqLock<Buddy<'static>>,
+    /// How many frames there are to hand out.
+    total: u64,
     /// How many frames of the buddy allocator only the heap may take.
     reserve: u64,
     caches: &'static [IrqLock<Cache>],
@@ -181,6 +183,11 @@ pub(crate) fn alloc_order_zeroed(order: u32) -> Option<Frame> {
         unsafe { page::clear(PhysAddr(block.phys().0 + page * PAGE_SIZE)) };
     }
     Some(block)
+}
+
+/// How many frames there are: free or handed out.
+pub(crate) fn total_count() -> u64 {
+    FRAMES.total
 }
 
 /// How many frames are free; exact if nobody allocates or frees meanwhile.

@@ -35,7 +35,7 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::boot::BootInfo;
 
 pub(crate) use account::Account;
-pub(crate) use address_space::{create, exit_mmap, free_mm, init as init_address_spaces};
+pub(crate) use address_space::{Layout, create, exit_mmap, free_mm, init as init_address_spaces, layout};
 pub(crate) use backing::Backing;
 pub(crate) use change::{madvise_dontneed, mprotect, munmap, poke, poke_writable, shared_key};
 pub(crate) use fault::{Access, FaultError, handle_fault};

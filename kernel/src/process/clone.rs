@@ -201,7 +201,7 @@ fn new_process(parent: &Thread, pid: u32, flags: CloneFlags, vfork: Option<Arc<E
             files,
             limits: from.limits.copy(),
             directory: from.directory.lock().clone(),
-            executable: from.executable(),
+            program: from.program(),
             handlers,
             vfork_parent: vfork,
         },

@@ -94,12 +94,12 @@ impl Process {
         self.past.lock().children
     }
 
-    /// `child`, which is dead, was waited for.
-    pub(super) fn add_child_usage(&self, child: &Process) {
-        let (own, theirs) = (child.usage(), child.children_usage());
-        let mut past = self.past.lock();
-        past.children += own;
-        past.children += theirs;
+    /// `child`, which is dead, was waited for. Returns what it and its own children used.
+    pub(super) fn add_child_usage(&self, child: &Process) -> Usage {
+        let mut used = child.usage();
+        used += child.children_usage();
+        self.past.lock().children += used;
+        used
     }
 
     /// Sets a timer to `span_tb` of CPU time from now and then every `interval_tb`; a

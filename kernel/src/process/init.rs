@@ -45,7 +45,7 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
             files: TableUse::new(console_files()),
             limits: Limits::of_init(),
             directory: Place::root(),
-            executable: String::new(),
+            program: Arc::default(),
             handlers: Arc::new(Handlers::new()),
             vfork_parent: None,
         },

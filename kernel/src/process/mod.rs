@@ -6,10 +6,11 @@
 //! init) has waited for it. Its life: [`clone`], [`exec`], [`exit`], [`wait`];
 //! [`table`] finds it by number.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use powerpc64::timer;
 
 use crate::fs::path::Place;
 use crate::fs::table::TableUse;
@@ -26,6 +27,7 @@ pub(crate) mod fault;
 pub(crate) mod init;
 pub(crate) mod limits;
 mod load;
+mod program;
 pub(crate) mod random;
 pub(crate) mod scheduling;
 pub(crate) mod signal;
@@ -35,7 +37,7 @@ mod thread;
 pub(crate) mod user_memory;
 pub(crate) mod wait;
 
-pub(crate) use stack::{ARGUMENTS_MAX, Arguments};
+pub(crate) use stack::{ARGUMENTS_MAX, Arguments, CLOCK_TICKS};
 pub(crate) use thread::Thread;
 
 pub(crate) use fault::{page_fault, user_fault, vector_unavailable as fpu_unavailable};
@@ -46,6 +48,7 @@ pub(crate) use signal::return_to_user;
 use cpu_time::{Past, Timers};
 use event::Event;
 use limits::Limits;
+use program::Program;
 use signal::{Handlers, Queue};
 
 /// The number of init.
@@ -65,8 +68,10 @@ pub(crate) struct Process {
     pub(crate) limits: Limits,
     /// The current directory.
     pub(crate) directory: Mutex<Place>,
-    /// The absolute path of the program.
-    executable: SpinLock<String>,
+    /// What it runs.
+    program: SpinLock<Arc<Program>>,
+    /// When it was made, as a time base.
+    pub(crate) started_tb: u64,
     /// The program's ABI: whether functions are named by their code's address.
     elf_v2: AtomicBool,
     /// What signals do.
@@ -101,7 +106,7 @@ struct Inheritance {
     files: TableUse,
     limits: Limits,
     directory: Place,
-    executable: String,
+    program: Arc<Program>,
     handlers: Arc<Handlers>,
     vfork_parent: Option<Arc<Event>>,
 }
@@ -116,7 +121,8 @@ impl Process {
             files: from.files,
             limits: from.limits,
             directory: Mutex::new(from.directory),
-            executable: SpinLock::new("executable", from.executable),
+            program: SpinLock::new("program", from.program),
+            started_tb: timer::now_tb(),
             elf_v2: AtomicBool::new(false),
             handlers: from.handlers,
             signals: Queue::new(),
@@ -135,11 +141,6 @@ impl Process {
     /// The number of its parent; 0 for init.
     pub(crate) fn parent(&self) -> u32 {
         self.parent.load(Ordering::Relaxed)
-    }
-
-    /// The absolute path of the program.
-    pub(crate) fn executable(&self) -> String {
-        self.executable.lock().clone()
     }
 
     /// Whether the program's functions are named by their code's address, not by
@@ -203,6 +204,16 @@ impl Process {
     /// Calls `f` for every thread. A spin lock is held: `f` is short and does not sleep.
     pub(crate) fn for_each_thread(&self, f: impl FnMut(&Thread)) {
         self.threads.lock().iter().filter_map(|task| task.user.as_ref()).for_each(f);
+    }
+
+    /// Its first thread; none if it is dead, or was not started yet.
+    pub(crate) fn first_task(&self) -> Option<TaskRef> {
+        self.threads.lock().first().cloned()
+    }
+
+    /// How many threads it has.
+    pub(crate) fn thread_count(&self) -> usize {
+        self.threads.lock().len()
     }
 
     /// Whether the process has only one thread.

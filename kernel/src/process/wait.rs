@@ -4,6 +4,7 @@ use crate::errno::Errno;
 use crate::process::exit::Status;
 use crate::process::table::{self, Found};
 use crate::process::{Process, current, signal};
+use crate::task::Usage;
 
 /// Which children are waited for, as wait4's first argument says.
 #[derive(Clone, Copy)]
@@ -26,17 +27,17 @@ impl Which {
     }
 }
 
-/// Waits until a child has ended and returns its number and how it ended; none if
+/// Waits until a child has ended and returns its number, how it ended and what it used; none if
 /// `no_hang` and none has. The child is then forgotten. `ECHILD` without such
 /// children; interruptible.
-pub(crate) fn wait(which: Which, no_hang: bool) -> Result<Option<(u32, Status)>, Errno> {
+pub(crate) fn wait(which: Which, no_hang: bool) -> Result<Option<(u32, Status, Usage)>, Errno> {
     let parent = current();
     let look = || table::take_dead_child(parent.pid, true, |child| which.matches(child));
     loop {
         match table::take_dead_child(parent.pid, false, |child| which.matches(child)) {
             Found::Dead(child) => {
-                parent.add_child_usage(&child);
-                return Ok(Some((child.pid, child.status())));
+                let usage = parent.add_child_usage(&child);
+                return Ok(Some((child.pid, child.status(), usage)));
             }
             Found::None => return Err(Errno::ECHILD),
             Found::Living if no_hang => return Ok(None),

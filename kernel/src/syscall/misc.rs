@@ -1,6 +1,7 @@
 //! Calls that fit nowhere else.
 
 use kcore::membarrier::{Command, NotRegistered};
+use powerpc64::addr::PAGE_SIZE;
 use powerpc64::exceptions::TrapFrame;
 
 use super::{Result, scheduling};
@@ -8,7 +9,7 @@ use crate::errno::Errno;
 use crate::machine::lazy_tlb;
 use crate::process::limits::{Limit, Resource};
 use crate::process::{current, random, user_memory};
-use crate::task;
+use crate::{shutdown, task};
 
 pub(super) fn uname(frame: &mut TrapFrame) -> Result {
     /// Bytes of each field of `struct utsname`.
@@ -29,10 +30,24 @@ pub(super) fn umask(_: &mut TrapFrame) -> Result {
 }
 
 pub(super) fn getrandom(frame: &mut TrapFrame) -> Result {
-    let [to, len, ..] = frame.syscall_args();
+    const GRND_NONBLOCK: u32 = 1;
+    const GRND_RANDOM: u32 = 2;
+    const GRND_INSECURE: u32 = 4;
+    let [to, len, flags, ..] = frame.syscall_args();
+    let flags = flags as u32;
+    let both = GRND_RANDOM | GRND_INSECURE;
+    if flags & !(GRND_NONBLOCK | both) != 0 || flags & both == both {
+        return Err(Errno::EINVAL);
+    }
+    // As every transfer: no more than fits a result of 32 bits.
+    let len = len.min(i32::MAX as u64);
     let mut piece = [0; 64];
     let mut done = 0;
     while done < len {
+        // Each page, as Linux; a short request is never cut.
+        if done != 0 && done.is_multiple_of(PAGE_SIZE) && task::current().interrupted() {
+            break;
+        }
         let bytes = (len - done).min(piece.len() as u64);
         random::fill(&mut piece);
         match user_memory::write_bytes(to.wrapping_add(done), &piece[..bytes as usize]) {
@@ -42,6 +57,32 @@ pub(super) fn getrandom(frame: &mut TrapFrame) -> Result {
         }
     }
     Ok(done)
+}
+
+/// Ends the machine, whatever runs. The report of the counters comes first, if it is
+/// wanted, as at the end of init.
+pub(super) fn reboot(frame: &mut TrapFrame) -> Result {
+    const MAGIC: u32 = 0xfee1_dead;
+    /// Birthdays.
+    const MAGIC2: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
+    const RESTART: u32 = 0x0123_4567;
+    const HALT: u32 = 0xcdef_0123;
+    const POWER_OFF: u32 = 0x4321_fedc;
+    /// What Ctrl-Alt-Del does, on machines that have it.
+    const CAD_ON: u32 = 0x89ab_cdef;
+    const CAD_OFF: u32 = 0;
+    let [magic, magic2, command, ..] = frame.syscall_args();
+    if magic as u32 != MAGIC || !MAGIC2.contains(&(magic2 as u32)) {
+        return Err(Errno::EINVAL);
+    }
+    match command as u32 {
+        POWER_OFF => shutdown::finish(true, format_args!("powered off by {}", task::current().name())),
+        HALT => shutdown::finish(true, format_args!("halted by {}", task::current().name())),
+        // The firmware's own way to start anew is not used: QEMU ends, as after a power-off.
+        RESTART => shutdown::finish(true, format_args!("restart by {}", task::current().name())),
+        CAD_ON | CAD_OFF => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 pub(super) fn membarrier(frame: &mut TrapFrame) -> Result {

@@ -12,6 +12,7 @@ use crate::errno::Errno;
 use crate::process::signal;
 use crate::task;
 
+mod accounting;
 mod files;
 pub(crate) mod futex;
 mod memory;
@@ -109,6 +110,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[40] = names::rmdir;
     table[41] = files::dup;
     table[42] = files::pipe;
+    table[43] = accounting::times;
     table[45] = memory::brk;
     table[47] = nothing; // getgid
     table[49] = nothing; // geteuid
@@ -122,8 +124,10 @@ static TABLE: [Handler; NR_CALLS] = {
     table[65] = processes::getpgrp;
     table[66] = processes::setsid;
     table[75] = misc::setrlimit;
+    table[77] = accounting::getrusage;
     table[78] = time::gettimeofday;
     table[85] = names::readlink;
+    table[88] = misc::reboot;
     table[90] = memory::mmap;
     table[91] = memory::munmap;
     table[93] = files::ftruncate;
@@ -135,6 +139,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[107] = names::lstat;
     table[108] = files::fstat;
     table[114] = processes::wait4;
+    table[116] = accounting::sysinfo;
     table[120] = processes::clone;
     table[122] = misc::uname;
     table[125] = memory::mprotect;

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 
 use powerpc64::exceptions::TrapFrame;
 
+use super::accounting::to_rusage;
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
 use crate::mm::heap;
@@ -117,8 +118,6 @@ pub(super) fn wait4(frame: &mut TrapFrame) -> Result {
     const WNOHANG: u64 = 1;
     /// WUNTRACED, WCONTINUED, __WNOTHREAD, __WALL, __WCLONE: nothing to add here.
     const HARMLESS: u64 = 0x2 | 0x8 | 0xe000_0000;
-    /// Words of `struct rusage`.
-    const RUSAGE_WORDS: usize = 18;
     let [pid, status, options, usage, ..] = frame.syscall_args();
     let options = options & 0xffff_ffff;
     if options & !(WNOHANG | HARMLESS) != 0 {
@@ -130,10 +129,9 @@ pub(super) fn wait4(frame: &mut TrapFrame) -> Result {
         pid @ 1.. => Which::Pid(pid as u32),
         group => Which::Group(group.unsigned_abs()),
     };
-    let Some((pid, ended)) = wait::wait(which, options & WNOHANG != 0)? else { return Ok(0) };
+    let Some((pid, ended, used)) = wait::wait(which, options & WNOHANG != 0)? else { return Ok(0) };
     user_memory::write_unless_null(status, ended.0)?;
-    // Nobody counts the time that processes use.
-    user_memory::write_unless_null(usage, [0_u64; RUSAGE_WORDS])?;
+    user_memory::write_unless_null(usage, to_rusage(&used))?;
     Ok(u64::from(pid))
 }
 
