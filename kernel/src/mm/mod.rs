@@ -6,8 +6,10 @@
 //! | [`heap`], [`kstack`], [`kernel_map`] | the kernel's own memory |
 //! | [`object`], [`backing`] | what a mapping shows |
 //! | [`address_space`] | the machine's part of an mm, its begin and end |
-//! | [`mmap`], [`change`], [`unmap`], [`size_limit`] | what programs ask for |
-//! | [`fault`], [`fork`] | made on demand, copied on write |
+//! | [`mmap`], [`change`], [`unmap`], [`mremap`], [`detach`] | what programs ask for |
+//! | [`size_limit`] | how much of it they may have |
+//! | [`advice`], [`mincore`] | what they say or ask about memory |
+//! | [`fault`], [`fork`], [`grow`] | made on demand, copied on write |
 //! | [`gather`] | flush before free |
 //!
 //! Locks, outermost first: `mmap_lock` (parent before child), an object's pages
@@ -16,16 +18,21 @@
 
 mod account;
 mod address_space;
+mod advice;
 mod backing;
 mod change;
+mod detach;
 mod fault;
 mod fork;
 pub(crate) mod frame;
 mod gather;
+mod grow;
 pub(crate) mod heap;
 mod kernel_map;
 mod kstack;
+mod mincore;
 mod mmap;
+mod mremap;
 mod object;
 mod size_limit;
 mod tables;
@@ -36,15 +43,17 @@ use powerpc64::boot::BootInfo;
 
 pub(crate) use account::Account;
 pub(crate) use address_space::{Layout, create, exit_mmap, free_mm, init as init_address_spaces, layout};
+pub(crate) use advice::{Advice, madvise, mlock, mlockall, msync, munlock};
 pub(crate) use backing::Backing;
-pub(crate) use change::{madvise_dontneed, mprotect, munmap, poke, poke_writable, shared_key};
+pub(crate) use change::{Reach, mprotect, munmap, poke, poke_writable, shared_key};
+pub(crate) use detach::detach;
 pub(crate) use fault::{Access, FaultError, handle_fault};
 pub(crate) use fork::fork;
 pub(crate) use kernel_map::process_table_address;
 pub(crate) use kstack::KernelStack;
-pub(crate) use mmap::{
-    LOWEST, MMAP_TOP, MapFlags, STACK_GAP, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start,
-};
+pub(crate) use mincore::mincore;
+pub(crate) use mmap::{LOWEST, MMAP_TOP, MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};
+pub(crate) use mremap::{RemapFlags, mremap};
 pub(crate) use object::Object;
 pub(crate) use vm::area::Prot;
 

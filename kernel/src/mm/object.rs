@@ -84,6 +84,11 @@ impl Object {
         self.pages.lock().get(number)
     }
 
+    /// Whether page `number` has come into being. May sleep.
+    pub(super) fn has_page(&self, number: u64) -> bool {
+        self.pages.lock().frames.contains_key(&number)
+    }
+
     /// As [`Object::page`], but the object grows to at least `end` bytes first:
     /// for a `write` that ends there. May sleep.
     pub(crate) fn page_growing(&self, number: u64, end: u64) -> Result<Frame, Errno> {

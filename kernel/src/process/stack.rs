@@ -15,6 +15,8 @@ use crate::mm::{self, Backing, MapFlags, Prot, heap};
 
 /// The most that arguments and environment may take, with their pointers.
 pub(crate) const ARGUMENTS_MAX: usize = 256 * 1024;
+/// The stack that a program starts with; it grows.
+const FIRST_BYTES: u64 = ARGUMENTS_MAX as u64 + (128 << 10);
 /// What building the image takes on the heap: strings and words grow by doubling,
 /// and are put together in the end.
 const HEAP_BYTES: usize = 4 * ARGUMENTS_MAX;
@@ -74,10 +76,13 @@ pub(super) fn build(
     path: &str,
     passed: &Arguments,
 ) -> Result<(u64, AuxiliaryVector), Errno> {
+    let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::GROWSDOWN;
+    let base = mm::STACK_TOP - FIRST_BYTES;
+    mm::mmap(mm, base, FIRST_BYTES, Prot::READ | Prot::WRITE, flags, Backing::Anonymous)?;
+
     let strings = || passed.arguments.iter().chain(&passed.environment);
     let size: usize = strings().map(|string| string.len() + 1 + size_of::<u64>()).sum();
-    let limit = limits::of_current(Resource::Stack);
-    if size as u64 > most_arguments(limit) {
+    if size as u64 > most_arguments() {
         return Err(Errno::E2BIG);
     }
     heap::check_room(HEAP_BYTES.min(4 * size + 4 * PAGE_SIZE as usize))?;
@@ -108,24 +113,15 @@ pub(super) fn build(
     let pointer = bottom & !15;
     let gap = (bottom - pointer) as usize;
     let vectors = words.len() * 8;
-    map(mm, mm::STACK_TOP - pointer, limit)?;
     mm::poke(mm, pointer, &bytes[..vectors]).map_err(|_| Errno::ENOMEM)?;
     mm::poke(mm, pointer + (vectors + gap) as u64, &bytes[vectors..]).map_err(|_| Errno::ENOMEM)?;
     Ok((pointer, auxiliary))
 }
 
-/// A quarter of the stack, at least what Linux has always taken (ARG_MAX).
-fn most_arguments(limit: u64) -> u64 {
+/// A quarter of the largest stack, at least what Linux has always taken (ARG_MAX).
+fn most_arguments() -> u64 {
     const ARG_MAX: u64 = 128 << 10;
-    (limit / 4).max(ARG_MAX).min(ARGUMENTS_MAX as u64)
-}
-
-/// Maps a stack of `limit` bytes, in which `used` bytes have to fit.
-fn map(mm: MmId, used: u64, limit: u64) -> Result<(), Errno> {
-    let len = limit.max(used).min(mm::STACK_GAP).next_multiple_of(PAGE_SIZE);
-    let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::NORESERVE;
-    let prot = Prot::READ | Prot::WRITE;
-    mm::mmap(mm, mm::STACK_TOP - len, len, prot, flags, Backing::Anonymous).map(drop)
+    (limits::of_current(Resource::Stack) / 4).max(ARG_MAX).min(ARGUMENTS_MAX as u64)
 }
 
 /// Pairs of type and value.

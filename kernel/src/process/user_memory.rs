@@ -153,15 +153,21 @@ pub(crate) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Over `pieces` in order. `EINVAL` if their lengths overflow a result.
+    /// Over `pieces` in order.
+    ///
+    /// # Errors
+    /// `EFAULT` if one of them is not within the user's addresses, whatever is mapped
+    /// there and however much of it would be used.
     pub(crate) fn new(pieces: &'a [UserSlice]) -> Result<Self, Errno> {
-        let total = pieces.iter().try_fold(0_u64, |sum, piece| sum.checked_add(piece.len));
-        match total {
-            Some(total) if total <= i64::MAX as u64 => {
-                Ok(Cursor { rest: pieces, at: 0, done: 0, remaining: total as usize })
+        let mut remaining = 0;
+        for piece in pieces {
+            if !uaccess::is_user_range(piece.base, piece.len as usize) {
+                return Err(Errno::EFAULT);
             }
-            _ => Err(Errno::EINVAL),
+            // No overflow: the user's addresses are 2^52, and pieces at most 1,024.
+            remaining += piece.len as usize;
         }
+        Ok(Cursor { rest: pieces, at: 0, done: 0, remaining })
     }
 
     /// Bytes moved so far.

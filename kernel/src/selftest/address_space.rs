@@ -132,11 +132,11 @@ fn copy_on_write() -> Verdict {
 fn mprotect() -> Verdict {
     let mm = new_mm()?;
     let page = map_written_page(mm)?;
-    mm::mprotect(mm, page, PAGE_SIZE, Prot::READ)
+    mm::mprotect(mm, page, PAGE_SIZE, Prot::READ, mm::Reach::Range)
         .map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))?;
     check!(write(mm, page, 9).is_err(), "a write after mprotect(READ) succeeded");
     check_eq!(read(mm, page)?, 0x1122_3344, "the page after the refused write");
-    mm::mprotect(mm, page, PAGE_SIZE, READ_WRITE)
+    mm::mprotect(mm, page, PAGE_SIZE, READ_WRITE, mm::Reach::Range)
         .map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))?;
     write(mm, page, 9)?;
     check_eq!(read(mm, page)?, 9, "the page after mprotect(READ, WRITE) and a write");

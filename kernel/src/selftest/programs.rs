@@ -1,6 +1,8 @@
 //! Real programs from the initrd: what they check themselves, and that nothing of
 //! them is left.
 
+use alloc::vec::Vec;
+
 use kcore::mm::MmId;
 use powerpc64::timer;
 
@@ -11,6 +13,7 @@ use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
 use crate::process::exit::Status;
 use crate::process::{self, signal};
+use crate::syscall;
 use crate::task::preempt;
 
 pub(super) const TESTS: &[Test] = &[
@@ -20,6 +23,8 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_faults", || passes("/bin/faults", &[])),
     Test::new("program_cow", || passes("/bin/cow", &[])),
     Test::new("program_mmaps", || passes("/bin/mmaps", &[])),
+    Test::new("program_memcalls", || passes("/bin/memcalls", &[])),
+    Test::new("program_edges", edges),
     Test::new("program_threads", || passes("/bin/threads", &[])),
     Test::new("program_futexes", || passes("/bin/futexes", &[])),
     Test::new("program_membarriers", || passes("/bin/membarriers", &[])),
@@ -52,6 +57,13 @@ fn passes(path: &str, arguments: &[&str]) -> Verdict {
     }
     check_eq!(run(path, arguments)?, 0, alloc::format!("the status of {path}"));
     Ok(Outcome::Pass)
+}
+
+/// Every call with addresses at the edge: the program is told which calls there are, and
+/// has to know each.
+fn edges() -> Verdict {
+    let numbers: Vec<_> = syscall::numbers().map(|number| alloc::format!("{number}")).collect();
+    passes("/bin/edges", &numbers.iter().map(|number| number.as_str()).collect::<Vec<_>>())
 }
 
 fn exit_status() -> Verdict {

@@ -67,7 +67,7 @@ fn writer(mm: MmId, page: u64) -> Result<(), alloc::string::String> {
         mm::poke(mm, page, &round.to_be_bytes()).map_err(|_| "poke failed")?;
         // Release: the value before its announcement.
         ANNOUNCED.store(round, Ordering::Release);
-        mm::madvise_dontneed(mm, page, PAGE_SIZE).map_err(|_| "madvise failed")?;
+        mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed).map_err(|_| "madvise failed")?;
     }
     Ok(())
 }

@@ -75,6 +75,9 @@ fn with_pieces(pieces: u64, count: u64, io: impl FnOnce(Cursor<'_>) -> Result) -
     for (slice, at) in slices.iter_mut().zip(0..) {
         *slice = user_memory::read(pieces + at * size_of::<UserSlice>() as u64)?;
     }
+    if slices.iter().any(|slice| slice.len.cast_signed() < 0) {
+        return Err(Errno::EINVAL);
+    }
     io(Cursor::new(slices)?)
 }
 

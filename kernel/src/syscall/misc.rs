@@ -3,6 +3,7 @@
 use kcore::membarrier::{Command, NotRegistered};
 use powerpc64::addr::PAGE_SIZE;
 use powerpc64::exceptions::TrapFrame;
+use powerpc64::uaccess::is_user_range;
 
 use super::{Result, scheduling};
 use crate::errno::Errno;
@@ -41,6 +42,9 @@ pub(super) fn getrandom(frame: &mut TrapFrame) -> Result {
     }
     // As every transfer: no more than fits a result of 32 bits.
     let len = len.min(i32::MAX as u64);
+    if !is_user_range(to, len as usize) {
+        return Err(Errno::EFAULT);
+    }
     let mut piece = [0; 64];
     let mut done = 0;
     while done < len {

@@ -23,6 +23,7 @@ mod priorities;
 mod processes;
 mod scheduling;
 mod select;
+mod shm;
 mod signals;
 mod sockets;
 mod time;
@@ -85,6 +86,17 @@ fn nothing(_: &mut TrapFrame) -> Result {
     Ok(0)
 }
 
+/// The numbers of the calls that look at their arguments, for the test that gives each of
+/// them bad ones.
+#[cfg(feature = "selftest")]
+pub(crate) fn numbers() -> impl Iterator<Item = usize> {
+    let without_arguments: [Handler; 3] = [unknown, absent, nothing];
+    let looks = move |handler: &Handler| {
+        !without_arguments.iter().any(|other| core::ptr::fn_addr_eq(*other, *handler))
+    };
+    TABLE.iter().enumerate().filter(move |(_, handler)| looks(handler)).map(|(number, _)| number)
+}
+
 /// The calls by number (arch/powerpc/kernel/syscalls/syscall.tbl, "64").
 static TABLE: [Handler; NR_CALLS] = {
     let mut table: [Handler; NR_CALLS] = [unknown; NR_CALLS];
@@ -140,6 +152,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[108] = files::fstat;
     table[114] = processes::wait4;
     table[116] = accounting::sysinfo;
+    table[117] = shm::ipc;
     table[120] = processes::clone;
     table[122] = misc::uname;
     table[125] = memory::mprotect;
@@ -147,9 +160,13 @@ static TABLE: [Handler; NR_CALLS] = {
     table[133] = names::fchdir;
     table[140] = files::llseek;
     table[142] = select::select;
-    table[144] = nothing; // msync: files are memory
+    table[144] = memory::msync;
     table[145] = files::readv;
     table[146] = files::writev;
+    table[150] = memory::mlock;
+    table[151] = memory::munlock;
+    table[152] = memory::mlockall;
+    table[153] = nothing; // munlockall
     table[154] = priorities::sched_setparam;
     table[155] = priorities::sched_getparam;
     table[156] = priorities::sched_setscheduler;
@@ -159,7 +176,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[160] = priorities::sched_get_priority_min;
     table[161] = priorities::sched_rr_get_interval;
     table[162] = time::nanosleep;
-    table[163] = absent; // mremap
+    table[163] = memory::mremap;
     table[167] = poll::poll;
     table[171] = misc::prctl;
     table[172] = signals::rt_sigreturn;
@@ -174,6 +191,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[189] = processes::vfork;
     table[190] = misc::getrlimit;
     table[205] = memory::madvise;
+    table[206] = memory::mincore;
     table[207] = processes::gettid;
     table[208] = signals::tkill;
     table[221] = futex::futex;
@@ -205,6 +223,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[356] = priorities::sched_getattr;
     table[359] = misc::getrandom;
     table[365] = misc::membarrier;
+    table[378] = memory::mlock2;
     table[383] = absent; // statx
     table[387] = absent; // rseq
     table[435] = absent; // clone3

@@ -42,7 +42,7 @@ impl<C: Contents> AreaSet<C> {
     }
 
     /// The areas that overlap `range`, ascending, whole.
-    pub fn overlapping(&self, range: &Range<u64>) -> impl Iterator<Item = &Area<C>> {
+    pub fn overlapping<'a>(&'a self, range: &Range<u64>) -> impl Iterator<Item = &'a Area<C>> + use<'a, C> {
         let first = self.find(range.start).map_or(range.start, |area| area.start);
         self.0.range(first..range.end.max(first)).map(|(_, area)| area)
     }
@@ -50,6 +50,13 @@ impl<C: Contents> AreaSet<C> {
     /// Whether nothing is mapped in `range`.
     pub fn is_free(&self, range: &Range<u64>) -> bool {
         self.overlapping(range).next().is_none()
+    }
+
+    /// Whether nothing is mapped in `range`, nor has a stack its gap there: a place for
+    /// what may as well be elsewhere.
+    pub fn is_free_place(&self, range: &Range<u64>) -> bool {
+        let above = self.0.range(range.end..).next();
+        self.is_free(range) && above.is_none_or(|(_, area)| range.end <= area.guarded_start())
     }
 
     /// Whether every byte of `range` is mapped.
@@ -79,7 +86,7 @@ impl<C: Contents> AreaSet<C> {
             if area.end < top && top - area.end >= len {
                 break;
             }
-            top = top.min(area.start);
+            top = top.min(area.guarded_start());
         }
         top.checked_sub(len).filter(|&start| start >= within.start)
     }
@@ -157,5 +164,10 @@ impl<C: Contents> AreaSet<C> {
     }
 }
 
+mod growth;
+mod run;
 #[cfg(test)]
 mod tests;
+
+pub use growth::NoGrowth;
+pub use run::Run;

@@ -54,11 +54,12 @@ pub enum BadString {
     TooLong,
 }
 
-/// Does `bytes` at `address` lie within what users may name?
+/// Does `bytes` at `address` lie within what users may name? As Linux's `access_ok`,
+/// nothing may also lie at their end.
 #[inline]
 #[must_use]
 pub fn is_user_range(address: u64, bytes: usize) -> bool {
-    address < USER_END && bytes as u64 <= USER_END - address
+    bytes as u64 <= USER_END && address <= USER_END - bytes as u64
 }
 
 /// Copies `bytes` from user memory.
@@ -111,7 +112,8 @@ fn complete(bytes: usize, left: usize) -> Result<(), BadAddress> {
 /// Copies a NUL-terminated string into `to`. Returns its length without the NUL.
 ///
 /// # Errors
-/// [`BadString`]: the memory is not there, or no NUL fits into `to`.
+/// [`BadString`]: the memory is not there, or the user's addresses end, before a NUL; or
+/// none fits into `to`.
 pub fn strncpy_from_user(to: &mut [u8], from: u64) -> Result<usize, BadString> {
     if !is_user_range(from, 1) {
         return Err(BadString::Address);
@@ -126,6 +128,7 @@ pub fn strncpy_from_user(to: &mut [u8], from: u64) -> Result<usize, BadString> {
     match () {
         () if got.faulted != 0 => Err(BadString::Address),
         () if to[copied - 1] == 0 => Ok(copied - 1),
+        () if most < to.len() => Err(BadString::Address),
         () => Err(BadString::TooLong),
     }
 }

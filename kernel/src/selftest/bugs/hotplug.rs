@@ -42,7 +42,7 @@ pub(super) fn offline_leaves_no_bit() -> Verdict {
         check_eq!(named, 0, "masks that name a CPU which is offline");
         // By the only process: a kick of all others in the mask, then a local flush.
         kernel.exec_mmap(mm);
-        let changed = mm::madvise_dontneed(mm, page, PAGE_SIZE).is_ok()
+        let changed = mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed).is_ok()
             && mm::poke(mm, page, &7u32.to_be_bytes()).is_ok();
         kernel.mmget(mm);
         kernel.exit_mm();

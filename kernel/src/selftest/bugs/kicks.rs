@@ -50,10 +50,10 @@ pub(super) fn kick_spares_the_users_bit() -> Verdict {
     let came = wait_for(|| STAGE.load(Ordering::Acquire) == 1);
     kernel.exec_mmap(mm);
     // The first is a kick. The second finds the thread's CPU only by its bit.
-    let first = mm::madvise_dontneed(mm, page, PAGE_SIZE);
+    let first = mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed);
     let kept = kernel.mm(mm).cpumask().test(user);
     let poked = mm::poke(mm, page, &7u32.to_be_bytes());
-    let second = mm::madvise_dontneed(mm, page, PAGE_SIZE);
+    let second = mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed);
     STAGE.store(2, Ordering::Release);
     thread.wait_exit();
     kernel.exit_mm();
@@ -222,7 +222,7 @@ pub(super) fn exit_with_a_coprocessor() -> Verdict {
     kernel.flush(mm, FlushRange::Translations);
     check_eq!(broadcasts() - alone, 1, "broadcasts of a flush with a coprocessor");
     coprocessor.detach();
-    check!(mm::madvise_dontneed(mm, page, PAGE_SIZE).is_ok(), "the page cannot be dropped");
+    check!(mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed).is_ok(), "the page cannot be dropped");
     check_eq!(broadcasts() - alone, 2, "broadcasts with those of its end");
     let coprocessor = FakeCoprocessor::attach(mm);
     make_lazy(&other_cpus(), mm);

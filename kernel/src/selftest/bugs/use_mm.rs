@@ -70,7 +70,7 @@ pub(super) fn use_mm_races_a_flush() -> Verdict {
         kernel.kthread_unuse_mm(mm);
     });
     points::wait_until_passed(1);
-    let gone = mm::madvise_dontneed(mm, page, PAGE_SIZE);
+    let gone = mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed);
     points::finished();
     part.wait_exit();
     let passed = play.passed();

@@ -4,7 +4,7 @@ use super::*;
 
 /// Bytes of file `.0` from offset `.1`; file 0 is anonymous.
 #[derive(Clone, PartialEq, Debug)]
-struct File(u32, u64);
+pub(super) struct File(u32, u64);
 
 impl Contents for File {
     fn advanced(&self, by: u64) -> Self {
@@ -16,17 +16,21 @@ impl Contents for File {
     }
 }
 
-const PAGE: u64 = 0x1000;
+pub(super) const PAGE: u64 = 0x1000;
 
 fn area(start: u64, end: u64, prot: Prot, file: File) -> Area<File> {
-    Area { start: start * PAGE, end: end * PAGE, prot, shared: false, contents: file }
+    Area { start: start * PAGE, end: end * PAGE, prot, shared: false, grows_down: false, contents: file }
 }
 
-fn pages(range: Range<u64>) -> Range<u64> {
+pub(super) fn anonymous(start: u64, end: u64, prot: Prot) -> Area<File> {
+    area(start, end, prot, File(0, 0))
+}
+
+pub(super) fn pages(range: Range<u64>) -> Range<u64> {
     range.start * PAGE..range.end * PAGE
 }
 
-fn shape(set: &AreaSet<File>) -> Vec<(u64, u64)> {
+pub(super) fn shape(set: &AreaSet<File>) -> Vec<(u64, u64)> {
     set.iter().map(|area| (area.start / PAGE, area.end / PAGE)).collect()
 }
 
