@@ -8,6 +8,7 @@ use core::fmt::Write as _;
 
 use powerpc64::addr::PAGE_SIZE;
 use powerpc64::timer;
+use vm::area::Area;
 
 use crate::errno::Errno;
 use crate::fs::cpus::ranges;
@@ -52,9 +53,9 @@ const FILES: [(&str, Contents); 6] = [
     ("auxv", |process| Ok(auxv(process))),
     ("cmdline", |process| Ok(cmdline(process))),
     ("comm", |process| Ok(format!("{}\n", name(process)).into_bytes())),
-    ("maps", |process| maps(&*process).map(String::into_bytes)),
-    ("stat", |process| stat(&*process).map(String::into_bytes)),
-    ("status", |process| status(&*process).map(String::into_bytes)),
+    ("maps", |process| maps(process).map(String::into_bytes)),
+    ("stat", |process| stat(process).map(String::into_bytes)),
+    ("status", |process| status(process).map(String::into_bytes)),
 ];
 
 impl Made for Files {
@@ -152,7 +153,7 @@ pub(crate) fn clock_ticks(tb: u64) -> u64 {
 fn stat(process: &Process) -> Result<String, Errno> {
     let task = process.first_task();
     let layout = layout(task.as_ref())?;
-    let size: u64 = layout.areas.iter().map(|area| area.bytes()).sum();
+    let size: u64 = layout.areas.iter().map(Area::bytes).sum();
     let (own, children): (Usage, Usage) = (process.usage(), process.children_usage());
     let group = process.group.load(core::sync::atomic::Ordering::Relaxed);
     let asked = task.as_ref().and_then(|task| task.user.as_ref()).map(|thread| thread.scheduling.get());
@@ -182,7 +183,7 @@ fn stat(process: &Process) -> Result<String, Errno> {
 fn status(process: &Process) -> Result<String, Errno> {
     let task = process.first_task();
     let layout = layout(task.as_ref())?;
-    let size: u64 = layout.areas.iter().map(|area| area.bytes()).sum();
+    let size: u64 = layout.areas.iter().map(Area::bytes).sum();
     let usage = process.usage();
     let state = match state(task.as_ref()) {
         'R' => "R (running)",
@@ -207,7 +208,7 @@ fn status(process: &Process) -> Result<String, Errno> {
     );
     if let Some(thread) = &task.user {
         let blocked = thread.blocked.load(core::sync::atomic::Ordering::Relaxed);
-        let _ = write!(text, "SigBlk:\t{blocked:016x}\n");
+        let _ = writeln!(text, "SigBlk:\t{blocked:016x}");
     }
     let cpus = task.affinity().and(&kcore::cpu::CpuSet::first(lazy_tlb().nr_cpus()));
     let _ = write!(
