@@ -91,6 +91,16 @@ fn free_space_is_found_from_the_top() {
     assert_eq!(set.find_free_below(PAGE, &pages(1..95)), Some(89 * PAGE));
 }
 
+/// What is shared is no neighbour of what is private.
+#[test]
+fn shared_and_private_areas_stay_apart() {
+    let mut set = AreaSet::default();
+    set.insert(Area { shared: true, ..anonymous(1, 2, Prot::READ) });
+    set.insert(anonymous(2, 3, Prot::READ));
+    set.insert(Area { shared: true, ..anonymous(3, 4, Prot::READ) });
+    assert_eq!(shape(&set), [(1, 2), (2, 3), (3, 4)]);
+}
+
 /// A random walk of all operations; after each, the set equals the model, and
 /// no two neighbours could be joined.
 #[test]
@@ -134,6 +144,24 @@ fn as_a_map_of_pages() {
             let found = set.find(addr).map(|area| (area.prot, area.contents.advanced(addr - area.start)));
             assert_eq!(found, *expected);
         }
+        let mapped = |page: u64| model[page as usize].is_some();
+        assert_eq!(set.is_free(&range), !(start..end).any(mapped));
+        assert_eq!(set.covers(&range), (start..end).all(mapped));
+        let hole = (start..end).find(|&page| !mapped(page));
+        assert_eq!(set.run(&range, |_| true), hole.map_or(Run::Whole, |page| Run::Hole(page * PAGE)));
+        let parts: u64 = set.overlapping(&range).map(|area| area.part(&range).bytes()).sum();
+        assert_eq!(parts, (start..end).filter(|&page| mapped(page)).count() as u64 * PAGE);
+        if set.is_free(&range) {
+            let below = (0..start).rev().find(|&page| mapped(page)).map_or(0, |page| page + 1);
+            let above = (end..64).find(|&page| mapped(page)).map_or(u64::MAX, |page| page * PAGE);
+            assert_eq!(set.gap_around(&range), below * PAGE..above);
+        }
+        let (lowest, pages) = (random(8), 1 + random(6));
+        let place = (lowest..)
+            .take_while(|first| first + pages <= end)
+            .filter(|&first| (first..first + pages).all(|page| !mapped(page)));
+        let found = set.find_free_below(pages * PAGE, &(lowest * PAGE..end * PAGE));
+        assert_eq!(found, place.last().map(|first| first * PAGE));
         let all: Vec<_> = set.iter().cloned().collect();
         assert!(all.windows(2).all(|pair| !pair[0].joins(&pair[1])));
     }

@@ -120,6 +120,8 @@ fn moves() -> Verdict {
     for (len, to) in [(2 * PAGE, TOP), (PAGE, END), (PAGE, FOREIGN[2]), (PAGE, FOREIGN[3]), (END, LAST)] {
         expect("a move over the end", remap(at, PAGE, len, TO, to), EINVAL)?;
     }
+    expect("munmap", call(MUNMAP, &[TOP, PAGE]), 0)?;
+    expect("up to the end, in place", remap(TOP - PAGE, PAGE, 2 * PAGE, 0, 0), (TOP - PAGE) as isize)?;
     expect("longer than all", remap(at, 2 * PAGE, END, MOVE, 0), ENOMEM)?;
     expect("as long as wraps", remap(at, 2 * PAGE, usize::MAX, MOVE, 0), EINVAL)?;
     expect("longer than all before", remap(at, END, PAGE, TO, LAST), EINVAL)?;

@@ -56,6 +56,10 @@ fn alone(fd: usize) -> Verdict {
         ensure!(io(END, 0) == 0, "call {nr} of nothing at the end: {}", io(END, 0));
         ensure!(io(END + 1, 0) == EFAULT, "call {nr} of nothing behind the end: {}", io(END + 1, 0));
         ensure!(io(END - 8, 9) == EFAULT, "call {nr} over the end: {}", io(END - 8, 9));
+        // All that there is: as far as it gets.
+        if nr == READ {
+            ensure!(io(0, END) == 0, "a read of nothing to anywhere: {}", io(0, END));
+        }
         for len in [END, END + 1, 1 << 62, usize::MAX >> 1, usize::MAX - 8, usize::MAX] {
             ensure!(io(END - 8, len) == EFAULT, "call {nr} of {len:#x} bytes: {}", io(END - 8, len));
         }

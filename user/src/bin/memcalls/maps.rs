@@ -113,7 +113,11 @@ fn places() -> Verdict {
         ensure!(map(at, PAGE, fixed) == EEXIST, "a place was taken twice");
         ensure!(map(at - PAGE, 2 * PAGE, fixed) == EEXIST, "a place was taken twice at its end");
         ensure!(map(at - PAGE, PAGE, fixed) == (at - PAGE) as isize, "a free place beside another");
-        ensure!(map(PAGE, PAGE, FIXED) == EPERM, "a page below all");
+        const LOWEST: usize = 64 << 10;
+        ensure!(map(LOWEST - PAGE, PAGE, FIXED) == EPERM, "a page below all");
+        ensure!(map(LOWEST, PAGE, FIXED) == LOWEST as isize, "the lowest page");
+        ensure!(map(1, PAGE, 0) > 0 && peek(LOWEST) == 0, "a wish for a low address");
+        answers("munmap", MUNMAP, &[LOWEST, 2 * PAGE], 0)?;
     }
     answers("munmap", MUNMAP, &[at - PAGE, 8 * PAGE], 0)
 }
