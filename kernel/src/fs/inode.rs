@@ -43,7 +43,7 @@ pub(crate) enum Kind {
     /// A symbolic link.
     Symlink(Box<str>),
     /// A symbolic link whose target depends on who asks.
-    MagicLink(fn() -> String),
+    MagicLink(Box<dyn Fn() -> String + Send + Sync>),
     /// A device: its number (major << 8 | minor), and how to open it.
     Device(u64, Opener),
     /// A file that is made when it is opened: a text, or a switch.
@@ -51,6 +51,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// A symbolic link that leads where `target` says.
+    pub(crate) fn magic_link(target: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self::MagicLink(Box::new(target))
+    }
+
     /// A file that `maker` makes when it is opened.
     pub(crate) fn generated(
         maker: impl Fn(OpenFlags) -> Result<Arc<dyn File>, Errno> + Send + Sync + 'static,
@@ -63,6 +68,17 @@ impl Kind {
 pub(crate) struct Directory {
     /// Guards the names. Directories are locked one at a time.
     entries: Mutex<BTreeMap<String, Arc<Inode>>>,
+    /// More names, which nobody keeps.
+    made: Option<Box<dyn Made>>,
+}
+
+/// Names that are made when they are asked for: those of processes.
+pub(crate) trait Made: Send + Sync {
+    /// The inode called `name`.
+    fn get(&self, name: &str) -> Option<Arc<Inode>>;
+
+    /// All that there are now.
+    fn names(&self) -> Vec<String>;
 }
 
 impl Inode {
@@ -77,7 +93,13 @@ impl Inode {
     /// An empty directory.
     pub(crate) fn new_directory(permissions: u32) -> Arc<Self> {
         let entries = Mutex::new(BTreeMap::new());
-        Self::new(Kind::Directory(Directory { entries }), permissions)
+        Self::new(Kind::Directory(Directory { entries, made: None }), permissions)
+    }
+
+    /// A directory that has the names of `made`, and such as are added.
+    pub(crate) fn new_made_directory(made: impl Made + 'static) -> Arc<Self> {
+        let entries = Mutex::new(BTreeMap::new());
+        Self::new(Kind::Directory(Directory { entries, made: Some(Box::new(made)) }), 0o555)
     }
 
     /// As a directory.
@@ -114,12 +136,17 @@ impl Inode {
 impl Directory {
     /// The inode called `name`.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Inode>> {
-        self.entries.lock().get(name).cloned()
+        let kept = self.entries.lock().get(name).cloned();
+        kept.or_else(|| self.made.as_ref()?.get(name))
     }
 
-    /// All names, sorted.
+    /// All names: those that are kept, sorted, first.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.entries.lock().keys().cloned().collect()
+        let mut names: Vec<String> = self.entries.lock().keys().cloned().collect();
+        if let Some(made) = &self.made {
+            names.append(&mut made.names());
+        }
+        names
     }
 
     /// Gives `inode` the name `name`. `EEXIST` if that is taken.

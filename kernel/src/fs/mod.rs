@@ -17,12 +17,16 @@ use crate::sync::Mutex;
 
 mod cpus;
 mod device;
+pub(crate) mod eventfd;
 mod initrd;
 pub(crate) mod inode;
+mod interrupts;
+pub(crate) mod messages;
 pub(crate) mod path;
 pub(crate) mod pipe;
 pub(crate) mod poll;
 mod proc;
+mod processes;
 mod regular;
 pub(crate) mod socket;
 pub(crate) mod stat;
@@ -32,6 +36,7 @@ mod use_mm;
 
 use path::Place;
 use poll::{Events, PollHead};
+pub(crate) use processes::clock_ticks;
 use stat::Stat;
 
 bitflags::bitflags! {

@@ -42,7 +42,7 @@ impl Map {
     fn attached_parts(&self, addr: u64, end: u64) -> impl Iterator<Item = (&Object, core::ops::Range<u64>)> {
         self.areas.overlapping(&(addr..end)).filter_map(move |area| match &area.contents {
             Backing::Object { object, offset, .. } if area.start.checked_sub(addr) == Some(*offset) => {
-                Some((&**object, area.range()))
+                Some((&**object.object(), area.range()))
             }
             _ => None,
         })

@@ -116,7 +116,7 @@ pub(crate) fn mmap(
     };
     let mut map = address_space::lock(mm);
     let range = map.place(hint, len, flags)?;
-    if !heap::ensure_room(HEAP_BYTES) {
+    if !map.may_map(&range) || !heap::ensure_room(HEAP_BYTES) {
         return Err(Errno::ENOMEM);
     }
     map.unmap(range.clone());
@@ -184,7 +184,8 @@ impl Map {
 
     fn grow_heap(&mut self, pages: Range<u64>) -> bool {
         let guarded = pages.start..pages.end + PAGE_SIZE;
-        if pages.end > MMAP_TOP || !self.areas.is_free_place(&guarded) || !heap::ensure_room(HEAP_BYTES) {
+        let free = pages.end <= MMAP_TOP && self.areas.is_free_place(&guarded);
+        if !free || !self.may_map(&pages) || !heap::ensure_room(HEAP_BYTES) {
             return false;
         }
         self.areas.insert(Area {

@@ -7,6 +7,7 @@
 //! | [`object`], [`backing`], [`mapping`] | what a mapping shows, and who maps a file |
 //! | [`address_space`] | the machine's part of an mm, its begin and end |
 //! | [`mmap`], [`change`], [`unmap`], [`mremap`], [`detach`] | what programs ask for |
+//! | [`size_limit`] | how much of it they may have |
 //! | [`advice`], [`mincore`] | what they say or ask about memory |
 //! | [`fault`], [`fork`], [`grow`] | made on demand, copied on write |
 //! | [`gather`] | flush before free |
@@ -34,6 +35,7 @@ mod mincore;
 mod mmap;
 mod mremap;
 mod object;
+mod size_limit;
 mod tables;
 mod unmap;
 
@@ -41,7 +43,7 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::boot::BootInfo;
 
 pub(crate) use account::Account;
-pub(crate) use address_space::{create, exit_mmap, free_mm, init as init_address_spaces};
+pub(crate) use address_space::{Layout, create, exit_mmap, free_mm, init as init_address_spaces, layout};
 pub(crate) use advice::{Advice, madvise, mlock, mlockall, msync, munlock};
 pub(crate) use backing::Backing;
 pub(crate) use change::{Reach, mprotect, munmap, poke, poke_writable, shared_key};

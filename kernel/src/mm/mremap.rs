@@ -137,6 +137,9 @@ impl Map {
         if let Backing::Object { offset, .. } = area.contents {
             (offset + (start - area.start)).checked_add(new_len).ok_or(Errno::EINVAL)?;
         }
+        if !self.may_grow(new_len.saturating_sub(old_len)) {
+            return Err(Errno::ENOMEM);
+        }
         Ok(area.clone())
     }
 

@@ -7,6 +7,7 @@ use kcore::mm::MmId;
 use powerpc64::exceptions::TrapFrame;
 
 use super::event::Event;
+use super::limits::{INFINITY, Resource};
 use super::signal::{ERESTARTNOINTR, SIGCHLD};
 use super::{INIT_PID, Inheritance, Process, Thread, current, current_thread, table, user_memory};
 use crate::errno::Errno;
@@ -104,6 +105,9 @@ pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> 
     heap::check_room(HEAP_BYTES)?;
     let flags = request.flags;
     let parent = current_thread();
+    if !parent.process.may_start_thread() {
+        return Err(Errno::EAGAIN);
+    }
     let tid = free_number();
     let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Event::new()));
 
@@ -152,7 +156,9 @@ fn start_child(
 ) -> Result<(), Errno> {
     let is_thread = request.flags.contains(CloneFlags::THREAD);
     let process = if is_thread { parent.process.clone() } else { new_process(parent, tid, request) };
-    let thread = Thread::new(tid, process.clone()).with_registers_of(parent, frame).with_vfork_done(vfork);
+    let mut thread =
+        Thread::new(tid, process.clone()).with_registers_of(parent, frame).with_vfork_done(vfork);
+    thread.scheduling = parent.scheduling.for_child();
     thread.blocked.store(parent.blocked.load(Ordering::Relaxed), Ordering::Relaxed);
     // Not a stack that both could be on at once (Linux: `sas_ss_reset` in copy_process).
     if !request.flags.contains(CloneFlags::VM) || request.flags.contains(CloneFlags::VFORK) {
@@ -183,6 +189,10 @@ fn start_child(
         return Err(ERESTARTNOINTR);
     }
     process.start_first_thread(task);
+    if process.limits.get(Resource::Cpu) != INFINITY {
+        // Needs no memory: the limit that it inherits has started the alarms.
+        let _ = process.look_at_cpu_time();
+    }
     Ok(())
 }
 
@@ -201,8 +211,10 @@ fn new_process(parent: &Thread, pid: u32, request: &Request) -> Arc<Process> {
         true => from.handlers(),
         false => Arc::new(from.handlers().copy()),
     };
-    let process =
-        Process::new(pid, Inheritance { files, directory, executable: from.executable(), handlers });
+    let process = Process::new(
+        pid,
+        Inheritance { files, limits: from.limits.copy(), directory, program: from.program(), handlers },
+    );
     process.set_elf_v2(from.is_elf_v2());
     process.exit_signal.store(request.exit_signal, Ordering::Relaxed);
     process.dumpable.store(from.dumpable.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -14,7 +14,8 @@ use powerpc64::context::ungated::Ungated;
 use powerpc64::exceptions::TrapFrame;
 
 use super::load::{self, Loaded, Reason};
-use super::stack::{self, Arguments};
+use super::program::Program;
+use super::stack::{self, Arguments, AuxiliaryVector};
 use super::{Process, current_thread, exit, signal};
 use crate::errno::Errno;
 use crate::fs::inode::Kind;
@@ -31,6 +32,7 @@ struct Ready {
     mm: MmId,
     program: Loaded,
     stack: u64,
+    auxiliary: AuxiliaryVector,
     path: String,
 }
 
@@ -61,7 +63,11 @@ pub(crate) fn exec(place: &Place, path: &str, passed: &Arguments) -> Result<Trap
     let name = ready.path.rsplit('/').next().unwrap_or("");
     task::current().set_name(name.as_bytes());
     let frame = first_frame(process, &ready);
-    *process.executable.lock() = ready.path;
+    process.set_program(Program {
+        path: ready.path,
+        arguments: passed.arguments.iter().flat_map(|one| one.iter().copied().chain([0])).collect(),
+        auxiliary: ready.auxiliary,
+    });
     Ok(frame)
 }
 
@@ -89,7 +95,7 @@ fn prepare(place: &Place, path: &str, passed: &Arguments) -> Result<Ready, Reaso
     heap::check_room(UNSHARE_BYTES)?;
     let mm = mm::create()?;
     match fill(mm, file, path, passed) {
-        Ok((program, stack)) => Ok(Ready { mm, program, stack, path: absolute }),
+        Ok((program, stack, auxiliary)) => Ok(Ready { mm, program, stack, auxiliary, path: absolute }),
         Err(reason) => {
             lazy_tlb().mmput(mm);
             Err(reason)
@@ -97,13 +103,18 @@ fn prepare(place: &Place, path: &str, passed: &Arguments) -> Result<Ready, Reaso
     }
 }
 
-fn fill(mm: MmId, file: &Arc<Object>, path: &str, passed: &Arguments) -> Result<(Loaded, u64), Reason> {
+fn fill(
+    mm: MmId,
+    file: &Arc<Object>,
+    path: &str,
+    passed: &Arguments,
+) -> Result<(Loaded, u64, AuxiliaryVector), Reason> {
     let program = load::load(mm, file)?;
-    let stack = stack::build(mm, &program, path, passed)?;
+    let (stack, auxiliary) = stack::build(mm, &program, path, passed)?;
     let flags = MapFlags::PRIVATE | MapFlags::FIXED;
     let backing = Backing::of(mm, trampoline(), 0, false)?;
     mm::mmap(mm, TRAMPOLINE, PAGE_SIZE, Prot::READ | Prot::EXEC, flags, backing)?;
-    Ok((program, stack))
+    Ok((program, stack, auxiliary))
 }
 
 /// The page that signal handlers return to.

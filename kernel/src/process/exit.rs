@@ -137,6 +137,7 @@ impl Process {
         let mut threads = self.threads.lock();
         let at = threads.iter().position(|thread| thread.tid == me.tid);
         let gone: Option<TaskRef> = at.map(|at| threads.swap_remove(at));
+        self.past.lock().threads += me.usage();
         let last = threads.is_empty();
         drop(threads);
         drop(gone);
@@ -150,8 +151,9 @@ impl Process {
     /// parent.
     fn die(&self, code: Status) {
         self.files.end();
-        // Taking an alarm back needs no memory.
+        // Taking alarms back needs no memory.
         let _ = alarm::set(self, 0, 0);
+        let _ = self.look_at_cpu_time();
         table::orphan_children(self.pid);
         let decided = self.ending.load(Ordering::Relaxed);
         let status = if decided == NOT_ENDING { code } else { Status(decided as u32) };

@@ -32,7 +32,7 @@ pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
         _ => mm::handle_fault(mm, fault.addr.0, access),
     };
     match result {
-        Ok(()) => {}
+        Ok(()) => task::current().count_fault(),
         // A bad address would be a lie.
         Err(FaultError::Oom) => {
             out_of_memory();

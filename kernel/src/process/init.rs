@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use powerpc64::rtas;
 
 use super::exit::Status;
+use super::limits::Limits;
 use super::signal::{Handlers, Info};
 use super::stack::Arguments;
 use super::{INIT_PID, Inheritance, Process, Thread, current, exec, signal, table};
@@ -43,8 +44,9 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
         pid,
         Inheritance {
             files: TableUse::new(console_files()),
+            limits: Limits::of_init(),
             directory: Arc::new(Mutex::new(Place::root())),
-            executable: String::new(),
+            program: Arc::default(),
             handlers: Arc::new(Handlers::new()),
         },
     );

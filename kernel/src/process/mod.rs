@@ -6,10 +6,11 @@
 //! init) has waited for it. Its life: [`clone`], [`exec`], [`exit`], [`wait`];
 //! [`table`] finds it by number.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use powerpc64::timer;
 
 use crate::fs::path::Place;
 use crate::fs::table::TableUse;
@@ -18,13 +19,17 @@ use crate::task::{self, Task, TaskRef, current as current_task};
 
 pub(crate) mod alarm;
 pub(crate) mod clone;
+pub(crate) mod cpu_time;
 pub(crate) mod event;
 pub(crate) mod exec;
 pub(crate) mod exit;
 pub(crate) mod fault;
 pub(crate) mod init;
+pub(crate) mod limits;
 mod load;
+mod program;
 pub(crate) mod random;
+pub(crate) mod scheduling;
 pub(crate) mod session;
 pub(crate) mod signal;
 mod stack;
@@ -33,7 +38,7 @@ mod thread;
 pub(crate) mod user_memory;
 pub(crate) mod wait;
 
-pub(crate) use stack::{ARGUMENTS_MAX, Arguments};
+pub(crate) use stack::{ARGUMENTS_MAX, Arguments, CLOCK_TICKS};
 pub(crate) use thread::Thread;
 
 pub(crate) use fault::{page_fault, user_fault, vector_unavailable as fpu_unavailable};
@@ -41,6 +46,9 @@ pub(crate) use init::{launch, start_init};
 pub(crate) use random::init as seed_random;
 pub(crate) use signal::return_to_user;
 
+use cpu_time::{Past, Timers};
+use limits::Limits;
+use program::Program;
 use signal::{Handlers, Queue};
 
 /// The number of init.
@@ -66,10 +74,14 @@ pub(crate) struct Process {
     pub(crate) dumpable: AtomicBool,
     /// Descriptors. For its own threads only: exec replaces them.
     pub(crate) files: TableUse,
+    /// How much it may use.
+    pub(crate) limits: Limits,
     /// The current directory.
     pub(crate) directory: Arc<Mutex<Place>>,
-    /// The absolute path of the program.
-    executable: SpinLock<String>,
+    /// What it runs.
+    program: SpinLock<Arc<Program>>,
+    /// When it was made, as a time base.
+    pub(crate) started_tb: u64,
     /// The program's ABI: whether functions are named by their code's address.
     elf_v2: AtomicBool,
     /// What signals do. The lock guards which table it is; nothing nests inside.
@@ -83,9 +95,12 @@ pub(crate) struct Process {
     thread_gone: WaitQueue,
     /// How it ends; see [`exit`].
     ending: AtomicU64,
-    /// When its alarm rings, as a time base, or `alarm::NONE`. Under the alarms'
-    /// lock.
-    alarm_tb: AtomicU64,
+    /// When its alarms ring, as time bases, or `alarm::NONE`. Under the alarms' lock.
+    alarms_tb: [AtomicU64; 2],
+    /// Its timers on CPU time. Outside all spin locks.
+    cpu_timers: Mutex<Timers>,
+    /// What its former threads and children have used. Inside the list of threads.
+    past: SpinLock<Past>,
     /// Told when a child has ended.
     child_ended: WaitQueue,
     /// Told when it is dead itself.
@@ -95,8 +110,9 @@ pub(crate) struct Process {
 /// What a new process gets from its parent, or init from the kernel.
 struct Inheritance {
     files: TableUse,
+    limits: Limits,
     directory: Arc<Mutex<Place>>,
-    executable: String,
+    program: Arc<Program>,
     handlers: Arc<Handlers>,
 }
 
@@ -113,15 +129,19 @@ impl Process {
             executed: AtomicBool::new(false),
             dumpable: AtomicBool::new(true),
             files: from.files,
+            limits: from.limits,
             directory: from.directory,
-            executable: SpinLock::new("executable", from.executable),
+            program: SpinLock::new("program", from.program),
+            started_tb: timer::now_tb(),
             elf_v2: AtomicBool::new(false),
             handlers: SpinLock::new("handlers", from.handlers),
             signals: Queue::new(),
             threads: SpinLock::new("threads", Vec::new()),
             thread_gone: WaitQueue::new(),
             ending: AtomicU64::new(exit::NOT_ENDING),
-            alarm_tb: AtomicU64::new(alarm::NONE),
+            alarms_tb: [const { AtomicU64::new(alarm::NONE) }; 2],
+            cpu_timers: Mutex::new(Timers::new()),
+            past: SpinLock::new("past usage", Past::default()),
             child_ended: WaitQueue::new(),
             died: WaitQueue::new(),
         })
@@ -135,11 +155,6 @@ impl Process {
     /// What signals do.
     pub(crate) fn handlers(&self) -> Arc<Handlers> {
         self.handlers.lock().clone()
-    }
-
-    /// The absolute path of the program.
-    pub(crate) fn executable(&self) -> String {
-        self.executable.lock().clone()
     }
 
     /// Whether the program's functions are named by their code's address, not by
@@ -204,6 +219,21 @@ impl Process {
     pub(crate) fn thread(&self, tid: u32) -> Option<TaskRef> {
         let has_it = |task: &&TaskRef| task.user.as_ref().is_some_and(|thread| thread.tid() == tid);
         self.threads.lock().iter().find(has_it).cloned()
+    }
+
+    /// Calls `f` for every thread. A spin lock is held: `f` is short and does not sleep.
+    pub(crate) fn for_each_thread(&self, f: impl FnMut(&Thread)) {
+        self.threads.lock().iter().filter_map(|task| task.user.as_ref()).for_each(f);
+    }
+
+    /// Its first thread; none if it is dead, or was not started yet.
+    pub(crate) fn first_task(&self) -> Option<TaskRef> {
+        self.threads.lock().first().cloned()
+    }
+
+    /// How many threads it has.
+    pub(crate) fn thread_count(&self) -> usize {
+        self.threads.lock().len()
     }
 
     /// Whether the process has only one thread.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
 
+use super::limits::{self, Resource};
 use super::load::Loaded;
 use super::random;
 use crate::errno::Errno;
@@ -27,7 +28,7 @@ const HWCAP2: u64 = 0x8ae0_0000;
 /// The processor's data and instruction cache line.
 const CACHE_LINE: u64 = 128;
 /// AT_CLKTCK: ticks a second in the times calls.
-const CLOCK_TICKS: u64 = 100;
+pub(crate) const CLOCK_TICKS: u64 = 100;
 
 /// What exec passes on.
 pub(crate) struct Arguments {
@@ -65,16 +66,22 @@ impl Image {
     }
 }
 
-/// Makes the stack of the program `path` in `mm`; returns its stack pointer.
+/// Makes the stack of the program `path` in `mm`; returns its stack pointer, and the
+/// auxiliary vector that lies there.
 /// `E2BIG` if it does not fit.
-pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) -> Result<u64, Errno> {
+pub(super) fn build(
+    mm: MmId,
+    program: &Loaded,
+    path: &str,
+    passed: &Arguments,
+) -> Result<(u64, AuxiliaryVector), Errno> {
     let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::GROWSDOWN;
     let base = mm::STACK_TOP - FIRST_BYTES;
     mm::mmap(mm, base, FIRST_BYTES, Prot::READ | Prot::WRITE, flags, Backing::Anonymous)?;
 
     let strings = || passed.arguments.iter().chain(&passed.environment);
     let size: usize = strings().map(|string| string.len() + 1 + size_of::<u64>()).sum();
-    if size > ARGUMENTS_MAX {
+    if size as u64 > most_arguments() {
         return Err(Errno::E2BIG);
     }
     heap::check_room(HEAP_BYTES.min(4 * size + 4 * PAGE_SIZE as usize))?;
@@ -95,7 +102,8 @@ pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) 
     words.push(0);
     words.extend(environment.iter().map(|&at| image.address(at)));
     words.push(0);
-    words.extend(auxiliary_vector(program, image.address(name), image.address(random)).as_flattened());
+    let auxiliary = auxiliary_vector(program, image.address(name), image.address(random));
+    words.extend(auxiliary.as_flattened());
 
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).chain(image.strings).collect();
     let bottom = mm::STACK_TOP - bytes.len() as u64;
@@ -106,11 +114,20 @@ pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) 
     let vectors = words.len() * 8;
     mm::poke(mm, pointer, &bytes[..vectors]).map_err(|_| Errno::ENOMEM)?;
     mm::poke(mm, pointer + (vectors + gap) as u64, &bytes[vectors..]).map_err(|_| Errno::ENOMEM)?;
-    Ok(pointer)
+    Ok((pointer, auxiliary))
 }
 
-/// Pairs of type and value (Linux, include/uapi/linux/auxvec.h).
-fn auxiliary_vector(program: &Loaded, name: u64, random: u64) -> [[u64; 2]; 23] {
+/// A quarter of the largest stack, at least what Linux has always taken (ARG_MAX).
+fn most_arguments() -> u64 {
+    const ARG_MAX: u64 = 128 << 10;
+    (limits::of_current(Resource::Stack) / 4).max(ARG_MAX).min(ARGUMENTS_MAX as u64)
+}
+
+/// Pairs of type and value.
+pub(super) type AuxiliaryVector = [[u64; 2]; 23];
+
+/// The pairs (Linux, include/uapi/linux/auxvec.h).
+fn auxiliary_vector(program: &Loaded, name: u64, random: u64) -> AuxiliaryVector {
     [
         // AT_IGNOREPPC, twice, first: old C libraries align the vector with it.
         [22, 22],

@@ -12,6 +12,7 @@ use powerpc64::reg::Msr;
 
 use super::Process;
 use super::event::Event;
+use super::scheduling::Scheduling;
 use super::signal::{Queue, StackCell};
 use crate::errno::Errno;
 use crate::mm::heap;
@@ -47,6 +48,8 @@ pub(crate) struct Thread {
     pub(crate) futex: Event,
     /// The bucket that it waits in; changed under that bucket's lock.
     pub(crate) futex_bucket: AtomicUsize,
+    /// What it asks of the scheduler.
+    pub(crate) scheduling: Scheduling,
     /// A file that it polls has changed.
     pub(crate) polled: Event,
     vector: UnsafeCell<Option<Box<VectorState>>>,
@@ -75,6 +78,7 @@ impl Thread {
             vfork_done: None,
             futex: Event::new(),
             futex_bucket: AtomicUsize::new(0),
+            scheduling: Scheduling::new(),
             polled: Event::new(),
             vector: UnsafeCell::new(None),
             ungated: Ungated::fresh(),

@@ -38,6 +38,12 @@ pub(crate) fn write_bytes(to: u64, from: &[u8]) -> Result<(), Errno> {
     unsafe { uaccess::copy_to_user(to, from.as_ptr(), from.len()) }.map_err(|_| Errno::EFAULT)
 }
 
+/// Copies what is at `from` to `to`.
+pub(crate) fn read_bytes(from: u64, to: &mut [u8]) -> Result<(), Errno> {
+    // SAFETY: `to` is writable for its length.
+    unsafe { uaccess::copy_from_user(to.as_mut_ptr(), from, to.len()) }.map_err(|_| Errno::EFAULT)
+}
+
 /// Reads a `T` at `from`, which need not be aligned.
 pub(crate) fn read<T: Plain>(from: u64) -> Result<T, Errno> {
     let mut value = MaybeUninit::<T>::uninit();
@@ -258,6 +264,12 @@ impl<'a> Cursor<'a> {
         let last = piece.len.min(len as u64).saturating_sub(1);
         read::<u8>(piece.base)?;
         read::<u8>(piece.base.wrapping_add(last)).map(drop)
+    }
+
+    /// Copies the next bytes, as many as `to` has, to `to`, without moving on: errors after
+    /// bytes have moved would be short counts.
+    pub(crate) fn peek(&self, to: &mut [u8]) -> Result<(), Errno> {
+        Cursor { ..*self }.take(to).map(drop)
     }
 
     /// Skips up to `len` bytes of the user's without touching them.

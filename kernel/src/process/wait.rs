@@ -6,7 +6,7 @@ use crate::errno::Errno;
 use crate::process::exit::Status;
 use crate::process::table::{self, Found};
 use crate::process::{Process, current, signal};
-use crate::task;
+use crate::task::{self, Usage};
 
 /// Which children are waited for, as wait4's first argument says.
 #[derive(Clone, Copy)]
@@ -58,17 +58,20 @@ impl Options {
     }
 }
 
-/// Waits until a child has ended and returns its number and how it ended; none if
+/// Waits until a child has ended and returns its number, how it ended and what it used; none if
 /// `NOHANG` and none has. The child is then forgotten. `ECHILD` without such
 /// children; interruptible.
-pub(crate) fn wait(which: Which, options: Options) -> Result<Option<(u32, Status)>, Errno> {
+pub(crate) fn wait(which: Which, options: Options) -> Result<Option<(u32, Status, Usage)>, Errno> {
     let parent = current();
     let chosen = |child: &Process| which.matches(child) && options.choose(child);
     let look = || table::take_dead_child(parent.pid, true, chosen);
     let no_hang = options.contains(Options::NOHANG);
     loop {
         match table::take_dead_child(parent.pid, false, chosen) {
-            Found::Dead(child) => return Ok(Some((child.pid, child.status()))),
+            Found::Dead(child) => {
+                let usage = parent.add_child_usage(&child);
+                return Ok(Some((child.pid, child.status(), usage)));
+            }
             Found::None => return Err(Errno::ECHILD),
             Found::Living if no_hang => return Ok(None),
             // Another thread may take the child before us: then around again.

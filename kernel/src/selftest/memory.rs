@@ -46,7 +46,7 @@ fn oracle_memory() -> Verdict {
     drop(mms);
     println!("# the oracle takes {fixed} and {by_frames} bytes, and {each} an address space on {cpus} CPUs");
     check!(fixed <= 64 * (NR_MMS + 1), "{fixed} bytes of the oracle without an address space");
-    check!(by_frames <= 12 * frame::nr_frames(), "{by_frames} bytes of the oracle for frames");
+    check!(by_frames <= 12 * frame::end(), "{by_frames} bytes of the oracle for frames");
     check!(each > 0, "an address space without a shadow TLB");
     check!(each <= 2048 + 48 * cpus, "{each} bytes an address space on {cpus} CPUs");
     check_account(before, "address spaces with their shadows")?;

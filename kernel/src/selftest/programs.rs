@@ -25,6 +25,8 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_mmaps", || passes("/bin/mmaps", &[])),
     Test::new("program_memcalls", || passes("/bin/memcalls", &[])),
     Test::new("program_edges", edges),
+    Test::new("program_limits", || passes("/bin/limits", &[])),
+    Test::new("program_system", || passes("/bin/system", &[])),
     Test::new("program_threads", || passes("/bin/threads", &[])),
     Test::new("program_futexes", || passes("/bin/futexes", &[])),
     Test::new("program_membarriers", || passes("/bin/membarriers", &[])),

@@ -182,7 +182,7 @@ fn while_it_forks() -> Verdict {
 fn while_it_faults() -> Verdict {
     static SEEN: AtomicU32 = AtomicU32::new(0);
     let (object, mm, at) = mapped_page(MapFlags::SHARED)?;
-    mm::madvise_dontneed(mm, at, PAGE_SIZE).map_err(|_| "madvise failed")?;
+    mm::madvise(mm, at, PAGE_SIZE, mm::Advice::DontNeed).map_err(|_| "madvise failed")?;
     points::arm(Point::MapperGrabbed, || {
         let (mm, at) = MAPPED.lock().expect("a mapping");
         SEEN.store(1 + u32::from(read(mm, at).is_some()), Ordering::Relaxed);

@@ -7,7 +7,7 @@ use powerpc64::exceptions::TrapFrame;
 use super::Result;
 use crate::errno::Errno;
 use crate::fs::stat::LinuxStat;
-use crate::fs::{Description, OpenFlags, pipe as pipes, socket as sockets};
+use crate::fs::{Description, OpenFlags, pipe as pipes};
 use crate::mm::heap;
 use crate::process::current;
 use crate::process::user_memory::{self, Cursor, UserSlice};
@@ -121,24 +121,8 @@ pub(super) fn pipe2(frame: &mut TrapFrame) -> Result {
     new_pipe(fds, flags)
 }
 
-pub(super) fn socketpair(frame: &mut TrapFrame) -> Result {
-    const AF_UNIX: u64 = 1;
-    const SOCK_STREAM: u64 = 1;
-    const SOCK_TYPE: u64 = 0xf;
-    let [family, kind, _, fds, ..] = frame.syscall_args();
-    if family != AF_UNIX || kind & SOCK_TYPE != SOCK_STREAM {
-        return Err(Errno::EAFNOSUPPORT);
-    }
-    // SOCK_NONBLOCK and SOCK_CLOEXEC are the O_ flags.
-    let flags = OpenFlags::from_bits_truncate((kind & !SOCK_TYPE) as u32);
-    heap::check_room(PIPES_BYTES)?;
-    let (first, second) = sockets::pair();
-    let open = |file| Description::new(file, flags | OpenFlags::RDWR);
-    add_pair(fds, open(first), open(second), flags)
-}
-
 /// What two pipes and their descriptions take on the heap.
-const PIPES_BYTES: usize = 4 << 10;
+pub(super) const PIPES_BYTES: usize = 4 << 10;
 
 fn new_pipe(fds: u64, flags: OpenFlags) -> Result {
     heap::check_room(PIPES_BYTES)?;
@@ -148,7 +132,12 @@ fn new_pipe(fds: u64, flags: OpenFlags) -> Result {
 }
 
 /// Gives both descriptors, and stores them at `fds`; or neither.
-fn add_pair(fds: u64, first: Arc<Description>, second: Arc<Description>, flags: OpenFlags) -> Result {
+pub(super) fn add_pair(
+    fds: u64,
+    first: Arc<Description>,
+    second: Arc<Description>,
+    flags: OpenFlags,
+) -> Result {
     let files = &current().files;
     let close = flags.contains(OpenFlags::CLOEXEC);
     let first = files.add(first, close, 0)?;

@@ -12,6 +12,7 @@ use crate::errno::Errno;
 use crate::process::signal;
 use crate::task;
 
+mod accounting;
 mod files;
 pub(crate) mod futex;
 mod memory;
@@ -19,13 +20,17 @@ mod misc;
 mod names;
 mod poll;
 mod prctl;
+mod priorities;
 mod processes;
 pub(crate) mod robust_list;
 mod scheduling;
+mod select;
 mod shm;
 mod signal_values;
 mod signals;
+mod sockets;
 mod time;
+mod watch;
 
 /// What a call gives.
 pub(crate) type Result<T = u64> = core::result::Result<T, Errno>;
@@ -114,11 +119,13 @@ static TABLE: [Handler; NR_CALLS] = {
     table[27] = time::alarm;
     table[29] = signals::pause;
     table[33] = names::access;
+    table[34] = priorities::nice;
     table[37] = signals::kill;
     table[39] = names::mkdir;
     table[40] = names::rmdir;
     table[41] = files::dup;
     table[42] = files::pipe;
+    table[43] = accounting::times;
     table[45] = memory::brk;
     table[47] = nothing; // getgid
     table[49] = nothing; // geteuid
@@ -131,17 +138,23 @@ static TABLE: [Handler; NR_CALLS] = {
     table[64] = processes::getppid;
     table[65] = processes::getpgrp;
     table[66] = processes::setsid;
+    table[75] = misc::setrlimit;
+    table[77] = accounting::getrusage;
     table[78] = time::gettimeofday;
     table[85] = names::readlink;
+    table[88] = misc::reboot;
     table[90] = memory::mmap;
     table[91] = memory::munmap;
     table[93] = files::ftruncate;
+    table[96] = priorities::getpriority;
+    table[97] = priorities::setpriority;
     table[104] = time::setitimer;
     table[105] = time::getitimer;
     table[106] = names::stat;
     table[107] = names::lstat;
     table[108] = files::fstat;
     table[114] = processes::wait4;
+    table[116] = accounting::sysinfo;
     table[117] = shm::ipc;
     table[120] = processes::clone;
     table[122] = misc::uname;
@@ -149,6 +162,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[132] = processes::getpgid;
     table[133] = names::fchdir;
     table[140] = files::llseek;
+    table[142] = select::select;
     table[144] = memory::msync;
     table[145] = files::readv;
     table[146] = files::writev;
@@ -157,11 +171,14 @@ static TABLE: [Handler; NR_CALLS] = {
     table[151] = memory::munlock;
     table[152] = memory::mlockall;
     table[153] = nothing; // munlockall
-    table[156] = nothing; // sched_setscheduler: one policy, whatever its name
-    table[157] = nothing; // sched_getscheduler: SCHED_OTHER
+    table[154] = priorities::sched_setparam;
+    table[155] = priorities::sched_getparam;
+    table[156] = priorities::sched_setscheduler;
+    table[157] = priorities::sched_getscheduler;
     table[158] = scheduling::sched_yield;
-    table[159] = scheduling::sched_get_priority_max;
-    table[160] = scheduling::sched_get_priority_min;
+    table[159] = priorities::sched_get_priority_max;
+    table[160] = priorities::sched_get_priority_min;
+    table[161] = priorities::sched_rr_get_interval;
     table[162] = time::nanosleep;
     table[163] = memory::mremap;
     table[167] = poll::poll;
@@ -192,6 +209,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[247] = time::clock_getres;
     table[248] = time::clock_nanosleep;
     table[250] = signals::tgkill;
+    table[280] = select::pselect6;
     table[281] = poll::ppoll;
     table[286] = names::openat;
     table[287] = names::mkdirat;
@@ -202,11 +220,15 @@ static TABLE: [Handler; NR_CALLS] = {
     table[299] = robust_list::get_robust_list;
     table[300] = robust_list::set_robust_list;
     table[302] = scheduling::getcpu;
+    table[307] = sockets::eventfd;
+    table[314] = sockets::eventfd2;
     table[316] = files::dup3;
     table[317] = files::pipe2;
     table[322] = signal_values::rt_tgsigqueueinfo;
     table[325] = misc::prlimit64;
-    table[333] = files::socketpair;
+    table[333] = sockets::socketpair;
+    table[355] = priorities::sched_setattr;
+    table[356] = priorities::sched_getattr;
     table[359] = misc::getrandom;
     table[365] = misc::membarrier;
     table[378] = memory::mlock2;

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 
 use powerpc64::exceptions::TrapFrame;
 
+use super::accounting::to_rusage;
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
 use crate::mm::heap;
@@ -106,8 +107,6 @@ fn strings(mut array: u64, room: &mut usize) -> Result<Vec<Vec<u8>>> {
 }
 
 pub(super) fn wait4(frame: &mut TrapFrame) -> Result {
-    /// Words of `struct rusage`.
-    const RUSAGE_WORDS: usize = 18;
     let [pid, status, options, usage, ..] = frame.syscall_args();
     let options = Options::from_bits(options as u32).ok_or(Errno::EINVAL)?;
     let which = match pid as i32 {
@@ -117,10 +116,9 @@ pub(super) fn wait4(frame: &mut TrapFrame) -> Result {
         pid @ 1.. => Which::Pid(pid as u32),
         group => Which::Group(group.unsigned_abs()),
     };
-    let Some((pid, ended)) = wait::wait(which, options)? else { return Ok(0) };
+    let Some((pid, ended, used)) = wait::wait(which, options)? else { return Ok(0) };
     user_memory::write_unless_null(status, ended.0)?;
-    // Nobody counts the time that processes use.
-    user_memory::write_unless_null(usage, [0_u64; RUSAGE_WORDS])?;
+    user_memory::write_unless_null(usage, to_rusage(&used))?;
     Ok(u64::from(pid))
 }
 

@@ -190,7 +190,7 @@ fn shmat(id: u64, address: u64, flags: u64) -> Result {
         (_, false) => MapFlags::FIXED_NOREPLACE,
     };
     let mm = task::current().mm.mm();
-    let backing = Backing::Object { object, offset: 0, writable };
+    let backing = Backing::of(mm, object, 0, writable)?;
     let at = mm::mmap(mm, rounded, bytes, prot, place | MapFlags::SHARED, backing).map_err(|errno| {
         // What is mapped there already is in the way: to shmat a bad address.
         if errno == Errno::EEXIST { Errno::EINVAL } else { errno }

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::task::TaskMm;
 use powerpc64::percpu::{self, PerCpu};
+use powerpc64::timer;
 
 use super::cpu_bits::CpuBits;
 use super::descriptor::{Birth, Task, TaskPtr, TaskRef};
@@ -63,6 +64,7 @@ impl Cpu {
         idle.set_cpu(id);
         idle.run_state.set_running();
         idle.on_cpu.store(1, Ordering::Relaxed);
+        idle.counts.enter(timer::now_tb());
         Self {
             id,
             area,
@@ -152,6 +154,11 @@ pub(crate) fn area_of(id: CpuId) -> &'static PerCpu {
 /// The addresses of all CPUs' areas, for debuggers; kept for ever.
 pub(crate) fn area_addresses() -> &'static [usize] {
     Box::leak(all().iter().map(|cpu| core::ptr::from_ref(cpu.area).addr()).collect())
+}
+
+/// How long `cpu` has had nothing to do, in ticks of the time base.
+pub(crate) fn idle_time_tb(cpu: CpuId) -> u64 {
+    get(cpu).idle().usage().ran_tb
 }
 
 /// The CPUs that schedule.

@@ -23,6 +23,7 @@ use powerpc64::percpu;
 
 use super::cpu_bits::CpuBits;
 use super::run_state::{RunState, Woken};
+use super::usage::Counts;
 use crate::mm::KernelStack;
 use crate::process::Thread;
 use crate::sync::WaitQueue;
@@ -60,6 +61,8 @@ pub(crate) struct Task {
     pub(super) pending: AtomicU32,
     /// Its number; 0 for idle tasks.
     pub(crate) tid: u32,
+    /// What it has used.
+    pub(super) counts: Counts,
     /// Registers, while it does not run. Touched by the CPU that switches from or
     /// to it, with interrupts off; `on_cpu` hands it over.
     pub(super) context: UnsafeCell<Context>,
@@ -250,6 +253,7 @@ impl Task {
                 cpu: AtomicU32::new(0),
                 pending: AtomicU32::new(0),
                 tid: birth.tid,
+                counts: Counts::new(),
                 context: UnsafeCell::new(Context::running()),
                 stack_top,
                 run_node: Node::new(this),

@@ -31,11 +31,12 @@ mod smp;
 mod spawn;
 mod switch;
 pub(crate) mod timer;
+mod usage;
 mod watchdog;
 pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
-pub(crate) use cpu::{area_addresses, area_of, init, online_cpus, server_of};
+pub(crate) use cpu::{area_addresses, area_of, idle_time_tb, init, online_cpus, server_of};
 pub(crate) use descriptor::{Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;
@@ -46,3 +47,4 @@ pub(crate) use smp::start_secondaries;
 pub(crate) use spawn::{OutOfMemory, create_user, set_user_frame, start};
 pub(crate) use switch::{sleep, yield_now};
 pub(crate) use timer::{sleep_until_tb, timer_tick};
+pub(crate) use usage::Usage;

@@ -15,7 +15,7 @@ use core::sync::atomic::Ordering;
 use kcore::lazy_tlb::LazyRef;
 use kcore::machine::IrqsOff;
 use powerpc64::context::{self, fpu};
-use powerpc64::{irqflags, percpu};
+use powerpc64::{irqflags, percpu, timer};
 
 use super::cpu::{self, Cpu};
 use super::descriptor::{Task, TaskPtr, TaskRef};
@@ -75,7 +75,7 @@ pub(super) fn schedule(why: Leave) {
         return;
     }
     // SAFETY: it came from a run queue, or is the idle task.
-    switch(cpu, &prev, unsafe { next.get() });
+    switch(cpu, &prev, unsafe { next.get() }, why);
     finish();
 }
 
@@ -149,7 +149,7 @@ fn steal(cpu: &Cpu) -> Option<TaskPtr> {
 
 /// From the one stack to the other.
 #[inline]
-fn switch(cpu: &Cpu, prev: &Task, next: &Task) {
+fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave) {
     if let Some(user) = &prev.user {
         let frame = context::user_frame(prev.stack_top);
         // SAFETY: the frame of the running task, which is in the kernel; its
@@ -172,7 +172,10 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task) {
     // The full barrier in there serves one more: the task's `cpu` comes before
     // this look at its pending bits. Partner: `Task::notify`.
     set_work_for(cpu, next);
-    cpu.clock.start_slice(cpu);
+    let now_tb = timer::now_tb();
+    prev.counts.leave(why, now_tb);
+    next.counts.enter(now_tb);
+    cpu.clock.start_slice(cpu, now_tb);
     // SAFETY: interrupts are off. `next` was left by a CPU that has released its
     // `on_cpu` since, and every way out of a run queue has acquired that: the
     // waker before it queued it, the thief, or we ourselves left it. The stack

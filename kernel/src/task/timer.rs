@@ -15,7 +15,7 @@ use crate::sync::list::{List, Node};
 use crate::sync::{IrqLock, WaitQueue};
 
 /// How long a task runs while others wait for its CPU, in microseconds.
-const SLICE_US: u64 = 10_000;
+pub(crate) const SLICE_US: u64 = 10_000;
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 
@@ -38,7 +38,6 @@ pub(super) struct Clock {
     /// What the decrementer is set to.
     armed_tb: AtomicU64,
     /// Timer interrupts that it took.
-    #[cfg(feature = "selftest")]
     ticks: AtomicU64,
     /// By deadline. Nests outside the run queues.
     alarms: IrqLock<List<Alarm>>,
@@ -50,7 +49,6 @@ impl Clock {
             slice_start_tb: AtomicU64::new(0),
             timed_since_tb: AtomicU64::new(0),
             armed_tb: AtomicU64::new(NEVER),
-            #[cfg(feature = "selftest")]
             ticks: AtomicU64::new(0),
             alarms: IrqLock::new("a CPU's alarms", List::new()),
         }
@@ -71,10 +69,10 @@ impl Clock {
         }
     }
 
-    /// A new task runs.
+    /// A new task runs, from `now_tb` on.
     #[inline]
-    pub(super) fn start_slice(&self, cpu: &Cpu) {
-        self.slice_start_tb.store(timer::now_tb(), Ordering::Relaxed);
+    pub(super) fn start_slice(&self, cpu: &Cpu, now_tb: u64) {
+        self.slice_start_tb.store(now_tb, Ordering::Relaxed);
         self.time_slice_if_contended(cpu);
     }
 
@@ -113,8 +111,8 @@ impl Clock {
     }
 
     fn tick(&self, cpu: &Cpu) {
-        #[cfg(feature = "selftest")]
-        self.ticks.fetch_add(1, Ordering::Relaxed);
+        // Only this CPU writes it.
+        self.ticks.store(self.ticks.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         // The decrementer is negative until it is set again: far away first, and
         // then each part as near as it wants.
         self.armed_tb.store(NEVER, Ordering::Relaxed);
@@ -225,7 +223,6 @@ pub(crate) fn timer_tick() {
 }
 
 /// How many timer interrupts `cpu` has taken.
-#[cfg(feature = "selftest")]
 pub(crate) fn ticks_of(cpu: kcore::cpu::CpuId) -> u64 {
     cpu::get(cpu).clock.ticks.load(Ordering::Relaxed)
 }
