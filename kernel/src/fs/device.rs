@@ -19,7 +19,7 @@ pub(super) const USE_MM: u64 = 0xaff;
 #[cfg(feature = "selftest")]
 const KEEP_MM: u64 = 0xafe;
 
-/// Makes /dev.
+/// Makes /dev, and /dev/shm in it, for POSIX's shared memory.
 pub(crate) fn init() -> Result<(), Errno> {
     let devices: [(&str, u64, Opener); 5] = [
         ("null", NULL, |_| Ok(Arc::new(Null))),
@@ -32,6 +32,7 @@ pub(crate) fn init() -> Result<(), Errno> {
     for (name, number, open) in devices {
         directory.directory()?.add(name, Inode::new(Kind::Device(number, open), 0o666))?;
     }
+    directory.directory()?.get_or_make_directory("shm").attributes.set_permissions(0o1777);
     #[cfg(feature = "selftest")]
     {
         use crate::selftest::keep_mm::KeepMm;

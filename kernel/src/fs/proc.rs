@@ -28,7 +28,7 @@ pub(crate) fn init() -> Result<(), Errno> {
     let own = proc.directory()?.get_or_make_directory("self");
     own.directory()?.add("exe", Inode::new(Kind::MagicLink(|| process::current().executable()), 0o777))?;
 
-    root.get_or_make_directory("tmp");
+    root.get_or_make_directory("tmp").attributes.set_permissions(0o1777);
     Ok(())
 }
 

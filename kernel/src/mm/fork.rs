@@ -44,6 +44,7 @@ impl Map {
         }
         child.areas = self.areas.clone();
         child.heap = self.heap;
+        child.text = self.text.clone();
         // The parent's entries lose their write permission: one flush for all,
         // when this goes out of scope, with the lock still held. Until then other
         // threads of the parent may store to pages that the child, which has not

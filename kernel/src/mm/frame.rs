@@ -189,6 +189,11 @@ pub(crate) fn free_count() -> u64 {
     cached + FRAMES.buddy.lock().free_frames()
 }
 
+/// How many frames there are.
+pub(crate) fn total_count() -> u64 {
+    FRAMES.counts.len() as u64
+}
+
 /// Drops one reference to each of these single frames.
 ///
 /// # Safety

@@ -10,9 +10,10 @@
 //! | [`fault`], [`fork`] | made on demand, copied on write |
 //! | [`gather`] | flush before free |
 //!
-//! Locks, outermost first: `mmap_lock` (parent before child), an object's pages
-//! (both sleep), kernel stacks, the heap, a frame cache, the buddy allocator (all
-//! with interrupts off). Only the first is ever held over a cross-call.
+//! Locks, outermost first: an inode's `writing` (of [`fs`](crate::fs)), `mmap_lock` (parent
+//! before child), an object's pages (all three sleep), kernel stacks, the heap, a frame
+//! cache, the buddy allocator (all with interrupts off). Only the first two are ever held
+//! over a cross-call.
 
 mod account;
 mod address_space;
@@ -34,7 +35,7 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::boot::BootInfo;
 
 pub(crate) use account::Account;
-pub(crate) use address_space::{create, exit_mmap, free_mm, init as init_address_spaces};
+pub(crate) use address_space::{create, exit_mmap, free_mm, init as init_address_spaces, set_text};
 pub(crate) use backing::Backing;
 pub(crate) use change::{madvise_dontneed, mprotect, munmap, poke, poke_writable, shared_key};
 pub(crate) use fault::{Access, FaultError, handle_fault};

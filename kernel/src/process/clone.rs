@@ -191,6 +191,7 @@ fn new_process(parent: &Thread, pid: u32, flags: CloneFlags, vfork: Option<Arc<E
             group: from.group.load(Ordering::Relaxed),
             files,
             directory: from.directory.lock().clone(),
+            umask: from.umask.load(Ordering::Relaxed),
             executable: from.executable(),
             handlers,
             vfork_parent: vfork,

@@ -18,6 +18,7 @@ use super::{Process, current_thread, exit, signal};
 use crate::errno::Errno;
 use crate::fs::inode::Kind;
 use crate::fs::path::Place;
+use crate::fs::text::Text;
 use crate::machine::lazy_tlb;
 use crate::mm::{self, Backing, MapFlags, Object, Prot};
 use crate::task;
@@ -68,7 +69,9 @@ fn prepare(place: &Place, path: &str, passed: &Arguments) -> Result<Ready, Reaso
     if inode.stat().mode & 0o111 == 0 {
         return Err(Reason::Errno(Errno::EACCES));
     }
+    let text = Text::of(&inode)?;
     let mm = mm::create()?;
+    mm::set_text(mm, text);
     match fill(mm, file, path, passed) {
         Ok((program, stack)) => Ok(Ready { mm, program, stack, path: absolute }),
         Err(reason) => {

@@ -43,6 +43,7 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
             group: pid,
             files: TableUse::new(console_files()),
             directory: Place::root(),
+            umask: 0o022,
             executable: String::new(),
             handlers: Arc::new(Handlers::new()),
             vfork_parent: None,

@@ -58,6 +58,8 @@ pub(crate) struct Process {
     pub(crate) files: TableUse,
     /// The current directory.
     pub(crate) directory: Mutex<Place>,
+    /// Permissions that new files do not get.
+    pub(crate) umask: AtomicU32,
     /// The absolute path of the program.
     executable: SpinLock<String>,
     /// The program's ABI: whether functions are named by their code's address.
@@ -90,6 +92,7 @@ struct Inheritance {
     group: u32,
     files: TableUse,
     directory: Place,
+    umask: u32,
     executable: String,
     handlers: Arc<Handlers>,
     vfork_parent: Option<Arc<Event>>,
@@ -104,6 +107,7 @@ impl Process {
             group: AtomicU32::new(from.group),
             files: from.files,
             directory: Mutex::new(from.directory),
+            umask: AtomicU32::new(from.umask),
             executable: SpinLock::new("executable", from.executable),
             elf_v2: AtomicBool::new(false),
             handlers: from.handlers,

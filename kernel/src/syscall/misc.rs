@@ -24,11 +24,6 @@ pub(super) fn uname(frame: &mut TrapFrame) -> Result {
     user_memory::write_bytes(to, &bytes).map(|()| 0)
 }
 
-pub(super) fn umask(_: &mut TrapFrame) -> Result {
-    // Permissions are recorded, not enforced; masks neither.
-    Ok(0o022)
-}
-
 pub(super) fn getrandom(frame: &mut TrapFrame) -> Result {
     let [to, len, ..] = frame.syscall_args();
     let mut piece = [0; 64];

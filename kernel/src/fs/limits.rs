@@ -1,0 +1,27 @@
+//! What a process may have and make of files.
+
+use crate::errno::Errno;
+use crate::process::signal;
+
+/// Descriptors that any process may have.
+pub(crate) const MAX_FILES: usize = 1024;
+/// A signal for a file that would get too large.
+const SIGXFSZ: u32 = 25;
+
+/// Descriptors that the current process may have: `RLIMIT_NOFILE`.
+pub(super) fn max_files() -> usize {
+    MAX_FILES
+}
+
+/// How large the current process may make a file: `RLIMIT_FSIZE`, and what an offset can
+/// tell.
+pub(super) fn max_file_size() -> u64 {
+    i64::MAX as u64
+}
+
+/// The current process wants a larger file than it may have: tells it so.
+#[cold]
+pub(super) fn too_large() -> Errno {
+    signal::send_to_current(SIGXFSZ);
+    Errno::EFBIG
+}
