@@ -206,6 +206,9 @@ static void counts(void)
 	SAY(preadv(fd, two, 2, 0));
 	SAY(pwrite(fd, bytes, 1, -1));
 	SAY(pread(fd, bytes, 1, -1));
+	SAY(pread(fd, bytes, 9, LONG_MAX - 8));
+	SAY(pwrite(fd, bytes, 9, LONG_MAX - 8));
+	SAY(pread(fd, bytes, 8, LONG_MAX - 8));
 	SAY(pread(77, bytes, 1, 0));
 	SAY(readv(fd, two, many));
 	SAY(readv(fd, two, negative));

@@ -87,6 +87,7 @@ impl Description {
         if !flags.readable() {
             return Err(Errno::EBADF);
         }
+        let wanted = to.remaining();
         let mut io = |at| {
             let result = self.file.read(&mut to, at, flags);
             outcome(to.done(), result)
@@ -94,9 +95,10 @@ impl Description {
         match (self.file.is_seekable(), at) {
             (false, None) => io(0),
             (false, Some(_)) => Err(Errno::ESPIPE),
-            (true, Some(at)) => io(at),
+            (true, Some(at)) => check_end(at, wanted).and_then(|()| io(at)),
             (true, None) => {
                 let mut position = self.position.lock();
+                check_end(*position, wanted)?;
                 let done = io(*position)?;
                 *position += done;
                 Ok(done)
@@ -132,6 +134,7 @@ impl Description {
     /// count, and where the last byte went.
     fn write_at(&self, mut from: Cursor<'_>, at: u64, flags: OpenFlags) -> Result<(u64, u64), Errno> {
         let wanted = from.remaining();
+        check_end(at, wanted)?;
         let _writing = self.named.as_ref().map(|inode| inode.writing.lock());
         let start = if flags.contains(OpenFlags::APPEND) && wanted > 0 { self.size() } else { at };
         let result = self.file.write(&mut from, start, flags);
@@ -185,6 +188,12 @@ impl Description {
             _ => Err(Errno::EINVAL),
         }
     }
+}
+
+/// `EINVAL` if the bytes from `at` on go beyond what an offset can tell (Linux's
+/// `rw_verify_area`).
+fn check_end(at: u64, bytes: usize) -> Result<(), Errno> {
+    if at + bytes as u64 > i64::MAX as u64 { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// An error after some bytes is seen by the next call, if it stays.

@@ -50,7 +50,8 @@ impl OpenFlags {
     pub(crate) const CHANGEABLE: Self =
         Self::APPEND.union(Self::NONBLOCK).union(Self::DIRECT).union(Self::NOATIME);
     /// What says something about the open itself only.
-    const ONCE: Self = Self::CREAT.union(Self::EXCL).union(Self::NOCTTY).union(Self::TRUNC).union(Self::CLOEXEC);
+    const ONCE: Self =
+        Self::CREAT.union(Self::EXCL).union(Self::NOCTTY).union(Self::TRUNC).union(Self::CLOEXEC);
     /// All that counts beside PATH.
     const OF_PATH: Self = Self::PATH.union(Self::DIRECTORY).union(Self::NOFOLLOW).union(Self::CLOEXEC);
 

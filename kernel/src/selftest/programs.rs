@@ -24,6 +24,8 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_futexes", || passes("/bin/futexes", &[])),
     Test::new("program_membarriers", || passes("/bin/membarriers", &[])),
     Test::new("program_pipes", || passes("/bin/pipes", &[])),
+    Test { limit_s: 30, ..Test::new("program_files", || passes("/c/files_race", &[])) },
+    Test { limit_s: 30, ..Test::new("program_locks", || passes("/c/files_locks", &[])) },
     Test::new("program_sharers", || passes("/bin/sharers", &[])),
     Test { limit_s: 30, ..Test::new("program_execs", || passes("/bin/execs", &[])) },
     Test { limit_s: 20, ..Test::new("program_takers", || passes("/bin/takers", &[])) },
