@@ -179,6 +179,7 @@ static void shrink_and_grow(void)
 		char *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		for (int i = 100; i < 200; i++)
 			odd += map[i] != 0;
+		memset(map + 100, 'q', 100);
 		munmap(map, 4096);
 		if (way == 0)
 			ftruncate(fd, 12000);
