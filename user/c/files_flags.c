@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -259,6 +260,28 @@ static void counts(void)
 	close(fd);
 }
 
+/* Without a free descriptor nothing is made and nothing emptied. */
+static void full_table(void)
+{
+	struct rlimit limit = { 64, 64 };
+	int fds[2000], count = 0;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	while (count < 2000 && (fds[count] = open("file", O_RDONLY)) >= 0)
+		count++;
+	printf("no more: %d\n", errno);
+	SAY(opens("unborn", O_CREAT | O_RDWR));
+	SAY(opens("file", O_TRUNC | O_RDWR));
+	SAY(dup(0));
+	SAY(fcntl(0, F_DUPFD, 3));
+	SAY(fcntl(0, F_DUPFD, 5000));
+	SAY(dup2(0, 5000));
+	SAY(dup2(0, 3));
+	while (count > 0)
+		close(fds[--count]);
+	SAY(size_of("unborn"));
+	SAY(size_of("file"));
+}
+
 /* A program is not written while it runs, nor run while it is written. */
 static void busy(const char *self)
 {
@@ -328,6 +351,7 @@ int main(int count, char **arguments)
 	names_only();
 	flags();
 	counts();
+	full_table();
 	busy(self);
 	const char *names[] = { "masked", "file", "link", "dangling", "loop", "nowhere", "program" };
 	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)

@@ -15,7 +15,7 @@ const TTY: u64 = 0x500;
 /// The console, /dev/tty included.
 pub(super) const CONSOLE: u64 = 0x501;
 /// Misc major; the minor is none of Linux's.
-pub(super) const USE_MM: u64 = 0xaff;
+const USE_MM: u64 = 0xaff;
 #[cfg(feature = "selftest")]
 const KEEP_MM: u64 = 0xafe;
 
@@ -59,10 +59,6 @@ impl File for Null {
         from.skip(from.remaining());
         Ok(())
     }
-
-    fn stat(&self) -> Stat {
-        stat(NULL)
-    }
 }
 
 /// /dev/zero.
@@ -76,9 +72,5 @@ impl File for Zero {
     fn write(&self, from: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
         from.skip(from.remaining());
         Ok(())
-    }
-
-    fn stat(&self) -> Stat {
-        stat(ZERO)
     }
 }

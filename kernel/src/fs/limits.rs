@@ -9,7 +9,7 @@ pub(crate) const MAX_FILES: usize = 1024;
 const SIGXFSZ: u32 = 25;
 
 /// Descriptors that the current process may have: `RLIMIT_NOFILE`.
-pub(super) fn max_files() -> usize {
+pub(crate) fn max_files() -> usize {
     MAX_FILES
 }
 

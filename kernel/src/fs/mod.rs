@@ -45,7 +45,7 @@ pub(crate) use description::Description;
 pub(crate) use flags::OpenFlags;
 
 use poll::{Events, PollHead};
-use stat::Stat;
+use stat::{S_IFREG, Stat};
 
 /// What is behind a description. Methods may sleep. Of what was opened by name, a write
 /// has the inode's lock for writing.
@@ -64,8 +64,10 @@ pub(crate) trait File: Send + Sync {
         Err(Errno::EINVAL)
     }
 
-    /// What the stat calls tell.
-    fn stat(&self) -> Stat;
+    /// What the stat calls tell of a file without a name; of others the inode tells it.
+    fn stat(&self) -> Stat {
+        Stat::anonymous(S_IFREG)
+    }
 
     /// Whether it has positions.
     fn is_seekable(&self) -> bool {

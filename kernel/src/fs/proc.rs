@@ -8,7 +8,6 @@ use powerpc64::addr::PAGE_SIZE;
 
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, Opener, root};
-use crate::fs::stat::{S_IFREG, Stat};
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
 use crate::process::{self, user_memory::Cursor};
@@ -64,10 +63,6 @@ struct Text(String);
 impl File for Text {
     fn read(&self, to: &mut Cursor<'_>, at: u64, _: OpenFlags) -> Result<(), Errno> {
         put_from(&self.0, to, at)
-    }
-
-    fn stat(&self) -> Stat {
-        Stat::anonymous(S_IFREG | 0o444)
     }
 
     fn is_seekable(&self) -> bool {

@@ -8,7 +8,6 @@ use alloc::sync::Arc;
 use powerpc64::addr::PAGE_SIZE;
 
 use crate::errno::Errno;
-use crate::fs::stat::{S_IFDIR, S_IFREG, Stat};
 use crate::fs::{File, OpenFlags, limits};
 use crate::mm::{FaultError, Object};
 use crate::process::user_memory::Cursor;
@@ -68,10 +67,6 @@ impl File for RegularFile {
         Ok(())
     }
 
-    fn stat(&self) -> Stat {
-        Stat { size: self.0.len(), ..Stat::anonymous(S_IFREG) }
-    }
-
     fn is_seekable(&self) -> bool {
         true
     }
@@ -89,10 +84,6 @@ impl File for DirectoryFile {
         Err(Errno::EISDIR)
     }
 
-    fn stat(&self) -> Stat {
-        Stat::anonymous(S_IFDIR)
-    }
-
     fn is_seekable(&self) -> bool {
         true
     }
@@ -101,8 +92,4 @@ impl File for DirectoryFile {
 /// What is behind a descriptor that was opened with `O_PATH`: nothing.
 pub(super) struct NameOnly;
 
-impl File for NameOnly {
-    fn stat(&self) -> Stat {
-        Stat::anonymous(0)
-    }
-}
+impl File for NameOnly {}

@@ -61,16 +61,22 @@ impl FileTable {
         }
     }
 
-    /// The lowest free descriptor that is at least `from`, for `description`.
+    /// `EMFILE` if there is no free descriptor: for calls that could not take back what they
+    /// do before they need it.
+    pub(crate) fn check_free(&self) -> Result<(), Errno> {
+        let (slots, limit) = (self.slots.lock(), limits::max_files());
+        let full = slots.len() >= limit && slots[..limit].iter().all(Option::is_some);
+        if full { Err(Errno::EMFILE) } else { Ok(()) }
+    }
+
+    /// The lowest free descriptor that is at least `from`, for `description`. `EMFILE` at the
+    /// limit of the process.
     pub(crate) fn add(
         &self,
         description: Arc<Description>,
         close_on_exec: bool,
         from: usize,
     ) -> Result<u64, Errno> {
-        if from >= limits::max_files() {
-            return Err(Errno::EINVAL);
-        }
         let mut slots = self.slots.lock();
         let used = slots.iter().skip(from).take_while(|slot| slot.is_some()).count();
         let fd = from + used;

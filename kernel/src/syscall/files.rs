@@ -6,7 +6,7 @@ use powerpc64::exceptions::TrapFrame;
 
 use super::{Result, locks};
 use crate::errno::Errno;
-use crate::fs::{Description, OpenFlags, listing, pipe as pipes, socket as sockets};
+use crate::fs::{Description, OpenFlags, limits, listing, pipe as pipes, socket as sockets};
 use crate::mm::heap;
 use crate::process::current;
 use crate::process::user_memory::{self, Cursor, UserSlice};
@@ -223,6 +223,7 @@ pub(super) fn fcntl(frame: &mut TrapFrame) -> Result {
     let [fd, command, arg, ..] = frame.syscall_args();
     let files = &current().files;
     match command {
+        F_DUPFD | F_DUPFD_CLOEXEC if arg >= limits::max_files() as u64 => Err(Errno::EINVAL),
         F_DUPFD => files.add(get_any(fd)?, false, arg as usize),
         F_DUPFD_CLOEXEC => files.add(get_any(fd)?, true, arg as usize),
         F_GETFD => Ok(if files.close_on_exec(fd)? { FD_CLOEXEC } else { 0 }),

@@ -71,6 +71,8 @@ fn open_at(fd: u64, path: u64, flags: u64, mode: u64) -> Result {
     heap::check_room(HEAP_BYTES)?;
     let flags = OpenFlags::of_open(flags)?;
     let path = user_memory::read_path(path)?;
+    // Before a file is made or emptied.
+    current().files.check_free()?;
     let description = open::open(&start(fd, &path)?, &path, flags, permissions(mode, 0o7777))?;
     current().files.add(description, flags.contains(OpenFlags::CLOEXEC), 0)
 }
