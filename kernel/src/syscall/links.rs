@@ -19,8 +19,8 @@ const AT_REMOVEDIR: u64 = 0x200;
 const AT_SYMLINK_FOLLOW: u64 = 0x400;
 
 /// The directory and the last name of the path at `path`, for calls that change a directory.
+/// Only those that add a name check for room: when memory is full a file can be removed.
 fn parent_at(fd: u64, path: u64) -> Result<Walked> {
-    heap::check_room(HEAP_BYTES)?;
     let path = user_memory::read_path(path)?;
     start(fd, &path)?.walk(&path)
 }
@@ -36,6 +36,7 @@ fn add(walked: &Walked, inode: Arc<Inode>) -> Result {
 }
 
 fn mkdir_at(fd: u64, path: u64, mode: u64) -> Result {
+    heap::check_room(HEAP_BYTES)?;
     let walked = parent_at(fd, path)?;
     add(&walked, Inode::new_directory(permissions(mode, 0o1777)))
 }
@@ -90,6 +91,7 @@ pub(super) fn unlinkat(frame: &mut TrapFrame) -> Result {
 }
 
 fn symlink_at(target: u64, fd: u64, path: u64) -> Result {
+    heap::check_room(HEAP_BYTES)?;
     let target = user_memory::read_path(target)?;
     if target.is_empty() {
         return Err(Errno::ENOENT);
@@ -112,6 +114,7 @@ fn link_at(from_fd: u64, from: u64, fd: u64, path: u64, flags: u64) -> Result {
     if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
+    heap::check_room(HEAP_BYTES)?;
     let inode = inode_at(from_fd, from, flags & AT_SYMLINK_FOLLOW != 0, flags & AT_EMPTY_PATH != 0)?;
     let walked = parent_at(fd, path)?;
     let Last::Name(name) = &walked.last else { return Err(Errno::EEXIST) };
@@ -138,6 +141,7 @@ fn rename_at(from_fd: u64, from: u64, fd: u64, path: u64, flags: u64) -> Result 
     if flags & !NOREPLACE != 0 {
         return Err(Errno::EINVAL);
     }
+    heap::check_room(HEAP_BYTES)?;
     let (from, to) = (parent_at(from_fd, from)?, parent_at(fd, path)?);
     match (&from.last, &to.last) {
         (Last::Name(old), Last::Name(new)) => {
