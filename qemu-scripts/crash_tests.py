@@ -141,32 +141,34 @@ def _oracle(kind, cause, function, *tells, on=0, offline=()):
     """A flush that is left out: only the shadow TLB notices, and tells the PID's history."""
     history = (r"oracle: the last \d+ events of PID 2:", *(rf"oracle: [> ] #\d+ {line}" for line in tells))
     return Crash(kind, rf"kernel panic: oracle: mm2\.1: {cause} .*", on,
-                 {on: ["kernel::oracle::accuse+", crash_in(function)]}, tells=history, offline=offline)
+                 {on: ["kernel::oracle::accuse_holder+", crash_in(function)]}, tells=history, offline=offline)
 
 
-_SPAN = r"0x[0-9a-f]+\.\.0x[0-9a-f]+"
-_FRAMES = rf"the frames of {_SPAN} are freed and CPU \d may hold translations of before #\d+, not flushed since #\d+"
+_FRAME = r"frame 0x[0-9a-f]+ is freed and CPU \d may hold translations of before #\d+, not flushed since #\d+"
+_FREES, _CHANGES = r"CPU 0: frees frame 0x[0-9a-f]+", r"CPU 0: has changed entries, that of 0x[0-9a-f]+ first"
+_DETACHES = r"CPU 0: has taken table 0x[0-9a-f]+ out of the tree"
 _SETS, _CLEARS = "CPU 0: sets the process-table entry", "CPU 0: has cleared the process-table entry"
 _LOADS = ("CPU 0: loads the PID", "CPU 1: loads the PID")
 
 CRASHES += [
-    _oracle("no-gather-flush", _FRAMES, "no_gather_flush", _SETS, *_LOADS, rf"CPU 0: frees the frames of {_SPAN}"),
-    _oracle("no-walk-cache-flush", r"page tables are freed and CPU \d may hold walk-cache entries of before .*",
-            "no_walk_cache_flush", _SETS, *_LOADS, r"CPU 0: tlbiel? of 1 pages from 0x\S+ \(RIC=0\), begun after #\d+",
-            "CPU 0: frees page tables"),
-    _oracle("no-copy-flush", _FRAMES, "no_copy_flush", _SETS, *_LOADS, rf"CPU 0: frees the frames of {_SPAN}"),
-    _oracle("no-exit-flush", _FRAMES, "no_exit_flush", _SETS, *_LOADS, _CLEARS, rf"CPU 0: frees the frames of {_SPAN}"),
-    _oracle("entry-cleared-late", _FRAMES, "entry_cleared_late", _SETS, *_LOADS,
-            r"CPU 0: tlbiel? of everything \(RIC=2\), begun after #\d+", _CLEARS, rf"CPU 0: frees the frames of {_SPAN}"),
+    _oracle("no-gather-flush", _FRAME, "no_gather_flush", _SETS, *_LOADS, _CHANGES, _FREES),
+    _oracle("no-walk-cache-flush", r"page table 0x[0-9a-f]+ is freed and CPU \d may hold walk-cache entries of before .*",
+            "no_walk_cache_flush", _SETS, *_LOADS, _CHANGES, _DETACHES,
+            r"CPU 0: tlbiel? of 1 pages from 0x\S+ \(RIC=0\), begun after #\d+", _FREES),
+    _oracle("no-copy-flush", r"the entry of 0x[0-9a-f]+ names another frame and CPU \d may hold translations of before .*",
+            "no_copy_flush", _SETS, *_LOADS, _CHANGES, r"CPU 0: fills the entry of 0x[0-9a-f]+"),
+    _oracle("no-exit-flush", _FRAME, "no_exit_flush", _SETS, *_LOADS, _CLEARS, _CHANGES, _FREES),
+    _oracle("entry-cleared-late", _FRAME, "entry_cleared_late", _SETS, *_LOADS,
+            r"CPU 0: tlbiel? of everything \(RIC=2\), begun after #\d+", _CLEARS, _CHANGES, _FREES),
     _oracle("pid-without-flush", r"the PID and its root are freed and CPU 0 may hold the process-table entry of before .*",
             "pid_without_flush", _SETS, _LOADS[0], _CLEARS, "CPU 0: has loaded another PID",
             "CPU 0: frees the PID and the root"),
-    _oracle("no-flush-before-stop", _FRAMES.replace(r"CPU \d", "CPU 1"), "no_flush_before_stop", _SETS, *_LOADS,
-            "CPU 1: has loaded another PID", r"CPU 0: tlbiel .*", rf"CPU 0: frees the frames of {_SPAN}", offline=(1,)),
+    _oracle("no-flush-before-stop", _FRAME.replace(r"CPU \d", "CPU 1"), "no_flush_before_stop", _SETS, *_LOADS,
+            "CPU 1: has loaded another PID", _CHANGES, r"CPU 0: tlbiel .*", _FREES, offline=(1,)),
     _oracle("no-flush-after-start", "CPU 1 loads the PID with what its TLB held when it started", "use_it", _SETS, *_LOADS,
             "CPU 1: has loaded another PID", "CPU 1: drops everything of every PID", _LOADS[1], on=1),
-    _oracle("coprocessor-not-counted", _FRAMES.replace(r"CPU \d", "a coprocessor"), "coprocessor_not_counted", _SETS, _LOADS[0],
-            "CPU 0: lets a coprocessor load the PID", r"CPU 0: tlbiel .*", rf"CPU 0: frees the frames of {_SPAN}"),
+    _oracle("coprocessor-not-counted", _FRAME.replace(r"CPU \d", "a coprocessor"), "coprocessor_not_counted", _SETS, _LOADS[0],
+            "CPU 0: lets a coprocessor load the PID", _CHANGES, r"CPU 0: tlbiel .*", _FREES),
 ]
 
 

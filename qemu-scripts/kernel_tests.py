@@ -65,7 +65,7 @@ class Configuration:
         self.settings = settings
         self.pattern = pattern
         self.total_limit_s = total_limit_s
-        self.label = f"smp={settings.smp} lazy={settings.lazy}"
+        self.label = f"smp={settings.smp} lazy={settings.lazy}" + (f" tlb={settings.tlb}" if settings.tlb else "")
         self.tally = Tally()
         self.shown = []          # failures and oddities, in order
 
@@ -164,11 +164,17 @@ class Configuration:
 
 
 def matrix():
-    """The configurations to run: all, or those that SMP and LAZY in the environment leave."""
+    """The configurations to run: all, or those that SMP and LAZY in the environment leave.
+
+    Without TLB each number of CPUs has one way for its flushes to travel, so that both ways
+    are tested under each policy.
+    """
     base = from_environment()
     cpus = [base.smp] if os.environ.get("SMP") else [1, 2, 4, 8]
     policies = [base.lazy] if os.environ.get("LAZY") else POLICIES
     pattern = os.environ.get("TEST", "")
     if " " in pattern:
         die(f"TEST={pattern} has a space: it is one pattern.", 2)
-    return [Configuration(dataclasses.replace(base, smp=n, lazy=policy), pattern) for n in cpus for policy in policies]
+    tlb = lambda n: base.tlb or ("ipi" if n in (2, 8) else "")
+    return [Configuration(dataclasses.replace(base, smp=n, lazy=policy, tlb=tlb(n)), pattern)
+            for n in cpus for policy in policies]

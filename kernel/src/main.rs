@@ -54,7 +54,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     selftest::crashes::early(config.crash.as_deref());
     machine::init(config.core, cpus.len());
     mm::init_address_spaces(machine::NR_MMS);
-    oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot());
+    oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot(), mm::frame::nr_frames());
     task::init(cpus);
     debug::init();
     powerpc64::irqflags::enable();

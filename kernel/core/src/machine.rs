@@ -72,6 +72,7 @@ pub enum Point {
     ExitFlushKicked,
     MmdropLast,
     MmdropClean,
+    MapperGrabbed,
     FlushDecided,
     KickArrived,
     KickFlushed,

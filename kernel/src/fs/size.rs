@@ -27,7 +27,7 @@ impl Inode {
     /// them: fallocate. May sleep.
     ///
     /// # Errors
-    /// As [`Inode::set_len`]; `ENOSPC` without memory: then nothing has changed.
+    /// As [`Inode::set_len`]; `ENOSPC` without memory: then the file is as long as before.
     pub(crate) fn allocate(&self, start: u64, end: u64, keep_size: bool) -> Result<(), Errno> {
         let object = self.object_to_change()?;
         let _writing = self.writing.lock();

@@ -9,6 +9,7 @@
 //! root and the PID go.
 
 use alloc::boxed::Box;
+use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use kcore::mm::MmId;
@@ -79,13 +80,39 @@ impl Map {
     }
 }
 
+/// An address space whose `mmap_lock` the current task holds.
+pub(super) struct Locked(MutexGuard<'static, Map>);
+
+impl Deref for Locked {
+    type Target = Map;
+
+    #[inline(always)]
+    fn deref(&self) -> &Map {
+        &self.0
+    }
+}
+
+impl DerefMut for Locked {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Map {
+        &mut self.0
+    }
+}
+
+impl Drop for Locked {
+    #[inline(always)]
+    fn drop(&mut self) {
+        oracle::unlocked(self.mm);
+    }
+}
+
 /// Takes the `mmap_lock` of `mm`, to which the caller has a reference: a stale id
 /// is our own bug and panics. May sleep.
-pub(super) fn lock(mm: MmId) -> MutexGuard<'static, Map> {
+pub(super) fn lock(mm: MmId) -> Locked {
     let space = &SPACES.get()[mm.slot()];
     let lives = space.id.load(Ordering::Relaxed);
     assert!(lives == mm.to_bits(), "{mm:?} has no address space; its slot has {:?}", MmId::from_bits(lives));
-    space.mmap_lock.lock()
+    Locked(space.mmap_lock.lock())
 }
 
 /// A new, empty address space with one user, the caller.
@@ -102,7 +129,6 @@ pub(crate) fn create() -> Result<MmId, Errno> {
     *space.mmap_lock.lock() = Map::new(mm, Some(tree));
     // Relaxed: whoever learns of the mm learns of it through a lock or a switch.
     space.id.store(mm.to_bits(), Ordering::Relaxed);
-    oracle::set_entry(mm);
     // Ends in ptesync and isync: the entry before any CPU loads the PID.
     process_table().set(mm.pid(), tree.root());
     Ok(mm)
@@ -140,7 +166,6 @@ pub(crate) fn set_text(mm: MmId, text: Text) {
 
 fn clear_entry(mm: MmId) {
     process_table().clear(mm.pid());
-    oracle::clear_entry(mm);
 }
 
 /// No CPU has `mm` loaded and none can load it: frees its root. Its PID may be

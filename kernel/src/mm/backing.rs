@@ -2,20 +2,24 @@
 
 use alloc::sync::Arc;
 
+use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SHIFT;
 use vm::area::Contents;
 
+use super::mapping::Mapping;
 use super::object::Object;
+use crate::errno::Errno;
 
-/// What is mapped.
+/// What is mapped. Of one address space: another gets its own by [`Backing::of`] or
+/// [`Backing::for_child`].
 #[derive(Clone)]
 pub(crate) enum Backing {
     /// Zeroes, each page made at its first touch.
     Anonymous,
     /// A file or shared memory, from `offset` (bytes, a multiple of the page) on.
     Object {
-        /// The pages.
-        object: Arc<Object>,
+        /// The pages, and that they are mapped.
+        object: Arc<Mapping>,
         /// What is at the start of the area.
         offset: u64,
         /// Whether a shared mapping may be stored to: Linux's `VM_MAYWRITE`.
@@ -24,6 +28,27 @@ pub(crate) enum Backing {
 }
 
 impl Backing {
+    /// `object` from `offset` on, for `mm`, of which the caller is a user.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn of(mm: MmId, object: Arc<Object>, offset: u64, writable: bool) -> Result<Self, Errno> {
+        Ok(Backing::Object { object: Mapping::new(mm, object)?, offset, writable })
+    }
+
+    /// The same for `child`, a copy of the address space, of which the caller is a user.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(super) fn for_child(&self, child: MmId) -> Result<Self, Errno> {
+        match self {
+            Backing::Anonymous => Ok(Backing::Anonymous),
+            &Backing::Object { ref object, offset, writable } => {
+                Self::of(child, object.object().clone(), offset, writable)
+            }
+        }
+    }
+
     /// The object, and its page `bytes` behind the start of the area.
     pub(super) fn page_at(&self, bytes: u64) -> Option<(&Object, u64)> {
         match self {
@@ -49,9 +74,7 @@ impl Contents for Backing {
             (
                 Backing::Object { object, offset, writable },
                 Backing::Object { object: next_object, offset: next_offset, writable: next_writable },
-            ) => {
-                Arc::ptr_eq(object, next_object) && offset + len == *next_offset && writable == next_writable
-            }
+            ) => object.id() == next_object.id() && offset + len == *next_offset && writable == next_writable,
             _ => false,
         }
     }

@@ -30,7 +30,7 @@ pub(crate) fn munmap(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
     if !heap::ensure_room(HEAP_BYTES) {
         return Err(Errno::ENOMEM);
     }
-    map.unmap(range, &mut Gather::new(mm));
+    map.unmap(range);
     Ok(())
 }
 

@@ -22,7 +22,6 @@ use super::frame::{self, Frame};
 use super::tables::TableFrames;
 use crate::breaks::{self, Broken};
 use crate::machine::lazy_tlb;
-use crate::oracle;
 
 /// What the program tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -153,11 +152,9 @@ fn make_writable(mm: MmId, entry: &AtomicPte, area: &Area<Backing>, ea: u64) -> 
     // Another frame behind a valid entry: clear, flush, set. Else one CPU could
     // store to the new frame while another still reads the old one.
     entry.swap(Pte::NONE);
-    let removed = oracle::removed(mm);
     if !breaks::is(Broken::CopyFlush) {
         lazy_tlb().flush(mm, FlushRange::Pages { start: ea, pages: 1 });
     }
-    oracle::free_frames(mm, ea..ea + PAGE_SIZE, removed);
     set(entry, copy, flags);
     // The entry's reference to the old frame; nobody translates to it any more.
     drop(ManuallyDrop::into_inner(shared_page));

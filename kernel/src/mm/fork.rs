@@ -6,6 +6,7 @@ use powerpc64::encoding::pte::PteFlags;
 use powerpc64::mmu::tree::OutOfMemory;
 
 use super::address_space::{self, Map};
+use super::backing::Backing;
 use super::fault::frame_of;
 use super::gather::Gather;
 use super::heap;
@@ -42,7 +43,11 @@ impl Map {
         if !heap::ensure_room(self.areas.len() * AREA_BYTES) {
             return Err(OutOfMemory);
         }
-        child.areas = self.areas.clone();
+        // The child enters the objects' lists before it gets an entry: a file that is cut
+        // meanwhile has either left the entries that are copied, or finds the child.
+        let child_mm = child.mm;
+        let contents = |backing: &Backing| backing.for_child(child_mm);
+        child.areas = self.areas.copy_with(contents).map_err(|_| OutOfMemory)?;
         child.heap = self.heap;
         child.text = self.text.clone();
         // The parent's entries lose their write permission: one flush for all,

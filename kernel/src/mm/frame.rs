@@ -27,6 +27,7 @@ use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
 use powerpc64::page;
 use vm::buddy::Buddy;
 
+use crate::oracle;
 use crate::sync::{Fixed, IrqLock};
 pub(super) use boot::init;
 use cache::Cache;
@@ -183,6 +184,11 @@ pub(crate) fn alloc_order_zeroed(order: u32) -> Option<Frame> {
     Some(block)
 }
 
+/// How many frames the machine has, those that are no memory included.
+pub(crate) fn nr_frames() -> usize {
+    FRAMES.counts.len()
+}
+
 /// How many frames are free; exact if nobody allocates or frees meanwhile.
 pub(crate) fn free_count() -> u64 {
     let cached: u64 = FRAMES.caches.iter().map(|cache| cache.lock().len() as u64).sum();
@@ -236,6 +242,7 @@ fn drop_reference(count: &AtomicU32, number: FrameNumber) -> bool {
 /// Marks a frame without references as free, before it goes on a free list.
 #[inline(always)]
 fn retire(count: &AtomicU32, number: FrameNumber) {
+    oracle::frame_freed(number);
     poison::write(number);
     count.store(FREE, Ordering::Relaxed);
 }

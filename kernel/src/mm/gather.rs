@@ -13,11 +13,11 @@ use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
 use powerpc64::encoding::pte::Pte;
+use powerpc64::mmu::tree::AtomicPte;
 
 use super::frame::{self, FrameNumber};
 use crate::breaks::{self, Broken};
 use crate::machine::lazy_tlb;
-use crate::oracle;
 
 /// Frames of a batch; 2 KB of the stack.
 const BATCH: usize = 500;
@@ -63,10 +63,12 @@ impl Gather {
         gather
     }
 
-    /// The entry at `ea` was `old` and is empty now: its reference to the frame
-    /// comes to us.
-    #[inline]
-    pub(super) fn unmapped(&mut self, ea: u64, old: Pte) {
+    /// Empties the valid entry at `ea`: its reference to the frame comes to us. The
+    /// store is not atomic: the `mmap_lock` is held, and the MMUs only read.
+    #[inline(always)]
+    pub(super) fn take(&mut self, ea: u64, entry: &AtomicPte) {
+        let old = entry.load();
+        entry.store(Pte::NONE);
         self.weakened(ea);
         self.push(old.page());
     }
@@ -97,19 +99,12 @@ impl Gather {
     }
 
     fn flush_and_free(&mut self) {
-        let removed = oracle::removed(self.mm);
         let span = self.span.take();
-        if let Some(what) = range_to_flush(span.as_ref(), self.tables)
+        if let Some(what) = range_to_flush(span, self.tables)
             && !self.dead
             && !breaks::is(Broken::GatherFlush)
         {
             lazy_tlb().flush(self.mm, what);
-        }
-        if let Some(span) = span {
-            oracle::free_frames(self.mm, span, removed);
-        }
-        if self.tables {
-            oracle::free_tables(self.mm, removed);
         }
         // SAFETY: `push` wrote the first `len`.
         let frames = unsafe { self.frames[..self.len].assume_init_mut() };
@@ -127,7 +122,7 @@ impl Drop for Gather {
 }
 
 /// What to flush for changed entries in `span`, and tables that were taken out.
-fn range_to_flush(span: Option<&Range<u64>>, tables: bool) -> Option<FlushRange> {
+fn range_to_flush(span: Option<Range<u64>>, tables: bool) -> Option<FlushRange> {
     if tables && !breaks::is(Broken::WalkCache) {
         return Some(FlushRange::Everything);
     }

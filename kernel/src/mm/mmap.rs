@@ -13,7 +13,6 @@ use vm::{page_down, page_up};
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::gather::Gather;
 use super::heap;
 use super::object::Object;
 use crate::errno::Errno;
@@ -89,9 +88,7 @@ pub(crate) fn mmap(
         return Err(Errno::EINVAL);
     }
     let contents = match backing {
-        Backing::Anonymous if shared => {
-            Backing::Object { object: Arc::new(Object::new(len)), offset: 0, writable: true }
-        }
+        Backing::Anonymous if shared => Backing::of(mm, Arc::new(Object::new(len)), 0, true)?,
         other => other,
     };
     let mut map = address_space::lock(mm);
@@ -99,7 +96,7 @@ pub(crate) fn mmap(
     if !heap::ensure_room(HEAP_BYTES) {
         return Err(Errno::ENOMEM);
     }
-    map.unmap(range.clone(), &mut Gather::new(mm));
+    map.unmap(range.clone());
     map.areas.insert(Area { start: range.start, end: range.end, prot, shared, contents });
     if flags.contains(MapFlags::POPULATE) {
         // What cannot be made present now may still fault later: not an error.
@@ -119,7 +116,7 @@ pub(crate) fn brk(mm: MmId, new: u64) -> u64 {
         BreakChange::Shrink(pages) => {
             let room = heap::ensure_room(HEAP_BYTES);
             if room {
-                map.unmap(pages, &mut Gather::new(mm));
+                map.unmap(pages);
             }
             room
         }

@@ -4,16 +4,16 @@
 //! |---|---|
 //! | [`frame`], [`account`] | who has which page frame, how many are in use |
 //! | [`heap`], [`kstack`], [`kernel_map`] | the kernel's own memory |
-//! | [`object`], [`backing`] | what a mapping shows |
+//! | [`object`], [`backing`], [`mapping`] | what a mapping shows, and who maps a file |
 //! | [`address_space`] | the machine's part of an mm, its begin and end |
 //! | [`mmap`], [`change`], [`unmap`] | what programs ask for |
 //! | [`fault`], [`fork`] | made on demand, copied on write |
 //! | [`gather`] | flush before free |
 //!
 //! Locks, outermost first: an inode's `writing` (of [`fs`](crate::fs)), `mmap_lock` (parent
-//! before child), an object's pages (all three sleep), kernel stacks, the heap, a frame
-//! cache, the buddy allocator (all with interrupts off). Only the first two are ever held
-//! over a cross-call.
+//! before child), an object's pages (all three sleep), its list of mappers, kernel stacks,
+//! the heap, a frame cache, the buddy allocator (all with interrupts off). Only the first
+//! two are ever held over a cross-call.
 
 mod account;
 mod address_space;
@@ -26,6 +26,7 @@ mod gather;
 pub(crate) mod heap;
 mod kernel_map;
 mod kstack;
+mod mapping;
 mod mmap;
 mod object;
 mod tables;

@@ -9,11 +9,13 @@
 use alloc::collections::BTreeMap;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use kcore::mm::mappers::Mappers;
 use powerpc64::addr::PAGE_SIZE;
 
 use super::frame::{self, Frame};
-use super::{FaultError, heap};
+use super::{FaultError, heap, mapping};
 use crate::errno::Errno;
+use crate::machine::lazy_tlb;
 use crate::sync::Mutex;
 
 /// Pages by their number. In an `Arc`: files and mappings share it.
@@ -25,6 +27,8 @@ pub(crate) struct Object {
     len: AtomicU64,
     /// Nests inside every `mmap_lock`. No user memory is touched under it.
     pages: Mutex<Pages>,
+    /// The address spaces that map it.
+    mappers: Mappers,
 }
 
 struct Pages {
@@ -51,7 +55,8 @@ impl Object {
     fn with_source(source: &'static [u8], len: u64) -> Object {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Object { id, len: AtomicU64::new(len), pages: Mutex::new(Pages { source, frames: BTreeMap::new() }) }
+        let pages = Mutex::new(Pages { source, frames: BTreeMap::new() });
+        Object { id, len: AtomicU64::new(len), pages, mappers: Mappers::default() }
     }
 
     /// The bytes that it was made of, if any are left: its contents, unless
@@ -77,9 +82,14 @@ impl Object {
         if pages.source.is_empty() { pages.frames.len() as u64 * PAGE_SIZE } else { self.len() }
     }
 
-    /// Changes the size. What is cut off is gone, and reads as zeroes if the
-    /// object grows again. Pages that somebody still maps stay theirs until they
-    /// unmap them. May sleep.
+    /// The list of those who map it.
+    pub(super) fn mappers(&self) -> &Mappers {
+        &self.mappers
+    }
+
+    /// Changes the size. What is cut off is gone, from every address space when this
+    /// returns, and reads as zeroes if the object grows again. Interrupts and preemption
+    /// on, no `mmap_lock` held; may sleep.
     pub(crate) fn set_len(&self, len: u64) {
         let mut pages = self.pages.lock();
         let old = self.len();
@@ -89,6 +99,12 @@ impl Object {
         self.len.store(len, Ordering::Release);
         if len < old {
             pages.cut(len);
+        }
+        drop(pages);
+        if len < old {
+            // After the length: a fault that comes later finds nothing.
+            let first = len.div_ceil(PAGE_SIZE);
+            lazy_tlb().for_each_mapper(&self.mappers, |mm| mapping::unmap_from(mm, self, first));
         }
     }
 

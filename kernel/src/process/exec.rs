@@ -85,7 +85,7 @@ fn fill(mm: MmId, file: &Arc<Object>, path: &str, passed: &Arguments) -> Result<
     let program = load::load(mm, file)?;
     let stack = stack::build(mm, &program, path, passed)?;
     let flags = MapFlags::PRIVATE | MapFlags::FIXED;
-    let backing = Backing::Object { object: trampoline(), offset: 0, writable: false };
+    let backing = Backing::of(mm, trampoline(), 0, false)?;
     mm::mmap(mm, TRAMPOLINE, PAGE_SIZE, Prot::READ | Prot::EXEC, flags, backing)?;
     Ok((program, stack))
 }

@@ -132,12 +132,18 @@ fn copy_on_write() -> Verdict {
 fn mprotect() -> Verdict {
     let mm = new_mm()?;
     let page = map_written_page(mm)?;
-    mm::mprotect(mm, page, PAGE_SIZE, Prot::READ)
-        .map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))?;
+    let protect = |prot| {
+        mm::mprotect(mm, page, PAGE_SIZE, prot).map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))
+    };
+    protect(Prot::READ)?;
     check!(write(mm, page, 9).is_err(), "a write after mprotect(READ) succeeded");
     check_eq!(read(mm, page)?, 0x1122_3344, "the page after the refused write");
-    mm::mprotect(mm, page, PAGE_SIZE, READ_WRITE)
-        .map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))?;
+    // Each loses something that this CPU, lazy on the mm, may have in its TLB.
+    for prot in [Prot::empty(), Prot::READ | Prot::EXEC, Prot::EXEC, Prot::empty()] {
+        protect(prot)?;
+        check_eq!(read(mm, page).is_ok(), prot.contains(Prot::READ), alloc::format!("a read after {prot:?}"));
+    }
+    protect(READ_WRITE)?;
     write(mm, page, 9)?;
     check_eq!(read(mm, page)?, 9, "the page after mprotect(READ, WRITE) and a write");
     lazy_tlb().mmput(mm);

@@ -41,11 +41,12 @@ fn oracle_memory() -> Verdict {
         mms.push(new_mm()?);
     }
     let each = (Account::now().heap_bytes - heap_before) / MMS;
-    let fixed = oracle::fixed_bytes();
+    let (fixed, by_frames) = oracle::fixed_bytes();
     mms.drain(..).for_each(|mm| lazy_tlb().mmput(mm));
     drop(mms);
-    println!("# the oracle takes {fixed} bytes, and {each} an address space on {cpus} CPUs");
+    println!("# the oracle takes {fixed} and {by_frames} bytes, and {each} an address space on {cpus} CPUs");
     check!(fixed <= 64 * (NR_MMS + 1), "{fixed} bytes of the oracle without an address space");
+    check!(by_frames <= 12 * frame::nr_frames(), "{by_frames} bytes of the oracle for frames");
     check!(each > 0, "an address space without a shadow TLB");
     check!(each <= 2048 + 48 * cpus, "{each} bytes an address space on {cpus} CPUs");
     check_account(before, "address spaces with their shadows")?;

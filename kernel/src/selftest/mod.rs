@@ -23,6 +23,7 @@ mod scheduler;
 pub(crate) mod soak;
 mod stage;
 mod stale_tlb;
+mod truncate;
 mod user_copy;
 
 pub(crate) use harness::{run_matching, start};
@@ -80,6 +81,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         ipi::TESTS,
         scheduler::TESTS,
         stale_tlb::TESTS,
+        truncate::TESTS,
         hotplug::TESTS,
         bugs::TESTS,
         lazy::TESTS,

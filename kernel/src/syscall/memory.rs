@@ -42,7 +42,7 @@ pub(super) fn mmap(frame: &mut TrapFrame) -> Result {
         if !open.readable() || (writes && !open.writable()) {
             return Err(Errno::EACCES);
         }
-        Backing::Object { object: description.file.object()?, offset, writable: open.writable() }
+        Backing::of(own_mm(), description.file.object()?, offset, open.writable())?
     };
     mm::mmap(own_mm(), hint, len, prot, flags, backing)
 }

@@ -7,7 +7,6 @@ use core::ops::Range;
 use crate::area::{Area, Contents, Prot};
 
 /// A set of areas, by their start.
-#[derive(Clone)]
 pub struct AreaSet<C>(BTreeMap<u64, Area<C>>);
 
 impl<C> Default for AreaSet<C> {
@@ -17,6 +16,16 @@ impl<C> Default for AreaSet<C> {
 }
 
 impl<C: Contents> AreaSet<C> {
+    /// A copy, with what `contents` makes of the contents of each.
+    ///
+    /// # Errors
+    /// The first that `contents` gives.
+    pub fn copy_with<E>(&self, mut contents: impl FnMut(&C) -> Result<C, E>) -> Result<Self, E> {
+        let copy = |area: &Area<C>| Ok(Area { contents: contents(&area.contents)?, ..*area });
+        let areas = self.0.values().map(copy).map(|area| area.map(|area| (area.start, area)));
+        areas.collect::<Result<_, _>>().map(Self)
+    }
+
     /// How many areas there are.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -64,11 +73,14 @@ impl<C: Contents> AreaSet<C> {
         at >= range.end
     }
 
-    /// The free space around `addr`, which must be free itself: from the end of
-    /// the area below to the start of the one above.
-    pub fn gap_around(&self, range: &Range<u64>) -> Range<u64> {
-        let below = self.last_at_or_below(range.start).map_or(0, |area| area.end);
-        let above = self.0.range(range.end..).next().map_or(u64::MAX, |(&start, _)| start);
+    /// The free space around `range` once nothing is mapped there any more: from the
+    /// end of what is below to the start of what is above.
+    pub fn gap_without(&self, range: &Range<u64>) -> Range<u64> {
+        let below = self.0.range(..range.start).next_back().map_or(0, |(_, area)| area.end.min(range.start));
+        let above = match self.find(range.end) {
+            Some(_) => range.end,
+            None => self.0.range(range.end..).next().map_or(u64::MAX, |(&start, _)| start),
+        };
         below..above
     }
 

@@ -2,6 +2,7 @@
 //! and turned on.
 
 pub mod kernel_map;
+pub mod observer;
 pub mod process_table;
 pub mod tree;
 

@@ -3,6 +3,7 @@
 //! Entry 0 is the kernel's and serves quadrant 3 of every process. Entries are
 //! read by all MMUs at any time.
 
+use super::observer;
 use crate::addr::PhysAddr;
 use crate::encoding::pte::process_table_entry;
 use crate::isa;
@@ -60,6 +61,7 @@ impl ProcessTable {
 
     /// Gives `pid` the tree at `root`. On return every CPU may load the PID.
     pub fn set(&self, pid: Pid, root: PhysAddr) {
+        observer::tell(|observer| (observer.tree_set)(pid, root));
         self.tree(pid).write(process_table_entry(root));
         // Partner: the walk of whoever loads the PID next, here or elsewhere.
         isa::ptesync();
@@ -75,6 +77,7 @@ impl ProcessTable {
         // The store is before the flush in the eyes of every table walk.
         isa::ptesync();
         isa::isync();
+        observer::tell(|observer| (observer.tree_cleared)(pid));
     }
 
     /// Has `pid` a tree?

@@ -6,7 +6,8 @@
 //! them away is for the owner alone, and the memory is reused only after a flush
 //! that covers the page-walk caches.
 
-use crate::addr::PhysAddr;
+use super::observer;
+use crate::addr::{PhysAddr, VirtAddr};
 use crate::encoding::PageSize;
 use crate::encoding::pte::{EA_BITS, Pte, ROOT_BITS, ROOT_BYTES, TABLE_BITS, TABLE_BYTES};
 use crate::isa;
@@ -48,13 +49,17 @@ impl AtomicPte {
     /// tried again, [`after_store`] makes it unlikely.
     #[inline]
     pub fn store(&self, pte: Pte) {
+        let old = if observer::ON { self.load() } else { Pte::NONE };
         self.0.store(pte.0, Ordering::Release);
+        self.changed(old, pte);
     }
 
     /// As [`AtomicPte::store`], and returns what the entry was.
     #[inline]
     pub fn swap(&self, pte: Pte) -> Pte {
-        Pte(self.0.swap(pte.0, Ordering::AcqRel))
+        let old = Pte(self.0.swap(pte.0, Ordering::AcqRel));
+        self.changed(old, pte);
+        old
     }
 
     /// Replaces the entry if it still is `current`.
@@ -64,7 +69,18 @@ impl AtomicPte {
     #[inline]
     pub fn replace(&self, current: Pte, new: Pte) -> Result<(), Pte> {
         let order = (Ordering::AcqRel, Ordering::Acquire);
-        self.0.compare_exchange(current.0, new.0, order.0, order.1).map(drop).map_err(Pte)
+        self.0.compare_exchange(current.0, new.0, order.0, order.1).map_err(Pte)?;
+        self.changed(current, new);
+        Ok(())
+    }
+
+    /// Behind the store, before the flush: the observer's rule.
+    #[inline(always)]
+    fn changed(&self, old: Pte, new: Pte) {
+        observer::tell(|observer| {
+            let here = VirtAddr(core::ptr::from_ref(self) as u64).to_phys();
+            (observer.entry_changed)(here, old, new);
+        });
     }
 }
 

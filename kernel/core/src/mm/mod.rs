@@ -9,6 +9,7 @@
 //! hold); `mm_count` at 0 ends the mm.
 
 pub mod flush;
+pub mod mappers;
 pub mod slots;
 
 use core::mem::offset_of;

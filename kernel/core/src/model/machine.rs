@@ -93,7 +93,11 @@ impl Machine for Model {
         assert!(context.irqs_off == 0 && context.preempt_off == 0, "exit_mmap must be able to wait");
         self.tlbs.clear_entry(mm);
         self.kernel().exit_flush(mm);
-        self.tlbs.free_tables(mm);
+        let exit = self.exit.lock().unwrap().clone();
+        match exit {
+            Some(exit) => exit(mm, &|| self.tlbs.free_tables(mm)),
+            None => self.tlbs.free_tables(mm),
+        }
     }
 
     fn free_mm(&self, mm: MmId) {

@@ -47,6 +47,10 @@ pub struct TaskId(usize);
 /// What a test does at a [`Point`]: an interrupt, a preemption, a migration.
 pub type Hook = dyn Fn(&Kernel<Model>, Point) + Send + Sync;
 
+/// What a machine with files does between the final flush of an exit and the end of the
+/// tables, which it ends itself with its second argument.
+pub type Exit = dyn Fn(MmId, &dyn Fn()) + Send + Sync;
+
 /// A call of the machine's own that a CPU has run: the CPU and the operands.
 pub type MachineCall = dyn Fn(CpuId, u64, u64) + Send + Sync;
 
@@ -96,6 +100,7 @@ pub struct Model {
     clock_ms: native::AtomicU64,
     hook: Mutex<Option<Arc<Hook>>>,
     machine_call: Mutex<Option<Arc<MachineCall>>>,
+    exit: Mutex<Option<Arc<Exit>>>,
     deferred: Mutex<Vec<(MmId, bool)>>,
 }
 
@@ -135,6 +140,7 @@ impl Model {
             clock_ms: native::AtomicU64::new(0),
             hook: Mutex::default(),
             machine_call: Mutex::default(),
+            exit: Mutex::default(),
             deferred: Mutex::default(),
         }
     }
@@ -147,6 +153,11 @@ impl Model {
     /// Runs `call` for every [`Machine::machine_call`] from now on.
     pub fn set_machine_call(&self, call: impl Fn(CpuId, u64, u64) + Send + Sync + 'static) {
         *self.machine_call.lock().unwrap() = Some(Arc::new(call));
+    }
+
+    /// Runs `exit` in every exit from now on.
+    pub fn set_exit(&self, exit: impl Fn(MmId, &dyn Fn()) + Send + Sync + 'static) {
+        *self.exit.lock().unwrap() = Some(Arc::new(exit));
     }
 
     /// Does what [`Machine::defer_drop`] put off, as a worker on this CPU.

@@ -213,6 +213,11 @@ impl Model {
         frame
     }
 
+    /// Whether the PTE of `page` names a frame.
+    pub fn is_mapped(&self, mm: MmId, page: usize) -> bool {
+        self.tlbs.space(mm).ptes[page].load(Ordering::Relaxed) != 0
+    }
+
     /// Clears the PTE of `page`: the first half of an unmapping. The flush is
     /// the caller's, then [`Model::free_frame`].
     pub fn clear_pte(&self, mm: MmId, page: usize) -> Frame {

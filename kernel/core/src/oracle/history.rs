@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::FrameNumber;
 use crate::cpu::CpuId;
 use crate::machine::Stamp;
 use crate::mm::flush::FlushRange;
@@ -22,9 +23,12 @@ pub enum Event {
     FlushCpu,
     EntrySet,
     EntryCleared,
-    /// Those that were mapped from the first address to before the second.
-    FramesFreed(u64, u64),
-    TablesFreed,
+    /// And perhaps others, until the next flush.
+    Changed(u64),
+    Detached(FrameNumber),
+    Filled(u64),
+    FrameFreed(FrameNumber),
+    Unlocked,
     PidFreed,
 }
 
@@ -72,8 +76,11 @@ impl fmt::Display for Record {
             Event::FlushCpu => f.write_str("drops everything of every PID"),
             Event::EntrySet => f.write_str("sets the process-table entry"),
             Event::EntryCleared => f.write_str("has cleared the process-table entry"),
-            Event::FramesFreed(start, end) => write!(f, "frees the frames of {start:#x}..{end:#x}"),
-            Event::TablesFreed => f.write_str("frees page tables"),
+            Event::Changed(ea) => write!(f, "has changed entries, that of {ea:#x} first"),
+            Event::Detached(table) => write!(f, "has taken table {table:#x} out of the tree"),
+            Event::Filled(ea) => write!(f, "fills the entry of {ea:#x}"),
+            Event::FrameFreed(frame) => write!(f, "frees frame {frame:#x}"),
+            Event::Unlocked => f.write_str("unlocks the address space"),
             Event::PidFreed => f.write_str("frees the PID and the root"),
         }
     }

@@ -1,6 +1,8 @@
 //! What one CPU, or all coprocessors together, may hold of a PID.
 
-use super::Kind;
+use core::ops::Range;
+
+use super::{Kind, Stale};
 use crate::machine::Stamp;
 
 /// In moments of the PID's clock.
@@ -22,6 +24,14 @@ impl Holding {
     /// Since when it may hold something of `kind`; `NEVER` if it cannot.
     pub(super) fn since(&self, kind: Kind) -> Stamp {
         self.since[kind as usize]
+    }
+
+    /// Whether it may translate through entries as they were. `pages`: those that were
+    /// flushed last.
+    pub(super) fn translates(&self, stale: &Stale, pages: &Range<u64>) -> bool {
+        let covered = pages.start <= stale.span.start && stale.span.end <= pages.end;
+        let flushed = covered && self.pages_flushed > stale.at;
+        self.since(Kind::Translation) < stale.at && !flushed
     }
 
     pub(super) fn may_hold(&self, kind: Kind) -> bool {

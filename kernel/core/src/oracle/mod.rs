@@ -20,23 +20,33 @@
 //! have anything in its TLB, so it flushes all of it before it loads a PID.
 //!
 //! So for each holder and each [`Kind`] of thing one number is enough: since when it
-//! may hold some. What went out of the tree *before* that moment it cannot hold;
-//! what went out after it must not be reused yet. A check costs one comparison a
-//! holder, and memory is fixed: one [`Shadow`] an address space, in the [`Slot`] of
-//! its PID.
+//! may hold some. What went out of the tree *before* that moment it cannot hold. What
+//! went out after it is *stale*: it is remembered, with the frames that it named, until
+//! flushes have reached every holder, and these are the questions:
+//!
+//! - a frame, or a table, is given back to the allocator: is it among the stale?
+//! - an empty entry is filled: is what it was before stale?
+//! - the address space is unlocked, and programs count on what they were promised: is
+//!   anything stale?
+//! - the PID is freed, or handed out: does anybody hold anything?
+//!
+//! Whoever changes the tree is not asked what he does: the oracle sees every store to an
+//! entry, and the allocator asks. Memory goes with the changes that are not flushed yet:
+//! one [`Shadow`] an address space, in the [`Slot`] of its PID.
 //!
 //! [`Stamp`]s order the events of one PID. Two rules keep the oracle from crying
 //! wolf and from sleeping: a load is told *after* the CPU's bit in the mask is set
-//! and *before* PIDR is written; and who takes something out of the tree asks for a
-//! stamp *after* the store and *before* reading the mask. A flush counts from its
-//! beginning, a departure from its end.
+//! and *before* PIDR is written; and a change is seen *after* the store and *before* the
+//! mask is read. A flush counts from its beginning, a departure from its end.
 
 mod history;
 mod holding;
 mod slot;
+mod stale;
 mod violation;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::cpu::CpuId;
@@ -47,7 +57,12 @@ use history::History;
 pub use history::{Event, Record};
 use holding::Holding;
 pub use slot::Slot;
+pub use stale::FrameNumber;
+use stale::{Stale, StaleSet};
 pub use violation::{Subject, Violation};
+
+/// What is not held is forgotten at the flush that reached the last holder.
+const STALE_IS_HELD: &str = "something is stale that nobody holds";
 
 /// log2 of a base page's size in bytes.
 const PAGE_SHIFT: u32 = 12;
@@ -88,8 +103,17 @@ pub struct Shadow {
     /// One a CPU, the coprocessors' last.
     holdings: Box<[Holding]>,
     /// The pages that were flushed last. Flushes of pages come one after the other
-    /// (the `mmap_lock`), each before its check, so one range is enough.
+    /// (the `mmap_lock`), and what one has covered is forgotten at its end, so one range
+    /// is enough.
     pages: Range<u64>,
+    /// When the last flush began.
+    flushing: Stamp,
+    /// Leaf entries that were emptied, or lost permissions.
+    leaves: StaleSet,
+    /// Tables that were taken out of the tree.
+    tables: StaleSet,
+    /// Frames and tables that nobody can reach any more, once an entry.
+    released: Vec<FrameNumber>,
     history: History,
 }
 
@@ -104,6 +128,10 @@ impl Shadow {
             coprocessors: 0,
             holdings: alloc::vec![Holding::NONE; nr_cpus + 1].into_boxed_slice(),
             pages: 0..0,
+            flushing: Stamp::FIRST,
+            leaves: StaleSet::default(),
+            tables: StaleSet::default(),
+            released: Vec::new(),
             history: History::default(),
         }
     }
@@ -112,6 +140,12 @@ impl Shadow {
     pub fn now(&mut self) -> Stamp {
         self.clock += 1;
         Stamp::new(self.clock)
+    }
+
+    /// A flush is about to begin, here or elsewhere: the moment that it counts from.
+    pub fn flush_begins(&mut self) -> Stamp {
+        self.flushing = self.now();
+        self.flushing
     }
 
     /// `cpu` is about to load the PID; its bit in the mask is set. `unflushed`: it
@@ -175,6 +209,7 @@ impl Shadow {
         if !holding.is_loaded() && Kind::ALL.iter().any(|&kind| holding.may_hold(kind)) {
             holding.drop_all();
             self.told(cpu, Event::FlushCpu);
+            self.release();
         }
     }
 
@@ -195,29 +230,79 @@ impl Shadow {
         self.entry_set = false;
     }
 
-    /// Page frames are about to be freed, or to lose permissions for good, whose
-    /// entries in `span` were all changed before `removed`.
-    ///
-    /// # Errors
-    /// Somebody may still translate to one of them.
-    pub fn free_frames(&mut self, cpu: CpuId, span: Range<u64>, removed: Stamp) -> Result<(), Violation> {
-        self.told(cpu, Event::FramesFreed(span.start, span.end));
-        let covered = self.pages.start <= span.start && span.end <= self.pages.end;
-        let stale = self.first(|holding| {
-            let flushed = covered && holding.pages_flushed > removed;
-            holding.since(Kind::Translation) < removed && !flushed
-        });
-        self.verdict(stale, Some(Kind::Translation), removed, || Subject::Frames(span))
+    /// The leaf entry of `ea` names `gone` no more, or (none) allows less than it did.
+    /// Whether somebody may still have it as it was: then `gone` is released later.
+    pub fn leaf_changed(&mut self, cpu: CpuId, ea: u64, gone: Option<FrameNumber>) -> bool {
+        let at = self.now();
+        let held = self.first(|holding| holding.since(Kind::Translation) < at).is_some();
+        if held {
+            let known = self.leaves.iter().last().is_some_and(|last| last.at > self.flushing);
+            if !known {
+                self.told(cpu, Event::Changed(ea));
+            }
+            self.leaves.add(ea..ea + (1 << PAGE_SHIFT), gone, at, self.flushing);
+        }
+        held
     }
 
-    /// Tables are about to be freed that were all out of the tree before `removed`.
+    /// `table` was taken out of the tree. Whether somebody may still walk through it: then
+    /// it is released later.
+    pub fn table_detached(&mut self, cpu: CpuId, table: FrameNumber) -> bool {
+        let at = self.now();
+        let held = self.first(|holding| holding.since(Kind::Walk) < at).is_some();
+        if held {
+            self.told(cpu, Event::Detached(table));
+            self.tables.add(0..0, Some(table), at, self.flushing);
+        }
+        held
+    }
+
+    /// The entry of `ea`, which was empty, names a frame.
     ///
     /// # Errors
-    /// Somebody may still walk through one of them.
-    pub fn free_tables(&mut self, cpu: CpuId, removed: Stamp) -> Result<(), Violation> {
-        self.told(cpu, Event::TablesFreed);
-        let stale = self.first(|holding| holding.since(Kind::Walk) < removed);
-        self.verdict(stale, Some(Kind::Walk), removed, || Subject::Tables)
+    /// Somebody may still translate `ea` to the frame before.
+    pub fn leaf_filled(&mut self, cpu: CpuId, ea: u64) -> Result<(), Violation> {
+        let Some(stale) = self.leaves.iter().find(|stale| stale.span.contains(&ea)) else { return Ok(()) };
+        let violation = self.translated(stale, Subject::Filled(ea));
+        self.told(cpu, Event::Filled(ea));
+        Err(violation)
+    }
+
+    /// The frame, or the table, is about to be given to somebody else.
+    ///
+    /// # Errors
+    /// Somebody may still translate to it, or walk through it.
+    pub fn frame_freed(&mut self, cpu: CpuId, frame: FrameNumber) -> Result<(), Violation> {
+        let leaf = self.leaves.iter().find(|stale| stale.has(frame));
+        let table = self.tables.iter().find(|stale| stale.has(frame));
+        let violation = match (leaf, table) {
+            (Some(stale), _) => self.translated(stale, Subject::Frame(frame)),
+            (None, Some(stale)) => self.walked(stale, Subject::Table(frame)),
+            (None, None) => return Ok(()),
+        };
+        self.told(cpu, Event::FrameFreed(frame));
+        Err(violation)
+    }
+
+    /// The address space is about to be unlocked.
+    ///
+    /// # Errors
+    /// Somebody may still hold something that was changed or taken away.
+    pub fn settled(&mut self, cpu: CpuId) -> Result<(), Violation> {
+        let leaf = self.leaves.iter().next();
+        let violation = match (leaf, self.tables.iter().next()) {
+            (Some(stale), _) => self.translated(stale, Subject::Changed(stale.span.clone())),
+            (None, Some(stale)) => self.walked(stale, Subject::Table(stale.frames[0])),
+            (None, None) => return Ok(()),
+        };
+        self.told(cpu, Event::Unlocked);
+        Err(violation)
+    }
+
+    /// Frames and tables that were told to be stale, and that nobody can reach any more:
+    /// one for each time that they were.
+    pub fn take_released(&mut self) -> Vec<FrameNumber> {
+        core::mem::take(&mut self.released)
     }
 
     /// The root and the PID are about to be freed.
@@ -234,31 +319,49 @@ impl Shadow {
         self.history.iter()
     }
 
+    /// Forgets what nobody holds any more.
+    fn release(&mut self) {
+        let (holdings, pages) = (&self.holdings, &self.pages);
+        let translated = |stale: &Stale| holdings.iter().any(|holding| holding.translates(stale, pages));
+        self.leaves.release(translated, &mut self.released);
+        let walked = |stale: &Stale| holdings.iter().any(|holding| holding.since(Kind::Walk) < stale.at);
+        self.tables.release(walked, &mut self.released);
+    }
+
+    /// The violation of somebody who may translate through `stale`.
+    fn translated(&self, stale: &Stale, subject: Subject) -> Violation {
+        let holder = self.first(|holding| holding.translates(stale, &self.pages));
+        self.violation(holder.expect(STALE_IS_HELD), Some(Kind::Translation), stale.at, subject)
+    }
+
+    /// The violation of somebody who may walk through `stale`.
+    fn walked(&self, stale: &Stale, subject: Subject) -> Violation {
+        let holder = self.first(|holding| holding.since(Kind::Walk) < stale.at);
+        self.violation(holder.expect(STALE_IS_HELD), Some(Kind::Walk), stale.at, subject)
+    }
+
     fn nobody_holds_anything(&self, now: Stamp) -> Result<(), Violation> {
         for kind in Kind::ALL {
-            let holder = self.first(|holding| holding.may_hold(kind));
-            self.verdict(holder, Some(kind), now, || Subject::Pid)?;
+            if let Some(holder) = self.first(|holding| holding.may_hold(kind)) {
+                return Err(self.violation(holder, Some(kind), now, Subject::Pid));
+            }
         }
-        let loaded = self.first(Holding::is_loaded);
-        self.verdict(loaded, None, now, || Subject::Pid)
+        match self.first(Holding::is_loaded) {
+            Some(holder) => Err(self.violation(holder, None, now, Subject::Pid)),
+            None => Ok(()),
+        }
     }
 
     fn first(&self, wrong: impl Fn(&Holding) -> bool) -> Option<usize> {
         self.holdings.iter().position(wrong)
     }
 
-    fn verdict(
-        &self,
-        stale: Option<usize>,
-        held: Option<Kind>,
-        removed: Stamp,
-        subject: impl FnOnce() -> Subject,
-    ) -> Result<(), Violation> {
-        let Some(index) = stale else { return Ok(()) };
+    /// The violation of holder number `index`.
+    fn violation(&self, index: usize, held: Option<Kind>, removed: Stamp, subject: Subject) -> Violation {
         let since = held.map_or(Stamp::FIRST, |kind| self.holdings[index].since(kind));
         let is_cpu = index != self.index(Holder::Coprocessor);
         let holder = if is_cpu { Holder::Cpu(CpuId::new(index)) } else { Holder::Coprocessor };
-        Err(Violation { subject: subject(), holder, held, since, removed })
+        Violation { subject, holder, held, since, removed }
     }
 
     fn index(&self, whose: Holder) -> usize {
@@ -276,13 +379,15 @@ impl Shadow {
     fn apply(&mut self, reached: Range<usize>, what: FlushRange, began: Stamp) {
         let dropped: &[Kind] = match what {
             FlushRange::Pages { start, pages } => {
-                return self.apply_to_pages(reached, start..start + (u64::from(pages) << PAGE_SHIFT), began);
+                self.apply_to_pages(reached, start..start + (u64::from(pages) << PAGE_SHIFT), began);
+                return self.release();
             }
             FlushRange::Translations => &[Kind::Translation],
             FlushRange::Everything => &Kind::ALL,
         };
         let entry_set = self.entry_set || self.cleared > began;
         self.holdings[reached].iter_mut().for_each(|holding| holding.flush(dropped, began, entry_set));
+        self.release();
     }
 
     fn apply_to_pages(&mut self, reached: Range<usize>, pages: Range<u64>, began: Stamp) {

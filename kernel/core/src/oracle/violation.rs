@@ -3,16 +3,20 @@
 use core::fmt;
 use core::ops::Range;
 
-use super::{Holder, Kind};
+use super::{FrameNumber, Holder, Kind};
 use crate::machine::Stamp;
 
 /// What is reused too soon.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Subject {
-    /// Page frames that were mapped, or more permissively mapped, in this range.
-    Frames(Range<u64>),
-    /// Tables that were taken out of the tree.
-    Tables,
+    /// A page frame that was mapped.
+    Frame(FrameNumber),
+    /// A table that was taken out of the tree.
+    Table(FrameNumber),
+    /// An address whose entry names a frame anew.
+    Filled(u64),
+    /// Addresses that were unmapped or lost permissions, for the programs that count on it.
+    Changed(Range<u64>),
     /// The PID and the root of the tree.
     Pid,
     /// Whatever was freed before, by a CPU that started and has not flushed its TLB.
@@ -50,8 +54,10 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Violation { subject, holder, held, since, removed } = self;
         match subject {
-            Subject::Frames(span) => write!(f, "the frames of {:#x}..{:#x} are freed", span.start, span.end)?,
-            Subject::Tables => f.write_str("page tables are freed")?,
+            Subject::Frame(frame) => write!(f, "frame {frame:#x} is freed")?,
+            Subject::Table(table) => write!(f, "page table {table:#x} is freed")?,
+            Subject::Filled(ea) => write!(f, "the entry of {ea:#x} names another frame")?,
+            Subject::Changed(span) => write!(f, "{:#x}..{:#x} was changed", span.start, span.end)?,
             Subject::Pid => f.write_str("the PID and its root are freed")?,
             Subject::Start => {
                 return write!(f, "{holder} loads the PID with what its TLB held when it started");

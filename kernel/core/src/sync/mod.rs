@@ -64,6 +64,12 @@ pub struct SpinLock<T> {
     inner: loom::sync::Mutex<T>,
 }
 
+impl<T: Default> Default for SpinLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T> SpinLock<T> {
     /// An unlocked lock around `value`.
     #[cfg(not(loom))]

@@ -14,6 +14,7 @@ mod membarrier;
 mod preempted;
 mod search;
 mod three_cpus;
+mod truncate;
 mod use_mm;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod flush;
 mod hotplug;
 mod invariants;
 mod lifetime;
+mod mappers;
 mod membarrier;
 mod oracle;
 mod sites;

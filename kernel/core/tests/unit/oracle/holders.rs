@@ -4,7 +4,8 @@ use kcore::mm::flush::FlushRange;
 use kcore::oracle::{Holder, Shadow, Subject};
 
 use super::{
-    ALL_FIRST, COPRO, ENTRY, FIRST, TRANSLATION, WALK, flush_global, flush_local, held, live, on_two,
+    ALL_FIRST, COPRO, ENTRY, TRANSLATION, WALK, flush_global, flush_local, free_frame, free_table, held,
+    live, on_two, remove,
 };
 use crate::{CPU0, CPU1, CPU2};
 
@@ -13,10 +14,10 @@ fn a_cpu_that_drops_everything_before_it_stops() {
     let mut shadow = on_two();
     shadow.leave(CPU1);
     shadow.flush_cpu(CPU1);
-    let removed = shadow.now();
+    remove(&mut shadow);
     flush_local(&mut shadow, CPU0, FlushRange::Everything);
-    shadow.free_frames(CPU0, FIRST, removed).unwrap();
-    shadow.free_tables(CPU0, removed).unwrap();
+    free_frame(&mut shadow).unwrap();
+    free_table(&mut shadow).unwrap();
     shadow.leave(CPU0);
     shadow.clear_entry(CPU0);
     flush_local(&mut shadow, CPU0, FlushRange::Everything);
@@ -28,10 +29,10 @@ fn a_cpu_that_drops_everything_before_it_stops() {
 fn a_cpu_that_stops_without_a_flush() {
     let mut shadow = on_two();
     shadow.leave(CPU1);
-    let removed = shadow.now();
+    remove(&mut shadow);
     flush_local(&mut shadow, CPU0, FlushRange::Everything);
-    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (1, TRANSLATION));
-    assert_eq!(held(shadow.free_tables(CPU0, removed)), (1, WALK));
+    assert_eq!(held(free_frame(&mut shadow)), (1, TRANSLATION));
+    assert_eq!(held(free_table(&mut shadow)), (1, WALK));
     shadow.leave(CPU0);
     shadow.clear_entry(CPU0);
     flush_local(&mut shadow, CPU0, FlushRange::Everything);
@@ -42,9 +43,9 @@ fn a_cpu_that_stops_without_a_flush() {
 fn a_cpu_that_stops_with_the_pid_loaded() {
     let mut shadow = on_two();
     shadow.flush_cpu(CPU1);
-    let removed = shadow.now();
+    remove(&mut shadow);
     flush_local(&mut shadow, CPU0, FlushRange::Everything);
-    assert_eq!(held(shadow.free_tables(CPU0, removed)), (1, WALK));
+    assert_eq!(held(free_table(&mut shadow)), (1, WALK));
 }
 
 /// What it held before was told to be gone, and its first load finds nothing old.
@@ -53,15 +54,15 @@ fn a_cpu_that_starts_with_a_flush() {
     let mut shadow = on_two();
     shadow.leave(CPU1);
     shadow.flush_cpu(CPU1);
-    let removed = shadow.now();
+    remove(&mut shadow);
     flush_local(&mut shadow, CPU0, FlushRange::Everything);
     shadow.flush_cpu(CPU1);
     shadow.load(CPU1, false).unwrap();
-    shadow.free_frames(CPU0, FIRST, removed).unwrap();
+    free_frame(&mut shadow).unwrap();
     // From here on it is as any other.
-    let removed = shadow.now();
+    remove(&mut shadow);
     flush_local(&mut shadow, CPU0, FlushRange::Everything);
-    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (1, TRANSLATION));
+    assert_eq!(held(free_frame(&mut shadow)), (1, TRANSLATION));
 }
 
 #[test]
@@ -83,10 +84,10 @@ fn on_coprocessor() -> Shadow {
 fn a_coprocessor_hears_a_broadcast() {
     for what in [ALL_FIRST, FlushRange::Translations, FlushRange::Everything] {
         let mut shadow = on_coprocessor();
-        let removed = shadow.now();
-        assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+        remove(&mut shadow);
+        assert_eq!(held(free_frame(&mut shadow)), (COPRO, TRANSLATION));
         flush_global(&mut shadow, what);
-        shadow.free_frames(CPU0, FIRST, removed).unwrap();
+        free_frame(&mut shadow).unwrap();
     }
 }
 
@@ -95,17 +96,17 @@ fn a_coprocessor_hears_a_broadcast() {
 fn a_coprocessor_hears_nothing_else() {
     let mut shadow = on_coprocessor();
     shadow.load(CPU1, false).unwrap();
-    let removed = shadow.now();
+    remove(&mut shadow);
     for cpu in [CPU0, CPU1, CPU2] {
         flush_local(&mut shadow, cpu, FlushRange::Everything);
     }
     shadow.leave(CPU1);
     shadow.flush_cpu(CPU1);
-    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
-    let violation = shadow.free_tables(CPU0, removed).unwrap_err();
+    assert_eq!(held(free_frame(&mut shadow)), (COPRO, TRANSLATION));
+    let violation = free_table(&mut shadow).unwrap_err();
     assert_eq!(
         violation.to_string(),
-        "page tables are freed and a coprocessor may hold walk-cache entries of before #4, not flushed since #2"
+        "page table 0x99 is freed and a coprocessor may hold walk-cache entries of before #6, not flushed since #2"
     );
 }
 
@@ -113,9 +114,9 @@ fn a_coprocessor_hears_nothing_else() {
 fn a_coprocessor_keeps_what_it_has() {
     let mut shadow = on_coprocessor();
     shadow.copro_leave(CPU0);
-    let removed = shadow.now();
+    remove(&mut shadow);
     flush_local(&mut shadow, CPU0, FlushRange::Everything);
-    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+    assert_eq!(held(free_frame(&mut shadow)), (COPRO, TRANSLATION));
     shadow.clear_entry(CPU0);
     assert_eq!(held(shadow.free_pid(CPU0)), (COPRO, ENTRY));
 }
@@ -126,10 +127,10 @@ fn a_coprocessor_that_leaves_before_its_last_broadcast() {
     shadow.copro_leave(CPU0);
     flush_global(&mut shadow, FlushRange::Everything);
     // From here on flushes are local again.
-    let removed = shadow.now();
+    remove(&mut shadow);
     flush_local(&mut shadow, CPU0, FlushRange::Everything);
-    shadow.free_frames(CPU0, FIRST, removed).unwrap();
-    shadow.free_tables(CPU0, removed).unwrap();
+    free_frame(&mut shadow).unwrap();
+    free_table(&mut shadow).unwrap();
     shadow.clear_entry(CPU0);
     shadow.free_pid(CPU0).unwrap();
 }
@@ -139,8 +140,8 @@ fn a_coprocessor_that_leaves_after_its_last_broadcast() {
     let mut shadow = on_coprocessor();
     flush_global(&mut shadow, FlushRange::Everything);
     shadow.copro_leave(CPU0);
-    let removed = shadow.now();
-    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+    remove(&mut shadow);
+    assert_eq!(held(free_frame(&mut shadow)), (COPRO, TRANSLATION));
 }
 
 #[test]
@@ -149,8 +150,8 @@ fn one_coprocessor_of_two_leaves() {
     shadow.copro_load(CPU0);
     shadow.copro_leave(CPU0);
     flush_global(&mut shadow, FlushRange::Everything);
-    let removed = shadow.now();
-    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (COPRO, TRANSLATION));
+    remove(&mut shadow);
+    assert_eq!(held(free_frame(&mut shadow)), (COPRO, TRANSLATION));
 }
 
 #[test]

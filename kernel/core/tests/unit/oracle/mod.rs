@@ -7,12 +7,15 @@ mod pids;
 mod words;
 
 use kcore::mm::flush::FlushRange;
-use kcore::oracle::{Holder, Kind, Shadow, Violation};
+use kcore::oracle::{FrameNumber, Holder, Kind, Shadow, Violation};
 
 use crate::{CPU0, CPU1};
 
 const PAGE: u64 = 0x1000;
 const FIRST: core::ops::Range<u64> = 0x1_0000..0x1_1000;
+/// What the entry of `FIRST` names.
+const FRAME: FrameNumber = 0x77;
+const TABLE: FrameNumber = 0x99;
 const ALL_FIRST: FlushRange = FlushRange::Pages { start: FIRST.start, pages: 1 };
 
 /// A PID whose process-table entry is set, on three CPUs.
@@ -31,13 +34,27 @@ fn on_two() -> Shadow {
 }
 
 fn flush_local(shadow: &mut Shadow, cpu: kcore::cpu::CpuId, what: FlushRange) {
-    let began = shadow.now();
+    let began = shadow.flush_begins();
     shadow.flush_local(cpu, what, began);
 }
 
 fn flush_global(shadow: &mut Shadow, what: FlushRange) {
-    let began = shadow.now();
+    let began = shadow.flush_begins();
     shadow.flush_global(CPU0, what, began);
+}
+
+/// The page of `FIRST` is unmapped, and a table taken out of the tree.
+fn remove(shadow: &mut Shadow) {
+    shadow.leaf_changed(CPU0, FIRST.start, Some(FRAME));
+    shadow.table_detached(CPU0, TABLE);
+}
+
+fn free_frame(shadow: &mut Shadow) -> Result<(), Violation> {
+    shadow.frame_freed(CPU0, FRAME)
+}
+
+fn free_table(shadow: &mut Shadow) -> Result<(), Violation> {
+    shadow.frame_freed(CPU0, TABLE)
 }
 
 /// Who holds something, and what: the number of a CPU, or [`COPRO`].

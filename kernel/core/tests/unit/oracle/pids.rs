@@ -3,7 +3,9 @@
 use kcore::mm::flush::FlushRange;
 use kcore::oracle::{Holder, Shadow, Slot, Subject};
 
-use super::{ALL_FIRST, ENTRY, FIRST, TRANSLATION, flush_global, held, live, on_two};
+use super::{
+    ALL_FIRST, ENTRY, TRANSLATION, flush_global, free_frame, free_table, held, live, on_two, remove,
+};
 use crate::{CPU0, CPU1, CPU2};
 
 #[test]
@@ -12,16 +14,16 @@ fn a_whole_life() {
     shadow.clear_entry(CPU0);
     flush_global(&mut shadow, FlushRange::Everything);
     // Lazy CPUs keep the PID loaded, and find nothing.
-    let removed = shadow.now();
-    shadow.free_frames(CPU0, FIRST, removed).unwrap();
-    shadow.free_tables(CPU0, removed).unwrap();
+    remove(&mut shadow);
+    free_frame(&mut shadow).unwrap();
+    free_table(&mut shadow).unwrap();
     shadow.leave(CPU0);
     shadow.leave(CPU1);
     shadow.free_pid(CPU0).unwrap();
     shadow.set_entry(CPU2).unwrap();
     shadow.load(CPU2, false).unwrap();
-    let removed = shadow.now();
-    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (2, TRANSLATION));
+    remove(&mut shadow);
+    assert_eq!(held(free_frame(&mut shadow)), (2, TRANSLATION));
 }
 
 #[test]
@@ -57,8 +59,8 @@ fn an_entry_that_is_cleared_after_the_flush() {
     let mut shadow = on_two();
     flush_global(&mut shadow, FlushRange::Everything);
     shadow.clear_entry(CPU0);
-    let removed = shadow.now();
-    assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (0, TRANSLATION));
+    remove(&mut shadow);
+    assert_eq!(held(free_frame(&mut shadow)), (0, TRANSLATION));
     shadow.leave(CPU0);
     shadow.leave(CPU1);
     assert_eq!(held(shadow.free_pid(CPU0)), (0, ENTRY));
@@ -68,7 +70,7 @@ fn an_entry_that_is_cleared_after_the_flush() {
 fn an_entry_that_is_cleared_during_the_flush() {
     let mut shadow = live();
     shadow.load(CPU0, false).unwrap();
-    let began = shadow.now();
+    let began = shadow.flush_begins();
     shadow.clear_entry(CPU0);
     shadow.flush_local(CPU0, FlushRange::Everything, began);
     shadow.leave(CPU0);
@@ -81,8 +83,8 @@ fn a_load_of_a_dead_tree_finds_nothing() {
     shadow.clear_entry(CPU0);
     flush_global(&mut shadow, FlushRange::Everything);
     shadow.load(CPU2, false).unwrap();
-    let removed = shadow.now();
-    shadow.free_tables(CPU0, removed).unwrap();
+    remove(&mut shadow);
+    free_table(&mut shadow).unwrap();
     for cpu in [CPU0, CPU1, CPU2] {
         shadow.leave(cpu);
     }
@@ -153,9 +155,9 @@ fn a_flush_from_another_life() {
     slot.set_entry(CPU0, 3).unwrap();
     slot.load(CPU1, false).unwrap();
     let shadow = slot.shadow().unwrap();
-    let removed = shadow.now();
+    remove(shadow);
     for what in [ALL_FIRST, FlushRange::Everything] {
         shadow.flush_local(CPU1, what, began);
-        assert_eq!(held(shadow.free_frames(CPU0, FIRST, removed)), (1, TRANSLATION));
+        assert_eq!(held(free_frame(shadow)), (1, TRANSLATION));
     }
 }

@@ -4,7 +4,7 @@ use kcore::machine::Stamp;
 use kcore::mm::flush::FlushRange;
 use kcore::oracle::Event;
 
-use super::{flush_local, live, on_two};
+use super::{flush_local, free_table, live, on_two, remove};
 use crate::{CPU0, CPU1};
 
 #[test]
@@ -23,12 +23,12 @@ fn the_history_is_in_order_and_bounded() {
 #[test]
 fn it_names_the_offender() {
     let mut shadow = on_two();
-    let removed = shadow.now();
+    remove(&mut shadow);
     flush_local(&mut shadow, CPU0, FlushRange::Everything);
-    let violation = shadow.free_tables(CPU0, removed).unwrap_err();
+    let violation = free_table(&mut shadow).unwrap_err();
     assert_eq!(
         violation.to_string(),
-        "page tables are freed and CPU 1 may hold walk-cache entries of before #4, not flushed since #3"
+        "page table 0x99 is freed and CPU 1 may hold walk-cache entries of before #6, not flushed since #3"
     );
     assert_eq!(violation.since, Stamp::new(3));
     let said: Vec<_> = shadow.history().map(ToString::to_string).collect();
@@ -37,8 +37,10 @@ fn it_names_the_offender() {
         [
             "#2 CPU 0: loads the PID",
             "#3 CPU 1: loads the PID",
-            "#6 CPU 0: tlbiel of everything (RIC=2), begun after #5",
-            "#7 CPU 0: frees page tables",
+            "#5 CPU 0: has changed entries, that of 0x10000 first",
+            "#7 CPU 0: has taken table 0x99 out of the tree",
+            "#9 CPU 0: tlbiel of everything (RIC=2), begun after #8",
+            "#10 CPU 0: frees frame 0x99",
         ]
     );
 }

@@ -1,0 +1,95 @@
+//! Mappings of objects, and what a file that is cut does to them.
+//!
+//! The reverse map: an object knows the address spaces that map it ([`Mappers`]), so
+//! that no page behind the end of a file stays mapped anywhere. `kcore::mm::mappers`
+//! has the argument; the steps are `Object::set_len` (the length, then the visits),
+//! [`Mapping`] (enters and leaves), `fault.rs` (reads the length and sets the entry,
+//! all under the `mmap_lock`) and `fork.rs` (enters the child before it copies).
+//!
+//! [`Mappers`]: kcore::mm::mappers::Mappers
+
+use alloc::sync::Arc;
+use core::ops::{Deref, Range};
+
+use kcore::mm::MmId;
+use powerpc64::addr::PAGE_SIZE;
+use vm::area::Area;
+
+use super::address_space::{self, Map};
+use super::backing::Backing;
+use super::gather::Gather;
+use super::heap;
+use super::object::Object;
+use crate::errno::Errno;
+use crate::machine::lazy_tlb;
+
+/// What a mapping takes of the heap, at most: itself, and its share of the object's list.
+const BYTES: usize = 512;
+
+/// That an address space maps an object. The areas that came of one `mmap` share it, and
+/// with the last of them it goes.
+pub(crate) struct Mapping {
+    object: Arc<Object>,
+    /// In the object's list of mappers.
+    place: u64,
+}
+
+impl Mapping {
+    /// `mm`, of which the caller is a user, is about to map `object`.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(super) fn new(mm: MmId, object: Arc<Object>) -> Result<Arc<Self>, Errno> {
+        heap::check_room(BYTES)?;
+        let place = lazy_tlb().enter_mappers(object.mappers(), mm);
+        Ok(Arc::new(Self { object, place }))
+    }
+
+    /// The object.
+    pub(super) fn object(&self) -> &Arc<Object> {
+        &self.object
+    }
+}
+
+impl Deref for Mapping {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        &self.object
+    }
+}
+
+impl Drop for Mapping {
+    /// Under the `mmap_lock`, with the areas, whose pages are out of the tree or about to
+    /// be before that lock is free.
+    fn drop(&mut self) {
+        lazy_tlb().leave_mappers(self.object.mappers(), self.place);
+    }
+}
+
+/// Takes away what `mm` shows of `object` from page `first` on, private copies included
+/// (Linux's `unmap_mapping_range`, `even_cows`). The caller holds a count of `mm`, which
+/// need not be loaded here, nor have users. Interrupts and preemption on; may sleep.
+pub(super) fn unmap_from(mm: MmId, object: &Object, first: u64) {
+    address_space::lock(mm).unmap_from(object, first);
+}
+
+impl Map {
+    fn unmap_from(&mut self, object: &Object, first: u64) {
+        let mut gather = Gather::new(self.mm);
+        let (tree, resident) = (self.tree(), &mut self.resident);
+        for range in self.areas.iter().filter_map(|area| shown_from(area, object, first)) {
+            tree.for_each_leaf(range, |ea, entry, _| {
+                gather.take(ea, entry);
+                *resident -= 1;
+            });
+        }
+    }
+}
+
+/// Where `area` shows page `first` of `object` and those behind it.
+fn shown_from(area: &Area<Backing>, object: &Object, first: u64) -> Option<Range<u64>> {
+    let Backing::Object { object: shown, offset, .. } = &area.contents else { return None };
+    let skipped = first.saturating_mul(PAGE_SIZE).saturating_sub(*offset);
+    (shown.id() == object.id() && skipped < area.bytes()).then(|| area.start + skipped..area.end)
+}

@@ -1,0 +1,200 @@
+//! The shadow TLB oracle at work, in test builds: one [`Slot`] a PID, one [`Shadow`]
+//! an address space.
+//!
+//! It looks, and is asked. It sees every store to an entry of a tree and of the process
+//! table (`tree.rs`), wherever it is made, and the protocol's loads and flushes
+//! (`Machine::observe`). The frame allocator asks whether a frame may be had by somebody
+//! else, the `mmap_lock` whether all that was taken away under it is gone. If a CPU may
+//! still hold something of it, the machine ends here, with the history of the PID. In
+//! other builds nothing of this is left.
+//!
+//! Its locks order more than the protocol does, so it does not prove fences: those
+//! are the model checker's.
+
+mod frames;
+mod tree;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt::{self, Display};
+
+use kcore::cpu::{CpuId, CpuMask};
+use kcore::machine::{PreemptOff, Stamp, TlbEvent};
+use kcore::mm::MmId;
+use kcore::oracle::{Holder, Record, Shadow, Slot, Violation};
+use powerpc64::addr::PhysAddr;
+use powerpc64::{mmu, percpu};
+
+use crate::machine::lazy_tlb;
+use crate::println;
+use crate::sync::{Fixed, IrqLock};
+use frames::Frames;
+pub(crate) use tree::frame_freed;
+
+/// Whether it is there at all.
+const ON: bool = cfg!(feature = "selftest");
+
+/// A PID, and the root of the tree that it has.
+#[derive(Default)]
+struct Watched {
+    slot: Slot,
+    root: Option<PhysAddr>,
+}
+
+/// By PID. Inside of each lock only the heap's is taken: a shadow comes and goes.
+static SLOTS: Fixed<Box<[IrqLock<Watched>]>> = Fixed::unset();
+static FRAMES: Fixed<Frames> = Fixed::unset();
+/// The CPUs that started and have not flushed their TLB since; each sets and clears
+/// its own bit.
+static UNFLUSHED: Fixed<CpuMask> = Fixed::unset();
+
+/// Makes room for PIDs below `pids` and for `frames` page frames. Once, on the boot CPU,
+/// heap up, before the first address space.
+pub(crate) fn init(pids: usize, frames: usize) {
+    if ON {
+        let slot = |_| IrqLock::new("a shadow TLB", Watched::default());
+        // SAFETY: the boot CPU is alone.
+        unsafe {
+            SLOTS.set((0..pids).map(slot).collect());
+            FRAMES.set(Frames::new(frames));
+            UNFLUSHED.set(CpuMask::default());
+        }
+        mmu::observer::install(&tree::OBSERVER);
+    }
+}
+
+fn slots() -> &'static [IrqLock<Watched>] {
+    &SLOTS
+}
+
+/// What the protocol tells; any context.
+#[inline(always)]
+pub(crate) fn observe(t: &PreemptOff, event: TlbEvent) -> Stamp {
+    if ON { observe_always(t.cpu(), event) } else { Stamp::default() }
+}
+
+fn observe_always(cpu: CpuId, event: TlbEvent) -> Stamp {
+    match event {
+        TlbEvent::Load(mm) => check(mm.slot(), |slot| slot.load(cpu, UNFLUSHED.test(cpu))),
+        TlbEvent::Leave(mm) => ask(mm.slot(), |shadow| shadow.leave(cpu)),
+        TlbEvent::FlushBegins(mm) => return ask(mm.slot(), Shadow::flush_begins),
+        TlbEvent::FlushLocal(mm, what, began) => {
+            ask(mm.slot(), |shadow| shadow.flush_local(cpu, what, began))
+        }
+        TlbEvent::FlushGlobal(mm, what, began) => {
+            ask(mm.slot(), |shadow| shadow.flush_global(cpu, what, began))
+        }
+        TlbEvent::Free(mm) => {
+            check(mm.slot(), |slot| slot.free(cpu));
+            tree::tree_ended(mm);
+        }
+    }
+    Stamp::default()
+}
+
+/// This CPU has started, with whatever is in its TLB.
+pub(crate) fn cpu_started(t: &PreemptOff) {
+    if ON {
+        UNFLUSHED.get().set(t.cpu());
+    }
+}
+
+/// This CPU has dropped everything of every PID.
+pub(crate) fn cpu_flushed(t: &PreemptOff) {
+    if ON {
+        for slot in 0..slots().len() {
+            ask(slot, |shadow| shadow.flush_cpu(t.cpu()));
+        }
+        UNFLUSHED.clear(t.cpu());
+    }
+}
+
+/// A coprocessor, counted by `copro_attach`, is about to translate through `mm`.
+pub(crate) fn copro_load(mm: MmId) {
+    if ON {
+        ask(mm.slot(), |shadow| shadow.copro_load(cpu_here()));
+    }
+}
+
+/// A coprocessor does not translate through `mm` any more.
+pub(crate) fn copro_leave(mm: MmId) {
+    if ON {
+        ask(mm.slot(), |shadow| shadow.copro_leave(cpu_here()));
+    }
+}
+
+/// The address space of `mm` is about to be unlocked: what was taken away under the lock
+/// is gone for every CPU.
+#[inline(always)]
+pub(crate) fn unlocked(mm: MmId) {
+    if ON && mm.is_some() {
+        check(mm.slot(), |slot| slot.shadow().map_or(Ok(()), |shadow| shadow.settled(cpu_here())));
+    }
+}
+
+/// How many bytes the oracle takes whatever runs: for PIDs, and for page frames.
+pub(crate) fn fixed_bytes() -> (usize, usize) {
+    (size_of_val(&**SLOTS), FRAMES.bytes())
+}
+
+/// The CPU that tells. If the task is moved in between, its history says the one before.
+fn cpu_here() -> CpuId {
+    percpu::cpu_id()
+}
+
+/// Tells the shadow of the mm in `slot`, if there is one; what it answers.
+fn ask<R: Default>(slot: usize, f: impl FnOnce(&mut Shadow) -> R) -> R {
+    let mut answer = R::default();
+    check(slot, |slot| {
+        answer = slot.shadow().map(f).unwrap_or_default();
+        Ok(())
+    });
+    answer
+}
+
+/// Asks `slot`, and believes what it says. What nobody can reach any more since is free.
+fn check(slot: usize, f: impl FnOnce(&mut Slot) -> Result<(), Violation>) {
+    // `init_mm` has no tables and is never freed, and every CPU loads it all the
+    // time: its lock would be the one that all CPUs meet at.
+    if slot == MmId::INIT_MM.slot() {
+        return;
+    }
+    let (found, released) = {
+        let mut watched = slots()[slot].lock();
+        (f(&mut watched.slot), watched.slot.shadow().map(Shadow::take_released).unwrap_or_default())
+    };
+    released.into_iter().for_each(|frame| FRAMES.disconnect(frame));
+    // Out of the lock, since what prints may be interrupted, and the CPUs that
+    // go on meanwhile would wait for it.
+    if let Err(violation) = found {
+        accuse_holder(slot, &violation);
+    }
+}
+
+#[cold]
+fn accuse_holder(slot: usize, violation: &Violation) -> ! {
+    tell_history(slot, Some(violation.holder));
+    end(slot, violation);
+}
+
+/// Tells the history of the PID, then ends the machine.
+#[cold]
+fn accuse(slot: usize, what: fmt::Arguments<'_>) -> ! {
+    tell_history(slot, None);
+    end(slot, &what);
+}
+
+fn end(slot: usize, what: &dyn Display) -> ! {
+    panic!("oracle: {:?}: {what}", lazy_tlb().mms()[slot].id());
+}
+
+/// The events of the PID, those of `offender` marked.
+fn tell_history(slot: usize, offender: Option<Holder>) {
+    let mut records: Vec<Record> = Vec::new();
+    ask(slot, |shadow| records.extend(shadow.history()));
+    println!("oracle: the last {} events of PID {slot}:", records.len());
+    for record in &records {
+        let mark = if offender == Some(Holder::Cpu(record.cpu)) { '>' } else { ' ' };
+        println!("oracle: {mark} {record}");
+    }
+}
