@@ -61,6 +61,7 @@ errnos! {
     ERANGE = 34, "Result does not fit.";
     EDEADLK = 35, "Would deadlock.";
     ENAMETOOLONG = 36, "Name too long.";
+    ENOLCK = 37, "No memory for a record lock.";
     ENOSYS = 38, "No such system call.";
     ENOTEMPTY = 39, "Directory not empty.";
     ELOOP = 40, "Too many symbolic links.";

@@ -12,7 +12,6 @@ use kcore::cpu::{CpuId, CpuSet};
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, root};
 use crate::fs::proc::{self, text};
-use crate::fs::stat::{S_IFREG, Stat};
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
 use crate::process::user_memory::{self, Cursor};
@@ -79,10 +78,6 @@ impl File for Switch {
         .map_err(errno)?;
         from.skip(from.remaining());
         Ok(())
-    }
-
-    fn stat(&self) -> Stat {
-        Stat::anonymous(S_IFREG | 0o644)
     }
 
     fn is_seekable(&self) -> bool {

@@ -11,7 +11,6 @@ use powerpc64::timer;
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, Opener, root};
 use crate::fs::processes::{Processes, clock_ticks};
-use crate::fs::stat::{S_IFREG, Stat};
 use crate::fs::{File, OpenFlags, interrupts};
 use crate::machine::lazy_tlb;
 use crate::mm::frame;
@@ -23,7 +22,7 @@ pub(crate) fn init() -> Result<(), Errno> {
     let root = root().directory()?;
     let inode = Inode::new_made_directory(Processes);
     // Over what the initrd may have there, like a mount.
-    let _ = root.remove("proc", |old| old.directory().map(drop));
+    let _ = root.remove("proc", true);
     root.add("proc", inode.clone())?;
     let proc = inode.directory()?;
     let files: [(&str, Opener); 6] = [
@@ -39,7 +38,7 @@ pub(crate) fn init() -> Result<(), Errno> {
     }
     proc.add("self", Inode::new(Kind::magic_link(|| format!("{}", process::current().pid)), 0o777))?;
 
-    root.get_or_make_directory("tmp");
+    root.get_or_make_directory("tmp").attributes.set_permissions(0o1777);
     Ok(())
 }
 
@@ -118,10 +117,6 @@ struct Bytes(Vec<u8>);
 impl File for Bytes {
     fn read(&self, to: &mut Cursor<'_>, at: u64, _: OpenFlags) -> Result<(), Errno> {
         put_from(&self.0, to, at)
-    }
-
-    fn stat(&self) -> Stat {
-        Stat::anonymous(S_IFREG | 0o444)
     }
 
     fn is_seekable(&self) -> bool {

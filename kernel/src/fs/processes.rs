@@ -11,7 +11,8 @@ use powerpc64::timer;
 
 use crate::errno::Errno;
 use crate::fs::cpus::ranges;
-use crate::fs::inode::{Inode, Kind, Made};
+use crate::fs::directory::Made;
+use crate::fs::inode::{Inode, Kind};
 use crate::fs::proc::bytes;
 use crate::machine::lazy_tlb;
 use crate::mm::{self, Layout, Prot, heap};
@@ -27,7 +28,7 @@ impl Made for Processes {
         table::find(pid).map(|_| Inode::new_made_directory(Files(pid)))
     }
 
-    fn names(&self) -> Vec<String> {
+    fn names(&self) -> Vec<(u32, String)> {
         // No allocation under the table's lock. Processes that come after the count are
         // left out.
         let mut count = 0;
@@ -38,7 +39,8 @@ impl Made for Processes {
                 pids.push(process.pid);
             }
         });
-        pids.iter().map(|pid| format!("{pid}")).collect()
+        pids.sort_unstable();
+        pids.iter().map(|&pid| (pid, format!("{pid}"))).collect()
     }
 }
 
@@ -70,8 +72,9 @@ impl Made for Files {
         Some(Inode::new(Kind::generated(open), 0o444))
     }
 
-    fn names(&self) -> Vec<String> {
-        FILES.iter().map(|(name, _)| *name).chain(["exe"]).map(String::from).collect()
+    fn names(&self) -> Vec<(u32, String)> {
+        let names = FILES.iter().map(|(name, _)| *name).chain(["exe"]);
+        names.enumerate().map(|(number, name)| (number as u32, String::from(name))).collect()
     }
 }
 

@@ -27,6 +27,7 @@ use super::kernel_map::process_table;
 use super::tables::TableFrames;
 use crate::breaks::{self, Broken};
 use crate::errno::Errno;
+use crate::fs::text::Text;
 use crate::machine::lazy_tlb;
 use crate::oracle;
 use crate::sync::{Fixed, Mutex, MutexGuard};
@@ -52,6 +53,8 @@ pub(super) struct Map {
     pub(super) heap: Break,
     /// Pages that the tree maps.
     pub(super) resident: u64,
+    /// Keeps the program's file from being written: Linux's `exe_file`.
+    pub(super) text: Option<Text>,
 }
 
 static SPACES: Fixed<Box<[AddressSpace]>> = Fixed::unset();
@@ -71,7 +74,7 @@ pub(crate) fn init(nr_mms: usize) {
 
 impl Map {
     fn new(mm: MmId, tree: Option<RadixTree>) -> Self {
-        Self { mm, tree, areas: AreaSet::default(), heap: Break::default(), resident: 0 }
+        Self { mm, tree, areas: AreaSet::default(), heap: Break::default(), resident: 0, text: None }
     }
 
     /// The page tables.
@@ -210,6 +213,12 @@ pub(crate) fn exit_mmap(mm: MmId) {
     map.unmap_everything(&mut gather);
     map.areas = AreaSet::default();
     map.heap = Break::default();
+    map.text = None;
+}
+
+/// `mm`, which is new, runs `text`. May sleep.
+pub(crate) fn set_text(mm: MmId, text: Text) {
+    lock(mm).text = Some(text);
 }
 
 fn clear_entry(mm: MmId) {

@@ -191,15 +191,15 @@ pub(crate) fn end() -> usize {
     FRAMES.counts.len()
 }
 
-/// How many frames there are: free or handed out.
-pub(crate) fn total_count() -> u64 {
-    FRAMES.total
-}
-
 /// How many frames are free; exact if nobody allocates or frees meanwhile.
 pub(crate) fn free_count() -> u64 {
     let cached: u64 = FRAMES.caches.iter().map(|cache| cache.lock().len() as u64).sum();
     cached + FRAMES.buddy.lock().free_frames()
+}
+
+/// How many frames there are: free or handed out.
+pub(crate) fn total_count() -> u64 {
+    FRAMES.total
 }
 
 /// Drops one reference to each of these single frames.

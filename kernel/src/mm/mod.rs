@@ -12,9 +12,10 @@
 //! | [`fault`], [`fork`], [`grow`] | made on demand, copied on write |
 //! | [`gather`] | flush before free |
 //!
-//! Locks, outermost first: `mmap_lock` (parent before child), an object's pages
-//! (both sleep), its list of mappers, kernel stacks, the heap, a frame cache, the buddy allocator (all
-//! with interrupts off). Only the first is ever held over a cross-call.
+//! Locks, outermost first: an inode's `writing` (of [`fs`](crate::fs)), `mmap_lock` (parent
+//! before child), an object's pages (all three sleep), its list of mappers, kernel stacks,
+//! the heap, a frame cache, the buddy allocator (all with interrupts off). Only the first
+//! two are ever held over a cross-call.
 
 mod account;
 mod address_space;
@@ -43,7 +44,9 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::boot::BootInfo;
 
 pub(crate) use account::Account;
-pub(crate) use address_space::{Layout, create, exit_mmap, free_mm, init as init_address_spaces, layout};
+pub(crate) use address_space::{
+    Layout, create, exit_mmap, free_mm, init as init_address_spaces, layout, set_text,
+};
 pub(crate) use advice::{Advice, madvise, mlock, mlockall, msync, munlock};
 pub(crate) use backing::Backing;
 pub(crate) use change::{Reach, mprotect, munmap, poke, poke_writable, shared_key};

@@ -213,7 +213,14 @@ fn new_process(parent: &Thread, pid: u32, request: &Request) -> Arc<Process> {
     };
     let process = Process::new(
         pid,
-        Inheritance { files, limits: from.limits.copy(), directory, program: from.program(), handlers },
+        Inheritance {
+            files,
+            limits: from.limits.copy(),
+            directory,
+            umask: from.umask.load(Ordering::Relaxed),
+            program: from.program(),
+            handlers,
+        },
     );
     process.set_elf_v2(from.is_elf_v2());
     process.exit_signal.store(request.exit_signal, Ordering::Relaxed);

@@ -20,6 +20,7 @@ use super::{Process, current_thread, exit, signal};
 use crate::errno::Errno;
 use crate::fs::inode::Kind;
 use crate::fs::path::Place;
+use crate::fs::text::Text;
 use crate::machine::lazy_tlb;
 use crate::mm::{self, Backing, MapFlags, Object, Prot, heap};
 use crate::task;
@@ -93,7 +94,9 @@ fn prepare(place: &Place, path: &str, passed: &Arguments) -> Result<Ready, Reaso
         return Err(Reason::Errno(Errno::EACCES));
     }
     heap::check_room(UNSHARE_BYTES)?;
+    let text = Text::of(&inode)?;
     let mm = mm::create()?;
+    mm::set_text(mm, text);
     match fill(mm, file, path, passed) {
         Ok((program, stack, auxiliary)) => Ok(Ready { mm, program, stack, auxiliary, path: absolute }),
         Err(reason) => {

@@ -47,6 +47,7 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
             limits: Limits::of_init(),
             directory: Arc::new(Mutex::new(Place::root())),
             program: Arc::default(),
+            umask: 0o022,
             handlers: Arc::new(Handlers::new()),
         },
     );

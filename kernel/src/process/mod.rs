@@ -82,6 +82,8 @@ pub(crate) struct Process {
     program: SpinLock<Arc<Program>>,
     /// When it was made, as a time base.
     pub(crate) started_tb: u64,
+    /// Permissions that new files do not get.
+    pub(crate) umask: AtomicU32,
     /// The program's ABI: whether functions are named by their code's address.
     elf_v2: AtomicBool,
     /// What signals do. The lock guards which table it is; nothing nests inside.
@@ -113,6 +115,7 @@ struct Inheritance {
     limits: Limits,
     directory: Arc<Mutex<Place>>,
     program: Arc<Program>,
+    umask: u32,
     handlers: Arc<Handlers>,
 }
 
@@ -133,6 +136,7 @@ impl Process {
             directory: from.directory,
             program: SpinLock::new("program", from.program),
             started_tb: timer::now_tb(),
+            umask: AtomicU32::new(from.umask),
             elf_v2: AtomicBool::new(false),
             handlers: SpinLock::new("handlers", from.handlers),
             signals: Queue::new(),

@@ -257,15 +257,6 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// `EFAULT` unless the next `len` bytes, at most a page and all in the piece
-    /// that is next, can be read now.
-    pub(crate) fn check_readable(&mut self, len: usize) -> Result<(), Errno> {
-        let Some(piece) = self.next_piece() else { return Ok(()) };
-        let last = piece.len.min(len as u64).saturating_sub(1);
-        read::<u8>(piece.base)?;
-        read::<u8>(piece.base.wrapping_add(last)).map(drop)
-    }
-
     /// Copies the next bytes, as many as `to` has, to `to`, without moving on: errors after
     /// bytes have moved would be short counts.
     pub(crate) fn peek(&self, to: &mut [u8]) -> Result<(), Errno> {

@@ -31,6 +31,8 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_futexes", || passes("/bin/futexes", &[])),
     Test::new("program_membarriers", || passes("/bin/membarriers", &[])),
     Test::new("program_pipes", || passes("/bin/pipes", &[])),
+    Test { limit_s: 30, ..Test::new("program_files", || passes("/c/files_race", &[])) },
+    Test { limit_s: 30, ..Test::new("program_locks", || passes("/c/files_locks", &[])) },
     Test::new("program_sharers", || passes("/bin/sharers", &[])),
     Test { limit_s: 60, ..Test::new("program_clones", || passes("/bin/clones", &[])) },
     Test { limit_s: 30, ..Test::new("program_sessions", || passes("/bin/sessions", &[])) },

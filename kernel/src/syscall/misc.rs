@@ -25,11 +25,6 @@ pub(super) fn uname(frame: &mut TrapFrame) -> Result {
     user_memory::write_bytes(to, &bytes).map(|()| 0)
 }
 
-pub(super) fn umask(_: &mut TrapFrame) -> Result {
-    // Permissions are recorded, not enforced; masks neither.
-    Ok(0o022)
-}
-
 pub(super) fn getrandom(frame: &mut TrapFrame) -> Result {
     const GRND_NONBLOCK: u32 = 1;
     const GRND_RANDOM: u32 = 2;
