@@ -29,6 +29,8 @@ define HELP
   make test-riscv64       the protocol's unit tests on another architecture
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
+  make test-sequences     10,000 sequences of steps on a few pages, drawn and compared with a
+                          model of Linux (SEED=, SEQUENCE=, SEQUENCES=, SMP=, LAZY=)
   make test-crashes       ways to break the kernel, and the report of each
   make test-programs      C programs, compared with the same under qemu-ppc64
   make test-bad-input     broken programs, archives, options, variables: a clear end each
@@ -45,7 +47,7 @@ define HELP
   make lint               clippy, rustfmt, the layers, the stack frames and the fences
   make layers             who depends on whom: nothing may look up
   make frames             no function of the kernel takes much of its stack
-  make sequences          TLB instructions and changes of context have their fences (test-sequences)
+  make instructions       TLB instructions and changes of context have their fences (test-instructions)
   make figures            what each policy costs, and how long it is
   make matrix             every way of starting it, as a table in docs/matrix.md
   make measure            time and instructions to init, loaded size
@@ -77,7 +79,7 @@ define HELP
 endef
 
 export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
-export MINUTES SEED ROUND
+export MINUTES SEED ROUND SEQUENCE SEQUENCES WITHOUT
 export N WHERE MUTANT AGAIN JOBS
 
 # A missing component is the set-up's business, never a download by rustup on its own.
@@ -164,8 +166,12 @@ build/c/%: user/c/%.c | setup-cross
 	@mkdir -p $(@D)
 	$(C_COMPILER) $(C_FLAGS) -o $@ $<
 
-build/initrd-test.cpio: user-programs $(addprefix build/c/,$(C_PROGRAMS))
-	@$(SCRIPTS)/mkinitrd $@ $(INITRD_MEMBERS) $(foreach p,$(C_PROGRAMS),c/$(p)=build/c/$(p))
+# Some of the sequences that test-sequences draws: always the same.
+build/sequences: $(wildcard $(SCRIPTS)/sequences*)
+	@$(SCRIPTS)/sequences --write $@
+
+build/initrd-test.cpio: user-programs build/sequences $(addprefix build/c/,$(C_PROGRAMS))
+	@$(SCRIPTS)/mkinitrd $@ $(INITRD_MEMBERS) sequences=build/sequences $(foreach p,$(C_PROGRAMS),c/$(p)=build/c/$(p))
 
 # --- running --------------------------------------------------------------------------
 
@@ -200,8 +206,8 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 sequences kernel crashes programs bad-input fuzz monitor gdb \
-	determinism starts soak)
+TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 instructions kernel sequences crashes programs bad-input \
+	fuzz monitor gdb determinism starts soak)
 
 .PHONY: test $(TEST_STAGES)
 test:
@@ -215,7 +221,7 @@ prove: setup-spin
 	@$(SCRIPTS)/prove
 
 .PHONY: mutants
-mutants: setup-rust setup-qemu
+mutants: setup-rust setup-qemu user-programs
 	@$(SCRIPTS)/mutants $(MUTANT)
 
 .PHONY: mutants-drawn
@@ -226,8 +232,8 @@ mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
 	@$(SCRIPTS)/soak
 
-.PHONY: lint layers frames sequences
-lint: setup-rust layers frames sequences
+.PHONY: lint layers frames instructions
+lint: setup-rust layers frames instructions
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
@@ -240,8 +246,8 @@ layers:
 frames: build/kernel.elf build/kernel-test.elf
 	@$(SCRIPTS)/frames $^
 
-sequences: build/kernel.elf build/kernel-test.elf
-	@$(SCRIPTS)/sequences $^
+instructions: build/kernel.elf build/kernel-test.elf
+	@$(SCRIPTS)/instructions $^
 
 .PHONY: clean distclean
 clean:

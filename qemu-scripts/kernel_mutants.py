@@ -11,6 +11,7 @@ import tomllib
 
 import machine
 import running
+import sequences_runs
 from commands import output_within
 from common import BUILD, ROOT
 from settings import Settings
@@ -94,7 +95,8 @@ class Copy(Tree):
             return "it does not build:\n" + complaint
         test = mutant["test"]
         settings = Settings(smp=CPUS, lazy=mutant["lazy"], append=f"test={test} {mutant.get('words', '')}".strip())
-        outcome = running.run_quietly(machine.command_line(settings, self.tree / IMAGE), RUN_LIMIT_S)
+        archive = sequences_runs.archive_for_mutants() if test == sequences_runs.TEST else None
+        outcome = running.run_quietly(machine.command_line(settings, self.tree / IMAGE, archive), RUN_LIMIT_S)
         console = outcome.console.decode(errors="replace")
         if f"# {test} starts" not in console:
             return f"{test} did not start:\n{console[-2000:]}"

@@ -28,6 +28,13 @@ pub fn wait_shared(word: &AtomicU32, value: u32, limit: Option<Duration>) -> Res
     wait_op(WAIT, word, value, limit)
 }
 
+/// Wakes all threads that sleep in [`wait_shared`] on `word`, in whichever process.
+pub fn wake_shared(word: &AtomicU32) {
+    let args = [word.as_ptr() as usize, WAKE, i32::MAX as usize, 0, 0, 0];
+    // SAFETY: the kernel uses the word's address as a key only.
+    let _ = unsafe { syscall(nr::FUTEX, args) };
+}
+
 fn wait_op(op: usize, word: &AtomicU32, value: u32, limit: Option<Duration>) -> Result<(), Errno> {
     let limit = limit.map(Timespec::from);
     let limit = limit.as_ref().map_or(0, |time| time as *const _ as usize);

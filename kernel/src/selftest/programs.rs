@@ -7,6 +7,7 @@ use kcore::mm::MmId;
 use powerpc64::timer;
 
 use super::address_space::{check_account, settled_account};
+use super::soak::{Books, read_in};
 use super::stage::drain_borrows;
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::fs::path::Place;
@@ -46,6 +47,7 @@ pub(super) const TESTS: &[Test] = &[
     Test { limit_s: 60, ..Test::new("program_hotplug", || passes("/bin/hotplug", &[])) },
     Test::new("program_registers", || passes("/bin/registers", &[])),
     Test { limit_s: 120, ..Test::new("program_storm_leaves_nothing", storm_leaves_nothing) },
+    Test { limit_s: 300, ..Test::new("program_sequences", sequences) },
 ];
 
 fn exists(path: &str) -> bool {
@@ -135,6 +137,24 @@ fn storm_leaves_nothing() -> Verdict {
     check_account(memory, "the storms")?;
     check_eq!(state(), before, "mms and lowest free PID after the storms");
     Ok(Outcome::Pass)
+}
+
+/// What processes did with a few pages shows what Linux would show, step by step, and
+/// nothing of it is left. The file says what they do: qemu-scripts/sequences_runs.py.
+fn sequences() -> Verdict {
+    const FILE: &str = "/sequences";
+    const PROGRAM: &str = "/bin/sequences";
+    if !exists(PROGRAM) || !exists(FILE) {
+        return Ok(Outcome::Skip("the initrd does not have the program and its file"));
+    }
+    // Once for what the kernel makes on demand, pages of the two included.
+    read_in(FILE)?;
+    read_in(PROGRAM)?;
+    passes(PROGRAM, &[FILE, "10"])?;
+    let books = Books::settled()?;
+    let verdict = passes(PROGRAM, &[FILE])?;
+    books.check()?;
+    Ok(verdict)
 }
 
 pub(super) fn living_mms() -> usize {

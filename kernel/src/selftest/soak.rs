@@ -132,7 +132,7 @@ const PROGRAMS: [&str; 3] = ["/bin/soak", "/bin/exits", "/bin/true"];
 
 /// Has every page of the file in memory: those that a later round would be the first
 /// to touch are no loss.
-fn read_in(path: &str) -> Result<(), String> {
+pub(super) fn read_in(path: &str) -> Result<(), String> {
     let found = Place::root().find(path, true);
     let (inode, _) = found.map_err(|_| alloc::format!("the initrd does not have {path}"))?;
     let Kind::Regular(object) = &inode.kind else { return Err(alloc::format!("{path} is no file")) };
@@ -187,7 +187,7 @@ impl Progress {
 
 /// All that must come back.
 #[derive(PartialEq, Eq, Debug)]
-struct Books {
+pub(super) struct Books {
     free_frames: u64,
     /// Without what futexes keep for the next who wait.
     heap_bytes: usize,
@@ -246,7 +246,7 @@ impl Books {
     }
 
     /// The same twice in a row: who has ended may still be giving back.
-    fn settled() -> Result<Books, String> {
+    pub(super) fn settled() -> Result<Books, String> {
         let mut last = Books::now()?;
         for _ in 0..MOST_ROUNDS {
             let now = Books::now()?;
@@ -259,7 +259,7 @@ impl Books {
     }
 
     /// Fails unless all becomes what it was.
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let mut now = Books::now()?;
         for _ in 0..MOST_ROUNDS {
             if now == *self {

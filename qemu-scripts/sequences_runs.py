@@ -1,0 +1,293 @@
+"""Runs sequences on the kernel, reads which steps were not as expected, and finds the
+shortest sequence that fails.
+
+A boot does all sequences of a file, as the in-kernel test `program_sequences`, which then
+looks whether all memory came back. What its program prints:
+
+    sequences: at 300                                 now and then
+    sequences: 312 step 7: seen 0x0201 (0x0)          one went wrong; the next goes on
+    sequences: 499 of 500 as expected                 the last line
+
+A boot that dies, or that loses memory, has no step to blame: then fewer sequences are tried.
+"""
+
+import concurrent.futures
+import dataclasses
+import os
+import re
+import tempfile
+import threading
+import time
+
+import initrd
+import machine
+import running
+from common import BUILD, ROOT, USAGE, die, say, status
+from kernel_tests import CRASH, what_matters
+from sequences_draw import FEATURES, draw
+from sequences_format import file_of, told
+from sequences_model import Impossible
+from settings import POLICIES, from_environment
+from soak_runs import number
+from tally import failure, one
+
+KERNEL = BUILD / "kernel-test.elf"
+PROGRAM = "target/powerpc64-kernel/release/sequences"
+TEST = "program_sequences"
+SEQUENCES = 10_000
+# CPUs, share of the sequences, more for the kernel's command line; with each policy.
+MACHINES = ((1, 6, ""), (4, 1, ""), (2, 1, "tlb=ipi trim=3"))
+# In the initrd of all in-kernel tests; and where a mutant must be noticed.
+FEW, ENOUGH = 20, 200
+# What the kernel does not have yet.
+NOT_YET = ("truncate", "partial")
+TELL_EVERY = 50
+BOOT_LIMIT_S = 240
+# Looking for the shortest sequence ends after so long.
+SHRINK_LIMIT_S = 150
+# Held by the first batch that fails, for good.
+SHRINKING = threading.Lock()
+# A loss of memory must be more than what the kernel keeps for the next one.
+REPEATS = 3
+
+WRONG = re.compile(r"sequences: (\d+) step (\d+): seen 0x([0-9a-f]+) \(0x([0-9a-f]+)\)")
+AT = re.compile(r"sequences: at (\d+)")
+PASSED = re.compile(rf"ok \d+ {TEST}\b(?! # SKIP)")
+
+
+@dataclasses.dataclass
+class Result:
+    """What came of a boot."""
+
+    passed: bool
+    wrong: dict              # (step, what was seen) of each sequence that was not as expected, by its place
+    last: int                # the last place that the program told of
+    reason: str
+    console: list            # its lines
+    seconds: float
+
+    def died(self):
+        """Whether there is a fault without a step to blame."""
+        return not self.passed and not self.wrong
+
+
+def archive_of(file):
+    """The initrd with the program and its file."""
+    return initrd.archive({"bin/sequences": initrd.stripped((ROOT / PROGRAM).read_bytes()), "sequences": file})
+
+
+def fixed_file(count):
+    """The file of so many sequences, always the same."""
+    return file_of([draw(1, place, left_out()) for place in range(count)], 0)
+
+
+def archive_for_mutants():
+    """The initrd with enough of them, written anew."""
+    path = BUILD / "sequences.cpio"
+    path.write_bytes(archive_of(fixed_file(ENOUGH)))
+    return path
+
+
+def why(lines):
+    """What the kernel said of its end, or of the test; None if it said nothing."""
+    for before, line in zip([""] + lines, lines):
+        if CRASH.match(line):
+            return line
+        if line.startswith("not ok ") and before.startswith("# "):
+            return before[2:]
+    return None
+
+
+def boot(settings, sequences, tell_every=TELL_EVERY):
+    """Boots once with a file of sequences."""
+    with tempfile.TemporaryDirectory(dir=BUILD, prefix="sequences-") as folder:
+        archive = os.path.join(folder, "initrd.cpio")
+        with open(archive, "wb") as file:
+            file.write(archive_of(file_of(sequences, tell_every)))
+        words = " ".join(filter(None, (f"test={TEST}", settings.append)))
+        command = machine.command_line(dataclasses.replace(settings, append=words), KERNEL, archive)
+        outcome = running.run_quietly(command, BOOT_LIMIT_S)
+    lines = [line.strip() for line in outcome.console.decode(errors="replace").splitlines()]
+    wrong, last = {}, 0
+    for line in lines:
+        if found := WRONG.match(line):
+            wrong[int(found.group(1))] = int(found.group(2)), int(found.group(3), 16)
+        elif found := AT.match(line):
+            last = int(found.group(1))
+    passed = outcome.status == 0 and not outcome.timed_out and any(map(PASSED.match, lines))
+    reason = "" if passed else outcome.reason() if outcome.timed_out else why(lines) or outcome.reason()
+    return Result(passed, wrong, last, reason, lines, outcome.seconds)
+
+
+# --- the shortest that fails ----------------------------------------------------------
+
+class Shrinker:
+    """Makes sequences that fail shorter while they still fail, within a time."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.end = time.monotonic() + SHRINK_LIMIT_S
+
+    def late(self):
+        """Whether the time is over."""
+        return time.monotonic() > self.end
+
+    def failing(self, candidates, dies):
+        """The first of these lists of sequences that fails; None if none does. Where a step is to
+        blame one boot tries all, each a list of one; else each takes a boot, two at a time."""
+        if not dies:
+            result = boot(self.settings, [one_only for (one_only,) in candidates])
+            return candidates[min(result.wrong)] if result.wrong else None
+        fails = lambda candidate: not boot(self.settings, candidate).passed
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for at in range(0, len(candidates), 2):
+                pair = candidates[at:at + 2]
+                for candidate, failed in zip(pair, pool.map(fails, pair)):
+                    if failed:
+                        return candidate
+                if self.late():
+                    break
+        return None
+
+    def fewest(self, sequences):
+        """The fewest of these sequences, one after the other, with which the kernel dies."""
+        while len(sequences) > 1 and not self.late():
+            half = (len(sequences) + 1) // 2
+            found = self.failing([sequences[:half], sequences[half:]], True)
+            if found is None:
+                break
+            sequences = found
+        return sequences
+
+    def shortest(self, sequence, dies):
+        """The sequence with as few steps as possible."""
+        repeats = REPEATS if dies else 1
+        size = max(1, len(sequence.steps) // 2)
+        while size and not self.late():
+            status(f"  shrinking: {len(sequence.steps)} steps, without {size} at a time")
+            candidates = [[shorter] * repeats for shorter in without_each(sequence, size)]
+            found = candidates and self.failing(candidates, dies)
+            if found:
+                sequence = found[0]
+                size = min(size, max(1, len(sequence.steps) // 2))
+            else:
+                size //= 2
+        return sequence
+
+
+def without_each(sequence, size):
+    """The sequence without some steps, for each place where that makes sense."""
+    shorter = []
+    for at in range(0, len(sequence.steps), size):
+        candidate = dataclasses.replace(sequence, steps=sequence.steps[:at] + sequence.steps[at + size:])
+        try:
+            candidate.expected()
+        except Impossible:
+            continue
+        if candidate.steps:
+            shorter.append(candidate)
+    return shorter
+
+
+# --- a batch --------------------------------------------------------------------------
+
+@dataclasses.dataclass
+class Batch:
+    """Some sequences on one machine."""
+
+    settings: object
+    seed: int
+    first: int
+    count: int
+    without: tuple
+
+    def name(self):
+        """What its test is called."""
+        more = f" {self.settings.append}" if self.settings.append else ""
+        return f"sequences (smp={self.settings.smp} lazy={self.settings.lazy}{more})"
+
+    def again(self, sequence):
+        """The command that does one sequence on the same machine."""
+        words = [f"make test-sequences SEED={self.seed} SEQUENCE={sequence} SMP={self.settings.smp} LAZY={self.settings.lazy}"]
+        if self.settings.append:
+            words.append(f'APPEND="{self.settings.append}"')
+        if self.without != NOT_YET:
+            words.append(f'WITHOUT="{" ".join(self.without)}"')
+        return " ".join(words)
+
+    def run(self):
+        """Does all of it; a tally of one."""
+        sequences = [draw(self.seed, self.first + place, self.without) for place in range(self.count)]
+        result = boot(self.settings, sequences)
+        steps = sum(len(sequence.steps) for sequence in sequences)
+        if result.passed:
+            say(f"  {self.name()}: {self.count} sequences, {steps} steps, {result.seconds:.0f} s")
+            return one(self.name(), seconds=result.seconds)
+        # A kernel that is wrong is wrong in many batches: one story is enough.
+        story = self.story(result, sequences) if SHRINKING.acquire(blocking=False) else result.console
+        return failure(self.name(), f"seed {self.seed}: {result.reason}", "\n".join(story), result.seconds)
+
+    def story(self, result, sequences):
+        """What a reader needs: the kernel's last words, the shortest sequence, the command."""
+        shrinker, dies = Shrinker(self.settings), result.died()
+        lines = what_matters([line for line in result.console if not AT.match(line)], 15) if dies else [
+            f"{len(result.wrong)} of {len(sequences)} sequences were not as expected"]
+        if dies:
+            # It may be a while until a frame is missed, and then it is another's fault.
+            near = sequences[max(0, result.last - TELL_EVERY):result.last + TELL_EVERY]
+            culprits = shrinker.fewest(near if not boot(self.settings, near).passed else sequences)
+        else:
+            culprits = [sequences[min(result.wrong, key=lambda place: result.wrong[place][0])]]
+        if len(culprits) > 1:
+            return [*lines, f"no single sequence is to blame: {culprits[0].number} to {culprits[-1].number}; "
+                            f"again: {self.again(f'{culprits[0].number}-{culprits[-1].number}')}"]
+        found = shrinker.shortest(culprits[0], dies)
+        last = boot(self.settings, [found] * (REPEATS if dies else 1))
+        wrong = last.wrong.get(0, (None, None))
+        return [*lines, f"sequence {found.number} of seed {self.seed}, as short as it still fails:", *told(found, *wrong),
+                *([last.reason] if dies else []), f"the whole of it again: {self.again(found.number)}"]
+
+
+def left_out():
+    """The features that are not drawn: WITHOUT in the environment."""
+    without = tuple(os.environ.get("WITHOUT", " ".join(NOT_YET)).split())
+    for feature in without:
+        if feature not in FEATURES:
+            die(f"WITHOUT={feature} is not one of {', '.join(FEATURES)}.", USAGE)
+    return without
+
+
+def batches():
+    """The batches of a run: each policy on each machine, or those that SMP and LAZY leave; SEED,
+    SEQUENCE (one, or `first-last`), SEQUENCES and WITHOUT are the environment's, too."""
+    base = from_environment()
+    seed = number("SEED", time.time_ns() % 1_000_000_000, 0)
+    without = left_out()
+    total = number("SEQUENCES", SEQUENCES, 1)
+    policies = [base.lazy] if os.environ.get("LAZY", "").strip() else POLICIES
+    machines = [(base.smp, 1, "")] if os.environ.get("SMP", "").strip() else MACHINES
+    shares = len(policies) * sum(share for _, share, _ in machines)
+    plans, at = [], 0
+    for cpus, share, words in machines:
+        for policy in policies:
+            append = " ".join(filter(None, (base.append, words)))
+            settings = dataclasses.replace(base, smp=cpus, lazy=policy, append=append)
+            count = -(-total * share // shares)
+            plans.append(Batch(settings, seed, at, count, without))
+            at += count
+    wanted = os.environ.get("SEQUENCE", "").strip()
+    if wanted:
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", wanted)
+        if not found:
+            die(f"SEQUENCE={wanted} is not a number, or first-last.", USAGE)
+        first, last = int(found.group(1)), int(found.group(2) or found.group(1))
+        plans = [dataclasses.replace(plan, first=first, count=last - first + 1) for plan in plans]
+    return plans
+
+
+def run(at_a_time):
+    """Does all batches, some at a time; yields their tallies."""
+    plans = batches()
+    say(f"  seed {plans[0].seed}: {sum(plan.count for plan in plans)} sequences, {len(plans)} boots"
+        + (f", without {', '.join(plans[0].without)}" if plans[0].without else ""))
+    yield from at_a_time(Batch.run, plans)
