@@ -24,6 +24,7 @@ pub(crate) mod soak;
 mod stage;
 mod stale_tlb;
 mod user_copy;
+mod windows;
 
 pub(crate) use harness::{run_matching, start};
 
@@ -79,6 +80,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         address_space::TESTS,
         ipi::TESTS,
         scheduler::TESTS,
+        windows::TESTS,
         stale_tlb::TESTS,
         hotplug::TESTS,
         bugs::TESTS,
