@@ -207,8 +207,9 @@ impl Request {
     /// Asks. What it is about is written before; an interrupt makes the CPU look.
     #[inline]
     pub fn make(&self) {
-        // Release: what it is about. Partner: the acquire in `take`.
-        self.0.store(1, Ordering::Release);
+        // Release: what it is about. Partner: the acquire in `take`. A swap, since a store
+        // over another's request would cut that off from the CPU that takes ours.
+        self.0.swap(1, Ordering::Release);
     }
 
     /// Whether there is one. A hint but for an interrupt's handler.

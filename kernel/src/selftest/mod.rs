@@ -16,6 +16,7 @@ mod ipi;
 pub(crate) mod keep_mm;
 mod lazy;
 mod memory;
+mod placement;
 pub(crate) mod points;
 mod programs;
 mod random;
@@ -23,7 +24,9 @@ mod scheduler;
 pub(crate) mod soak;
 mod stage;
 mod stale_tlb;
+mod turns;
 mod user_copy;
+mod waits;
 mod windows;
 
 pub(crate) use harness::{run_matching, start};
@@ -80,6 +83,9 @@ fn all() -> impl Iterator<Item = &'static Test> {
         address_space::TESTS,
         ipi::TESTS,
         scheduler::TESTS,
+        turns::TESTS,
+        placement::TESTS,
+        waits::TESTS,
         windows::TESTS,
         stale_tlb::TESTS,
         hotplug::TESTS,

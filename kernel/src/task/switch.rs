@@ -57,6 +57,7 @@ pub(super) fn leave(why: Leave) {
         percpu::preempt_count()
     );
     let irqs_were_on = irqflags::disable();
+    assert!(irqs_were_on || !cfg!(feature = "selftest"), "a switch was asked for with interrupts off");
     schedule(why);
     irqflags::restore(irqs_were_on);
 }
