@@ -30,7 +30,7 @@ fn new_log() -> Arc<Log> {
 
 /// Another CPU than the test's, if there is one.
 fn a_cpu() -> CpuId {
-    other_cpus().first().copied().unwrap_or(CpuId::BOOT)
+    other_cpus().last().copied().unwrap_or(CpuId::BOOT)
 }
 
 /// Three tasks that yield take turns: when the first has had all of its own, the others

@@ -58,18 +58,19 @@ fn waits_end_as_they_say() -> Verdict {
     check_eq!(queue.wait_interruptible_deadline(|| false, soon()), Ok(false), "an interruptible one, late");
     // A condition that comes true on the way to the sleep.
     let looked = AtomicBool::new(false);
-    let second = || looked.swap(true, Ordering::Relaxed);
+    let second = || looked.fetch_xor(true, Ordering::Relaxed);
     check_eq!(queue.wait_interruptible(second), Ok(()), "a wait that is done at the second look");
     me.notify(pending::SIGNAL);
     let found = (
         queue.wait_interruptible(|| false),
         queue.wait_interruptible(|| true),
+        queue.wait_interruptible(second),
         queue.wait_interruptible_deadline(|| false, soon()),
         queue.wait_interruptible_deadline(|| true, past),
         queue.wait_until_deadline(|| false, soon()),
     );
     me.clear_pending(pending::SIGNAL);
-    let expected = (Err(Interrupted), Ok(()), Err(Interrupted), Ok(true), false);
+    let expected = (Err(Interrupted), Ok(()), Ok(()), Err(Interrupted), Ok(true), false);
     check_eq!(found, expected, "waits with a signal pending");
     Ok(Outcome::Pass)
 }

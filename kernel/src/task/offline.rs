@@ -120,7 +120,7 @@ pub(crate) fn offline(id: CpuId) -> Result<(), Refused> {
     if !cpu.works.park(deadline_tb()) {
         return Err(Refused::Busy);
     }
-    Window::ClosesCpu.pass(&super::current());
+    Window::ClosesCpu.pass_here();
     ONLINE.take(id);
     // Offline before the look at the queue. Partner: the fence in `placement::queue`,
     // between the push and the look at ONLINE.

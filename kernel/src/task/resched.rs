@@ -52,7 +52,7 @@ fn poke(cpu: &Cpu) {
 
 /// What may have been asked of this CPU. Interrupts off.
 fn look(cpu: &Cpu) {
-    Window::Looks.pass(&super::current());
+    Window::Looks.pass_here();
     if cpu.need_resched.is_made() || super::current().interrupted() {
         cpu.area.set_work();
     }

@@ -122,7 +122,7 @@ impl Clock {
         timer::set_deadline_tb(NEVER);
         self.ring();
         watchdog::tick(cpu);
-        Window::SliceEnds.pass(&current());
+        Window::SliceEnds.pass_here();
         self.timed_since_tb.store(0, Ordering::Relaxed);
         // Partner: the fence in `placement::queue`. Either we see that somebody
         // waits, or he sees that the slice is not timed.
@@ -174,7 +174,7 @@ impl Alarm {
     /// Takes `alarm` out of the alarms that it is in, if it has not rung. The task may
     /// be on another CPU than that by now.
     fn stop(alarm: &Node<Alarm>) {
-        Window::StopsAlarm.pass(&current());
+        Window::StopsAlarm.pass_here();
         loop {
             let cpu = alarm.value().cpu.load(Ordering::Relaxed);
             let mut alarms = cpu::get(CpuId::new(cpu as usize)).clock.alarms.lock();
