@@ -17,6 +17,7 @@ mod ipi;
 pub(crate) mod keep_mm;
 mod lazy;
 mod memory;
+mod placement;
 pub(crate) mod points;
 mod programs;
 mod random;
@@ -25,7 +26,10 @@ pub(crate) mod soak;
 mod stage;
 mod stale_tlb;
 mod truncate;
+mod turns;
 mod user_copy;
+mod waits;
+mod windows;
 
 pub(crate) use harness::{run_matching, start};
 
@@ -82,6 +86,10 @@ fn all() -> impl Iterator<Item = &'static Test> {
         address_space::TESTS,
         ipi::TESTS,
         scheduler::TESTS,
+        turns::TESTS,
+        placement::TESTS,
+        waits::TESTS,
+        windows::TESTS,
         stale_tlb::TESTS,
         truncate::TESTS,
         hotplug::TESTS,

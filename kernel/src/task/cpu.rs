@@ -5,9 +5,10 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::AtomicPtr;
 
 use kcore::cpu::{CpuId, CpuSet};
+use kcore::handoff::Request;
 use kcore::task::TaskMm;
 use powerpc64::percpu::{self, PerCpu};
 use powerpc64::timer;
@@ -38,8 +39,8 @@ pub(super) struct Cpu {
     pub(super) area: &'static PerCpu,
     /// Runs when nothing else does. It lives as long as the table.
     pub(super) idle: TaskPtr,
-    /// Somebody wants it to schedule. Set by all, cleared by itself.
-    pub(super) need_resched: AtomicBool,
+    /// Somebody wants it to schedule.
+    pub(super) need_resched: Request,
     /// What others and it itself watch it for.
     pub(super) watch: Watch,
     /// The task that the last switch left; its own, interrupts off.
@@ -65,12 +66,13 @@ impl Cpu {
         idle.run_state.set_running();
         idle.on_cpu.store(1, Ordering::Relaxed);
         idle.counts.enter(timer::now_tb());
+        idle.on_cpu.begin();
         Self {
             id,
             area,
             // The table keeps the idle task's own reference, for ever.
             idle: TaskPtr::new(TaskRef::into_raw(idle)),
-            need_resched: AtomicBool::new(false),
+            need_resched: Request::none(),
             watch: Watch::new(),
             left: AtomicPtr::new(core::ptr::null_mut()),
             evicted: AtomicPtr::new(core::ptr::null_mut()),
@@ -91,7 +93,7 @@ impl Cpu {
     /// Forgets what a former life of this CPU has left, while others kept asking for
     /// it. On that CPU, before it takes interrupts.
     pub(super) fn restart(&self) {
-        self.need_resched.store(false, Ordering::Relaxed);
+        self.need_resched.forget();
         self.area.clear_work();
         self.watch.restart();
         self.clock.restart();

@@ -6,6 +6,7 @@ use kcore::cpu::CpuId;
 
 use super::cpu_bits::CpuBits;
 use super::descriptor::{Task, TaskPtr};
+use super::window::Window;
 use crate::sync::list::List;
 use crate::sync::{IrqGuard, IrqLock};
 
@@ -50,9 +51,10 @@ impl RunQueue {
     /// complete, and gives it to that CPU.
     pub(super) fn steal_for(&self, thief: CpuId) -> Option<TaskPtr> {
         let mut locked = self.lock();
-        let may = |task: &&Task| task.affinity.contains(thief) && !task.is_on_cpu();
+        let may = |task: &&Task| task.affinity.contains(thief) && !task.on_cpu.is_set();
         // SAFETY: tasks in a run queue have not exited.
         let task = locked.tasks.iter().map(|node| unsafe { node.value().get() }).find(may)?;
+        Window::Stolen.pass(task);
         locked.remove(task);
         task.set_cpu(thief);
         Some(task.as_ptr())

@@ -11,6 +11,7 @@ use super::cpu::{self, Cpu};
 use super::descriptor::{TaskPtr, current};
 use super::resched::resched;
 use super::watchdog;
+use super::window::Window;
 use crate::sync::list::{List, Node};
 use crate::sync::{IrqLock, WaitQueue};
 
@@ -81,7 +82,7 @@ impl Clock {
     /// would come again before the task, with preemption off, does a step.
     #[inline]
     pub(super) fn time_slice_if_contended(&self, cpu: &Cpu) {
-        if cpu.queue.len() != 0 && !self.slice_is_timed() && !cpu.need_resched.load(Ordering::Relaxed) {
+        if cpu.queue.len() != 0 && !self.slice_is_timed() && !cpu.need_resched.is_made() {
             self.time_slice();
         }
     }
@@ -119,6 +120,7 @@ impl Clock {
         timer::set_deadline_tb(NEVER);
         self.ring();
         watchdog::tick(cpu);
+        Window::SliceEnds.pass_here();
         self.timed_since_tb.store(0, Ordering::Relaxed);
         // Partner: the fence in `placement::queue`. Either we see that somebody
         // waits, or he sees that the slice is not timed.
@@ -145,7 +147,9 @@ impl Clock {
             }
             // SAFETY: an alarm leaves only through the lock, which we hold, so its
             // task cannot end while we wake it.
-            unsafe { alarm.task.get() }.wake();
+            let task = unsafe { alarm.task.get() };
+            Window::Rings.pass(task);
+            task.wake();
             alarms.pop_front();
         }
     }
@@ -168,6 +172,7 @@ impl Alarm {
     /// Takes `alarm` out of the alarms that it is in, if it has not rung. The task may
     /// be on another CPU than that by now.
     fn stop(alarm: &Node<Alarm>) {
+        Window::StopsAlarm.pass_here();
         loop {
             let cpu = alarm.value().cpu.load(Ordering::Relaxed);
             let mut alarms = cpu::get(CpuId::new(cpu as usize)).clock.alarms.lock();
@@ -204,7 +209,11 @@ pub(super) fn adopt_alarms(gone: &Cpu) {
     // offline at a time. Both, or an alarm would be nowhere when its task stops it.
     let mut theirs = gone.clock.alarms.lock();
     let mut ours = clock.alarms.lock();
-    let moved = |alarm: &Alarm| alarm.cpu.store(id.index() as u32, Ordering::Relaxed);
+    let moved = |alarm: &Alarm| {
+        // SAFETY: its task stops it before it ends, for which it needs a lock that we hold.
+        Window::AlarmMoves.pass(unsafe { alarm.task.get() });
+        alarm.cpu.store(id.index() as u32, Ordering::Relaxed);
+    };
     theirs.merge_into(&mut ours, |a, b| a.deadline_tb <= b.deadline_tb, moved);
     if let Some(next) = ours.front() {
         clock.arm(next.value().deadline_tb);

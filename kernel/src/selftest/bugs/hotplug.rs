@@ -66,9 +66,9 @@ pub(super) fn mm_dies_as_a_cpu_goes() -> Verdict {
     let mm = new_mm_with_page()?;
     make_lazy(&[cpu], mm);
     let play = points::play(&[
-        Step::Reach(cpu, Point::LeaveLazyHalf),
-        Step::Reach(me, Point::CallPosted),
-        Step::Leave(cpu, Point::LeaveLazyHalf),
+        Step::reach(cpu, Point::LeaveLazyHalf),
+        Step::reach(me, Point::CallPosted),
+        Step::leave(cpu, Point::LeaveLazyHalf),
     ]);
     let remover = start_removal(cpu);
     let leaves = wait_for(|| play.passed() >= 1);
@@ -98,9 +98,9 @@ pub(super) fn kick_as_a_cpu_goes() -> Verdict {
     // As the only user: the next flush is a kick, under every policy.
     kernel.exec_mmap(mm);
     let play = points::play(&[
-        Step::Reach(cpu, Point::LeaveLazyHalf),
-        Step::Reach(me, Point::CallPosted),
-        Step::Leave(cpu, Point::LeaveLazyHalf),
+        Step::reach(cpu, Point::LeaveLazyHalf),
+        Step::reach(me, Point::CallPosted),
+        Step::leave(cpu, Point::LeaveLazyHalf),
     ]);
     let remover = start_removal(cpu);
     let leaves = wait_for(|| play.passed() >= 1);
