@@ -23,7 +23,6 @@ use powerpc64::context::Context;
 use powerpc64::percpu;
 
 use super::cpu_bits::CpuBits;
-use super::run_state::{RunState, Woken};
 use super::usage::Counts;
 use super::window::Window;
 use crate::mm::KernelStack;

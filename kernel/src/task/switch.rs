@@ -191,7 +191,6 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave) {
     prev.counts.leave(why, now_tb);
     next.counts.enter(now_tb);
     cpu.clock.start_slice(cpu, now_tb);
-    cpu.clock.start_slice(cpu);
     Window::LeavesStack.pass(prev);
     // SAFETY: interrupts are off. `next` was left by a CPU that has released its
     // `on_cpu` since, and every way out of a run queue has acquired that: the
