@@ -48,9 +48,9 @@ pub(super) extern "C" fn irq(frame: &mut TrapFrame, vector: u64) {
     }
     check(frame);
     if vector == 0x900 {
-        upcalls().timer()
+        upcalls().timer();
     } else {
-        upcalls().interrupt()
+        upcalls().interrupt();
     }
     #[cfg(feature = "checks")]
     authority::count(frame, crate::percpu::this().work_pending());
