@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
-use vm::area::Prot;
+use vm::area::{Area, Prot};
 use vm::{page_down, page_up};
 
 use super::address_space::{self, Map};
@@ -119,7 +119,7 @@ impl Map {
     ) -> Result<(), Errno> {
         let (mut at, mut holes) = (range.start, false);
         while at < range.end {
-            let next = self.areas.overlapping(&(at..range.end)).next().map(|area| area.range());
+            let next = self.areas.overlapping(&(at..range.end)).next().map(Area::range);
             let Some(area) = next else { return Err(Errno::ENOMEM) };
             let part = area.start.max(at)..area.end.min(range.end);
             holes |= at < part.start;

@@ -74,7 +74,8 @@ fn passes(path: &str, arguments: &[&str]) -> Verdict {
 /// has to know each.
 fn edges() -> Verdict {
     let numbers: Vec<_> = syscall::numbers().map(|number| alloc::format!("{number}")).collect();
-    passes("/bin/edges", &numbers.iter().map(|number| number.as_str()).collect::<Vec<_>>())
+    let arguments: Vec<_> = numbers.iter().map(alloc::string::String::as_str).collect();
+    passes("/bin/edges", &arguments)
 }
 
 fn exit_status() -> Verdict {

@@ -102,6 +102,7 @@ fn residence() -> Verdict {
     mincore("a length that wraps", [at, usize::MAX, byte], ENOMEM)?;
     mincore("an answer nowhere", [at, PAGE, 8], EFAULT)?;
     mincore("an answer beyond all", [at, PAGE, 1 << 60], EFAULT)?;
+    mincore("of a hole, to beyond all", [at + 6 * PAGE, PAGE, 1 << 60], EFAULT)?;
     answers("munmap", MUNMAP, &[at, 6 * PAGE], 0)
 }
 

@@ -16,8 +16,11 @@ use user::{Env, Verdict, println};
 
 user::main!(main);
 
+/// A part of the checks, with its name.
+type Part = (&'static str, fn() -> Verdict);
+
 fn main(_env: &Env) -> Verdict {
-    let parts: [(&str, fn() -> Verdict); 6] = [
+    let parts: [Part; 6] = [
         ("mmap", maps::check),
         ("mprotect", protect::check),
         ("advice", advise::check),

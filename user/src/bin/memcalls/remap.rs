@@ -126,6 +126,10 @@ fn to_a_place() -> Verdict {
     for page in 0..3 {
         gone("the old place", at + page * PAGE)?;
     }
+    // A place right beside the old one.
+    ensure!(remap(to, 4, 4, MAYMOVE | TO, to + 4 * PAGE) == (to + 4 * PAGE) as isize, "the place behind");
+    ensure!(remap(to + 4 * PAGE, 4, 4, MAYMOVE | TO, to) == to as isize, "the place before");
+    ensure!(has(to + PAGE, 2, 1), "what moved there and back has other contents");
     if on_foreign_kernel() {
         return answers("munmap", MUNMAP, &[to, 4 * PAGE], 0);
     }
