@@ -66,7 +66,7 @@ impl Process {
     }
 
     /// Whether no thread is left.
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         // Acquire: pairs with the release in `die`. Who sees it dead sees all that
         // it did.
         self.ending.load(Ordering::Acquire) & DEAD != 0
