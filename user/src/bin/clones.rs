@@ -118,6 +118,13 @@ fn exit_signals() -> Verdict {
     }
     let child = process::spawn_as(0, || 3).context("clone")?.0;
     ensure!(wait4(child, WALL) == Ok(child as usize), "__WALL does not wait");
+    // exec makes it an ordinary one.
+    let child = process::spawn_as(0, || {
+        process::exec(c"/bin/true", &[c"true"], &[]);
+        1
+    });
+    let child = child.context("clone")?.0;
+    eventually("an ordinary child", || wait4(child, 0) == Ok(child as usize))?;
     Ok(())
 }
 
