@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use super::signal;
-use super::{INIT_PID, Process, Thread, alarm, current_thread, init, table, user_memory};
+use super::{INIT_PID, Process, Thread, alarm, current_thread, family, init, user_memory};
 use crate::machine::lazy_tlb;
 use crate::syscall::{futex, robust_list};
 use crate::task::{self, TaskRef, pending};
@@ -66,7 +66,7 @@ impl Process {
     }
 
     /// Whether no thread is left.
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         // Acquire: pairs with the release in `die`. Who sees it dead sees all that
         // it did.
         self.ending.load(Ordering::Acquire) & DEAD != 0
@@ -154,7 +154,7 @@ impl Process {
         // Taking alarms back needs no memory.
         let _ = alarm::set(self, 0, 0);
         let _ = self.look_at_cpu_time();
-        table::orphan_children(self.pid);
+        family::orphan_children(self.pid);
         let decided = self.ending.load(Ordering::Relaxed);
         let status = if decided == NOT_ENDING { code } else { Status(decided as u32) };
         if self.pid == INIT_PID {
@@ -162,7 +162,7 @@ impl Process {
         }
         // Release: pairs with the acquire in `is_dead`.
         let dead = || self.ending.store(DEAD | ENDING | u64::from(status.0), Ordering::Release);
-        table::bury(self, dead);
+        family::bury(self, dead);
         self.died.wake_all();
     }
 }
@@ -186,7 +186,7 @@ pub(crate) fn exit_thread(status: Status) -> ! {
         process.die(status);
     } else if thread.has_children.load(Ordering::Relaxed) {
         // Set by this thread, or under the lock that it took to leave the list.
-        table::leave_children(&process, task::current().tid());
+        family::leave_children(&process, task::current().tid());
     }
     drop(process);
     task::exit_current()

@@ -23,6 +23,7 @@ pub(crate) mod cpu_time;
 pub(crate) mod event;
 pub(crate) mod exec;
 pub(crate) mod exit;
+mod family;
 pub(crate) mod fault;
 pub(crate) mod init;
 pub(crate) mod limits;
@@ -58,7 +59,8 @@ pub(crate) const INIT_PID: u32 = 1;
 pub(crate) struct Process {
     /// Its number: the tid of its first thread.
     pub(crate) pid: u32,
-    /// The number of its parent. Written under the table's lock, as the next three.
+    /// The number of its parent. Written under the table's lock, as the next three and,
+    /// but for its own exec, the fourth.
     parent: AtomicU32,
     /// The number of the task of its parent that has it as a child.
     parent_task: AtomicU32,

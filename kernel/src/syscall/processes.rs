@@ -130,7 +130,10 @@ pub(super) fn find_process(number: u32) -> Result<Arc<Process>> {
 
 /// The living thread that has `number`.
 pub(super) fn find_thread(number: u32) -> Result<TaskRef> {
-    let has_it = |task: &TaskRef| task.user.as_ref().is_some_and(|thread| thread.tid() == number);
+    // A task is there for a little longer than its process, which may have been waited for.
+    let has_it = |task: &TaskRef| {
+        task.user.as_ref().is_some_and(|thread| thread.tid() == number && !thread.process.is_dead())
+    };
     // The thread that called exec has the number of its process, and its task another.
     let of_process = || table::find(number)?.thread(number);
     registry::find(number).filter(has_it).or_else(of_process).ok_or(Errno::ESRCH)

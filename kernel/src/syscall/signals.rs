@@ -9,7 +9,7 @@ use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
 use crate::mm::heap;
 use crate::process::signal::{self, Action, ERESTARTNOHAND, ERESTARTSYS, Info, LAST, UNBLOCKABLE};
-use crate::process::{Process, current, current_thread, user_memory};
+use crate::process::{Process, current, current_thread, table, user_memory};
 use crate::sync::WaitQueue;
 
 /// Bytes of the kernel's signal masks.
@@ -81,9 +81,16 @@ pub(super) fn send_to_thread(
     if !is_number(tid) || !pid.is_none_or(is_number) {
         return Err(Errno::EINVAL);
     }
-    let task = find_thread(tid)?;
-    let of_other = |pid| task.user.as_ref().is_none_or(|thread| thread.process.pid != pid);
-    if pid.is_some_and(of_other) {
+    let in_process = |process: &Process| pid.is_none_or(|pid| process.pid == pid);
+    let task = match find_thread(tid) {
+        Ok(task) => task,
+        // The first thread of a process is there until that is waited for.
+        Err(_) if table::find(tid).is_some_and(|process| in_process(&process)) => {
+            return sendable(number).map(|_| 0);
+        }
+        Err(errno) => return Err(errno),
+    };
+    if !task.user.as_ref().is_some_and(|thread| in_process(&thread.process)) {
         return Err(Errno::ESRCH);
     }
     match sendable(number)? {

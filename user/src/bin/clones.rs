@@ -32,8 +32,9 @@ const WNOTHREAD: usize = 0x2000_0000;
 const WALL: usize = 0x4000_0000;
 const WCLONE: usize = 0x8000_0000;
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     ("refused-flags", refused_flags),
+    ("numbers", numbers),
     ("exit-signals", exit_signals),
     ("wait-options", wait_options),
     ("children-of-a-thread", children_of_a_thread),
@@ -73,6 +74,28 @@ fn refused_flags() -> Verdict {
     )
 }
 
+/// The child's number goes to both sides' memory, as asked; and is cleared in the child's only
+/// if somebody else has that.
+fn numbers() -> Verdict {
+    const CLONE: usize = 120;
+    const PARENT_SETTID: usize = 0x10_0000;
+    const CHILD_CLEARTID: usize = 0x20_0000;
+    const CHILD_SETTID: usize = 0x100_0000;
+    static MINE: AtomicU32 = AtomicU32::new(7);
+    static ITS: AtomicU32 = AtomicU32::new(7);
+    let flags = PARENT_SETTID | CHILD_SETTID | CHILD_CLEARTID | SIGCHLD as usize;
+    let child =
+        call(CLONE, [flags, 0, MINE.as_ptr() as usize, 0, ITS.as_ptr() as usize, 0]).context("clone")?;
+    if child == 0 {
+        let (me, its) = (thread::gettid(), ITS.load(Ordering::Relaxed));
+        process::exit_group(i32::from(its != me as u32 || me != process::getpid().0));
+    }
+    ends_with("the child", Status::exit(0), Ok(Pid(child as i32)))?;
+    let (mine, its) = (MINE.load(Ordering::Relaxed), ITS.load(Ordering::Relaxed));
+    ensure!(mine == child as u32 && its == 7, "{mine} and {its} of child {child}");
+    Ok(())
+}
+
 static SIGNALS: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn count(_: i32) {
@@ -95,6 +118,13 @@ fn exit_signals() -> Verdict {
     }
     let child = process::spawn_as(0, || 3).context("clone")?.0;
     ensure!(wait4(child, WALL) == Ok(child as usize), "__WALL does not wait");
+    // exec makes it an ordinary one.
+    let child = process::spawn_as(0, || {
+        process::exec(c"/bin/true", &[c"true"], &[]);
+        1
+    });
+    let child = child.context("clone")?.0;
+    eventually("an ordinary child", || wait4(child, 0) == Ok(child as usize))?;
     Ok(())
 }
 
@@ -267,7 +297,7 @@ fn read_only_id() -> Verdict {
 
 /// No thread of a process that ends sees a call fail for it: it never comes back.
 fn ending_process() -> Verdict {
-    const ROUNDS: u64 = 15;
+    const ROUNDS: u64 = 20;
     const MMAP: usize = 90;
     // Shared and anonymous: who comes back says so there.
     let page = call(MMAP, [0, PAGE, 3, 0x21, usize::MAX, 0]).context("mmap")?;
@@ -281,7 +311,7 @@ fn ending_process() -> Verdict {
             });
             core::mem::forget(ender);
             // Threads that are made until the end.
-            while thread::spawn(|| ()).map(core::mem::forget) != Err(Errno::EINTR) {}
+            while thread::spawn(|| ()).map(drop) != Err(Errno::EINTR) {}
             back.store(1, Ordering::Relaxed);
             loop {
                 core::hint::spin_loop();

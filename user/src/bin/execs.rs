@@ -10,7 +10,7 @@ use core::ffi::CStr;
 
 use user::process::{self, Status};
 use user::sync::Barrier;
-use user::{Context, Env, Verdict, ensure, kinds, println, thread};
+use user::{Context, Env, Errno, Verdict, ensure, kinds, println, thread};
 
 user::main!(main);
 
@@ -21,6 +21,7 @@ fn main(env: &Env) -> Verdict {
         process::exit_group(started_as(env));
     }
     passes_on()?;
+    refuses()?;
     for _ in 0..ROUNDS {
         ends_well("exec while a thread makes threads", || {
             let began = Arc::new(Barrier::new(2));
@@ -76,6 +77,33 @@ fn passes_on() -> Verdict {
         kinds::ends_with("a program", Status::exit(expected), child)?;
     }
     Ok(())
+}
+
+/// The program goes on after an exec that fails.
+fn refuses() -> Verdict {
+    const EXECVE: usize = 11;
+    const ENAMETOOLONG: Errno = Errno(36);
+    let path = |path: &CStr| path.as_ptr() as usize;
+    let good = path(c"/bin/true");
+    let long = alloc::vec![b'a'; 5000];
+    let bad_string = [good, 8, 0];
+    let mut many = alloc::vec![good; 40_000];
+    many.push(0);
+    kinds::answers(
+        EXECVE,
+        &[
+            ("no such program", [path(c"/bin/none"), 0, 0, 0, 0, 0], Err(Errno::ENOENT)),
+            ("an empty path", [path(c""), 0, 0, 0, 0, 0], Err(Errno::ENOENT)),
+            ("a folder", [path(c"/bin"), 0, 0, 0, 0, 0], Err(Errno::EACCES)),
+            ("below a program", [path(c"/bin/true/x"), 0, 0, 0, 0, 0], Err(Errno::ENOTDIR)),
+            ("a long path", [long.as_ptr() as usize, 0, 0, 0, 0, 0], Err(ENAMETOOLONG)),
+            ("a bad path", [8, 0, 0, 0, 0, 0], Err(Errno::EFAULT)),
+            ("bad arguments", [good, 8, 0, 0, 0, 0], Err(Errno::EFAULT)),
+            ("a bad argument", [good, bad_string.as_ptr() as usize, 0, 0, 0, 0], Err(Errno::EFAULT)),
+            ("a bad environment", [good, 0, 8, 0, 0, 0], Err(Errno::EFAULT)),
+            ("too many arguments", [good, many.as_ptr() as usize, 0, 0, 0, 0], Err(Errno::E2BIG)),
+        ],
+    )
 }
 
 /// Returns only if it fails, or if the thread is to end.

@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use user::kinds::{self, Kind, answers, call, ends_with};
@@ -34,7 +35,7 @@ const SS_ONSTACK: u32 = 1;
 const SS_DISABLE: u32 = 2;
 const SS_AUTODISARM: u32 = 1 << 31;
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 12] = [
     ("answers", the_answers),
     ("what-is-kept", what_is_kept),
     ("masks", masks),
@@ -45,9 +46,17 @@ const KINDS: [Kind; 10] = [
     ("stack-of-the-context", stack_of_the_context),
     ("mask-of-the-context", mask_of_the_context),
     ("disarmed", disarmed),
+    ("suspended", suspended),
+    ("executed", executed),
 ];
 
+/// The argument that asks what an executed program finds.
+const LOOK: &CStr = c"look";
+
 fn main(env: &Env) -> Verdict {
+    if env.arg_bytes(1) == Some(LOOK) {
+        process::exit_group(what_is_found());
+    }
     kinds::run(env, &KINDS)
 }
 
@@ -349,4 +358,68 @@ fn disarmed() -> Verdict {
         ensure!(alternate_stack(None) == Ok(stack), "afterwards: {:?}", alternate_stack(None));
     }
     Ok(())
+}
+
+fn pending() -> u64 {
+    let mut mask = 0_u64;
+    let answer = call(RT_SIGPENDING, [&raw mut mask as usize, 8, 0, 0, 0, 0]);
+    if answer == Ok(0) { mask } else { !0 }
+}
+
+/// rt_sigsuspend: handlers run with its mask and their own; then the old one is back.
+fn suspended() -> Verdict {
+    const RT_SIGSUSPEND: usize = 178;
+    let before = bit(SIGUSR1) | bit(3);
+    blocked(Some(before)).context("block")?;
+    handle(SIGUSR1, note_mask, 0, 0)?;
+    raise(SIGUSR1)?;
+    let mask = bit(SIGUSR2) | bit(SIGKILL);
+    let answer = call(RT_SIGSUSPEND, [&raw const mask as usize, 8, 0, 0, 0, 0]);
+    ensure!(answer == Err(Errno::EINTR), "{answer:?}");
+    ran(1)?;
+    let seen = SEEN.load(Ordering::Relaxed);
+    ensure!(seen == bit(SIGUSR2) | bit(SIGUSR1), "mask {seen:#x} in the handler");
+    ensure!(blocked(None) == Ok(before), "mask {:x?} afterwards", blocked(None));
+    answers(
+        RT_SIGSUSPEND,
+        &[
+            ("a short mask", [&raw const mask as usize, 4, 0, 0, 0, 0], Err(Errno::EINVAL)),
+            ("a bad address", [8, 8, 0, 0, 0, 0], Err(Errno::EFAULT)),
+        ],
+    )
+}
+
+/// What waits for a process is not its child's, nor is its alarm; a program that it becomes
+/// has them, and what was ignored, but no handler and no stack of its own.
+fn executed() -> Verdict {
+    const ALARM: usize = 27;
+    const SIGWINCH: usize = 28;
+    blocked(Some(bit(SIGUSR1))).context("block")?;
+    raise(SIGUSR1)?;
+    let child = process::spawn(|| {
+        let nothing = pending() == 0 && call(ALARM, [0; 6]) == Ok(0);
+        let same = blocked(None) == Ok(bit(SIGUSR1));
+        i32::from(!nothing) + 2 * i32::from(!same)
+    });
+    ends_with("a child", Status::exit(0), child)?;
+    handle(SIGWINCH, note_mask, SA_NODEFER, !0)?;
+    set_action(SIGUSR2, Some([1, SA_NODEFER, 0, 5])).context("ignore")?;
+    alternate_stack(Some(memory_for_stack()?)).context("sigaltstack")?;
+    let failed = process::exec(c"/bin/handlers", &[c"handlers", LOOK], &[]);
+    Err(alloc::format!("execve: {failed}"))
+}
+
+/// The exit status of the program that `executed` becomes: a bit for what is wrong.
+fn what_is_found() -> i32 {
+    const ALARM: usize = 27;
+    const SIGWINCH: usize = 28;
+    let wrong = [
+        blocked(None) != Ok(bit(SIGUSR1)),
+        pending() != bit(SIGUSR1),
+        set_action(SIGWINCH, None) != Ok([0; 4]),
+        set_action(SIGUSR2, None) != Ok([1, 0, 0, 0]),
+        alternate_stack(None) != Ok(NO_STACK),
+        !call(ALARM, [0; 6]).is_ok_and(|left| left > 0),
+    ];
+    wrong.iter().enumerate().map(|(at, &wrong)| i32::from(wrong) << at).sum()
 }

@@ -251,6 +251,8 @@ fn pending_in_list() -> Verdict {
     }
     // Dealt with once: as the pending one, whose waiter is woken.
     ensure!(wakes(2, 0, || die_with(&[C | 1, TO_HEAD], Some(C), [0, 0, 0]))?, "not as pending");
+    let once = || die_with(&[C | 1, TO_HEAD], Some(C), [0, 0, OWNED]);
+    ensure!(!wakes(2, 5, once)?, "first as one in the list, then as pending");
     Ok(())
 }
 

@@ -153,6 +153,8 @@ fn of_a_dead_child() -> Verdict {
     take(&[SIGCHLD], None).context("SIGCHLD")?;
     process::kill(child, 0).context("nothing")?;
     process::kill(child, 9).context("SIGKILL")?;
+    let number = child.0 as usize;
+    call(TGKILL, [number, number, SIGUSR1, 0, 0, 0]).context("tgkill")?;
     ends_with("the child", Status::exit(4), Ok(child))?;
     let gone = process::kill(child, 0);
     ensure!(gone == Err(Errno::ESRCH), "after the wait: {gone:?}");

@@ -64,6 +64,11 @@ fn sleep() -> ! {
     }
 }
 
+/// wait4 without waiting.
+fn wait_for(pid: i32) -> Result<usize, Errno> {
+    call(114, [pid as isize as usize, 0, 1, 0, 0, 0])
+}
+
 /// A child that lives until it is killed, and its number. It has done `first` by then.
 fn child_after(first: fn()) -> Result<Pid, alloc::string::String> {
     let (reader, writer) = file::pipe().context("pipe2")?;
@@ -111,6 +116,8 @@ fn group_of_a_child() -> Verdict {
     ensure!(setpgid(b.0, a.0) == Err(Errno::EPERM), "a group that is none");
     ensure!(setpgid(a.0, 0) == Ok(0) && setpgid(b.0, a.0) == Ok(0), "a group of children");
     ensure!(one(GETPGID, b.0) == Ok(a.0 as usize), "b is elsewhere");
+    ensure!(wait_for(0) == Err(Errno::ECHILD), "no child is in the caller's group");
+    ensure!(wait_for(-a.0) == Ok(0), "both are in this one");
     // A dead process keeps its group until it is waited for.
     process::kill(a, SIGKILL).context("kill")?;
     let c = child_after(|| ())?;
