@@ -172,7 +172,7 @@ impl Map {
         let mut gather = Gather::new(self.mm);
         self.move_pages(&old, place.start, &mut gather);
         if !flags.contains(RemapFlags::DONTUNMAP) && !old.is_empty() {
-            self.unmap_after(old, gather);
+            self.unmap_after(old, &mut gather);
         }
         Ok(place.start)
     }

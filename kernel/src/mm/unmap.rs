@@ -19,20 +19,19 @@ impl Map {
     /// between the areas that are left. May wait for other CPUs.
     pub(super) fn unmap(&mut self, range: Range<u64>) {
         if !self.areas.is_free(&range) {
-            self.unmap_after(range, Gather::new(self.mm));
+            self.unmap_after(range, &mut Gather::new(self.mm));
         }
     }
 
     /// As [`Map::unmap`], with one flush for what was `gathered` before, too.
-    pub(super) fn unmap_after(&mut self, range: Range<u64>, gathered: Gather) {
-        let mut gather = gathered;
-        self.unmap_pages(range.clone(), &mut gather);
+    pub(super) fn unmap_after(&mut self, range: Range<u64>, gather: &mut Gather) {
+        self.unmap_pages(range.clone(), gather);
         let unused = self.areas.gap_without(&range);
         self.tree().detach_tables(range.clone(), unused, |table| gather.detached(table));
         // The flush comes before the areas go, and with them we from the lists of the
         // objects' mappers: who cuts a file counts on it that those who are not on the
         // list cannot read it.
-        drop(gather);
+        gather.flush_and_free();
         self.areas.remove(&range, |_| {});
     }
 

@@ -21,9 +21,11 @@ impl<C: Contents> AreaSet<C> {
     /// # Errors
     /// The first that `contents` gives.
     pub fn copy_with<E>(&self, mut contents: impl FnMut(&C) -> Result<C, E>) -> Result<Self, E> {
-        let copy = |area: &Area<C>| Ok(Area { contents: contents(&area.contents)?, ..*area });
-        let areas = self.0.values().map(copy).map(|area| area.map(|area| (area.start, area)));
-        areas.collect::<Result<_, _>>().map(Self)
+        let mut copy = BTreeMap::new();
+        for (&start, area) in &self.0 {
+            copy.insert(start, Area { contents: contents(&area.contents)?, ..*area });
+        }
+        Ok(Self(copy))
     }
 
     /// How many areas there are.
