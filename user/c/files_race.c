@@ -12,7 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WRITERS = 4, RECORDS = 400, RECORD = 16, BLOCK = 3 * 4096 + 100, ROUNDS = 300, PIECE = 256 };
+/* Records that cross pages: a write of one is long enough to be met by another's. */
+enum { WRITERS = 4, RECORDS = 120, RECORD = 5000, BLOCK = 3 * 4096 + 100, ROUNDS = 300, PIECE = 256 };
 
 static char dir[] = "/tmp/raceXXXXXX";
 
@@ -25,19 +26,23 @@ static void check(int good, const char *what)
 	}
 }
 
+/* Where all writers have to be before one begins. */
+static atomic_int *gathered;
+
 /* Writes the records of one writer, each full of the writer's letter. */
 static void write_records(int fd, int writer, int odd_ways)
 {
 	char record[RECORD];
 	memset(record, 'a' + writer, sizeof record);
+	atomic_fetch_add(gathered, 1);
+	while (atomic_load(gathered) < WRITERS)
+		sched_yield();
 	struct iovec halves[2] = { { record, 5 }, { record + 5, RECORD - 5 } };
 	for (int i = 0; i < RECORDS; i++) {
 		ssize_t count = odd_ways && i % 3 == 1 ? pwrite(fd, record, RECORD, 0)
 			      : odd_ways && i % 3 == 2 ? writev(fd, halves, 2)
 						       : write(fd, record, RECORD);
 		check(count == RECORD, "write");
-		if (i % 16 == writer)
-			sched_yield();
 	}
 }
 
@@ -68,6 +73,7 @@ static void append(const char *what, int own, int flags)
 {
 	int shared = open(what, O_CREAT | O_RDWR | flags, 0600), status;
 	check(shared >= 0, "open");
+	gathered = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	fflush(stdout);
 	for (int writer = 0; writer < WRITERS; writer++)
 		if (fork() == 0) {
