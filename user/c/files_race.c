@@ -12,7 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WRITERS = 4, RECORDS = 400, RECORD = 16, BLOCK = 3 * 4096 + 100, ROUNDS = 300, PIECE = 256 };
+/* Records that cross pages: a write of one is long enough to be met by another's. */
+enum { WRITERS = 4, RECORDS = 120, RECORD = 5000, BLOCK = 3 * 4096 + 100, READS = 400, PIECE = 256 };
 
 static char dir[] = "/tmp/raceXXXXXX";
 
@@ -25,19 +26,23 @@ static void check(int good, const char *what)
 	}
 }
 
+/* Where all writers have to be before one begins. */
+static atomic_int *gathered;
+
 /* Writes the records of one writer, each full of the writer's letter. */
 static void write_records(int fd, int writer, int odd_ways)
 {
 	char record[RECORD];
 	memset(record, 'a' + writer, sizeof record);
+	atomic_fetch_add(gathered, 1);
+	while (atomic_load(gathered) < WRITERS)
+		sched_yield();
 	struct iovec halves[2] = { { record, 5 }, { record + 5, RECORD - 5 } };
 	for (int i = 0; i < RECORDS; i++) {
 		ssize_t count = odd_ways && i % 3 == 1 ? pwrite(fd, record, RECORD, 0)
 			      : odd_ways && i % 3 == 2 ? writev(fd, halves, 2)
 						       : write(fd, record, RECORD);
 		check(count == RECORD, "write");
-		if (i % 16 == writer)
-			sched_yield();
 	}
 }
 
@@ -68,6 +73,7 @@ static void append(const char *what, int own, int flags)
 {
 	int shared = open(what, O_CREAT | O_RDWR | flags, 0600), status;
 	check(shared >= 0, "open");
+	gathered = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	fflush(stdout);
 	for (int writer = 0; writer < WRITERS; writer++)
 		if (fork() == 0) {
@@ -81,37 +87,42 @@ static void append(const char *what, int own, int flags)
 	count_records(what);
 }
 
-/* A file that is emptied and written again is never seen with zeroes in it. */
+/* A file that is emptied and written again is never seen with zeroes in it, though the
+   writer has to bring in every page that it writes from. */
 static void cut_and_write(void)
 {
 	static char block[BLOCK], seen[BLOCK];
-	atomic_int *round = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	atomic_int *enough = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status, odd = 0;
 	memset(block, 'w', sizeof block);
-	int fd = open("cut", O_CREAT | O_RDWR, 0600);
+	int fd = open("cut", O_CREAT | O_RDWR, 0600), from = open("block", O_CREAT | O_RDWR, 0600);
+	check(write(from, block, BLOCK) == BLOCK, "write");
 	fflush(stdout);
 	if (fork() == 0) {
 		int writer = open("cut", O_WRONLY | O_APPEND);
-		for (int i = 1; i <= ROUNDS; i++) {
+		while (!atomic_load(enough)) {
+			char *map = mmap(NULL, BLOCK, PROT_READ, MAP_SHARED, from, 0);
 			check(ftruncate(writer, 0) == 0, "ftruncate");
-			check(write(writer, block, BLOCK) == BLOCK, "write");
-			atomic_store(round, i);
+			check(write(writer, map, BLOCK) == BLOCK, "write");
+			munmap(map, BLOCK);
 		}
 		_exit(0);
 	}
-	do {
+	for (int reads = 0; reads < READS;) {
 		ssize_t count = pread(fd, seen, BLOCK, 0);
 		check(count >= 0, "pread");
 		for (ssize_t i = 0; i < count; i++)
 			odd += seen[i] != 'w';
-	} while (atomic_load(round) < ROUNDS);
+		reads += count > 0;
+	}
+	atomic_store(enough, 1);
 	check(wait(&status) > 0 && status == 0, "the writer");
 	printf("cut and written: %d bytes that nobody wrote\n", odd);
 	check(!odd, "cut and written");
 }
 
 static unsigned char pieces[2 * PIECE];
-static atomic_int done;
+static atomic_int reads, done;
 
 static void *read_prefixes(void *odd)
 {
@@ -121,6 +132,8 @@ static void *read_prefixes(void *odd)
 		ssize_t count = fd < 0 ? 0 : read(fd, seen, sizeof seen);
 		if (count > 0 && memcmp(seen, pieces, count))
 			++*(int *)odd;
+		if (count > 0)
+			atomic_fetch_add(&reads, 1);
 		if (fd >= 0)
 			close(fd);
 	}
@@ -137,7 +150,7 @@ static void faulting_pieces(void)
 	int from = open("from", O_CREAT | O_RDWR, 0600);
 	check(write(from, pieces, sizeof pieces) == sizeof pieces, "write");
 	check(!pthread_create(&reader, NULL, read_prefixes, &odd), "pthread_create");
-	for (int i = 0; i < ROUNDS; i++) {
+	while (atomic_load(&reads) < READS) {
 		int to = open("pieces", O_CREAT | O_WRONLY | O_TRUNC, 0600);
 		char *map = mmap(NULL, sizeof pieces, PROT_READ, MAP_SHARED, from, 0);
 		struct iovec vector[] = { { pieces, 0 }, { map, PIECE }, { pieces, 0 }, { map + PIECE, PIECE } };
@@ -208,7 +221,7 @@ int main(void)
 	unlink("own");
 	own_pages();
 	shrink_and_grow();
-	const char *names[] = { "own", "shared", "both", "cut", "from", "pieces", "grow" };
+	const char *names[] = { "own", "shared", "both", "cut", "block", "from", "pieces", "grow" };
 	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
 		unlink(names[i]);
 	printf("rmdir: %d\n", rmdir(dir));
