@@ -141,16 +141,16 @@ static void usage(void)
 		/* What a grandchild uses counts when both were waited for. */
 		pid_t grandchild = fork();
 		if (grandchild == 0) {
-			spin(20 * MS);
+			spin(100 * MS);
 			_exit(0);
 		}
 		waitpid(grandchild, NULL, 0);
-		_exit(used(RUSAGE_CHILDREN) >= 19 * MS ? 0 : 1);
+		_exit(used(RUSAGE_CHILDREN) >= 95 * MS ? 0 : 1);
 	}
 	printf("before the wait: %d\n", used(RUSAGE_CHILDREN) == children);
 	wait4(child, &status, 0, &usage);
-	printf("child: status %d used %d", status, of(&usage.ru_utime) + of(&usage.ru_stime) >= 19 * MS);
-	printf(" children %d", used(RUSAGE_CHILDREN) - children >= 19 * MS);
+	printf("child: status %d used %d", status, of(&usage.ru_utime) + of(&usage.ru_stime) >= 95 * MS);
+	printf(" children %d", used(RUSAGE_CHILDREN) - children >= 95 * MS);
 	times(&after);
 	printf(" times %d\n", after.tms_cutime + after.tms_cstime >= 1);
 	/* A child starts at nothing; a few tries, as above. */
