@@ -17,7 +17,7 @@ PROTECTIONS = {0: 3, READ: 5, READ | WRITE: 6, EXEC: 2, READ | EXEC: 3, READ | W
 CHANGES = {"map": 4, "protect": 8, "discard": 2, "unmap": 2, "fork": 5, "truncate": 3, "read_file": 1, "write_file": 2,
            "exec": 1, "exit": 2}
 ACCESSES = {"load": 5, "store": 5, "call": 2, "kernel_load": 1, "kernel_store": 2}
-KIND_WEIGHTS = dict(zip(KINDS, (8, 4, 5, 5, 1, 1)))
+KIND_WEIGHTS = dict(zip(KINDS, (8, 4, 5, 5, 1, 2)))
 
 
 class Drawer:
@@ -70,7 +70,7 @@ class Drawer:
         """Adds a step if it can stand here; whether it does."""
         if len(self.steps) >= MOST_STEPS:
             return False
-        if step.op == "protect" and "partial" in self.without and self.fails_half_way(step):
+        if step.op == "protect" and "partial" in self.without and self.may_fail_half_way(step):
             return False
         try:
             self.model.apply(step)
@@ -79,11 +79,11 @@ class Drawer:
         self.steps.append(step)
         return True
 
-    def fails_half_way(self, step):
-        """Whether an mprotect changes something and then fails."""
+    def may_fail_half_way(self, step):
+        """Whether an mprotect of several pages fails."""
         mappings = self.model.spaces[step.process][step.page:step.page + step.count]
         wrong = [mapping is None or bool(step.value & WRITE) and not mapping.may_write for mapping in mappings]
-        return any(wrong) and not wrong[0]
+        return len(wrong) > 1 and any(wrong)
 
     # --- steps ---
 
@@ -138,6 +138,8 @@ class Drawer:
         if "file" in kind:
             offset = min(first if self.chance(0.8) else self.random.randrange(PAGES), PAGES - count)
         prot = READ | WRITE | EXEC * self.chance(0.2) if self.chance(0.8) else self.pick(PROTECTIONS)
+        if kind == "shared read-only file" and self.chance(0.8):
+            prot &= ~WRITE
         self.add(Step("map", process, thread, first, count, prot, kind, offset, self.chance(0.2)))
 
     def fork(self, process, thread):

@@ -40,7 +40,7 @@ MACHINES = ((1, 6, ""), (4, 1, ""), (2, 1, "tlb=ipi trim=3"))
 # In the initrd of all in-kernel tests; and where a mutant must be noticed.
 FEW, ENOUGH = 20, 200
 # What the kernel does not have yet.
-NOT_YET = ("truncate", "partial")
+NOT_YET = ("partial",)
 TELL_EVERY = 50
 BOOT_LIMIT_S = 240
 # Looking for the shortest sequence ends after so long.
@@ -69,6 +69,12 @@ class Result:
     def died(self):
         """Whether there is a fault without a step to blame."""
         return not self.passed and not self.wrong
+
+    def brief(self, sequences):
+        """Its last words, or how many sequences went wrong."""
+        if self.wrong:
+            return [f"{len(self.wrong)} of {len(sequences)} sequences were not as expected"]
+        return what_matters([line for line in self.console if not AT.match(line)], 15)
 
 
 def archive_of(file):
@@ -224,14 +230,12 @@ class Batch:
             say(f"  {self.name()}: {self.count} sequences, {steps} steps, {result.seconds:.0f} s")
             return one(self.name(), seconds=result.seconds)
         # A kernel that is wrong is wrong in many batches: one story is enough.
-        story = self.story(result, sequences) if SHRINKING.acquire(blocking=False) else result.console
+        story = self.story(result, sequences) if SHRINKING.acquire(blocking=False) else result.brief(sequences)
         return failure(self.name(), f"seed {self.seed}: {result.reason}", "\n".join(story), result.seconds)
 
     def story(self, result, sequences):
         """What a reader needs: the kernel's last words, the shortest sequence, the command."""
-        shrinker, dies = Shrinker(self.settings), result.died()
-        lines = what_matters([line for line in result.console if not AT.match(line)], 15) if dies else [
-            f"{len(result.wrong)} of {len(sequences)} sequences were not as expected"]
+        shrinker, dies, lines = Shrinker(self.settings), result.died(), result.brief(sequences)
         if dies:
             # It may be a while until a frame is missed, and then it is another's fault.
             near = sequences[max(0, result.last - TELL_EVERY):result.last + TELL_EVERY]

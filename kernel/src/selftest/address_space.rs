@@ -2,23 +2,19 @@
 
 use alloc::string::String;
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use kcore::machine::Point;
 use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
 use powerpc64::uaccess;
 
 use super::copies::copy_out;
 use super::stage::{drain_borrows, flush_work};
-use super::{Outcome, Test, Verdict, check, check_eq, points};
+use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::mm::{self, Account, Backing, MapFlags, Prot};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("mm_demand_zero", demand_zero),
     Test::new("mm_copy_on_write", copy_on_write),
-    Test::new("mm_copy_is_set_after_the_flush", copy_is_set_after_the_flush),
     Test::new("mm_mprotect", mprotect),
     Test::new("mm_munmap_gives_frames_back", munmap_gives_frames_back),
     Test::new("mm_reservation_is_lazy", reservation_is_lazy),
@@ -130,31 +126,6 @@ fn copy_on_write() -> Verdict {
     write(parent, page, 4)?;
     check_eq!(read(parent, page)?, 4, "the parent after the child's end");
     lazy_tlb().mmput(parent);
-    Ok(Outcome::Pass)
-}
-
-/// While a copy on write flushes, no CPU finds the new frame: one that did could store to it
-/// while another still reads the old one.
-fn copy_is_set_after_the_flush() -> Verdict {
-    static PAGE: AtomicU64 = AtomicU64::new(0);
-    static FOUND: AtomicBool = AtomicBool::new(false);
-    /// In the flush, where a fault is an error: looks for the page as the MMU does. Nothing
-    /// has read it since fork's flush, so no TLB has it.
-    fn look() {
-        FOUND.store(uaccess::load_user_u32(PAGE.load(Ordering::Relaxed)).is_ok(), Ordering::Relaxed);
-    }
-    let parent = new_mm()?;
-    let page = map_written_page(parent)?;
-    let child = mm::fork(parent).map_err(|errno| alloc::format!("fork: errno {}", errno.0))?;
-    PAGE.store(page, Ordering::Relaxed);
-    points::arm(Point::FlushDecided, look);
-    let written = write(parent, page, 2);
-    points::disarm();
-    lazy_tlb().mmput(child);
-    lazy_tlb().mmput(parent);
-    written?;
-    check_eq!(points::times_reached(), 1, "flushes of a copy on write");
-    check!(!FOUND.load(Ordering::Relaxed), "the new frame was mapped before the old one was flushed");
     Ok(Outcome::Pass)
 }
 
