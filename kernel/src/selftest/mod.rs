@@ -7,6 +7,7 @@
 mod address_space;
 mod arithmetic;
 mod bugs;
+mod configuration;
 mod copies;
 mod coprocessor;
 pub(crate) mod crashes;
@@ -74,6 +75,7 @@ impl Test {
 fn all() -> impl Iterator<Item = &'static Test> {
     [
         arithmetic::TESTS,
+        configuration::TESTS,
         user_copy::TESTS,
         memory::TESTS,
         address_space::TESTS,
