@@ -11,6 +11,7 @@ mod configuration;
 mod copies;
 mod coprocessor;
 pub(crate) mod crashes;
+mod gather;
 mod harness;
 mod hotplug;
 mod ipi;
@@ -79,6 +80,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         user_copy::TESTS,
         memory::TESTS,
         address_space::TESTS,
+        gather::TESTS,
         ipi::TESTS,
         scheduler::TESTS,
         stale_tlb::TESTS,
