@@ -56,7 +56,7 @@ STAGES = [
     boot(2, "hazard", "trim=1"),
     host("kcore", "--test", "loom", **LOOM),
     #boot(8, "refcount", "tlb=ipi"),
-    #make("test-programs"),
+    make("test-programs"),
     #make("test-crashes"),
     #make("test-bad-input"),
     #make("test-determinism"),

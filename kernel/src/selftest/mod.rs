@@ -7,9 +7,11 @@
 mod address_space;
 mod arithmetic;
 mod bugs;
+mod configuration;
 mod copies;
 mod coprocessor;
 pub(crate) mod crashes;
+mod gather;
 mod hardware;
 mod harness;
 mod hotplug;
@@ -80,10 +82,12 @@ impl Test {
 fn all() -> impl Iterator<Item = &'static Test> {
     [
         arithmetic::TESTS,
+        configuration::TESTS,
         hardware::TESTS,
         user_copy::TESTS,
         memory::TESTS,
         address_space::TESTS,
+        gather::TESTS,
         ipi::TESTS,
         scheduler::TESTS,
         turns::TESTS,
