@@ -166,8 +166,7 @@ fn no_request_is_lost() {
     }
 
     explore("no request is lost", None, || {
-        let cpu =
-            Arc::new(Cpu { request: Request::none(), reasons: [AtomicU32::new(0), AtomicU32::new(0)] });
+        let cpu = Arc::new(Cpu { request: Request::none(), reasons: [AtomicU32::new(0), AtomicU32::new(0)] });
         let asked = cpu.clone();
         let second = thread::spawn(move || ask(&asked, 1));
         let (seen, _) = beside(

@@ -202,8 +202,7 @@ pub(super) fn moves_when_notified() -> Verdict {
         points::mark();
     });
     let kicked = Window::Kicked.of(&task);
-    let play =
-        points::play(&[Step::reach(me, kicked), Step::Mark(target), Step::leave(me, kicked)]);
+    let play = points::play(&[Step::reach(me, kicked), Step::Mark(target), Step::leave(me, kicked)]);
     task.notify(pending::SIGNAL);
     expect_end(&task, "a task that was notified as it moves is lost")?;
     check_eq!(noticed.load(Ordering::Acquire), 1, "the work flag where a notified task has moved to");

@@ -6,9 +6,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use kcore::cpu::CpuId;
 use powerpc64::percpu;
 
-use super::{
-    ONE_CPU, TWO_CPUS, actor_on, another_cpu, expect_end, expect_rest, hold, once_held, two_others,
-};
+use super::{ONE_CPU, TWO_CPUS, actor_on, another_cpu, expect_end, expect_rest, hold, once_held, two_others};
 use crate::selftest::points::{self, Step};
 use crate::selftest::{Outcome, Verdict, check_eq};
 use crate::sync::Mutex;

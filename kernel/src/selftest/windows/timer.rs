@@ -3,8 +3,7 @@
 use powerpc64::{percpu, timer};
 
 use super::{
-    Gate, ONE_CPU, TWO_CPUS, actor_on, another_cpu, expect_end, expect_rest, sleeper_on,
-    two_others,
+    Gate, ONE_CPU, TWO_CPUS, actor_on, another_cpu, expect_end, expect_rest, sleeper_on, two_others,
 };
 use crate::selftest::hotplug::{bring_back, start_removal};
 use crate::selftest::points::{self, Step};
