@@ -183,7 +183,7 @@ fn bits_of_one_word() -> Verdict {
         while HERE.load(Ordering::Relaxed) < count {
             task::yield_now();
         }
-        for _ in 0..20_000 {
+        for _ in 0..150_000 {
             BITS.insert(me);
             let came = BITS.contains(me);
             let went = BITS.take(me) && !BITS.contains(me);

@@ -14,7 +14,7 @@ use crate::sync::{SpinLock, WaitQueue};
 use crate::task::{self, kthread, work};
 
 pub(super) const TESTS: &[Test] = &[
-    Test::new("turns_go_round", go_round),
+    Test { limit_s: 20, ..Test::new("turns_go_round", go_round) },
     Test::new("turns_end_by_themselves", end_by_themselves),
     Test::new("turns_of_waiters", of_waiters),
     Test::new("turns_of_alarms", of_alarms),
@@ -154,8 +154,7 @@ fn order_of_alarms(step_tb: u64) -> Vec<usize> {
         })
         .collect();
     sleepers.iter().for_each(|sleeper| sleeper.wait_exit());
-    let order = log.lock().clone();
-    order
+    log.lock().clone()
 }
 
 /// Work of one CPU is done in the order in which it came.

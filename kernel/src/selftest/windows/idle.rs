@@ -10,12 +10,16 @@ use crate::task::{self, Window, kthread};
 /// A task comes between the idle CPU's last look at its queue and its cede.
 pub(super) fn queue_fills_before_the_cede() -> Verdict {
     let Some(cpu) = another_cpu() else { return ONE_CPU };
-    let play = hold(cpu, Window::Cedes.of_idle(), percpu::cpu_id());
-    let first = kthread::spawn_on(cpu, "test-first", || ());
-    let second = once_held(|| kthread::spawn_on(cpu, "test-second", || ()));
-    expect_end(&first, "the first task of an idle CPU does not run")?;
-    expect_end(&second, "a task that came before the cede does not run")?;
-    play.complete()?;
+    // A slice of before may still be timed, and its end would find the task, but not again.
+    for _ in 0..4 {
+        // The CPU goes idle when this one ends.
+        let first = actor_on(cpu, || ());
+        let play = hold(cpu, Window::Cedes.of_idle(), percpu::cpu_id());
+        let second = once_held(|| kthread::spawn_on(cpu, "test-second", || ()));
+        expect_end(&first, "the first task of an idle CPU does not run")?;
+        expect_end(&second, "a task that came before the cede does not run")?;
+        play.complete()?;
+    }
     Ok(Outcome::Pass)
 }
 

@@ -21,7 +21,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use kcore::cpu::CpuId;
 
 use super::points::{self, Play, Step};
-use super::stage::{flush_work, other_cpus, wait_for};
+use super::stage::{flush_work, other_cpus, wait_at_most, wait_for};
 use super::{Outcome, Test, Verdict};
 use crate::sync::WaitQueue;
 use crate::task::{self, TaskRef, kthread, registry, work};
@@ -101,9 +101,14 @@ fn expect_rest(task: &TaskRef) -> Result<(), String> {
     if wait_for(|| task.is_at_rest()) { Ok(()) } else { Err(format!("{} does not sleep", task.name())) }
 }
 
-/// Fails unless `task` ends soon; `what` happened to it else.
+/// Fails unless `task` ends soon; `what` happened to it else. Sooner than a watchdog looks,
+/// after ten seconds, which may find what was lost.
 fn expect_end(task: &TaskRef, what: &str) -> Result<(), String> {
-    if wait_for(|| task.has_exited()) { Ok(()) } else { Err(format!("{what}: it is {}", task.state())) }
+    if wait_at_most(5, || task.has_exited()) {
+        Ok(())
+    } else {
+        Err(format!("{what}: it is {}", task.state()))
+    }
 }
 
 /// Something to wait for.

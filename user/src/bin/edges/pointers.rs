@@ -56,7 +56,11 @@ impl Things {
         let (len, align) = match *arg {
             Arg::Value(value) => return Err(value),
             Arg::File => return Err(self.file),
-            Arg::Directory => return Err(self.directory),
+            Arg::Directory => {
+                // From its first name on, each time: at the end nothing is stored.
+                call(19, &[self.directory, 0, 0]);
+                return Err(self.directory);
+            }
             Arg::Segment => return Err(self.segment),
             Arg::In(content) => {
                 bytes[..content.len()].copy_from_slice(content);
