@@ -24,6 +24,8 @@ define HELP
   make test-mutants       the protocol broken on purpose: the tests must notice
   make mutants            the same, and kernels broken on purpose, each booted in QEMU
                           (MUTANT= a part of their names)
+  make mutants-drawn      N=20 errors drawn by rule from the whole product (SEED=, WHERE= a
+                          folder, MUTANT= one of them, AGAIN=survived, JOBS=2 at a time)
   make test-riscv64       the protocol's unit tests on another architecture
   make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
                           only SMP=, LAZY= and TEST= (a part of the tests' names)
@@ -42,9 +44,10 @@ define HELP
   make soak               random use of everything for MINUTES=30, under each policy (or
                           LAZY=, OPTIONS= one set of the kernel's), on SMP=8 CPUs; SEED=
                           and ROUND= repeat what was printed
-  make lint               clippy, rustfmt, the layers and the stack frames
+  make lint               clippy, rustfmt, the layers, the stack frames and the fences
   make layers             who depends on whom: nothing may look up
   make frames             no function of the kernel takes much of its stack
+  make instructions       TLB instructions and changes of context have their fences (test-instructions)
   make figures            what each policy costs, and how long it is
   make matrix             every way of starting it, as a table in docs/matrix.md
   make measure            time and instructions to init, loaded size
@@ -77,6 +80,7 @@ endef
 
 export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
 export MINUTES SEED ROUND SEQUENCE SEQUENCES
+export N WHERE MUTANT AGAIN JOBS
 
 # A missing component is the set-up's business, never a download by rustup on its own.
 export RUSTUP_AUTO_INSTALL := 0
@@ -202,8 +206,8 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 # --- tests ----------------------------------------------------------------------------
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
-TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 kernel sequences crashes programs bad-input fuzz monitor gdb \
-	determinism starts soak)
+TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 instructions kernel sequences crashes programs bad-input \
+	fuzz monitor gdb determinism starts soak)
 
 .PHONY: test $(TEST_STAGES)
 test:
@@ -220,12 +224,16 @@ prove: setup-spin
 mutants: setup-rust setup-qemu user-programs
 	@$(SCRIPTS)/mutants $(MUTANT)
 
+.PHONY: mutants-drawn
+mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
+	@$(SCRIPTS)/mutants-drawn
+
 .PHONY: soak
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
 	@$(SCRIPTS)/soak
 
-.PHONY: lint layers frames
-lint: setup-rust layers frames
+.PHONY: lint layers frames instructions
+lint: setup-rust layers frames instructions
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
@@ -237,6 +245,9 @@ layers:
 
 frames: build/kernel.elf build/kernel-test.elf
 	@$(SCRIPTS)/frames $^
+
+instructions: build/kernel.elf build/kernel-test.elf
+	@$(SCRIPTS)/instructions $^
 
 .PHONY: clean distclean
 clean:

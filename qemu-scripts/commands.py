@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 
 from common import die
 
@@ -16,6 +17,16 @@ def _end(child):
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
+
+
+def _end_politely(child):
+    """Lets a command end what it started elsewhere; ends it if that takes long."""
+    try:
+        os.killpg(child.pid, signal.SIGTERM)
+        child.wait(timeout=5)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+        pass
+    _end(child)
 
 
 def end_all():
@@ -39,6 +50,8 @@ def output_within(limit_s, arguments, cwd, env):
     _running.add(child)
     try:
         output, _ = child.communicate(timeout=limit_s)
+        if _ending:
+            raise KeyboardInterrupt     # what was ended from outside has no result
         return child.returncode, output
     except subprocess.TimeoutExpired:
         return None, ""
@@ -46,3 +59,38 @@ def output_within(limit_s, arguments, cwd, env):
         _end(child)
         child.communicate()
         _running.discard(child)
+
+
+def lines_within(limit_s, arguments, cwd, env, last):
+    """As `output_within`, but ends the command at the first line that `last` matches.
+    (status, output, that line or None); whatever ended it, it may clean up before."""
+    if _ending:
+        raise KeyboardInterrupt
+    child = subprocess.Popen(arguments, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+    _running.add(child)
+    late, output, found = threading.Event(), [], None
+
+    def stop():
+        late.set()
+        _end_politely(child)
+
+    timer = threading.Timer(limit_s, stop)
+    timer.start()
+    try:
+        for line in child.stdout:
+            output.append(line)
+            if last.match(line):
+                found = line.strip()
+                break
+        if found:
+            _end_politely(child)
+        status = child.wait()
+    finally:
+        timer.cancel()
+        _end(child)
+        child.communicate()
+        _running.discard(child)
+    if _ending:
+        raise KeyboardInterrupt         # what was ended from outside has no result
+    return None if late.is_set() else status, "".join(output), found

@@ -42,11 +42,11 @@ def copy_if_new(source, target):
         shutil.copy(source, target)
 
 
-class Copy:
-    """A copy of the tree, for one mutant at a time."""
+class Tree:
+    """A copy of the tree, built by itself."""
 
-    def __init__(self, number):
-        self.tree = BUILD / f"mutants/kernel-{number}"
+    def __init__(self, place):
+        self.tree = place
         wanted = {ROOT / name for name in FILES}
         for folder in FOLDERS:
             wanted |= {path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
@@ -62,15 +62,25 @@ class Copy:
         for record in (BUILD / "config").glob("*"):
             copy_if_new(record, self.tree / "build/config" / record.name)
 
+    def environment(self):
+        """In which the copy is built."""
+        outer = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "CARGO_TARGET_DIR")
+        return {name: value for name, value in os.environ.items() if name not in outer} | FAST_BUILD
+
     def build(self):
         """Builds the test image of the copy: none, or what the build said."""
-        outer = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "CARGO_TARGET_DIR")
-        env = {name: value for name, value in os.environ.items() if name not in outer} | FAST_BUILD
         command = ["make", "--no-print-directory", "kernel-test-nameless"]
-        status, output = output_within(BUILD_LIMIT_S, command, self.tree, env)
+        status, output = output_within(BUILD_LIMIT_S, command, self.tree, self.environment())
         if status is None:
             return f"no end after {BUILD_LIMIT_S} s"
         return None if status == 0 else output
+
+
+class Copy(Tree):
+    """A copy of the tree, for one mutant at a time."""
+
+    def __init__(self, number):
+        super().__init__(BUILD / f"mutants/kernel-{number}")
 
     def verdict(self, mutant):
         """Builds one mutant and boots its test: none if it was killed, else the reason."""

@@ -61,14 +61,20 @@ errnos! {
     ERANGE = 34, "Result does not fit.";
     EDEADLK = 35, "Would deadlock.";
     ENAMETOOLONG = 36, "Name too long.";
+    ENOLCK = 37, "No memory for a record lock.";
     ENOSYS = 38, "No such system call.";
     ENOTEMPTY = 39, "Directory not empty.";
     ELOOP = 40, "Too many symbolic links.";
     EOVERFLOW = 75, "Value does not fit the type.";
     ENOTSOCK = 88, "Not a socket.";
+    EMSGSIZE = 90, "Message too long.";
+    EPROTONOSUPPORT = 93, "No such protocol.";
+    ESOCKTNOSUPPORT = 94, "No such type of socket.";
     EOPNOTSUPP = 95, "Operation not supported.";
     EAFNOSUPPORT = 97, "Address family not supported.";
+    ENOTCONN = 107, "Not connected.";
     ETIMEDOUT = 110, "The time is over.";
+    ECONNREFUSED = 111, "Nobody there.";
 }
 
 impl core::fmt::Debug for Errno {

@@ -116,8 +116,7 @@ impl Machine for Hardware {
         // the hint hands the host's CPU to the one that we wait for, where several
         // virtual CPUs share it; each time it costs QEMU a lock.
         if turn % TURNS_PER_PAUSE == TURNS_PER_PAUSE - 1 {
-            isa::smt_low();
-            isa::smt_medium();
+            isa::relax();
         }
     }
 

@@ -45,7 +45,7 @@ use config::Config;
 fn kmain(info: &'static BootInfo) -> ! {
     exceptions::install(&upcalls::KernelUpcalls);
     exceptions::install_vectors();
-    tlb::set_sets(info.tlbiel_sets);
+    tlb::set_processor(info.pvr);
     mm::init(info);
     let mut config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
     let cpus = usable_cpus(info);
@@ -54,7 +54,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     selftest::crashes::early(config.crash.as_deref());
     machine::init(config.core, cpus.len());
     mm::init_address_spaces(machine::NR_MMS);
-    oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot(), mm::frame::nr_frames());
+    oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot(), mm::frame::end());
     task::init(cpus);
     debug::init();
     powerpc64::irqflags::enable();

@@ -16,6 +16,7 @@ pub mod auxv;
 pub mod file;
 pub mod futex;
 mod heap;
+pub mod kinds;
 pub mod membarrier;
 pub mod memory;
 mod panic;

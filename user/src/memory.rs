@@ -36,6 +36,18 @@ pub fn map(len: usize, protection: Protection) -> Result<*mut u8, Errno> {
         .map(|address| address as *mut u8)
 }
 
+/// As [`map`], at `address`, where nothing may be mapped.
+///
+/// # Errors
+/// `EEXIST`, `EPERM`, `ENOMEM`, `EINVAL` for what cannot be at that place.
+pub fn map_at(address: usize, len: usize, protection: Protection) -> Result<*mut u8, Errno> {
+    const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    // SAFETY: a new mapping that hits no other.
+    unsafe { syscall(nr::MMAP, [address, len, protection.0, flags, usize::MAX, 0]) }
+        .map(|address| address as *mut u8)
+}
+
 /// Changes what the pages of `address..address + len` allow.
 ///
 /// # Errors

@@ -77,6 +77,18 @@ pub fn fork() -> Result<Option<Pid>, Errno> {
     clone(SIGCHLD)
 }
 
+/// As [`spawn`], with clone's flags and the child's signal at its end: none that share
+/// memory.
+///
+/// # Errors
+/// `EINVAL`, and as [`fork`].
+pub fn spawn_as(flags: usize, child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
+    match clone(flags)? {
+        Some(pid) => Ok(pid),
+        None => exit_group(child()),
+    }
+}
+
 fn clone(flags: usize) -> Result<Option<Pid>, Errno> {
     // SAFETY: the child runs on a copy of everything. Only the calling thread is
     // copied; what others hold (the heap's lock) stays held in the child.
@@ -89,10 +101,7 @@ fn clone(flags: usize) -> Result<Option<Pid>, Errno> {
 /// # Errors
 /// As [`fork`].
 pub fn spawn(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
-    match fork()? {
-        Some(pid) => Ok(pid),
-        None => exit_group(child()),
-    }
+    spawn_as(SIGCHLD, child)
 }
 
 /// As [`spawn`], and the child shares the caller's descriptors.
@@ -101,10 +110,7 @@ pub fn spawn(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
 /// As [`fork`].
 pub fn spawn_with_files(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     const CLONE_FILES: usize = 0x400;
-    match clone(CLONE_FILES | SIGCHLD)? {
-        Some(pid) => Ok(pid),
-        None => exit_group(child()),
-    }
+    spawn_as(CLONE_FILES | SIGCHLD, child)
 }
 
 /// As [`spawn`], and the calling thread sleeps until the child has exited. No signal
@@ -114,10 +120,7 @@ pub fn spawn_with_files(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
 /// As [`fork`].
 pub fn spawn_ahead(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     const CLONE_VFORK: usize = 0x4000;
-    match clone(CLONE_VFORK | SIGCHLD)? {
-        Some(pid) => Ok(pid),
-        None => exit_group(child()),
-    }
+    spawn_as(CLONE_VFORK | SIGCHLD, child)
 }
 
 /// Most strings that one vector of [`exec`] takes.

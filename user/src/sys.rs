@@ -75,6 +75,20 @@ pub unsafe fn syscall(nr: usize, args: [usize; 6]) -> Result<usize, Errno> {
     if error == 0 { Ok(answer) } else { Err(Errno(answer as i32)) }
 }
 
+/// As [`syscall`], with as many arguments as matter: the value, or an error number below 0.
+///
+/// # Safety
+/// As [`syscall`].
+pub unsafe fn answer(nr: usize, args: &[usize]) -> isize {
+    let mut all = [0; 6];
+    all[..args.len()].copy_from_slice(args);
+    // SAFETY: the caller's promise.
+    match unsafe { syscall(nr, all) } {
+        Ok(value) => value as isize,
+        Err(errno) => -errno.0 as isize,
+    }
+}
+
 /// An error number of Linux, positive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Errno(pub i32);

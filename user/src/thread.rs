@@ -28,7 +28,7 @@ unsafe extern "C" {
 
 /// `CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM | SETTLS | PARENT_SETTID |
 /// CHILD_CLEARTID`: what glibc's threads are made of.
-const FLAGS: usize = 0x3d_0f00;
+pub const FLAGS: usize = 0x3d_0f00;
 
 /// A guard, and 60 KB of stack: formatting needs a few.
 const MAPPING_PAGES: usize = 16;
@@ -64,6 +64,23 @@ where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
+    // SAFETY: a thread of this process.
+    unsafe { spawn_as(FLAGS, work) }
+}
+
+/// As [`spawn`], with more or fewer flags, and perhaps the signal of a process's end.
+///
+/// # Errors
+/// As [`spawn`], and `EINVAL`.
+///
+/// # Safety
+/// The flags are those of [`FLAGS`] that share memory and clear the id. A process that is
+/// made so is not told from a thread by the runtime: it ends before its maker does.
+pub unsafe fn spawn_as<F, R>(flags: usize, work: F) -> Result<Thread<R>, Errno>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
     let mapping = Region::new(MAPPING_PAGES)?;
     // SAFETY: nobody looks at the region's bytes; the stack grows towards here.
     unsafe { memory::protect(mapping.address(), PAGE, Protection::NONE) }?;
@@ -78,7 +95,7 @@ where
     let answer = unsafe {
         let id = &raw const (*packet).id;
         let entry = run::<F, R> as *const () as usize;
-        clone_thread(FLAGS, packet as usize, id, packet as usize, id, entry, packet as usize)
+        clone_thread(flags, packet as usize, id, packet as usize, id, entry, packet as usize)
     };
     if answer < 0 {
         // SAFETY: there is no thread: its work is still ours alone.
@@ -116,6 +133,13 @@ pub fn gettid() -> i32 {
 }
 
 impl<R> Thread<R> {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        // SAFETY: the mapping lives until `drop`. Acquire: as in `wait`.
+        unsafe { &*self.id }.load(Ordering::Acquire) == 0
+    }
+
     /// Waits for the thread's end and gives its result: none if it called
     /// [`exit`] itself.
     #[must_use]

@@ -4,7 +4,9 @@
 //! (translation, interrupt state, another task's registers); barriers and reads
 //! cannot. What a barrier is *for* is said where it is used.
 
-use crate::encoding::tlb_operand::Operands;
+use crate::encoding::instruction;
+use crate::encoding::tlb_operand::{Operands, Ric};
+use crate::reg::spr;
 use core::arch::asm;
 
 /// Reads a special-purpose register.
@@ -75,64 +77,69 @@ plain_instructions! {
     eieio = "eieio";
     /// Waits until every other processor has done the preceding `tlbie`s.
     tlbsync = "tlbsync";
-    /// Invalidates this thread's ERAT (`slbia 7`, a form that the assembler does
-    /// not know): translations of every
-    /// context, looked up again in the TLB.
-    erat_invalidate = ".long 0x7ce003e4";
-    /// Hints that this thread is waiting: lowers its priority.
-    smt_low = "or 1, 1, 1";
-    /// Back to the normal thread priority.
-    smt_medium = "or 2, 2, 2";
+}
+
+/// Hints that this thread is waiting: a moment of low priority. The priority is then what
+/// it was: a user context's own ([`crate::context::ungated`]).
+#[inline(always)]
+pub fn relax() {
+    let priority = mfspr::<{ spr::PPR }>();
+    // SAFETY: the register is copied to itself; the form is the hint.
+    unsafe { asm!("or 1, 1, 1", options(nomem, nostack, preserves_flags)) };
+    // SAFETY: the value that was there.
+    unsafe { mtspr::<{ spr::PPR }>(priority) };
 }
 
 /// Reads the time base.
 #[inline(always)]
 #[must_use]
 pub fn mftb() -> u64 {
-    mfspr::<{ crate::reg::spr::TB }>()
+    mfspr::<{ spr::TB }>()
 }
 
-/// Broadcast TLB invalidate. R=1; PRS and RIC come with the operands.
+/// RIC is a field of the instruction, not of a register: one instruction each.
+macro_rules! tlb_instruction {
+    ($name:ident, $operands:ident) => {
+        match $operands.ric() {
+            Ric::Tlb => tlb_instruction!($name, $operands, Ric::Tlb),
+            Ric::All => tlb_instruction!($name, $operands, Ric::All),
+        }
+    };
+    ($name:ident, $operands:ident, $ric:path) => {
+        // SAFETY: forgets cached translations, which are always allowed to be
+        // forgotten; the right order is the callers' contract.
+        unsafe {
+            asm!(".long {}", const instruction::$name(4, 5, $ric as u32),
+                in("r4") $operands.rb(), in("r5") $operands.rs(),
+                options(nostack, preserves_flags))
+        }
+    };
+}
+
+/// Broadcast TLB invalidate.
 ///
 /// # Safety
-/// Wants the sequence of [`crate::tlb`] around it.
+/// Wants the sequence of [`crate::encoding::tlb_sequence`] around it.
 #[inline(always)]
 pub unsafe fn tlbie(operands: Operands) {
-    tlb_instruction::<0x7c00_0264>(operands);
+    tlb_instruction!(tlbie, operands);
 }
 
 /// Local TLB invalidate.
 ///
 /// # Safety
-/// Wants the sequence of [`crate::tlb`] around it.
+/// Wants the sequence of [`crate::encoding::tlb_sequence`] around it.
 #[inline(always)]
 pub unsafe fn tlbiel(operands: Operands) {
-    tlb_instruction::<0x7c00_0224>(operands);
+    tlb_instruction!(tlbiel, operands);
 }
 
-/// RIC is a field of the instruction, not of a register: one instruction each.
+/// Invalidates this thread's ERAT: translations of every context, looked up again in the
+/// TLB.
 #[inline(always)]
-fn tlb_instruction<const OPCODE: u32>(operands: Operands) {
-    const RS: u32 = 5 << 21;
-    const RB: u32 = 4 << 11;
-    const PRS: u32 = 1 << 17;
-    const R: u32 = 1 << 16;
-    macro_rules! with_ric {
-        ($ric:literal) => {
-            // SAFETY: forgets cached translations, which are always allowed to
-            // be forgotten; the right order is the callers' contract.
-            unsafe {
-                asm!(".long {}", const OPCODE | RS | RB | PRS | R | ($ric << 18),
-                    in("r4") operands.rb(), in("r5") operands.rs(),
-                    options(nostack, preserves_flags))
-            }
-        };
-    }
-    match operands.ric_bits() {
-        0 => with_ric!(0),
-        1 => with_ric!(1),
-        _ => with_ric!(2),
-    }
+pub fn erat_invalidate() {
+    // SAFETY: forgets cached translations, which are always allowed to be forgotten.
+    unsafe { asm!(".long {}", const instruction::INVALIDATE_ERAT, options(nostack, preserves_flags)) };
 }
 
 /// Writes the data cache block at `address` back to memory.

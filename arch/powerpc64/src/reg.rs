@@ -38,6 +38,8 @@ pub mod spr {
     pub const SPRG2: u32 = 274;
     /// Processor version.
     pub const PVR: u32 = 287;
+    /// Program priority, user-owned.
+    pub const PPR: u32 = 896;
 }
 
 bitflags! {
@@ -58,10 +60,14 @@ bitflags! {
         const FP = 1 << 13;
         /// Machine checks enabled.
         const ME = 1 << 12;
+        /// Floating-point exceptions that the FPSCR enables, with [`Self::FE1`]: precise.
+        const FE0 = 1 << 11;
         /// Single step.
         const SE = 1 << 10;
         /// Branch trace.
         const BE = 1 << 9;
+        /// See [`Self::FE0`].
+        const FE1 = 1 << 8;
         /// Instruction relocation.
         const IR = 1 << 5;
         /// Data relocation.
@@ -74,8 +80,9 @@ bitflags! {
         const VECTOR_STATE = Self::FP.bits() | Self::VEC.bits() | Self::VSX.bits();
         /// The kernel with interrupts off.
         const KERNEL = Self::SF.bits() | Self::ME.bits() | Self::IR.bits() | Self::DR.bits() | Self::RI.bits();
-        /// A user program.
-        const USER = Self::KERNEL.bits() | Self::EE.bits() | Self::PR.bits();
+        /// A user program. It has the floating-point exceptions that it asks its FPSCR for.
+        const USER =
+            Self::KERNEL.bits() | Self::EE.bits() | Self::PR.bits() | Self::FE0.bits() | Self::FE1.bits();
         const _ = !0;
     }
 }
@@ -124,3 +131,63 @@ pub const AMR_CLOSED: u64 = !0;
 pub const AMR_OPEN: u64 = 0;
 /// IAMR that forbids the kernel to execute user pages; same rule as the AMR.
 pub const IAMR_KERNEL_NO_EXEC: u64 = 0x4000_0000_0000_0000;
+
+#[cfg(test)]
+mod tests {
+    use super::{Dsisr, IAMR_KERNEL_NO_EXEC, Msr, spr, srr1_program};
+
+    /// A bit of 64 as the ISA numbers it: 0 is the leftmost.
+    fn isa(bit: u32) -> u64 {
+        1 << (63 - bit)
+    }
+
+    #[test]
+    fn msr_as_the_isa_numbers_it() {
+        let bits = [
+            (Msr::SF, 0),
+            (Msr::VEC, 38),
+            (Msr::VSX, 40),
+            (Msr::EE, 48),
+            (Msr::PR, 49),
+            (Msr::FP, 50),
+            (Msr::ME, 51),
+            (Msr::FE0, 52),
+            (Msr::SE, 53),
+            (Msr::BE, 54),
+            (Msr::FE1, 55),
+            (Msr::IR, 58),
+            (Msr::DR, 59),
+            (Msr::RI, 62),
+            (Msr::LE, 63),
+        ];
+        bits.into_iter().for_each(|(flag, bit)| assert_eq!(flag.bits(), isa(bit), "{flag:?}"));
+        assert_eq!(Msr::KERNEL.bits(), [0, 51, 58, 59, 62].map(isa).iter().sum());
+        assert_eq!(Msr::USER.bits(), [0, 48, 49, 51, 52, 55, 58, 59, 62].map(isa).iter().sum());
+    }
+
+    #[test]
+    fn causes_as_the_isa_numbers_them() {
+        let bits = [
+            (Dsisr::NOHPTE, 33),
+            (Dsisr::NOEXEC, 35),
+            (Dsisr::PROTFAULT, 36),
+            (Dsisr::STORE, 38),
+            (Dsisr::KEYFAULT, 42),
+            (Dsisr::BADCONFIG, 44),
+            (Dsisr::RC_UPDATE, 45),
+        ];
+        bits.into_iter().for_each(|(flag, bit)| assert_eq!(flag.bits(), isa(bit), "{flag:?}"));
+        let program = [srr1_program::FP_ENABLED, srr1_program::PRIVILEGED, srr1_program::TRAP];
+        assert_eq!(program, [43, 45, 46].map(isa));
+        // Class 0 has the first two bits of the IAMR; the second forbids execution.
+        assert_eq!(IAMR_KERNEL_NO_EXEC, isa(1));
+    }
+
+    #[test]
+    fn special_registers_as_the_isa_numbers_them() {
+        assert_eq!([spr::DSISR, spr::DAR, spr::DEC, spr::SRR0, spr::SRR1], [18, 19, 22, 26, 27]);
+        assert_eq!([spr::AMR, spr::PIDR, spr::IAMR, spr::FSCR, spr::UAMOR], [29, 48, 61, 153, 157]);
+        assert_eq!([spr::VRSAVE, spr::TB, spr::PVR, spr::PPR], [256, 268, 287, 896]);
+        assert_eq!([spr::SPRG0, spr::SPRG1, spr::SPRG2], [272, 273, 274]);
+    }
+}

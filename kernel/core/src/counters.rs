@@ -53,6 +53,14 @@ counters! {
     ipi_sent_resched,
     /// IPIs that arrived here.
     ipi_received,
+    /// … of which without a cross-call: to reschedule, or to look at a signal.
+    ipi_resched,
+    /// Cross-calls served here: to flush.
+    call_flush,
+    /// … to let go of an mm that is borrowed.
+    call_lazy,
+    /// … for a membarrier.
+    call_barrier,
     /// Broadcast invalidations.
     tlbie,
     /// Local invalidations.

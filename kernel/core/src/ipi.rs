@@ -186,15 +186,20 @@ impl<M: Machine> Kernel<M> {
     /// interrupt handler.
     pub fn handle_calls(&self, t: &IrqsOff) {
         let me = self.this_cpu(t);
+        let mut called = false;
         for word in 0..self.nr_cpus().div_ceil(64) {
             // Acquire: pairs with the release in `call_on_mask`.
             for bit in bits_of(me.mailbox.0.take_word(word, Ordering::Acquire)) {
+                called = true;
                 let record = &self.cpu(CpuId::new(word * 64 + bit)).call;
                 self.run_call(t, record.read());
                 // Release: what we did before the answer. Partner: the acquire
                 // in `wait_for_answers`. The record is the initiator's again.
                 record.waiting.clear_ordered(t.cpu(), Ordering::Release);
             }
+        }
+        if !called {
+            me.counters.ipi_resched.bump();
         }
     }
 
@@ -203,6 +208,13 @@ impl<M: Machine> Kernel<M> {
             // No interrupt lands in the middle of a change of mms (T2). The models see
             // what follows if one does.
             self.check_loaded(t, self.machine.current(t));
+        }
+        let counters = &self.this_cpu(t).counters;
+        match call {
+            Call::Shoot(_) | Call::ExitLazy(_) => counters.call_lazy.bump(),
+            Call::Flush(..) => counters.call_flush.bump(),
+            Call::Barrier => counters.call_barrier.bump(),
+            Call::AssertNotLazy(_) | Call::Machine(..) => {}
         }
         match call {
             Call::Shoot(mm) => {

@@ -2,8 +2,9 @@
 //!
 //! A kernel thread that runs after a user task *borrows* its address space
 //! instead of switching away from it; when an address space dies, whoever still
-//! borrows it must let go. This crate is that protocol and nothing else: the
-//! same code runs in the kernel, in host tests and under the loom model checker.
+//! borrows it must let go. This crate is that protocol, and the few words by which a
+//! scheduler hands tasks over ([`handoff`]): the same code runs in the kernel, in host
+//! tests and under the loom model checker.
 //!
 //! Reading order: [`task`] (what a task has), [`switch`] (the four arms of a
 //! context switch), [`lazy_tlb`] (the policies), [`mm`] (lifetimes), [`sites`]
@@ -34,6 +35,7 @@ macro_rules! invariant {
 
 pub mod counters;
 pub mod cpu;
+pub mod handoff;
 pub mod hotplug;
 pub mod ipi;
 pub mod lazy_tlb;

@@ -340,6 +340,78 @@ mod tests {
         assert_eq!(refused(0x1000, &0x1001_1000_u64.to_be_bytes()), Error::Entry);
     }
 
+    /// What a bound that is off by one would refuse, or let through.
+    #[test]
+    fn segments_may_end_where_their_bounds_are() {
+        const DATA: usize = 120;
+        let with = |changes: &[(usize, u64)]| {
+            let mut file = sample(2);
+            for &(at, word) in changes {
+                file[at..at + 8].copy_from_slice(&word.to_be_bytes());
+            }
+            let program = Program::parse(&file);
+            program.map(|program| program.end())
+        };
+        let (offset, address, file_bytes, memory_bytes) = (DATA + 8, DATA + 16, DATA + 32, DATA + 40);
+        let end = |start: u64, bytes: u64| with(&[(address, start), (memory_bytes, bytes)]);
+        assert_eq!(end(USER_END - 0x1000, 0x1000), Ok(USER_END));
+        assert_eq!(end(USER_END - 0x1000, 0x1001), Err(Error::Segment));
+        assert_eq!(end(USER_END, 0x1000), Err(Error::Segment));
+        assert_eq!(end(TEXT, USER_END - TEXT + 1), Err(Error::Segment));
+        assert_eq!(end(TEXT + 0x1000, 0_u64.wrapping_sub(TEXT + 0x1000)), Err(Error::Segment));
+        assert_eq!(end(0_u64.wrapping_sub(0x1000), 0x1000), Err(Error::Segment));
+        // Right behind the text, and one page before its end.
+        let text_end = (64 + 40, 0x1000);
+        assert_eq!(with(&[text_end, (address, TEXT + 0x1000)]), Ok(TEXT + 0x1300));
+        assert_eq!(with(&[text_end, (address, TEXT)]), Err(Error::Overlap));
+        assert_eq!(with(&[(64 + 40, 0x1001), (address, TEXT + 0x1000)]), Err(Error::Overlap));
+        // All of it in the file, and to the last byte of that.
+        assert_eq!(with(&[(file_bytes, 0x100), (memory_bytes, 0x100)]), Ok(0x1001_1100));
+        assert_eq!(with(&[(file_bytes, 0x101), (memory_bytes, 0x101)]), Err(Error::Truncated));
+        assert_eq!(with(&[(file_bytes, 0x100), (memory_bytes, 0xff)]), Err(Error::Segment));
+        assert_eq!(with(&[(offset, u64::MAX - 0xfff)]), Err(Error::Truncated));
+        assert_eq!(
+            with(&[(offset, u64::MAX - 0xfff), (file_bytes, 0x1000), (memory_bytes, 0x1000)]),
+            Err(Error::Truncated)
+        );
+    }
+
+    /// The program headers are in memory if a segment has all of them, the first and the last
+    /// byte included.
+    #[test]
+    fn headers_are_found_where_a_segment_has_them() {
+        const TEXT_SEGMENT: usize = 64;
+        let headers_bytes = 2 * PROGRAM_HEADER_BYTES;
+        let headers = |changes: &[(usize, u64)]| {
+            let mut file = sample(2);
+            for &(field, word) in changes {
+                let at = TEXT_SEGMENT + field;
+                file[at..at + 8].copy_from_slice(&word.to_be_bytes());
+            }
+            Program::parse(&file).unwrap().headers_address()
+        };
+        assert_eq!(headers(&[(32, 64 + headers_bytes)]), Some(TEXT + 64));
+        assert_eq!(headers(&[(32, 64 + headers_bytes - 1)]), None);
+        assert_eq!(headers(&[(8, 64), (16, TEXT + 64)]), Some(TEXT + 64));
+        assert_eq!(headers(&[(8, 65), (16, TEXT + 65)]), None);
+    }
+
+    /// The first instruction is the first or the last that its segment has.
+    #[test]
+    fn programs_start_inside_their_code() {
+        let starts = |entry: u64| {
+            let mut file = sample(2);
+            file[24..32].copy_from_slice(&entry.to_be_bytes());
+            Program::parse(&file).map(|program| program.entry())
+        };
+        assert_eq!(starts(TEXT), Ok(TEXT));
+        assert_eq!(starts(TEXT + 0x7ff), Ok(TEXT + 0x7ff));
+        assert_eq!(starts(TEXT + 0x800), Err(Error::Entry));
+        assert_eq!(starts(TEXT - 1), Err(Error::Entry));
+        // Data is no code.
+        assert_eq!(starts(0x1001_1000), Err(Error::Entry));
+    }
+
     #[test]
     fn every_cut_is_refused() {
         let file = sample(0);

@@ -85,7 +85,6 @@ pub(super) fn others() -> Option<CpuSet> {
 fn wait(limit_ms: u64, done: impl Fn() -> bool) {
     let deadline_tb = timer::now_tb() + limit_ms * 1000 * timer::ticks_per_us();
     while !done() && timer::now_tb() < deadline_tb {
-        isa::smt_low();
-        isa::smt_medium();
+        isa::relax();
     }
 }

@@ -12,7 +12,6 @@ use kcore::cpu::{CpuId, CpuSet};
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, root};
 use crate::fs::proc::{self, text};
-use crate::fs::stat::{S_IFREG, Stat};
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
 use crate::process::user_memory::{self, Cursor};
@@ -40,7 +39,7 @@ pub(crate) fn init() -> Result<(), Errno> {
 }
 
 /// Linux's list format: `0,2-3`.
-fn ranges(cpus: &CpuSet) -> String {
+pub(super) fn ranges(cpus: &CpuSet) -> String {
     let mut text = String::new();
     let mut next = cpus.iter().map(CpuId::index).peekable();
     while let Some(first) = next.next() {
@@ -64,7 +63,7 @@ struct Switch(CpuId);
 impl File for Switch {
     fn read(&self, to: &mut Cursor<'_>, at: u64, _: OpenFlags) -> Result<(), Errno> {
         let state = if task::is_online(self.0) { "1\n" } else { "0\n" };
-        proc::put_from(state, to, at)
+        proc::put_from(state.as_bytes(), to, at)
     }
 
     /// The first byte counts, as for Linux's flags: 0 or 1, n or y.
@@ -79,10 +78,6 @@ impl File for Switch {
         .map_err(errno)?;
         from.skip(from.remaining());
         Ok(())
-    }
-
-    fn stat(&self) -> Stat {
-        Stat::anonymous(S_IFREG | 0o644)
     }
 
     fn is_seekable(&self) -> bool {

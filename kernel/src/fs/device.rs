@@ -15,11 +15,11 @@ const TTY: u64 = 0x500;
 /// The console, /dev/tty included.
 pub(super) const CONSOLE: u64 = 0x501;
 /// Misc major; the minor is none of Linux's.
-pub(super) const USE_MM: u64 = 0xaff;
+const USE_MM: u64 = 0xaff;
 #[cfg(feature = "selftest")]
 const KEEP_MM: u64 = 0xafe;
 
-/// Makes /dev.
+/// Makes /dev, and /dev/shm in it, for POSIX's shared memory.
 pub(crate) fn init() -> Result<(), Errno> {
     let devices: [(&str, u64, Opener); 5] = [
         ("null", NULL, |_| Ok(Arc::new(Null))),
@@ -32,6 +32,7 @@ pub(crate) fn init() -> Result<(), Errno> {
     for (name, number, open) in devices {
         directory.directory()?.add(name, Inode::new(Kind::Device(number, open), 0o666))?;
     }
+    directory.directory()?.get_or_make_directory("shm").attributes.set_permissions(0o1777);
     #[cfg(feature = "selftest")]
     {
         use crate::selftest::keep_mm::KeepMm;
@@ -58,10 +59,6 @@ impl File for Null {
         from.skip(from.remaining());
         Ok(())
     }
-
-    fn stat(&self) -> Stat {
-        stat(NULL)
-    }
 }
 
 /// /dev/zero.
@@ -75,9 +72,5 @@ impl File for Zero {
     fn write(&self, from: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
         from.skip(from.remaining());
         Ok(())
-    }
-
-    fn stat(&self) -> Stat {
-        stat(ZERO)
     }
 }

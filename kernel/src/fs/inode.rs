@@ -3,16 +3,25 @@
 //! One tree in memory. Files can be made and written; those of the initrd cannot be
 //! changed, and their contents stay where the loader put them. The contents of a file
 //! are an [`Object`], which mmap shares.
+//!
+//! # Locks
+//! Outermost first: a description's position, an inode's `writing`, then everything
+//! that a page fault takes (`mmap_lock`, an object's pages): the bytes of a write come
+//! from user memory, which may be a mapping of the very file. Beside them, the shape of
+//! the tree ([`rename`](super::rename)), then the names of directories, an upper one
+//! before a lower one; no user memory is touched under these. All of them sleep.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::Errno;
-use crate::fs::stat::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, Stat};
+use crate::fs::attributes::Attributes;
+use crate::fs::directory::{Directory, Made, Names};
+use crate::fs::lock::RecordLocks;
+use crate::fs::stat::{BLOCK_BYTES, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, Stat};
+use crate::fs::text::Users;
 use crate::fs::{File, OpenFlags};
 use crate::mm::Object;
 use crate::sync::{Fixed, Mutex};
@@ -29,21 +38,28 @@ pub(crate) type Maker = dyn Fn(OpenFlags) -> Result<Arc<dyn File>, Errno> + Send
 /// One file.
 pub(crate) struct Inode {
     number: u64,
-    permissions: u32,
     /// What it is.
     pub(crate) kind: Kind,
+    /// Mode, owner, times.
+    pub(crate) attributes: Attributes,
+    /// Held over one write or change of the length: Linux's `i_rwsem`. So appends do not
+    /// meet, and who holds it has the only say in the length. Reads do not take it.
+    pub(super) writing: Mutex<()>,
+    pub(super) users: Users,
+    /// Locks on ranges of bytes.
+    pub(crate) locks: RecordLocks,
 }
 
 /// What an inode is.
 pub(crate) enum Kind {
     /// A directory.
-    Directory(Directory),
+    Directory(Names),
     /// A regular file.
     Regular(Arc<Object>),
     /// A symbolic link.
     Symlink(Box<str>),
     /// A symbolic link whose target depends on who asks.
-    MagicLink(fn() -> String),
+    MagicLink(Box<dyn Fn() -> String + Send + Sync>),
     /// A device: its number (major << 8 | minor), and how to open it.
     Device(u64, Opener),
     /// A file that is made when it is opened: a text, or a switch.
@@ -51,18 +67,27 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// A symbolic link that leads where `target` says.
+    pub(crate) fn magic_link(target: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self::MagicLink(Box::new(target))
+    }
+
     /// A file that `maker` makes when it is opened.
     pub(crate) fn generated(
         maker: impl Fn(OpenFlags) -> Result<Arc<dyn File>, Errno> + Send + Sync + 'static,
     ) -> Self {
         Self::Generated(Box::new(maker))
     }
-}
 
-/// The names in a directory.
-pub(crate) struct Directory {
-    /// Guards the names. Directories are locked one at a time.
-    entries: Mutex<BTreeMap<String, Arc<Inode>>>,
+    /// Its bits of the mode.
+    pub(super) fn mode(&self) -> u32 {
+        match self {
+            Kind::Directory(_) => S_IFDIR,
+            Kind::Regular(_) | Kind::Generated(_) => S_IFREG,
+            Kind::Symlink(_) | Kind::MagicLink(_) => S_IFLNK,
+            Kind::Device(..) => S_IFCHR,
+        }
+    }
 }
 
 impl Inode {
@@ -71,21 +96,47 @@ impl Inode {
         static NEXT: AtomicU64 = AtomicU64::new(2);
         // Relaxed: only the numbers must differ.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Inode { number, permissions, kind })
+        Arc::new(Inode {
+            number,
+            kind,
+            attributes: Attributes::new(permissions),
+            writing: Mutex::new(()),
+            users: Users::new(),
+            locks: RecordLocks::new(number),
+        })
     }
 
     /// An empty directory.
     pub(crate) fn new_directory(permissions: u32) -> Arc<Self> {
-        let entries = Mutex::new(BTreeMap::new());
-        Self::new(Kind::Directory(Directory { entries }), permissions)
+        Self::new(Kind::Directory(Names::new(None)), permissions)
+    }
+
+    /// A directory that has the names of `made`, and such as are added.
+    pub(crate) fn new_made_directory(made: impl Made + 'static) -> Arc<Self> {
+        Self::new(Kind::Directory(Names::new(Some(Box::new(made)))), 0o555)
+    }
+
+    /// An empty regular file.
+    pub(super) fn new_file(permissions: u32) -> Arc<Self> {
+        Self::new(Kind::Regular(Arc::new(Object::new(0))), permissions)
+    }
+
+    /// Its number, which no other has or had.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// As a directory.
-    pub(crate) fn directory(&self) -> Result<&Directory, Errno> {
+    pub(crate) fn directory(self: &Arc<Self>) -> Result<Directory<'_>, Errno> {
         match &self.kind {
-            Kind::Directory(directory) => Ok(directory),
+            Kind::Directory(names) => Ok(Directory { inode: self, names }),
             _ => Err(Errno::ENOTDIR),
         }
+    }
+
+    /// Whether it is a directory.
+    pub(crate) fn is_directory(&self) -> bool {
+        matches!(self.kind, Kind::Directory(_))
     }
 
     /// Where it leads, if it is a symbolic link.
@@ -97,65 +148,35 @@ impl Inode {
         }
     }
 
+    /// Whether it is a file of the initrd, which cannot be changed.
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(&self.kind, Kind::Regular(object) if object.source().is_some())
+    }
+
+    /// The bytes that it has.
+    pub(super) fn size(&self) -> u64 {
+        match &self.kind {
+            Kind::Directory(names) => names.size(),
+            Kind::Regular(object) => object.len(),
+            Kind::Symlink(target) => target.len() as u64,
+            Kind::MagicLink(_) | Kind::Device(..) | Kind::Generated(_) => 0,
+        }
+    }
+
     /// What the stat calls tell.
     pub(crate) fn stat(&self) -> Stat {
-        let (kind, device, size) = match &self.kind {
-            Kind::Directory(_) => (S_IFDIR, 0, 0),
-            Kind::Regular(object) => (S_IFREG, 0, object.len()),
-            Kind::Symlink(target) => (S_IFLNK, 0, target.len() as u64),
-            Kind::MagicLink(_) => (S_IFLNK, 0, 0),
-            Kind::Device(device, _) => (S_IFCHR, *device, 0),
-            Kind::Generated(_) => (S_IFREG, 0, 0),
-        };
-        Stat { inode: self.number, mode: kind | self.permissions, links: 1, device, size }
-    }
-}
-
-impl Directory {
-    /// The inode called `name`.
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<Inode>> {
-        self.entries.lock().get(name).cloned()
-    }
-
-    /// All names, sorted.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.entries.lock().keys().cloned().collect()
-    }
-
-    /// Gives `inode` the name `name`. `EEXIST` if that is taken.
-    pub(crate) fn add(&self, name: &str, inode: Arc<Inode>) -> Result<(), Errno> {
-        let mut entries = self.entries.lock();
-        if entries.contains_key(name) {
-            return Err(Errno::EEXIST);
+        let (uid, gid) = self.attributes.owner();
+        Stat {
+            inode: self.number,
+            mode: self.kind.mode() | self.attributes.permissions(),
+            links: u64::from(self.attributes.links()),
+            uid,
+            gid,
+            device: if let Kind::Device(device, _) = self.kind { device } else { 0 },
+            size: self.size(),
+            blocks: if let Kind::Regular(object) = &self.kind { object.bytes() / BLOCK_BYTES } else { 0 },
+            times: self.attributes.times(),
         }
-        entries.insert(String::from(name), inode);
-        Ok(())
-    }
-
-    /// The directory called `name`, made if there is none.
-    pub(crate) fn get_or_make_directory(&self, name: &str) -> Arc<Inode> {
-        let mut entries = self.entries.lock();
-        entries.entry(String::from(name)).or_insert_with(|| Inode::new_directory(0o755)).clone()
-    }
-
-    /// Takes the name `name` away from an inode that `may_go`.
-    pub(crate) fn remove(
-        &self,
-        name: &str,
-        may_go: impl FnOnce(&Inode) -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
-        let mut entries = self.entries.lock();
-        may_go(entries.get(name).ok_or(Errno::ENOENT)?)?;
-        let gone = entries.remove(name);
-        drop(entries);
-        // Perhaps the last reference to many pages: not under the lock.
-        drop(gone);
-        Ok(())
-    }
-
-    /// Whether it has no names.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.lock().is_empty()
     }
 }
 
@@ -166,6 +187,9 @@ pub(crate) fn root() -> &'static Arc<Inode> {
 
 /// Makes the root directory: once, on the boot CPU before others start.
 pub(super) fn init() {
+    let root = Inode::new_directory(0o755);
+    // Its own name, and its own `.`.
+    root.attributes.linked(2);
     // SAFETY: the caller's context, as documented.
-    unsafe { ROOT.set(Inode::new_directory(0o755)) };
+    unsafe { ROOT.set(root) };
 }

@@ -16,6 +16,8 @@ bitflags::bitflags! {
     pub(crate) struct Events: u16 {
         /// A read would not block.
         const IN = 0x1;
+        /// Something exceptional; no file here has that.
+        const PRI = 0x2;
         /// A write would not block.
         const OUT = 0x4;
         /// A write would fail: nobody reads.
@@ -28,6 +30,8 @@ bitflags::bitflags! {
         const RDNORM = 0x40;
         /// As OUT.
         const WRNORM = 0x100;
+        /// The peer of a socket writes no more.
+        const RDHUP = 0x2000;
     }
 }
 

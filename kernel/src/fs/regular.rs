@@ -8,18 +8,12 @@ use alloc::sync::Arc;
 use powerpc64::addr::PAGE_SIZE;
 
 use crate::errno::Errno;
-use crate::fs::inode::Inode;
-use crate::fs::path::Place;
-use crate::fs::stat::Stat;
-use crate::fs::{File, OpenFlags};
-use crate::mm::Object;
+use crate::fs::{File, OpenFlags, limits};
+use crate::mm::{FaultError, Object};
 use crate::process::user_memory::Cursor;
 
-/// An open regular file.
-pub(crate) struct RegularFile {
-    pub(super) inode: Arc<Inode>,
-    pub(super) object: Arc<Object>,
-}
+/// An open regular file: its contents.
+pub(super) struct RegularFile(pub(super) Arc<Object>);
 
 /// The part of `len` bytes at `at` that lies in the page of `at`: the page's
 /// number, the offset in it, and the length.
@@ -29,35 +23,48 @@ fn in_page(at: u64, len: u64) -> (u64, usize, usize) {
 }
 
 impl File for RegularFile {
+    /// Without the lock of those who write. The page first, then the length: bytes before
+    /// the length were in the page when it was published (Linux's `filemap_read`).
     fn read(&self, to: &mut Cursor<'_>, mut at: u64, _: OpenFlags) -> Result<(), Errno> {
         while to.remaining() > 0 {
-            let left = self.object.len().saturating_sub(at);
+            let page = match self.0.page(at / PAGE_SIZE) {
+                Ok(page) => page,
+                Err(FaultError::Bus) => break,
+                Err(_) => return Err(Errno::ENOMEM),
+            };
+            let left = self.0.len().saturating_sub(at);
             if left == 0 {
                 break;
             }
-            let (number, offset, bytes) = in_page(at, left);
-            let page = self.object.page(number).map_err(|_| Errno::EIO)?;
+            let (_, offset, bytes) = in_page(at, left);
             // SAFETY: inside the page, to which we hold a reference.
             at += unsafe { to.put_raw(page.as_mut_ptr().add(offset), bytes)? } as u64;
         }
         Ok(())
     }
 
+    /// With the inode's `writing` held. The file grows when the bytes are there: a reader
+    /// sees none that nobody wrote.
     fn write(&self, from: &mut Cursor<'_>, mut at: u64, _: OpenFlags) -> Result<(), Errno> {
+        let limit = limits::max_file_size();
         while let Some(piece) = from.next_piece() {
-            let (number, offset, bytes) = in_page(at, piece.len);
-            let end = at.checked_add(bytes as u64).filter(|&end| end <= i64::MAX as u64);
-            // The file must not grow for bytes that are not there.
-            from.check_readable(bytes)?;
-            let page = self.object.page_growing(number, end.ok_or(Errno::EFBIG)?)?;
+            let room = limit.saturating_sub(at);
+            if room == 0 {
+                return Err(if from.done() == 0 { limits::too_large() } else { Errno::EFBIG });
+            }
+            let (number, offset, bytes) = in_page(at, piece.len.min(room));
+            let page = self.0.page_to_write(number, at)?;
+            let before = from.done();
             // SAFETY: inside the page, to which we hold a reference.
-            at += unsafe { from.take_raw(page.as_mut_ptr().add(offset), bytes)? } as u64;
+            let result = unsafe { from.take_raw(page.as_mut_ptr().add(offset), bytes) };
+            let moved = from.done() - before;
+            at += moved as u64;
+            if moved > 0 {
+                self.0.grow(at);
+            }
+            result?;
         }
         Ok(())
-    }
-
-    fn stat(&self) -> Stat {
-        self.inode.stat()
     }
 
     fn is_seekable(&self) -> bool {
@@ -65,28 +72,24 @@ impl File for RegularFile {
     }
 
     fn object(&self) -> Result<Arc<Object>, Errno> {
-        Ok(self.object.clone())
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), Errno> {
-        self.object.set_len(len);
-        Ok(())
+        Ok(self.0.clone())
     }
 }
 
 /// An open directory.
-pub(crate) struct DirectoryFile(pub(super) Place);
+pub(super) struct DirectoryFile;
 
 impl File for DirectoryFile {
     fn read(&self, _: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
         Err(Errno::EISDIR)
     }
 
-    fn stat(&self) -> Stat {
-        self.0.inode().stat()
-    }
-
-    fn place(&self) -> Option<&Place> {
-        Some(&self.0)
+    fn is_seekable(&self) -> bool {
+        true
     }
 }
+
+/// What is behind a descriptor that was opened with `O_PATH`: nothing.
+pub(super) struct NameOnly;
+
+impl File for NameOnly {}

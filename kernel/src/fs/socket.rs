@@ -43,7 +43,7 @@ impl File for Socket {
     fn events(&self) -> Events {
         let mut events = self.incoming.events() | self.outgoing.events();
         if events.contains(Events::HUP) {
-            events |= Events::IN | Events::RDNORM;
+            events |= Events::IN | Events::RDNORM | Events::RDHUP;
         }
         events - Events::ERR
     }

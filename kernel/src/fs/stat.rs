@@ -1,8 +1,16 @@
 //! What the stat calls tell about a file.
 
+use powerpc64::addr::PAGE_SIZE;
+
+use crate::fs::attributes::TimeNs;
 use crate::process::user_memory::Plain;
 
-/// A file's kind, as bits of its mode.
+/// Nanoseconds of a second.
+pub(crate) const SECOND_NS: TimeNs = 1_000_000_000;
+
+/// The bits of a mode that are the file's kind.
+pub(crate) const S_IFMT: u32 = 0o170_000;
+/// A pipe.
 pub(crate) const S_IFIFO: u32 = 0o010_000;
 /// A character device.
 pub(crate) const S_IFCHR: u32 = 0o020_000;
@@ -25,18 +33,32 @@ pub(crate) struct Stat {
     pub(crate) mode: u32,
     /// How many names it has.
     pub(crate) links: u64,
+    /// Its owner.
+    pub(crate) uid: u32,
+    /// Its group.
+    pub(crate) gid: u32,
     /// The device it is, for device files: major << 8 | minor.
     pub(crate) device: u64,
     /// Bytes.
     pub(crate) size: u64,
+    /// Memory that it has, in blocks of [`BLOCK_BYTES`].
+    pub(crate) blocks: u64,
+    /// Last access, modification and change.
+    pub(crate) times: [TimeNs; 3],
 }
+
+/// What stat counts in.
+pub(crate) const BLOCK_BYTES: u64 = 512;
 
 impl Stat {
     /// Of something without a name: a pipe, a generated file.
     pub(crate) fn anonymous(mode: u32) -> Self {
-        Stat { inode: 1, mode, links: 1, device: 0, size: 0 }
+        Stat { inode: 1, mode, links: 1, uid: 0, gid: 0, device: 0, size: 0, blocks: 0, times: [0; 3] }
     }
 }
+
+/// The device that all files are on.
+const DEVICE: u64 = 1;
 
 /// Linux's `struct stat` for ppc64 (arch/powerpc/include/uapi/asm/stat.h).
 #[derive(Clone, Copy)]
@@ -53,7 +75,8 @@ pub(crate) struct LinuxStat {
     size: u64,
     blksize: u64,
     blocks: u64,
-    times: [u64; 6],
+    /// Seconds and nanoseconds of each.
+    times: [[i64; 2]; 3],
     unused: [u64; 3],
 }
 
@@ -64,18 +87,18 @@ const _: () = assert!(size_of::<LinuxStat>() == 144);
 impl From<Stat> for LinuxStat {
     fn from(stat: Stat) -> Self {
         LinuxStat {
-            dev: 1,
+            dev: DEVICE,
             ino: stat.inode,
             nlink: stat.links,
             mode: stat.mode,
-            uid: 0,
-            gid: 0,
+            uid: stat.uid,
+            gid: stat.gid,
             pad: 0,
             rdev: stat.device,
             size: stat.size,
-            blksize: 4096,
-            blocks: stat.size.div_ceil(512),
-            times: [0; 6],
+            blksize: PAGE_SIZE,
+            blocks: stat.blocks,
+            times: stat.times.map(|ns| [ns.div_euclid(SECOND_NS), ns.rem_euclid(SECOND_NS)]),
             unused: [0; 3],
         }
     }

@@ -2,16 +2,15 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::UnsafeCell;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::errno::Errno;
-use crate::fs::Description;
+use crate::fs::lock::Owner;
+use crate::fs::{Description, OpenFlags, limits};
 use crate::mm::heap;
 use crate::sync::SpinLock;
-
-/// Descriptors that a process may have (RLIMIT_NOFILE).
-pub(crate) const MAX_FILES: usize = 1024;
 
 #[derive(Clone)]
 struct Slot {
@@ -43,29 +42,44 @@ impl FileTable {
         Self::with(self.slots.lock().clone())
     }
 
-    /// What `fd` stands for.
+    /// What `fd` stands for: something that may be read, written, mapped or asked. `EBADF`,
+    /// too, if it is but a name (`O_PATH`).
     #[inline]
     pub(crate) fn get(&self, fd: u64) -> Result<Arc<Description>, Errno> {
+        let description = self.get_any(fd)?;
+        if description.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(description) }
+    }
+
+    /// As [`FileTable::get`], names included: for what is done to descriptors, places and
+    /// stats.
+    #[inline]
+    pub(crate) fn get_any(&self, fd: u64) -> Result<Arc<Description>, Errno> {
         match self.slots.lock().get(as_index(fd)) {
             Some(Some(slot)) => Ok(slot.description.clone()),
             _ => Err(Errno::EBADF),
         }
     }
 
-    /// The lowest free descriptor that is at least `from`, for `description`.
+    /// `EMFILE` if there is no free descriptor: for calls that could not take back what they
+    /// do before they need it.
+    pub(crate) fn check_free(&self) -> Result<(), Errno> {
+        let (slots, limit) = (self.slots.lock(), limits::max_files());
+        let full = slots.len() >= limit && slots[..limit].iter().all(Option::is_some);
+        if full { Err(Errno::EMFILE) } else { Ok(()) }
+    }
+
+    /// The lowest free descriptor that is at least `from`, for `description`. `EMFILE` at the
+    /// limit of the process.
     pub(crate) fn add(
         &self,
         description: Arc<Description>,
         close_on_exec: bool,
         from: usize,
     ) -> Result<u64, Errno> {
-        if from >= MAX_FILES {
-            return Err(Errno::EINVAL);
-        }
         let mut slots = self.slots.lock();
         let used = slots.iter().skip(from).take_while(|slot| slot.is_some()).count();
         let fd = from + used;
-        if fd >= MAX_FILES {
+        if fd >= limits::max_files() {
             return Err(Errno::EMFILE);
         }
         grow(&mut slots, fd + 1)?;
@@ -81,14 +95,16 @@ impl FileTable {
         close_on_exec: bool,
     ) -> Result<u64, Errno> {
         let index = as_index(fd);
-        if index >= MAX_FILES {
+        if index >= limits::max_files() {
             return Err(Errno::EBADF);
         }
         let mut slots = self.slots.lock();
         grow(&mut slots, index + 1)?;
         let old = slots[index].replace(Slot { description, close_on_exec });
         drop(slots);
-        drop(old);
+        if let Some(old) = old {
+            self.closed(old);
+        }
         Ok(fd)
     }
 
@@ -97,7 +113,19 @@ impl FileTable {
         let mut slots = self.slots.lock();
         let old = slots.get_mut(as_index(fd)).and_then(Option::take);
         drop(slots);
-        old.map(drop).ok_or(Errno::EBADF)
+        old.map(|old| self.closed(old)).ok_or(Errno::EBADF)
+    }
+
+    /// What its processes are to record locks.
+    pub(crate) fn lock_owner(&self) -> Owner {
+        Owner(core::ptr::from_ref(self).addr())
+    }
+
+    /// The end of a descriptor that has left the table (Linux's `filp_close`). May sleep.
+    fn closed(&self, slot: Slot) {
+        if let Some(inode) = slot.description.inode() {
+            inode.locks.closed_by(self.lock_owner());
+        }
     }
 
     /// Whether exec closes `fd`.
@@ -129,7 +157,9 @@ impl FileTable {
         let len = self.slots.lock().len();
         for fd in 0..len {
             let gone = self.slots.lock().get_mut(fd).and_then(take);
-            drop(gone);
+            if let Some(gone) = gone {
+                self.closed(gone);
+            }
         }
     }
 }
@@ -137,9 +167,14 @@ impl FileTable {
 /// A process's use of a table. With the end of the last one everything is closed, though
 /// the dead processes are still there.
 pub(crate) struct TableUse {
-    table: Arc<FileTable>,
+    /// Read by the threads of the process; replaced by its only one (exec).
+    table: UnsafeCell<Arc<FileTable>>,
     ended: AtomicBool,
 }
+
+// SAFETY: everything but `table` is atomic, and that one is replaced only while nobody
+// else can read it: the contract of `unshare`.
+unsafe impl Sync for TableUse {}
 
 impl TableUse {
     /// The first use of `table`.
@@ -149,21 +184,51 @@ impl TableUse {
 
     fn of(table: Arc<FileTable>) -> Self {
         table.users.fetch_add(1, Ordering::Relaxed);
-        TableUse { table, ended: AtomicBool::new(false) }
+        TableUse { table: UnsafeCell::new(table), ended: AtomicBool::new(false) }
+    }
+
+    fn table(&self) -> &Arc<FileTable> {
+        // SAFETY: replaced only while nobody else reads it (the contract of `unshare`).
+        unsafe { &*self.table.get() }
     }
 
     /// One more use of the same table.
     pub(crate) fn share(&self) -> Self {
-        Self::of(self.table.clone())
+        Self::of(self.table().clone())
+    }
+
+    /// exec: if other processes use the table, the use becomes one of a copy (Linux:
+    /// `unshare_files`). The heap has room for it.
+    ///
+    /// # Safety
+    /// The caller is the only thread of the process that has this use, and holds nothing
+    /// that was borrowed from it.
+    pub(crate) unsafe fn unshare(&self) {
+        // Relaxed: a user more than there are costs a copy, and none comes: the threads of
+        // the process are what shares it.
+        if self.table().users.load(Ordering::Relaxed) == 1 {
+            return;
+        }
+        let copy = Arc::new(self.table().copy());
+        copy.users.store(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        let shared = unsafe { core::mem::replace(&mut *self.table.get(), copy) };
+        end_use(&shared);
     }
 
     /// Ends it, once: the process is about to be dead. May sleep.
     pub(crate) fn end(&self) {
-        // Relaxed: the table's lock orders what was done with it.
-        if !self.ended.swap(true, Ordering::Relaxed) && self.table.users.fetch_sub(1, Ordering::Relaxed) == 1
-        {
-            self.table.close_where(|_| true);
+        if !self.ended.swap(true, Ordering::Relaxed) {
+            end_use(self.table());
         }
+    }
+}
+
+/// One use of `table` less: the last one closes everything.
+fn end_use(table: &FileTable) {
+    // Relaxed: the table's lock orders what was done with it.
+    if table.users.fetch_sub(1, Ordering::Relaxed) == 1 {
+        table.close_where(|_| true);
     }
 }
 
@@ -171,7 +236,7 @@ impl Deref for TableUse {
     type Target = FileTable;
 
     fn deref(&self) -> &FileTable {
-        &self.table
+        self.table()
     }
 }
 

@@ -10,8 +10,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use kcore::mm::MmId;
 
 use crate::errno::Errno;
-use crate::fs::stat::Stat;
-use crate::fs::{File, OpenFlags, device};
+use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
 use crate::process::user_memory::{Cursor, UserSlice};
 use crate::sync::WaitQueue;
@@ -43,10 +42,6 @@ impl File for UseMm {
             }
         }
         Ok(())
-    }
-
-    fn stat(&self) -> Stat {
-        device::stat(device::USE_MM)
     }
 }
 

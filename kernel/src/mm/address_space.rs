@@ -9,21 +9,25 @@
 //! root and the PID go.
 
 use alloc::boxed::Box;
-use core::ops::{Deref, DerefMut};
+use alloc::vec::Vec;
+use core::ops::{Deref, DerefMut, Range};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use kcore::mm::MmId;
 use powerpc64::encoding::pte::ROOT_BYTES;
 use powerpc64::mmu::tree::{RadixTree, TableSource};
+use vm::area::{Area, Prot};
 use vm::areas::AreaSet;
 use vm::brk::Break;
 
 use super::backing::Backing;
 use super::gather::Gather;
+use super::heap;
 use super::kernel_map::process_table;
 use super::tables::TableFrames;
 use crate::breaks::{self, Broken};
 use crate::errno::Errno;
+use crate::fs::text::Text;
 use crate::machine::lazy_tlb;
 use crate::oracle;
 use crate::sync::{Fixed, Mutex, MutexGuard};
@@ -49,6 +53,8 @@ pub(super) struct Map {
     pub(super) heap: Break,
     /// Pages that the tree maps.
     pub(super) resident: u64,
+    /// Keeps the program's file from being written: Linux's `exe_file`.
+    pub(super) text: Option<Text>,
 }
 
 static SPACES: Fixed<Box<[AddressSpace]>> = Fixed::unset();
@@ -68,7 +74,7 @@ pub(crate) fn init(nr_mms: usize) {
 
 impl Map {
     fn new(mm: MmId, tree: Option<RadixTree>) -> Self {
-        Self { mm, tree, areas: AreaSet::default(), heap: Break::default(), resident: 0 }
+        Self { mm, tree, areas: AreaSet::default(), heap: Break::default(), resident: 0, text: None }
     }
 
     /// The page tables.
@@ -112,6 +118,60 @@ pub(super) fn lock(mm: MmId) -> Locked {
     Locked(space.mmap_lock.lock())
 }
 
+/// An area as it is shown. Not the area itself: that one has its place among the mappers
+/// of an object, which ends with the address space.
+pub(crate) struct Shown {
+    /// The addresses.
+    pub(crate) range: Range<u64>,
+    /// What the program may do.
+    pub(crate) prot: Prot,
+    /// Stores are seen by others.
+    pub(crate) shared: bool,
+    /// The object's number, and what of it is at the start.
+    pub(crate) object: Option<(u64, u64)>,
+}
+
+impl Shown {
+    fn of(area: &Area<Backing>) -> Self {
+        let object = match &area.contents {
+            Backing::Object { object, offset, .. } => Some((object.id(), *offset)),
+            Backing::Anonymous => None,
+        };
+        Self { range: area.range(), prot: area.prot, shared: area.shared, object }
+    }
+}
+
+/// What is mapped in `mm`, as /proc shows it.
+#[derive(Default)]
+pub(crate) struct Layout {
+    /// The areas, in order.
+    pub(crate) areas: Vec<Shown>,
+    /// The break's area: from where it begins to where it is.
+    pub(crate) heap: Range<u64>,
+    /// Pages that the tables map.
+    pub(crate) resident: u64,
+}
+
+/// A copy of what is mapped in `mm`, which may be any process's: nothing if it is gone.
+/// May sleep.
+///
+/// # Errors
+/// `ENOMEM` for a copy of very many areas.
+pub(crate) fn layout(mm: MmId) -> Result<Layout, Errno> {
+    let Some(space) = SPACES.get().get(mm.slot()) else { return Ok(Layout::default()) };
+    let map = space.mmap_lock.lock();
+    if map.mm != mm {
+        // A slot's map keeps its name until it is the next one's.
+        return Ok(Layout::default());
+    }
+    heap::check_room(map.areas.len() * size_of::<Shown>())?;
+    Ok(Layout {
+        areas: map.areas.iter().map(Shown::of).collect(),
+        heap: map.heap.range(),
+        resident: map.resident,
+    })
+}
+
 /// A new, empty address space with one user, the caller.
 ///
 /// # Errors
@@ -153,6 +213,12 @@ pub(crate) fn exit_mmap(mm: MmId) {
     map.unmap_everything(&mut gather);
     map.areas = AreaSet::default();
     map.heap = Break::default();
+    map.text = None;
+}
+
+/// `mm`, which is new, runs `text`. May sleep.
+pub(crate) fn set_text(mm: MmId, text: Text) {
+    lock(mm).text = Some(text);
 }
 
 fn clear_entry(mm: MmId) {

@@ -19,7 +19,7 @@ pub(crate) enum Backing {
     /// A file or shared memory, from `offset` (bytes, a multiple of the page) on.
     Object {
         /// The pages, and that they are mapped.
-        object: Arc<Mapping>,
+        object: Mapping,
         /// What is at the start of the area.
         offset: u64,
         /// Whether a shared mapping may be stored to: Linux's `VM_MAYWRITE`.

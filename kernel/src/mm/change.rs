@@ -1,4 +1,4 @@
-//! Changes of what is mapped: munmap, mprotect, madvise.
+//! Changes of what is mapped: munmap, mprotect, and stores from outside.
 
 use core::ops::Range;
 
@@ -7,6 +7,7 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::encoding::pte::PteFlags;
 use powerpc64::mmu::tree::after_store;
 use vm::area::{Area, Prot};
+use vm::areas::Run;
 
 use super::FaultError;
 use super::address_space::{self, Map};
@@ -14,7 +15,7 @@ use super::backing::Backing;
 use super::fault::{frame_of, leaf_flags, make_fetchable};
 use super::gather::Gather;
 use super::heap;
-use super::mmap::user_range;
+use super::mmap::{page_range, user_range};
 use crate::errno::Errno;
 
 /// What a call can cost on the heap: areas that are cut in two.
@@ -34,45 +35,52 @@ pub(crate) fn munmap(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Linux's `mprotect`. May sleep.
+/// How far an mprotect reaches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The range that it names.
+    Range,
+    /// From the start of the stack that the range begins in (`PROT_GROWSDOWN`).
+    Stack,
+}
+
+/// Linux's `mprotect`. Areas before the one that ends it with an error are changed. May
+/// sleep.
 ///
 /// # Errors
 /// `EINVAL` for an odd range, `ENOMEM` if a part of it is not mapped, `EACCES` if stores
 /// would reach a file that was not opened for them.
-pub(crate) fn mprotect(mm: MmId, start: u64, len: u64, prot: Prot) -> Result<(), Errno> {
+pub(crate) fn mprotect(mm: MmId, start: u64, len: u64, prot: Prot, reach: Reach) -> Result<(), Errno> {
     if len == 0 && start.is_multiple_of(PAGE_SIZE) {
         return Ok(());
     }
-    let range = user_range(start, len, Errno::ENOMEM)?;
+    // What reaches over the user's addresses has a hole at their end.
+    let mut range = page_range(start, len, Errno::ENOMEM)?;
     let mut map = address_space::lock(mm);
-    if !map.areas.covers(&range) || !heap::ensure_room(HEAP_BYTES) {
+    if reach == Reach::Stack {
+        let first = map.areas.overlapping(&range).next().ok_or(Errno::ENOMEM)?;
+        if !first.grows_down {
+            return Err(Errno::EINVAL);
+        }
+        range.start = first.start;
+    }
+    if !heap::ensure_room(HEAP_BYTES) {
         return Err(Errno::ENOMEM);
     }
+    let writes = prot.contains(Prot::WRITE);
     let closed = |area: &Area<Backing>| {
         area.shared && matches!(area.contents, Backing::Object { writable: false, .. })
     };
-    if prot.contains(Prot::WRITE) && map.areas.overlapping(&range).any(closed) {
-        return Err(Errno::EACCES);
+    let (end, result) = match map.areas.run(&range, |area| !(writes && closed(area))) {
+        Run::Whole => (range.end, Ok(())),
+        Run::Hole(end) => (end, Err(Errno::ENOMEM)),
+        Run::Refused(end) => (end, Err(Errno::EACCES)),
+    };
+    if range.start < end {
+        map.areas.protect(&(range.start..end), prot);
+        map.protect_pages(range.start..end);
     }
-    map.areas.protect(&range, prot);
-    map.protect_pages(range);
-    Ok(())
-}
-
-/// Linux's `madvise(MADV_DONTNEED)`: anonymous memory reads as zeroes afterwards,
-/// files as the file is. May sleep.
-///
-/// # Errors
-/// `EINVAL` for an odd range, `ENOMEM` if a part of it is not mapped (the rest is
-/// done).
-pub(crate) fn madvise_dontneed(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
-    if len == 0 && start.is_multiple_of(PAGE_SIZE) {
-        return Ok(());
-    }
-    let range = user_range(start, len, Errno::EINVAL)?;
-    let mut map = address_space::lock(mm);
-    map.unmap_pages(range.clone(), &mut Gather::new(mm));
-    if map.areas.covers(&range) { Ok(()) } else { Err(Errno::ENOMEM) }
+    result
 }
 
 /// Stores `bytes` at `addr` of `mm`, which need not be current, whatever the
@@ -127,17 +135,6 @@ impl Map {
                 make_fetchable(page);
             }
             (at, rest) = (at + now.len() as u64, later);
-        }
-        Ok(())
-    }
-
-    /// Makes every page in `range` present.
-    pub(super) fn populate(&mut self, range: Range<u64>) -> Result<(), FaultError> {
-        for addr in range.step_by(PAGE_SIZE as usize) {
-            let area = self.areas.find(addr).ok_or(FaultError::MapErr)?;
-            // Stores to a shared file need no copy: whoever stores faults for it.
-            let write = area.prot.contains(Prot::WRITE) && !area.shared;
-            self.make_present(addr, write)?;
         }
         Ok(())
     }

@@ -51,7 +51,11 @@ pub(crate) enum FaultError {
 /// # Errors
 /// See [`FaultError`].
 pub(crate) fn handle_fault(mm: MmId, addr: u64, access: Access) -> Result<(), FaultError> {
-    address_space::lock(mm).fault(addr, access)
+    let mut map = address_space::lock(mm);
+    match map.fault(addr, access) {
+        Err(FaultError::MapErr) if map.grow_stack(addr) => map.fault(addr, access),
+        result => result,
+    }
 }
 
 /// The flags of a page in an area with `prot`; `sole` if a store needs no copy.

@@ -49,6 +49,7 @@ impl Map {
         let contents = |backing: &Backing| backing.for_child(child_mm);
         child.areas = self.areas.copy_with(contents).map_err(|_| OutOfMemory)?;
         child.heap = self.heap;
+        child.text = self.text.clone();
         // The parent's entries lose their write permission: one flush for all,
         // when this goes out of scope, with the lock still held. Until then other
         // threads of the parent may store to pages that the child, which has not

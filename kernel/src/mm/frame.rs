@@ -46,6 +46,8 @@ struct Frames {
     /// References to each frame; of a block, at its first frame.
     counts: &'static [AtomicU32],
     buddy: IrqLock<Buddy<'static>>,
+    /// How many frames there are to hand out.
+    total: u64,
     /// How many frames of the buddy allocator only the heap may take.
     reserve: u64,
     caches: &'static [IrqLock<Cache>],
@@ -184,8 +186,8 @@ pub(crate) fn alloc_order_zeroed(order: u32) -> Option<Frame> {
     Some(block)
 }
 
-/// How many frames the machine has, those that are no memory included.
-pub(crate) fn nr_frames() -> usize {
+/// Frame numbers are below this. Not every one of them is memory.
+pub(crate) fn end() -> usize {
     FRAMES.counts.len()
 }
 
@@ -193,6 +195,11 @@ pub(crate) fn nr_frames() -> usize {
 pub(crate) fn free_count() -> u64 {
     let cached: u64 = FRAMES.caches.iter().map(|cache| cache.lock().len() as u64).sum();
     cached + FRAMES.buddy.lock().free_frames()
+}
+
+/// How many frames there are: free or handed out.
+pub(crate) fn total_count() -> u64 {
+    FRAMES.total
 }
 
 /// Drops one reference to each of these single frames.

@@ -98,7 +98,8 @@ impl Gather {
         }
     }
 
-    fn flush_and_free(&mut self) {
+    /// Flushes what was gathered so far, and frees it.
+    pub(super) fn flush_and_free(&mut self) {
         let span = self.span.take();
         if let Some(what) = range_to_flush(span, self.tables)
             && !self.dead

@@ -63,6 +63,12 @@ pub(crate) fn process_table_address() -> PhysAddr {
     PROCESS_TABLE.base()
 }
 
+/// The kernel's own tree.
+#[cfg(feature = "selftest")]
+pub(crate) fn kernel_tree() -> RadixTree {
+    *KERNEL_TREE
+}
+
 /// The process table.
 pub(super) fn process_table() -> ProcessTable {
     *PROCESS_TABLE

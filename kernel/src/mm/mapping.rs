@@ -23,13 +23,14 @@ use super::object::Object;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
 
-/// What a mapping takes of the heap, at most: itself, and its share of the object's list.
+/// What a mapping takes of the heap, at most: its share of the object's list.
 const BYTES: usize = 512;
 
-/// That an address space maps an object. The areas that came of one `mmap` share it, and
-/// with the last of them it goes.
+/// That an area of an address space maps an object. A clone is for another area of that
+/// address space, whose user the caller is.
 pub(crate) struct Mapping {
     object: Arc<Object>,
+    mm: MmId,
     /// In the object's list of mappers.
     place: u64,
 }
@@ -39,15 +40,26 @@ impl Mapping {
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub(super) fn new(mm: MmId, object: Arc<Object>) -> Result<Arc<Self>, Errno> {
+    pub(super) fn new(mm: MmId, object: Arc<Object>) -> Result<Self, Errno> {
         heap::check_room(BYTES)?;
+        Ok(Self::enter(mm, object))
+    }
+
+    fn enter(mm: MmId, object: Arc<Object>) -> Self {
         let place = lazy_tlb().enter_mappers(object.mappers(), mm);
-        Ok(Arc::new(Self { object, place }))
+        Self { object, mm, place }
     }
 
     /// The object.
     pub(super) fn object(&self) -> &Arc<Object> {
         &self.object
+    }
+}
+
+impl Clone for Mapping {
+    /// Whoever cuts an area in two has asked the heap before.
+    fn clone(&self) -> Self {
+        Self::enter(self.mm, self.object.clone())
     }
 }
 

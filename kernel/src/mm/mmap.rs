@@ -20,11 +20,11 @@ use crate::errno::Errno;
 /// The top of a program's stack: programs that know nothing of larger address
 /// spaces see 128 TiB, as under Linux.
 pub(crate) const STACK_TOP: u64 = (128 << 40) - (64 << 10);
-/// How large a stack may grow.
+/// How large a stack may grow unless the program has other limits.
 pub(crate) const STACK_MAX: u64 = 8 << 20;
-/// Mappings without a wish are placed below this, downwards; a gap of 1 MiB
-/// separates them from the stack.
-pub(crate) const MMAP_TOP: u64 = STACK_TOP - STACK_MAX - (1 << 20);
+/// Mappings without a wish are placed below this, downwards: a limit of the stack that
+/// is raised while the program runs finds room (Linux: `mmap_base`, `MIN_GAP`).
+pub(crate) const MMAP_TOP: u64 = STACK_TOP - (128 << 20);
 /// Nothing is mapped below: a null pointer plus a field must fault.
 pub(crate) const LOWEST: u64 = 64 << 10;
 
@@ -45,6 +45,10 @@ bitflags! {
         const ANONYMOUS = 0x20;
         /// No promise of memory; nothing here makes one anyway.
         const NORESERVE = 0x40;
+        /// Keep the pages in memory, where all of them stay anyway: present at once.
+        const LOCKED = 0x80;
+        /// A stack, which grows when the page below it is touched.
+        const GROWSDOWN = 0x100;
         /// Make the pages present at once.
         const POPULATE = 0x8000;
         /// Exactly here, or not at all.
@@ -65,11 +69,26 @@ pub(super) fn user_range(start: u64, len: u64, too_large: Errno) -> Result<Range
     end.map(|end| start..end).ok_or(too_large)
 }
 
+/// The pages of `len` bytes at `start`, none if `len` is 0. They may reach over the end of
+/// the user's addresses, where nothing is mapped: for calls that find that out themselves.
+///
+/// # Errors
+/// `EINVAL` if `start` is not aligned, `wraps` if they reach over the end of all
+/// addresses.
+pub(super) fn page_range(start: u64, len: u64, wraps: Errno) -> Result<Range<u64>, Errno> {
+    if start != page_down(start) {
+        return Err(Errno::EINVAL);
+    }
+    let end = page_up(len).and_then(|len| start.checked_add(len));
+    end.map(|end| start..end).ok_or(wraps)
+}
+
 /// Linux's `mmap`: maps `len` bytes of `backing` near `hint` and returns where.
 /// A shared anonymous mapping gets an object of its own. May sleep.
 ///
 /// # Errors
-/// As Linux: `EINVAL`, `ENOMEM`, `EEXIST`, `EPERM` (too low).
+/// As Linux: `EINVAL`, `ENOMEM`, `EEXIST`, `EPERM` (below [`LOWEST`], as for everybody
+/// but root).
 pub(crate) fn mmap(
     mm: MmId,
     hint: u64,
@@ -80,6 +99,10 @@ pub(crate) fn mmap(
 ) -> Result<u64, Errno> {
     let shared = flags.contains(MapFlags::SHARED);
     if shared == flags.contains(MapFlags::PRIVATE) {
+        return Err(Errno::EINVAL);
+    }
+    let grows_down = flags.contains(MapFlags::GROWSDOWN);
+    if grows_down && (shared || !matches!(backing, Backing::Anonymous)) {
         return Err(Errno::EINVAL);
     }
     if let Backing::Object { offset, .. } = backing
@@ -93,12 +116,12 @@ pub(crate) fn mmap(
     };
     let mut map = address_space::lock(mm);
     let range = map.place(hint, len, flags)?;
-    if !heap::ensure_room(HEAP_BYTES) {
+    if !map.may_map(&range) || !heap::ensure_room(HEAP_BYTES) {
         return Err(Errno::ENOMEM);
     }
     map.unmap(range.clone());
-    map.areas.insert(Area { start: range.start, end: range.end, prot, shared, contents });
-    if flags.contains(MapFlags::POPULATE) {
+    map.areas.insert(Area { start: range.start, end: range.end, prot, shared, grows_down, contents });
+    if flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) {
         // What cannot be made present now may still fault later: not an error.
         let _ = map.populate(range.clone());
     }
@@ -134,7 +157,7 @@ pub(crate) fn set_brk_start(mm: MmId, start: u64) {
 
 impl Map {
     /// Where a new mapping goes.
-    fn place(&self, hint: u64, len: u64, flags: MapFlags) -> Result<Range<u64>, Errno> {
+    pub(super) fn place(&self, hint: u64, len: u64, flags: MapFlags) -> Result<Range<u64>, Errno> {
         if flags.intersects(MapFlags::FIXED | MapFlags::FIXED_NOREPLACE) {
             let range = user_range(hint, len, Errno::ENOMEM)?;
             if range.start < LOWEST {
@@ -145,9 +168,10 @@ impl Map {
             }
             return Ok(range);
         }
-        if let Some(wish) = page_up(hint).filter(|&wish| wish >= LOWEST)
-            && let Ok(range) = user_range(wish, len, Errno::ENOMEM)
-            && self.areas.is_free(&range)
+        // A wish is rounded down, but not below the lowest address.
+        if page_down(hint) != 0
+            && let Ok(range) = user_range(page_down(hint).max(LOWEST), len, Errno::ENOMEM)
+            && self.areas.is_free_place(&range)
         {
             return Ok(range);
         }
@@ -160,7 +184,8 @@ impl Map {
 
     fn grow_heap(&mut self, pages: Range<u64>) -> bool {
         let guarded = pages.start..pages.end + PAGE_SIZE;
-        if pages.end > MMAP_TOP || !self.areas.is_free(&guarded) || !heap::ensure_room(HEAP_BYTES) {
+        let free = pages.end <= MMAP_TOP && self.areas.is_free_place(&guarded);
+        if !free || !self.may_map(&pages) || !heap::ensure_room(HEAP_BYTES) {
             return false;
         }
         self.areas.insert(Area {
@@ -168,6 +193,7 @@ impl Map {
             end: pages.end,
             prot: Prot::READ | Prot::WRITE,
             shared: false,
+            grows_down: false,
             contents: Backing::Anonymous,
         });
         true

@@ -6,28 +6,37 @@
 //! | [`heap`], [`kstack`], [`kernel_map`] | the kernel's own memory |
 //! | [`object`], [`backing`], [`mapping`] | what a mapping shows, and who maps a file |
 //! | [`address_space`] | the machine's part of an mm, its begin and end |
-//! | [`mmap`], [`change`], [`unmap`] | what programs ask for |
-//! | [`fault`], [`fork`] | made on demand, copied on write |
+//! | [`mmap`], [`change`], [`unmap`], [`mremap`], [`detach`] | what programs ask for |
+//! | [`size_limit`] | how much of it they may have |
+//! | [`advice`], [`mincore`] | what they say or ask about memory |
+//! | [`fault`], [`fork`], [`grow`] | made on demand, copied on write |
 //! | [`gather`] | flush before free |
 //!
-//! Locks, outermost first: `mmap_lock` (parent before child), an object's pages
-//! (both sleep), its list of mappers, kernel stacks, the heap, a frame cache, the buddy allocator (all
-//! with interrupts off). Only the first is ever held over a cross-call.
+//! Locks, outermost first: an inode's `writing` (of [`fs`](crate::fs)), `mmap_lock` (parent
+//! before child), an object's pages (all three sleep), its list of mappers, kernel stacks,
+//! the heap, a frame cache, the buddy allocator (all with interrupts off). Only the first
+//! two are ever held over a cross-call.
 
 mod account;
 mod address_space;
+mod advice;
 mod backing;
 mod change;
+mod detach;
 mod fault;
 mod fork;
 pub(crate) mod frame;
 mod gather;
+mod grow;
 pub(crate) mod heap;
 mod kernel_map;
 mod kstack;
 mod mapping;
+mod mincore;
 mod mmap;
+mod mremap;
 mod object;
+mod size_limit;
 mod tables;
 mod unmap;
 
@@ -35,14 +44,22 @@ use powerpc64::addr::PAGE_SIZE;
 use powerpc64::boot::BootInfo;
 
 pub(crate) use account::Account;
-pub(crate) use address_space::{create, exit_mmap, free_mm, init as init_address_spaces};
+pub(crate) use address_space::{
+    Layout, create, exit_mmap, free_mm, init as init_address_spaces, layout, set_text,
+};
+pub(crate) use advice::{Advice, madvise, mlock, mlockall, msync, munlock};
 pub(crate) use backing::Backing;
-pub(crate) use change::{madvise_dontneed, mprotect, munmap, poke, poke_writable, shared_key};
+pub(crate) use change::{Reach, mprotect, munmap, poke, poke_writable, shared_key};
+pub(crate) use detach::detach;
 pub(crate) use fault::{Access, FaultError, handle_fault};
 pub(crate) use fork::fork;
+#[cfg(feature = "selftest")]
+pub(crate) use kernel_map::kernel_tree;
 pub(crate) use kernel_map::process_table_address;
 pub(crate) use kstack::KernelStack;
+pub(crate) use mincore::mincore;
 pub(crate) use mmap::{LOWEST, MMAP_TOP, MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};
+pub(crate) use mremap::{RemapFlags, mremap};
 pub(crate) use object::Object;
 pub(crate) use vm::area::Prot;
 

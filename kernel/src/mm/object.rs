@@ -21,6 +21,10 @@ use crate::sync::Mutex;
 /// Pages by their number. In an `Arc`: files and mappings share it.
 pub(crate) struct Object {
     id: u64,
+    /// The size in bytes. Stored (release) when the bytes before it are in their pages:
+    /// partner, the load (acquire) in `len`. One caller at a time changes it: of a file,
+    /// the holder of its inode's `writing`.
+    len: AtomicU64,
     /// Nests inside every `mmap_lock`. No user memory is touched under it.
     pages: Mutex<Pages>,
     /// The address spaces that map it.
@@ -28,10 +32,9 @@ pub(crate) struct Object {
 }
 
 struct Pages {
-    /// The size in bytes; pages wholly behind it do not exist.
-    len: u64,
     /// What pages hold at first; zeroes behind its end.
     source: &'static [u8],
+    /// Those behind the end are zeroes, and nobody maps them.
     frames: BTreeMap<u64, Frame>,
 }
 
@@ -52,8 +55,8 @@ impl Object {
     fn with_source(source: &'static [u8], len: u64) -> Object {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let pages = Mutex::new(Pages { len, source, frames: BTreeMap::new() });
-        Object { id, pages, mappers: Mappers::default() }
+        let pages = Mutex::new(Pages { source, frames: BTreeMap::new() });
+        Object { id, len: AtomicU64::new(len), pages, mappers: Mappers::default() }
     }
 
     /// The bytes that it was made of, if any are left: its contents, unless
@@ -68,9 +71,15 @@ impl Object {
         self.id
     }
 
-    /// The size in bytes.
+    /// The size in bytes. Any context.
     pub(crate) fn len(&self) -> u64 {
-        self.pages.lock().len
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// The bytes of memory that it has, or of the archive's.
+    pub(crate) fn bytes(&self) -> u64 {
+        let pages = self.pages.lock();
+        if pages.source.is_empty() { pages.frames.len() as u64 * PAGE_SIZE } else { self.len() }
     }
 
     /// The list of those who map it.
@@ -83,42 +92,71 @@ impl Object {
     /// on, no `mmap_lock` held; may sleep.
     pub(crate) fn set_len(&self, len: u64) {
         let mut pages = self.pages.lock();
-        let shrinks = len < pages.len;
-        if shrinks {
+        let old = self.len();
+        if len > old {
+            pages.zero_tail(old);
+        }
+        self.len.store(len, Ordering::Release);
+        if len < old {
             pages.cut(len);
         }
-        pages.len = len;
         drop(pages);
-        if shrinks {
+        if len < old {
             // After the length: a fault that comes later finds nothing.
             let first = len.div_ceil(PAGE_SIZE);
             lazy_tlb().for_each_mapper(&self.mappers, |mm| mapping::unmap_from(mm, self, first));
         }
     }
 
-    /// A reference to page `number`; `Bus` if it lies behind the end. May sleep.
-    pub(crate) fn page(&self, number: u64) -> Result<Frame, FaultError> {
-        self.pages.lock().get(number)
+    /// The first `len` bytes are stored: it is as long as that, at least.
+    pub(crate) fn grow(&self, len: u64) {
+        // Relaxed: the caller is the only one who changes it.
+        if len > self.len.load(Ordering::Relaxed) {
+            self.len.store(len, Ordering::Release);
+        }
     }
 
-    /// As [`Object::page`], but the object grows to at least `end` bytes first:
-    /// for a `write` that ends there. May sleep.
-    pub(crate) fn page_growing(&self, number: u64, end: u64) -> Result<Frame, Errno> {
+    /// Whether page `number` has come into being. May sleep.
+    pub(super) fn has_page(&self, number: u64) -> bool {
+        self.pages.lock().frames.contains_key(&number)
+    }
+
+    /// A reference to page `number`; `Bus` if it lies behind the end. May sleep.
+    pub(crate) fn page(&self, number: u64) -> Result<Frame, FaultError> {
         let mut pages = self.pages.lock();
-        let old = pages.len;
-        pages.len = old.max(end);
-        pages.get(number).map_err(|_| {
-            pages.len = old;
-            Errno::ENOSPC
-        })
+        if number >= self.len().div_ceil(PAGE_SIZE) {
+            return Err(FaultError::Bus);
+        }
+        pages.get(number)
+    }
+
+    /// As [`Object::page`], but behind the end, too: for a write that begins at byte `at`,
+    /// and tells when its bytes are there ([`Object::grow`]). `ENOSPC`. May sleep.
+    pub(crate) fn page_to_write(&self, number: u64, at: u64) -> Result<Frame, Errno> {
+        let mut pages = self.pages.lock();
+        if at > self.len() {
+            pages.zero_tail(self.len());
+        }
+        pages.get(number).map_err(|_| Errno::ENOSPC)
+    }
+
+    /// Has pages for the bytes from `start` to `end`, behind the end, too. `ENOSPC`: those
+    /// behind the end are gone. May sleep.
+    pub(crate) fn allocate(&self, start: u64, end: u64) -> Result<(), Errno> {
+        let numbers = start / PAGE_SIZE..end.div_ceil(PAGE_SIZE);
+        let enough = numbers.end - numbers.start <= frame::free_count();
+        let all = enough && numbers.into_iter().all(|number| self.pages.lock().get(number).is_ok());
+        if !all {
+            let behind = self.len().div_ceil(PAGE_SIZE);
+            drop(self.pages.lock().frames.split_off(&behind));
+            return Err(Errno::ENOSPC);
+        }
+        Ok(())
     }
 }
 
 impl Pages {
     fn get(&mut self, number: u64) -> Result<Frame, FaultError> {
-        if number >= self.len.div_ceil(PAGE_SIZE) {
-            return Err(FaultError::Bus);
-        }
         if let Some(page) = self.frames.get(&number) {
             return Ok(page.share());
         }
@@ -145,6 +183,12 @@ impl Pages {
     fn cut(&mut self, len: u64) {
         self.source = &self.source[..self.source.len().min(len as usize)];
         drop(self.frames.split_off(&len.div_ceil(PAGE_SIZE)));
+        self.zero_tail(len);
+    }
+
+    /// Zeroes what is behind byte `len` in its page: what was cut off, or stored there
+    /// through a mapping.
+    fn zero_tail(&self, len: u64) {
         let tail = len % PAGE_SIZE;
         if let Some(last) = self.frames.get(&(len / PAGE_SIZE)).filter(|_| tail != 0) {
             // SAFETY: inside the page. Programs that map it may look on: to them

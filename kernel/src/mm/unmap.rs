@@ -18,17 +18,20 @@ impl Map {
     /// Takes areas and pages in `range` away, and the tables that then lie wholly
     /// between the areas that are left. May wait for other CPUs.
     pub(super) fn unmap(&mut self, range: Range<u64>) {
-        if self.areas.is_free(&range) {
-            return;
+        if !self.areas.is_free(&range) {
+            self.unmap_after(range, &mut Gather::new(self.mm));
         }
-        let mut gather = Gather::new(self.mm);
-        self.unmap_pages(range.clone(), &mut gather);
+    }
+
+    /// As [`Map::unmap`], with one flush for what was `gathered` before, too.
+    pub(super) fn unmap_after(&mut self, range: Range<u64>, gather: &mut Gather) {
+        self.unmap_pages(range.clone(), gather);
         let unused = self.areas.gap_without(&range);
         self.tree().detach_tables(range.clone(), unused, |table| gather.detached(table));
         // The flush comes before the areas go, and with them we from the lists of the
         // objects' mappers: who cuts a file counts on it that those who are not on the
         // list cannot read it.
-        drop(gather);
+        gather.flush_and_free();
         self.areas.remove(&range, |_| {});
     }
 

@@ -79,10 +79,10 @@ fn observe_always(cpu: CpuId, event: TlbEvent) -> Stamp {
         TlbEvent::Leave(mm) => ask(mm.slot(), |shadow| shadow.leave(cpu)),
         TlbEvent::FlushBegins(mm) => return ask(mm.slot(), Shadow::flush_begins),
         TlbEvent::FlushLocal(mm, what, began) => {
-            ask(mm.slot(), |shadow| shadow.flush_local(cpu, what, began))
+            ask(mm.slot(), |shadow| shadow.flush_local(cpu, what, began));
         }
         TlbEvent::FlushGlobal(mm, what, began) => {
-            ask(mm.slot(), |shadow| shadow.flush_global(cpu, what, began))
+            ask(mm.slot(), |shadow| shadow.flush_global(cpu, what, began));
         }
         TlbEvent::Free(mm) => {
             check(mm.slot(), |slot| slot.free(cpu));

@@ -79,7 +79,7 @@ fn tree_set(pid: Pid, root: PhysAddr) {
     check(slot, |watched| watched.set_entry(cpu_here(), lazy_tlb().nr_cpus()));
     slots()[slot].lock().root = Some(root);
     for_each_of_root(root, |frame, base| {
-        FRAMES.connect(frame, Role::Table { slot, level: ROOT_LEVEL, base })
+        FRAMES.connect(frame, Role::Table { slot, level: ROOT_LEVEL, base });
     });
 }
 

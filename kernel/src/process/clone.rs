@@ -7,12 +7,14 @@ use kcore::mm::MmId;
 use powerpc64::exceptions::TrapFrame;
 
 use super::event::Event;
-use super::signal::ERESTARTNOINTR;
-use super::{Inheritance, Process, Thread, current_thread, table, user_memory};
+use super::limits::{INFINITY, Resource};
+use super::signal::{ERESTARTNOINTR, SIGCHLD};
+use super::{INIT_PID, Inheritance, Process, Thread, current, current_thread, table, user_memory};
 use crate::errno::Errno;
 use crate::fs::table::TableUse;
 use crate::machine::lazy_tlb;
 use crate::mm::{self, heap};
+use crate::sync::Mutex;
 use crate::task::{self, registry};
 
 bitflags::bitflags! {
@@ -27,8 +29,12 @@ bitflags::bitflags! {
         const FILES = 0x400;
         /// Share the signal dispositions.
         const SIGHAND = 0x800;
+        /// A tracer traces the child, too; there are none.
+        const PTRACE = 0x2000;
         /// The parent sleeps until the child has left its address space.
         const VFORK = 0x4000;
+        /// The child gets the caller's parent.
+        const PARENT = 0x8000;
         /// A thread of the same process.
         const THREAD = 0x1_0000;
         /// Share semaphore adjustments; there are none.
@@ -41,8 +47,12 @@ bitflags::bitflags! {
         const CHILD_CLEARTID = 0x20_0000;
         /// Ignored, as in Linux.
         const DETACHED = 0x40_0000;
+        /// No tracer traces the child; there are none.
+        const UNTRACED = 0x80_0000;
         /// Store the child's tid in the child's memory.
         const CHILD_SETTID = 0x100_0000;
+        /// Share a queue of disk requests; there are none.
+        const IO = 0x8000_0000;
     }
 }
 
@@ -53,6 +63,8 @@ const HEAP_BYTES: usize = 64 << 10;
 pub(crate) struct Request {
     /// What to share, and what to do.
     pub(crate) flags: CloneFlags,
+    /// What the child's end sends to its parent; a number that is no signal sends nothing.
+    pub(crate) exit_signal: u32,
     /// The child's stack pointer, or 0 for the parent's.
     pub(crate) stack: u64,
     /// Where `PARENT_SETTID` stores.
@@ -66,7 +78,8 @@ pub(crate) struct Request {
 impl Request {
     /// fork.
     pub(crate) fn fork() -> Self {
-        Request { flags: CloneFlags::empty(), stack: 0, parent_tid: 0, child_tid: 0, tls: 0 }
+        let flags = CloneFlags::empty();
+        Request { flags, exit_signal: SIGCHLD, stack: 0, parent_tid: 0, child_tid: 0, tls: 0 }
     }
 
     /// vfork.
@@ -78,7 +91,9 @@ impl Request {
     fn check(&self) -> Result<(), Errno> {
         let has = |flag| self.flags.contains(flag);
         let good = (!has(CloneFlags::THREAD) || has(CloneFlags::SIGHAND))
-            && (!has(CloneFlags::SIGHAND) || has(CloneFlags::VM));
+            && (!has(CloneFlags::SIGHAND) || has(CloneFlags::VM))
+            // Init has no parent, and all orphans.
+            && (!has(CloneFlags::PARENT) || current().pid != INIT_PID);
         if good { Ok(()) } else { Err(Errno::EINVAL) }
     }
 }
@@ -90,6 +105,9 @@ pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> 
     heap::check_room(HEAP_BYTES)?;
     let flags = request.flags;
     let parent = current_thread();
+    if !parent.process.may_start_thread() {
+        return Err(Errno::EAGAIN);
+    }
     let tid = free_number();
     let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Event::new()));
 
@@ -137,13 +155,14 @@ fn start_child(
     vfork: Option<Arc<Event>>,
 ) -> Result<(), Errno> {
     let is_thread = request.flags.contains(CloneFlags::THREAD);
-    let process =
-        if is_thread { parent.process.clone() } else { new_process(parent, tid, request.flags, vfork) };
-    let thread = Thread::new(tid, process.clone()).with_vector(parent.copy_vector(frame));
+    let process = if is_thread { parent.process.clone() } else { new_process(parent, tid, request) };
+    let mut thread =
+        Thread::new(tid, process.clone()).with_registers_of(parent, frame).with_vfork_done(vfork);
+    thread.scheduling = parent.scheduling.for_child();
     thread.blocked.store(parent.blocked.load(Ordering::Relaxed), Ordering::Relaxed);
     // Not a stack that both could be on at once (Linux: `sas_ss_reset` in copy_process).
     if !request.flags.contains(CloneFlags::VM) || request.flags.contains(CloneFlags::VFORK) {
-        thread.inherit_alternate_stack(parent);
+        thread.alternate_stack.copy_from(&parent.alternate_stack);
     }
     if request.flags.contains(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
@@ -162,41 +181,50 @@ fn start_child(
         let _ = user_memory::write(request.parent_tid, tid);
     }
     if is_thread {
-        // The process ends? So does the caller, on its way back.
-        return if process.start_thread(task) { Ok(()) } else { Err(Errno::EINTR) };
+        // The process ends? So does the caller, which was told: it does not start over.
+        return if process.start_thread(task) { Ok(()) } else { Err(ERESTARTNOINTR) };
     }
     // Before it can end: its end looks for it there.
-    if !table::add_child(process.clone()) {
+    if !table::add_child(process.clone(), request.flags.contains(CloneFlags::PARENT)) {
         return Err(ERESTARTNOINTR);
     }
     process.start_first_thread(task);
+    if process.limits.get(Resource::Cpu) != INFINITY {
+        // Needs no memory: the limit that it inherits has started the alarms.
+        let _ = process.look_at_cpu_time();
+    }
     Ok(())
 }
 
-fn new_process(parent: &Thread, pid: u32, flags: CloneFlags, vfork: Option<Arc<Event>>) -> Arc<Process> {
+fn new_process(parent: &Thread, pid: u32, request: &Request) -> Arc<Process> {
     let from = &*parent.process;
-    let shared_or = |flag| flags.contains(flag);
-    let files = match shared_or(CloneFlags::FILES) {
+    let shares = |flag| request.flags.contains(flag);
+    let files = match shares(CloneFlags::FILES) {
         true => from.files.share(),
         false => TableUse::new(from.files.copy()),
     };
-    let handlers = match shared_or(CloneFlags::SIGHAND) {
-        true => from.handlers.clone(),
-        false => Arc::new(from.handlers.copy()),
+    let directory = match shares(CloneFlags::FS) {
+        true => from.directory.clone(),
+        false => Arc::new(Mutex::new(from.directory.lock().clone())),
+    };
+    let handlers = match shares(CloneFlags::SIGHAND) {
+        true => from.handlers(),
+        false => Arc::new(from.handlers().copy()),
     };
     let process = Process::new(
         pid,
         Inheritance {
-            parent: from.pid,
-            group: from.group.load(Ordering::Relaxed),
             files,
-            directory: from.directory.lock().clone(),
-            executable: from.executable(),
+            limits: from.limits.copy(),
+            directory,
+            umask: from.umask.load(Ordering::Relaxed),
+            program: from.program(),
             handlers,
-            vfork_parent: vfork,
         },
     );
     process.set_elf_v2(from.is_elf_v2());
+    process.exit_signal.store(request.exit_signal, Ordering::Relaxed);
+    process.dumpable.store(from.dumpable.load(Ordering::Relaxed), Ordering::Relaxed);
     process
 }
 

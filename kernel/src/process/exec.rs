@@ -10,16 +10,19 @@ use core::sync::atomic::Ordering;
 
 use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
+use powerpc64::context::ungated::Ungated;
 use powerpc64::exceptions::TrapFrame;
 
 use super::load::{self, Loaded, Reason};
-use super::stack::{self, Arguments};
+use super::program::Program;
+use super::stack::{self, Arguments, AuxiliaryVector};
 use super::{Process, current_thread, exit, signal};
 use crate::errno::Errno;
 use crate::fs::inode::Kind;
 use crate::fs::path::Place;
+use crate::fs::text::Text;
 use crate::machine::lazy_tlb;
-use crate::mm::{self, Backing, MapFlags, Object, Prot};
+use crate::mm::{self, Backing, MapFlags, Object, Prot, heap};
 use crate::task;
 
 /// Where every address space has the page that signal handlers return to.
@@ -30,6 +33,7 @@ struct Ready {
     mm: MmId,
     program: Loaded,
     stack: u64,
+    auxiliary: AuxiliaryVector,
     path: String,
 }
 
@@ -41,25 +45,46 @@ pub(crate) fn exec(place: &Place, path: &str, passed: &Arguments) -> Result<Trap
     let process = &*thread.process;
     if !process.end_other_threads() {
         lazy_tlb().mmput(ready.mm);
+        // The thread was told to end: this one nobody sees.
         return Err(Reason::Errno(Errno::EINTR));
     }
     // No way back from here.
     exit::release_memory(thread);
     thread.set_tid(process.pid);
     thread.robust_list.store(0, Ordering::Relaxed);
-    thread.alternate_stack.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    thread.alternate_stack.reset();
     lazy_tlb().exec_mmap(ready.mm);
-    process.release_vfork_parent();
-    // Of what another process shares (CLONE_FILES, CLONE_SIGHAND without CLONE_THREAD)
-    // Linux would make copies first: here that one sees the change.
+    thread.tell_vfork_done();
+    unshare(process);
     process.files.exec();
-    process.handlers.exec();
+    process.handlers().exec();
+    process.exit_signal.store(signal::SIGCHLD, Ordering::Relaxed);
+    process.executed.store(true, Ordering::Relaxed);
+    process.dumpable.store(true, Ordering::Relaxed);
     let name = ready.path.rsplit('/').next().unwrap_or("");
     task::current().set_name(name.as_bytes());
     let frame = first_frame(process, &ready);
-    *process.executable.lock() = ready.path;
+    process.set_program(Program {
+        path: ready.path,
+        arguments: passed.arguments.iter().flat_map(|one| one.iter().copied().chain([0])).collect(),
+        auxiliary: ready.auxiliary,
+    });
     Ok(frame)
 }
+
+/// What exec changes becomes the process's own where other processes share it (CLONE_FILES,
+/// CLONE_SIGHAND without CLONE_THREAD). [`prepare`] saw to the memory.
+fn unshare(process: &Process) {
+    // SAFETY: this is the only thread that the current process has left, and it uses no
+    // descriptor meanwhile.
+    unsafe { process.files.unshare() };
+    let copy = Arc::new(process.handlers().copy());
+    let shared = core::mem::replace(&mut *process.handlers.lock(), copy);
+    drop(shared);
+}
+
+/// What copies of descriptors and handlers take on the heap at most.
+const UNSHARE_BYTES: usize = 64 << 10;
 
 /// Builds the address space.
 fn prepare(place: &Place, path: &str, passed: &Arguments) -> Result<Ready, Reason> {
@@ -68,9 +93,12 @@ fn prepare(place: &Place, path: &str, passed: &Arguments) -> Result<Ready, Reaso
     if inode.stat().mode & 0o111 == 0 {
         return Err(Reason::Errno(Errno::EACCES));
     }
+    heap::check_room(UNSHARE_BYTES)?;
+    let text = Text::of(&inode)?;
     let mm = mm::create()?;
+    mm::set_text(mm, text);
     match fill(mm, file, path, passed) {
-        Ok((program, stack)) => Ok(Ready { mm, program, stack, path: absolute }),
+        Ok((program, stack, auxiliary)) => Ok(Ready { mm, program, stack, auxiliary, path: absolute }),
         Err(reason) => {
             lazy_tlb().mmput(mm);
             Err(reason)
@@ -78,13 +106,18 @@ fn prepare(place: &Place, path: &str, passed: &Arguments) -> Result<Ready, Reaso
     }
 }
 
-fn fill(mm: MmId, file: &Arc<Object>, path: &str, passed: &Arguments) -> Result<(Loaded, u64), Reason> {
+fn fill(
+    mm: MmId,
+    file: &Arc<Object>,
+    path: &str,
+    passed: &Arguments,
+) -> Result<(Loaded, u64, AuxiliaryVector), Reason> {
     let program = load::load(mm, file)?;
-    let stack = stack::build(mm, &program, path, passed)?;
+    let (stack, auxiliary) = stack::build(mm, &program, path, passed)?;
     let flags = MapFlags::PRIVATE | MapFlags::FIXED;
     let backing = Backing::of(mm, trampoline(), 0, false)?;
     mm::mmap(mm, TRAMPOLINE, PAGE_SIZE, Prot::READ | Prot::EXEC, flags, backing)?;
-    Ok((program, stack))
+    Ok((program, stack, auxiliary))
 }
 
 /// The page that signal handlers return to.
@@ -106,5 +139,6 @@ fn first_frame(process: &Process, ready: &Ready) -> TrapFrame {
         None => frame.set_gpr(12, program.entry),
     }
     current_thread().set_vector(None, &mut frame);
+    Ungated::fresh().load();
     frame
 }

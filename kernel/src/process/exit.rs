@@ -7,10 +7,10 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use super::signal::{self, SIGCHLD};
-use super::{INIT_PID, Process, Thread, alarm, current_thread, init, table, user_memory};
+use super::signal;
+use super::{INIT_PID, Process, Thread, alarm, current_thread, family, init, user_memory};
 use crate::machine::lazy_tlb;
-use crate::syscall::futex;
+use crate::syscall::{futex, robust_list};
 use crate::task::{self, TaskRef, pending};
 
 /// How a process ended, as wait4 reports it.
@@ -66,7 +66,7 @@ impl Process {
     }
 
     /// Whether no thread is left.
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         // Acquire: pairs with the release in `die`. Who sees it dead sees all that
         // it did.
         self.ending.load(Ordering::Acquire) & DEAD != 0
@@ -79,14 +79,17 @@ impl Process {
 
     /// Decides how the process ends, unless that is decided, and has all its
     /// threads end. The caller's own ends when it next returns to user mode.
+    ///
+    /// Decided and told under one lock: who finds it decided, and then takes the lock, finds
+    /// all threads told. So none goes back to user mode because it came second.
     pub(crate) fn end(&self, status: Status) {
-        let ending = ENDING | u64::from(status.0);
-        let first = self.ending.compare_exchange(NOT_ENDING, ending, Ordering::Relaxed, Ordering::Relaxed);
-        if first.is_ok() {
-            // After the decision; see `start_thread`.
-            for thread in self.threads.lock().iter() {
-                thread.notify(pending::KILL);
-            }
+        let threads = self.threads.lock();
+        if self.is_ending() {
+            return;
+        }
+        self.ending.store(ENDING | u64::from(status.0), Ordering::Relaxed);
+        for thread in threads.iter() {
+            thread.notify(pending::KILL);
         }
     }
 
@@ -134,6 +137,7 @@ impl Process {
         let mut threads = self.threads.lock();
         let at = threads.iter().position(|thread| thread.tid == me.tid);
         let gone: Option<TaskRef> = at.map(|at| threads.swap_remove(at));
+        self.past.lock().threads += me.usage();
         let last = threads.is_empty();
         drop(threads);
         drop(gone);
@@ -147,30 +151,19 @@ impl Process {
     /// parent.
     fn die(&self, code: Status) {
         self.files.end();
-        // Taking an alarm back needs no memory.
+        // Taking alarms back needs no memory.
         let _ = alarm::set(self, 0, 0);
-        if let Some(init) = table::orphan_children(self.pid) {
-            init.child_ended.wake_all();
-        }
+        let _ = self.look_at_cpu_time();
+        family::orphan_children(self.pid);
         let decided = self.ending.load(Ordering::Relaxed);
         let status = if decided == NOT_ENDING { code } else { Status(decided as u32) };
         if self.pid == INIT_PID {
             init::ended(status);
         }
         // Release: pairs with the acquire in `is_dead`.
-        self.ending.store(DEAD | ENDING | u64::from(status.0), Ordering::Release);
+        let dead = || self.ending.store(DEAD | ENDING | u64::from(status.0), Ordering::Release);
+        family::bury(self, dead);
         self.died.wake_all();
-        match table::parent_of(self) {
-            Some(parent) if parent.handlers.discards_children() => {
-                table::forget(self.pid);
-                parent.child_ended.wake_all();
-            }
-            Some(parent) => {
-                signal::send_to_process(&parent, signal::Info::of_child(SIGCHLD, self.pid, status));
-                parent.child_ended.wake_all();
-            }
-            None => table::forget(self.pid),
-        }
     }
 }
 
@@ -188,11 +181,12 @@ pub(crate) fn exit_thread(status: Status) -> ! {
     release_memory(thread);
     let process: Arc<Process> = thread.process.clone();
     lazy_tlb().exit_mm();
-    // A process made by vfork that makes threads ends its use of the parent's
-    // memory with the first of them to go, like Linux.
-    process.release_vfork_parent();
+    thread.tell_vfork_done();
     if process.remove_current_thread() {
         process.die(status);
+    } else if thread.has_children.load(Ordering::Relaxed) {
+        // Set by this thread, or under the lock that it took to leave the list.
+        family::leave_children(&process, task::current().tid());
     }
     drop(process);
     task::exit_current()
@@ -200,12 +194,14 @@ pub(crate) fn exit_thread(status: Status) -> ! {
 
 /// What others wait for in memory that is about to be given up: Linux's `mm_release`.
 pub(super) fn release_memory(thread: &Thread) {
-    futex::exit_robust_list(thread);
+    robust_list::release(thread);
     let address = thread.clear_child_tid.swap(0, Ordering::Relaxed);
     // Only who shares the memory can look; for others it would be a page to copy.
     let shared = || lazy_tlb().mm(task::current().mm.mm()).users() > 1;
-    // Nobody to tell about a bad address.
-    if address != 0 && shared() && user_memory::write(address, 0_u32).is_ok() {
+    if address != 0 && shared() {
+        // Nobody to tell about a bad address. Who waits is woken even if the word cannot be
+        // written: it may have become read-only meanwhile.
+        let _ = user_memory::write(address, 0_u32);
         futex::wake_at(address);
     }
 }

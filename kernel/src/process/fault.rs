@@ -32,7 +32,7 @@ pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
         _ => mm::handle_fault(mm, fault.addr.0, access),
     };
     match result {
-        Ok(()) => {}
+        Ok(()) => task::current().count_fault(),
         // A bad address would be a lie.
         Err(FaultError::Oom) => {
             out_of_memory();
@@ -87,7 +87,10 @@ pub(crate) fn user_fault(frame: &mut TrapFrame, fault: UserFault) {
         UserFault::Privileged => (SIGILL, 5, nip, "privileged instruction"),
         UserFault::Trap => (SIGTRAP, 1, nip, "trap instruction"),
         UserFault::SingleStep => (SIGTRAP, 2, nip, "single step"),
-        UserFault::FloatingPoint => (SIGFPE, 14, nip, "floating-point exception"),
+        UserFault::FloatingPoint => {
+            let code = floating_point_code(current_thread().fpscr(frame));
+            (SIGFPE, code, nip, "floating-point exception")
+        }
         UserFault::Alignment(address) => (SIGBUS, BUS_ADRALN, address.0, "unaligned access"),
         UserFault::Segment(address) => (SIGSEGV, SEGV_MAPERR, address.0, "address out of range"),
         UserFault::Unexpected(vector) => {
@@ -96,6 +99,16 @@ pub(crate) fn user_fault(frame: &mut TrapFrame, fault: UserFault) {
         }
     };
     force(frame, Info::of_fault(signal, code, address), format_args!("{what}"));
+}
+
+/// Linux's si_code for what the FPSCR has seen and enables (Linux: `__parse_fpscr`).
+fn floating_point_code(fpscr: u64) -> i32 {
+    const UNKNOWN: i32 = 14;
+    // Invalid, overflow, underflow, division by zero, inexact; from here to the bit that
+    // enables one it is 22 bits.
+    const SEEN: [(u32, i32); 5] = [(29, 7), (28, 4), (27, 5), (26, 3), (25, 6)];
+    let is_enabled = |&&(bit, _): &&(u32, i32)| fpscr >> bit & fpscr >> (bit - 22) & 1 != 0;
+    SEEN.iter().find(is_enabled).map_or(UNKNOWN, |&(_, code)| code)
 }
 
 /// The program needs its vector registers.

@@ -7,20 +7,23 @@ use alloc::vec::Vec;
 use powerpc64::rtas;
 
 use super::exit::Status;
+use super::limits::Limits;
 use super::signal::{Handlers, Info};
 use super::stack::Arguments;
 use super::{INIT_PID, Inheritance, Process, Thread, current, exec, signal, table};
 use crate::fs::path::Place;
 use crate::fs::table::{FileTable, TableUse};
 use crate::fs::{Description, OpenFlags, tty};
+use crate::sync::Mutex;
 use crate::task::{self, OutOfMemory, kthread, registry};
 use crate::{clock, monitor, shutdown};
 
 /// Starts the program `path` as process 1, with the console as descriptors 0 to 2.
 /// `arguments` begin with its name. Interrupts and preemption on.
 pub(crate) fn start_init(path: String, arguments: Vec<String>, environment: Vec<String>) -> Arc<Process> {
-    start(INIT_PID, path, Arguments { arguments, environment })
-        .unwrap_or_else(|OutOfMemory| stop("no memory for the stack of init"))
+    let bytes = |strings: Vec<String>| strings.into_iter().map(String::into_bytes).collect();
+    let passed = Arguments { arguments: bytes(arguments), environment: bytes(environment) };
+    start(INIT_PID, path, passed).unwrap_or_else(|OutOfMemory| stop("no memory for the stack of init"))
 }
 
 /// Starts the program that `arguments` begin with as a process without parent, in
@@ -31,21 +34,21 @@ pub(crate) fn start_init(path: String, arguments: Vec<String>, environment: Vec<
 /// There is no memory for its stack.
 pub(crate) fn launch(arguments: &[&str], environment: &[String]) -> Result<Arc<Process>, OutOfMemory> {
     let path = String::from(arguments[0]);
-    let arguments = arguments.iter().map(|&argument| String::from(argument)).collect();
-    start(registry::next_tid(), path, Arguments { arguments, environment: environment.to_vec() })
+    let arguments = arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect();
+    let environment = environment.iter().map(|variable| variable.as_bytes().to_vec()).collect();
+    start(registry::next_tid(), path, Arguments { arguments, environment })
 }
 
 fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutOfMemory> {
     let process = Process::new(
         pid,
         Inheritance {
-            parent: 0,
-            group: pid,
             files: TableUse::new(console_files()),
-            directory: Place::root(),
-            executable: String::new(),
+            limits: Limits::of_init(),
+            directory: Arc::new(Mutex::new(Place::root())),
+            program: Arc::default(),
+            umask: 0o022,
             handlers: Arc::new(Handlers::new()),
-            vfork_parent: None,
         },
     );
     table::add(process.clone());
@@ -53,7 +56,7 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
     match kthread::spawn_first_thread(pid, thread, move || become_program(path, passed)) {
         Ok(_) => Ok(process),
         Err(error) => {
-            table::forget(pid);
+            table::forget(&process);
             Err(error)
         }
     }

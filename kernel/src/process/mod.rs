@@ -6,10 +6,11 @@
 //! init) has waited for it. Its life: [`clone`], [`exec`], [`exit`], [`wait`];
 //! [`table`] finds it by number.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use powerpc64::timer;
 
 use crate::fs::path::Place;
 use crate::fs::table::TableUse;
@@ -18,13 +19,19 @@ use crate::task::{self, Task, TaskRef, current as current_task};
 
 pub(crate) mod alarm;
 pub(crate) mod clone;
+pub(crate) mod cpu_time;
 pub(crate) mod event;
 pub(crate) mod exec;
 pub(crate) mod exit;
+mod family;
 pub(crate) mod fault;
 pub(crate) mod init;
+pub(crate) mod limits;
 mod load;
+mod program;
 pub(crate) mod random;
+pub(crate) mod scheduling;
+pub(crate) mod session;
 pub(crate) mod signal;
 mod stack;
 pub(crate) mod table;
@@ -32,7 +39,7 @@ mod thread;
 pub(crate) mod user_memory;
 pub(crate) mod wait;
 
-pub(crate) use stack::{ARGUMENTS_MAX, Arguments};
+pub(crate) use stack::{ARGUMENTS_MAX, Arguments, CLOCK_TICKS};
 pub(crate) use thread::Thread;
 
 pub(crate) use fault::{page_fault, user_fault, vector_unavailable as fpu_unavailable};
@@ -40,7 +47,9 @@ pub(crate) use init::{launch, start_init};
 pub(crate) use random::init as seed_random;
 pub(crate) use signal::return_to_user;
 
-use event::Event;
+use cpu_time::{Past, Timers};
+use limits::Limits;
+use program::Program;
 use signal::{Handlers, Queue};
 
 /// The number of init.
@@ -50,20 +59,37 @@ pub(crate) const INIT_PID: u32 = 1;
 pub(crate) struct Process {
     /// Its number: the tid of its first thread.
     pub(crate) pid: u32,
-    /// The number of its parent. Written under the table's lock.
+    /// The number of its parent. Written under the table's lock, as the next three and,
+    /// but for its own exec, the fourth.
     parent: AtomicU32,
-    /// The number of its process group. Written under the table's lock.
+    /// The number of the task of its parent that has it as a child.
+    parent_task: AtomicU32,
+    /// The number of its process group.
     pub(crate) group: AtomicU32,
-    /// Descriptors.
+    /// The number of its session.
+    session: AtomicU32,
+    /// What its end sends to its parent; no signal is 0.
+    exit_signal: AtomicU32,
+    /// It has called exec.
+    executed: AtomicBool,
+    /// What prctl says of its dumps, of which there are none.
+    pub(crate) dumpable: AtomicBool,
+    /// Descriptors. For its own threads only: exec replaces them.
     pub(crate) files: TableUse,
+    /// How much it may use.
+    pub(crate) limits: Limits,
     /// The current directory.
-    pub(crate) directory: Mutex<Place>,
-    /// The absolute path of the program.
-    executable: SpinLock<String>,
+    pub(crate) directory: Arc<Mutex<Place>>,
+    /// What it runs.
+    program: SpinLock<Arc<Program>>,
+    /// When it was made, as a time base.
+    pub(crate) started_tb: u64,
+    /// Permissions that new files do not get.
+    pub(crate) umask: AtomicU32,
     /// The program's ABI: whether functions are named by their code's address.
     elf_v2: AtomicBool,
-    /// What signals do.
-    pub(crate) handlers: Arc<Handlers>,
+    /// What signals do. The lock guards which table it is; nothing nests inside.
+    handlers: SpinLock<Arc<Handlers>>,
     /// Signals for whichever thread takes them.
     pub(crate) signals: Queue,
     /// Guards the list of living threads. Run-queue locks nest inside: it is held
@@ -73,48 +99,57 @@ pub(crate) struct Process {
     thread_gone: WaitQueue,
     /// How it ends; see [`exit`].
     ending: AtomicU64,
-    /// When its alarm rings, as a time base, or `alarm::NONE`. Under the alarms'
-    /// lock.
-    alarm_tb: AtomicU64,
+    /// When its alarms ring, as time bases, or `alarm::NONE`. Under the alarms' lock.
+    alarms_tb: [AtomicU64; 2],
+    /// Its timers on CPU time. Outside all spin locks.
+    cpu_timers: Mutex<Timers>,
+    /// What its former threads and children have used. Inside the list of threads.
+    past: SpinLock<Past>,
     /// Told when a child has ended.
     child_ended: WaitQueue,
     /// Told when it is dead itself.
     died: WaitQueue,
-    /// Who waits until this process no longer uses its parent's address space.
-    vfork_parent: SpinLock<Option<Arc<Event>>>,
 }
 
 /// What a new process gets from its parent, or init from the kernel.
 struct Inheritance {
-    parent: u32,
-    group: u32,
     files: TableUse,
-    directory: Place,
-    executable: String,
+    limits: Limits,
+    directory: Arc<Mutex<Place>>,
+    program: Arc<Program>,
+    umask: u32,
     handlers: Arc<Handlers>,
-    vfork_parent: Option<Arc<Event>>,
 }
 
 impl Process {
-    /// A process without threads that nobody knows yet.
+    /// A process without threads that nobody knows yet; the [`table`] gives it a family.
     fn new(pid: u32, from: Inheritance) -> Arc<Self> {
         Arc::new(Process {
             pid,
-            parent: AtomicU32::new(from.parent),
-            group: AtomicU32::new(from.group),
+            parent: AtomicU32::new(table::NOBODY),
+            parent_task: AtomicU32::new(0),
+            group: AtomicU32::new(pid),
+            session: AtomicU32::new(pid),
+            exit_signal: AtomicU32::new(signal::SIGCHLD),
+            executed: AtomicBool::new(false),
+            dumpable: AtomicBool::new(true),
             files: from.files,
-            directory: Mutex::new(from.directory),
-            executable: SpinLock::new("executable", from.executable),
+            limits: from.limits,
+            directory: from.directory,
+            program: SpinLock::new("program", from.program),
+            started_tb: timer::now_tb(),
+            umask: AtomicU32::new(from.umask),
             elf_v2: AtomicBool::new(false),
-            handlers: from.handlers,
+            handlers: SpinLock::new("handlers", from.handlers),
             signals: Queue::new(),
             threads: SpinLock::new("threads", Vec::new()),
             thread_gone: WaitQueue::new(),
             ending: AtomicU64::new(exit::NOT_ENDING),
-            alarm_tb: AtomicU64::new(alarm::NONE),
+            alarms_tb: [const { AtomicU64::new(alarm::NONE) }; 2],
+            cpu_timers: Mutex::new(Timers::new()),
+            past: SpinLock::new("past usage", Past::default()),
             child_ended: WaitQueue::new(),
             died: WaitQueue::new(),
-            vfork_parent: SpinLock::new("vfork", from.vfork_parent),
         })
     }
 
@@ -123,9 +158,9 @@ impl Process {
         self.parent.load(Ordering::Relaxed)
     }
 
-    /// The absolute path of the program.
-    pub(crate) fn executable(&self) -> String {
-        self.executable.lock().clone()
+    /// What signals do.
+    pub(crate) fn handlers(&self) -> Arc<Handlers> {
+        self.handlers.lock().clone()
     }
 
     /// Whether the program's functions are named by their code's address, not by
@@ -142,10 +177,10 @@ impl Process {
     /// end.
     ///
     /// All under the lock: a thread in the list is told of signals, and only one
-    /// that runs can be told. [`Process::end`] decides before it takes the lock
-    /// to tell the threads, so either it sees the new one or we see that it ends. An
-    /// exec tells all others under the lock, so either it sees the new one or we see
-    /// that we are told.
+    /// that runs can be told. [`Process::end`] decides and tells the threads under the
+    /// lock, an exec tells all others under it: so either they see the new one, or we see
+    /// that the process ends, and then the caller is told already: it never returns to
+    /// user mode.
     fn start_thread(&self, task: TaskRef) -> bool {
         let mut threads = self.threads.lock();
         let alive = !self.is_ending() && !current_task().killed();
@@ -175,8 +210,8 @@ impl Process {
     }
 
     /// Tells `task` of what was sent while the process was known but had no thread
-    /// to tell. With the list's lock held: whoever sends first decides or queues, and
-    /// takes the lock then; so either that is seen here, or the thread there.
+    /// to tell. With the list's lock held: an end is decided under it, a sender queues its
+    /// signal before it takes it; so either that is seen here, or the thread there.
     fn tell_first_thread(&self, task: &Task) {
         if self.is_ending() {
             task.notify(task::pending::KILL);
@@ -186,16 +221,30 @@ impl Process {
         }
     }
 
+    /// Its living thread with number `tid`.
+    pub(crate) fn thread(&self, tid: u32) -> Option<TaskRef> {
+        let has_it = |task: &&TaskRef| task.user.as_ref().is_some_and(|thread| thread.tid() == tid);
+        self.threads.lock().iter().find(has_it).cloned()
+    }
+
+    /// Calls `f` for every thread. A spin lock is held: `f` is short and does not sleep.
+    pub(crate) fn for_each_thread(&self, f: impl FnMut(&Thread)) {
+        self.threads.lock().iter().filter_map(|task| task.user.as_ref()).for_each(f);
+    }
+
+    /// Its first thread; none if it is dead, or was not started yet.
+    pub(crate) fn first_task(&self) -> Option<TaskRef> {
+        self.threads.lock().first().cloned()
+    }
+
+    /// How many threads it has.
+    pub(crate) fn thread_count(&self) -> usize {
+        self.threads.lock().len()
+    }
+
     /// Whether the process has only one thread.
     fn is_single_threaded(&self) -> bool {
         self.threads.lock().len() == 1
-    }
-
-    /// The process no longer uses its parent's address space (exec, exit).
-    fn release_vfork_parent(&self) {
-        if let Some(event) = self.vfork_parent.lock().take() {
-            event.wake();
-        }
     }
 }
 

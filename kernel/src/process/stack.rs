@@ -1,12 +1,12 @@
 //! What a program finds on its stack: arguments, environment and the auxiliary
 //! vector (System V ABI, PowerPC64 supplement, "process initialization").
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
 
+use super::limits::{self, Resource};
 use super::load::Loaded;
 use super::random;
 use crate::errno::Errno;
@@ -14,6 +14,8 @@ use crate::mm::{self, Backing, MapFlags, Prot, heap};
 
 /// The most that arguments and environment may take, with their pointers.
 pub(crate) const ARGUMENTS_MAX: usize = 256 * 1024;
+/// The stack that a program starts with; it grows.
+const FIRST_BYTES: u64 = ARGUMENTS_MAX as u64 + (128 << 10);
 /// What building the image takes on the heap: strings and words grow by doubling,
 /// and are put together in the end.
 const HEAP_BYTES: usize = 4 * ARGUMENTS_MAX;
@@ -26,14 +28,14 @@ const HWCAP2: u64 = 0x8ae0_0000;
 /// The processor's data and instruction cache line.
 const CACHE_LINE: u64 = 128;
 /// AT_CLKTCK: ticks a second in the times calls.
-const CLOCK_TICKS: u64 = 100;
+pub(crate) const CLOCK_TICKS: u64 = 100;
 
 /// What exec passes on.
 pub(crate) struct Arguments {
-    /// argv.
-    pub(crate) arguments: Vec<String>,
+    /// argv. Programs may pass on what is no text.
+    pub(crate) arguments: Vec<Vec<u8>>,
     /// envp.
-    pub(crate) environment: Vec<String>,
+    pub(crate) environment: Vec<Vec<u8>>,
 }
 
 /// The stack's contents, built from the top down.
@@ -54,9 +56,9 @@ impl Image {
         self.strings.len() - bytes.len()
     }
 
-    fn push_strings(&mut self, strings: &[String]) -> Vec<usize> {
-        let push = |string: &String| {
-            let at = self.push(string.as_bytes());
+    fn push_strings(&mut self, strings: &[Vec<u8>]) -> Vec<usize> {
+        let push = |string: &Vec<u8>| {
+            let at = self.push(string);
             self.push(&[0]);
             at
         };
@@ -64,16 +66,22 @@ impl Image {
     }
 }
 
-/// Makes the stack of the program `path` in `mm`; returns its stack pointer.
+/// Makes the stack of the program `path` in `mm`; returns its stack pointer, and the
+/// auxiliary vector that lies there.
 /// `E2BIG` if it does not fit.
-pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) -> Result<u64, Errno> {
-    let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::NORESERVE;
-    let base = mm::STACK_TOP - mm::STACK_MAX;
-    mm::mmap(mm, base, mm::STACK_MAX, Prot::READ | Prot::WRITE, flags, Backing::Anonymous)?;
+pub(super) fn build(
+    mm: MmId,
+    program: &Loaded,
+    path: &str,
+    passed: &Arguments,
+) -> Result<(u64, AuxiliaryVector), Errno> {
+    let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::GROWSDOWN;
+    let base = mm::STACK_TOP - FIRST_BYTES;
+    mm::mmap(mm, base, FIRST_BYTES, Prot::READ | Prot::WRITE, flags, Backing::Anonymous)?;
 
     let strings = || passed.arguments.iter().chain(&passed.environment);
     let size: usize = strings().map(|string| string.len() + 1 + size_of::<u64>()).sum();
-    if size > ARGUMENTS_MAX {
+    if size as u64 > most_arguments() {
         return Err(Errno::E2BIG);
     }
     heap::check_room(HEAP_BYTES.min(4 * size + 4 * PAGE_SIZE as usize))?;
@@ -82,7 +90,7 @@ pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) 
     let mut seed = [0; 16];
     random::fill(&mut seed);
     let random = image.push(&seed);
-    let name = image.push_strings(&[String::from(path)])[0];
+    let name = image.push_strings(&[path.as_bytes().to_vec()])[0];
     let arguments = image.push_strings(&passed.arguments);
     let environment = image.push_strings(&passed.environment);
     // The vectors below must start at a multiple of 16.
@@ -94,7 +102,8 @@ pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) 
     words.push(0);
     words.extend(environment.iter().map(|&at| image.address(at)));
     words.push(0);
-    words.extend(auxiliary_vector(program, image.address(name), image.address(random)).as_flattened());
+    let auxiliary = auxiliary_vector(program, image.address(name), image.address(random));
+    words.extend(auxiliary.as_flattened());
 
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).chain(image.strings).collect();
     let bottom = mm::STACK_TOP - bytes.len() as u64;
@@ -105,11 +114,20 @@ pub(super) fn build(mm: MmId, program: &Loaded, path: &str, passed: &Arguments) 
     let vectors = words.len() * 8;
     mm::poke(mm, pointer, &bytes[..vectors]).map_err(|_| Errno::ENOMEM)?;
     mm::poke(mm, pointer + (vectors + gap) as u64, &bytes[vectors..]).map_err(|_| Errno::ENOMEM)?;
-    Ok(pointer)
+    Ok((pointer, auxiliary))
 }
 
-/// Pairs of type and value (Linux, include/uapi/linux/auxvec.h).
-fn auxiliary_vector(program: &Loaded, name: u64, random: u64) -> [[u64; 2]; 23] {
+/// A quarter of the largest stack, at least what Linux has always taken (ARG_MAX).
+fn most_arguments() -> u64 {
+    const ARG_MAX: u64 = 128 << 10;
+    (limits::of_current(Resource::Stack) / 4).max(ARG_MAX).min(ARGUMENTS_MAX as u64)
+}
+
+/// Pairs of type and value.
+pub(super) type AuxiliaryVector = [[u64; 2]; 23];
+
+/// The pairs (Linux, include/uapi/linux/auxvec.h).
+fn auxiliary_vector(program: &Loaded, name: u64, random: u64) -> AuxiliaryVector {
     [
         // AT_IGNOREPPC, twice, first: old C libraries align the vector with it.
         [22, 22],

@@ -3,15 +3,17 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use powerpc64::context::fpu::VectorState;
+use powerpc64::context::ungated::Ungated;
 use powerpc64::exceptions::TrapFrame;
 use powerpc64::reg::Msr;
 
 use super::Process;
 use super::event::Event;
-use super::signal::Queue;
+use super::scheduling::Scheduling;
+use super::signal::{Queue, StackCell};
 use crate::errno::Errno;
 use crate::mm::heap;
 use crate::task::preempt;
@@ -28,17 +30,31 @@ pub(crate) struct Thread {
     pub(crate) robust_list: AtomicU64,
     /// Blocked signals. Written by the thread itself.
     pub(crate) blocked: AtomicU64,
+    /// Those of the blocked signals that it waits for (sigtimedwait): it is told of them
+    /// all the same. Written by the thread itself.
+    pub(crate) awaited: AtomicU64,
     /// Signals for this thread.
     pub(crate) signals: Queue,
-    /// The alternate signal stack; written by the thread itself.
-    pub(crate) alternate_stack: [AtomicU64; 2],
+    /// The alternate signal stack.
+    pub(crate) alternate_stack: StackCell,
+    /// What its process gets when the parent's thread ends, or 0 (prctl).
+    pub(crate) parent_death_signal: AtomicU32,
+    /// Whether it may have children, which get another parent at its end. Set by itself,
+    /// and under the lock on its process's threads.
+    pub(super) has_children: AtomicBool,
+    /// The thread that waits until this one no longer uses its address space (vfork).
+    vfork_done: Option<Arc<Event>>,
     /// A futex that it waits for was woken.
     pub(crate) futex: Event,
     /// The bucket that it waits in; changed under that bucket's lock.
     pub(crate) futex_bucket: AtomicUsize,
+    /// What it asks of the scheduler.
+    pub(crate) scheduling: Scheduling,
     /// A file that it polls has changed.
     pub(crate) polled: Event,
     vector: UnsafeCell<Option<Box<VectorState>>>,
+    /// Its registers that nothing guards, while it does not run.
+    pub(crate) ungated: Ungated,
 }
 
 // SAFETY: `vector` is touched by the thread itself, or by the CPU that switches
@@ -54,20 +70,33 @@ impl Thread {
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
+            awaited: AtomicU64::new(0),
             signals: Queue::new(),
-            alternate_stack: [const { AtomicU64::new(0) }; 2],
+            alternate_stack: StackCell::none(),
+            parent_death_signal: AtomicU32::new(0),
+            has_children: AtomicBool::new(false),
+            vfork_done: None,
             futex: Event::new(),
             futex_bucket: AtomicUsize::new(0),
+            scheduling: Scheduling::new(),
             polled: Event::new(),
             vector: UnsafeCell::new(None),
+            ungated: Ungated::fresh(),
         }
     }
 
-    /// Gives it, which has not run yet, the alternate signal stack of `parent`, which
-    /// runs.
-    pub(super) fn inherit_alternate_stack(&self, parent: &Thread) {
-        for (word, from) in self.alternate_stack.iter().zip(&parent.alternate_stack) {
-            word.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    /// With `done` to be told when it no longer uses its address space.
+    pub(super) fn with_vfork_done(mut self, done: Option<Arc<Event>>) -> Self {
+        self.vfork_done = done;
+        self
+    }
+
+    /// It no longer uses the address space that it had: it has another, or ends. That
+    /// belongs to the thread, not to its process, as in Linux (`mm_release`). Twice, after
+    /// an exec and at the end, does no harm.
+    pub(super) fn tell_vfork_done(&self) {
+        if let Some(done) = &self.vfork_done {
+            done.wake();
         }
     }
 
@@ -119,12 +148,37 @@ impl Thread {
 
     /// A copy of the vector registers of this thread, which runs; none if it has
     /// never used them.
-    pub(super) fn copy_vector(&self, frame: &TrapFrame) -> Option<Box<VectorState>> {
+    fn copy_vector(&self, frame: &TrapFrame) -> Option<Box<VectorState>> {
         let _stay = preempt::disable();
         // SAFETY: this thread runs and preemption is off.
         let state = unsafe { &mut *self.vector.get() };
         state.as_mut()?.copy_live(frame);
         state.clone()
+    }
+
+    /// Takes the vector registers of this thread, which runs, out of `frame`, its user
+    /// context; `keep` stores them for the return of a signal handler, which itself
+    /// begins with FPSCR 0 (Linux: `handle_rt_signal64`). Not called if it has never used
+    /// them; must not sleep.
+    pub(super) fn vector_for_handler(&self, frame: &mut TrapFrame, keep: impl FnOnce(&VectorState)) {
+        let _stay = preempt::disable();
+        // SAFETY: this thread runs and preemption is off.
+        if let Some(state) = unsafe { &mut *self.vector.get() } {
+            state.save(frame);
+            keep(state);
+            state.fpscr = 0;
+        }
+    }
+
+    /// The FPSCR of this thread, which runs with the user context `frame`.
+    pub(super) fn fpscr(&self, frame: &TrapFrame) -> u64 {
+        let _stay = preempt::disable();
+        // SAFETY: this thread runs and preemption is off.
+        let state = unsafe { &mut *self.vector.get() };
+        state.as_mut().map_or(0, |state| {
+            state.copy_live(frame);
+            state.fpscr
+        })
     }
 
     /// Replaces the vector registers of this thread, which runs; they are loaded
@@ -140,9 +194,11 @@ impl Thread {
         drop(old);
     }
 
-    /// The vector registers of a thread that has not run yet.
-    pub(super) fn with_vector(mut self, vector: Option<Box<VectorState>>) -> Self {
-        *self.vector.get_mut() = vector;
+    /// Gives it, which has not run yet, the vector and ungated registers of `parent`, which
+    /// runs with the user context `frame`.
+    pub(super) fn with_registers_of(mut self, parent: &Thread, frame: &TrapFrame) -> Self {
+        *self.vector.get_mut() = parent.copy_vector(frame);
+        self.ungated = Ungated::of_running();
         self
     }
 }

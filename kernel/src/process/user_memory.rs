@@ -7,6 +7,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::mem::{MaybeUninit, size_of};
 
 use powerpc64::uaccess::{self, BadString};
@@ -35,6 +36,12 @@ unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 pub(crate) fn write_bytes(to: u64, from: &[u8]) -> Result<(), Errno> {
     // SAFETY: `from` is readable for its length.
     unsafe { uaccess::copy_to_user(to, from.as_ptr(), from.len()) }.map_err(|_| Errno::EFAULT)
+}
+
+/// Copies what is at `from` to `to`.
+pub(crate) fn read_bytes(from: u64, to: &mut [u8]) -> Result<(), Errno> {
+    // SAFETY: `to` is writable for its length.
+    unsafe { uaccess::copy_from_user(to.as_mut_ptr(), from, to.len()) }.map_err(|_| Errno::EFAULT)
 }
 
 /// Reads a `T` at `from`, which need not be aligned.
@@ -91,12 +98,14 @@ pub(crate) const PATH_MAX: usize = 4096;
 
 /// Reads a NUL-terminated path at `from`.
 pub(crate) fn read_path(from: u64) -> Result<String, Errno> {
-    read_string(from, PATH_MAX, Errno::ENAMETOOLONG)
+    let bytes = read_string(from, PATH_MAX, Errno::ENAMETOOLONG)?;
+    // What is no UTF-8 names no file of ours.
+    String::from_utf8(bytes).map_err(|_| Errno::ENOENT)
 }
 
-/// Reads a NUL-terminated string of fewer than `limit` bytes at `from`; a longer
-/// one is `too_long`. What is no UTF-8 names no file of ours: `ENOENT`.
-pub(crate) fn read_string(from: u64, limit: usize, too_long: Errno) -> Result<String, Errno> {
+/// Reads a NUL-terminated string of fewer than `limit` bytes at `from`, without the NUL; a
+/// longer one is `too_long`.
+pub(crate) fn read_string(from: u64, limit: usize, too_long: Errno) -> Result<Vec<u8>, Errno> {
     if limit == 0 {
         return Err(too_long);
     }
@@ -117,7 +126,7 @@ pub(crate) fn read_string(from: u64, limit: usize, too_long: Errno) -> Result<St
     if bytes.len() < bytes.capacity() / 2 {
         bytes.shrink_to_fit();
     }
-    String::from_utf8(bytes).map_err(|_| Errno::ENOENT)
+    Ok(bytes)
 }
 
 /// Room for nearly every string.
@@ -147,15 +156,21 @@ pub(crate) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Over `pieces` in order. `EINVAL` if their lengths overflow a result.
+    /// Over `pieces` in order.
+    ///
+    /// # Errors
+    /// `EFAULT` if one of them is not within the user's addresses, whatever is mapped
+    /// there and however much of it would be used.
     pub(crate) fn new(pieces: &'a [UserSlice]) -> Result<Self, Errno> {
-        let total = pieces.iter().try_fold(0_u64, |sum, piece| sum.checked_add(piece.len));
-        match total {
-            Some(total) if total <= i64::MAX as u64 => {
-                Ok(Cursor { rest: pieces, at: 0, done: 0, remaining: total as usize })
+        let mut remaining = 0;
+        for piece in pieces {
+            if !uaccess::is_user_range(piece.base, piece.len as usize) {
+                return Err(Errno::EFAULT);
             }
-            _ => Err(Errno::EINVAL),
+            // No overflow: the user's addresses are 2^52, and pieces at most 1,024.
+            remaining += piece.len as usize;
         }
+        Ok(Cursor { rest: pieces, at: 0, done: 0, remaining })
     }
 
     /// Bytes moved so far.
@@ -242,13 +257,10 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// `EFAULT` unless the next `len` bytes, at most a page and all in the piece
-    /// that is next, can be read now.
-    pub(crate) fn check_readable(&mut self, len: usize) -> Result<(), Errno> {
-        let Some(piece) = self.next_piece() else { return Ok(()) };
-        let last = piece.len.min(len as u64).saturating_sub(1);
-        read::<u8>(piece.base)?;
-        read::<u8>(piece.base.wrapping_add(last)).map(drop)
+    /// Copies the next bytes, as many as `to` has, to `to`, without moving on: errors after
+    /// bytes have moved would be short counts.
+    pub(crate) fn peek(&self, to: &mut [u8]) -> Result<(), Errno> {
+        Cursor { ..*self }.take(to).map(drop)
     }
 
     /// Skips up to `len` bytes of the user's without touching them.

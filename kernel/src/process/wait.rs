@@ -1,9 +1,12 @@
 //! wait4: the death of children.
 
+use core::sync::atomic::Ordering;
+
 use crate::errno::Errno;
 use crate::process::exit::Status;
 use crate::process::table::{self, Found};
 use crate::process::{Process, current, signal};
+use crate::task::{self, Usage};
 
 /// Which children are waited for, as wait4's first argument says.
 #[derive(Clone, Copy)]
@@ -21,20 +24,54 @@ impl Which {
         match self {
             Which::Any => true,
             Which::Pid(pid) => child.pid == pid,
-            Which::Group(group) => child.group.load(core::sync::atomic::Ordering::Relaxed) == group,
+            Which::Group(group) => child.group.load(Ordering::Relaxed) == group,
         }
     }
 }
 
-/// Waits until a child has ended and returns its number and how it ended; none if
-/// `no_hang` and none has. The child is then forgotten. `ECHILD` without such
+bitflags::bitflags! {
+    /// wait4's options.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Options: u32 {
+        /// Do not wait.
+        const NOHANG = 0x1;
+        /// Stopped children, too: there are none.
+        const UNTRACED = 0x2;
+        /// Continued children, too: there are none.
+        const CONTINUED = 0x8;
+        /// Only children of the calling thread, not those of others of its process.
+        const NOTHREAD = 0x2000_0000;
+        /// All children, whatever signal their end sends.
+        const ALL = 0x4000_0000;
+        /// Only children whose end sends no SIGCHLD.
+        const CLONE = 0x8000_0000;
+    }
+}
+
+impl Options {
+    /// Whether they choose `child` (Linux: `eligible_child`, `do_wait`).
+    fn choose(self, child: &Process) -> bool {
+        let sends_sigchld = child.exit_signal.load(Ordering::Relaxed) == signal::SIGCHLD;
+        let kind = self.contains(Options::ALL) || sends_sigchld != self.contains(Options::CLONE);
+        let mine = || child.parent_task.load(Ordering::Relaxed) == task::current().tid();
+        kind && (!self.contains(Options::NOTHREAD) || mine())
+    }
+}
+
+/// Waits until a child has ended and returns its number, how it ended and what it used; none if
+/// `NOHANG` and none has. The child is then forgotten. `ECHILD` without such
 /// children; interruptible.
-pub(crate) fn wait(which: Which, no_hang: bool) -> Result<Option<(u32, Status)>, Errno> {
+pub(crate) fn wait(which: Which, options: Options) -> Result<Option<(u32, Status, Usage)>, Errno> {
     let parent = current();
-    let look = || table::take_dead_child(parent.pid, true, |child| which.matches(child));
+    let chosen = |child: &Process| which.matches(child) && options.choose(child);
+    let look = || table::take_dead_child(parent.pid, true, chosen);
+    let no_hang = options.contains(Options::NOHANG);
     loop {
-        match table::take_dead_child(parent.pid, false, |child| which.matches(child)) {
-            Found::Dead(child) => return Ok(Some((child.pid, child.status()))),
+        match table::take_dead_child(parent.pid, false, chosen) {
+            Found::Dead(child) => {
+                let usage = parent.add_child_usage(&child);
+                return Ok(Some((child.pid, child.status(), usage)));
+            }
             Found::None => return Err(Errno::ECHILD),
             Found::Living if no_hang => return Ok(None),
             // Another thread may take the child before us: then around again.

@@ -133,7 +133,8 @@ fn mprotect() -> Verdict {
     let mm = new_mm()?;
     let page = map_written_page(mm)?;
     let protect = |prot| {
-        mm::mprotect(mm, page, PAGE_SIZE, prot).map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))
+        mm::mprotect(mm, page, PAGE_SIZE, prot, mm::Reach::Range)
+            .map_err(|errno| alloc::format!("mprotect: errno {}", errno.0))
     };
     protect(Prot::READ)?;
     check!(write(mm, page, 9).is_err(), "a write after mprotect(READ) succeeded");

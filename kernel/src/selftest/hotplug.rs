@@ -150,9 +150,9 @@ fn call_on_its_way() -> Verdict {
         RUNS.swap(0, Ordering::Relaxed)
     };
     let play = points::play(&[
-        Step::Reach(cpu, Point::StopCpu),
-        Step::Reach(me, Point::CallPosted),
-        Step::Leave(cpu, Point::StopCpu),
+        Step::reach(cpu, Point::StopCpu),
+        Step::reach(me, Point::CallPosted),
+        Step::leave(cpu, Point::StopCpu),
     ]);
     let remover = start_removal(cpu);
     let stops = wait_for(|| play.passed() >= 1);

@@ -12,7 +12,6 @@ use kcore::mm::MmId;
 use powerpc64::timer;
 
 use crate::errno::Errno;
-use crate::fs::stat::{S_IFCHR, Stat};
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
 use crate::process::user_memory::{self, Cursor};
@@ -52,10 +51,6 @@ impl File for KeepMm {
             return Err(Errno::EINVAL);
         }
         Keeper { mm: current().mm.mm(), only_struct: what == 1, delay_us, address, word }.start()
-    }
-
-    fn stat(&self) -> Stat {
-        Stat::anonymous(S_IFCHR | 0o666)
     }
 }
 

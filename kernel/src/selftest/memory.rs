@@ -1,10 +1,11 @@
 //! The kernel's own memory: frames, heap and stacks, by all CPUs at once.
 
 use alloc::vec::Vec;
+use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use powerpc64::addr::PAGE_SIZE;
-use powerpc64::percpu::STACK_SLOT;
+use powerpc64::percpu::{STACK_SIZE, STACK_SLOT};
 
 use super::address_space::{check_account, new_mm, settled_account};
 use super::{Outcome, Test, Verdict, check, check_eq};
@@ -18,7 +19,9 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("frame_stress_all_cpus", frame_stress),
     Test::new("frame_blocks_come_back", frame_blocks),
     Test::new("heap_grows_and_keeps_contents", heap_grows),
+    Test::new("heap_small_blocks_are_used_again", small_blocks),
     Test::new("kstack_slots_and_recycling", kernel_stacks),
+    Test::new("kstack_takes_its_frames", stack_frames),
     Test::new("oracle_takes_what_lives", oracle_memory),
 ];
 
@@ -46,7 +49,7 @@ fn oracle_memory() -> Verdict {
     drop(mms);
     println!("# the oracle takes {fixed} and {by_frames} bytes, and {each} an address space on {cpus} CPUs");
     check!(fixed <= 64 * (NR_MMS + 1), "{fixed} bytes of the oracle without an address space");
-    check!(by_frames <= 12 * frame::nr_frames(), "{by_frames} bytes of the oracle for frames");
+    check!(by_frames <= 12 * frame::end(), "{by_frames} bytes of the oracle for frames");
     check!(each > 0, "an address space without a shadow TLB");
     check!(each <= 2048 + 48 * cpus, "{each} bytes an address space on {cpus} CPUs");
     check_account(before, "address spaces with their shadows")?;
@@ -129,6 +132,43 @@ fn heap_grows() -> Verdict {
     let twice_of_all = 2 * (before.available_frames * PAGE_SIZE) as usize;
     check!(Vec::<u8>::new().try_reserve_exact(twice_of_all).is_err(), "more than all memory was handed out");
     check_account(before, "wishes that were refused")?;
+    Ok(Outcome::Pass)
+}
+
+/// Where a block of the heap is that is given back at once.
+fn block_of(bytes: usize) -> usize {
+    let block = Vec::<u8>::with_capacity(bytes);
+    black_box(block.as_ptr()).addr()
+}
+
+/// Blocks up to 1 KB come from lists by size: the one that was given back last is the
+/// next of its size, and is aligned to it.
+fn small_blocks() -> Verdict {
+    for (bytes, rounded) in [(1, 32), (32, 32), (33, 64), (512, 512), (513, 1024), (1024, 1024)] {
+        let at = block_of(bytes);
+        check!(at.is_multiple_of(rounded), "a block of {bytes} bytes at {at:#x}");
+        // Another CPU may be the next to ask for one.
+        let same_list = (0..100).any(|_| block_of(bytes) == block_of(rounded));
+        check!(same_list, "a block of {bytes} bytes is not used again as one of {rounded}");
+    }
+    Ok(Outcome::Pass)
+}
+
+/// A stack that is made takes the frames of its pages, and now and then one for a table.
+fn stack_frames() -> Verdict {
+    const WANTED: usize = 8;
+    let mut held = Vec::with_capacity(1000);
+    let mut least = u64::MAX;
+    let mut made = 0;
+    while made < WANTED && held.len() < held.capacity() {
+        let before = frame::free_count();
+        held.push(KernelStack::new().ok_or("no kernel stack")?);
+        let taken = before.saturating_sub(frame::free_count());
+        if taken > 0 {
+            (made, least) = (made + 1, least.min(taken));
+        }
+    }
+    check_eq!(least, STACK_SIZE / PAGE_SIZE, "frames of a kernel stack");
     Ok(Outcome::Pass)
 }
 

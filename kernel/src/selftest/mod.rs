@@ -7,15 +7,19 @@
 mod address_space;
 mod arithmetic;
 mod bugs;
+mod configuration;
 mod copies;
 mod coprocessor;
 pub(crate) mod crashes;
+mod gather;
+mod hardware;
 mod harness;
 mod hotplug;
 mod ipi;
 pub(crate) mod keep_mm;
 mod lazy;
 mod memory;
+mod placement;
 pub(crate) mod points;
 mod programs;
 mod random;
@@ -24,7 +28,10 @@ pub(crate) mod soak;
 mod stage;
 mod stale_tlb;
 mod truncate;
+mod turns;
 mod user_copy;
+mod waits;
+mod windows;
 
 pub(crate) use harness::{run_matching, start};
 
@@ -75,11 +82,18 @@ impl Test {
 fn all() -> impl Iterator<Item = &'static Test> {
     [
         arithmetic::TESTS,
+        configuration::TESTS,
+        hardware::TESTS,
         user_copy::TESTS,
         memory::TESTS,
         address_space::TESTS,
+        gather::TESTS,
         ipi::TESTS,
         scheduler::TESTS,
+        turns::TESTS,
+        placement::TESTS,
+        waits::TESTS,
+        windows::TESTS,
         stale_tlb::TESTS,
         truncate::TESTS,
         hotplug::TESTS,

@@ -1,4 +1,4 @@
-//! Forced interleavings at the protocol's named points.
+//! Forced interleavings at the protocol's named points and in the scheduler's windows.
 //!
 //! A *script* is the order in which CPUs pass points of the real code. A CPU that
 //! comes to a step before its turn is held there: it spins, with interrupts and
@@ -10,31 +10,84 @@
 //! CPU, look at something.
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::ptr::{self, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use kcore::cpu::{CpuId, CpuMask};
 use kcore::machine::Point;
 use powerpc64::{irqflags, isa, percpu, timer};
 
 use crate::machine::lazy_tlb;
-use crate::task::current;
+use crate::sync::SpinWait;
+use crate::task::registry::IDLE_TID;
+use crate::task::{Task, Window, current};
+
+/// Where a CPU is held, or has something done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// A point of the protocol.
+    Protocol(Point),
+    /// The task with this number is in a window of the scheduler.
+    Scheduler(Window, u32),
+}
+
+impl From<Point> for Place {
+    fn from(point: Point) -> Place {
+        Place::Protocol(point)
+    }
+}
+
+impl Window {
+    /// `task` in this window.
+    #[inline]
+    pub(crate) fn of(self, task: &Task) -> Place {
+        Place::Scheduler(self, task.tid())
+    }
+
+    /// An idle task in this window.
+    pub(super) fn of_idle(self) -> Place {
+        Place::Scheduler(self, IDLE_TID)
+    }
+}
+
+impl Place {
+    /// As one word, no two the same.
+    #[inline]
+    const fn bits(self) -> u64 {
+        match self {
+            Place::Protocol(point) => point as u64,
+            Place::Scheduler(window, tid) => (window as u64 + 1) << 32 | tid as u64,
+        }
+    }
+}
 
 /// One step of a script.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Step {
-    /// The CPU comes to the point.
-    Reach(CpuId, Point),
-    /// The CPU goes on from the point, which it came to in a step before.
-    Leave(CpuId, Point),
+    /// The CPU comes to the place.
+    Reach(CpuId, Place),
+    /// The CPU goes on from the place, which it came to in a step before.
+    Leave(CpuId, Place),
     /// A thread of the test, on this CPU, calls [`mark`].
     Mark(CpuId),
-    /// The CPU comes to any point where interrupts are on.
+    /// The CPU comes to any point of the protocol where interrupts are on.
     Any(CpuId),
 }
 
 impl Step {
+    /// `cpu` comes to `place`.
+    pub(super) fn reach(cpu: CpuId, place: impl Into<Place>) -> Step {
+        Step::Reach(cpu, place.into())
+    }
+
+    /// `cpu` goes on from `place`.
+    pub(super) fn leave(cpu: CpuId, place: impl Into<Place>) -> Step {
+        Step::Leave(cpu, place.into())
+    }
+
     fn cpu(self) -> CpuId {
         match self {
             Step::Reach(cpu, _) | Step::Leave(cpu, _) | Step::Mark(cpu) | Step::Any(cpu) => cpu,
@@ -51,6 +104,8 @@ struct Script {
     steps: Vec<Step>,
     /// How many steps are passed.
     next: AtomicUsize,
+    /// The first step that its CPU did not come to: others went on without it.
+    missed: AtomicUsize,
     /// The CPUs that will not come to their further steps.
     finished: CpuMask,
 }
@@ -65,7 +120,12 @@ pub(super) struct Play(&'static Script);
 /// Plays `steps` from now on. The threads that have a part stay on their CPUs, and
 /// call [`finished`] at their end.
 pub(super) fn play(steps: &[Step]) -> Play {
-    let script = Script { steps: steps.to_vec(), next: AtomicUsize::new(0), finished: CpuMask::default() };
+    let script = Script {
+        steps: steps.to_vec(),
+        next: AtomicUsize::new(0),
+        missed: AtomicUsize::new(usize::MAX),
+        finished: CpuMask::default(),
+    };
     let script: &'static Script = Box::leak(Box::new(script));
     // Release: the steps before the pointer to them. Partner: the acquire in `playing`.
     SCRIPT.store(ptr::from_ref(script).cast_mut(), Ordering::Release);
@@ -76,6 +136,13 @@ impl Play {
     /// How many steps were passed.
     pub(super) fn passed(&self) -> usize {
         self.0.next.load(Ordering::Acquire)
+    }
+
+    /// Fails unless every step was passed, by the CPU whose it was.
+    pub(super) fn complete(&self) -> Result<(), String> {
+        let number = self.passed().min(self.0.missed.load(Ordering::Acquire));
+        let step = self.0.steps.get(number);
+        step.map_or(Ok(()), |step| Err(format!("step {number} of the script did not come: {step:?}")))
     }
 }
 
@@ -115,11 +182,12 @@ impl Script {
             }
             let owner = self.steps[next].cpu();
             if Some(owner) == me || self.has_finished(owner) {
-                self.pass(next);
+                if self.pass(next) {
+                    self.missed.fetch_min(next, Ordering::Release);
+                }
                 continue;
             }
-            isa::smt_low();
-            isa::smt_medium();
+            isa::relax();
             let held_ms = (timer::now_tb() - since_tb) / (timer::ticks_per_us() * 1000);
             assert!(
                 held_ms < HOLD_MS,
@@ -130,11 +198,11 @@ impl Script {
         }
     }
 
-    /// Step `number` is passed, if it is the next.
-    fn pass(&self, number: usize) {
+    /// Step `number` is passed, if it is the next; whether by us.
+    fn pass(&self, number: usize) -> bool {
         // Release: what this CPU did before the step. Partner: the acquire of those
         // who wait for it. A failure is another CPU that passed it for its owner.
-        let _ = self.next.compare_exchange(number, number + 1, Ordering::AcqRel, Ordering::Relaxed);
+        self.next.compare_exchange(number, number + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     fn take_step(&self, number: usize, me: CpuId) {
@@ -150,6 +218,15 @@ pub(super) fn mark() {
     script.take_step(number, me);
 }
 
+/// Waits by spinning until a script is played: the thread passes no window meanwhile,
+/// unless it is preempted.
+pub(super) fn wait_until_played() {
+    let mut wait = SpinWait::new("a script to be played");
+    while playing().is_none() {
+        wait.turn();
+    }
+}
+
 /// Waits by spinning until `steps` steps are passed.
 pub(super) fn wait_until_passed(steps: usize) {
     playing().expect("a script").wait_until_passed(steps, None);
@@ -163,27 +240,29 @@ pub(super) fn finished() {
     }
 }
 
-/// The protocol is at `point`; from `Machine::point`.
+/// This CPU is at `place`; from `Machine::point` and `Window::pass`.
 #[inline]
-pub(crate) fn reached(point: Point) {
+pub(crate) fn reached(place: impl Into<Place>) {
+    let place = place.into();
     if let Some(script) = playing() {
-        hold(script, point);
+        hold(script, place);
     }
     // Acquire: pairs with the release in `arm`.
-    if POINT.load(Ordering::Acquire) == point as u32 {
-        act(point);
+    if ARMED.load(Ordering::Acquire) == place.bits() {
+        act(place);
     }
 }
 
 #[cold]
-fn hold(script: &Script, point: Point) {
+fn hold(script: &Script, place: Place) {
     let me = percpu::cpu_id();
-    let any = irqflags::are_enabled() && !script.has_finished(me);
-    let comes = |step| step == Step::Reach(me, point) || any && step == Step::Any(me);
+    let is_point = matches!(place, Place::Protocol(_));
+    let any = is_point && irqflags::are_enabled() && !script.has_finished(me);
+    let comes = |step| step == Step::Reach(me, place) || any && step == Step::Any(me);
     let Some(number) = script.find(comes) else { return };
     script.take_step(number, me);
-    let leaves = |step| step == Step::Leave(me, point);
-    if script.steps[number] == Step::Reach(me, point)
+    let leaves = |step| step == Step::Leave(me, place);
+    if script.steps[number] == Step::Reach(me, place)
         && let Some(number) = script.find(leaves)
     {
         script.take_step(number, me);
@@ -193,53 +272,55 @@ fn hold(script: &Script, point: Point) {
 // --- something to do at a point ---------------------------------------------------------
 
 /// One hook at a time is enough: tests run one after the other.
-static POINT: AtomicU32 = AtomicU32::new(u32::MAX);
+static ARMED: AtomicU64 = AtomicU64::new(NOWHERE);
 static TID: AtomicU32 = AtomicU32::new(0);
 static ACTION: AtomicUsize = AtomicUsize::new(0);
 static REACHED: AtomicU32 = AtomicU32::new(0);
+/// Instead of a place: no hook.
+const NOWHERE: u64 = u64::MAX;
 /// Instead of a task's number: whoever comes first.
 const ANYONE: u32 = u32::MAX;
 
-/// When the current task reaches `point`, it runs `action`, once.
-pub(super) fn arm(point: Point, action: fn()) {
-    arm_for(current().tid(), point, action);
+/// When the current task reaches `place`, it runs `action`, once.
+pub(super) fn arm(place: impl Into<Place>, action: fn()) {
+    arm_for(current().tid(), place.into(), action);
 }
 
-/// Whoever reaches `point` first runs `action`, once.
-pub(super) fn arm_for_anyone(point: Point, action: fn()) {
-    arm_for(ANYONE, point, action);
+/// Whoever reaches `place` first runs `action`, once.
+pub(super) fn arm_for_anyone(place: impl Into<Place>, action: fn()) {
+    arm_for(ANYONE, place.into(), action);
 }
 
-fn arm_for(tid: u32, point: Point, action: fn()) {
+fn arm_for(tid: u32, place: Place, action: fn()) {
     TID.store(tid, Ordering::Relaxed);
     ACTION.store(action as usize, Ordering::Relaxed);
     REACHED.store(0, Ordering::Relaxed);
     // Release: pairs with the acquire in `reached`.
-    POINT.store(point as u32, Ordering::Release);
+    ARMED.store(place.bits(), Ordering::Release);
 }
 
 /// Takes back a hook that was not reached.
 pub(super) fn disarm() {
-    POINT.store(u32::MAX, Ordering::Relaxed);
+    ARMED.store(NOWHERE, Ordering::Relaxed);
 }
 
-/// How often the armed point was reached by its task since [`arm`]: 0 or 1.
+/// How often the armed place was reached by its task since [`arm`]: 0 or 1.
 pub(super) fn times_reached() -> u32 {
     REACHED.load(Ordering::Relaxed)
 }
 
 #[cold]
-fn act(point: Point) {
+fn act(place: Place) {
     let tid = TID.load(Ordering::Relaxed);
     if tid != ANYONE && tid != current().tid() {
         return;
     }
-    let taken = POINT.compare_exchange(point as u32, u32::MAX, Ordering::Acquire, Ordering::Relaxed);
+    let taken = ARMED.compare_exchange(place.bits(), NOWHERE, Ordering::Acquire, Ordering::Relaxed);
     if taken.is_err() {
         return;
     }
     REACHED.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: `arm` stores a `fn()` here before it stores the point.
+    // SAFETY: `arm` stores a `fn()` here before it stores the place.
     let action = unsafe { core::mem::transmute::<usize, fn()>(ACTION.load(Ordering::Relaxed)) };
     action();
 }

@@ -1,6 +1,8 @@
 //! Real programs from the initrd: what they check themselves, and that nothing of
 //! them is left.
 
+use alloc::vec::Vec;
+
 use kcore::mm::MmId;
 use powerpc64::timer;
 
@@ -12,6 +14,7 @@ use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
 use crate::process::exit::Status;
 use crate::process::{self, signal};
+use crate::syscall;
 use crate::task::preempt;
 
 pub(super) const TESTS: &[Test] = &[
@@ -21,17 +24,28 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_faults", || passes("/bin/faults", &[])),
     Test::new("program_cow", || passes("/bin/cow", &[])),
     Test::new("program_mmaps", || passes("/bin/mmaps", &[])),
+    Test::new("program_memcalls", || passes("/bin/memcalls", &[])),
+    Test::new("program_edges", edges),
+    Test::new("program_limits", || passes("/bin/limits", &[])),
+    Test::new("program_system", || passes("/bin/system", &[])),
     Test::new("program_threads", || passes("/bin/threads", &[])),
     Test::new("program_futexes", || passes("/bin/futexes", &[])),
     Test::new("program_membarriers", || passes("/bin/membarriers", &[])),
     Test::new("program_pipes", || passes("/bin/pipes", &[])),
+    Test { limit_s: 30, ..Test::new("program_files", || passes("/c/files_race", &[])) },
+    Test { limit_s: 30, ..Test::new("program_locks", || passes("/c/files_locks", &[])) },
     Test::new("program_sharers", || passes("/bin/sharers", &[])),
+    Test { limit_s: 60, ..Test::new("program_clones", || passes("/bin/clones", &[])) },
+    Test { limit_s: 30, ..Test::new("program_sessions", || passes("/bin/sessions", &[])) },
+    Test { limit_s: 30, ..Test::new("program_robust", || passes("/bin/robust", &[])) },
+    Test { limit_s: 30, ..Test::new("program_handlers", || passes("/bin/handlers", &[])) },
+    Test { limit_s: 30, ..Test::new("program_senders", || passes("/bin/senders", &[])) },
     Test { limit_s: 30, ..Test::new("program_execs", || passes("/bin/execs", &[])) },
     Test { limit_s: 20, ..Test::new("program_takers", || passes("/bin/takers", &[])) },
     Test { limit_s: 30, ..Test::new("program_signals", || passes("/bin/signals", &[])) },
     Test { limit_s: 30, ..Test::new("program_interrupted", || passes("/bin/interrupted", &[])) },
     Test { limit_s: 60, ..Test::new("program_hotplug", || passes("/bin/hotplug", &[])) },
-    Test::new("program_fp", || passes("/bin/fp", &[])),
+    Test::new("program_registers", || passes("/bin/registers", &[])),
     Test { limit_s: 120, ..Test::new("program_storm_leaves_nothing", storm_leaves_nothing) },
     Test { limit_s: 300, ..Test::new("program_sequences", sequences) },
 ];
@@ -54,6 +68,14 @@ fn passes(path: &str, arguments: &[&str]) -> Verdict {
     }
     check_eq!(run(path, arguments)?, 0, alloc::format!("the status of {path}"));
     Ok(Outcome::Pass)
+}
+
+/// Every call with addresses at the edge: the program is told which calls there are, and
+/// has to know each.
+fn edges() -> Verdict {
+    let numbers: Vec<_> = syscall::numbers().map(|number| alloc::format!("{number}")).collect();
+    let arguments: Vec<_> = numbers.iter().map(alloc::string::String::as_str).collect();
+    passes("/bin/edges", &arguments)
 }
 
 fn exit_status() -> Verdict {

@@ -137,7 +137,12 @@ pub(super) fn move_task(task: &task::Task, cpu: CpuId) {
 
 /// Gives the CPU away until `done`, for ten seconds at most; whether it came.
 pub(super) fn wait_for(done: impl Fn() -> bool) -> bool {
-    let limit_tb = timer::now_tb() + 10_000_000 * timer::ticks_per_us();
+    wait_at_most(10, done)
+}
+
+/// The same, for this many seconds.
+pub(super) fn wait_at_most(seconds: u64, done: impl Fn() -> bool) -> bool {
+    let limit_tb = timer::now_tb() + seconds * 1_000_000 * timer::ticks_per_us();
     while !done() && timer::now_tb() < limit_tb {
         task::yield_now();
     }

@@ -1,7 +1,7 @@
 //! No CPU reads through a translation that was taken away.
 //!
 //! A writer replaces the frame behind a page again and again; freed frames are
-//! poisoned. Readers on every other CPU stay in the address space and look. What
+//! poisoned, and moved ones written to. Readers on every other CPU stay in the address space and look. What
 //! they may see: 0 (a fresh page), or a value no older than the one announced
 //! before their read. Poison, or an older value, came through a stale translation.
 
@@ -15,11 +15,16 @@ use super::address_space::{map, new_mm};
 use super::{Outcome, Test, Verdict, check};
 use crate::config::Config;
 use crate::machine::lazy_tlb;
-use crate::mm::{self, Prot};
+use crate::mm::{self, Prot, RemapFlags};
 use crate::task::kthread;
 
-pub(super) const TESTS: &[Test] =
-    &[Test { may_fail: Config::asynchronous_tlbie, ..Test::new("tlb_pte_flip", pte_flip) }];
+pub(super) const TESTS: &[Test] = &[
+    Test { may_fail: Config::asynchronous_tlbie, ..Test::new("tlb_pte_flip", || pte_flip(forget)) },
+    Test { may_fail: Config::asynchronous_tlbie, ..Test::new("tlb_moved_page", || pte_flip(move_away)) },
+];
+
+/// Takes the frame of a page away, and leaves a fresh page there.
+type Replace = fn(MmId, u64) -> Result<(), alloc::string::String>;
 
 const ROUNDS: u32 = 300;
 
@@ -30,7 +35,22 @@ static READS: AtomicU64 = AtomicU64::new(0);
 static STALE: AtomicU64 = AtomicU64::new(0);
 static READERS_IN: AtomicU32 = AtomicU32::new(0);
 
-fn pte_flip() -> Verdict {
+/// madvise: the frame is freed, and poisoned.
+fn forget(mm: MmId, page: u64) -> Result<(), alloc::string::String> {
+    mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed).map_err(|_| "madvise failed".into())
+}
+
+/// mremap: the frame is at another address from then on, where something else is stored
+/// to it.
+fn move_away(mm: MmId, page: u64) -> Result<(), alloc::string::String> {
+    const FOREIGN: u32 = 0xdead_beef;
+    let flags = RemapFlags::MAYMOVE | RemapFlags::DONTUNMAP;
+    let moved = mm::mremap(mm, page, PAGE_SIZE, PAGE_SIZE, flags, 0).map_err(|_| "mremap failed")?;
+    mm::poke(mm, moved, &FOREIGN.to_be_bytes()).map_err(|_| "poke failed")?;
+    mm::munmap(mm, moved, PAGE_SIZE).map_err(|_| "munmap failed".into())
+}
+
+fn pte_flip(replace: Replace) -> Verdict {
     let kernel = lazy_tlb();
     let others = kernel.online().without(powerpc64::percpu::cpu_id());
     if others.is_empty() {
@@ -51,7 +71,7 @@ fn pte_flip() -> Verdict {
     while (READERS_IN.load(Ordering::Acquire) as usize) < readers.len() {
         crate::task::yield_now();
     }
-    let flips = writer(mm, page);
+    let flips = writer(mm, page, replace);
     STOP.store(true, Ordering::Release);
     readers.iter().for_each(|reader| reader.wait_exit());
     kernel.mmput(mm);
@@ -62,12 +82,12 @@ fn pte_flip() -> Verdict {
     Ok(Outcome::Pass)
 }
 
-fn writer(mm: MmId, page: u64) -> Result<(), alloc::string::String> {
+fn writer(mm: MmId, page: u64, replace: Replace) -> Result<(), alloc::string::String> {
     for round in 1..=ROUNDS {
         mm::poke(mm, page, &round.to_be_bytes()).map_err(|_| "poke failed")?;
         // Release: the value before its announcement.
         ANNOUNCED.store(round, Ordering::Release);
-        mm::madvise_dontneed(mm, page, PAGE_SIZE).map_err(|_| "madvise failed")?;
+        replace(mm, page)?;
     }
     Ok(())
 }

@@ -1,19 +1,31 @@
-//! Copies between the kernel and user memory survive every bad pointer.
+//! Copies between the kernel and user memory survive every bad pointer, and leave user
+//! pages closed.
 
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::uaccess;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use kcore::cpu::CpuId;
+use powerpc64::addr::{PAGE_SIZE, USER_END};
+use powerpc64::exceptions::authority;
+use powerpc64::uaccess::{self, BadString};
 
 use super::address_space::{inside, map, new_mm};
 use super::copies::{copy_in, copy_out};
+use super::stage::{move_task, wait_for};
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::mm::Prot;
+use crate::task::kthread;
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("user_copy_round_trip", round_trip),
+    Test::new("user_copy_every_size", every_size),
     Test::new("user_copy_bad_pointers", bad_pointers),
     Test::new("user_copy_partial", partial),
     Test::new("user_copy_futex_word", futex_word),
+    Test::new("user_copy_failed_is_closed", failed_is_closed),
+    Test::new("user_copy_interrupted", interrupted),
 ];
 
 /// Odd lengths at odd addresses, over a page boundary, into pages that were never
@@ -29,6 +41,51 @@ fn round_trip() -> Verdict {
             check!(copy_in(&mut back, base + shift).is_ok(), "copy in at +{shift:#x}");
             check_eq!(back, source, "what came back");
         }
+        Ok(Outcome::Pass)
+    });
+    lazy_tlb().mmput(mm);
+    verdict
+}
+
+/// Every size up to two steps of the longest loop and some, from odd places to odd places: all
+/// of it arrives, and nothing beside it changes.
+fn every_size() -> Verdict {
+    const SIZES: usize = 200;
+    const ROOM: usize = SIZES + 32;
+    let mm = new_mm()?;
+    let base = map(mm, PAGE_SIZE, Prot::READ | Prot::WRITE)?;
+    let source: [u8; ROOM] = core::array::from_fn(|i| (i * 7 + 1) as u8);
+    let verdict = inside(mm, || {
+        for (size, at) in (0..SIZES).flat_map(|size| [8, 11].map(|at| (size, at))) {
+            let what = |which| alloc::format!("{which} of {size} bytes at +{at}");
+            let (mut seen, mut expected) = ([0; ROOM], [0xee; ROOM]);
+            check!(copy_out(base, &expected).is_ok(), "{}", what("filling before a copy"));
+            check!(copy_out(base + at as u64, &source[3..3 + size]).is_ok(), "{}", what("copy out"));
+            expected[at..at + size].copy_from_slice(&source[3..3 + size]);
+            check!(copy_in(&mut seen, base).is_ok(), "{}", what("reading a copy"));
+            check_eq!(seen, expected, what("a copy out"));
+            seen = [0xdd; ROOM];
+            check!(copy_in(&mut seen[5..5 + size], base + at as u64).is_ok(), "{}", what("copy in"));
+            check_eq!(seen[5..5 + size], expected[at..at + size], what("a copy in"));
+            let beside = seen[..5].iter().chain(&seen[5 + size..]);
+            check!(beside.into_iter().all(|&byte| byte == 0xdd), "{}", what("beside a copy in"));
+            check!(uaccess::clear_user(base + at as u64, size).is_ok(), "{}", what("clearing"));
+            expected[at..at + size].fill(0);
+            check!(copy_in(&mut seen, base).is_ok(), "{}", what("reading what is clear"));
+            check_eq!(seen, expected, what("a clearing"));
+            // Now there is a string of `at` bytes, unless nothing was cleared.
+            if size > 0 {
+                let (fits, short) = (&mut [0; ROOM][..=at], &mut [0; ROOM][..at]);
+                check_eq!(uaccess::strncpy_from_user(fits, base), Ok(at), "a string's length");
+                check_eq!(fits[at - 1..], [0xee, 0], "a string's end");
+                let long = uaccess::strncpy_from_user(short, base);
+                check_eq!(long, Err(BadString::TooLong), "a string without room for its NUL");
+            }
+        }
+        check!(uaccess::store_user_u32(base + 4, 0x0102_0304).is_ok(), "a word cannot be stored");
+        let mut bytes = [0; 12];
+        check!(copy_in(&mut bytes, base).is_ok(), "reading a word");
+        check_eq!(bytes, [0xee, 0xee, 0xee, 0xee, 1, 2, 3, 4, 0xee, 0xee, 0xee, 0], "a stored word");
         Ok(Outcome::Pass)
     });
     lazy_tlb().mmput(mm);
@@ -92,4 +149,93 @@ fn futex_word() -> Verdict {
     });
     lazy_tlb().mmput(mm);
     verdict
+}
+
+/// However a copy fails, and however far it came, user pages are closed afterwards.
+fn failed_is_closed() -> Verdict {
+    let mm = new_mm()?;
+    let end = map(mm, 2 * PAGE_SIZE, Prot::READ | Prot::WRITE)? + PAGE_SIZE;
+    crate::mm::munmap(mm, end, PAGE_SIZE).map_err(|_| "munmap failed")?;
+    let mut failed = 0;
+    let mut note = |did_fail: bool| {
+        authority::check_closed();
+        failed += u32::from(did_fail);
+    };
+    inside(mm, || {
+        // In the steps of 64 bytes, of 8, of one, at once, and where no tree reaches.
+        let bad = [end - 64, end - 8, end - 3, end, 0, USER_END - 1, USER_END, u64::MAX];
+        for from in bad {
+            let mut bytes = [0x5a; 200];
+            note(copy_out(from, &bytes).is_err());
+            note(copy_in(&mut bytes, from).is_err());
+            note(uaccess::clear_user(from, bytes.len()).is_err());
+            // Ones, so that no string ends before.
+            let _ = copy_out(from, &[1; 64]);
+            note(uaccess::strncpy_from_user(&mut bytes, from) == Err(BadString::Address));
+        }
+        for word in [end, 0, end - 2, USER_END] {
+            note(uaccess::load_user_u32(word).is_err());
+            note(uaccess::store_user_u32(word, 1).is_err());
+            note(uaccess::cmpxchg_user_u32(word, 0, 1).is_err());
+        }
+        let mut short = [0; 4];
+        note(uaccess::strncpy_from_user(&mut short, end - 8) == Err(BadString::TooLong));
+    });
+    lazy_tlb().mmput(mm);
+    check_eq!(failed, 8 * 4 + 4 * 3 + 1, "copies that failed");
+    Ok(Outcome::Pass)
+}
+
+/// Interrupts in the middle of a copy have user pages closed (each exception of a test
+/// build checks it), and so has who runs when the copy is preempted, or goes on with it on
+/// another CPU; the copy has them open again.
+fn interrupted() -> Verdict {
+    const WANTED: u64 = 4;
+    static DONE: AtomicBool = AtomicBool::new(false);
+    static DAMAGED: AtomicBool = AtomicBool::new(false);
+    DONE.store(false, Ordering::Relaxed);
+    DAMAGED.store(false, Ordering::Relaxed);
+    let mm = new_mm()?;
+    let base = map(mm, BYTES as u64, Prot::READ | Prot::WRITE)?;
+    let copier = kthread::spawn("test-copier", move || {
+        let copied = inside(mm, || copies_until(&DONE, base));
+        DAMAGED.store(!copied, Ordering::Relaxed);
+    });
+    let before = authority::interrupted_copies();
+    let cpus: Vec<CpuId> = lazy_tlb().online().iter().collect();
+    let turn = Cell::new(0);
+    let came = wait_for(|| {
+        turn.set(turn.get() + 1);
+        move_task(&copier, cpus[turn.get() % cpus.len()]);
+        let now = authority::interrupted_copies();
+        now.0 - before.0 >= WANTED && now.1 - before.1 >= WANTED
+    });
+    DONE.store(true, Ordering::Relaxed);
+    copier.wait_exit();
+    lazy_tlb().mmput(mm);
+    let now = authority::interrupted_copies();
+    check!(came, "{} copies interrupted, {} preempted", now.0 - before.0, now.1 - before.1);
+    check!(!DAMAGED.load(Ordering::Relaxed), "an interrupted copy failed, or is not what was copied");
+    Ok(Outcome::Pass)
+}
+
+/// Of a copy that takes long enough to be interrupted.
+const BYTES: usize = 1 << 18;
+
+/// Copies to `base` and back, other bytes each round, until told to stop. Whether all
+/// arrived.
+fn copies_until(done: &AtomicBool, base: u64) -> bool {
+    /// Copies in a round: most of its time.
+    const COPIES: u32 = 8;
+    let (mut bytes, mut back) = (alloc::vec![0_u8; BYTES], alloc::vec![0_u8; BYTES]);
+    let mut good = true;
+    while !done.load(Ordering::Relaxed) {
+        bytes[0] = bytes[0].wrapping_add(1);
+        bytes.copy_within(..BYTES - 1, 1);
+        for _ in 0..COPIES {
+            good &= copy_out(base, &bytes).is_ok() && copy_in(&mut back, base).is_ok();
+        }
+        good &= back == bytes;
+    }
+    good
 }

@@ -5,6 +5,7 @@ use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::WaitQueue;
+use crate::task::Window;
 
 /// Nobody has it.
 const FREE: u32 = 0;
@@ -65,6 +66,7 @@ impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         // Release: what we did before the next holder's section.
         if self.mutex.state.swap(FREE, Ordering::Release) == CONTENDED {
+            Window::Unlocked.pass_here();
             self.mutex.waiters.wake_one();
         }
     }

@@ -38,8 +38,7 @@ impl SpinWait {
         }
         // The hint also hands the host's CPU to the one we wait for, where
         // several virtual CPUs share it.
-        isa::smt_low();
-        isa::smt_medium();
+        isa::relax();
         if self.turns.is_multiple_of(TURNS_PER_CLOCK_READ) {
             self.check_clock();
         }

@@ -13,14 +13,13 @@
 //! All waits are loops, so a wake-up for another reason (a deadline, a kill) costs
 //! a turn and never lies.
 
-use core::sync::atomic::{AtomicU32, Ordering, fence};
-
+use kcore::handoff::Waiters;
 use powerpc64::timer;
 
 use super::IrqLock;
 use super::list::{List, Node};
 use crate::task::timer::Alarm;
-use crate::task::{self, Task, TaskPtr};
+use crate::task::{self, Task, TaskPtr, Window};
 
 /// A wait ended because the task has a kill or a signal pending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +31,7 @@ pub(crate) struct Interrupted;
 /// may take spin locks, but should not sleep.
 pub(crate) struct WaitQueue {
     /// How many are queued, so that a waker without waiters takes no lock.
-    waiters: AtomicU32,
+    waiters: Waiters,
     queue: IrqLock<List<TaskPtr>>,
 }
 
@@ -42,7 +41,7 @@ type Waiter = Node<TaskPtr>;
 impl WaitQueue {
     /// A queue that nobody waits in.
     pub(crate) const fn new() -> Self {
-        Self { waiters: AtomicU32::new(0), queue: IrqLock::new("a wait queue", List::new()) }
+        Self { waiters: Waiters::none(), queue: IrqLock::new("a wait queue", List::new()) }
     }
 
     /// Sleeps until `done`. Interrupts and preemption on.
@@ -91,10 +90,12 @@ impl WaitQueue {
             let finished = done();
             if finished || give_up() {
                 me.stay_awake();
+                Window::LeavesQueue.pass(&me);
                 self.leave(&waiter);
                 return finished;
             }
             task::sleep();
+            Window::Awake.pass(&me);
             if self.was_picked(&waiter) && done() {
                 return true;
             }
@@ -108,11 +109,11 @@ impl WaitQueue {
             // SAFETY: the node is in no list, it stays where it is on our stack,
             // and `wait` returns only after it has left the queue.
             unsafe { queue.push_back(waiter) };
-            self.waiters.fetch_add(1, Ordering::Relaxed);
+            self.waiters.add();
         }
         // Still under the lock: whoever takes us out of the queue finds a state that
         // its wake-up changes, or the wake-up would be lost. Ends in a full barrier:
-        // the queue and the state before the condition. Partner: the fence in `wake`.
+        // the queue and the state before the condition. Partner: [`Waiters::are_there`].
         me.prepare_to_sleep();
     }
 
@@ -128,7 +129,7 @@ impl WaitQueue {
         let mut queue = self.queue.lock();
         if queue.contains(waiter) {
             queue.remove(waiter);
-            self.waiters.fetch_sub(1, Ordering::Relaxed);
+            self.waiters.remove();
             return;
         }
         drop(queue);
@@ -153,10 +154,7 @@ impl WaitQueue {
 
     #[inline]
     fn wake(&self, most: u32) {
-        // The condition before the look at the queue. Partner: the fence in
-        // `prepare_to_sleep`.
-        fence(Ordering::SeqCst);
-        if self.waiters.load(Ordering::Relaxed) != 0 {
+        if self.waiters.are_there() {
             self.wake_queued(most);
         }
     }
@@ -166,10 +164,12 @@ impl WaitQueue {
         let mut queue = self.queue.lock();
         for _ in 0..most {
             let Some(waiter) = queue.pop_front() else { break };
-            self.waiters.fetch_sub(1, Ordering::Relaxed);
+            self.waiters.remove();
             // SAFETY: a waiter leaves only through the queue's lock, which we
             // hold, so the task cannot end while we wake it.
-            unsafe { waiter.get() }.wake();
+            let waiter = unsafe { waiter.get() };
+            Window::Picked.pass(waiter);
+            waiter.wake();
         }
     }
 }

@@ -4,10 +4,9 @@ use alloc::sync::Arc;
 
 use powerpc64::exceptions::TrapFrame;
 
-use super::Result;
+use super::{Result, locks};
 use crate::errno::Errno;
-use crate::fs::stat::LinuxStat;
-use crate::fs::{Description, OpenFlags, pipe as pipes, socket as sockets};
+use crate::fs::{Description, OpenFlags, limits, listing, pipe as pipes};
 use crate::mm::heap;
 use crate::process::current;
 use crate::process::user_memory::{self, Cursor, UserSlice};
@@ -17,6 +16,10 @@ const IOV_MAX: u64 = 1024;
 
 fn get(fd: u64) -> Result<Arc<Description>> {
     current().files.get(fd)
+}
+
+fn get_any(fd: u64) -> Result<Arc<Description>> {
+    current().files.get_any(fd)
 }
 
 pub(super) fn read(frame: &mut TrapFrame) -> Result {
@@ -31,15 +34,18 @@ pub(super) fn write(frame: &mut TrapFrame) -> Result {
 
 pub(super) fn pread64(frame: &mut TrapFrame) -> Result {
     let [fd, base, len, at, ..] = frame.syscall_args();
-    get(fd)?.read(Cursor::new(&[UserSlice { base, len }])?, Some(position(at)?))
+    let at = position(at)?;
+    get(fd)?.read(Cursor::new(&[UserSlice { base, len }])?, Some(at))
 }
 
 pub(super) fn pwrite64(frame: &mut TrapFrame) -> Result {
     let [fd, base, len, at, ..] = frame.syscall_args();
-    get(fd)?.write(Cursor::new(&[UserSlice { base, len }])?, Some(position(at)?))
+    let at = position(at)?;
+    get(fd)?.write(Cursor::new(&[UserSlice { base, len }])?, Some(at))
 }
 
-fn position(at: u64) -> Result {
+/// An offset or a length in a file. `EINVAL` below zero.
+pub(super) fn position(at: u64) -> Result {
     if at.cast_signed() < 0 { Err(Errno::EINVAL) } else { Ok(at) }
 }
 
@@ -53,6 +59,18 @@ pub(super) fn writev(frame: &mut TrapFrame) -> Result {
     let [fd, pieces, count, ..] = frame.syscall_args();
     let description = get(fd)?;
     with_pieces(pieces, count, |pieces| description.write(pieces, None))
+}
+
+pub(super) fn preadv(frame: &mut TrapFrame) -> Result {
+    let [fd, pieces, count, at, ..] = frame.syscall_args();
+    let (at, description) = (position(at)?, get(fd)?);
+    with_pieces(pieces, count, |pieces| description.read(pieces, Some(at)))
+}
+
+pub(super) fn pwritev(frame: &mut TrapFrame) -> Result {
+    let [fd, pieces, count, at, ..] = frame.syscall_args();
+    let (at, description) = (position(at)?, get(fd)?);
+    with_pieces(pieces, count, |pieces| description.write(pieces, Some(at)))
 }
 
 /// Runs `io` over the `count` pieces that the array at `pieces` names.
@@ -75,6 +93,9 @@ fn with_pieces(pieces: u64, count: u64, io: impl FnOnce(Cursor<'_>) -> Result) -
     for (slice, at) in slices.iter_mut().zip(0..) {
         *slice = user_memory::read(pieces + at * size_of::<UserSlice>() as u64)?;
     }
+    if slices.iter().any(|slice| slice.len.cast_signed() < 0) {
+        return Err(Errno::EINVAL);
+    }
     io(Cursor::new(slices)?)
 }
 
@@ -85,22 +106,22 @@ pub(super) fn close(frame: &mut TrapFrame) -> Result {
 
 pub(super) fn dup(frame: &mut TrapFrame) -> Result {
     let [fd, ..] = frame.syscall_args();
-    current().files.add(get(fd)?, false, 0)
+    current().files.add(get_any(fd)?, false, 0)
 }
 
 pub(super) fn dup2(frame: &mut TrapFrame) -> Result {
     let [old, new, ..] = frame.syscall_args();
-    let description = get(old)?;
-    if old == new { Ok(new) } else { current().files.replace(new, description, false) }
+    let description = get_any(old)?;
+    if old as i32 == new as i32 { Ok(new) } else { current().files.replace(new, description, false) }
 }
 
 pub(super) fn dup3(frame: &mut TrapFrame) -> Result {
     let [old, new, flags, ..] = frame.syscall_args();
     let flags = OpenFlags::from_bits_retain(flags as u32);
-    if old == new || !OpenFlags::CLOEXEC.contains(flags) {
+    if old as i32 == new as i32 || !OpenFlags::CLOEXEC.contains(flags) {
         return Err(Errno::EINVAL);
     }
-    current().files.replace(new, get(old)?, flags.contains(OpenFlags::CLOEXEC))
+    current().files.replace(new, get_any(old)?, flags.contains(OpenFlags::CLOEXEC))
 }
 
 pub(super) fn pipe(frame: &mut TrapFrame) -> Result {
@@ -118,24 +139,8 @@ pub(super) fn pipe2(frame: &mut TrapFrame) -> Result {
     new_pipe(fds, flags)
 }
 
-pub(super) fn socketpair(frame: &mut TrapFrame) -> Result {
-    const AF_UNIX: u64 = 1;
-    const SOCK_STREAM: u64 = 1;
-    const SOCK_TYPE: u64 = 0xf;
-    let [family, kind, _, fds, ..] = frame.syscall_args();
-    if family != AF_UNIX || kind & SOCK_TYPE != SOCK_STREAM {
-        return Err(Errno::EAFNOSUPPORT);
-    }
-    // SOCK_NONBLOCK and SOCK_CLOEXEC are the O_ flags.
-    let flags = OpenFlags::from_bits_truncate((kind & !SOCK_TYPE) as u32);
-    heap::check_room(PIPES_BYTES)?;
-    let (first, second) = sockets::pair();
-    let open = |file| Description::new(file, flags | OpenFlags::RDWR);
-    add_pair(fds, open(first), open(second), flags)
-}
-
 /// What two pipes and their descriptions take on the heap.
-const PIPES_BYTES: usize = 4 << 10;
+pub(super) const PIPES_BYTES: usize = 4 << 10;
 
 fn new_pipe(fds: u64, flags: OpenFlags) -> Result {
     heap::check_room(PIPES_BYTES)?;
@@ -145,7 +150,12 @@ fn new_pipe(fds: u64, flags: OpenFlags) -> Result {
 }
 
 /// Gives both descriptors, and stores them at `fds`; or neither.
-fn add_pair(fds: u64, first: Arc<Description>, second: Arc<Description>, flags: OpenFlags) -> Result {
+pub(super) fn add_pair(
+    fds: u64,
+    first: Arc<Description>,
+    second: Arc<Description>,
+    flags: OpenFlags,
+) -> Result {
     let files = &current().files;
     let close = flags.contains(OpenFlags::CLOEXEC);
     let first = files.add(first, close, 0)?;
@@ -175,18 +185,15 @@ pub(super) fn llseek(frame: &mut TrapFrame) -> Result {
     user_memory::write(result, position).map(|()| 0)
 }
 
-pub(super) fn fstat(frame: &mut TrapFrame) -> Result {
-    let [fd, to, ..] = frame.syscall_args();
-    user_memory::write(to, LinuxStat::from(get(fd)?.file.stat())).map(|()| 0)
+pub(super) fn getdents64(frame: &mut TrapFrame) -> Result {
+    let [fd, to, len, ..] = frame.syscall_args();
+    listing::read(&*get(fd)?, to, len as u32 as usize)
 }
 
-pub(super) fn ftruncate(frame: &mut TrapFrame) -> Result {
-    let [fd, len, ..] = frame.syscall_args();
-    let description = get(fd)?;
-    if !description.flags().writable() {
-        return Err(Errno::EINVAL);
-    }
-    description.file.set_len(position(len)?).map(|()| 0)
+/// fsync, fdatasync: memory is all there is.
+pub(super) fn fsync(frame: &mut TrapFrame) -> Result {
+    let [fd, ..] = frame.syscall_args();
+    get(fd)?.inode().map(|_| 0).ok_or(Errno::EINVAL)
 }
 
 pub(super) fn ioctl(frame: &mut TrapFrame) -> Result {
@@ -200,21 +207,27 @@ pub(super) fn fcntl(frame: &mut TrapFrame) -> Result {
     const F_SETFD: u64 = 2;
     const F_GETFL: u64 = 3;
     const F_SETFL: u64 = 4;
+    const F_GETLK: u64 = 5;
+    const F_SETLK: u64 = 6;
+    const F_SETLKW: u64 = 7;
     const F_DUPFD_CLOEXEC: u64 = 1030;
     const FD_CLOEXEC: u64 = 1;
     let [fd, command, arg, ..] = frame.syscall_args();
     let files = &current().files;
     match command {
-        F_DUPFD => files.add(get(fd)?, false, arg as usize),
-        F_DUPFD_CLOEXEC => files.add(get(fd)?, true, arg as usize),
+        F_DUPFD | F_DUPFD_CLOEXEC if arg >= limits::max_files() as u64 => Err(Errno::EINVAL),
+        F_DUPFD => files.add(get_any(fd)?, false, arg as usize),
+        F_DUPFD_CLOEXEC => files.add(get_any(fd)?, true, arg as usize),
         F_GETFD => Ok(if files.close_on_exec(fd)? { FD_CLOEXEC } else { 0 }),
         F_SETFD => files.set_close_on_exec(fd, arg & FD_CLOEXEC != 0).map(|()| 0),
-        F_GETFL => Ok(u64::from(get(fd)?.flags().bits())),
+        F_GETFL => Ok(u64::from(get_any(fd)?.flags().bits())),
         F_SETFL => {
             get(fd)?.set_flags(OpenFlags::from_bits_retain(arg as u32));
             Ok(0)
         }
-        // Record locks are not there.
+        F_GETLK => locks::get(&*get(fd)?, arg),
+        F_SETLK => locks::set(fd, &get(fd)?, arg, false),
+        F_SETLKW => locks::set(fd, &get(fd)?, arg, true),
         _ => Err(Errno::EINVAL),
     }
 }

@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use powerpc64::addr::VirtAddr;
 use powerpc64::exceptions::TrapFrame;
 use powerpc64::uaccess;
 
@@ -39,17 +40,34 @@ const ALL_BITS: u32 = u32::MAX;
 struct Key(u64, u64);
 
 impl Key {
-    /// Of the word at `address`. `shared` if other address spaces may have it.
+    /// Of the word at `address`. `shared` if other address spaces may have it: then the word
+    /// must be there, also for who does not look at it (Linux: `get_futex_key`).
+    ///
+    /// # Errors
+    /// `EINVAL` if it is not aligned, `EFAULT` if it is not the program's.
     fn new(address: u64, shared: bool) -> Result<Self> {
         if !address.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
-        let mm = task::current().mm.mm();
-        let object = if shared { mm::shared_key(mm, address) } else { None };
-        Ok(match object {
-            Some((object, offset)) => Key(object, offset),
-            None => Key(mm.to_bits(), address),
-        })
+        if !VirtAddr(address).is_user() {
+            return Err(Errno::EFAULT);
+        }
+        if shared {
+            fetch(address)?;
+            return Ok(Self::of_mapping(address));
+        }
+        Ok(Self::of_address(address))
+    }
+
+    /// Of a word that only the current address space has.
+    fn of_address(address: u64) -> Self {
+        Key(task::current().mm.mm().to_bits(), address)
+    }
+
+    /// Of a word that others may have, whether it can be read or not.
+    fn of_mapping(address: u64) -> Self {
+        let object = mm::shared_key(task::current().mm.mm(), address);
+        object.map_or_else(|| Self::of_address(address), |(object, offset)| Key(object, offset))
     }
 
     fn bucket(self) -> usize {
@@ -96,6 +114,8 @@ pub(super) fn futex(frame: &mut TrapFrame) -> Result {
     }
     let count = value as i32;
     match operation {
+        FUTEX_WAIT_BITSET | FUTEX_WAKE_BITSET if bits as u32 == 0 => Err(Errno::EINVAL),
+        FUTEX_REQUEUE | FUTEX_CMP_REQUEUE if count < 0 || (timeout as i32) < 0 => Err(Errno::EINVAL),
         FUTEX_WAIT => {
             let deadline_tb = time::read_deadline(timeout, None)?;
             let key = Key::new(address, shared)?;
@@ -133,9 +153,6 @@ fn fetch(address: u64) -> Result<()> {
 
 /// FUTEX_WAIT: sleeps if the word at `address` is `expected`.
 fn wait(key: Key, address: u64, expected: u32, bits: u32, deadline_tb: Option<u64>) -> Result {
-    if bits == 0 {
-        return Err(Errno::EINVAL);
-    }
     let thread = current_thread();
     loop {
         // Before we are queued: later wake-ups are for us.
@@ -208,9 +225,6 @@ fn wake_taken(taken: Vec<Waiter>) -> u64 {
 
 /// FUTEX_WAKE: wakes up to `count` waiters; at least one, as in Linux.
 fn wake(key: Key, count: i32, bits: u32) -> Result {
-    if bits == 0 {
-        return Err(Errno::EINVAL);
-    }
     let taken = take(&mut BUCKETS[key.bucket()].lock(), key, count.max(1) as usize, bits);
     Ok(wake_taken(taken))
 }
@@ -218,9 +232,6 @@ fn wake(key: Key, count: i32, bits: u32) -> Result {
 /// FUTEX_REQUEUE: wakes up to `count` waiters of the first key and has up to
 /// `move_count` others wait for the second.
 fn requeue([from, to]: [Key; 2], count: i32, move_count: i32, compare: Option<(u64, u32)>) -> Result {
-    if count < 0 || move_count < 0 {
-        return Err(Errno::EINVAL);
-    }
     loop {
         let (mut source, mut target) = lock_both(from.bucket(), to.bucket());
         if let Some((address, expected)) = compare {
@@ -267,60 +278,8 @@ fn lock_both(
     }
 }
 
-/// Wakes one waiter of the word at `address`, which the kernel has cleared at a
-/// thread's end. pthread_join waits as if other processes might have it.
+/// Wakes one waiter of the word at `address`, which the kernel has changed at a
+/// thread's end, or would have. pthread_join waits as if other processes might have it.
 pub(crate) fn wake_at(address: u64) {
-    if let Ok(key) = Key::new(address, true) {
-        // Nobody to tell about an error.
-        let _ = wake(key, 1, ALL_BITS);
-    }
-}
-
-/// Releases the robust futexes of a thread that ends: those that it still holds
-/// are marked, and a waiter of each is woken.
-pub(crate) fn exit_robust_list(thread: &Thread) {
-    let head = thread.robust_list.load(Ordering::Relaxed);
-    if head != 0 {
-        // What the list cannot tell, nobody can.
-        let _ = walk_robust_list(thread, head);
-    }
-}
-
-fn walk_robust_list(thread: &Thread, head: u64) -> Result<()> {
-    /// Linux's limit: the list may be a circle.
-    const MAX_ENTRIES: usize = 2048;
-    let [first, offset, pending]: [u64; 3] = user_memory::read(head)?;
-    // The lowest bit marks futexes with priority inheritance.
-    let release = |entry: u64| release_robust(thread, (entry & !1).wrapping_add(offset));
-    let mut entry = first;
-    for _ in 0..MAX_ENTRIES {
-        if entry & !1 == head {
-            break;
-        }
-        let next: u64 = user_memory::read(entry & !1)?;
-        if entry != pending {
-            release(entry)?;
-        }
-        entry = next;
-    }
-    if pending != 0 { release(pending) } else { Ok(()) }
-}
-
-fn release_robust(thread: &Thread, address: u64) -> Result<()> {
-    const WAITERS: u32 = 0x8000_0000;
-    const OWNER_DIED: u32 = 0x4000_0000;
-    const TID: u32 = 0x3fff_ffff;
-    let mut word: u32 = user_memory::read(address)?;
-    while word & TID == thread.tid() {
-        let died = word & WAITERS | OWNER_DIED;
-        let found = uaccess::cmpxchg_user_u32(address, word, died).map_err(|_| Errno::EFAULT)?;
-        if found == word {
-            if word & WAITERS != 0 {
-                wake_at(address);
-            }
-            break;
-        }
-        word = found;
-    }
-    Ok(())
+    let _ = wake(Key::of_mapping(address), 1, ALL_BITS);
 }

@@ -1,23 +1,29 @@
 //! Calls on the address space.
 
+use alloc::sync::Arc;
+
 use kcore::mm::MmId;
 use powerpc64::addr::PAGE_SIZE;
 use powerpc64::exceptions::TrapFrame;
+use powerpc64::uaccess::is_user_range;
 
 use super::Result;
 use crate::errno::Errno;
-use crate::mm::{self, Backing, MapFlags, Prot};
-use crate::process::current;
+use crate::fs::Description;
+use crate::mm::{self, Advice, Backing, MapFlags, Prot, Reach, RemapFlags};
+use crate::process::{current, user_memory};
 use crate::task;
 
 fn own_mm() -> MmId {
     task::current().mm.mm()
 }
 
+/// Linux's `arch_validate_prot` on a POWER9 without strong access order (`PROT_SAO`), as
+/// all are in a partition.
 fn prot(bits: u64) -> Result<Prot> {
-    /// Strong access order: every page has it.
-    const PROT_SAO: u64 = 0x10;
-    u32::try_from(bits & !PROT_SAO).ok().and_then(|bits| Prot::from_bits(bits as _)).ok_or(Errno::EINVAL)
+    /// May be used for atomic operations: every page may.
+    const PROT_SEM: u64 = 8;
+    u32::try_from(bits & !PROT_SEM).ok().and_then(Prot::from_bits).ok_or(Errno::EINVAL)
 }
 
 pub(super) fn brk(frame: &mut TrapFrame) -> Result {
@@ -25,26 +31,55 @@ pub(super) fn brk(frame: &mut TrapFrame) -> Result {
     Ok(mm::brk(own_mm(), end))
 }
 
+/// Whose stores a mapping shows (`MAP_TYPE`).
+const MAP_TYPE: u64 = 0x0f;
+const MAP_SHARED: u64 = 1;
+const MAP_PRIVATE: u64 = 2;
+/// As `MAP_SHARED`, and flags that are not known are an error.
+const MAP_SHARED_VALIDATE: u64 = 3;
+/// Huge pages, of which there are none.
+const MAP_HUGETLB: u64 = 0x4_0000;
+/// The flags that Linux knew when what it did not know was no error
+/// (`LEGACY_MAP_MASK`): ours; DENYWRITE, EXECUTABLE, NONBLOCK, STACK; sizes of huge pages.
+const LEGACY_FLAGS: u64 = MapFlags::all().difference(MapFlags::FIXED_NOREPLACE).bits() as u64
+    | MAP_SHARED_VALIDATE
+    | 0x3_1800
+    | 0x1f << 26;
+
 pub(super) fn mmap(frame: &mut TrapFrame) -> Result {
-    let [hint, len, bits, flags, fd, offset] = frame.syscall_args();
+    let [hint, len, bits, bare_flags, fd, offset] = frame.syscall_args();
     let prot = prot(bits)?;
-    // As in Linux, what is not known is ignored.
-    let flags = MapFlags::from_bits_truncate(flags as u32);
-    let backing = if flags.contains(MapFlags::ANONYMOUS) {
-        Backing::Anonymous
-    } else {
-        if !offset.is_multiple_of(PAGE_SIZE) {
-            return Err(Errno::EINVAL);
-        }
-        let description = current().files.get(fd)?;
-        let open = description.flags();
-        let writes = flags.contains(MapFlags::SHARED) && prot.contains(Prot::WRITE);
-        if !open.readable() || (writes && !open.writable()) {
-            return Err(Errno::EACCES);
-        }
-        Backing::of(own_mm(), description.file.object()?, offset, open.writable())?
+    if !offset.is_multiple_of(PAGE_SIZE) {
+        return Err(Errno::EINVAL);
+    }
+    let mut flags = MapFlags::from_bits_truncate((bare_flags & !MAP_TYPE) as u32);
+    let anonymous = flags.contains(MapFlags::ANONYMOUS);
+    let file = if anonymous { None } else { Some(current().files.get(fd)?) };
+    if len == 0 || bare_flags & MAP_HUGETLB != 0 {
+        return Err(Errno::EINVAL);
+    }
+    flags |= match (bare_flags & MAP_TYPE, &file) {
+        (MAP_PRIVATE, _) => MapFlags::PRIVATE,
+        (MAP_SHARED, _) => MapFlags::SHARED,
+        (MAP_SHARED_VALIDATE, Some(_)) if bare_flags & !LEGACY_FLAGS != 0 => return Err(Errno::EOPNOTSUPP),
+        (MAP_SHARED_VALIDATE, Some(_)) => MapFlags::SHARED,
+        _ => return Err(Errno::EINVAL),
+    };
+    let backing = match file {
+        None => Backing::Anonymous,
+        Some(file) => of_file(&file, offset, len, prot, flags)?,
     };
     mm::mmap(own_mm(), hint, len, prot, flags, backing)
+}
+
+fn of_file(file: &Arc<Description>, offset: u64, len: u64, prot: Prot, flags: MapFlags) -> Result<Backing> {
+    offset.checked_add(len).filter(|&end| end <= i64::MAX as u64).ok_or(Errno::EOVERFLOW)?;
+    let open = file.flags();
+    let writes = flags.contains(MapFlags::SHARED) && prot.contains(Prot::WRITE);
+    if !open.readable() || (writes && !open.writable()) {
+        return Err(Errno::EACCES);
+    }
+    Backing::of(own_mm(), file.file.object()?, offset, open.writable())
 }
 
 pub(super) fn munmap(frame: &mut TrapFrame) -> Result {
@@ -52,22 +87,107 @@ pub(super) fn munmap(frame: &mut TrapFrame) -> Result {
     mm::munmap(own_mm(), start, len).map(|()| 0)
 }
 
+pub(super) fn mremap(frame: &mut TrapFrame) -> Result {
+    let [start, old_len, new_len, flags, target, ..] = frame.syscall_args();
+    let flags = RemapFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
+    mm::mremap(own_mm(), start, old_len, new_len, flags, target)
+}
+
 pub(super) fn mprotect(frame: &mut TrapFrame) -> Result {
+    /// From the start of the stack.
+    const PROT_GROWSDOWN: u64 = 0x100_0000;
+    /// To the end of a stack that grows upwards, which none does.
+    const PROT_GROWSUP: u64 = 0x200_0000;
     let [start, len, bits, ..] = frame.syscall_args();
-    mm::mprotect(own_mm(), start, len, prot(bits)?).map(|()| 0)
+    if bits & PROT_GROWSUP != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let reach = if bits & PROT_GROWSDOWN != 0 { Reach::Stack } else { Reach::Range };
+    mm::mprotect(own_mm(), start, len, prot(bits & !PROT_GROWSDOWN)?, reach).map(|()| 0)
 }
 
 pub(super) fn madvise(frame: &mut TrapFrame) -> Result {
-    const NORMAL: u64 = 0;
-    const DONTNEED: u64 = 4;
-    const FREE: u64 = 8;
-    const HUGEPAGE: u64 = 14;
-    const NOHUGEPAGE: u64 = 15;
     let [start, len, advice, ..] = frame.syscall_args();
-    match advice {
-        DONTNEED | FREE => mm::madvise_dontneed(own_mm(), start, len).map(|()| 0),
-        // Hints, all of them.
-        NORMAL..DONTNEED | HUGEPAGE | NOHUGEPAGE => Ok(0),
-        _ => Err(Errno::EINVAL),
+    let advice = match advice {
+        // NORMAL, RANDOM, SEQUENTIAL, WILLNEED; huge pages or not, in core dumps or not;
+        // COLD, PAGEOUT: nothing here goes to a disk.
+        0..=3 | 14..=17 | 20..=21 => Advice::Hint,
+        // DONTNEED, and the same of locked pages.
+        4 | 24 => Advice::DontNeed,
+        8 => Advice::Free,
+        22 => Advice::PopulateRead,
+        23 => Advice::PopulateWrite,
+        _ => return Err(Errno::EINVAL),
+    };
+    mm::madvise(own_mm(), start, len, advice).map(|()| 0)
+}
+
+pub(super) fn msync(frame: &mut TrapFrame) -> Result {
+    const MS_ASYNC: u64 = 1;
+    const MS_INVALIDATE: u64 = 2;
+    const MS_SYNC: u64 = 4;
+    let [start, len, flags, ..] = frame.syscall_args();
+    if flags & !(MS_ASYNC | MS_INVALIDATE | MS_SYNC) != 0
+        || flags & (MS_ASYNC | MS_SYNC) == MS_ASYNC | MS_SYNC
+    {
+        return Err(Errno::EINVAL);
     }
+    mm::msync(own_mm(), start, len).map(|()| 0)
+}
+
+pub(super) fn mincore(frame: &mut TrapFrame) -> Result {
+    /// So many pages are asked for at once: no user memory is touched under the lock.
+    const PIECE: usize = 256;
+    let [start, len, answer, ..] = frame.syscall_args();
+    if !start.is_multiple_of(PAGE_SIZE) {
+        return Err(Errno::EINVAL);
+    }
+    if !is_user_range(start, len as usize) {
+        return Err(Errno::ENOMEM);
+    }
+    let pages = len.div_ceil(PAGE_SIZE);
+    if !is_user_range(answer, pages as usize) {
+        return Err(Errno::EFAULT);
+    }
+    let mut piece = [0; PIECE];
+    for first in (0..pages).step_by(PIECE) {
+        let bytes = &mut piece[..(pages - first).min(PIECE as u64) as usize];
+        mm::mincore(own_mm(), start + first * PAGE_SIZE, bytes)?;
+        user_memory::write_bytes(answer + first, bytes)?;
+    }
+    Ok(0)
+}
+
+pub(super) fn mlock(frame: &mut TrapFrame) -> Result {
+    let [start, len, ..] = frame.syscall_args();
+    mm::mlock(own_mm(), start, len, false).map(|()| 0)
+}
+
+pub(super) fn mlock2(frame: &mut TrapFrame) -> Result {
+    const MLOCK_ONFAULT: u64 = 1;
+    let [start, len, flags, ..] = frame.syscall_args();
+    if flags & !MLOCK_ONFAULT != 0 {
+        return Err(Errno::EINVAL);
+    }
+    mm::mlock(own_mm(), start, len, flags & MLOCK_ONFAULT != 0).map(|()| 0)
+}
+
+pub(super) fn munlock(frame: &mut TrapFrame) -> Result {
+    let [start, len, ..] = frame.syscall_args();
+    mm::munlock(own_mm(), start, len).map(|_| 0)
+}
+
+pub(super) fn mlockall(frame: &mut TrapFrame) -> Result {
+    // The numbers of powerpc.
+    const MCL_CURRENT: u64 = 0x2000;
+    const MCL_FUTURE: u64 = 0x4000;
+    const MCL_ONFAULT: u64 = 0x8000;
+    let [flags, ..] = frame.syscall_args();
+    if flags & !(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0 || flags & !MCL_ONFAULT == 0 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & (MCL_CURRENT | MCL_ONFAULT) == MCL_CURRENT {
+        mm::mlockall(own_mm());
+    }
+    Ok(0)
 }

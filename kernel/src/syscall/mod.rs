@@ -12,16 +12,30 @@ use crate::errno::Errno;
 use crate::process::signal;
 use crate::task;
 
+mod accounting;
+mod attributes;
 mod files;
 pub(crate) mod futex;
+mod links;
+mod locks;
 mod memory;
 mod misc;
 mod names;
 mod poll;
+mod prctl;
+mod priorities;
 mod processes;
+pub(crate) mod robust_list;
 mod scheduling;
+mod select;
+mod shm;
+mod signal_values;
 mod signals;
+mod sizes;
+mod sockets;
+mod stat;
 mod time;
+mod watch;
 
 /// What a call gives.
 pub(crate) type Result<T = u64> = core::result::Result<T, Errno>;
@@ -80,6 +94,17 @@ fn nothing(_: &mut TrapFrame) -> Result {
     Ok(0)
 }
 
+/// The numbers of the calls that look at their arguments, for the test that gives each of
+/// them bad ones.
+#[cfg(feature = "selftest")]
+pub(crate) fn numbers() -> impl Iterator<Item = usize> {
+    let without_arguments: [Handler; 3] = [unknown, absent, nothing];
+    let looks = move |handler: &Handler| {
+        !without_arguments.iter().any(|other| core::ptr::fn_addr_eq(*other, *handler))
+    };
+    TABLE.iter().enumerate().filter(move |(_, handler)| looks(handler)).map(|(number, _)| number)
+}
+
 /// The calls by number (arch/powerpc/kernel/syscalls/syscall.tbl, "64").
 static TABLE: [Handler; NR_CALLS] = {
     let mut table: [Handler; NR_CALLS] = [unknown; NR_CALLS];
@@ -89,21 +114,29 @@ static TABLE: [Handler; NR_CALLS] = {
     table[4] = files::write;
     table[5] = names::open;
     table[6] = files::close;
-    table[10] = names::unlink;
+    table[8] = names::creat;
+    table[9] = links::link;
+    table[10] = links::unlink;
     table[11] = processes::execve;
     table[12] = names::chdir;
     table[13] = time::time;
+    table[15] = attributes::chmod;
+    table[16] = attributes::lchown;
     table[19] = files::lseek;
     table[20] = processes::getpid;
     table[24] = nothing; // getuid
     table[27] = time::alarm;
     table[29] = signals::pause;
     table[33] = names::access;
+    table[34] = priorities::nice;
+    table[36] = nothing; // sync: memory is all there is
     table[37] = signals::kill;
-    table[39] = names::mkdir;
-    table[40] = names::rmdir;
+    table[38] = links::rename;
+    table[39] = links::mkdir;
+    table[40] = links::rmdir;
     table[41] = files::dup;
     table[42] = files::pipe;
+    table[43] = accounting::times;
     table[45] = memory::brk;
     table[47] = nothing; // getgid
     table[49] = nothing; // geteuid
@@ -111,52 +144,81 @@ static TABLE: [Handler; NR_CALLS] = {
     table[54] = files::ioctl;
     table[55] = files::fcntl;
     table[57] = processes::setpgid;
-    table[60] = misc::umask;
+    table[60] = names::umask;
     table[63] = files::dup2;
     table[64] = processes::getppid;
     table[65] = processes::getpgrp;
     table[66] = processes::setsid;
+    table[75] = misc::setrlimit;
+    table[77] = accounting::getrusage;
     table[78] = time::gettimeofday;
+    table[83] = links::symlink;
     table[85] = names::readlink;
+    table[88] = misc::reboot;
     table[90] = memory::mmap;
     table[91] = memory::munmap;
-    table[93] = files::ftruncate;
+    table[92] = sizes::truncate;
+    table[93] = sizes::ftruncate;
+    table[94] = attributes::fchmod;
+    table[95] = attributes::fchown;
+    table[96] = priorities::getpriority;
+    table[97] = priorities::setpriority;
+    table[99] = stat::statfs;
+    table[100] = stat::fstatfs;
     table[104] = time::setitimer;
     table[105] = time::getitimer;
-    table[106] = names::stat;
-    table[107] = names::lstat;
-    table[108] = files::fstat;
+    table[106] = stat::stat;
+    table[107] = stat::lstat;
+    table[108] = stat::fstat;
     table[114] = processes::wait4;
+    table[116] = accounting::sysinfo;
+    table[117] = shm::ipc;
+    table[118] = files::fsync;
     table[120] = processes::clone;
     table[122] = misc::uname;
     table[125] = memory::mprotect;
     table[132] = processes::getpgid;
     table[133] = names::fchdir;
     table[140] = files::llseek;
-    table[144] = nothing; // msync: files are memory
+    table[142] = select::select;
+    table[144] = memory::msync;
     table[145] = files::readv;
     table[146] = files::writev;
-    table[156] = nothing; // sched_setscheduler: one policy, whatever its name
-    table[157] = nothing; // sched_getscheduler: SCHED_OTHER
+    table[147] = processes::getsid;
+    table[148] = files::fsync; // fdatasync
+    table[150] = memory::mlock;
+    table[151] = memory::munlock;
+    table[152] = memory::mlockall;
+    table[153] = nothing; // munlockall
+    table[154] = priorities::sched_setparam;
+    table[155] = priorities::sched_getparam;
+    table[156] = priorities::sched_setscheduler;
+    table[157] = priorities::sched_getscheduler;
     table[158] = scheduling::sched_yield;
-    table[159] = scheduling::sched_get_priority_max;
-    table[160] = scheduling::sched_get_priority_min;
+    table[159] = priorities::sched_get_priority_max;
+    table[160] = priorities::sched_get_priority_min;
+    table[161] = priorities::sched_rr_get_interval;
     table[162] = time::nanosleep;
-    table[163] = absent; // mremap
+    table[163] = memory::mremap;
     table[167] = poll::poll;
-    table[171] = misc::prctl;
+    table[171] = prctl::prctl;
     table[172] = signals::rt_sigreturn;
     table[173] = signals::rt_sigaction;
     table[174] = signals::rt_sigprocmask;
     table[175] = signals::rt_sigpending;
+    table[176] = signal_values::rt_sigtimedwait;
+    table[177] = signal_values::rt_sigqueueinfo;
     table[178] = signals::rt_sigsuspend;
     table[179] = files::pread64;
     table[180] = files::pwrite64;
+    table[181] = attributes::chown;
     table[182] = names::getcwd;
     table[185] = signals::sigaltstack;
     table[189] = processes::vfork;
     table[190] = misc::getrlimit;
+    table[202] = files::getdents64;
     table[205] = memory::madvise;
+    table[206] = memory::mincore;
     table[207] = processes::gettid;
     table[208] = signals::tkill;
     table[221] = futex::futex;
@@ -168,24 +230,45 @@ static TABLE: [Handler; NR_CALLS] = {
     table[247] = time::clock_getres;
     table[248] = time::clock_nanosleep;
     table[250] = signals::tgkill;
+    table[252] = stat::statfs64;
+    table[253] = stat::fstatfs64;
+    table[280] = select::pselect6;
     table[281] = poll::ppoll;
     table[286] = names::openat;
-    table[287] = names::mkdirat;
-    table[291] = names::newfstatat;
-    table[292] = names::unlinkat;
+    table[287] = links::mkdirat;
+    table[289] = attributes::fchownat;
+    table[291] = stat::newfstatat;
+    table[292] = links::unlinkat;
+    table[293] = links::renameat;
+    table[294] = links::linkat;
+    table[295] = links::symlinkat;
     table[296] = names::readlinkat;
+    table[297] = attributes::fchmodat;
     table[298] = names::faccessat;
-    table[300] = processes::set_robust_list;
+    table[299] = robust_list::get_robust_list;
+    table[300] = robust_list::set_robust_list;
     table[302] = scheduling::getcpu;
+    table[304] = attributes::utimensat;
+    table[307] = sockets::eventfd;
+    table[309] = sizes::fallocate;
+    table[314] = sockets::eventfd2;
     table[316] = files::dup3;
     table[317] = files::pipe2;
+    table[320] = files::preadv;
+    table[321] = files::pwritev;
+    table[322] = signal_values::rt_tgsigqueueinfo;
     table[325] = misc::prlimit64;
-    table[333] = files::socketpair;
+    table[333] = sockets::socketpair;
+    table[355] = priorities::sched_setattr;
+    table[356] = priorities::sched_getattr;
+    table[357] = links::renameat2;
     table[359] = misc::getrandom;
     table[365] = misc::membarrier;
+    table[378] = memory::mlock2;
     table[383] = absent; // statx
     table[387] = absent; // rseq
     table[435] = absent; // clone3
+    table[439] = names::faccessat2;
     table[449] = absent; // futex_waitv
     table
 };

@@ -1,51 +1,79 @@
-//! Calls on path names.
+//! Calls that look names up.
 
-use alloc::string::String;
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use powerpc64::exceptions::TrapFrame;
 
 use super::Result;
 use crate::errno::Errno;
 use crate::fs::OpenFlags;
-use crate::fs::inode::{Inode, Kind};
-use crate::fs::path::{self, Place};
-use crate::fs::stat::{LinuxStat, Stat};
+use crate::fs::inode::Inode;
+use crate::fs::open;
+use crate::fs::path::Place;
 use crate::mm::heap;
 use crate::process::{current, user_memory};
 
 /// What a call that makes a name or opens one can leave on the heap: an inode, a
-/// directory's node, a description with a long path, the text of a file in /proc.
-const HEAP_BYTES: usize = 64 << 10;
+/// directory's node, a description, the text of a file in /proc.
+pub(super) const HEAP_BYTES: usize = 64 << 10;
 
 /// The "descriptor" of the current directory.
-const AT_FDCWD: i32 = -100;
+pub(super) const AT_FDCWD: i32 = -100;
 /// Do not follow the last symbolic link.
-const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
-/// unlinkat: a directory.
-const AT_REMOVEDIR: u64 = 0x200;
+pub(super) const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
 /// An empty path is the descriptor itself.
-const AT_EMPTY_PATH: u64 = 0x1000;
+pub(super) const AT_EMPTY_PATH: u64 = 0x1000;
 
 /// Where the path of a call with the directory `fd` starts.
-fn start(fd: u64, path: &str) -> Result<Place> {
-    if path.starts_with('/') {
-        return Ok(Place::root());
+pub(super) fn start(fd: u64, path: &str) -> Result<Place> {
+    match fd as i32 {
+        _ if path.starts_with('/') => Ok(Place::root()),
+        AT_FDCWD => Ok(here()),
+        _ => current().files.get_any(fd)?.place(),
     }
-    if fd as i32 != AT_FDCWD {
-        return current().files.get(fd)?.file.place().cloned().ok_or(Errno::ENOTDIR);
-    }
-    Ok(here())
 }
 
-fn here() -> Place {
+/// The current directory.
+pub(super) fn here() -> Place {
     current().directory.lock().clone()
+}
+
+/// What the path at `path` names from `fd`; an empty one, if `or_empty`, `fd` itself.
+pub(super) fn inode_at(fd: u64, path: u64, follow: bool, or_empty: bool) -> Result<Arc<Inode>> {
+    let path = user_memory::read_path(path)?;
+    if !path.is_empty() || !or_empty {
+        return start(fd, &path)?.look_up(&path, follow);
+    }
+    match fd as i32 {
+        AT_FDCWD => Ok(here().inode().clone()),
+        // What has no name, a pipe, has no attributes that can be changed either.
+        _ => current().files.get_any(fd)?.inode().cloned().ok_or(Errno::EOPNOTSUPP),
+    }
+}
+
+/// `EINVAL` if there is more in `flags` than how the path is looked up; else whether the last
+/// symbolic link is followed, and whether the path may be empty.
+pub(super) fn lookup(flags: u64, more: u64) -> Result<(bool, bool)> {
+    if flags as u32 as u64 & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | more) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok((flags & AT_SYMLINK_NOFOLLOW == 0, flags & AT_EMPTY_PATH != 0))
+}
+
+/// The permissions of a new file: those of `mode` that count for its kind and that the
+/// process does not mask.
+pub(super) fn permissions(mode: u64, kept: u32) -> u32 {
+    mode as u32 & kept & !current().umask.load(Ordering::Relaxed)
 }
 
 fn open_at(fd: u64, path: u64, flags: u64, mode: u64) -> Result {
     heap::check_room(HEAP_BYTES)?;
+    let flags = OpenFlags::of_open(flags)?;
     let path = user_memory::read_path(path)?;
-    let flags = OpenFlags::from_bits_truncate(flags as u32);
-    let description = path::open(&start(fd, &path)?, &path, flags, mode as u32)?;
+    // Before a file is made or emptied.
+    current().files.check_free()?;
+    let description = open::open(&start(fd, &path)?, &path, flags, permissions(mode, 0o7777))?;
     current().files.add(description, flags.contains(OpenFlags::CLOEXEC), 0)
 }
 
@@ -59,56 +87,55 @@ pub(super) fn openat(frame: &mut TrapFrame) -> Result {
     open_at(fd, path, flags, mode)
 }
 
-fn stat_at(fd: u64, path: u64, to: u64, flags: u64) -> Result {
-    let path = user_memory::read_path(path)?;
-    let stat: Stat = if path.is_empty() && flags & AT_EMPTY_PATH != 0 {
-        match fd as i32 {
-            AT_FDCWD => here().inode().stat(),
-            _ => current().files.get(fd)?.file.stat(),
-        }
-    } else {
-        let follow = flags & AT_SYMLINK_NOFOLLOW == 0;
-        start(fd, &path)?.find(&path, follow)?.0.stat()
-    };
-    user_memory::write(to, LinuxStat::from(stat)).map(|()| 0)
+pub(super) fn creat(frame: &mut TrapFrame) -> Result {
+    let [path, mode, ..] = frame.syscall_args();
+    let flags = OpenFlags::CREAT | OpenFlags::WRONLY | OpenFlags::TRUNC;
+    open_at(AT_FDCWD as u64, path, flags.bits().into(), mode)
 }
 
-pub(super) fn newfstatat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, to, flags, ..] = frame.syscall_args();
-    stat_at(fd, path, to, flags)
-}
-
-pub(super) fn stat(frame: &mut TrapFrame) -> Result {
-    let [path, to, ..] = frame.syscall_args();
-    stat_at(AT_FDCWD as u64, path, to, 0)
-}
-
-pub(super) fn lstat(frame: &mut TrapFrame) -> Result {
-    let [path, to, ..] = frame.syscall_args();
-    stat_at(AT_FDCWD as u64, path, to, AT_SYMLINK_NOFOLLOW)
-}
-
-fn access_at(fd: u64, path: u64) -> Result {
-    let path = user_memory::read_path(path)?;
-    // Everybody is root.
-    start(fd, &path)?.find(&path, true).map(|_| 0)
+fn access_at(fd: u64, path: u64, wanted: u64, flags: u64) -> Result {
+    const X_OK: u64 = 1;
+    const W_OK: u64 = 2;
+    const ALL: u64 = 7;
+    /// For the effective user, who is the real one.
+    const AT_EACCESS: u64 = 0x200;
+    let (follow, or_empty) = lookup(flags, AT_EACCESS)?;
+    if wanted & !ALL != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let inode = inode_at(fd, path, follow, or_empty)?;
+    // Everybody is root, who may do all but run what nobody may run.
+    let runs = inode.is_directory() || inode.attributes.permissions() & 0o111 != 0;
+    match () {
+        () if wanted & X_OK != 0 && !runs => Err(Errno::EACCES),
+        () if wanted & W_OK != 0 && inode.is_fixed() => Err(Errno::EROFS),
+        () => Ok(0),
+    }
 }
 
 pub(super) fn access(frame: &mut TrapFrame) -> Result {
-    let [path, ..] = frame.syscall_args();
-    access_at(AT_FDCWD as u64, path)
+    let [path, wanted, ..] = frame.syscall_args();
+    access_at(AT_FDCWD as u64, path, wanted as u32 as u64, 0)
 }
 
 pub(super) fn faccessat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, ..] = frame.syscall_args();
-    access_at(fd, path)
+    let [fd, path, wanted, ..] = frame.syscall_args();
+    access_at(fd, path, wanted as u32 as u64, 0)
+}
+
+pub(super) fn faccessat2(frame: &mut TrapFrame) -> Result {
+    let [fd, path, wanted, flags, ..] = frame.syscall_args();
+    access_at(fd, path, wanted as u32 as u64, flags as u32 as u64)
 }
 
 fn readlink_at(fd: u64, path: u64, to: u64, len: u64) -> Result {
-    let path = user_memory::read_path(path)?;
-    let (inode, _) = start(fd, &path)?.find(&path, false)?;
+    if len as i32 <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    // A descriptor can be a symbolic link: O_PATH | O_NOFOLLOW.
+    let inode = inode_at(fd, path, false, true)?;
     let target = inode.link_target().ok_or(Errno::EINVAL)?;
-    let bytes = &target.as_bytes()[..target.len().min(len as usize)];
+    let bytes = &target.as_bytes()[..target.len().min(len as u32 as usize)];
     user_memory::write_bytes(to, bytes)?;
     Ok(bytes.len() as u64)
 }
@@ -125,7 +152,8 @@ pub(super) fn readlinkat(frame: &mut TrapFrame) -> Result {
 
 pub(super) fn getcwd(frame: &mut TrapFrame) -> Result {
     let [to, len, ..] = frame.syscall_args();
-    let mut path = here().path();
+    heap::check_room(HEAP_BYTES)?;
+    let mut path = here().path()?;
     path.push('\0');
     if path.len() as u64 > len {
         return Err(Errno::ERANGE);
@@ -138,66 +166,23 @@ pub(super) fn chdir(frame: &mut TrapFrame) -> Result {
     let [path, ..] = frame.syscall_args();
     heap::check_room(HEAP_BYTES)?;
     let path = user_memory::read_path(path)?;
-    let place = here().enter(&path)?;
-    *current().directory.lock() = place;
-    Ok(0)
+    set_here(here().enter(&path)?)
 }
 
 pub(super) fn fchdir(frame: &mut TrapFrame) -> Result {
     let [fd, ..] = frame.syscall_args();
-    let place = current().files.get(fd)?.file.place().cloned().ok_or(Errno::ENOTDIR)?;
-    *current().directory.lock() = place;
+    set_here(current().files.get_any(fd)?.place()?)
+}
+
+fn set_here(place: Place) -> Result {
+    let before = core::mem::replace(&mut *current().directory.lock(), place);
+    // Perhaps the last reference to it: not under the lock.
+    drop(before);
     Ok(0)
 }
 
-/// The directory and the last name of `path`, for calls that change a directory.
-fn parent_of(fd: u64, path: &str, no_name: Errno) -> Result<(Place, String)> {
-    let walked = start(fd, path)?.walk(path.trim_end_matches('/'))?;
-    Ok((walked.place, walked.last.ok_or(no_name)?))
-}
-
-fn mkdir_at(fd: u64, path: u64, mode: u64) -> Result {
-    heap::check_room(HEAP_BYTES)?;
-    let path = user_memory::read_path(path)?;
-    let (place, name) = parent_of(fd, &path, Errno::EEXIST)?;
-    let directory = Inode::new_directory(mode as u32 & 0o777);
-    place.inode().directory()?.add(&name, directory).map(|()| 0)
-}
-
-pub(super) fn mkdir(frame: &mut TrapFrame) -> Result {
-    let [path, mode, ..] = frame.syscall_args();
-    mkdir_at(AT_FDCWD as u64, path, mode)
-}
-
-pub(super) fn mkdirat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, mode, ..] = frame.syscall_args();
-    mkdir_at(fd, path, mode)
-}
-
-fn unlink_at(fd: u64, path: u64, directory: bool) -> Result {
-    let path = user_memory::read_path(path)?;
-    let (place, name) = parent_of(fd, &path, Errno::EBUSY)?;
-    let may_go = |inode: &Inode| match (&inode.kind, directory) {
-        (Kind::Directory(names), true) if names.is_empty() => Ok(()),
-        (Kind::Directory(_), true) => Err(Errno::ENOTEMPTY),
-        (Kind::Directory(_), false) => Err(Errno::EISDIR),
-        (_, true) => Err(Errno::ENOTDIR),
-        (_, false) => Ok(()),
-    };
-    place.inode().directory()?.remove(&name, may_go).map(|()| 0)
-}
-
-pub(super) fn unlink(frame: &mut TrapFrame) -> Result {
-    let [path, ..] = frame.syscall_args();
-    unlink_at(AT_FDCWD as u64, path, false)
-}
-
-pub(super) fn rmdir(frame: &mut TrapFrame) -> Result {
-    let [path, ..] = frame.syscall_args();
-    unlink_at(AT_FDCWD as u64, path, true)
-}
-
-pub(super) fn unlinkat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, flags, ..] = frame.syscall_args();
-    unlink_at(fd, path, flags & AT_REMOVEDIR != 0)
+pub(super) fn umask(frame: &mut TrapFrame) -> Result {
+    let [mask, ..] = frame.syscall_args();
+    // Relaxed: a word of its own.
+    Ok(current().umask.swap(mask as u32 & 0o777, Ordering::Relaxed).into())
 }

@@ -1,20 +1,22 @@
 //! Calls on processes and threads.
 
-use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use powerpc64::exceptions::TrapFrame;
 
+use super::accounting::to_rusage;
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
 use crate::mm::heap;
 use crate::process::clone::{self as cloning, CloneFlags, Request};
 use crate::process::exec::exec;
 use crate::process::exit::{self as exiting, Status};
-use crate::process::wait::{self, Which};
+use crate::process::wait::{self, Options, Which};
 use crate::process::{ARGUMENTS_MAX, Arguments};
-use crate::process::{Process, current, current_thread, signal, table, user_memory};
+use crate::process::{Process, current, current_thread, session, table, user_memory};
+use crate::task::{TaskRef, registry};
 
 pub(super) fn getpid(_: &mut TrapFrame) -> Result {
     Ok(u64::from(current().pid))
@@ -35,17 +37,6 @@ pub(super) fn set_tid_address(frame: &mut TrapFrame) -> Result {
     Ok(u64::from(thread.tid()))
 }
 
-pub(super) fn set_robust_list(frame: &mut TrapFrame) -> Result {
-    /// Bytes of `struct robust_list_head`.
-    const HEAD_BYTES: u64 = 24;
-    let [head, len, ..] = frame.syscall_args();
-    if len != HEAD_BYTES {
-        return Err(Errno::EINVAL);
-    }
-    current_thread().robust_list.store(head, Ordering::Relaxed);
-    Ok(0)
-}
-
 pub(super) fn fork(frame: &mut TrapFrame) -> Result {
     cloning::clone(frame, &Request::fork()).map(u64::from)
 }
@@ -58,13 +49,11 @@ pub(super) fn clone(frame: &mut TrapFrame) -> Result {
     /// The low byte: the signal at the child's end.
     const CSIGNAL: u64 = 0xff;
     let [flags, stack, parent_tid, tls, child_tid, _] = frame.syscall_args();
-    let end_signal = flags & CSIGNAL;
-    // Other signals than SIGCHLD, and none, are for tracers and old threads.
-    if end_signal != 0 && end_signal != u64::from(signal::SIGCHLD) {
-        return Err(Errno::EINVAL);
-    }
-    let flags = CloneFlags::from_bits(flags & !CSIGNAL).ok_or(Errno::EINVAL)?;
-    cloning::clone(frame, &Request { flags, stack, parent_tid, child_tid, tls }).map(u64::from)
+    let exit_signal = (flags & CSIGNAL) as u32;
+    // Namespaces and descriptors of processes there are none; Linux ignores the upper half.
+    let flags = CloneFlags::from_bits(flags & 0xffff_ffff & !CSIGNAL).ok_or(Errno::EINVAL)?;
+    let request = Request { flags, exit_signal, stack, parent_tid, child_tid, tls };
+    cloning::clone(frame, &request).map(u64::from)
 }
 
 pub(super) fn exit(frame: &mut TrapFrame) -> Result {
@@ -84,7 +73,11 @@ pub(super) fn execve(frame: &mut TrapFrame) -> Result {
     let [path, arguments, environment, ..] = frame.syscall_args();
     let path = user_memory::read_path(path)?;
     let mut room = ARGUMENTS_MAX;
-    let arguments = strings(arguments, &mut room)?;
+    let mut arguments = strings(arguments, &mut room)?;
+    if arguments.is_empty() {
+        // Programs that skip argv[0] would read the environment as arguments.
+        arguments.push(Vec::new());
+    }
     let passed = Arguments { arguments, environment: strings(environment, &mut room)? };
     let place = current().directory.lock().clone();
     *frame = exec(&place, &path, &passed)?;
@@ -94,8 +87,8 @@ pub(super) fn execve(frame: &mut TrapFrame) -> Result {
 /// The strings that a NULL-terminated array of pointers names. NULL is an empty
 /// one. What they take on the new stack goes off `room`; `E2BIG` if that is not
 /// enough.
-fn strings(mut array: u64, room: &mut usize) -> Result<Vec<String>> {
-    let mut strings: Vec<String> = Vec::new();
+fn strings(mut array: u64, room: &mut usize) -> Result<Vec<Vec<u8>>> {
+    let mut strings: Vec<Vec<u8>> = Vec::new();
     while array != 0 {
         let address: u64 = user_memory::read(array)?;
         if address == 0 {
@@ -103,7 +96,7 @@ fn strings(mut array: u64, room: &mut usize) -> Result<Vec<String>> {
         }
         *room = room.checked_sub(size_of::<u64>()).ok_or(Errno::E2BIG)?;
         if strings.len() == strings.capacity() {
-            heap::check_room(2 * strings.len() * size_of::<String>() + STRING_BYTES)?;
+            heap::check_room(2 * strings.len() * size_of::<Vec<u8>>() + STRING_BYTES)?;
         }
         let string = user_memory::read_string(address, *room, Errno::E2BIG)?;
         *room = room.saturating_sub(string.len() + 1);
@@ -114,43 +107,54 @@ fn strings(mut array: u64, room: &mut usize) -> Result<Vec<String>> {
 }
 
 pub(super) fn wait4(frame: &mut TrapFrame) -> Result {
-    const WNOHANG: u64 = 1;
-    /// WUNTRACED, WCONTINUED, __WNOTHREAD, __WALL, __WCLONE: nothing to add here.
-    const HARMLESS: u64 = 0x2 | 0x8 | 0xe000_0000;
-    /// Words of `struct rusage`.
-    const RUSAGE_WORDS: usize = 18;
     let [pid, status, options, usage, ..] = frame.syscall_args();
-    let options = options & 0xffff_ffff;
-    if options & !(WNOHANG | HARMLESS) != 0 {
-        return Err(Errno::EINVAL);
-    }
+    let options = Options::from_bits(options as u32).ok_or(Errno::EINVAL)?;
     let which = match pid as i32 {
+        i32::MIN => return Err(Errno::ESRCH),
         -1 => Which::Any,
         0 => Which::Group(current().group.load(Ordering::Relaxed)),
         pid @ 1.. => Which::Pid(pid as u32),
         group => Which::Group(group.unsigned_abs()),
     };
-    let Some((pid, ended)) = wait::wait(which, options & WNOHANG != 0)? else { return Ok(0) };
+    let Some((pid, ended, used)) = wait::wait(which, options)? else { return Ok(0) };
     user_memory::write_unless_null(status, ended.0)?;
-    // Nobody counts the time that processes use.
-    user_memory::write_unless_null(usage, [0_u64; RUSAGE_WORDS])?;
+    user_memory::write_unless_null(usage, to_rusage(&used))?;
     Ok(u64::from(pid))
 }
 
-/// The process that `pid` names, 0 being the caller's.
-fn with_process<T>(pid: u64, f: impl FnOnce(&Process) -> T) -> Result<T> {
-    match pid as u32 {
+/// The process that has `number`, or a thread of that number.
+pub(super) fn find_process(number: u32) -> Result<Arc<Process>> {
+    let of_thread = || Some(find_thread(number).ok()?.user.as_ref()?.process.clone());
+    table::find(number).or_else(of_thread).ok_or(Errno::ESRCH)
+}
+
+/// The living thread that has `number`.
+pub(super) fn find_thread(number: u32) -> Result<TaskRef> {
+    // A task is there for a little longer than its process, which may have been waited for.
+    let has_it = |task: &TaskRef| {
+        task.user.as_ref().is_some_and(|thread| thread.tid() == number && !thread.process.is_dead())
+    };
+    // The thread that called exec has the number of its process, and its task another.
+    let of_process = || table::find(number)?.thread(number);
+    registry::find(number).filter(has_it).or_else(of_process).ok_or(Errno::ESRCH)
+}
+
+/// As [`find_process`], 0 being the caller's.
+fn with_process<T>(number: u64, f: impl FnOnce(&Process) -> T) -> Result<T> {
+    match number as u32 {
         0 => Ok(f(current())),
-        pid => table::find(pid).map(|process| f(&process)).ok_or(Errno::ESRCH),
+        number => find_process(number).map(|process| f(&process)),
     }
 }
 
 pub(super) fn setpgid(frame: &mut TrapFrame) -> Result {
     let [pid, group, ..] = frame.syscall_args();
-    with_process(pid, |process| {
-        table::set_group(process, if group as u32 == 0 { process.pid } else { group as u32 });
-        0
-    })
+    let pid = if pid as u32 == 0 { current().pid } else { pid as u32 };
+    let group = if group as u32 == 0 { pid } else { group as u32 };
+    if group.cast_signed() < 0 {
+        return Err(Errno::EINVAL);
+    }
+    session::set_group(pid, group).map(|()| 0)
 }
 
 pub(super) fn getpgid(frame: &mut TrapFrame) -> Result {
@@ -162,8 +166,11 @@ pub(super) fn getpgrp(_: &mut TrapFrame) -> Result {
     Ok(u64::from(current().group.load(Ordering::Relaxed)))
 }
 
+pub(super) fn getsid(frame: &mut TrapFrame) -> Result {
+    let [pid, ..] = frame.syscall_args();
+    with_process(pid, |process| u64::from(process.session()))
+}
+
 pub(super) fn setsid(_: &mut TrapFrame) -> Result {
-    let process = current();
-    table::set_group(process, process.pid);
-    Ok(u64::from(process.pid))
+    session::new_session().map(u64::from)
 }

@@ -10,6 +10,11 @@ use crate::machine::lazy_tlb;
 use crate::process::{current_thread, user_memory};
 use crate::task::{self, TaskRef, registry};
 
+/// How long a task runs while others wait.
+pub(super) fn slice_ns() -> u64 {
+    task::timer::SLICE_US * 1000
+}
+
 /// Bytes of Linux's `cpu_set_t`.
 const SET_BYTES: u64 = kcore::cpu::MAX_CPUS as u64 / 8;
 
@@ -18,25 +23,8 @@ pub(super) fn sched_yield(_: &mut TrapFrame) -> Result {
     Ok(0)
 }
 
-pub(super) fn sched_get_priority_max(frame: &mut TrapFrame) -> Result {
-    priority(frame, 99)
-}
-
-pub(super) fn sched_get_priority_min(frame: &mut TrapFrame) -> Result {
-    priority(frame, 1)
-}
-
-/// The bound `real_time` for FIFO and RR, 0 for the policies without priorities.
-fn priority(frame: &TrapFrame, real_time: u64) -> Result {
-    match frame.syscall_args()[0] {
-        1 | 2 => Ok(real_time),
-        0 | 3 | 5 => Ok(0),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
 /// The thread with number `tid`, 0 being the caller.
-fn find(tid: u64) -> Result<TaskRef> {
+pub(super) fn find(tid: u64) -> Result<TaskRef> {
     match tid as u32 {
         0 => Ok(task::current().to_ref()),
         // A thread that has exec'd goes by its process's number.
@@ -47,10 +35,14 @@ fn find(tid: u64) -> Result<TaskRef> {
 
 pub(super) fn sched_setaffinity(frame: &mut TrapFrame) -> Result {
     let [tid, len, from, ..] = frame.syscall_args();
+    // Bytes: a set that ends in the middle of a word counts as far as it goes.
+    let mut bytes = [0; SET_BYTES as usize];
+    let given = &mut bytes[..len.min(SET_BYTES) as usize];
+    user_memory::read_bytes(from, given)?;
     let task = find(tid)?;
     let mut set = CpuSet::EMPTY;
-    for word in 0..len.min(SET_BYTES) / 8 {
-        set.set_word(word as usize, user_memory::read(from + word * 8)?);
+    for (n, word) in bytes.as_chunks().0.iter().enumerate() {
+        set.set_word(n, u64::from_be_bytes(*word));
     }
     let set = set.and(&lazy_tlb().online());
     task::set_affinity(&task, &set).map_err(|_| Errno::EINVAL).map(|()| 0)

@@ -4,22 +4,19 @@ use core::sync::atomic::Ordering;
 
 use powerpc64::exceptions::TrapFrame;
 
+use super::processes::{find_process, find_thread};
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
 use crate::mm::heap;
-use crate::process::signal::{
-    self, Action, AlternateStack, ERESTARTNOHAND, ERESTARTSYS, Info, LAST, SS_DISABLE, SS_ONSTACK,
-    UNBLOCKABLE,
-};
+use crate::process::signal::{self, Action, ERESTARTNOHAND, ERESTARTSYS, Info, LAST, UNBLOCKABLE};
 use crate::process::{Process, current, current_thread, table, user_memory};
 use crate::sync::WaitQueue;
-use crate::task::{self, registry};
 
 /// Bytes of the kernel's signal masks.
 const MASK_BYTES: u64 = 8;
 
-/// A signal's number; 0 only tests whether it could be sent.
-fn signal_or_test(number: u64) -> Result<u32> {
+/// A signal to send; none for 0, which only tests whether it could be sent.
+pub(super) fn sendable(number: u64) -> Result<Option<u32>> {
     let number = number as u32;
     if number > LAST {
         return Err(Errno::EINVAL);
@@ -28,95 +25,109 @@ fn signal_or_test(number: u64) -> Result<u32> {
     if number >= signal::FIRST_REAL_TIME {
         heap::check_room(QUEUE_BYTES).map_err(|_| Errno::EAGAIN)?;
     }
-    Ok(number)
+    Ok((number != 0).then_some(number))
 }
 
 /// What one more signal can take on the heap: a full queue that is moved.
 const QUEUE_BYTES: usize = 64 << 10;
 
-fn check_mask_bytes(bytes: u64) -> Result<()> {
+pub(super) fn check_mask_bytes(bytes: u64) -> Result<()> {
     if bytes == MASK_BYTES { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 pub(super) fn kill(frame: &mut TrapFrame) -> Result {
     let [pid, number, ..] = frame.syscall_args();
-    let number = signal_or_test(number)?;
     let me = current();
-    let info = (number != 0).then(|| Info::of_user(number, me.pid, false));
+    let info = sendable(number).map(|signal| Some(Info::of_user(signal?, me.pid, false)));
+    // Without a receiver the number does not matter, as in Linux.
+    let sent = info.unwrap_or(None);
     let in_group = |group| move |process: &Process| process.group.load(Ordering::Relaxed) == group;
     let any = match pid as i32 {
-        pid @ 1.. => match (table::find(pid as u32), info) {
-            (Some(process), Some(info)) => {
+        pid @ 1.. => {
+            let process = find_process(pid as u32)?;
+            if let Some(info) = sent {
                 signal::send_to_process(&process, info);
-                true
             }
-            (process, _) => process.is_some(),
-        },
-        0 => signal::send_to_all(in_group(me.group.load(Ordering::Relaxed)), info),
+            true
+        }
+        0 => signal::send_to_all(in_group(me.group.load(Ordering::Relaxed)), sent),
         // All but init and the caller.
-        -1 => signal::send_to_all(|process| process.pid > 1 && process.pid != me.pid, info),
-        group => signal::send_to_all(in_group(group.unsigned_abs()), info),
+        -1 => signal::send_to_all(|process| process.pid > 1 && process.pid != me.pid, sent),
+        group => signal::send_to_all(in_group(group.unsigned_abs()), sent),
     };
-    if any { Ok(0) } else { Err(Errno::ESRCH) }
+    if any { info.map(|_| 0) } else { Err(Errno::ESRCH) }
 }
 
 pub(super) fn tgkill(frame: &mut TrapFrame) -> Result {
     let [pid, tid, number, ..] = frame.syscall_args();
-    send_to_thread(Some(pid as u32), tid as u32, number)
+    let me = current().pid;
+    send_to_thread(Some(pid as u32), tid as u32, number, |signal| Info::of_user(signal, me, true))
 }
 
 pub(super) fn tkill(frame: &mut TrapFrame) -> Result {
     let [tid, number, ..] = frame.syscall_args();
-    send_to_thread(None, tid as u32, number)
+    let me = current().pid;
+    send_to_thread(None, tid as u32, number, |signal| Info::of_user(signal, me, true))
 }
 
-fn send_to_thread(pid: Option<u32>, tid: u32, number: u64) -> Result {
-    let number = signal_or_test(number)?;
-    let me = current_thread();
-    let task =
-        if tid == me.tid() { task::current().to_ref() } else { registry::find(tid).ok_or(Errno::ESRCH)? };
-    let thread = task.user.as_ref().ok_or(Errno::ESRCH)?;
-    if pid.is_some_and(|pid| pid != thread.process.pid) {
+/// Sends a signal with `info` to thread `tid`, of process `pid` if given.
+pub(super) fn send_to_thread(
+    pid: Option<u32>,
+    tid: u32,
+    number: u64,
+    info: impl FnOnce(u32) -> Info,
+) -> Result {
+    let is_number = |id: u32| id.cast_signed() > 0;
+    if !is_number(tid) || !pid.is_none_or(is_number) {
+        return Err(Errno::EINVAL);
+    }
+    let in_process = |process: &Process| pid.is_none_or(|pid| process.pid == pid);
+    let task = match find_thread(tid) {
+        Ok(task) => task,
+        // The first thread of a process is there until that is waited for.
+        Err(_) if table::find(tid).is_some_and(|process| in_process(&process)) => {
+            return sendable(number).map(|_| 0);
+        }
+        Err(errno) => return Err(errno),
+    };
+    if !task.user.as_ref().is_some_and(|thread| in_process(&thread.process)) {
         return Err(Errno::ESRCH);
     }
-    if number != 0 {
-        signal::send_to_thread(&task, Info::of_user(number, me.process.pid, true));
+    match sendable(number)? {
+        Some(signal) => signal::send_to_thread(&task, info(signal)).map(|()| 0),
+        None => Ok(0),
     }
-    Ok(0)
 }
 
 pub(super) fn rt_sigaction(frame: &mut TrapFrame) -> Result {
     let [number, new, old, bytes, ..] = frame.syscall_args();
     check_mask_bytes(bytes)?;
-    let number = match signal_or_test(number)? {
-        0 => return Err(Errno::EINVAL),
-        number => number,
-    };
     let new: Option<Action> = if new == 0 { None } else { Some(user_memory::read(new)?) };
-    if new.is_some() && signal::bit(number) & UNBLOCKABLE != 0 {
+    let number = number as u32;
+    if !(1..=LAST).contains(&number) || new.is_some() && signal::bit(number) & UNBLOCKABLE != 0 {
         return Err(Errno::EINVAL);
     }
-    let handlers = &current().handlers;
-    user_memory::write_unless_null(old, handlers.get(number))?;
-    if let Some(action) = new {
-        handlers.set(number, action);
-        if handlers.ignores(number) {
-            signal::discard(current(), number);
-        }
+    let handlers = current().handlers();
+    let before = match new {
+        None => handlers.get(number),
+        Some(action) => handlers.set(number, action),
+    };
+    if new.is_some() && handlers.ignores(number) {
+        signal::discard(current(), number);
     }
-    Ok(0)
+    user_memory::write_unless_null(old, before).map(|()| 0)
 }
 
 pub(super) fn rt_sigprocmask(frame: &mut TrapFrame) -> Result {
-    const SIG_BLOCK: u64 = 0;
-    const SIG_UNBLOCK: u64 = 1;
-    const SIG_SETMASK: u64 = 2;
+    const SIG_BLOCK: u32 = 0;
+    const SIG_UNBLOCK: u32 = 1;
+    const SIG_SETMASK: u32 = 2;
     let [how, new, old, bytes, ..] = frame.syscall_args();
     check_mask_bytes(bytes)?;
     let blocked = current_thread().blocked.load(Ordering::Relaxed);
     if new != 0 {
         let mask: u64 = user_memory::read(new)?;
-        signal::set_blocked(match how {
+        signal::set_blocked(match how as u32 {
             SIG_BLOCK => blocked | mask,
             SIG_UNBLOCK => blocked & !mask,
             SIG_SETMASK => mask,
@@ -127,10 +138,14 @@ pub(super) fn rt_sigprocmask(frame: &mut TrapFrame) -> Result {
 }
 
 pub(super) fn rt_sigpending(frame: &mut TrapFrame) -> Result {
-    let [to, ..] = frame.syscall_args();
+    let [to, bytes, ..] = frame.syscall_args();
+    if bytes > MASK_BYTES {
+        return Err(Errno::EINVAL);
+    }
     let thread = current_thread();
-    let waiting = thread.signals.set() | thread.process.signals.set();
-    user_memory::write(to, waiting & thread.blocked.load(Ordering::Relaxed)).map(|()| 0)
+    let waiting = thread.waiting_signals() & thread.blocked.load(Ordering::Relaxed);
+    // Old programs want less.
+    user_memory::write_bytes(to, &waiting.to_be_bytes()[..bytes as usize]).map(|()| 0)
 }
 
 /// Makes `call`, which waits, and makes it again while it ends with [`ERESTARTNOHAND`]
@@ -182,23 +197,10 @@ pub(super) fn rt_sigreturn(frame: &mut TrapFrame) -> Result {
 
 pub(super) fn sigaltstack(frame: &mut TrapFrame) -> Result {
     let [new, old, ..] = frame.syscall_args();
-    const MIN_BYTES: u64 = 2048;
-    let now = signal::alternate_stack(frame.gpr(1));
+    let (stack, stack_pointer) = (&current_thread().alternate_stack, frame.gpr(1));
+    let before = stack.told(stack_pointer);
     if new != 0 {
-        let wanted: AlternateStack = user_memory::read(new)?;
-        if now.flags == SS_ONSTACK {
-            return Err(Errno::EPERM);
-        }
-        let (base, size) = match wanted.flags {
-            SS_DISABLE => (0, 0),
-            // Asking for the stack to be in use says no more than 0, as in Linux.
-            0 | SS_ONSTACK if wanted.size < MIN_BYTES => return Err(Errno::ENOMEM),
-            0 | SS_ONSTACK => (wanted.base, wanted.size),
-            _ => return Err(Errno::EINVAL),
-        };
-        let [stored_base, stored_size] = &current_thread().alternate_stack;
-        stored_base.store(base, Ordering::Relaxed);
-        stored_size.store(size, Ordering::Relaxed);
+        stack.set(user_memory::read(new)?, stack_pointer)?;
     }
-    user_memory::write_unless_null(old, now).map(|()| 0)
+    user_memory::write_unless_null(old, before).map(|()| 0)
 }

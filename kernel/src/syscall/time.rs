@@ -1,7 +1,9 @@
 //! Calls on time.
 //!
-//! One clock: the time base since boot. CLOCK_REALTIME runs at a fixed distance
-//! from it.
+//! One clock that never stops: the time base since boot. CLOCK_REALTIME runs at a fixed
+//! distance from it. The others are what processes and threads have run.
+
+use alloc::sync::Arc;
 
 use powerpc64::exceptions::TrapFrame;
 use powerpc64::timer;
@@ -10,11 +12,17 @@ use super::Result;
 use super::signals::wait_unless_handled;
 use crate::clock;
 use crate::errno::Errno;
-use crate::process::{alarm as alarms, current, signal, user_memory};
+use crate::process::cpu_time::Timer;
+use crate::process::{Process, alarm as alarms, current, current_thread, signal, table, user_memory};
 use crate::sync::WaitQueue;
+use crate::task;
 
 /// Linux's `struct timespec`: seconds, nanoseconds.
-type Timespec = [i64; 2];
+pub(super) type Timespec = [i64; 2];
+
+const MONOTONIC_RAW: u64 = 4;
+const REALTIME_COARSE: u64 = 5;
+const MONOTONIC_COARSE: u64 = 6;
 
 const NS_PER_S: i64 = 1_000_000_000;
 
@@ -25,31 +33,66 @@ pub(super) enum Clock {
     Realtime,
     /// Since boot.
     Monotonic,
+    /// What a process has run; 0 for the caller's.
+    Process(u32),
+    /// What a thread of the caller's process has run; 0 for the caller.
+    Thread(u32),
 }
 
 impl Clock {
-    /// By number. CPU-time clocks are not there.
+    /// By number. Negative ones are CPU-time clocks (Linux's posix-timers_types.h): the
+    /// complement of a process's or thread's number above three bits, of which the upper
+    /// one says that it is a thread's. The lower two tell three clocks apart that are the
+    /// same here, and descriptors, which are no clocks.
     fn from_number(number: u64) -> Result<Self> {
-        match number {
+        const OF_THREAD: i32 = 4;
+        const KIND: i32 = 3;
+        match number as i32 {
             // REALTIME, REALTIME_COARSE, TAI
             0 | 5 | 11 => Ok(Clock::Realtime),
             // MONOTONIC, MONOTONIC_RAW, MONOTONIC_COARSE, BOOTTIME
             1 | 4 | 6 | 7 => Ok(Clock::Monotonic),
-            _ => Err(Errno::EINVAL),
+            2 => Ok(Clock::Process(0)),
+            3 => Ok(Clock::Thread(0)),
+            0.. => Err(Errno::EINVAL),
+            number if number & KIND == KIND => Err(Errno::EINVAL),
+            number if number & OF_THREAD != 0 => Ok(Clock::Thread(!(number >> 3) as u32)),
+            number => Ok(Clock::Process(!(number >> 3) as u32)),
         }
     }
 
-    fn now_ns(self) -> u64 {
+    /// What it shows; `EINVAL` if that of which it is the clock does not exist.
+    fn now_ns(self) -> Result {
+        let to_ns = |usage: task::Usage| timer::timebase().tb_to_ns(usage.ran_tb);
         match self {
-            Clock::Realtime => clock::realtime_ns(),
-            Clock::Monotonic => clock::monotonic_ns(),
+            Clock::Realtime => Ok(clock::realtime_ns()),
+            Clock::Monotonic => Ok(clock::monotonic_ns()),
+            Clock::Process(pid) => Ok(to_ns(process(pid)?.usage())),
+            Clock::Thread(0) => Ok(to_ns(task::current().usage())),
+            Clock::Thread(tid) => Ok(to_ns(thread(tid)?.usage())),
         }
     }
 
-    /// The time base when this clock shows `at_ns`; now, if that is past.
-    fn deadline_tb(self, at_ns: u64) -> u64 {
-        deadline_after(at_ns.saturating_sub(self.now_ns()))
+    /// The time base when this clock, which does not stop, shows `at_ns`; now, if that is
+    /// past.
+    fn deadline_tb(self, at_ns: u64) -> Result {
+        Ok(deadline_after(at_ns.saturating_sub(self.now_ns()?)))
     }
+}
+
+/// The process with number `pid`, 0 for the caller's.
+fn process(pid: u32) -> Result<Arc<Process>> {
+    match pid {
+        0 => Ok(current_thread().process.clone()),
+        pid => table::find(pid).ok_or(Errno::EINVAL),
+    }
+}
+
+/// The thread `tid` of the caller's process.
+fn thread(tid: u32) -> Result<task::TaskRef> {
+    let task = super::scheduling::find(tid.into()).map_err(|_| Errno::EINVAL)?;
+    let own = task.user.as_ref().is_some_and(|thread| thread.process.pid == current().pid);
+    if own { Ok(task) } else { Err(Errno::EINVAL) }
 }
 
 /// The time base `ns` from now.
@@ -57,7 +100,7 @@ fn deadline_after(ns: u64) -> u64 {
     timer::now_tb().saturating_add(timer::timebase().ns_to_tb(ns))
 }
 
-fn to_timespec(ns: u64) -> Timespec {
+pub(super) fn to_timespec(ns: u64) -> Timespec {
     [(ns / NS_PER_S as u64).cast_signed(), (ns % NS_PER_S as u64).cast_signed()]
 }
 
@@ -77,9 +120,57 @@ pub(super) fn read_deadline(from: u64, absolute: Option<Clock>) -> Result<Option
     }
     let ns = read_ns(from)?;
     Ok(Some(match absolute {
-        Some(clock) => clock.deadline_tb(ns),
+        Some(clock) => clock.deadline_tb(ns)?,
         None => deadline_after(ns),
     }))
+}
+
+/// How long a call that waits for files may take, and where the program is told what is
+/// left of that when it ends.
+#[derive(Clone, Copy)]
+pub(super) struct Timeout {
+    /// When it is over; none for never.
+    pub(super) deadline_tb: Option<u64>,
+    /// Where what is left is stored; none if it is not told.
+    rest: Option<u64>,
+    in_us: bool,
+}
+
+impl Timeout {
+    /// From a timespec; none at NULL.
+    pub(super) fn of_timespec(from: u64) -> Result<Self> {
+        Self::new(from, false, || read_ns(from))
+    }
+
+    /// From a `struct timeval`, whose microseconds may be more than a second, as in
+    /// Linux; none at NULL.
+    pub(super) fn of_timeval(from: u64) -> Result<Self> {
+        Self::new(from, true, || {
+            let [s, us]: Timespec = user_memory::read(from)?;
+            if s < 0 || us < 0 {
+                return Err(Errno::EINVAL);
+            }
+            Ok((s as u64).saturating_mul(NS_PER_S as u64).saturating_add((us as u64).saturating_mul(1000)))
+        })
+    }
+
+    fn new(from: u64, in_us: bool, read: impl FnOnce() -> Result) -> Result<Self> {
+        if from == 0 {
+            return Ok(Timeout { deadline_tb: None, rest: None, in_us });
+        }
+        let ns = read()?;
+        Ok(Timeout { deadline_tb: Some(deadline_after(ns)), rest: (ns != 0).then_some(from), in_us })
+    }
+
+    /// Tells what is left. A program that keeps its timeout where it cannot be changed is
+    /// not told (Linux: `poll_select_finish`).
+    pub(super) fn tell_rest(self) {
+        if let (Some(deadline_tb), Some(to)) = (self.deadline_tb, self.rest) {
+            let [s, ns] =
+                to_timespec(timer::timebase().tb_to_ns(deadline_tb.saturating_sub(timer::now_tb())));
+            let _ = user_memory::write(to, [s, if self.in_us { ns / 1000 } else { ns }]);
+        }
+    }
 }
 
 /// The deadline `ms` from now.
@@ -89,12 +180,13 @@ pub(super) fn deadline_after_ms(ms: u64) -> u64 {
 
 pub(super) fn clock_gettime(frame: &mut TrapFrame) -> Result {
     let [clock, to, ..] = frame.syscall_args();
-    user_memory::write(to, to_timespec(Clock::from_number(clock)?.now_ns())).map(|()| 0)
+    user_memory::write(to, to_timespec(Clock::from_number(clock)?.now_ns()?)).map(|()| 0)
 }
 
 pub(super) fn clock_getres(frame: &mut TrapFrame) -> Result {
     let [clock, to, ..] = frame.syscall_args();
-    Clock::from_number(clock)?;
+    // Of nobody's CPU time there is no clock.
+    Clock::from_number(clock)?.now_ns()?;
     user_memory::write_unless_null(to, to_timespec(1)).map(|()| 0)
 }
 
@@ -119,14 +211,44 @@ pub(super) fn nanosleep(frame: &mut TrapFrame) -> Result {
 
 pub(super) fn clock_nanosleep(frame: &mut TrapFrame) -> Result {
     const TIMER_ABSTIME: u64 = 1;
-    let [clock, flags, span, rest, ..] = frame.syscall_args();
-    let clock = Clock::from_number(clock)?;
+    let [number, flags, span, rest, ..] = frame.syscall_args();
+    let clock = Clock::from_number(number)?;
+    // Those whose time cannot be slept in (Linux: clocks without `nsleep`).
+    if matches!(number, MONOTONIC_RAW | REALTIME_COARSE | MONOTONIC_COARSE)
+        || matches!(clock, Clock::Thread(_))
+    {
+        return Err(Errno::EOPNOTSUPP);
+    }
     let ns = read_ns(span)?;
-    if flags & TIMER_ABSTIME == 0 {
+    let absolute = flags & TIMER_ABSTIME != 0;
+    if let Clock::Process(pid) = clock {
+        return sleep_for_cpu_time(frame, pid, ns, if absolute { None } else { Some(rest) });
+    }
+    if !absolute {
         return sleep_for(frame, ns, rest);
     }
-    let deadline_tb = clock.deadline_tb(ns);
+    let deadline_tb = clock.deadline_tb(ns)?;
     wait_unless_handled(frame, || sleep_until(deadline_tb))
+}
+
+/// Sleeps until the process has run for `ns`: more than now, if `rest` is given, for what
+/// is left when a signal comes.
+fn sleep_for_cpu_time(frame: &mut TrapFrame, pid: u32, ns: u64, rest: Option<u64>) -> Result {
+    let ran_tb = || process(pid).map(|process| process.usage().ran_tb);
+    let base_tb = if rest.is_some() { ran_tb()? } else { 0 };
+    let until_tb = base_tb.saturating_add(timer::timebase().ns_to_tb(ns));
+    let tell_rest = || {
+        let left = timer::timebase().tb_to_ns(until_tb.saturating_sub(ran_tb().unwrap_or(0)));
+        // As in `sleep_for`.
+        let _ = user_memory::write_unless_null(rest.unwrap_or(0), to_timespec(left));
+    };
+    wait_unless_handled(frame, || {
+        while ran_tb()? < until_tb {
+            let earliest_tb = process(pid)?.earliest_tb(until_tb);
+            sleep_until(earliest_tb).inspect_err(|_| tell_rest())?;
+        }
+        Ok(0)
+    })
 }
 
 /// Sleeps for `ns`; what is left when a signal comes is stored at `rest`.
@@ -154,9 +276,21 @@ pub(super) fn alarm(frame: &mut TrapFrame) -> Result {
     Ok(left_tb.div_ceil(second_tb))
 }
 
-/// ITIMER_REAL; the timers of CPU time are not there.
-fn check_timer(which: u64) -> Result<()> {
-    if which == 0 { Ok(()) } else { Err(Errno::EINVAL) }
+/// The timers of setitimer.
+enum Itimer {
+    Real,
+    Cpu(Timer),
+}
+
+impl Itimer {
+    fn from_number(which: u64) -> Result<Self> {
+        match which {
+            0 => Ok(Itimer::Real),
+            1 => Ok(Itimer::Cpu(Timer::Virtual)),
+            2 => Ok(Itimer::Cpu(Timer::Prof)),
+            _ => Err(Errno::EINVAL),
+        }
+    }
 }
 
 /// `struct itimerval` of what is left and the interval.
@@ -170,20 +304,30 @@ const US_PER_S: u64 = 1_000_000;
 
 pub(super) fn getitimer(frame: &mut TrapFrame) -> Result {
     let [which, to, ..] = frame.syscall_args();
-    check_timer(which)?;
-    user_memory::write(to, to_itimerval(alarms::get(current()))).map(|()| 0)
+    let left = match Itimer::from_number(which)? {
+        Itimer::Real => alarms::get(current()),
+        Itimer::Cpu(timer) => current().cpu_timer(timer),
+    };
+    user_memory::write(to, to_itimerval(left)).map(|()| 0)
+}
+
+/// The ticks of the time base that a `struct timeval` stands for.
+fn read_timeval(seconds: u64, us: u64) -> Result {
+    if seconds > i64::MAX as u64 || us >= US_PER_S {
+        return Err(Errno::EINVAL);
+    }
+    let ns = seconds.saturating_mul(US_PER_S).saturating_add(us).saturating_mul(1000);
+    // Not to be taken for none.
+    Ok(timer::timebase().ns_to_tb(ns).max(u64::from(ns != 0)))
 }
 
 pub(super) fn setitimer(frame: &mut TrapFrame) -> Result {
     let [which, new, old, ..] = frame.syscall_args();
-    check_timer(which)?;
     let [interval_s, interval_us, s, us]: [u64; 4] = if new == 0 { [0; 4] } else { user_memory::read(new)? };
-    if interval_us >= US_PER_S || us >= US_PER_S {
-        return Err(Errno::EINVAL);
-    }
-    let to_tb = |s: u64, us: u64| {
-        timer::timebase().ns_to_tb(s.saturating_mul(US_PER_S).saturating_add(us).saturating_mul(1000))
+    let (interval_tb, span_tb) = (read_timeval(interval_s, interval_us)?, read_timeval(s, us)?);
+    let before = match Itimer::from_number(which)? {
+        Itimer::Real => alarms::set(current(), span_tb, interval_tb)?,
+        Itimer::Cpu(timer) => current().set_cpu_timer(timer, span_tb, interval_tb)?,
     };
-    let before = alarms::set(current(), to_tb(s, us), to_tb(interval_s, interval_us))?;
     user_memory::write_unless_null(old, to_itimerval(before)).map(|()| 0)
 }

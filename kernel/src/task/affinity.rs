@@ -18,6 +18,7 @@ use super::cpu::{self, Cpu, ONLINE};
 use super::descriptor::Task;
 use super::preempt;
 use super::resched::resched;
+use super::window::Window;
 use super::{online_cpus, placement};
 use crate::sync::SpinLock;
 
@@ -43,6 +44,7 @@ pub(crate) fn set_affinity(task: &Task, set: &CpuSet) -> Result<(), NoOnlineCpu>
     drop(change);
     // Partner: the fence in `placement::queue` (see above).
     fence(Ordering::SeqCst);
+    Window::AffinityStored.pass(task);
     relocate(task);
     preempt::reschedule_if_asked();
     Ok(())
@@ -56,8 +58,9 @@ pub(super) fn check_placement(task: &Task, cpu: &Cpu) {
     }
 }
 
+/// Whether `task` may run on `cpu`, and `cpu` run tasks.
 #[inline]
-fn may_run_on(task: &Task, cpu: &Cpu) -> bool {
+pub(super) fn may_run_on(task: &Task, cpu: &Cpu) -> bool {
     task.affinity.contains(cpu.id) && ONLINE.contains(cpu.id)
 }
 
@@ -66,13 +69,15 @@ fn may_run_on(task: &Task, cpu: &Cpu) -> bool {
 fn relocate(task: &Task) {
     loop {
         let cpu = cpu::get(task.cpu());
-        if may_run_on(task, cpu) {
-            return;
-        }
         let mut queue = cpu.queue.lock();
         if task.cpu() != cpu.id {
             // It was moved before we had the lock.
             continue;
+        }
+        // Not before the lock: a thief that saw the affinity as it was holds the lock
+        // until the task's CPU is its own.
+        if may_run_on(task, cpu) {
+            return;
         }
         let was_queued = queue.remove(task);
         drop(queue);

@@ -5,11 +5,13 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::AtomicPtr;
 
 use kcore::cpu::{CpuId, CpuSet};
+use kcore::handoff::Request;
 use kcore::task::TaskMm;
 use powerpc64::percpu::{self, PerCpu};
+use powerpc64::timer;
 
 use super::cpu_bits::CpuBits;
 use super::descriptor::{Birth, Task, TaskPtr, TaskRef};
@@ -37,8 +39,8 @@ pub(super) struct Cpu {
     pub(super) area: &'static PerCpu,
     /// Runs when nothing else does. It lives as long as the table.
     pub(super) idle: TaskPtr,
-    /// Somebody wants it to schedule. Set by all, cleared by itself.
-    pub(super) need_resched: AtomicBool,
+    /// Somebody wants it to schedule.
+    pub(super) need_resched: Request,
     /// What others and it itself watch it for.
     pub(super) watch: Watch,
     /// The task that the last switch left; its own, interrupts off.
@@ -62,13 +64,14 @@ impl Cpu {
     fn new(id: CpuId, area: &'static PerCpu, idle: TaskRef) -> Self {
         idle.set_cpu(id);
         idle.run_state.set_running();
-        idle.on_cpu.store(1, Ordering::Relaxed);
+        idle.counts.enter(timer::now_tb());
+        idle.on_cpu.begin();
         Self {
             id,
             area,
             // The table keeps the idle task's own reference, for ever.
             idle: TaskPtr::new(TaskRef::into_raw(idle)),
-            need_resched: AtomicBool::new(false),
+            need_resched: Request::none(),
             watch: Watch::new(),
             left: AtomicPtr::new(core::ptr::null_mut()),
             evicted: AtomicPtr::new(core::ptr::null_mut()),
@@ -89,7 +92,7 @@ impl Cpu {
     /// Forgets what a former life of this CPU has left, while others kept asking for
     /// it. On that CPU, before it takes interrupts.
     pub(super) fn restart(&self) {
-        self.need_resched.store(false, Ordering::Relaxed);
+        self.need_resched.forget();
         self.area.clear_work();
         self.watch.restart();
         self.clock.restart();
@@ -152,6 +155,11 @@ pub(crate) fn area_of(id: CpuId) -> &'static PerCpu {
 /// The addresses of all CPUs' areas, for debuggers; kept for ever.
 pub(crate) fn area_addresses() -> &'static [usize] {
     Box::leak(all().iter().map(|cpu| core::ptr::from_ref(cpu.area).addr()).collect())
+}
+
+/// How long `cpu` has had nothing to do, in ticks of the time base.
+pub(crate) fn idle_time_tb(cpu: CpuId) -> u64 {
+    get(cpu).idle().usage().ran_tb
 }
 
 /// The CPUs that schedule.

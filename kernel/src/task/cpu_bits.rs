@@ -11,18 +11,18 @@ const WORDS: usize = MAX_CPUS / 64;
 
 /// One bit a CPU.
 #[repr(C)]
-pub(super) struct CpuBits([AtomicU64; WORDS]);
+pub(crate) struct CpuBits([AtomicU64; WORDS]);
 
 fn place(cpu: CpuId) -> (usize, u64) {
     (cpu.index() / 64, 1 << (cpu.index() % 64))
 }
 
 impl CpuBits {
-    pub(super) const fn empty() -> Self {
+    pub(crate) const fn empty() -> Self {
         Self([const { AtomicU64::new(0) }; WORDS])
     }
 
-    pub(super) fn of(set: &CpuSet) -> Self {
+    pub(crate) fn of(set: &CpuSet) -> Self {
         Self(core::array::from_fn(|word| AtomicU64::new(set.word(word))))
     }
 
@@ -38,21 +38,21 @@ impl CpuBits {
         }
     }
 
-    pub(super) fn snapshot(&self) -> CpuSet {
+    pub(crate) fn snapshot(&self) -> CpuSet {
         let mut set = CpuSet::EMPTY;
         self.0.iter().enumerate().for_each(|(i, word)| set.set_word(i, word.load(Ordering::Relaxed)));
         set
     }
 
     #[inline]
-    pub(super) fn contains(&self, cpu: CpuId) -> bool {
+    pub(crate) fn contains(&self, cpu: CpuId) -> bool {
         let (word, bit) = place(cpu);
         self.0[word].load(Ordering::Relaxed) & bit != 0
     }
 
     /// Adds `cpu`; a plain load if it is there already.
     #[inline]
-    pub(super) fn insert(&self, cpu: CpuId) {
+    pub(crate) fn insert(&self, cpu: CpuId) {
         let (word, bit) = place(cpu);
         if self.0[word].load(Ordering::Relaxed) & bit == 0 {
             self.0[word].fetch_or(bit, Ordering::Relaxed);
@@ -61,7 +61,7 @@ impl CpuBits {
 
     /// Takes `cpu` out; whether it was in. A plain load if it was not.
     #[inline]
-    pub(super) fn take(&self, cpu: CpuId) -> bool {
+    pub(crate) fn take(&self, cpu: CpuId) -> bool {
         let (word, bit) = place(cpu);
         self.0[word].load(Ordering::Relaxed) & bit != 0
             && self.0[word].fetch_and(!bit, Ordering::Relaxed) & bit != 0
@@ -69,7 +69,7 @@ impl CpuBits {
 
     /// The first CPU that is in both sets, counting from behind `start` and
     /// around, of the first `nr_cpus`.
-    pub(super) fn first_common(&self, other: &CpuBits, start: CpuId, nr_cpus: usize) -> Option<CpuId> {
+    pub(crate) fn first_common(&self, other: &CpuBits, start: CpuId, nr_cpus: usize) -> Option<CpuId> {
         let words = nr_cpus.div_ceil(64);
         let (first, bit) = place(start);
         let behind = !(bit | (bit - 1));

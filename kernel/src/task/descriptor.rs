@@ -16,13 +16,15 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use kcore::cpu::{CpuId, CpuSet};
+use kcore::handoff::{InUse, RunState, Woken};
 use kcore::machine::PreemptOff;
 use kcore::task::TaskMm;
 use powerpc64::context::Context;
 use powerpc64::percpu;
 
 use super::cpu_bits::CpuBits;
-use super::run_state::{RunState, Woken};
+use super::usage::Counts;
+use super::window::Window;
 use crate::mm::KernelStack;
 use crate::process::Thread;
 use crate::sync::WaitQueue;
@@ -49,10 +51,9 @@ pub(crate) struct Task {
     pub(crate) mm: TaskMm,
     /// Where it stands between running and sleeping.
     pub(super) run_state: RunState,
-    /// 1 from before it runs on a CPU until that CPU has left its stack.
-    /// Stored with release by the CPU that leaves; read with acquire by whoever
-    /// wants to run it elsewhere (section 5 (f) of the protocol).
-    pub(super) on_cpu: AtomicU32,
+    /// Whether a CPU uses its stack: a CPU that wants to run it elsewhere waits until
+    /// none does (section 5 (f) of the protocol).
+    pub(super) on_cpu: InUse,
     /// The CPU that it runs on or last ran on, or whose queue it is in.
     /// Changed under that CPU's run-queue lock.
     pub(super) cpu: AtomicU32,
@@ -60,6 +61,8 @@ pub(crate) struct Task {
     pub(super) pending: AtomicU32,
     /// Its number; 0 for idle tasks.
     pub(crate) tid: u32,
+    /// What it has used.
+    pub(super) counts: Counts,
     /// Registers, while it does not run. Touched by the CPU that switches from or
     /// to it, with interrupts off; `on_cpu` hands it over.
     pub(super) context: UnsafeCell<Context>,
@@ -132,7 +135,7 @@ impl Task {
     /// What it does, in a word; a hint.
     pub(crate) fn state(&self) -> &'static str {
         match self.run_state.name() {
-            "running" if self.on_cpu.load(Ordering::Relaxed) == 0 => "waiting",
+            "running" if !self.on_cpu.is_set() => "waiting",
             state => state,
         }
     }
@@ -170,6 +173,7 @@ impl Task {
         // `prepare_to_sleep`, after which the sleeper looks at the bits.
         fence(Ordering::SeqCst);
         if !self.wake() {
+            Window::Kicked.pass(self);
             super::resched::kick(self);
         }
     }
@@ -246,10 +250,11 @@ impl Task {
             Task {
                 mm: birth.mm,
                 run_state: RunState::asleep(),
-                on_cpu: AtomicU32::new(0),
+                on_cpu: InUse::free(),
                 cpu: AtomicU32::new(0),
                 pending: AtomicU32::new(0),
                 tid: birth.tid,
+                counts: Counts::new(),
                 context: UnsafeCell::new(Context::running()),
                 stack_top,
                 run_node: Node::new(this),

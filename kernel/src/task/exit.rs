@@ -6,6 +6,7 @@ use powerpc64::irqflags;
 
 use super::registry;
 use super::switch::{Leave, schedule};
+use super::window::Window;
 
 /// Ends the current task. What it had is given up before: its address space
 /// (`exit_mm`), its process's part. Its stack and its `Task` go when the next task
@@ -23,6 +24,7 @@ pub(crate) fn exit_current() -> ! {
     me.exited.store(1, Ordering::Release);
     me.exit_waiters.wake_all();
     me.run_state.die();
+    Window::Exits.pass(&me);
     schedule(Leave::Exit);
     unreachable!("{} runs after its exit", me.name())
 }

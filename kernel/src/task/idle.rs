@@ -18,6 +18,7 @@ use super::cpu::{self, Cpu};
 use super::cpu_bits::CpuBits;
 use super::offline;
 use super::switch::{Leave, schedule};
+use super::window::Window;
 
 /// The CPUs that run their idle task and that no waker has claimed yet. Inserted
 /// by the CPU itself, each time it chooses its idle task; taken out by wakers.
@@ -37,6 +38,7 @@ pub(crate) fn idle_loop() -> ! {
         } else if cpu.departure.is_due() {
             offline::depart(cpu);
         } else {
+            Window::Cedes.pass(cpu.idle());
             // The interrupt that ends it may run other tasks before it returns.
             idle::cede();
         }
@@ -44,5 +46,5 @@ pub(crate) fn idle_loop() -> ! {
 }
 
 fn has_work(cpu: &Cpu) -> bool {
-    cpu.need_resched.load(Ordering::Relaxed) || cpu.queue.len() != 0
+    cpu.need_resched.is_made() || cpu.queue.len() != 0
 }

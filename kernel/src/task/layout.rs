@@ -3,13 +3,13 @@
 
 use core::mem::offset_of;
 
+pub(crate) use kcore::handoff::{
+    DEAD as STATE_DEAD, PREPARING as STATE_PREPARING, RUNNING as STATE_RUNNING, SLEEPING as STATE_SLEEPING,
+};
 use powerpc64::context::Context;
 
 use super::cpu::Cpu;
 use super::descriptor::Task;
-pub(crate) use super::run_state::{
-    DEAD as STATE_DEAD, PREPARING as STATE_PREPARING, RUNNING as STATE_RUNNING, SLEEPING as STATE_SLEEPING,
-};
 
 pub(crate) const CPU_IDLE: usize = offset_of!(Cpu, idle);
 

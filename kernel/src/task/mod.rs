@@ -3,8 +3,8 @@
 //! One FIFO run queue a CPU, round robin with a time slice; no priorities. What
 //! matters here is the switch, because that is where address spaces are borrowed.
 //!
-//! Reading order: [`descriptor`] (what is scheduled), [`run_state`] (asleep
-//! and awake), [`switch`] (the context switch), [`placement`] (which CPU), [`idle`],
+//! Reading order: [`kcore::handoff`] (asleep and awake), [`descriptor`] (what is
+//! scheduled), [`switch`] (the context switch), [`placement`] (which CPU), [`idle`],
 //! [`preempt`], [`timer`]; then what is built on them: [`kthread`], [`work`], [`offline`].
 //!
 //! Lock order, outermost first: a wait queue or a CPU's alarms; a run queue. No two
@@ -26,16 +26,19 @@ pub(crate) mod registry;
 pub(crate) mod report;
 mod resched;
 mod run_queue;
-mod run_state;
 mod smp;
 mod spawn;
 mod switch;
 pub(crate) mod timer;
+mod usage;
 mod watchdog;
+mod window;
 pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
-pub(crate) use cpu::{area_addresses, area_of, init, online_cpus, server_of};
+pub(crate) use cpu::{area_addresses, area_of, idle_time_tb, init, online_cpus, server_of};
+#[cfg(feature = "selftest")]
+pub(crate) use cpu_bits::CpuBits;
 pub(crate) use descriptor::{Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;
@@ -46,3 +49,5 @@ pub(crate) use smp::start_secondaries;
 pub(crate) use spawn::{OutOfMemory, create_user, set_user_frame, start};
 pub(crate) use switch::{sleep, yield_now};
 pub(crate) use timer::{sleep_until_tb, timer_tick};
+pub(crate) use usage::Usage;
+pub(crate) use window::Window;

@@ -31,6 +31,7 @@ use powerpc64::{irqflags, percpu, rtas, smp, timer};
 use super::cpu::{self, Cpu, ONLINE};
 use super::idle::IDLE;
 use super::resched::resched;
+use super::window::Window;
 use super::{placement, preempt, yield_now};
 use crate::machine::lazy_tlb;
 use crate::sync::{Mutex, SpinWait, WaitQueue};
@@ -119,6 +120,7 @@ pub(crate) fn offline(id: CpuId) -> Result<(), Refused> {
     if !cpu.works.park(deadline_tb()) {
         return Err(Refused::Busy);
     }
+    Window::ClosesCpu.pass_here();
     ONLINE.take(id);
     // Offline before the look at the queue. Partner: the fence in `placement::queue`,
     // between the push and the look at ONLINE.

@@ -12,6 +12,7 @@ use kcore::cpu::{CpuId, CpuSet};
 use super::cpu::{self, Cpu, ONLINE};
 use super::descriptor::Task;
 use super::idle::IDLE;
+use super::window::Window;
 use super::{resched, watchdog};
 use crate::sync::SpinWait;
 
@@ -21,17 +22,20 @@ use crate::sync::SpinWait;
 pub(super) fn queue(task: &Task) {
     // The CPU that it left may still be on its stack.
     let mut wait = SpinWait::new("a CPU to leave a task's stack");
-    while task.is_on_cpu() {
+    while task.on_cpu.is_set() {
+        Window::WaitsForStack.pass(task);
         wait.turn();
     }
     let (target, claimed) = choose(task);
     let cpu = cpu::get(target);
+    Window::Placed.pass(task);
     cpu.queue.lock().push(task);
     // The push before its looks. At IDLE: partner is the fence in the idle
     // loop, between IDLE and the look at the queue. At the slice timer: partner
     // in `Clock::tick`. At the affinity and at ONLINE: partners in `set_affinity`
     // and `offline`.
     fence(Ordering::SeqCst);
+    Window::Pushed.pass(task);
     if claimed || IDLE.take(target) {
         resched::resched(cpu);
     } else if !cpu.clock.slice_is_timed() {
@@ -39,6 +43,7 @@ pub(super) fn queue(task: &Task) {
     } else {
         watchdog::expect_slice_to_end();
     }
+    Window::Told.pass(task);
     super::affinity::check_placement(task, cpu);
 }
 

@@ -54,7 +54,7 @@ fn reschedule_if_allowed() {
 }
 
 fn wants_resched() -> bool {
-    cpu::try_this().is_some_and(|cpu| cpu.need_resched.load(Ordering::Relaxed))
+    cpu::try_this().is_some_and(|cpu| cpu.need_resched.is_made())
 }
 
 /// The way back from an interrupt into the kernel, with the work flag set.

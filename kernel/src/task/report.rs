@@ -1,7 +1,6 @@
 //! Tasks in words, for a human who wonders what happens or why nothing does.
 
 use core::fmt;
-use core::sync::atomic::Ordering;
 
 use powerpc64::backtrace::{Backtrace, Step};
 use powerpc64::percpu::PerCpu;
@@ -52,7 +51,7 @@ fn running(area: &PerCpu) -> Option<&Task> {
 #[cfg_attr(not(feature = "selftest"), expect(dead_code, reason = "the tests call it"))]
 pub(crate) fn print_tasks() {
     registry::for_each(|task| {
-        let on_cpu = task.on_cpu.load(Ordering::Relaxed) != 0;
+        let on_cpu = task.on_cpu.is_set();
         println!(
             "task {} ({}): {}{}, {}, mm {:?}, active_mm {:?}",
             task.tid,

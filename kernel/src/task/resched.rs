@@ -5,8 +5,6 @@
 //! work flag, which every way out of the kernel tests, is the CPU's own: the
 //! handler sets it, so it cannot be cleared by one CPU while another sets it.
 
-use core::sync::atomic::Ordering;
-
 use kcore::machine::IrqsOff;
 use powerpc64::irq::{self, InterruptController as _};
 use powerpc64::irqflags;
@@ -14,12 +12,13 @@ use powerpc64::irqflags;
 use super::cpu::{self, Cpu};
 use super::descriptor::Task;
 use super::watchdog;
+use super::window::Window;
 use crate::machine::lazy_tlb;
 
 /// Has `cpu` schedule, soon. Any context; if it is this CPU, the caller's next
 /// [`super::preempt::reschedule_if_asked`] or return from the interrupt does it.
 pub(super) fn resched(cpu: &Cpu) {
-    cpu.need_resched.store(true, Ordering::Relaxed);
+    cpu.need_resched.make();
     poke(cpu);
 }
 
@@ -53,7 +52,8 @@ fn poke(cpu: &Cpu) {
 
 /// What may have been asked of this CPU. Interrupts off.
 fn look(cpu: &Cpu) {
-    if cpu.need_resched.load(Ordering::Relaxed) || super::current().interrupted() {
+    Window::Looks.pass_here();
+    if cpu.need_resched.is_made() || super::current().interrupted() {
         cpu.area.set_work();
     }
     cpu.clock.time_slice_if_contended(cpu);

@@ -6,6 +6,7 @@ use kcore::cpu::CpuId;
 
 use super::cpu_bits::CpuBits;
 use super::descriptor::{Task, TaskPtr};
+use super::window::Window;
 use crate::sync::list::List;
 use crate::sync::{IrqGuard, IrqLock};
 
@@ -50,9 +51,10 @@ impl RunQueue {
     /// complete, and gives it to that CPU.
     pub(super) fn steal_for(&self, thief: CpuId) -> Option<TaskPtr> {
         let mut locked = self.lock();
-        let may = |task: &&Task| task.affinity.contains(thief) && !task.is_on_cpu();
+        let may = |task: &&Task| task.affinity.contains(thief) && !task.on_cpu.is_set();
         // SAFETY: tasks in a run queue have not exited.
         let task = locked.tasks.iter().map(|node| unsafe { node.value().get() }).find(may)?;
+        Window::Stolen.pass(task);
         locked.remove(task);
         task.set_cpu(thief);
         Some(task.as_ptr())
@@ -81,9 +83,10 @@ impl Locked<'_> {
         Some(task)
     }
 
-    /// Takes out `task`; whether it was here.
+    /// Takes out `task`; whether it was here. Looks through the queue: the task's links,
+    /// which might tell at once, may be another queue's at this moment, under another lock.
     pub(super) fn remove(&mut self, task: &Task) -> bool {
-        let is_here = task.cpu() == self.queue.owner && self.tasks.contains(&task.run_node);
+        let is_here = self.tasks.iter().any(|node| core::ptr::eq(node, &raw const task.run_node));
         if is_here {
             self.tasks.remove(&task.run_node);
             self.one_less();

@@ -15,13 +15,14 @@ use core::sync::atomic::Ordering;
 use kcore::lazy_tlb::LazyRef;
 use kcore::machine::IrqsOff;
 use powerpc64::context::{self, fpu};
-use powerpc64::{irqflags, percpu};
+use powerpc64::{irqflags, percpu, timer};
 
 use super::cpu::{self, Cpu};
 use super::descriptor::{Task, TaskPtr, TaskRef};
 use super::idle::IDLE;
-use super::placement;
 use super::run_queue::WAITING;
+use super::window::Window;
+use super::{affinity, placement};
 use crate::machine::lazy_tlb;
 
 /// Why the running task gives up its CPU.
@@ -56,6 +57,7 @@ pub(super) fn leave(why: Leave) {
         percpu::preempt_count()
     );
     let irqs_were_on = irqflags::disable();
+    assert!(irqs_were_on || !cfg!(feature = "selftest"), "a switch was asked for with interrupts off");
     schedule(why);
     irqflags::restore(irqs_were_on);
 }
@@ -67,7 +69,7 @@ pub(super) fn schedule(why: Leave) {
     let cpu = cpu::this();
     let prev = super::current();
     // Before the queue is looked at: whoever asks from here on interrupts again.
-    cpu.need_resched.store(false, Ordering::Relaxed);
+    cpu.need_resched.take();
     cpu.watch.went();
     let next = pick_next(cpu, &prev, why);
     if next == prev.as_ptr() {
@@ -75,7 +77,7 @@ pub(super) fn schedule(why: Leave) {
         return;
     }
     // SAFETY: it came from a run queue, or is the idle task.
-    switch(cpu, &prev, unsafe { next.get() });
+    switch(cpu, &prev, unsafe { next.get() }, why);
     finish();
 }
 
@@ -96,18 +98,21 @@ fn set_work_for(cpu: &Cpu, task: &Task) {
 fn pick_next(cpu: &Cpu, prev: &Task, why: Leave) -> TaskPtr {
     let is_idle = prev.as_ptr() == cpu.idle;
     let runnable = match why {
-        Leave::Sleep => !prev.run_state.fall_asleep(),
+        Leave::Sleep => {
+            Window::FallsAsleep.pass(prev);
+            !prev.run_state.fall_asleep()
+        }
         Leave::Exit => false,
         // The idle task is in no queue.
         Leave::Yield => !is_idle,
     };
     let online = cpu::ONLINE.contains(cpu.id);
-    let stays = runnable && online && prev.affinity.contains(cpu.id);
+    Window::Chooses.pass(prev);
+    let (queued, stays) = rotate(cpu, prev, runnable);
     if runnable && !stays {
         // `finish` hands it on, when its stack is free.
         cpu.evicted.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     }
-    let queued = if cpu.queue.len() == 0 { None } else { rotate(cpu, stays.then_some(prev)) };
     let next = match queued {
         None if stays => return prev.as_ptr(),
         None if online => steal(cpu),
@@ -116,6 +121,7 @@ fn pick_next(cpu: &Cpu, prev: &Task, why: Leave) -> TaskPtr {
     let Some(next) = next else {
         // A CPU that goes offline gets no more to do.
         if online {
+            Window::GoesIdle.pass(cpu.idle());
             IDLE.insert(cpu.id);
         }
         return cpu.idle;
@@ -127,15 +133,24 @@ fn pick_next(cpu: &Cpu, prev: &Task, why: Leave) -> TaskPtr {
     next
 }
 
-/// Takes the first of the queue; `prev`, if it stays, becomes the last.
+/// Takes the first of the queue; `prev`, if it is runnable and may stay, becomes the last.
+/// Whether it may: if the queue is empty, it goes on.
 #[inline]
-fn rotate(cpu: &Cpu, prev: Option<&Task>) -> Option<TaskPtr> {
+fn rotate(cpu: &Cpu, prev: &Task, runnable: bool) -> (Option<TaskPtr>, bool) {
+    let stays = || runnable && affinity::may_run_on(prev, cpu);
+    if cpu.queue.len() == 0 {
+        return (None, stays());
+    }
     let mut queue = cpu.queue.lock();
-    let next = queue.pop()?;
-    if let Some(prev) = prev {
+    // Under the lock. Whoever forbids the CPU looks for the task with the lock held, so
+    // either we see that, or the task is found in the queue. Partners: `set_affinity` and
+    // `offline`.
+    let stays = stays();
+    let next = queue.pop();
+    if stays && next.is_some() {
         queue.push(prev);
     }
-    Some(next)
+    (next, stays)
 }
 
 /// Something to do from another CPU's queue.
@@ -149,7 +164,7 @@ fn steal(cpu: &Cpu) -> Option<TaskPtr> {
 
 /// From the one stack to the other.
 #[inline]
-fn switch(cpu: &Cpu, prev: &Task, next: &Task) {
+fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave) {
     if let Some(user) = &prev.user {
         let frame = context::user_frame(prev.stack_top);
         // SAFETY: the frame of the running task, which is in the kernel; its
@@ -160,15 +175,23 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task) {
             // SAFETY: `prev` runs here, interrupts are off, the frame is its own.
             unsafe { user.save_vectors(frame) };
         }
+        user.ungated.save();
+    }
+    if let Some(user) = &next.user {
+        user.ungated.load();
     }
     cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     // Nobody can take `next` from us: it is out of all queues.
-    next.on_cpu.store(1, Ordering::Relaxed);
+    next.on_cpu.begin();
     lazy_tlb().prepare_switch(&IrqsOff::new(cpu.id), &prev.mm, &next.mm);
     // The full barrier in there serves one more: the task's `cpu` comes before
     // this look at its pending bits. Partner: `Task::notify`.
     set_work_for(cpu, next);
-    cpu.clock.start_slice(cpu);
+    let now_tb = timer::now_tb();
+    prev.counts.leave(why, now_tb);
+    next.counts.enter(now_tb);
+    cpu.clock.start_slice(cpu, now_tb);
+    Window::LeavesStack.pass(prev);
     // SAFETY: interrupts are off. `next` was left by a CPU that has released its
     // `on_cpu` since, and every way out of a run queue has acquired that: the
     // waker before it queued it, the thief, or we ourselves left it. The stack
@@ -189,9 +212,7 @@ pub(super) fn finish() {
     let prev = unsafe { TaskPtr::new(cpu.left.load(Ordering::Relaxed)).get() };
     let borrow = lazy_tlb().finish_switch(&IrqsOff::new(cpu.id));
     let dead = prev.run_state.is_dead();
-    // Release: we no longer use its stack, context and mm part. Partner: the
-    // acquire in `Task::is_on_cpu`, before it runs elsewhere.
-    prev.on_cpu.store(0, Ordering::Release);
+    prev.on_cpu.end();
     let evicted = cpu.evicted.load(Ordering::Relaxed);
     if borrow.is_some() || dead || !evicted.is_null() {
         cpu.evicted.store(core::ptr::null_mut(), Ordering::Relaxed);
@@ -215,6 +236,7 @@ fn finish_slow(borrow: Option<LazyRef>, dead: Option<&Task>, evicted: *const Tas
     }
     // SAFETY: null, or a runnable task that is in no queue.
     if let Some(evicted) = unsafe { evicted.as_ref() } {
+        Window::HandedOn.pass(evicted);
         // It may run and exit as soon as it is queued.
         placement::queue(&evicted.to_ref());
     }
@@ -222,11 +244,10 @@ fn finish_slow(borrow: Option<LazyRef>, dead: Option<&Task>, evicted: *const Tas
     percpu::preempt_count_add(-1);
 }
 
+#[cfg(feature = "selftest")]
 impl Task {
-    /// Whether a CPU still uses its stack.
-    #[inline]
-    pub(super) fn is_on_cpu(&self) -> bool {
-        // Acquire: pairs with the release in `finish`.
-        self.on_cpu.load(Ordering::Acquire) != 0
+    /// Whether it sleeps and its CPU has left it.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.run_state.name() == "sleeping" && !self.on_cpu.is_set()
     }
 }

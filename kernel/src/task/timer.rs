@@ -11,11 +11,12 @@ use super::cpu::{self, Cpu};
 use super::descriptor::{TaskPtr, current};
 use super::resched::resched;
 use super::watchdog;
+use super::window::Window;
 use crate::sync::list::{List, Node};
 use crate::sync::{IrqLock, WaitQueue};
 
 /// How long a task runs while others wait for its CPU, in microseconds.
-const SLICE_US: u64 = 10_000;
+pub(crate) const SLICE_US: u64 = 10_000;
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 
@@ -38,7 +39,6 @@ pub(super) struct Clock {
     /// What the decrementer is set to.
     armed_tb: AtomicU64,
     /// Timer interrupts that it took.
-    #[cfg(feature = "selftest")]
     ticks: AtomicU64,
     /// By deadline. Nests outside the run queues.
     alarms: IrqLock<List<Alarm>>,
@@ -50,7 +50,6 @@ impl Clock {
             slice_start_tb: AtomicU64::new(0),
             timed_since_tb: AtomicU64::new(0),
             armed_tb: AtomicU64::new(NEVER),
-            #[cfg(feature = "selftest")]
             ticks: AtomicU64::new(0),
             alarms: IrqLock::new("a CPU's alarms", List::new()),
         }
@@ -71,10 +70,10 @@ impl Clock {
         }
     }
 
-    /// A new task runs.
+    /// A new task runs, from `now_tb` on.
     #[inline]
-    pub(super) fn start_slice(&self, cpu: &Cpu) {
-        self.slice_start_tb.store(timer::now_tb(), Ordering::Relaxed);
+    pub(super) fn start_slice(&self, cpu: &Cpu, now_tb: u64) {
+        self.slice_start_tb.store(now_tb, Ordering::Relaxed);
         self.time_slice_if_contended(cpu);
     }
 
@@ -83,7 +82,7 @@ impl Clock {
     /// would come again before the task, with preemption off, does a step.
     #[inline]
     pub(super) fn time_slice_if_contended(&self, cpu: &Cpu) {
-        if cpu.queue.len() != 0 && !self.slice_is_timed() && !cpu.need_resched.load(Ordering::Relaxed) {
+        if cpu.queue.len() != 0 && !self.slice_is_timed() && !cpu.need_resched.is_made() {
             self.time_slice();
         }
     }
@@ -113,14 +112,15 @@ impl Clock {
     }
 
     fn tick(&self, cpu: &Cpu) {
-        #[cfg(feature = "selftest")]
-        self.ticks.fetch_add(1, Ordering::Relaxed);
+        // Only this CPU writes it.
+        self.ticks.store(self.ticks.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         // The decrementer is negative until it is set again: far away first, and
         // then each part as near as it wants.
         self.armed_tb.store(NEVER, Ordering::Relaxed);
         timer::set_deadline_tb(NEVER);
         self.ring();
         watchdog::tick(cpu);
+        Window::SliceEnds.pass_here();
         self.timed_since_tb.store(0, Ordering::Relaxed);
         // Partner: the fence in `placement::queue`. Either we see that somebody
         // waits, or he sees that the slice is not timed.
@@ -147,7 +147,9 @@ impl Clock {
             }
             // SAFETY: an alarm leaves only through the lock, which we hold, so its
             // task cannot end while we wake it.
-            unsafe { alarm.task.get() }.wake();
+            let task = unsafe { alarm.task.get() };
+            Window::Rings.pass(task);
+            task.wake();
             alarms.pop_front();
         }
     }
@@ -170,6 +172,7 @@ impl Alarm {
     /// Takes `alarm` out of the alarms that it is in, if it has not rung. The task may
     /// be on another CPU than that by now.
     fn stop(alarm: &Node<Alarm>) {
+        Window::StopsAlarm.pass_here();
         loop {
             let cpu = alarm.value().cpu.load(Ordering::Relaxed);
             let mut alarms = cpu::get(CpuId::new(cpu as usize)).clock.alarms.lock();
@@ -206,7 +209,11 @@ pub(super) fn adopt_alarms(gone: &Cpu) {
     // offline at a time. Both, or an alarm would be nowhere when its task stops it.
     let mut theirs = gone.clock.alarms.lock();
     let mut ours = clock.alarms.lock();
-    let moved = |alarm: &Alarm| alarm.cpu.store(id.index() as u32, Ordering::Relaxed);
+    let moved = |alarm: &Alarm| {
+        // SAFETY: its task stops it before it ends, for which it needs a lock that we hold.
+        Window::AlarmMoves.pass(unsafe { alarm.task.get() });
+        alarm.cpu.store(id.index() as u32, Ordering::Relaxed);
+    };
     theirs.merge_into(&mut ours, |a, b| a.deadline_tb <= b.deadline_tb, moved);
     if let Some(next) = ours.front() {
         clock.arm(next.value().deadline_tb);
@@ -225,7 +232,6 @@ pub(crate) fn timer_tick() {
 }
 
 /// How many timer interrupts `cpu` has taken.
-#[cfg(feature = "selftest")]
 pub(crate) fn ticks_of(cpu: kcore::cpu::CpuId) -> u64 {
     cpu::get(cpu).clock.ticks.load(Ordering::Relaxed)
 }

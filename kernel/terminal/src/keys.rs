@@ -177,9 +177,40 @@ mod tests {
     }
 
     #[test]
+    fn every_control_has_its_key() {
+        use Key::*;
+        let all = b"\x01\x02\x03\x04\x05\x06\x08\x09\x0a\x0b\x0c\x0d\x0e\x10\x15\x17\x7f";
+        let wanted = [
+            Home,
+            Left,
+            Interrupt,
+            EndOfInput,
+            End,
+            Right,
+            Backspace,
+            Tab,
+            Enter,
+            KillToEnd,
+            ClearScreen,
+            Enter,
+            Down,
+            Up,
+            KillToStart,
+            KillWord,
+            Backspace,
+        ];
+        assert_eq!(keys(all), wanted);
+        let others = (0..0x20).filter(|byte| !all.contains(byte) && *byte != 0x1b).collect::<Vec<_>>();
+        assert_eq!(keys(&others), []);
+        assert_eq!(keys(b" ~"), [Char(' '), Char('~')]);
+    }
+
+    #[test]
     fn arrows_in_both_forms() {
         assert_eq!(keys(b"\x1b[A\x1bOB\x1b[1;5D"), [Key::Up, Key::Down, Key::Left]);
+        assert_eq!(keys(b"\x1bOC\x1bOD\x1bOH\x1bOF"), [Key::Right, Key::Left, Key::Home, Key::End]);
         assert_eq!(keys(b"\x1b[3~\x1b[1~\x1b[8~"), [Key::Delete, Key::Home, Key::End]);
+        assert_eq!(keys(b"\x1b[7~\x1b[4~\x1b[2~\x1b[5~"), [Key::Home, Key::End]);
     }
 
     #[test]
@@ -195,6 +226,15 @@ mod tests {
     #[test]
     fn utf8_is_one_key() {
         assert_eq!(keys("ä€😀".as_bytes()), [Key::Char('ä'), Key::Char('€'), Key::Char('😀')]);
+        // The first and the last of each length and lead byte.
+        let leads = (0xa1..=0x7ff)
+            .step_by(0x40)
+            .chain((0x800..0xd800).step_by(0x1000))
+            .chain((0x1_0000..=0x10_ffff).step_by(0x4_0000));
+        let edges = [0xa1, 0x7ff, 0x800, 0xfffd, 0x1_0000, 0xf_ffff, 0x10_ffff].into_iter();
+        for c in leads.chain(edges).filter_map(char::from_u32) {
+            assert_eq!(keys(c.encode_utf8(&mut [0; 4]).as_bytes()), [Key::Char(c)], "{c:?}");
+        }
         // Cut off, alone, and too long: no key, and what follows is not lost.
         assert_eq!(keys(b"\xe2\x82a\x80\xc0\xffb"), [Key::Char('a'), Key::Char('b')]);
     }

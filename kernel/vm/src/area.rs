@@ -4,6 +4,11 @@ use core::ops::Range;
 
 use bitflags::bitflags;
 
+use crate::PAGE_SIZE;
+
+/// The bytes that stay free below a stack (Linux: `stack_guard_gap`, 256 pages).
+pub const STACK_GUARD_GAP: u64 = 256 * PAGE_SIZE;
+
 bitflags! {
     /// What a program may do with a page; the bits of `PROT_*`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +44,9 @@ pub struct Area<C> {
     /// Stores are seen by everybody who maps the contents, a forked child
     /// included; else they are private (copied on write).
     pub shared: bool,
+    /// A stack: an access below it makes it larger (`MAP_GROWSDOWN`). Always private and
+    /// without a file.
+    pub grows_down: bool,
     /// What is mapped at `start`.
     pub contents: C,
 }
@@ -54,6 +62,12 @@ impl<C: Contents> Area<C> {
         self.end - self.start
     }
 
+    /// Where the addresses begin that others have to leave to it: below a stack there
+    /// is a gap, so that what overflows it faults (Linux: `vm_start_gap`).
+    pub fn guarded_start(&self) -> u64 {
+        if self.grows_down { self.start.saturating_sub(STACK_GUARD_GAP) } else { self.start }
+    }
+
     /// The part of the area inside `range`, which must overlap it.
     pub fn part(&self, range: &Range<u64>) -> Self {
         let (start, end) = (self.start.max(range.start), self.end.min(range.end));
@@ -66,6 +80,7 @@ impl<C: Contents> Area<C> {
         self.end == next.start
             && self.prot == next.prot
             && self.shared == next.shared
+            && self.grows_down == next.grows_down
             && self.contents.continues(self.bytes(), &next.contents)
     }
 }

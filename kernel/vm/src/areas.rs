@@ -21,9 +21,11 @@ impl<C: Contents> AreaSet<C> {
     /// # Errors
     /// The first that `contents` gives.
     pub fn copy_with<E>(&self, mut contents: impl FnMut(&C) -> Result<C, E>) -> Result<Self, E> {
-        let copy = |area: &Area<C>| Ok(Area { contents: contents(&area.contents)?, ..*area });
-        let areas = self.0.values().map(copy).map(|area| area.map(|area| (area.start, area)));
-        areas.collect::<Result<_, _>>().map(Self)
+        let mut copy = BTreeMap::new();
+        for (&start, area) in &self.0 {
+            copy.insert(start, Area { contents: contents(&area.contents)?, ..*area });
+        }
+        Ok(Self(copy))
     }
 
     /// How many areas there are.
@@ -51,7 +53,7 @@ impl<C: Contents> AreaSet<C> {
     }
 
     /// The areas that overlap `range`, ascending, whole.
-    pub fn overlapping(&self, range: &Range<u64>) -> impl Iterator<Item = &Area<C>> {
+    pub fn overlapping<'a>(&'a self, range: &Range<u64>) -> impl Iterator<Item = &'a Area<C>> + use<'a, C> {
         let first = self.find(range.start).map_or(range.start, |area| area.start);
         self.0.range(first..range.end.max(first)).map(|(_, area)| area)
     }
@@ -59,6 +61,13 @@ impl<C: Contents> AreaSet<C> {
     /// Whether nothing is mapped in `range`.
     pub fn is_free(&self, range: &Range<u64>) -> bool {
         self.overlapping(range).next().is_none()
+    }
+
+    /// Whether nothing is mapped in `range`, nor has a stack its gap there: a place for
+    /// what may as well be elsewhere.
+    pub fn is_free_place(&self, range: &Range<u64>) -> bool {
+        let above = self.0.range(range.end..).next();
+        self.is_free(range) && above.is_none_or(|(_, area)| range.end <= area.guarded_start())
     }
 
     /// Whether every byte of `range` is mapped.
@@ -91,7 +100,7 @@ impl<C: Contents> AreaSet<C> {
             if area.end < top && top - area.end >= len {
                 break;
             }
-            top = top.min(area.start);
+            top = top.min(area.guarded_start());
         }
         top.checked_sub(len).filter(|&start| start >= within.start)
     }
@@ -169,5 +178,10 @@ impl<C: Contents> AreaSet<C> {
     }
 }
 
+mod growth;
+mod run;
 #[cfg(test)]
 mod tests;
+
+pub use growth::NoGrowth;
+pub use run::Run;

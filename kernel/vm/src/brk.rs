@@ -37,6 +37,11 @@ impl Break {
         self.now
     }
 
+    /// From where it begins to the break.
+    pub fn range(&self) -> Range<u64> {
+        self.start..self.now
+    }
+
     /// What it takes to make `new` the break.
     pub fn change(&self, new: u64) -> BreakChange {
         let (Some(old_end), Some(new_end)) = (page_up(self.now), page_up(new)) else {

@@ -246,6 +246,23 @@ mod tests {
     }
 
     #[test]
+    fn single_frames_wait_up_to_a_limit() {
+        let frames = MOST_SINGLES as usize + 100;
+        let mut links = vec![Link::default(); frames];
+        let mut buddy = Buddy::new(&mut links);
+        buddy.add_range(0, frames as u32);
+        for _ in 0..2 {
+            let held: Vec<_> = core::iter::from_fn(|| buddy.alloc(0)).collect();
+            assert_eq!((held.len(), buddy.alloc_single()), (frames, None));
+            held.into_iter().for_each(|frame| buddy.free(frame, 0));
+            // The others were joined at once, into blocks that no single comes from.
+            let waited = core::iter::from_fn(|| buddy.alloc_single()).collect::<Vec<_>>();
+            assert_eq!(waited.len(), MOST_SINGLES as usize);
+            waited.into_iter().for_each(|frame| buddy.free(frame, 0));
+        }
+    }
+
+    #[test]
     fn too_large_an_order_is_refused() {
         let mut links = vec![Link::default(); 4096];
         let mut buddy = Buddy::new(&mut links);

@@ -9,9 +9,10 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
-use user::memory::Region;
+use user::memory::{self, PAGE, Protection, Region};
 use user::thread::{self, Thread};
-use user::{Context, Env, Errno, Verdict, ensure, futex, println, sched, time};
+use user::verdict::format;
+use user::{Context, Env, Errno, Verdict, ensure, futex, kinds, println, sched, time};
 
 user::main!(main);
 
@@ -21,6 +22,10 @@ const THROWS: u32 = 500;
 fn main(_env: &Env) -> Verdict {
     answers()?;
     println!("answers: ok");
+    odd_arguments()?;
+    println!("odd arguments: ok");
+    requeues()?;
+    println!("requeues: ok");
     wake_counts()?;
     println!("wake counts: ok");
     ball()?;
@@ -48,6 +53,101 @@ fn answers() -> Verdict {
     // SAFETY: the word is only named to the kernel, which refuses it.
     let answer = futex::wait(unsafe { &*gone }, 0, None);
     ensure!(answer == Err(Errno::EFAULT), "a bad address gave {answer:?}");
+    Ok(())
+}
+
+const FUTEX: usize = 221;
+const WAIT: usize = 0;
+const WAKE: usize = 1;
+const REQUEUE: usize = 3;
+const CMP_REQUEUE: usize = 4;
+const WAIT_BITSET: usize = 9;
+const WAKE_BITSET: usize = 10;
+const PRIVATE: usize = 0x80;
+const MINUS_ONE: usize = usize::MAX;
+
+/// Every operation refuses words that cannot be, or, if shared, are not there; and values
+/// that make no sense.
+fn odd_arguments() -> Verdict {
+    let (word, other) = (AtomicU32::new(0), AtomicU32::new(0));
+    let (here, there) = (word.as_ptr() as usize, other.as_ptr() as usize);
+    let region = Region::new(2).context("mmap")?;
+    let (none, unmapped) = (region.address(), region.address() + PAGE);
+    core::mem::forget(region);
+    // SAFETY: nobody uses the region.
+    unsafe {
+        memory::protect(none, PAGE, Protection::NONE).context("mprotect")?;
+        memory::unmap(unmapped, PAGE).context("munmap")?;
+    }
+    let (invalid, fault, unknown) = (Err(Errno::EINVAL), Err(Errno::EFAULT), Err(Errno::ENOSYS));
+    for at in [none, unmapped, 1 << 63] {
+        let what = format!("shared, at {at:#x}");
+        let what = what.as_str();
+        kinds::answers(
+            FUTEX,
+            &[
+                (what, [at, WAKE, 1, 0, 0, 0], fault),
+                (what, [at, WAKE_BITSET, 1, 0, 0, 1], fault),
+                (what, [at, WAIT, 0, 0, 0, 0], fault),
+                (what, [at, REQUEUE, 1, 1, there, 0], fault),
+                (what, [here, REQUEUE, 1, 1, at, 0], fault),
+                (what, [here, CMP_REQUEUE, 1, 1, at, 0], fault),
+                (what, [at, CMP_REQUEUE | PRIVATE, 1, 1, there, 0], fault),
+            ],
+        )?;
+    }
+    let private = WAKE | PRIVATE;
+    kinds::answers(
+        FUTEX,
+        &[
+            ("private, not there", [unmapped, private, 1, 0, 0, 0], Ok(0)),
+            ("private, no program's", [1 << 63, private, 1, 0, 0, 0], fault),
+            ("not aligned", [here + 2, WAKE, 1, 0, 0, 0], invalid),
+            ("not aligned, private", [here + 1, private, 1, 0, 0, 0], invalid),
+            ("second not aligned", [here, REQUEUE, 1, 1, there + 2, 0], invalid),
+            ("wait, not aligned", [here + 2, WAIT, 0, 0, 0, 0], invalid),
+            ("wake without bits", [here, WAKE_BITSET, 1, 0, 0, 0], invalid),
+            ("wait without bits", [here, WAIT_BITSET, 0, 0, 0, 0], invalid),
+            ("wakes -1", [here, REQUEUE, MINUS_ONE, 1, there, 0], invalid),
+            ("moves -1", [here, REQUEUE, 1, MINUS_ONE, there, 0], invalid),
+            ("another value", [here, CMP_REQUEUE, 1, 1, there, 5], Err(Errno::EAGAIN)),
+            ("operation 77", [here, 77, 0, 0, 0, 0], unknown),
+            ("operation 2", [here, 2, 0, 0, 0, 0], unknown),
+            ("wake by the clock", [here, WAKE | 0x100, 1, 0, 0, 0], unknown),
+            ("a bad time", [here, WAIT, 0, [0_u64, 1_000_000_000].as_ptr() as usize, 0, 0], invalid),
+            ("a time at a bad address", [here, WAIT, 0, 8, 0, 0], fault),
+        ],
+    )
+}
+
+/// Sleepers wait with a bit each. Bits choose; counts limit; those that were moved wait for the
+/// other word only.
+fn requeues() -> Verdict {
+    static FROM: AtomicU32 = AtomicU32::new(0);
+    static TO: AtomicU32 = AtomicU32::new(0);
+    let (from, to) = (FROM.as_ptr() as usize, TO.as_ptr() as usize);
+    let futex = |address: usize, operation: usize, count: usize, moved: usize, other: usize, bits: usize| {
+        kinds::call(FUTEX, [address, operation | PRIVATE, count, moved, other, bits])
+    };
+    let mut sleepers = Vec::new();
+    for index in 0..SLEEPERS {
+        let sleep = move || kinds::call(FUTEX, [from, WAIT_BITSET | PRIVATE, 0, 0, 0, 1 << index]);
+        sleepers.push(thread::spawn(sleep).context("clone")?);
+    }
+    // All sleep when as many can be moved to their own word.
+    let all = Ok(SLEEPERS);
+    kinds::eventually("the sleepers", || futex(from, REQUEUE, 0, 99, from, 0) == all)?;
+    ensure!(futex(from, WAKE_BITSET, 99, 0, 0, 1 << 20) == Ok(0), "a bit that nobody has");
+    ensure!(futex(from, WAKE_BITSET, 99, 0, 0, 0b100) == Ok(1), "the third sleeper");
+    ensure!(futex(from, CMP_REQUEUE, 0, 1, to, 0) == Ok(1), "one is moved");
+    ensure!(futex(from, REQUEUE, 1, 1, to, 0) == Ok(2), "one is woken, one moved");
+    ensure!(futex(from, WAKE, 99, 0, 0, 0) == Ok(0), "one is left");
+    ensure!(futex(to, WAKE, 1, 0, 0, 0) == Ok(1), "the first that was moved");
+    ensure!(futex(to, WAKE_BITSET, 99, 0, 0, 0xb) == Ok(1), "the second keeps its bit");
+    for sleeper in sleepers {
+        let answer = sleeper.join();
+        ensure!(answer == Some(Ok(0)), "a sleeper got {answer:?}");
+    }
     Ok(())
 }
 

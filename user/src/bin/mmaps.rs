@@ -142,6 +142,21 @@ fn the_break() -> Verdict {
     if !on_foreign_kernel() {
         child_ends("read above the break", SEGV, reads(end))?;
     }
+    // A page stays free between the break and what is mapped above.
+    if !on_foreign_kernel() {
+        let above = end + 2 * STEP;
+        memory::map_at(above, PAGE, Protection::READ).context("mmap above the break")?;
+        ensure!(brk(above) == end, "the break came up to what is mapped above");
+        ensure!(brk(above - PAGE) == above - PAGE, "the break stayed away from what is mapped above");
+        ensure!(brk(end) == end, "the break did not go down");
+        // SAFETY: mapped here, and nothing refers to it.
+        unsafe { memory::unmap(above, PAGE) }.context("munmap")?;
+    }
+    // A child has a break of its own, which begins as its parent's.
+    child_ends("a child's break", Status::exit(0), || {
+        i32::from(brk(0) != end || brk(end + STEP) != end + STEP || peek(end) != 0)
+    })?;
+    ensure!(brk(0) == end, "a child moved its parent's break");
     ensure!(brk(1) == end, "a break below the program was not refused");
     ensure!(brk(start) == start, "the break did not go back");
     Ok(())

@@ -8,10 +8,10 @@ extern crate alloc;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use core::time::Duration;
 
+use user::kinds::{self, Kind, call};
 use user::memory::peek;
-use user::process::{self, SIGSEGV, Status};
-use user::verdict::child_ends;
-use user::{Context, Env, Errno, Verdict, ensure, println, sys, thread, time};
+use user::process::{self, SIGSEGV};
+use user::{Context, Env, Errno, Verdict, ensure, thread, time};
 
 user::main!(main);
 
@@ -21,9 +21,6 @@ const SIGUSR2: i32 = 12;
 const SIGWINCH: i32 = 28;
 /// A real-time signal.
 const SIGRTMIN: i32 = 34;
-
-/// A name, and the check.
-type Kind = (&'static str, fn() -> Verdict);
 
 const KINDS: [Kind; 9] = [
     ("blocked-ignored", blocked_ignored),
@@ -38,37 +35,7 @@ const KINDS: [Kind; 9] = [
 ];
 
 fn main(env: &Env) -> Verdict {
-    if let Some(name) = env.arg(1) {
-        let kind = KINDS.iter().find(|kind| kind.0 == name);
-        return kind.ok_or(name).context("no such kind")?.1();
-    }
-    let mut bad = 0;
-    for (name, check) in KINDS {
-        if let Err(why) = child_ends(name, Status::exit(0), || run(name, check)) {
-            println!("{why}");
-            bad += 1;
-        }
-    }
-    ensure!(bad == 0, "{bad} kinds went wrong");
-    Ok(())
-}
-
-/// One kind, in a child; its exit status.
-fn run(name: &str, check: fn() -> Verdict) -> i32 {
-    const ALARM: usize = 27;
-    // For a kernel in which it would never end.
-    let _ = call(ALARM, [10, 0, 0, 0, 0, 0]);
-    let verdict = check();
-    match &verdict {
-        Ok(()) => println!("{name}: as it should be"),
-        Err(why) => println!("{name}: {why}"),
-    }
-    i32::from(verdict.is_err())
-}
-
-fn call(number: usize, args: [usize; 6]) -> Result<usize, Errno> {
-    // SAFETY: only for calls that use what their arguments point to, which lives.
-    unsafe { sys::syscall(number, args) }
+    kinds::run(env, &KINDS)
 }
 
 const fn bit(signal: i32) -> u64 {

@@ -48,9 +48,6 @@ pub struct BootInfo {
     pub rng_seed: Option<[u8; 32]>,
     /// What the platform has granted.
     pub platform: Support,
-    /// Sets of the TLB that `tlbiel` by PID must visit one by one: 128 on ISA 3.0,
-    /// 1 since ISA 3.1.
-    pub tlbiel_sets: u16,
     /// Processor version register.
     pub pvr: u32,
     /// The machine's name, e.g. "IBM pSeries (emulated by qemu)".
@@ -61,14 +58,6 @@ pub struct BootInfo {
 
 /// Why the tree is no use. The text is for the last line of the boot.
 pub(super) type Unusable = &'static str;
-
-/// Sets to visit, by the upper half of the version register. An unknown processor
-/// gets the loop: visiting too many sets is only slow.
-fn tlbiel_sets(pvr: u32) -> u16 {
-    const POWER10: u32 = 0x0080;
-    const POWER11: u32 = 0x0082;
-    if matches!(pvr >> 16, POWER10 | POWER11) { 1 } else { 128 }
-}
 
 /// A property of one word, of a node that may be missing.
 fn word(node: Option<Node<'static>>, name: &str) -> Option<u32> {
@@ -181,7 +170,6 @@ pub(super) fn read(
         platform: platform.unwrap_or_else(|| {
             Support::granted(chosen.property("ibm,architecture-vec-5").map_or(&[], |vector| vector.value))
         }),
-        tlbiel_sets: tlbiel_sets(pvr),
         pvr,
         model: tree.root().property("model").and_then(|model| model.as_str()).unwrap_or("?"),
         tree,

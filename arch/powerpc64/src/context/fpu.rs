@@ -7,11 +7,11 @@
 //! switched away from, the state is saved and they are turned off again.
 
 use crate::exceptions::frame::TrapFrame;
-use crate::reg::{Msr, spr};
+use crate::reg::Msr;
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-/// The vector registers of one task, all zero to begin with.
+/// The vector registers of one task. A new program's are zero, but for [`VSCR_NJ`].
 #[derive(Clone, Debug)]
 #[repr(C, align(16))]
 pub struct VectorState {
@@ -19,18 +19,18 @@ pub struct VectorState {
     pub vsr: [[u64; 2]; 64],
     /// Vector status and control, in the last word.
     pub vscr: [u64; 2],
-    /// Floating-point status and control.
+    /// Floating-point status and control, all 64 bits.
     pub fpscr: u64,
-    /// Which VMX registers the program says it uses.
-    pub vrsave: u64,
 }
+
+/// VSCR\[NJ\]: VMX flushes denormal numbers to zero. Linux starts programs with it
+/// (`start_thread`).
+const VSCR_NJ: u64 = 0x1_0000;
 
 global_asm!(
     include_str!("fpu.S"),
     FPSCR = const offset_of!(VectorState, fpscr),
     VSCR = const offset_of!(VectorState, vscr),
-    VRSAVE = const offset_of!(VectorState, vrsave),
-    VRSAVE_SPR = const spr::VRSAVE,
     MSR_FP = const Msr::FP.bits(),
     MSR_VEC_VSX_HIGH = const (Msr::VEC.bits() | Msr::VSX.bits()) >> 16,
 );
@@ -42,7 +42,7 @@ unsafe extern "C" {
 
 impl Default for VectorState {
     fn default() -> Self {
-        VectorState { vsr: [[0; 2]; 64], vscr: [0; 2], fpscr: 0, vrsave: 0 }
+        VectorState { vsr: [[0; 2]; 64], vscr: [0, VSCR_NJ], fpscr: 0 }
     }
 }
 
@@ -59,7 +59,7 @@ impl VectorState {
     }
 
     /// Saves the registers if `frame` has them loaded, and leaves them loaded
-    /// (fork, signal frames). Preemption off.
+    /// (fork). Preemption off.
     pub fn copy_live(&mut self, frame: &TrapFrame) {
         if is_loaded(frame) {
             // SAFETY: `self` has room for what the routine stores.

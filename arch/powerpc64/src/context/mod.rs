@@ -1,6 +1,7 @@
 //! Switching between kernel contexts, and into user mode.
 
 pub mod fpu;
+pub mod ungated;
 
 use crate::exceptions::frame::{KERNEL_FRAME_BYTES, TrapFrame};
 use crate::percpu;
@@ -88,8 +89,8 @@ impl Context {
 /// # Safety
 /// Interrupts off. `next` was left (or made) and is switched to once; the CPU
 /// that left it has published that with release, and this one has read it with
-/// acquire. [`percpu::set_current`] named the next task. Vector registers and the
-/// address space are the caller's to switch.
+/// acquire. [`percpu::set_current`] named the next task. Vector registers, [`ungated`] ones
+/// and the address space are the caller's to switch.
 #[inline]
 pub unsafe fn switch_to(prev: *mut Context, next: *const Context) {
     // SAFETY: passed to the caller.

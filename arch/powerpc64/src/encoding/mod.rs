@@ -1,11 +1,13 @@
 //! Bit layouts that the hardware and the hypervisor read: pure functions, tested
 //! on the host.
 
+pub mod instruction;
 pub mod platform_support;
 pub mod pte;
 pub mod rpt_invalidate;
 pub mod timebase;
 pub mod tlb_operand;
+pub mod tlb_sequence;
 
 /// The page sizes of the radix MMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -155,6 +155,42 @@ mod tests {
     }
 
     #[test]
+    fn bits_are_where_the_isa_numbers_them() {
+        // From the left, as in the figures of 5.7.10.2.
+        let isa = |first: u32, last: u32| u64::MAX << (63 - last + first) >> first;
+        let flags = [
+            (PteFlags::VALID, 0),
+            (PteFlags::LEAF, 1),
+            (PteFlags::REFERENCED, 55),
+            (PteFlags::CHANGED, 56),
+            (PteFlags::DEVICE, 58),
+            (PteFlags::PRIVILEGED, 60),
+            (PteFlags::READ, 61),
+            (PteFlags::WRITE, 62),
+            (PteFlags::EXECUTE, 63),
+        ];
+        flags.into_iter().for_each(|(flag, bit)| assert_eq!(flag.bits(), isa(bit, bit), "{flag:?}"));
+        assert_eq!((Pte::LEAF_ADDRESS, Pte::TABLE_ADDRESS), (isa(7, 51), isa(4, 55)));
+        let highest = PhysAddr(Pte::LEAF_ADDRESS);
+        assert_eq!(Pte::leaf(highest, PteFlags::USER_RO).page(), highest);
+    }
+
+    #[test]
+    fn what_each_kind_of_page_allows() {
+        let allowed = |flags: PteFlags| {
+            let asked = [PteFlags::PRIVILEGED, PteFlags::READ, PteFlags::WRITE, PteFlags::EXECUTE];
+            (flags.contains(PteFlags::PAGE), asked.map(|flag| u32::from(flags.contains(flag))))
+        };
+        assert_eq!(allowed(PteFlags::KERNEL_RO), (true, [1, 1, 0, 0]));
+        assert_eq!(allowed(PteFlags::KERNEL_RW), (true, [1, 1, 1, 0]));
+        assert_eq!(allowed(PteFlags::KERNEL_RX), (true, [1, 1, 0, 1]));
+        assert_eq!(allowed(PteFlags::USER_RO), (true, [0, 1, 0, 0]));
+        assert_eq!(allowed(PteFlags::USER_RW), (true, [0, 1, 1, 0]));
+        assert_eq!(allowed(PteFlags::USER_RX), (true, [0, 1, 0, 1]));
+        assert_eq!(allowed(PteFlags::USER_RWX), (true, [0, 1, 1, 1]));
+    }
+
+    #[test]
     fn leaf_round_trip() {
         let flags = PteFlags::USER_RO;
         let pte = Pte::leaf(PhysAddr(0x7_f000), flags);

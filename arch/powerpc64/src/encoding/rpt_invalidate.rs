@@ -2,6 +2,7 @@
 //! GTSE asks the hypervisor to invalidate translations (PAPR 2.12, 14.5.4.10).
 
 use super::PageSize;
+use super::tlb_operand::Ric;
 use bitflags::bitflags;
 
 /// The opcode.
@@ -57,6 +58,15 @@ impl From<PageSize> for Pages {
     }
 }
 
+impl From<Ric> for Kind {
+    fn from(ric: Ric) -> Kind {
+        match ric {
+            Ric::Tlb => Kind::TLB,
+            Ric::All => Kind::ALL,
+        }
+    }
+}
+
 /// Arguments that invalidate `start..end` of process `pid`.
 #[must_use]
 pub fn range(pid: u32, target: Target, kind: Kind, pages: Pages, start: u64, end: u64) -> [u64; 6] {
@@ -90,5 +100,6 @@ mod tests {
         assert_eq!(Pages::from(PageSize::Size64K).bits(), 2);
         assert_eq!(Pages::from(PageSize::Size2M).bits(), 4);
         assert_eq!(Pages::from(PageSize::Size1G).bits(), 8);
+        assert_eq!((Kind::from(Ric::Tlb), Kind::from(Ric::All)), (Kind::TLB, Kind::ALL));
     }
 }

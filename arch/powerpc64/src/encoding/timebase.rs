@@ -119,5 +119,13 @@ mod tests {
         assert_eq!(decrementer(100, 1, 56), 1);
         assert_eq!(decrementer(0, u64::MAX, 56), (1 << 55) - 1);
         assert_eq!(decrementer(0, u64::MAX, 32), 0x7fff_ffff);
+        assert_eq!(decrementer(0, u64::MAX, 64), u64::MAX >> 1);
+        // At its reach, around it, and at the ends of time.
+        let most = (1 << 32) - 1;
+        for (ticks, loaded) in [(1, 1), (2, 2), (most - 1, most - 1), (most, most), (most + 1, most)] {
+            assert_eq!(decrementer(100, 100 + ticks, 33), loaded);
+            assert_eq!(decrementer(u64::MAX - ticks, u64::MAX, 33), loaded);
+        }
+        assert_eq!(decrementer(u64::MAX, 0, 33), 1);
     }
 }

@@ -3,7 +3,7 @@
 //! RB names the scope (IS field, bits 0xc00) and, for one page, its address and
 //! size; RS names the PID; RIC, in the instruction itself, names the caches.
 //! (ISA 3.0B, Book III, 5.9.3.3.) Combinations the ISA forbids cannot be built:
-//! there is no way to ask for RIC 1 or 2 with a single page.
+//! there is no way to ask for RIC 2 with a single page.
 
 use super::PageSize;
 
@@ -12,9 +12,8 @@ use super::PageSize;
 pub enum Ric {
     /// Translations.
     Tlb = 0,
-    /// The page-walk cache: upper levels of the tree.
-    WalkCache = 1,
-    /// Both, and the cached process-table entry.
+    /// Those, the page-walk cache (upper levels of the tree), and the cached process-table
+    /// entry.
     All = 2,
 }
 
@@ -75,8 +74,8 @@ impl Operands {
     /// The RIC field.
     #[inline]
     #[must_use]
-    pub const fn ric_bits(self) -> u32 {
-        self.ric as u32
+    pub const fn ric(self) -> Ric {
+        self.ric
     }
 }
 
@@ -97,10 +96,14 @@ mod tests {
     #[test]
     fn scopes_of_process_and_partition() {
         let pid = Operands::pid(0xfff, Ric::All);
-        assert_eq!((pid.rb(), pid.rs(), pid.ric_bits()), (0x400, 0xfff_0000_0000, 2));
+        assert_eq!((pid.rb(), pid.rs(), pid.ric()), (0x400, 0xfff_0000_0000, Ric::All));
         let all = Operands::all(Ric::All);
-        assert_eq!((all.rb(), all.rs(), all.ric_bits()), (0xc00, 0, 2));
-        assert_eq!(Operands::pid(1, Ric::WalkCache).ric_bits(), 1);
+        assert_eq!((all.rb(), all.rs(), all.ric()), (0xc00, 0, Ric::All));
+    }
+
+    #[test]
+    fn ric_as_the_isa_numbers_it() {
+        assert_eq!((Ric::Tlb as u32, Ric::All as u32), (0, 2));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! [`syscall`], and return with interrupts off or leave it to the exit path,
 //! which turns them off first.
 
+#[cfg(feature = "checks")]
+use super::authority;
 use super::frame::TrapFrame;
 use super::upcalls::{Fault, FaultCause, KernelFault, UserFault, upcalls};
 use crate::addr::VirtAddr;
@@ -17,9 +19,26 @@ pub(super) const OVERFLOW: u64 = 2;
 /// Bits of SRR1 that tell a cause and are no part of the MSR.
 const SRR1_CAUSE: u64 = 0x783f_0000;
 
+/// In test builds: see [`authority::check`].
+#[inline(always)]
+fn check(frame: &TrapFrame) {
+    #[cfg(feature = "checks")]
+    authority::check(frame);
+    let _ = frame;
+}
+
+/// In test builds: see [`authority::check_closed`].
+#[inline(always)]
+fn check_closed() {
+    #[cfg(feature = "checks")]
+    authority::check_closed();
+}
+
 /// System call. Interrupts are on.
 pub(super) extern "C" fn syscall(frame: &mut TrapFrame) {
+    check(frame);
     upcalls().syscall(frame);
+    check(frame);
 }
 
 /// 0x500 and 0x900.
@@ -27,21 +46,34 @@ pub(super) extern "C" fn irq(frame: &mut TrapFrame, vector: u64) {
     if vector & OVERFLOW != 0 {
         upcalls().kernel_fault(frame, KernelFault::StackOverflow);
     }
-    if vector == 0x900 { upcalls().timer() } else { upcalls().interrupt() }
+    check(frame);
+    if vector == 0x900 {
+        upcalls().timer();
+    } else {
+        upcalls().interrupt();
+    }
+    #[cfg(feature = "checks")]
+    authority::count(frame, crate::percpu::this().work_pending());
+    check(frame);
 }
 
 /// The work flag on the way to user mode.
 pub(super) extern "C" fn return_to_user(frame: &mut TrapFrame) {
+    check(frame);
     upcalls().return_to_user(frame);
+    check(frame);
 }
 
 /// The work flag on the way to kernel code.
 pub(super) extern "C" fn preempt() {
+    check_closed();
     upcalls().preempt_kernel();
+    check_closed();
 }
 
 /// 0x100 and 0x200.
 pub(super) extern "C" fn nmi(frame: &mut TrapFrame) {
+    check_closed();
     if frame.vector() == 0x200 {
         upcalls().kernel_fault(frame, KernelFault::MachineCheck);
     }
@@ -56,12 +88,14 @@ pub(super) extern "C" fn trap(frame: &mut TrapFrame) {
     if frame.overflown() {
         upcalls().kernel_fault(frame, KernelFault::StackOverflow);
     }
+    check(frame);
     match frame.vector() {
         0x300 => data_storage(frame),
         0x400 => instruction_storage(frame),
         vector if !frame.is_user() => upcalls().kernel_fault(frame, KernelFault::Exception(vector)),
         vector => user_exception(frame, vector),
     }
+    check(frame);
 }
 
 fn data_storage(frame: &mut TrapFrame) {

@@ -228,6 +228,26 @@ mod tests {
     }
 
     #[test]
+    fn a_new_program_has_nothing_in_its_registers() {
+        let frame = TrapFrame::new_user(0x1000, 0x2000);
+        let stack = |n| if n == 1 { 0x2000 } else { 0 };
+        assert!((0..32).all(|n| frame.gpr(n) == stack(n)));
+        assert_eq!([frame.lr, frame.ctr, frame.xer, frame.cr], [0; 4]);
+        assert_eq!((frame.nip, frame.msr), (0x1000, Msr::USER.bits()));
+        // All of it is loaded.
+        assert_eq!(frame.trap & RESTORE_ALL, RESTORE_ALL);
+    }
+
+    #[test]
+    fn all_registers_changed_are_loaded_again() {
+        let mut frame = TrapFrame { trap: 0xc00, ..Default::default() };
+        let values = core::array::from_fn(|n| n as u64);
+        frame.set_gprs(&values);
+        assert_eq!((frame.gprs(), frame.trap), (&values, 0xc01));
+        assert_eq!((frame.syscall_number(), frame.syscall_args()), (0, [3, 4, 5, 6, 7, 8]));
+    }
+
+    #[test]
     fn a_changed_register_is_loaded_again() {
         let mut frame = TrapFrame { trap: 0xc00, ..Default::default() };
         frame.set_gpr(14, 1);

@@ -11,6 +11,8 @@
 
 pub mod frame;
 
+#[cfg(all(target_os = "none", feature = "checks"))]
+pub mod authority;
 #[cfg(target_os = "none")]
 mod dispatch;
 #[cfg(target_os = "none")]

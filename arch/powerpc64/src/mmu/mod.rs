@@ -47,7 +47,8 @@ pub unsafe fn enable(table: ProcessTable, kernel: RadixTree, guard: Pid, gtse: b
             "3:",
             next = out(reg_nonzero) _,
             linear = in(reg) crate::addr::LINEAR_BASE,
-            msr = in(reg) isa::mfmsr() | (Msr::IR | Msr::DR | Msr::RI).bits(),
+            // All of it: firmware leaves floating point on.
+            msr = in(reg) Msr::KERNEL.bits(),
             srr0 = const spr::SRR0,
             srr1 = const spr::SRR1,
             out("lr") _,

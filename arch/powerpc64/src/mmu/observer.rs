@@ -1,5 +1,5 @@
-//! Who looks on while trees and process table change: test builds only, which have the
-//! feature `observed`. In others nothing of this is left.
+//! Who looks on while trees and process table change: test builds only (the
+//! feature `checks`). In others nothing of this is left.
 
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -10,7 +10,7 @@ use crate::addr::PhysAddr;
 use crate::encoding::pte::Pte;
 
 /// Whether anybody may look on.
-pub(super) const ON: bool = cfg!(feature = "observed");
+pub(super) const ON: bool = cfg!(feature = "checks");
 
 /// What an observer is told, wherever the change is made: any context, with whatever
 /// locks are held there. Trees of the kernel's own are among those that change.

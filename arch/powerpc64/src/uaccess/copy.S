@@ -27,6 +27,8 @@
     .endm
 
     .section .text.uaccess, "ax", @progbits
+    .globl uaccess_text_start
+uaccess_text_start:
 
 // In: r3 = to, r4 = from, r5 = bytes; one side is user memory.
 // Out: r3 = bytes not copied. Counts down r5 after each step is complete: a
@@ -173,3 +175,6 @@ uaccess_cmpxchg_u32:
     mr      %r4, %r8
     blr
     UACCESS_RANGE 1b, 2b, 2b
+
+    .globl uaccess_text_end
+uaccess_text_end:

@@ -54,11 +54,12 @@ pub enum BadString {
     TooLong,
 }
 
-/// Does `bytes` at `address` lie within what users may name?
+/// Does `bytes` at `address` lie within what users may name? As Linux's `access_ok`,
+/// nothing may also lie at their end.
 #[inline]
 #[must_use]
 pub fn is_user_range(address: u64, bytes: usize) -> bool {
-    address < USER_END && bytes as u64 <= USER_END - address
+    bytes as u64 <= USER_END && address <= USER_END - bytes as u64
 }
 
 /// Copies `bytes` from user memory.
@@ -105,13 +106,15 @@ pub fn clear_user(to: u64, bytes: usize) -> Result<(), BadAddress> {
 }
 
 fn complete(bytes: usize, left: usize) -> Result<(), BadAddress> {
+    check_closed();
     if left == 0 { Ok(()) } else { Err(BadAddress { copied: bytes - left }) }
 }
 
 /// Copies a NUL-terminated string into `to`. Returns its length without the NUL.
 ///
 /// # Errors
-/// [`BadString`]: the memory is not there, or no NUL fits into `to`.
+/// [`BadString`]: the memory is not there, or the user's addresses end, before a NUL; or
+/// none fits into `to`.
 pub fn strncpy_from_user(to: &mut [u8], from: u64) -> Result<usize, BadString> {
     if !is_user_range(from, 1) {
         return Err(BadString::Address);
@@ -122,10 +125,12 @@ pub fn strncpy_from_user(to: &mut [u8], from: u64) -> Result<usize, BadString> {
     }
     // SAFETY: writes at most `to.len()` bytes into `to`.
     let got = unsafe { uaccess_string(to.as_mut_ptr().addr() as u64, from, most) };
+    check_closed();
     let copied = got.value as usize;
     match () {
         () if got.faulted != 0 => Err(BadString::Address),
         () if to[copied - 1] == 0 => Ok(copied - 1),
+        () if most < to.len() => Err(BadString::Address),
         () => Err(BadString::TooLong),
     }
 }
@@ -167,7 +172,25 @@ fn check_word(address: u64) -> Result<(), BadAddress> {
 }
 
 fn word(outcome: Outcome) -> Result<u32, BadAddress> {
+    check_closed();
     if outcome.faulted == 0 { Ok(outcome.value as u32) } else { Err(BadAddress { copied: 0 }) }
+}
+
+/// In test builds: however the routine ended, user pages are closed again.
+#[inline(always)]
+fn check_closed() {
+    #[cfg(feature = "checks")]
+    crate::exceptions::authority::check_closed();
+}
+
+/// Where the routines are.
+#[cfg(feature = "checks")]
+pub(crate) fn text() -> core::ops::Range<u64> {
+    unsafe extern "C" {
+        static uaccess_text_start: u8;
+        static uaccess_text_end: u8;
+    }
+    (&raw const uaccess_text_start).addr() as u64..(&raw const uaccess_text_end).addr() as u64
 }
 
 /// One entry of the exception table: instructions that may fault on user

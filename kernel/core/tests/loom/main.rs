@@ -7,9 +7,11 @@
 #![cfg(loom)]
 
 mod exit;
+mod handoff;
 mod handshake;
 mod hotplug;
 mod mailbox;
+mod masks;
 mod membarrier;
 mod preempted;
 mod search;

@@ -71,10 +71,11 @@ pub(in crate::mm) fn init(info: &BootInfo) {
     for_each_free(memory(), reserved().chain(taken), |start, end| {
         buddy.add_range((start >> PAGE_SHIFT) as u32, (end >> PAGE_SHIFT) as u32);
     });
-    let reserve = (buddy.free_frames() / RESERVE_PART).clamp(*RESERVE_FRAMES.start(), *RESERVE_FRAMES.end());
+    let total = buddy.free_frames();
+    let reserve = (total / RESERVE_PART).clamp(*RESERVE_FRAMES.start(), *RESERVE_FRAMES.end());
     let buddy = IrqLock::new("the buddy allocator", buddy);
     // SAFETY: the boot CPU is alone.
-    unsafe { FRAMES.set(Frames { counts, buddy, reserve, caches }) };
+    unsafe { FRAMES.set(Frames { counts, buddy, total, reserve, caches }) };
 }
 
 /// The tables' memory, cleared: no frame has a reference, none is free.

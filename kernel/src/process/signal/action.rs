@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-use super::{LAST, SIGCHLD, SIGCONT, SIGSTOP};
+use super::{LAST, SIGCHLD, SIGCONT, SIGSTOP, UNBLOCKABLE};
 use crate::process::user_memory::Plain;
 use crate::sync::SpinLock;
 
@@ -12,8 +12,14 @@ const SIG_DFL: u64 = 0;
 /// sa_handler: nothing.
 const SIG_IGN: u64 = 1;
 
+/// sa_flags: stopped children send nothing; there are none.
+const SA_NOCLDSTOP: u64 = 0x1;
 /// sa_flags: children of the process leave nothing to wait for.
 const SA_NOCLDWAIT: u64 = 0x2;
+/// sa_flags: `restorer` is set.
+const SA_RESTORER: u64 = 0x0400_0000;
+/// sa_flags: the handler's address has tags; ignored.
+const SA_EXPOSE_TAGBITS: u64 = 0x800;
 /// sa_flags: run on the alternate stack.
 pub(super) const SA_ONSTACK: u64 = 0x0800_0000;
 /// sa_flags: interrupted calls start over.
@@ -24,6 +30,18 @@ pub(super) const SA_NODEFER: u64 = 0x4000_0000;
 const SA_RESETHAND: u64 = 0x8000_0000;
 /// sa_flags: the handler gets the `siginfo_t`.
 pub(super) const SA_SIGINFO: u64 = 0x4;
+
+/// Those that a program may set. Others are not kept (Linux: `UAPI_SA_FLAGS`), so that it can
+/// find out which there are.
+const KNOWN_FLAGS: u64 = SA_NOCLDSTOP
+    | SA_NOCLDWAIT
+    | SA_SIGINFO
+    | SA_EXPOSE_TAGBITS
+    | SA_RESTORER
+    | SA_ONSTACK
+    | SA_RESTART
+    | SA_NODEFER
+    | SA_RESETHAND;
 
 /// A disposition: Linux's `struct sigaction` for powerpc.
 #[derive(Clone, Copy)]
@@ -43,6 +61,11 @@ unsafe impl Plain for Action {}
 
 impl Action {
     const DEFAULT: Action = Action { handler: SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+
+    /// What is kept of one that a program sets.
+    fn kept(self) -> Self {
+        Action { flags: self.flags & KNOWN_FLAGS, mask: self.mask & !UNBLOCKABLE, ..self }
+    }
 
     /// Whether there is a handler to run.
     pub(super) fn is_handler(&self) -> bool {
@@ -107,9 +130,9 @@ impl Handlers {
         self.actions.lock()[signal as usize - 1]
     }
 
-    /// Changes the disposition of `signal`.
-    pub(crate) fn set(&self, signal: u32, action: Action) {
-        self.actions.lock()[signal as usize - 1] = action;
+    /// Changes the disposition of `signal`; returns the one before.
+    pub(crate) fn set(&self, signal: u32, action: Action) -> Action {
+        core::mem::replace(&mut self.actions.lock()[signal as usize - 1], action.kept())
     }
 
     /// The disposition for a delivery, which may reset it.
@@ -118,7 +141,8 @@ impl Handlers {
         let slot = &mut actions[signal as usize - 1];
         let action = *slot;
         if action.is_handler() && action.flags & SA_RESETHAND != 0 {
-            *slot = Action::DEFAULT;
+            // The flags stay, as in Linux.
+            slot.handler = SIG_DFL;
         }
         action
     }
@@ -136,9 +160,24 @@ impl Handlers {
         self.get(signal).is_handler()
     }
 
-    /// Whether dead children are to be forgotten at once.
-    pub(crate) fn discards_children(&self) -> bool {
+    /// What the process wants to know of the ends of its children.
+    pub(crate) fn for_children(&self) -> ChildEnds {
         let action = self.get(SIGCHLD);
-        action.handler == SIG_IGN || action.flags & SA_NOCLDWAIT != 0
+        match action.handler {
+            SIG_IGN => ChildEnds::Ignored,
+            _ if action.flags & SA_NOCLDWAIT != 0 => ChildEnds::Signal,
+            _ => ChildEnds::Wait,
+        }
     }
+}
+
+/// What a parent wants to know of the end of a child that sends SIGCHLD.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChildEnds {
+    /// It is sent the signal, and waits for the child.
+    Wait,
+    /// It is sent the signal. Nothing is left to wait for.
+    Signal,
+    /// Nothing.
+    Ignored,
 }

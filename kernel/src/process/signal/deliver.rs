@@ -72,16 +72,14 @@ fn take_all(frame: &mut TrapFrame, mut call: Call, mut before: Option<u64>) -> b
     }
     loop {
         let blocked = thread.blocked.load(Ordering::Relaxed);
-        let Some(info) = thread.signals.take(blocked).or_else(|| process.signals.take(blocked)) else {
-            break;
-        };
-        let action = process.handlers.take(info.signal);
+        let Some(info) = thread.take_signal(blocked) else { break };
+        let action = process.handlers().take(info.signal);
         if action.is_handler() {
             end_call(frame, call, Some(&action));
             call = Call::Done;
             handled = true;
             run_handler(frame, &info, &action, before.take());
-        } else if !process.handlers.ignores(info.signal) && default_of(info.signal) == Default::End {
+        } else if !process.handlers().ignores(info.signal) && default_of(info.signal) == Default::End {
             exit::exit_group(Status::signaled(info.signal));
         }
     }

@@ -12,14 +12,15 @@
 
 use alloc::boxed::Box;
 use core::mem::offset_of;
-use core::sync::atomic::Ordering;
 
 use powerpc64::addr::PAGE_SIZE;
 use powerpc64::context::fpu::VectorState;
+use powerpc64::context::ungated;
 use powerpc64::exceptions::TrapFrame;
 use powerpc64::reg::Msr;
 
 use super::action::{SA_ONSTACK, SA_SIGINFO};
+use super::alternate::AlternateStack;
 use super::queue::LinuxInfo;
 use super::{Action, Info};
 use crate::errno::Errno;
@@ -74,7 +75,7 @@ struct Registers {
     /// FPR 0 to 31.
     fprs: [u64; 32],
     fpscr: u64,
-    /// Address of `vrs`, or 0.
+    /// Address of `vrs`. VRSAVE is there although the others have never been used.
     v_regs: u64,
     /// Aligns `vrs` to 16 bytes.
     vr_pad: u64,
@@ -85,27 +86,6 @@ struct Registers {
     /// The second halves of VSR 0 to 31.
     vsr_low: [u64; 32],
 }
-
-/// `stack_t`.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct AlternateStack {
-    /// Its lowest address.
-    pub(crate) base: u64,
-    /// [`SS_ONSTACK`] or [`SS_DISABLE`].
-    pub(crate) flags: u32,
-    pub(crate) pad: u32,
-    /// Bytes.
-    pub(crate) size: u64,
-}
-
-// SAFETY: integers, and the gap is a field.
-unsafe impl Plain for AlternateStack {}
-
-/// ss_flags: it is in use.
-pub(crate) const SS_ONSTACK: u32 = 1;
-/// ss_flags: there is none.
-pub(crate) const SS_DISABLE: u32 = 2;
 
 /// `struct rt_sigframe`.
 #[derive(Clone, Copy)]
@@ -134,33 +114,19 @@ const _: () = assert!(size_of::<Frame>() == 2400);
 const VRS: u64 = (offset_of!(Frame, registers) + offset_of!(Registers, vrs)) as u64;
 const _: () = assert!(VRS.is_multiple_of(16));
 
-/// The thread's alternate stack, for sigaltstack and the frame.
-pub(crate) fn alternate_stack(stack_pointer: u64) -> AlternateStack {
-    let [base, size] = &current_thread().alternate_stack;
-    let (base, size) = (base.load(Ordering::Relaxed), size.load(Ordering::Relaxed));
-    let flags = match size {
-        0 => SS_DISABLE,
-        _ if stack_pointer.wrapping_sub(base) < size => SS_ONSTACK,
-        _ => 0,
-    };
-    AlternateStack { base, flags, pad: 0, size }
-}
-
 /// Stores the context of `frame` on the user stack and turns it into that of the
 /// handler. `blocked` is restored when the handler returns.
 pub(super) fn push(frame: &mut TrapFrame, info: &Info, action: &Action, blocked: u64) -> Result<(), Errno> {
     let old_stack = frame.gpr(1);
-    let alternate = alternate_stack(old_stack);
-    let top = match action.flags & SA_ONSTACK != 0 && alternate.flags == 0 {
-        true => alternate.base.wrapping_add(alternate.size),
-        false => old_stack.wrapping_sub(RED_ZONE),
-    };
+    let alternate = &current_thread().alternate_stack;
+    let alternate_top = alternate.free_top(old_stack).filter(|_| action.flags & SA_ONSTACK != 0);
+    let top = alternate_top.unwrap_or(old_stack.wrapping_sub(RED_ZONE));
     let at = top.wrapping_sub(size_of::<Frame>() as u64) & !15;
     let stack = at.wrapping_sub(CALLER_FRAME);
 
     // Filled in where it is: a `Frame` on the stack is what this is to avoid.
     let mut saved: Box<Frame> = user_memory::zeroed();
-    saved.stack = alternate;
+    saved.stack = alternate.stored();
     saved.mask = blocked;
     saved.info_address = at + offset_of!(Frame, info) as u64;
     saved.context_address = at;
@@ -193,28 +159,29 @@ pub(super) fn push(frame: &mut TrapFrame, info: &Info, action: &Action, blocked:
     frame.set_gpr(12, entry);
     frame.lr = exec::TRAMPOLINE;
     frame.nip = entry;
+    alternate.disarm();
     Ok(())
 }
 
 /// Stores the context of `frame` in `registers`, which are zero, of the [`Frame`] that
 /// will be `at`.
-fn save(frame: &TrapFrame, registers: &mut Registers, at: u64) {
+fn save(frame: &mut TrapFrame, registers: &mut Registers, at: u64) {
     registers.regs = at + (offset_of!(Frame, registers) + offset_of!(Registers, gprs)) as u64;
     registers.gprs = *frame.gprs();
     (registers.nip, registers.msr, registers.orig_gpr3) = (frame.nip, frame.msr, frame.orig_gpr3);
     (registers.ctr, registers.lr, registers.xer, registers.cr) = (frame.ctr, frame.lr, frame.xer, frame.cr);
     (registers.trap, registers.dar, registers.dsisr) = (frame.vector(), frame.dar, frame.dsisr);
     registers.soft_enabled = 1;
-    let Some(vector) = current_thread().copy_vector(frame) else { return };
-    registers.msr |= Msr::VECTOR_STATE.bits();
     registers.v_regs = at + VRS;
-    for n in 0..32 {
-        [registers.fprs[n], registers.vsr_low[n]] = vector.vsr[n];
-        registers.vrs[n] = vector.vsr[32 + n];
-    }
-    registers.fpscr = vector.fpscr;
-    registers.vscr = vector.vscr;
-    registers.vrsave[0] = vector.vrsave << 32;
+    registers.vrsave[0] = ungated::vrsave() << 32;
+    current_thread().vector_for_handler(frame, |vector| {
+        registers.msr |= Msr::VECTOR_STATE.bits();
+        for n in 0..32 {
+            [registers.fprs[n], registers.vsr_low[n]] = vector.vsr[n];
+            registers.vrs[n] = vector.vsr[32 + n];
+        }
+        (registers.fpscr, registers.vscr) = (vector.fpscr, vector.vscr);
+    });
 }
 
 /// rt_sigreturn: back to the context above the handler's caller's frame, where the
@@ -233,12 +200,13 @@ pub(crate) fn sigreturn(frame: &mut TrapFrame) -> Result<(), Errno> {
             vector.vsr[n] = [registers.fprs[n], registers.vsr_low[n]];
             vector.vsr[32 + n] = registers.vrs[n];
         }
-        vector.fpscr = registers.fpscr;
-        vector.vscr = registers.vscr;
-        vector.vrsave = registers.vrsave[0] >> 32;
+        (vector.fpscr, vector.vscr) = (registers.fpscr, registers.vscr);
         vector
     });
+    ungated::set_vrsave(registers.vrsave[0] >> 32);
     current_thread().set_vector(vector, frame);
     super::set_blocked(saved.mask);
+    // As in Linux, a stack that cannot be set is no error here.
+    let _ = current_thread().alternate_stack.set(saved.stack, frame.gpr(1));
     Ok(())
 }

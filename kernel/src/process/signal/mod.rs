@@ -14,15 +14,17 @@ use crate::sync::WaitQueue;
 use crate::task::{self, Task, pending};
 
 mod action;
+mod alternate;
 mod deliver;
 mod frame;
 mod queue;
 
-pub(crate) use action::{Action, Handlers};
+pub(crate) use action::{Action, ChildEnds, Handlers};
 use action::{Default, default_of};
+pub(crate) use alternate::StackCell;
 pub(crate) use deliver::{interrupt, restart, restart_or_interrupt, return_to_user};
-pub(crate) use frame::{AlternateStack, SS_DISABLE, SS_ONSTACK, TRAMPOLINE_PAGE, alternate_stack, sigreturn};
-pub(crate) use queue::{FIRST_REAL_TIME, Info, Queue};
+pub(crate) use frame::{TRAMPOLINE_PAGE, sigreturn};
+pub(crate) use queue::{FIRST_REAL_TIME, Info, LinuxInfo, Queue};
 
 /// Ctrl-C.
 pub(crate) const SIGINT: u32 = 2;
@@ -83,10 +85,19 @@ pub(crate) fn name(signal: u32) -> &'static str {
 }
 
 impl Thread {
-    /// Whether a signal waits that this thread does not block.
-    fn has_signals(&self) -> bool {
-        let waiting = self.signals.set() | self.process.signals.set();
-        waiting & !self.blocked.load(Ordering::Relaxed) != 0
+    /// The signals that wait for this thread or its process.
+    pub(crate) fn waiting_signals(&self) -> u64 {
+        self.signals.set() | self.process.signals.set()
+    }
+
+    /// Takes a signal that is not in `blocked`; its own before those of the process.
+    pub(crate) fn take_signal(&self, blocked: u64) -> Option<Info> {
+        self.signals.take(blocked).or_else(|| self.process.signals.take(blocked))
+    }
+
+    /// The signals that it need not be told of.
+    fn deaf_to(&self) -> u64 {
+        self.blocked.load(Ordering::Relaxed) & !self.awaited.load(Ordering::Relaxed)
     }
 }
 
@@ -98,35 +109,53 @@ pub(crate) fn set_blocked(mask: u64) {
     recalculate();
 }
 
+/// The current thread is told of `signals` from now on, though it blocks them (sigtimedwait).
+/// It looks for them behind this.
+pub(crate) fn set_awaited(signals: u64) {
+    current_thread().awaited.store(signals, Ordering::Relaxed);
+    recalculate();
+}
+
 /// Makes the task's bit what the current thread's signals say.
 fn recalculate() {
     let (task, thread) = (task::current(), current_thread());
     task.clear_pending(pending::SIGNAL);
     // A sender queues the signal before it sets the bit; cleared in between, we
-    // find the signal here. And the caller's mask before the look at the signals:
-    // either the sender sees the mask or we see the signal. Partner: the fences in
-    // `send_to_process` and `send_to_thread`.
+    // find the signal here. And the caller's masks before the look at the signals:
+    // either the sender sees the masks or we see the signal. Partner: the fences in
+    // `queue_for_process` and `send_to_thread`.
     fence(Ordering::SeqCst);
-    if thread.has_signals() {
+    let deaf_to = thread.deaf_to();
+    if thread.waiting_signals() & !deaf_to != 0 {
         task.notify(pending::SIGNAL);
     }
     // It may have been told of what it now blocks.
-    tell_takers(&thread.process, thread.blocked.load(Ordering::Relaxed));
+    tell_takers(&thread.process, deaf_to);
 }
 
-/// Sends a signal to whichever thread of `process` takes it.
+/// Sends a signal to whichever thread of `process` takes it, if there is room for it.
 pub(crate) fn send_to_process(process: &Process, info: Info) {
+    let _ = queue_for_process(process, info);
+}
+
+/// As [`send_to_process`].
+///
+/// # Errors
+/// `EAGAIN` if too many signals wait.
+pub(crate) fn queue_for_process(process: &Process, info: Info) -> Result<(), Errno> {
     if info.signal == SIGKILL {
-        return process.end(Status::signaled(SIGKILL));
+        process.end(Status::signaled(SIGKILL));
+        return Ok(());
     }
-    if process.handlers.ignores(info.signal) && !first_thread_blocks(process, info.signal) {
-        return;
+    if process.handlers().ignores(info.signal) && !first_thread_blocks(process, info.signal) {
+        return Ok(());
     }
-    process.signals.push(info);
+    process.signals.push(info)?;
     // The signal before the look at who blocks it. Partner: the fence in
     // `recalculate`.
     fence(Ordering::SeqCst);
     tell_takers(process, bit(info.signal));
+    Ok(())
 }
 
 /// Forgets `signal` wherever it waits in `process`, which ignores it from now on: a
@@ -151,7 +180,7 @@ pub(super) fn tell_takers(process: &Process, signals: u64) {
     let threads = process.threads.lock();
     while signals != 0 {
         let lowest = signals & signals.wrapping_neg();
-        let takes = |task: &&_| blocked(task) & lowest == 0;
+        let takes = |task: &&_| deaf_to(task) & lowest == 0;
         if let Some(taker) = threads.iter().map(|task| &**task).find(takes) {
             taker.notify(pending::SIGNAL);
         }
@@ -176,22 +205,27 @@ pub(crate) fn send_to_all(chosen: impl Fn(&Process) -> bool, info: Option<Info>)
 }
 
 /// Sends a signal to one thread.
-pub(crate) fn send_to_thread(task: &Task, info: Info) {
-    let Some(thread) = &task.user else { return };
+///
+/// # Errors
+/// `EAGAIN` if too many signals wait.
+pub(crate) fn send_to_thread(task: &Task, info: Info) -> Result<(), Errno> {
+    let Some(thread) = &task.user else { return Ok(()) };
     if info.signal == SIGKILL {
-        return thread.process.end(Status::signaled(SIGKILL));
+        thread.process.end(Status::signaled(SIGKILL));
+        return Ok(());
     }
     let signal = bit(info.signal);
     // As for a process.
-    if thread.process.handlers.ignores(info.signal) && blocked(task) & signal == 0 {
-        return;
+    if thread.process.handlers().ignores(info.signal) && blocked(task) & signal == 0 {
+        return Ok(());
     }
-    thread.signals.push(info);
-    // As in `send_to_process`.
+    thread.signals.push(info)?;
+    // As in `queue_for_process`.
     fence(Ordering::SeqCst);
-    if blocked(task) & signal == 0 {
+    if deaf_to(task) & signal == 0 {
         task.notify(pending::SIGNAL);
     }
+    Ok(())
 }
 
 /// Whether the thread that Linux looks at (`sig_ignored`) blocks `signal`. One that is
@@ -205,9 +239,13 @@ fn blocked(task: &Task) -> u64 {
     task.user.as_ref().map_or(0, |thread| thread.blocked.load(Ordering::Relaxed))
 }
 
+fn deaf_to(task: &Task) -> u64 {
+    task.user.as_ref().map_or(0, Thread::deaf_to)
+}
+
 /// Sends the current thread a signal for something that it asked for.
 pub(crate) fn send_to_current(signal: u32) {
-    send_to_thread(&task::current(), Info::of_kernel(signal));
+    let _ = send_to_thread(&task::current(), Info::of_kernel(signal));
 }
 
 /// Has the current thread take a signal for what its program did just now. It is
@@ -215,11 +253,12 @@ pub(crate) fn send_to_current(signal: u32) {
 pub(crate) fn force_on_current(info: Info) -> bool {
     let (process, thread) = (current(), current_thread());
     let blocked = thread.blocked.load(Ordering::Relaxed) & bit(info.signal) != 0;
-    if blocked || !process.handlers.handles(info.signal) {
+    if blocked || !process.handlers().handles(info.signal) {
         process.end(Status::signaled(info.signal));
         return true;
     }
-    thread.signals.push(info);
+    // None that queues, so there is room.
+    let _ = thread.signals.push(info);
     task::current().notify(pending::SIGNAL);
     false
 }

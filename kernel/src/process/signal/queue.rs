@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::{LAST, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, bit};
+use crate::errno::Errno;
 use crate::process::exit::Status;
 use crate::process::user_memory::Plain;
 use crate::sync::SpinLock;
@@ -17,8 +18,8 @@ pub(crate) struct Info {
     code: i32,
     /// What the code says: an address, or a sender's pid and uid in the halves.
     value: u64,
-    /// si_status of a child.
-    status: u32,
+    /// si_value that comes along, or si_status of a child in the high half.
+    more: u64,
 }
 
 /// si_code: sent by kill.
@@ -34,25 +35,30 @@ const CLD_KILLED: i32 = 2;
 impl Info {
     /// By the kernel, for what the program asked.
     pub(crate) fn of_kernel(signal: u32) -> Self {
-        Info { signal, code: SI_KERNEL, value: 0, status: 0 }
+        Info { signal, code: SI_KERNEL, value: 0, more: 0 }
     }
 
     /// By the kernel, for an access to `address`.
     pub(crate) fn of_fault(signal: u32, code: i32, address: u64) -> Self {
-        Info { signal, code, value: address, status: 0 }
+        Info { signal, code, value: address, more: 0 }
     }
 
     /// By process `pid`, to a process or (`thread`) to a thread.
     pub(crate) fn of_user(signal: u32, pid: u32, thread: bool) -> Self {
         let code = if thread { SI_TKILL } else { SI_USER };
-        Info { signal, code, value: u64::from(pid) << 32, status: 0 }
+        Info { signal, code, value: u64::from(pid) << 32, more: 0 }
     }
 
     /// For the end of child `pid`.
     pub(crate) fn of_child(signal: u32, pid: u32, status: Status) -> Self {
         let killed = status.0 & 0x7f;
         let (code, status) = if killed == 0 { (CLD_EXITED, status.0 >> 8) } else { (CLD_KILLED, killed) };
-        Info { signal, code, value: u64::from(pid) << 32, status }
+        Info { signal, code, value: u64::from(pid) << 32, more: u64::from(status) << 32 }
+    }
+
+    /// As a program wants it sent, with a value: `signal`, and the rest of `from`.
+    pub(crate) fn of_program(signal: u32, from: &LinuxInfo) -> Self {
+        Info { signal, code: from.code, value: from.value, more: from.more }
     }
 
     /// Its place in the order of taking, the lowest first. First what a fault of the
@@ -68,15 +74,15 @@ impl Info {
     }
 
     /// As `siginfo_t`.
-    pub(super) fn to_linux(self) -> LinuxInfo {
+    pub(crate) fn to_linux(self) -> LinuxInfo {
         LinuxInfo {
             signal: self.signal,
             errno: 0,
             code: self.code,
             pad: 0,
             value: self.value,
-            status: self.status,
-            rest: [0; 25],
+            more: self.more,
+            rest: [0; 12],
         }
     }
 }
@@ -90,8 +96,16 @@ pub(crate) struct LinuxInfo {
     code: i32,
     pad: u32,
     value: u64,
-    status: u32,
-    rest: [u32; 25],
+    more: u64,
+    rest: [u64; 12],
+}
+
+impl LinuxInfo {
+    /// Whether a program may send it to another thread: as what neither the kernel nor kill
+    /// and tgkill send.
+    pub(crate) fn may_be_sent(&self) -> bool {
+        self.code < SI_USER && self.code != SI_TKILL
+    }
 }
 
 // SAFETY: integers only, and they fill it.
@@ -126,15 +140,23 @@ impl Queue {
         self.set.load(Ordering::Relaxed)
     }
 
-    /// Adds a signal, unless it waits already, and is none that queues or too many do.
-    pub(crate) fn push(&self, info: Info) {
+    /// Adds a signal, unless it waits already and is none that queues.
+    ///
+    /// # Errors
+    /// `EAGAIN` if it waits already and too many do.
+    pub(crate) fn push(&self, info: Info) -> Result<(), Errno> {
         let mut waiting = self.waiting.lock();
-        let again = self.set() & bit(info.signal) != 0;
-        if again && (info.signal < FIRST_REAL_TIME || waiting.len() >= MAX_REPEATING) {
-            return;
+        if self.set() & bit(info.signal) != 0 {
+            if info.signal < FIRST_REAL_TIME {
+                return Ok(());
+            }
+            if waiting.len() >= MAX_REPEATING {
+                return Err(Errno::EAGAIN);
+            }
         }
         waiting.push(info);
         self.set.fetch_or(bit(info.signal), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Forgets `signal`, which waits or not.
@@ -145,7 +167,7 @@ impl Queue {
     }
 
     /// Takes the signal whose turn it is of those that are not in `blocked`.
-    pub(super) fn take(&self, blocked: u64) -> Option<Info> {
+    pub(crate) fn take(&self, blocked: u64) -> Option<Info> {
         if self.set() & !blocked == 0 {
             return None;
         }

@@ -42,7 +42,7 @@ pub(super) fn offline_leaves_no_bit() -> Verdict {
         check_eq!(named, 0, "masks that name a CPU which is offline");
         // By the only process: a kick of all others in the mask, then a local flush.
         kernel.exec_mmap(mm);
-        let changed = mm::madvise_dontneed(mm, page, PAGE_SIZE).is_ok()
+        let changed = mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed).is_ok()
             && mm::poke(mm, page, &7u32.to_be_bytes()).is_ok();
         kernel.mmget(mm);
         kernel.exit_mm();
@@ -66,9 +66,9 @@ pub(super) fn mm_dies_as_a_cpu_goes() -> Verdict {
     let mm = new_mm_with_page()?;
     make_lazy(&[cpu], mm);
     let play = points::play(&[
-        Step::Reach(cpu, Point::LeaveLazyHalf),
-        Step::Reach(me, Point::CallPosted),
-        Step::Leave(cpu, Point::LeaveLazyHalf),
+        Step::reach(cpu, Point::LeaveLazyHalf),
+        Step::reach(me, Point::CallPosted),
+        Step::leave(cpu, Point::LeaveLazyHalf),
     ]);
     let remover = start_removal(cpu);
     let leaves = wait_for(|| play.passed() >= 1);
@@ -98,9 +98,9 @@ pub(super) fn kick_as_a_cpu_goes() -> Verdict {
     // As the only user: the next flush is a kick, under every policy.
     kernel.exec_mmap(mm);
     let play = points::play(&[
-        Step::Reach(cpu, Point::LeaveLazyHalf),
-        Step::Reach(me, Point::CallPosted),
-        Step::Leave(cpu, Point::LeaveLazyHalf),
+        Step::reach(cpu, Point::LeaveLazyHalf),
+        Step::reach(me, Point::CallPosted),
+        Step::leave(cpu, Point::LeaveLazyHalf),
     ]);
     let remover = start_removal(cpu);
     let leaves = wait_for(|| play.passed() >= 1);

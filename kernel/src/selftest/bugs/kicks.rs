@@ -50,10 +50,10 @@ pub(super) fn kick_spares_the_users_bit() -> Verdict {
     let came = wait_for(|| STAGE.load(Ordering::Acquire) == 1);
     kernel.exec_mmap(mm);
     // The first is a kick. The second finds the thread's CPU only by its bit.
-    let first = mm::madvise_dontneed(mm, page, PAGE_SIZE);
+    let first = mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed);
     let kept = kernel.mm(mm).cpumask().test(user);
     let poked = mm::poke(mm, page, &7u32.to_be_bytes());
-    let second = mm::madvise_dontneed(mm, page, PAGE_SIZE);
+    let second = mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed);
     STAGE.store(2, Ordering::Release);
     thread.wait_exit();
     kernel.exit_mm();
@@ -78,10 +78,10 @@ pub(super) fn two_kicks_of_one_cpu() -> Verdict {
     let flushes_before = flushes_of_lazy();
     let play = points::play(&[
         Step::Mark(second),
-        Step::Reach(lazy, Point::KickArrived),
-        Step::Reach(me, Point::CallPosted),
-        Step::Reach(second, Point::CallPosted),
-        Step::Leave(lazy, Point::KickArrived),
+        Step::reach(lazy, Point::KickArrived),
+        Step::reach(me, Point::CallPosted),
+        Step::reach(second, Point::CallPosted),
+        Step::leave(lazy, Point::KickArrived),
     ]);
     let part = part_on(second, move || {
         kernel.kthread_use_mm(mm);
@@ -123,9 +123,9 @@ pub(super) fn kick_during_a_self_trim() -> Verdict {
     kernel.exec_mmap(mm);
     kernel.exit_mm();
     let play = points::play(&[
-        Step::Reach(me, Point::LeaveLazyHalf),
-        Step::Reach(other, Point::CallPosted),
-        Step::Leave(me, Point::LeaveLazyHalf),
+        Step::reach(me, Point::LeaveLazyHalf),
+        Step::reach(other, Point::CallPosted),
+        Step::leave(me, Point::LeaveLazyHalf),
     ]);
     let part = part_on(other, move || {
         points::wait_until_passed(1);
@@ -175,9 +175,9 @@ pub(super) fn kick_behind_the_flush() -> Verdict {
     kernel.exit_mm();
     let flushes_here = || kernel.cpu(me).counters.tlbiel.get();
     let play = points::play(&[
-        Step::Reach(me, Point::KickFlushed),
-        Step::Reach(other, Point::CallPosted),
-        Step::Leave(me, Point::KickFlushed),
+        Step::reach(me, Point::KickFlushed),
+        Step::reach(other, Point::CallPosted),
+        Step::leave(me, Point::KickFlushed),
     ]);
     let part = part_on(other, move || {
         points::wait_until_passed(1);
@@ -222,7 +222,7 @@ pub(super) fn exit_with_a_coprocessor() -> Verdict {
     kernel.flush(mm, FlushRange::Translations);
     check_eq!(broadcasts() - alone, 1, "broadcasts of a flush with a coprocessor");
     coprocessor.detach();
-    check!(mm::madvise_dontneed(mm, page, PAGE_SIZE).is_ok(), "the page cannot be dropped");
+    check!(mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed).is_ok(), "the page cannot be dropped");
     check_eq!(broadcasts() - alone, 2, "broadcasts with those of its end");
     let coprocessor = FakeCoprocessor::attach(mm);
     make_lazy(&other_cpus(), mm);

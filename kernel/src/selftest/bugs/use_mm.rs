@@ -60,9 +60,9 @@ pub(super) fn use_mm_races_a_flush() -> Verdict {
     check!(left && kernel.mm(mm).cpumask().test(user), "the CPU is not in the mask alone");
     kernel.exec_mmap(mm);
     let play = points::play(&[
-        Step::Reach(user, Point::EnterMmHalf),
-        Step::Reach(me, Point::CallPosted),
-        Step::Leave(user, Point::EnterMmHalf),
+        Step::reach(user, Point::EnterMmHalf),
+        Step::reach(me, Point::CallPosted),
+        Step::leave(user, Point::EnterMmHalf),
     ]);
     let part = part_on(user, move || {
         kernel.kthread_use_mm(mm);
@@ -70,7 +70,7 @@ pub(super) fn use_mm_races_a_flush() -> Verdict {
         kernel.kthread_unuse_mm(mm);
     });
     points::wait_until_passed(1);
-    let gone = mm::madvise_dontneed(mm, page, PAGE_SIZE);
+    let gone = mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed);
     points::finished();
     part.wait_exit();
     let passed = play.passed();
@@ -93,9 +93,9 @@ pub(super) fn use_mm_races_a_shoot() -> Verdict {
     let (old, new) = (new_mm_with_page()?, new_mm_with_page()?);
     make_lazy(&[user], old);
     let play = points::play(&[
-        Step::Reach(user, Point::EnterMmHalf),
-        Step::Reach(me, Point::CallPosted),
-        Step::Leave(user, Point::EnterMmHalf),
+        Step::reach(user, Point::EnterMmHalf),
+        Step::reach(me, Point::CallPosted),
+        Step::leave(user, Point::EnterMmHalf),
     ]);
     let part = part_on(user, move || {
         kernel.kthread_use_mm(new);
@@ -124,9 +124,9 @@ fn giving_up_races_a_kick(user_part: fn(MmId), users: u32) -> Verdict {
     kernel.exec_mmap(mm);
     (1..users).for_each(|_| kernel.mmget(mm));
     let play = points::play(&[
-        Step::Reach(user, Point::GiveUpHalf),
-        Step::Reach(me, Point::CallPosted),
-        Step::Leave(user, Point::GiveUpHalf),
+        Step::reach(user, Point::GiveUpHalf),
+        Step::reach(me, Point::CallPosted),
+        Step::leave(user, Point::GiveUpHalf),
     ]);
     let part = part_on(user, move || user_part(mm));
     points::wait_until_passed(1);
@@ -197,9 +197,9 @@ pub(super) fn exec_is_not_preempted() -> Verdict {
     let (old, new, third) = (new_mm_with_page()?, new_mm_with_page()?, new_mm_with_page()?);
     make_lazy(&[cpu], old);
     let play = points::play(&[
-        Step::Reach(cpu, Point::EnterMmHalf),
+        Step::reach(cpu, Point::EnterMmHalf),
         Step::Mark(me),
-        Step::Leave(cpu, Point::EnterMmHalf),
+        Step::leave(cpu, Point::EnterMmHalf),
     ]);
     let part = part_on(cpu, move || {
         kernel.exec_mmap(new);

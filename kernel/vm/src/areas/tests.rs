@@ -4,7 +4,7 @@ use super::*;
 
 /// Bytes of file `.0` from offset `.1`; file 0 is anonymous.
 #[derive(Clone, PartialEq, Debug)]
-struct File(u32, u64);
+pub(super) struct File(u32, u64);
 
 impl Contents for File {
     fn advanced(&self, by: u64) -> Self {
@@ -16,17 +16,21 @@ impl Contents for File {
     }
 }
 
-const PAGE: u64 = 0x1000;
+pub(super) const PAGE: u64 = 0x1000;
 
 fn area(start: u64, end: u64, prot: Prot, file: File) -> Area<File> {
-    Area { start: start * PAGE, end: end * PAGE, prot, shared: false, contents: file }
+    Area { start: start * PAGE, end: end * PAGE, prot, shared: false, grows_down: false, contents: file }
 }
 
-fn pages(range: Range<u64>) -> Range<u64> {
+pub(super) fn anonymous(start: u64, end: u64, prot: Prot) -> Area<File> {
+    area(start, end, prot, File(0, 0))
+}
+
+pub(super) fn pages(range: Range<u64>) -> Range<u64> {
     range.start * PAGE..range.end * PAGE
 }
 
-fn shape(set: &AreaSet<File>) -> Vec<(u64, u64)> {
+pub(super) fn shape(set: &AreaSet<File>) -> Vec<(u64, u64)> {
     set.iter().map(|area| (area.start / PAGE, area.end / PAGE)).collect()
 }
 
@@ -86,6 +90,16 @@ fn free_space_is_found_from_the_top() {
     assert_eq!(set.find_free_below(PAGE, &pages(1..95)), Some(89 * PAGE));
 }
 
+/// What is shared is no neighbour of what is private.
+#[test]
+fn shared_and_private_areas_stay_apart() {
+    let mut set = AreaSet::default();
+    set.insert(Area { shared: true, ..anonymous(1, 2, Prot::READ) });
+    set.insert(anonymous(2, 3, Prot::READ));
+    set.insert(Area { shared: true, ..anonymous(3, 4, Prot::READ) });
+    assert_eq!(shape(&set), [(1, 2), (2, 3), (3, 4)]);
+}
+
 /// A random walk of all operations; after each, the set equals the model, and
 /// no two neighbours could be joined.
 #[test]
@@ -117,15 +131,10 @@ fn as_a_map_of_pages() {
                 model[in_model].iter_mut().for_each(|page| page.as_mut().unwrap().0 = prot);
             }
             2 => {
-                let gap = set.gap_without(&range);
                 let (mut bytes, mapped) = (0, model[in_model.clone()].iter().flatten().count());
                 set.remove(&range, |area| bytes += area.bytes());
                 assert_eq!(bytes, mapped as u64 * PAGE);
                 model[in_model].fill(None);
-                let below =
-                    model[..start as usize].iter().rposition(Option::is_some).map_or(0, |at| at as u64 + 1);
-                let above = model[end as usize..].iter().position(Option::is_some).map(|at| end + at as u64);
-                assert_eq!(gap, below * PAGE..above.map_or(u64::MAX, |page| page * PAGE));
             }
             _ => {}
         }
@@ -134,6 +143,22 @@ fn as_a_map_of_pages() {
             let found = set.find(addr).map(|area| (area.prot, area.contents.advanced(addr - area.start)));
             assert_eq!(found, *expected);
         }
+        let mapped = |page: u64| model[page as usize].is_some();
+        assert_eq!(set.is_free(&range), !(start..end).any(mapped));
+        assert_eq!(set.covers(&range), (start..end).all(mapped));
+        let hole = (start..end).find(|&page| !mapped(page));
+        assert_eq!(set.run(&range, |_| true), hole.map_or(Run::Whole, |page| Run::Hole(page * PAGE)));
+        let parts: u64 = set.overlapping(&range).map(|area| area.part(&range).bytes()).sum();
+        assert_eq!(parts, (start..end).filter(|&page| mapped(page)).count() as u64 * PAGE);
+        let below = (0..start).rev().find(|&page| mapped(page)).map_or(0, |page| page + 1);
+        let above = (end..64).find(|&page| mapped(page)).map_or(u64::MAX, |page| page * PAGE);
+        assert_eq!(set.gap_without(&range), below * PAGE..above);
+        let (lowest, pages) = (random(8), 1 + random(6));
+        let place = (lowest..)
+            .take_while(|first| first + pages <= end)
+            .filter(|&first| (first..first + pages).all(|page| !mapped(page)));
+        let found = set.find_free_below(pages * PAGE, &(lowest * PAGE..end * PAGE));
+        assert_eq!(found, place.last().map(|first| first * PAGE));
         let all: Vec<_> = set.iter().cloned().collect();
         assert!(all.windows(2).all(|pair| !pair[0].joins(&pair[1])));
     }

@@ -1,0 +1,236 @@
+//! The words by which CPUs hand tasks to each other: asleep or awake, whose stack is in
+//! use, who waits, who is asked to schedule.
+//!
+//! Not part of the lazy-TLB protocol, which builds on them: they are here so that loom
+//! explores the very code that the scheduler runs.
+//!
+//! ```text
+//!            prepare                      fall_asleep (interrupts off)
+//!  RUNNING ------------------> PREPARING ------------------> SLEEPING
+//!     ^  ^------- wake ------------|                             |
+//!     |---------- wake: and the waker queues it -----------------|
+//!  RUNNING -- die --> DEAD
+//! ```
+//! Each arrow is one compare-and-swap, so exactly one waker gets the last one,
+//! and a wake-up between PREPARING and SLEEPING keeps the task awake. A task that
+//! is preempted while PREPARING stays queued: only its own sleep takes it off.
+
+use crate::sync::{AtomicU32, Ordering, fence};
+
+/// It runs or waits for a CPU.
+pub const RUNNING: u32 = 0;
+/// It runs, and its next sleep is one unless it is woken.
+pub const PREPARING: u32 = 1;
+/// It sleeps.
+pub const SLEEPING: u32 = 2;
+/// It has ended.
+pub const DEAD: u32 = 3;
+
+/// The state of one task. One word; debuggers show it.
+#[repr(transparent)]
+pub struct RunState(AtomicU32);
+
+/// What a wake-up found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Woken {
+    /// It slept: the caller must put it on a run queue.
+    MustQueue,
+    /// It was about to sleep and now will not.
+    StaysAwake,
+    /// It was awake (or is dead): nothing changed.
+    Nothing,
+}
+
+impl RunState {
+    /// That of a new task, as if it slept.
+    pub fn asleep() -> Self {
+        Self(AtomicU32::new(SLEEPING))
+    }
+
+    /// The state's name, for reports.
+    pub fn name(&self) -> &'static str {
+        match self.0.load(Ordering::Relaxed) {
+            RUNNING => "running",
+            PREPARING => "preparing",
+            SLEEPING => "sleeping",
+            _ => "dead",
+        }
+    }
+
+    /// For a task that is running when it is made: the boot's.
+    pub fn set_running(&self) {
+        self.0.store(RUNNING, Ordering::Relaxed);
+    }
+
+    /// By the task itself: the next sleep is one, unless somebody wakes it.
+    #[inline]
+    pub fn prepare(&self) {
+        self.0.store(PREPARING, Ordering::Relaxed);
+        // The announcement before the look at the condition. Partners: the fence of the
+        // waker, between the condition and the look at the state ([`Waiters::are_there`],
+        // or the waker's own).
+        fence(Ordering::SeqCst);
+    }
+
+    /// By the task itself: takes `prepare` back.
+    #[inline]
+    pub fn stay_awake(&self) {
+        self.0.store(RUNNING, Ordering::Relaxed);
+    }
+
+    /// By the scheduler, for the running task: asleep from here, unless woken; then it
+    /// sees what the waker did before. A waker waits for [`InUse`] before the task runs
+    /// elsewhere.
+    #[inline]
+    pub fn fall_asleep(&self) -> bool {
+        // Acquire when it fails: what the waker did before. The fence in `prepare`
+        // makes it a release too: the stack in use before SLEEPING.
+        self.0.compare_exchange(PREPARING, SLEEPING, Ordering::Relaxed, Ordering::Acquire).is_ok()
+    }
+
+    /// By anyone. What the wake-up is about is written before.
+    #[inline]
+    pub fn wake(&self) -> Woken {
+        let mut state = self.0.load(Ordering::Relaxed);
+        loop {
+            let woken = match state {
+                PREPARING => Woken::StaysAwake,
+                SLEEPING => Woken::MustQueue,
+                _ => return Woken::Nothing,
+            };
+            // Release: what we did before, for the acquire in `fall_asleep`; for
+            // a sleeper the run-queue lock orders it. Acquire: who sees SLEEPING
+            // also sees the stack in use until the switch away is done.
+            match self.0.compare_exchange(state, RUNNING, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return woken,
+                Err(now) => state = now,
+            }
+        }
+    }
+
+    /// By the task itself, for its last switch.
+    pub fn die(&self) {
+        self.0.store(DEAD, Ordering::Relaxed);
+    }
+
+    /// Whether the task has made its last switch, or is about to.
+    #[inline]
+    pub fn is_dead(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == DEAD
+    }
+}
+
+/// Whether a CPU uses a task's stack: 1 from before the task runs there until that CPU
+/// has left it. One word; debuggers show it.
+#[repr(transparent)]
+pub struct InUse(AtomicU32);
+
+impl InUse {
+    /// Of a task that does not run.
+    pub fn free() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// By the CPU that is about to switch to the task, which nobody else can take.
+    #[inline]
+    pub fn begin(&self) {
+        self.0.store(1, Ordering::Relaxed);
+    }
+
+    /// By the CPU that has left the task: it no longer touches its stack, its registers
+    /// and its mm part.
+    #[inline]
+    pub fn end(&self) {
+        // Release: what this CPU did with them. Partner: the acquire in `is_set`.
+        self.0.store(0, Ordering::Release);
+    }
+
+    /// Whether a CPU is on the stack. Once it is not, the task may run anywhere.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        // Acquire: pairs with the release in `end`.
+        self.0.load(Ordering::Acquire) != 0
+    }
+}
+
+/// How many wait in a queue, so that a waker without waiters takes no lock.
+#[repr(transparent)]
+pub struct Waiters(AtomicU32);
+
+impl Waiters {
+    /// Nobody.
+    #[cfg(not(loom))]
+    pub const fn none() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Nobody.
+    #[cfg(loom)]
+    pub fn none() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// One more. Under the queue's lock; [`RunState::prepare`] follows before the look at
+    /// the condition.
+    #[inline]
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less. Under the queue's lock.
+    #[inline]
+    pub fn remove(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// By a waker that has made a condition true: whether somebody may wait for it. Who
+    /// comes later finds the condition.
+    #[inline]
+    pub fn are_there(&self) -> bool {
+        // The condition before the look at the queue. Partner: the fence in
+        // [`RunState::prepare`].
+        fence(Ordering::SeqCst);
+        self.0.load(Ordering::Relaxed) != 0
+    }
+}
+
+/// A CPU is asked to schedule. Set by all, taken by itself.
+#[repr(transparent)]
+pub struct Request(AtomicU32);
+
+impl Request {
+    /// Nothing is asked.
+    pub fn none() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Asks. What it is about is written before; an interrupt makes the CPU look.
+    #[inline]
+    pub fn make(&self) {
+        // Release: what it is about. Partner: the acquire in `take`. A swap, since a store
+        // over another's request would cut that off from the CPU that takes ours.
+        self.0.swap(1, Ordering::Release);
+    }
+
+    /// Whether there is one. A hint but for an interrupt's handler.
+    #[inline]
+    pub fn is_made(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// By the CPU itself: takes what is asked, and sees what that is about. Who asks
+    /// later leaves another request.
+    #[inline]
+    pub fn take(&self) {
+        // One step: a store after the look would lose a request that came in between, and
+        // with a store alone the CPU could look at what it is about before.
+        if self.is_made() {
+            self.0.swap(0, Ordering::Acquire);
+        }
+    }
+
+    /// Forgets what was asked of a CPU in a former life.
+    pub fn forget(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}

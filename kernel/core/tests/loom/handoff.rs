@@ -1,0 +1,186 @@
+//! The scheduler's hand-offs: sleep against wake-up, the stack that is left, the request
+//! to schedule.
+
+use std::sync::Arc;
+
+use kcore::handoff::{InUse, Request, RunState, Waiters, Woken};
+use kcore::sync::{AtomicU32, Ordering, fence};
+use loom::thread::{self, yield_now};
+
+use crate::{Contents, explore};
+
+/// A task that runs, and what it may wait for.
+struct Task {
+    state: RunState,
+    on_cpu: InUse,
+    stack: Arc<Contents>,
+    condition: AtomicU32,
+    waiters: Waiters,
+}
+
+impl Task {
+    fn running() -> Arc<Self> {
+        let task = Self {
+            state: RunState::asleep(),
+            on_cpu: InUse::free(),
+            stack: Contents::new(),
+            condition: AtomicU32::new(0),
+            waiters: Waiters::none(),
+        };
+        task.state.set_running();
+        Arc::new(task)
+    }
+
+    /// Sleeps unless the condition holds, as `WaitQueue::wait` does; whether it sleeps.
+    fn wait(&self) -> bool {
+        self.state.prepare();
+        if self.condition.load(Ordering::Relaxed) != 0 {
+            self.state.stay_awake();
+            return false;
+        }
+        self.state.fall_asleep()
+    }
+}
+
+/// Does `other` on a second CPU while this one does `this`; what both found.
+fn beside<T, A>(
+    task: &Arc<T>,
+    this: impl FnOnce(&T) -> A,
+    other: impl FnOnce(&T) -> A + Send + 'static,
+) -> (A, A)
+where
+    T: Send + Sync + 'static,
+    A: Send + 'static,
+{
+    let shared = task.clone();
+    let thread = thread::spawn(move || other(&shared));
+    let found = this(task);
+    (found, thread.join().unwrap())
+}
+
+/// A waiter queues itself, a waker looks whether somebody is queued.
+#[test]
+fn no_wake_up_is_lost() {
+    explore("no wake-up is lost", None, || {
+        let (sleeps, woken) = beside(
+            &Task::running(),
+            |task| {
+                task.waiters.add();
+                task.wait()
+            },
+            |task| {
+                task.condition.store(1, Ordering::Relaxed);
+                task.waiters.are_there() && task.state.wake() == Woken::MustQueue
+            },
+        );
+        assert_eq!(sleeps, woken, "who sleeps is woken, and nobody else is queued");
+    });
+}
+
+/// A signal: the bits, then the wake-up, with no queue in between.
+#[test]
+fn no_notice_is_lost() {
+    explore("no notice is lost", None, || {
+        let (sleeps, woken) = beside(&Task::running(), Task::wait, |task| {
+            task.condition.fetch_or(1, Ordering::Relaxed);
+            // As in `Task::notify`. Partner: the fence in `prepare`.
+            fence(Ordering::SeqCst);
+            task.state.wake() == Woken::MustQueue
+        });
+        assert_eq!(sleeps, woken, "who sleeps is woken, and nobody else is queued");
+    });
+}
+
+/// A task falls asleep on its stack, which its CPU then leaves. Whoever has woken it
+/// waits for that, and has the stack to itself.
+#[test]
+fn a_stack_has_one_cpu() {
+    explore("a stack has one CPU", None, || {
+        beside(
+            &Task::running(),
+            |task| {
+                task.on_cpu.begin();
+                task.stack.reuse();
+                if task.wait() {
+                    task.stack.reuse();
+                    task.on_cpu.end();
+                }
+            },
+            |task| {
+                if task.state.wake() == Woken::MustQueue {
+                    while task.on_cpu.is_set() {
+                        yield_now();
+                    }
+                    task.stack.reuse();
+                }
+            },
+        );
+    });
+}
+
+/// A task whose sleep was prevented sees what its waker has done.
+#[test]
+fn who_stays_awake_sees_why() {
+    explore("who stays awake sees why", None, || {
+        beside(
+            &Task::running(),
+            |task| {
+                task.state.prepare();
+                if !task.state.fall_asleep() {
+                    task.stack.access();
+                }
+            },
+            |task| {
+                task.stack.reuse();
+                task.state.wake();
+            },
+        );
+    });
+}
+
+/// Two wake a sleeper: one of them queues it.
+#[test]
+fn one_waker_queues() {
+    explore("one waker queues", None, || {
+        let task = Task::running();
+        assert!(task.wait(), "nobody has woken it");
+        let wake = |task: &Task| task.state.wake();
+        let (a, b) = beside(&task, wake, wake);
+        assert_eq!([a, b].iter().filter(|&&woken| woken == Woken::MustQueue).count(), 1);
+        assert_eq!(task.state.name(), "running");
+    });
+}
+
+/// Two ask a CPU to schedule, each for a reason of its own. What the CPU has not seen
+/// when it has taken a request, it is still asked for.
+#[test]
+fn no_request_is_lost() {
+    struct Cpu {
+        request: Request,
+        reasons: [AtomicU32; 2],
+    }
+
+    fn ask(cpu: &Cpu, reason: usize) {
+        cpu.reasons[reason].store(1, Ordering::Relaxed);
+        cpu.request.make();
+    }
+
+    explore("no request is lost", None, || {
+        let cpu = Arc::new(Cpu { request: Request::none(), reasons: [AtomicU32::new(0), AtomicU32::new(0)] });
+        let asked = cpu.clone();
+        let second = thread::spawn(move || ask(&asked, 1));
+        let (seen, _) = beside(
+            &cpu,
+            |cpu| {
+                cpu.request.take();
+                [0, 1].map(|reason| cpu.reasons[reason].load(Ordering::Relaxed) != 0)
+            },
+            |cpu| {
+                ask(cpu, 0);
+                [true; 2]
+            },
+        );
+        second.join().unwrap();
+        assert!(seen == [true; 2] || cpu.request.is_made(), "a request is gone, its reason unseen: {seen:?}");
+    });
+}

@@ -1,0 +1,205 @@
+//! Open files: what dup and fork share.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::errno::Errno;
+use crate::fs::inode::Inode;
+use crate::fs::path::Place;
+use crate::fs::stat::Stat;
+use crate::fs::text::WriteAccess;
+use crate::fs::{File, OpenFlags};
+use crate::process::user_memory::Cursor;
+use crate::sync::Mutex;
+
+/// An open file.
+pub(crate) struct Description {
+    /// What it is open on.
+    pub(crate) file: Arc<dyn File>,
+    /// What was opened by name; none for pipes and sockets.
+    named: Option<Arc<Inode>>,
+    flags: AtomicU32,
+    /// Guards the position over a whole read or write, as Linux does. Taken
+    /// before anything that the file locks.
+    position: Mutex<u64>,
+    /// Keeps the file from being run while it may be written.
+    _access: Option<WriteAccess>,
+}
+
+impl Description {
+    /// A description of something without a name, at position 0.
+    pub(crate) fn new(file: Arc<dyn File>, flags: OpenFlags) -> Arc<Self> {
+        Self::with(file, None, flags, None)
+    }
+
+    /// A description of `inode`, which was opened as `file`.
+    pub(super) fn of_inode(
+        inode: Arc<Inode>,
+        file: Arc<dyn File>,
+        flags: OpenFlags,
+        access: Option<WriteAccess>,
+    ) -> Arc<Self> {
+        Self::with(file, Some(inode), flags, access)
+    }
+
+    fn with(
+        file: Arc<dyn File>,
+        named: Option<Arc<Inode>>,
+        flags: OpenFlags,
+        access: Option<WriteAccess>,
+    ) -> Arc<Self> {
+        let flags = AtomicU32::new(flags.kept().bits());
+        Arc::new(Self { file, named, flags, position: Mutex::new(0), _access: access })
+    }
+
+    /// How it is open now.
+    pub(crate) fn flags(&self) -> OpenFlags {
+        // Relaxed: a word of its own; nothing is reached through it.
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Changes what fcntl may change.
+    pub(crate) fn set_flags(&self, new: OpenFlags) {
+        let kept = self.flags().difference(OpenFlags::CHANGEABLE);
+        let flags = kept | new.intersection(OpenFlags::CHANGEABLE);
+        self.flags.store(flags.bits(), Ordering::Relaxed);
+    }
+
+    /// The inode that it was opened by.
+    pub(crate) fn inode(&self) -> Option<&Arc<Inode>> {
+        self.named.as_ref()
+    }
+
+    /// The directory that it is, for paths relative to it. `ENOTDIR` of anything else.
+    pub(crate) fn place(&self) -> Result<Place, Errno> {
+        self.named.as_ref().ok_or(Errno::ENOTDIR).and_then(Place::of)
+    }
+
+    /// What the stat calls tell.
+    pub(crate) fn stat(&self) -> Stat {
+        self.named.as_ref().map_or_else(|| self.file.stat(), |inode| inode.stat())
+    }
+
+    /// read, at the position or, for pread, at `at`. Returns the byte count.
+    #[inline]
+    pub(crate) fn read(&self, mut to: Cursor<'_>, at: Option<u64>) -> Result<u64, Errno> {
+        let flags = self.flags();
+        if !flags.readable() {
+            return Err(Errno::EBADF);
+        }
+        let wanted = to.remaining();
+        let mut io = |at| {
+            let result = self.file.read(&mut to, at, flags);
+            outcome(to.done(), result)
+        };
+        match (self.file.is_seekable(), at) {
+            (false, None) => io(0),
+            (false, Some(_)) => Err(Errno::ESPIPE),
+            (true, Some(at)) => check_end(at, wanted).and_then(|()| io(at)),
+            (true, None) => {
+                let mut position = self.position.lock();
+                check_end(*position, wanted)?;
+                let done = io(*position)?;
+                *position += done;
+                Ok(done)
+            }
+        }
+    }
+
+    /// write, at the position or, for pwrite, at `at`; at the end if the file is open so.
+    /// Returns the byte count.
+    #[inline]
+    pub(crate) fn write(&self, mut from: Cursor<'_>, at: Option<u64>) -> Result<u64, Errno> {
+        let flags = self.flags();
+        if !flags.writable() {
+            return Err(Errno::EBADF);
+        }
+        match (self.file.is_seekable(), at) {
+            (false, None) => {
+                let result = self.file.write(&mut from, 0, flags);
+                outcome(from.done(), result)
+            }
+            (false, Some(_)) => Err(Errno::ESPIPE),
+            (true, Some(at)) => self.write_at(from, at, flags).map(|(done, _)| done),
+            (true, None) => {
+                let mut position = self.position.lock();
+                let (done, end) = self.write_at(from, *position, flags)?;
+                *position = end;
+                Ok(done)
+            }
+        }
+    }
+
+    /// Writes as the only one: at `at`, or at the end as it is then. Returns the byte
+    /// count, and where the last byte went.
+    fn write_at(&self, mut from: Cursor<'_>, at: u64, flags: OpenFlags) -> Result<(u64, u64), Errno> {
+        let wanted = from.remaining();
+        check_end(at, wanted)?;
+        let _writing = self.named.as_ref().map(|inode| inode.writing.lock());
+        let start = if flags.contains(OpenFlags::APPEND) && wanted > 0 { self.size() } else { at };
+        let result = self.file.write(&mut from, start, flags);
+        let done = outcome(from.done(), result)?;
+        if let Some(inode) = self.named.as_ref().filter(|_| done > 0) {
+            inode.attributes.modified();
+        }
+        Ok((done, start + done))
+    }
+
+    fn size(&self) -> u64 {
+        self.named.as_ref().map_or(0, |inode| inode.size())
+    }
+
+    /// lseek: `whence` 0 from the start, 1 from here, 2 from the end, 3 and 4 to the next
+    /// byte and the next hole: all before the end are bytes, and there the hole begins.
+    ///
+    /// # Errors
+    /// As Linux: `ESPIPE`; `EINVAL` before the start, beyond all sizes, or of an unknown
+    /// `whence`; `ENXIO` of 3 and 4 behind the end.
+    pub(crate) fn seek(&self, offset: i64, whence: u64) -> Result<u64, Errno> {
+        if !self.file.is_seekable() {
+            return Err(Errno::ESPIPE);
+        }
+        let mut position = self.position.lock();
+        let (base, offset) = match whence as u32 {
+            0 => (0, offset),
+            1 => (*position, offset),
+            2 => (self.size(), offset),
+            3 | 4 if !(0..self.size() as i64).contains(&offset) => return Err(Errno::ENXIO),
+            3 => (0, offset),
+            4 => (self.size(), 0),
+            _ => return Err(Errno::EINVAL),
+        };
+        let target = base.checked_add_signed(offset).filter(|&target| target <= i64::MAX as u64);
+        *position = target.ok_or(Errno::EINVAL)?;
+        Ok(*position)
+    }
+
+    /// The position, while `walk` looks at it and moves it: for getdents64.
+    pub(super) fn with_position<T>(&self, walk: impl FnOnce(&mut u64) -> T) -> T {
+        walk(&mut self.position.lock())
+    }
+
+    /// What a record lock with `whence` is relative to.
+    pub(crate) fn base_of(&self, whence: u16) -> Result<u64, Errno> {
+        match whence {
+            0 => Ok(0),
+            1 => Ok(*self.position.lock()),
+            2 => Ok(self.size()),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}
+
+/// `EINVAL` if the bytes from `at` on go beyond what an offset can tell (Linux's
+/// `rw_verify_area`).
+fn check_end(at: u64, bytes: usize) -> Result<(), Errno> {
+    if at + bytes as u64 > i64::MAX as u64 { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+/// An error after some bytes is seen by the next call, if it stays.
+fn outcome(done: usize, result: Result<(), Errno>) -> Result<u64, Errno> {
+    match result {
+        Err(errno) if done == 0 => Err(errno),
+        _ => Ok(done as u64),
+    }
+}

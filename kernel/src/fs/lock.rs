@@ -1,0 +1,120 @@
+//! Record locks: fcntl's locks on ranges of bytes, POSIX's.
+//!
+//! They belong to a process and go with its first close of the file, whichever descriptor
+//! that is.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::errno::Errno;
+use crate::fs::lock_ranges::{self as ranges, ADDED};
+use crate::fs::lock_waits as waits;
+use crate::mm::heap;
+use crate::process::signal;
+use crate::sync::{SpinLock, WaitQueue};
+
+pub(crate) use ranges::{Owner, Range};
+
+/// The locks of one file.
+pub(crate) struct RecordLocks {
+    inode: u64,
+    /// How many there are, so that a close of a file without locks takes none.
+    count: AtomicUsize,
+    /// Guards the locks. [`waits`] and what a wake-up takes nest inside.
+    state: SpinLock<State>,
+    /// Told when a wait for one of them has ended.
+    ended: WaitQueue,
+}
+
+struct State {
+    held: Vec<Range>,
+    waiters: usize,
+}
+
+impl RecordLocks {
+    pub(super) const fn new(inode: u64) -> Self {
+        let state = SpinLock::new("record locks", State { held: Vec::new(), waiters: 0 });
+        RecordLocks { inode, count: AtomicUsize::new(0), state, ended: WaitQueue::new() }
+    }
+
+    /// F_GETLK: a lock that keeps `wanted` from being set.
+    pub(crate) fn conflict(&self, wanted: &Range) -> Option<Range> {
+        ranges::conflict(&self.state.lock().held, wanted).copied()
+    }
+
+    /// F_SETLK and, if it may `sleep`, F_SETLKW.
+    ///
+    /// # Errors
+    /// `EAGAIN` if another process is in the way; of a sleep `EDEADLK`, or the one of a
+    /// signal. `ENOLCK`, `ENOMEM`.
+    pub(crate) fn lock(&self, wanted: Range, sleep: bool) -> Result<(), Errno> {
+        loop {
+            self.check_room()?;
+            waits::check_room()?;
+            let mut state = self.state.lock();
+            let Some(other) = ranges::conflict(&state.held, &wanted) else {
+                state.reserve()?;
+                ranges::set(&mut state.held, wanted);
+                self.changed(&state);
+                return Ok(());
+            };
+            if !sleep {
+                return Err(Errno::EAGAIN);
+            }
+            let ticket = waits::add(wanted.owner, other.owner, self.inode)?;
+            state.waiters += 1;
+            drop(state);
+            let waited = signal::wait(&self.ended, || waits::has_ended(ticket));
+            waits::end(ticket);
+            self.state.lock().waiters -= 1;
+            waited?;
+        }
+    }
+
+    /// F_UNLCK.
+    ///
+    /// # Errors
+    /// `ENOLCK`, `ENOMEM`: a lock is to be cut in two, and there is no memory for that.
+    pub(crate) fn unlock(&self, unwanted: &Range) -> Result<(), Errno> {
+        self.check_room()?;
+        let mut state = self.state.lock();
+        state.reserve()?;
+        ranges::clear(&mut state.held, unwanted);
+        self.changed(&state);
+        Ok(())
+    }
+
+    /// All locks of `owner` go: it has closed the file.
+    #[inline]
+    pub(crate) fn closed_by(&self, owner: Owner) {
+        // Relaxed: a lock of ours was set before our table gave the descriptor away, or the
+        // thread that sets it sees that and takes it back; the table's lock orders them.
+        if self.count.load(Ordering::Relaxed) != 0 {
+            let mut state = self.state.lock();
+            state.held.retain(|lock| lock.owner != owner);
+            self.changed(&state);
+        }
+    }
+
+    /// The locks are other ones: has those look again who wait.
+    fn changed(&self, state: &State) {
+        self.count.store(state.held.len(), Ordering::Relaxed);
+        if state.waiters > 0 {
+            waits::end_all(self.inode);
+            self.ended.wake_all();
+        }
+    }
+
+    /// What [`State::reserve`] can take on the heap. Before the lock.
+    fn check_room(&self) -> Result<(), Errno> {
+        let held = self.count.load(Ordering::Relaxed);
+        heap::check_room(2 * (held + ADDED) * size_of::<Range>())
+    }
+}
+
+impl State {
+    /// Has room for what a change can add. `ENOLCK`.
+    fn reserve(&mut self) -> Result<(), Errno> {
+        self.held.try_reserve(ADDED).map_err(|_| Errno::ENOLCK)
+    }
+}

@@ -1,0 +1,53 @@
+//! How long a file is, by other calls than write.
+
+use crate::errno::Errno;
+use crate::fs::inode::{Inode, Kind};
+use crate::fs::limits;
+use crate::mm::Object;
+
+impl Inode {
+    /// Makes it `len` bytes long: truncate. What is cut off is gone, and reads as zeroes if
+    /// the file grows again. May sleep.
+    ///
+    /// # Errors
+    /// `EISDIR`, and `EINVAL` of what else is no regular file; `EFBIG`, with a signal,
+    /// beyond the limit of the process.
+    pub(crate) fn set_len(&self, len: u64) -> Result<(), Errno> {
+        let object = self.object_to_change()?;
+        let _writing = self.writing.lock();
+        if len > object.len() && len > limits::max_file_size() {
+            return Err(limits::too_large());
+        }
+        object.set_len(len);
+        self.attributes.modified();
+        Ok(())
+    }
+
+    /// Gives the bytes from `start` to `end` memory; unless `keep_size` the file grows for
+    /// them: fallocate. May sleep.
+    ///
+    /// # Errors
+    /// As [`Inode::set_len`]; `ENOSPC` without memory: then the file is as long as before.
+    pub(crate) fn allocate(&self, start: u64, end: u64, keep_size: bool) -> Result<(), Errno> {
+        let object = self.object_to_change()?;
+        let _writing = self.writing.lock();
+        if end > object.len() && !keep_size && end > limits::max_file_size() {
+            return Err(limits::too_large());
+        }
+        object.allocate(start, end)?;
+        if !keep_size && end > object.len() {
+            object.set_len(end);
+        }
+        self.attributes.modified();
+        Ok(())
+    }
+
+    fn object_to_change(&self) -> Result<&Object, Errno> {
+        match &self.kind {
+            Kind::Regular(_) if self.is_fixed() => Err(Errno::EROFS),
+            Kind::Regular(object) => Ok(object),
+            Kind::Directory(_) => Err(Errno::EISDIR),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}

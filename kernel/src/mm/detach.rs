@@ -1,0 +1,50 @@
+//! shmdt: all that is mapped of one attachment goes.
+
+use kcore::mm::MmId;
+
+use super::address_space::{self, Map};
+use super::backing::Backing;
+use super::heap;
+use super::object::Object;
+use crate::errno::Errno;
+
+/// What a call can cost on the heap: no area is cut.
+const HEAP_BYTES: usize = 1 << 10;
+
+/// Takes away the areas that map an object from its first byte at `addr`, or what is left
+/// of such a mapping. `name` names the objects that count; returns the name. May sleep.
+///
+/// # Errors
+/// `EINVAL` if there is none.
+pub(crate) fn detach<N>(mm: MmId, addr: u64, name: impl Fn(&Object) -> Option<N>) -> Result<N, Errno> {
+    if addr != vm::page_down(addr) {
+        return Err(Errno::EINVAL);
+    }
+    let mut map = address_space::lock(mm);
+    if !heap::ensure_room(HEAP_BYTES) {
+        return Err(Errno::ENOMEM);
+    }
+    let found = map
+        .attached_parts(addr, u64::MAX)
+        .find_map(|(object, _)| Some((name(object)?, object.id(), object.len())));
+    let (name, id, len) = found.ok_or(Errno::EINVAL)?;
+    let end = vm::page_up(len).and_then(|len| addr.checked_add(len)).unwrap_or(u64::MAX);
+    loop {
+        let part = map.attached_parts(addr, end).find(|(object, _)| object.id() == id).map(|(_, part)| part);
+        let Some(part) = part else { return Ok(name) };
+        map.unmap(part);
+    }
+}
+
+impl Map {
+    /// The areas between `addr` and `end` that lie where they would if all of their object
+    /// were mapped from `addr` on.
+    fn attached_parts(&self, addr: u64, end: u64) -> impl Iterator<Item = (&Object, core::ops::Range<u64>)> {
+        self.areas.overlapping(&(addr..end)).filter_map(move |area| match &area.contents {
+            Backing::Object { object, offset, .. } if area.start.checked_sub(addr) == Some(*offset) => {
+                Some((&**object.object(), area.range()))
+            }
+            _ => None,
+        })
+    }
+}

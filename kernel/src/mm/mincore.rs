@@ -1,0 +1,34 @@
+//! mincore: which pages are in memory.
+
+use kcore::mm::MmId;
+use powerpc64::addr::PAGE_SIZE;
+
+use super::address_space::{self, Map};
+use crate::errno::Errno;
+
+/// Of the pages from `start` on, those that are in memory, one byte of 1 or 0 each, into
+/// `answer`. May sleep.
+///
+/// # Errors
+/// `ENOMEM` if one of them is not mapped.
+pub(crate) fn mincore(mm: MmId, start: u64, answer: &mut [u8]) -> Result<(), Errno> {
+    let map = address_space::lock(mm);
+    for (byte, page) in answer.iter_mut().zip(0..) {
+        *byte = map.is_in_memory(start + page * PAGE_SIZE).ok_or(Errno::ENOMEM)?.into();
+    }
+    Ok(())
+}
+
+impl Map {
+    /// Whether the page at `addr` is in memory: mapped, or a page of the file that is
+    /// mapped there. None without an area.
+    fn is_in_memory(&self, addr: u64) -> Option<bool> {
+        let area = self.areas.find(addr)?;
+        let present = self.tree().walk(addr).is_some_and(|entry| entry.load().is_valid());
+        let of_file = || {
+            let page = area.contents.page_at(addr - area.start);
+            page.is_some_and(|(object, number)| object.has_page(number))
+        };
+        Some(present || of_file())
+    }
+}

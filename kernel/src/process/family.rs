@@ -1,0 +1,121 @@
+//! What the end of a process, or of a thread, means to its parent and its children.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use super::signal::{self, ChildEnds, Info, SIGCHLD};
+use super::table::{NOBODY, TABLE, Table};
+use super::{INIT_PID, Process};
+use crate::task::TaskRef;
+
+/// `process` becomes dead, by `die`, and its parent is told. All under the lock: who waits for
+/// it finds it dead only when the signal is sent. And a parent that ends gives its children
+/// away under it: either that one finds this child dead and the heir is told, or the heir is
+/// the parent here.
+pub(super) fn bury(process: &Process, die: impl FnOnce()) {
+    let mut table = TABLE.lock();
+    die();
+    let told = table.tell_parent(process);
+    drop(table);
+    told.wake();
+}
+
+/// Gives the children of `pid`, which ends, to init, or to nobody if there is no other init.
+pub(super) fn orphan_children(pid: u32) {
+    let mut table = TABLE.lock();
+    let orphans: Vec<Arc<Process>> = table.children_of(pid).cloned().collect();
+    let init = if pid == INIT_PID { None } else { table.processes.get(&INIT_PID).cloned() };
+    let heir_task = init.as_ref().and_then(|init| init.adopting_task()).unwrap_or(0);
+    let heir = if init.is_some() { INIT_PID } else { NOBODY };
+    for orphan in &orphans {
+        table.children.remove(&(pid, orphan.pid));
+        table.children.insert((heir, orphan.pid));
+        orphan.parent.store(heir, Ordering::Relaxed);
+        // Init is not to be sent anything else (Linux: `reparent_leader`).
+        orphan.exit_signal.store(SIGCHLD, Ordering::Relaxed);
+        orphan.change_parent_task(heir_task, pid);
+    }
+    let dead = orphans.iter().filter(|orphan| orphan.is_dead());
+    let told: Vec<Told> = dead.map(|orphan| table.tell_parent(orphan)).collect();
+    // These are perhaps the last references to processes, so they go without the lock.
+    drop(table);
+    told.into_iter().for_each(Told::wake);
+}
+
+/// Who was told of a death, and whom that leaves without an entry in the table.
+struct Told {
+    parent: Option<Arc<Process>>,
+    _forgotten: Option<Arc<Process>>,
+}
+
+impl Told {
+    /// Wakes the parent if it waits. Without the table's lock.
+    fn wake(self) {
+        if let Some(parent) = self.parent {
+            parent.child_ended.wake_all();
+        }
+    }
+}
+
+impl Table {
+    /// Tells the parent of `process`, which is dead; forgets the process if nobody will wait
+    /// for it (Linux: `do_notify_parent`).
+    fn tell_parent(&mut self, process: &Process) -> Told {
+        let signal = process.exit_signal.load(Ordering::Relaxed);
+        let parent = self.processes.get(&process.parent()).cloned();
+        let wish = match &parent {
+            None => ChildEnds::Ignored,
+            Some(parent) if signal == SIGCHLD => parent.handlers().for_children(),
+            Some(_) => ChildEnds::Wait,
+        };
+        if let Some(parent) = parent.as_ref().filter(|_| wish != ChildEnds::Ignored)
+            && (1..=signal::LAST).contains(&signal)
+        {
+            signal::send_to_process(parent, Info::of_child(signal, process.pid, process.status()));
+        }
+        let _forgotten = if wish == ChildEnds::Wait { None } else { self.remove(process) };
+        Told { parent, _forgotten }
+    }
+}
+
+/// The task `gone` of `process` has left the list of threads: its children get another
+/// thread of the process as a parent, as in Linux. If none is left, the end of the process
+/// gives them away.
+pub(super) fn leave_children(process: &Process, gone: u32) {
+    let table = TABLE.lock();
+    let Some(heir) = process.adopting_task() else { return };
+    for child in table.children_of(process.pid) {
+        if child.parent_task.load(Ordering::Relaxed) == gone {
+            child.change_parent_task(heir, process.pid);
+        }
+    }
+}
+
+impl Process {
+    /// A thread that gets children of others. Under the lock on the list it is told so: it
+    /// looks at that after it has left the list.
+    fn adopting_task(&self) -> Option<u32> {
+        let threads = self.threads.lock();
+        let heir = threads.iter().find(|task| !task.killed())?;
+        if let Some(thread) = &heir.user {
+            thread.has_children.store(true, Ordering::Relaxed);
+        }
+        Some(heir.tid())
+    }
+
+    /// Its parent's thread, in process `parent`, has ended: `task` is the new one. Sends what
+    /// threads of this process want then (prctl). With the table's lock held.
+    fn change_parent_task(&self, task: u32, parent: u32) {
+        self.parent_task.store(task, Ordering::Relaxed);
+        let wanted = |task: &TaskRef| {
+            task.user.as_ref().map_or(0, |thread| thread.parent_death_signal.load(Ordering::Relaxed))
+        };
+        let add = |mask, signal| if signal == 0 { mask } else { mask | signal::bit(signal) };
+        // Sent without the lock, which sending takes.
+        let signals = self.threads.lock().iter().map(wanted).fold(0, add);
+        for signal in (1..=signal::LAST).filter(|&signal| signals & signal::bit(signal) != 0) {
+            signal::send_to_process(self, Info::of_user(signal, parent, false));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The alternate signal stack of a thread (Linux: `do_sigaltstack`).
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::errno::Errno;
+use crate::process::user_memory::Plain;
+
+/// ss_flags: it is in use.
+const SS_ONSTACK: u32 = 1;
+/// ss_flags: there is none.
+const SS_DISABLE: u32 = 2;
+/// ss_flags: a handler that begins finds none; its return brings it back.
+const SS_AUTODISARM: u32 = 1 << 31;
+/// The least that one may have (Linux: `MINSIGSTKSZ`).
+const MIN_BYTES: u64 = 2048;
+
+/// `stack_t`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct AlternateStack {
+    /// Its lowest address.
+    base: u64,
+    /// SS_ bits.
+    flags: u32,
+    pad: u32,
+    /// Bytes.
+    size: u64,
+}
+
+// SAFETY: integers, and the gap is a field.
+unsafe impl Plain for AlternateStack {}
+
+/// The alternate stack of a thread, as it was set. Only the thread itself has to do with it.
+pub(crate) struct StackCell {
+    base: AtomicU64,
+    flags: AtomicU32,
+    size: AtomicU64,
+}
+
+impl StackCell {
+    /// No stack.
+    pub(crate) const fn none() -> Self {
+        let flags = AtomicU32::new(SS_DISABLE);
+        Self { base: AtomicU64::new(0), flags, size: AtomicU64::new(0) }
+    }
+
+    fn store(&self, stack: AlternateStack) {
+        self.base.store(stack.base, Ordering::Relaxed);
+        self.flags.store(stack.flags, Ordering::Relaxed);
+        self.size.store(stack.size, Ordering::Relaxed);
+    }
+
+    /// As it was set, for the frame of a handler.
+    pub(super) fn stored(&self) -> AlternateStack {
+        let base = self.base.load(Ordering::Relaxed);
+        let flags = self.flags.load(Ordering::Relaxed);
+        AlternateStack { base, flags, pad: 0, size: self.size.load(Ordering::Relaxed) }
+    }
+
+    /// The thread, which has not run yet, gets that of `parent`, which runs.
+    pub(crate) fn copy_from(&self, parent: &StackCell) {
+        self.store(parent.stored());
+    }
+
+    /// There is none any more.
+    pub(crate) fn reset(&self) {
+        self.store(Self::none().stored());
+    }
+
+    /// A handler begins.
+    pub(super) fn disarm(&self) {
+        if self.flags.load(Ordering::Relaxed) & SS_AUTODISARM != 0 {
+            self.reset();
+        }
+    }
+
+    /// Whether a thread with this stack pointer is on it. It grows down, so its end belongs
+    /// to it. One that disarms itself is not used before it is set again.
+    fn is_used(&self, stack_pointer: u64) -> bool {
+        let AlternateStack { base, flags, size, .. } = self.stored();
+        flags & SS_AUTODISARM == 0 && stack_pointer > base && stack_pointer - base <= size
+    }
+
+    /// What sigaltstack tells a program with this stack pointer.
+    pub(crate) fn told(&self, stack_pointer: u64) -> AlternateStack {
+        let stored = self.stored();
+        let state = match stored.size {
+            0 => SS_DISABLE,
+            _ if self.is_used(stack_pointer) => SS_ONSTACK,
+            _ => 0,
+        };
+        AlternateStack { flags: state | stored.flags & SS_AUTODISARM, ..stored }
+    }
+
+    /// Where a handler that wants the stack begins, if there is one that is not in use.
+    pub(super) fn free_top(&self, stack_pointer: u64) -> Option<u64> {
+        let AlternateStack { base, size, .. } = self.stored();
+        (size != 0 && !self.is_used(stack_pointer)).then(|| base.wrapping_add(size))
+    }
+
+    /// Sets it, for a program with this stack pointer.
+    ///
+    /// # Errors
+    /// `EPERM` while it is in use, `EINVAL` for other flags, `ENOMEM` if it is too small.
+    pub(crate) fn set(&self, wanted: AlternateStack, stack_pointer: u64) -> Result<(), Errno> {
+        if self.is_used(stack_pointer) {
+            return Err(Errno::EPERM);
+        }
+        match wanted.flags & !SS_AUTODISARM {
+            SS_DISABLE => self.store(AlternateStack { base: 0, size: 0, ..wanted }),
+            // Asking for the stack to be in use says no more than 0.
+            0 | SS_ONSTACK if wanted.size < MIN_BYTES => return Err(Errno::ENOMEM),
+            0 | SS_ONSTACK => self.store(wanted),
+            _ => return Err(Errno::EINVAL),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! Which CPU a task goes to, and the sets of CPUs by which that is found.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use kcore::cpu::{CpuId, CpuSet};
+use powerpc64::percpu;
+
+use super::random::{self, Random};
+use super::stage::{move_task, on_cpus, other_cpus, wait_for};
+use super::{Outcome, Test, Verdict, check, check_eq};
+use crate::machine::lazy_tlb;
+use crate::task::{self, CpuBits, TaskRef, kthread};
+
+pub(super) const TESTS: &[Test] = &[
+    Test::new("placement_where_it_ran", where_it_ran),
+    Test::new("placement_where_it_is_idle", where_it_is_idle),
+    Test::new("placement_shortest_queue", shortest_queue),
+    Test::new("placement_needs_a_cpu", needs_a_cpu),
+    Test::new("cpu_bits_of_one_word", bits_of_one_word),
+    Test::new("cpu_bits_first_common", first_common),
+];
+
+const FOUR: Verdict = Ok(Outcome::Skip("fewer than four CPUs"));
+
+/// A sleeper that notes where it runs each time when it is woken.
+struct Sleeper {
+    task: TaskRef,
+    round: Arc<AtomicU32>,
+    ran_on: Arc<AtomicU32>,
+}
+
+impl Sleeper {
+    /// One that has run on `cpu`, and may run everywhere.
+    fn of(cpu: CpuId) -> Result<Sleeper, String> {
+        let (round, ran_on) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(u32::MAX)));
+        let (asked, told) = (round.clone(), ran_on.clone());
+        let task = kthread::spawn_on(cpu, "test-sleeper", move || {
+            let mut rounds = 0;
+            while rounds != u32::MAX {
+                let queue = crate::sync::WaitQueue::new();
+                queue.wait_until(|| asked.load(Ordering::Acquire) != rounds);
+                rounds = asked.load(Ordering::Acquire);
+                told.store(percpu::cpu_id().index() as u32, Ordering::Release);
+            }
+        });
+        let sleeper = Sleeper { task, round, ran_on };
+        sleeper.rest()?;
+        let everywhere = CpuSet::first(lazy_tlb().nr_cpus());
+        task::set_affinity(&sleeper.task, &everywhere).map_err(|_| "no CPU")?;
+        Ok(sleeper)
+    }
+
+    fn rest(&self) -> Result<(), String> {
+        check!(wait_for(|| self.task.is_at_rest()), "the sleeper does not sleep");
+        Ok(())
+    }
+
+    /// Wakes it; the CPU that it was given.
+    fn wake(&self) -> CpuId {
+        self.round.fetch_add(1, Ordering::Release);
+        self.task.wake();
+        // On the way to its end, or already there: it moves only if it is stolen.
+        self.task.cpu()
+    }
+
+    /// Wakes it; where it ran.
+    fn run(&self) -> Result<CpuId, String> {
+        self.wake();
+        self.rest()?;
+        Ok(CpuId::new(self.ran_on.load(Ordering::Acquire) as usize))
+    }
+
+    fn end(self) {
+        self.round.store(u32::MAX, Ordering::Release);
+        self.task.wake();
+        self.task.wait_exit();
+    }
+}
+
+/// Runs `f` while each CPU of `cpus` is kept busy, by one task for each time that it is
+/// named.
+fn while_busy<R>(cpus: &[CpuId], f: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
+    let (stop, running) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let tasks: alloc::vec::Vec<_> = cpus
+        .iter()
+        .map(|&cpu| {
+            let (stop, running) = (stop.clone(), running.clone());
+            kthread::spawn_on(cpu, "test-busy", move || {
+                running.fetch_add(1, Ordering::Relaxed);
+                while !stop.load(Ordering::Relaxed) {
+                    core::hint::spin_loop();
+                }
+            })
+        })
+        .collect();
+    let all_run = wait_for(|| running.load(Ordering::Relaxed) as usize == cpus.len());
+    let found = if all_run { f() } else { Err("a busy CPU does not run its task".into()) };
+    stop.store(true, Ordering::Relaxed);
+    tasks.iter().for_each(|task| task.wait_exit());
+    found
+}
+
+/// A sleeper goes to the CPU that it ran on, if that is idle. Of ten times two may go to
+/// a housekeeper that is awake there for a moment.
+fn where_it_ran() -> Verdict {
+    let [_, _, cpu, ..] = other_cpus()[..] else { return FOUR };
+    let sleeper = Sleeper::of(cpu)?;
+    let mut stayed = 0;
+    for _ in 0..10 {
+        let before = sleeper.task.cpu();
+        stayed += u32::from(sleeper.run()? == before);
+    }
+    sleeper.end();
+    check!(stayed >= 8, "a sleeper stayed on its idle CPU {stayed} times of ten");
+    Ok(Outcome::Pass)
+}
+
+/// It goes to an idle CPU if its own is busy, and back into the queue of its own if all
+/// are.
+fn where_it_is_idle() -> Verdict {
+    let others = other_cpus();
+    let [cpu, _, _, ..] = others[..] else { return FOUR };
+    let sleeper = Sleeper::of(cpu)?;
+    let elsewhere = while_busy(&[cpu], || sleeper.run())?;
+    // It may be anywhere now: this is the test's own CPU, and the only one to be left.
+    let (last, chosen) = while_busy(&others, || Ok((sleeper.task.cpu(), sleeper.wake())))?;
+    let settled = sleeper.rest();
+    sleeper.end();
+    settled?;
+    check!(elsewhere != cpu, "a sleeper whose CPU is busy was queued there, with others idle");
+    check_eq!(chosen, last, "the CPU of a sleeper while all are busy");
+    Ok(Outcome::Pass)
+}
+
+/// One that may no longer run where it ran goes to the shortest queue.
+fn shortest_queue() -> Verdict {
+    let [long, short, cpu, ..] = other_cpus()[..] else { return FOUR };
+    let sleeper = Sleeper::of(cpu)?;
+    let chosen = |cpus: [CpuId; 2]| {
+        let mut both = CpuSet::only(long);
+        both.insert(short);
+        while_busy(&[cpus[0], cpus[0], cpus[1]], || {
+            move_task(&sleeper.task, cpu);
+            sleeper.run()?;
+            task::set_affinity(&sleeper.task, &both).map_err(|_| "no CPU")?;
+            Ok(sleeper.wake())
+        })
+    };
+    let first = chosen([long, short])?;
+    sleeper.rest()?;
+    let second = chosen([short, long])?;
+    sleeper.rest()?;
+    sleeper.end();
+    check_eq!((first, second), (short, long), "the shorter of two queues, both ways round");
+    Ok(Outcome::Pass)
+}
+
+/// A task cannot be sent to no CPU, nor to one that is not there, and stays as it was.
+fn needs_a_cpu() -> Verdict {
+    let me = task::current_ref();
+    let before = me.affinity();
+    let beyond = CpuSet::only(CpuId::new(lazy_tlb().nr_cpus()));
+    for (set, what) in [(CpuSet::EMPTY, "no CPU"), (beyond, "a CPU that is not there")] {
+        check!(task::set_affinity(&me, &set).is_err(), "a task was sent to {what}");
+        check_eq!(me.affinity(), before, "the affinity of a task that was to go nowhere");
+    }
+    Ok(Outcome::Pass)
+}
+
+/// All CPUs change their own bits in one word at once, and none loses another's.
+fn bits_of_one_word() -> Verdict {
+    static BITS: CpuBits = CpuBits::empty();
+    static LOST: AtomicU32 = AtomicU32::new(0);
+    static HERE: AtomicU32 = AtomicU32::new(0);
+    [&LOST, &HERE].iter().for_each(|cell| cell.store(0, Ordering::Relaxed));
+    let cpus: alloc::vec::Vec<CpuId> = lazy_tlb().online().iter().take(4).collect();
+    let count = cpus.len() as u32;
+    on_cpus(&cpus, move || {
+        let me = percpu::cpu_id();
+        HERE.fetch_add(1, Ordering::Relaxed);
+        while HERE.load(Ordering::Relaxed) < count {
+            task::yield_now();
+        }
+        for _ in 0..150_000 {
+            BITS.insert(me);
+            let came = BITS.contains(me);
+            let went = BITS.take(me) && !BITS.contains(me);
+            LOST.fetch_add((!came || !went).into(), Ordering::Relaxed);
+        }
+    });
+    check_eq!(LOST.load(Ordering::Relaxed), 0, "changes of a bit that another CPU undid");
+    check!(BITS.snapshot().is_empty(), "bits that nobody has set");
+    Ok(Outcome::Pass)
+}
+
+/// The search for a CPU in two sets, against one that goes CPU by CPU.
+fn first_common() -> Verdict {
+    let mut random = Random::new(random::seed());
+    for _ in 0..300 {
+        let nr_cpus = 1 + random.below(200);
+        let mut set = || {
+            let mut set = CpuSet::EMPTY;
+            (0..random.below(4)).for_each(|_| set.insert(CpuId::new(random.below(nr_cpus))));
+            set
+        };
+        let (a, b) = (set(), set());
+        let both = if random.below(2) == 0 { a } else { b };
+        let start = CpuId::new(random.below(nr_cpus));
+        let found = CpuBits::of(&a).first_common(&CpuBits::of(&both), start, nr_cpus);
+        let around = (1..=nr_cpus).map(|step| CpuId::new((start.index() + step) % nr_cpus));
+        let expected = around.clone().find(|&cpu| a.contains(cpu) && both.contains(cpu));
+        check_eq!(found, expected, "the first CPU of two sets behind another");
+    }
+    Ok(Outcome::Pass)
+}

@@ -1,0 +1,82 @@
+//! A task's CPU goes offline while the task sleeps there, or is woken to run there.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use kcore::cpu::CpuId;
+use powerpc64::{percpu, timer};
+
+use super::{Gate, ONE_CPU, TWO_CPUS, actor_on, expect_end, expect_rest, sleeper_on, two_others, worker_of};
+use crate::selftest::hotplug::{bring_back, last_cpu, take_offline};
+use crate::selftest::points::{self, Step};
+use crate::selftest::stage::{drain_borrows, wait_for};
+use crate::selftest::{Outcome, Verdict, check};
+use crate::task::{self, Window, kthread};
+
+/// The alarm of a sleeper whose CPU has gone rings elsewhere, and not before its time.
+pub(super) fn sleeper_of_an_offline_cpu() -> Verdict {
+    let Some(cpu) = last_cpu() else { return ONE_CPU };
+    let woke_tb = Arc::new(AtomicU64::new(0));
+    let (told, deadline_tb) = (woke_tb.clone(), timer::now_tb() + 150_000 * timer::ticks_per_us());
+    let sleeper = kthread::spawn_on(cpu, "test-sleeper", move || {
+        task::sleep_until_tb(deadline_tb);
+        told.store(timer::now_tb(), Ordering::Release);
+    });
+    expect_rest(&sleeper)?;
+    take_offline(cpu)?;
+    let ended = expect_end(&sleeper, "the alarm of a CPU that is offline does not ring");
+    bring_back(cpu)?;
+    ended?;
+    check!(woke_tb.load(Ordering::Acquire) >= deadline_tb, "a sleep ended early");
+    Ok(Outcome::Pass)
+}
+
+/// A sleeper of the last CPU is woken from another while that is still online; its waker
+/// is held in `window` until the CPU has gone.
+fn goes_while_woken(window: Window) -> Verdict {
+    let Some((cpu, gone)) = two_others() else { return TWO_CPUS };
+    let (gate, ran_on) = (Gate::new(), Arc::new(AtomicU64::new(u64::MAX)));
+    let told = ran_on.clone();
+    drain_borrows();
+    let sleeper = sleeper_on(gone, &gate, move || {
+        told.store(percpu::cpu_id().index() as u64, Ordering::Release);
+    })?;
+    let (target, worker) = (sleeper.clone(), worker_of(gone)?);
+    // No lock is held over it: the sleeper may be gone before its waker goes on.
+    let waker = actor_on(cpu, move || {
+        points::wait_until_passed(1);
+        // Until then tasks that come may run there.
+        assert!(wait_for(|| worker.is_at_rest()), "the parked worker of {gone} does not sleep");
+        target.wake();
+    });
+    gate.unlatch();
+    let (me, closes) = (percpu::cpu_id(), Window::ClosesCpu.of(&task::current()));
+    let play = points::play(&[
+        Step::reach(me, closes),
+        Step::reach(cpu, window.of(&sleeper)),
+        Step::leave(me, closes),
+        Step::Mark(me),
+        Step::leave(cpu, window.of(&sleeper)),
+    ]);
+    let went = take_offline(gone);
+    points::mark();
+    let ended = expect_end(&sleeper, "a task is lost whose CPU went as it was woken");
+    waker.wait_exit();
+    let found = CpuId::new(ran_on.load(Ordering::Acquire).min(1023) as usize);
+    bring_back(gone)?;
+    went?;
+    ended?;
+    check!(found != gone, "a task ran on {found}, which was offline");
+    play.complete()?;
+    Ok(Outcome::Pass)
+}
+
+/// The CPU goes when it is chosen and before the task is in its queue.
+pub(super) fn goes_while_placed() -> Verdict {
+    goes_while_woken(Window::Placed)
+}
+
+/// The CPU goes when the task is in its queue and before it knows.
+pub(super) fn goes_while_pushed() -> Verdict {
+    goes_while_woken(Window::Pushed)
+}

@@ -1,0 +1,78 @@
+//! Calls that tell what was used: times, getrusage, sysinfo.
+
+use powerpc64::addr::PAGE_SIZE;
+use powerpc64::exceptions::TrapFrame;
+use powerpc64::timer;
+
+use super::Result;
+use crate::errno::Errno;
+use crate::fs::clock_ticks;
+use crate::mm::frame;
+use crate::process::{current, user_memory};
+use crate::task::{self, Usage};
+
+/// Words of `struct rusage`.
+const RUSAGE_WORDS: usize = 18;
+
+/// Linux's `struct rusage`. All time counts as the program's (see
+/// [`crate::process::cpu_time`]); what is not counted is 0.
+pub(super) fn to_rusage(used: &Usage) -> [u64; RUSAGE_WORDS] {
+    /// Where they are: seconds and microseconds, faults without input, switches.
+    const UTIME: usize = 0;
+    const MINFLT: usize = 8;
+    const NVCSW: usize = 16;
+    const NIVCSW: usize = 17;
+    let us = timer::timebase().tb_to_ns(used.ran_tb) / 1000;
+    let mut words = [0; RUSAGE_WORDS];
+    words[UTIME] = us / 1_000_000;
+    words[UTIME + 1] = us % 1_000_000;
+    words[MINFLT] = used.faults;
+    words[NVCSW] = used.voluntary_switches;
+    words[NIVCSW] = used.involuntary_switches;
+    words
+}
+
+pub(super) fn getrusage(frame: &mut TrapFrame) -> Result {
+    const RUSAGE_SELF: i32 = 0;
+    const RUSAGE_CHILDREN: i32 = -1;
+    const RUSAGE_THREAD: i32 = 1;
+    let [which, to, ..] = frame.syscall_args();
+    let used = match which as i32 {
+        RUSAGE_SELF => current().usage(),
+        RUSAGE_CHILDREN => current().children_usage(),
+        RUSAGE_THREAD => task::current().usage(),
+        _ => return Err(Errno::EINVAL),
+    };
+    user_memory::write(to, to_rusage(&used)).map(|()| 0)
+}
+
+pub(super) fn times(frame: &mut TrapFrame) -> Result {
+    let [to, ..] = frame.syscall_args();
+    let (own, children) =
+        (clock_ticks(current().usage().ran_tb), clock_ticks(current().children_usage().ran_tb));
+    // `struct tms`: own user and system time, the children's.
+    user_memory::write_unless_null(to, [own, 0, children, 0])?;
+    Ok(clock_ticks(timer::now_tb()))
+}
+
+pub(super) fn sysinfo(frame: &mut TrapFrame) -> Result {
+    /// Words of `struct sysinfo`.
+    const WORDS: usize = 14;
+    const UPTIME: usize = 0;
+    const TOTALRAM: usize = 4;
+    const FREERAM: usize = 5;
+    /// A half word, at the start of this one.
+    const PROCS: usize = 10;
+    /// A word of 32 bits.
+    const MEM_UNIT: usize = 13;
+    let [to, ..] = frame.syscall_args();
+    let mut threads = 0_u64;
+    task::registry::for_each(|_| threads += 1);
+    let mut words = [0; WORDS];
+    words[UPTIME] = timer::timebase().tb_to_ns(timer::now_tb()) / 1_000_000_000;
+    words[TOTALRAM] = frame::total_count() * PAGE_SIZE;
+    words[FREERAM] = frame::free_count() * PAGE_SIZE;
+    words[PROCS] = threads.min(u64::from(u16::MAX)) << 48;
+    words[MEM_UNIT] = 1 << 32;
+    user_memory::write(to, words).map(|()| 0)
+}

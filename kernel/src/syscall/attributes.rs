@@ -1,0 +1,106 @@
+//! Calls that change what is told of a file: mode, owner, times.
+
+use alloc::sync::Arc;
+
+use powerpc64::exceptions::TrapFrame;
+
+use super::Result;
+use super::names::{AT_FDCWD, inode_at, lookup};
+use crate::errno::Errno;
+use crate::fs::attributes::{TimeNs, now_ns};
+use crate::fs::inode::{Inode, Kind};
+use crate::fs::stat::SECOND_NS;
+use crate::process::{current, user_memory};
+
+/// The inode that is open as `fd`.
+fn inode_of(fd: u64) -> Result<Arc<Inode>> {
+    // What has no name, a pipe, has no attributes that can be changed either.
+    current().files.get(fd)?.inode().cloned().ok_or(Errno::EOPNOTSUPP)
+}
+
+fn change_mode(inode: &Inode, mode: u64) -> Result {
+    if matches!(inode.kind, Kind::Symlink(_) | Kind::MagicLink(_)) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    inode.attributes.set_permissions(mode as u32);
+    Ok(0)
+}
+
+pub(super) fn chmod(frame: &mut TrapFrame) -> Result {
+    let [path, mode, ..] = frame.syscall_args();
+    change_mode(&*inode_at(AT_FDCWD as u64, path, true, false)?, mode)
+}
+
+pub(super) fn fchmod(frame: &mut TrapFrame) -> Result {
+    let [fd, mode, ..] = frame.syscall_args();
+    change_mode(&*inode_of(fd)?, mode)
+}
+
+pub(super) fn fchmodat(frame: &mut TrapFrame) -> Result {
+    let [fd, path, mode, ..] = frame.syscall_args();
+    change_mode(&*inode_at(fd, path, true, false)?, mode)
+}
+
+fn change_owner(inode: &Inode, uid: u64, gid: u64) -> Result {
+    let id = |id| Some(id as u32).filter(|&id| id != u32::MAX);
+    inode.attributes.set_owner(id(uid), id(gid), inode.is_directory());
+    Ok(0)
+}
+
+pub(super) fn chown(frame: &mut TrapFrame) -> Result {
+    let [path, uid, gid, ..] = frame.syscall_args();
+    change_owner(&*inode_at(AT_FDCWD as u64, path, true, false)?, uid, gid)
+}
+
+pub(super) fn lchown(frame: &mut TrapFrame) -> Result {
+    let [path, uid, gid, ..] = frame.syscall_args();
+    change_owner(&*inode_at(AT_FDCWD as u64, path, false, false)?, uid, gid)
+}
+
+pub(super) fn fchown(frame: &mut TrapFrame) -> Result {
+    let [fd, uid, gid, ..] = frame.syscall_args();
+    change_owner(&*inode_of(fd)?, uid, gid)
+}
+
+pub(super) fn fchownat(frame: &mut TrapFrame) -> Result {
+    let [fd, path, uid, gid, flags, _] = frame.syscall_args();
+    let (follow, or_empty) = lookup(flags, 0)?;
+    change_owner(&*inode_at(fd, path, follow, or_empty)?, uid, gid)
+}
+
+/// A time that utimensat sets; none for one to be left.
+fn new_time([seconds, ns]: [i64; 2]) -> Result<Option<TimeNs>> {
+    const UTIME_NOW: i64 = 0x3fff_ffff;
+    const UTIME_OMIT: i64 = 0x3fff_fffe;
+    match ns {
+        UTIME_NOW => Ok(Some(now_ns())),
+        UTIME_OMIT => Ok(None),
+        // As Linux, the nearest that there is.
+        0..SECOND_NS => Ok(Some(seconds.saturating_mul(SECOND_NS).saturating_add(ns))),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+pub(super) fn utimensat(frame: &mut TrapFrame) -> Result {
+    let [fd, path, times, flags, ..] = frame.syscall_args();
+    let times = match times {
+        0 => [Some(now_ns()); 2],
+        _ => {
+            let [access, modify]: [[i64; 2]; 2] = user_memory::read(times)?;
+            [new_time(access)?, new_time(modify)?]
+        }
+    };
+    if times == [None; 2] {
+        return Ok(0);
+    }
+    let inode = match path {
+        0 if fd as i32 != AT_FDCWD && flags as u32 != 0 => return Err(Errno::EINVAL),
+        0 if fd as i32 != AT_FDCWD => inode_of(fd)?,
+        _ => {
+            let (follow, or_empty) = lookup(flags, 0)?;
+            inode_at(fd, path, follow, or_empty)?
+        }
+    };
+    inode.attributes.set_times(times[0], times[1]);
+    Ok(0)
+}

@@ -1,0 +1,168 @@
+//! Calls that give names and take them away.
+
+use alloc::sync::Arc;
+
+use powerpc64::exceptions::TrapFrame;
+
+use super::Result;
+use super::names::{AT_EMPTY_PATH, AT_FDCWD, HEAP_BYTES, inode_at, permissions, start};
+use crate::errno::Errno;
+use crate::fs::inode::{Inode, Kind};
+use crate::fs::path::{Last, Walked};
+use crate::fs::rename::{self, Named};
+use crate::mm::heap;
+use crate::process::user_memory;
+
+/// unlinkat: a directory.
+const AT_REMOVEDIR: u64 = 0x200;
+/// linkat: follow the last symbolic link.
+const AT_SYMLINK_FOLLOW: u64 = 0x400;
+
+/// The directory and the last name of the path at `path`, for calls that change a directory.
+/// Only those that add a name check for room: when memory is full a file can be removed.
+fn parent_at(fd: u64, path: u64) -> Result<Walked> {
+    let path = user_memory::read_path(path)?;
+    start(fd, &path)?.walk(&path)
+}
+
+/// Gives `inode` the name that `walked` ends in.
+fn add(walked: &Walked, inode: Arc<Inode>) -> Result {
+    let Last::Name(name) = &walked.last else { return Err(Errno::EEXIST) };
+    let directory = walked.place.inode().directory()?;
+    if walked.slash && !inode.is_directory() {
+        return Err(directory.get(name).map_or(Errno::ENOENT, |_| Errno::EEXIST));
+    }
+    directory.add(name, inode).map(|()| 0)
+}
+
+fn mkdir_at(fd: u64, path: u64, mode: u64) -> Result {
+    heap::check_room(HEAP_BYTES)?;
+    let walked = parent_at(fd, path)?;
+    add(&walked, Inode::new_directory(permissions(mode, 0o1777)))
+}
+
+pub(super) fn mkdir(frame: &mut TrapFrame) -> Result {
+    let [path, mode, ..] = frame.syscall_args();
+    mkdir_at(AT_FDCWD as u64, path, mode)
+}
+
+pub(super) fn mkdirat(frame: &mut TrapFrame) -> Result {
+    let [fd, path, mode, ..] = frame.syscall_args();
+    mkdir_at(fd, path, mode)
+}
+
+fn unlink_at(fd: u64, path: u64) -> Result {
+    let walked = parent_at(fd, path)?;
+    let Last::Name(name) = &walked.last else { return Err(Errno::EISDIR) };
+    let directory = walked.place.inode().directory()?;
+    if walked.slash && !directory.get(name).ok_or(Errno::ENOENT)?.is_directory() {
+        return Err(Errno::ENOTDIR);
+    }
+    directory.remove(name, false).map(|()| 0)
+}
+
+fn rmdir_at(fd: u64, path: u64) -> Result {
+    let walked = parent_at(fd, path)?;
+    match &walked.last {
+        Last::Name(name) => walked.place.inode().directory()?.remove(name, true).map(|()| 0),
+        Last::Dot => Err(Errno::EINVAL),
+        Last::DotDot => Err(Errno::ENOTEMPTY),
+        Last::Root => Err(Errno::EBUSY),
+    }
+}
+
+pub(super) fn unlink(frame: &mut TrapFrame) -> Result {
+    let [path, ..] = frame.syscall_args();
+    unlink_at(AT_FDCWD as u64, path)
+}
+
+pub(super) fn rmdir(frame: &mut TrapFrame) -> Result {
+    let [path, ..] = frame.syscall_args();
+    rmdir_at(AT_FDCWD as u64, path)
+}
+
+pub(super) fn unlinkat(frame: &mut TrapFrame) -> Result {
+    let [fd, path, flags, ..] = frame.syscall_args();
+    match flags as u32 as u64 {
+        0 => unlink_at(fd, path),
+        AT_REMOVEDIR => rmdir_at(fd, path),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn symlink_at(target: u64, fd: u64, path: u64) -> Result {
+    heap::check_room(HEAP_BYTES)?;
+    let target = user_memory::read_path(target)?;
+    if target.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    let walked = parent_at(fd, path)?;
+    add(&walked, Inode::new(Kind::Symlink(target.into()), 0o777))
+}
+
+pub(super) fn symlink(frame: &mut TrapFrame) -> Result {
+    let [target, path, ..] = frame.syscall_args();
+    symlink_at(target, AT_FDCWD as u64, path)
+}
+
+pub(super) fn symlinkat(frame: &mut TrapFrame) -> Result {
+    let [target, fd, path, ..] = frame.syscall_args();
+    symlink_at(target, fd, path)
+}
+
+fn link_at(from_fd: u64, from: u64, fd: u64, path: u64, flags: u64) -> Result {
+    if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    heap::check_room(HEAP_BYTES)?;
+    let inode = inode_at(from_fd, from, flags & AT_SYMLINK_FOLLOW != 0, flags & AT_EMPTY_PATH != 0)?;
+    let walked = parent_at(fd, path)?;
+    let Last::Name(name) = &walked.last else { return Err(Errno::EEXIST) };
+    rename::link(inode, named(&walked, name)).map(|()| 0)
+}
+
+pub(super) fn link(frame: &mut TrapFrame) -> Result {
+    let [from, path, ..] = frame.syscall_args();
+    link_at(AT_FDCWD as u64, from, AT_FDCWD as u64, path, 0)
+}
+
+pub(super) fn linkat(frame: &mut TrapFrame) -> Result {
+    let [from_fd, from, fd, path, flags, _] = frame.syscall_args();
+    link_at(from_fd, from, fd, path, flags as u32 as u64)
+}
+
+fn named<'a>(walked: &'a Walked, name: &'a str) -> Named<'a> {
+    Named { place: &walked.place, name, slash: walked.slash }
+}
+
+fn rename_at(from_fd: u64, from: u64, fd: u64, path: u64, flags: u64) -> Result {
+    const NOREPLACE: u64 = 1;
+    // EXCHANGE and WHITEOUT are refused, as by file systems that do not have them.
+    if flags & !NOREPLACE != 0 {
+        return Err(Errno::EINVAL);
+    }
+    heap::check_room(HEAP_BYTES)?;
+    let (from, to) = (parent_at(from_fd, from)?, parent_at(fd, path)?);
+    match (&from.last, &to.last) {
+        (Last::Name(old), Last::Name(new)) => {
+            rename::rename(named(&from, old), named(&to, new), flags == NOREPLACE).map(|()| 0)
+        }
+        (Last::Name(_), _) if flags == NOREPLACE => Err(Errno::EEXIST),
+        _ => Err(Errno::EBUSY),
+    }
+}
+
+pub(super) fn rename(frame: &mut TrapFrame) -> Result {
+    let [from, path, ..] = frame.syscall_args();
+    rename_at(AT_FDCWD as u64, from, AT_FDCWD as u64, path, 0)
+}
+
+pub(super) fn renameat(frame: &mut TrapFrame) -> Result {
+    let [from_fd, from, fd, path, ..] = frame.syscall_args();
+    rename_at(from_fd, from, fd, path, 0)
+}
+
+pub(super) fn renameat2(frame: &mut TrapFrame) -> Result {
+    let [from_fd, from, fd, path, flags, _] = frame.syscall_args();
+    rename_at(from_fd, from, fd, path, flags as u32 as u64)
+}

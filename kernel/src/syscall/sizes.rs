@@ -1,0 +1,52 @@
+//! Calls that change how long a file is, or what memory it has.
+
+use powerpc64::exceptions::TrapFrame;
+
+use super::Result;
+use super::files::position;
+use super::names::{AT_FDCWD, inode_at};
+use crate::errno::Errno;
+use crate::fs::inode::Kind;
+use crate::fs::stat::{S_IFIFO, S_IFMT};
+use crate::fs::text::WriteAccess;
+use crate::process::current;
+
+pub(super) fn truncate(frame: &mut TrapFrame) -> Result {
+    let [path, len, ..] = frame.syscall_args();
+    let len = position(len)?;
+    let inode = inode_at(AT_FDCWD as u64, path, true, false)?;
+    let _access = matches!(inode.kind, Kind::Regular(_)).then(|| WriteAccess::get(&inode)).transpose()?;
+    inode.set_len(len).map(|()| 0)
+}
+
+pub(super) fn ftruncate(frame: &mut TrapFrame) -> Result {
+    let [fd, len, ..] = frame.syscall_args();
+    let len = position(len)?;
+    let description = current().files.get(fd)?;
+    let inode = description.inode().filter(|_| description.flags().writable()).ok_or(Errno::EINVAL)?;
+    inode.set_len(len).map(|()| 0)
+}
+
+pub(super) fn fallocate(frame: &mut TrapFrame) -> Result {
+    const KEEP_SIZE: u32 = 1;
+    let [fd, mode, start, len, ..] = frame.syscall_args();
+    let description = current().files.get(fd)?;
+    let start = position(start)?;
+    if len.cast_signed() <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    if mode as u32 & !KEEP_SIZE != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if !description.flags().writable() {
+        return Err(Errno::EBADF);
+    }
+    let end = start.checked_add(len).filter(|&end| end <= i64::MAX as u64).ok_or(Errno::EFBIG)?;
+    match description.inode() {
+        Some(inode) if matches!(inode.kind, Kind::Regular(_)) => {
+            inode.allocate(start, end, mode as u32 == KEEP_SIZE).map(|()| 0)
+        }
+        _ if description.stat().mode & S_IFMT == S_IFIFO => Err(Errno::ESPIPE),
+        _ => Err(Errno::ENODEV),
+    }
+}

@@ -1,0 +1,157 @@
+//! Waiting until one of several files has something to tell: what poll, ppoll, select and
+//! pselect have in common.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use powerpc64::exceptions::TrapFrame;
+use powerpc64::timer;
+
+use super::signals::wait_unless_handled;
+use super::{FRAME_REPLACED, Result};
+use crate::errno::Errno;
+use crate::fs::Description;
+use crate::fs::poll::{Events, PollHead};
+use crate::mm::heap;
+use crate::process::signal::{self, ERESTARTNOHAND};
+use crate::process::{current_thread, user_memory};
+use crate::task::{self, TaskRef};
+
+/// What is watched.
+pub(super) enum Watched {
+    /// A file, and what is wanted of it.
+    File(Arc<Description>, Events),
+    /// No file: what is told of it, always.
+    Never(Events),
+}
+
+impl Watched {
+    /// What has happened of what is wanted.
+    pub(super) fn look(&self) -> Events {
+        match self {
+            Watched::File(open, wanted) => open.file.events() & *wanted,
+            Watched::Never(told) => *told,
+        }
+    }
+}
+
+/// Room for `count` files to watch.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(super) fn room_for(count: usize) -> Result<Vec<Watched>> {
+    // The files, and a place in the list of each.
+    heap::check_room(count * 2 * size_of::<Watched>())?;
+    Ok(Vec::with_capacity(count))
+}
+
+/// A thread that its files tell of changes, until this is dropped.
+struct Registered<'a> {
+    task: TaskRef,
+    files: &'a [Watched],
+}
+
+impl<'a> Registered<'a> {
+    fn new(files: &'a [Watched]) -> Self {
+        let registered = Registered { task: task::current().to_ref(), files };
+        registered.heads().for_each(|head| head.add(registered.task.clone()));
+        registered
+    }
+
+    fn heads(&self) -> impl Iterator<Item = &'a PollHead> {
+        self.files.iter().filter_map(|watched| match watched {
+            Watched::File(open, _) => open.file.poll_head(),
+            Watched::Never(_) => None,
+        })
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.heads().for_each(|head| head.remove(&self.task));
+    }
+}
+
+/// Waits until one of `files` is ready, and gives what `count` counts then; 0 if the
+/// time base reaches the deadline before.
+///
+/// # Errors
+/// [`ERESTARTNOHAND`] for a signal, even if the deadline has passed, as in Linux.
+pub(super) fn until_ready(
+    files: &[Watched],
+    deadline_tb: Option<u64>,
+    mut count: impl FnMut() -> u64,
+) -> Result {
+    loop {
+        let in_time = wait(files, deadline_tb)?;
+        let ready = count();
+        // Somebody else may have been faster than us.
+        if ready != 0 || !in_time {
+            return Ok(ready);
+        }
+    }
+}
+
+/// Sleeps until one of `files` has something to tell; false if the deadline came first.
+fn wait(files: &[Watched], deadline_tb: Option<u64>) -> Result<bool> {
+    let any = || files.iter().any(|watched| !watched.look().is_empty());
+    if any() {
+        return Ok(true);
+    }
+    if task::current().interrupted() {
+        return Err(ERESTARTNOHAND);
+    }
+    if deadline_tb.is_some_and(|deadline| deadline <= timer::now_tb()) {
+        return Ok(false);
+    }
+    let event = &current_thread().polled;
+    let _registered = Registered::new(files);
+    loop {
+        // Before the look: what happens after it is an event.
+        event.reset();
+        if any() {
+            return Ok(true);
+        }
+        match event.wait(deadline_tb) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(_) => return Err(ERESTARTNOHAND),
+        }
+    }
+}
+
+/// The mask that ppoll and pselect wait with, at `from`; none for NULL.
+///
+/// # Errors
+/// `EINVAL` for a set of another size than the kernel's, `EFAULT`.
+pub(super) fn read_mask(from: u64, bytes: u64) -> Result<Option<u64>> {
+    match from {
+        0 => Ok(None),
+        _ if bytes != size_of::<u64>() as u64 => Err(Errno::EINVAL),
+        _ => user_memory::read(from).map(Some),
+    }
+}
+
+/// Makes `call`, which waits, as [`wait_unless_handled`] does, with `mask` as the blocked
+/// signals. Handlers that end the wait run with it, too, and return to the mask of before.
+pub(super) fn with_mask(
+    frame: &mut TrapFrame,
+    mask: Option<u64>,
+    call: impl Fn() -> Result + Copy,
+) -> Result {
+    let Some(mask) = mask else { return wait_unless_handled(frame, call) };
+    let before = current_thread().blocked.load(Ordering::Relaxed);
+    signal::set_blocked(mask);
+    loop {
+        match call() {
+            Err(ERESTARTNOHAND) if signal::interrupt(frame, Some(before)) => return Err(FRAME_REPLACED),
+            Err(ERESTARTNOHAND) => {}
+            result => {
+                // A signal that came after all waits for the next time.
+                signal::set_blocked(before);
+                return result;
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+"""What judges a mutant, the cheapest first: one line each. A mutant that one of them
+notices sees none of the later ones."""
+
+import dataclasses
+
+from common import BUILD
+
+# In a copy: the test image of the mutant. Other builds do not replace it.
+IMAGE = "build/mutant.elf"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A command that fails on a broken tree; it runs in the root of a copy."""
+
+    name: str
+    command: tuple
+    environment: dict = dataclasses.field(default_factory=dict)
+    only: str = ""       # for mutants of files that begin so
+    says: str = ""       # without which it has not passed
+    product: bool = False    # needs the image as it is released, not the one that is built fast
+
+
+def host(package, *arguments, **environment):
+    """The tests of a package, on this machine."""
+    name = f"cargo test -p {package} {' '.join(arguments)}".strip()
+    return Stage(name, ("cargo", "test", "--profile", "quick", "-p", package, *arguments), environment, FOLDER[package])
+
+
+def boot(smp, lazy, words=""):
+    """All in-kernel tests in one boot, until the first that fails."""
+    command = ("qemu-scripts/run", IMAGE, str(BUILD / "initrd-test.cpio"))
+    name = " ".join(filter(None, [f"in-kernel tests smp={smp} lazy={lazy}", words]))
+    return Stage(name, command, {"SMP": str(smp), "LAZY": lazy, "APPEND": f"test= {words}".strip(), "TIMEOUT": "0"},
+                 says="selftest: all passed")
+
+
+def make(target, only=""):
+    """A stage of `make test`, in the copy."""
+    return Stage(f"make {target}", ("make", "--no-print-directory", target), only=only, product=True)
+
+
+FOLDER = {"kcore": "kernel/core/", "vm": "kernel/vm/", "formats": "kernel/formats/", "terminal": "kernel/terminal/",
+          "powerpc64": "arch/"}
+LOOM = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": "target/loom", "LOOM_MAX_PREEMPTIONS": "2"}
+
+STAGES = [
+    host("kcore", "--test", "unit"),
+    host("vm"),
+    host("formats", FUZZ_SECONDS="2"),
+    host("terminal"),
+    host("powerpc64"),
+    # On one CPU nobody waits for anybody: the cheapest boot, and what is wrong without a race fails there.
+    boot(1, "eager"),
+    boot(4, "shootdown"),
+    boot(2, "hazard", "trim=1"),
+    host("kcore", "--test", "loom", **LOOM),
+    #boot(8, "refcount", "tlb=ipi"),
+    make("test-programs"),
+    #make("test-crashes"),
+    #make("test-bad-input"),
+    #make("test-determinism"),
+    #make("test-starts"),
+    #make("test-monitor"),
+    #make("test-gdb"),
+]
+
+
+def stages_for(file):
+    """Those that may notice a mutant of a file."""
+    return [stage for stage in STAGES if file.startswith(stage.only)]

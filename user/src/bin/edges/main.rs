@@ -1,0 +1,75 @@
+//! The edge of the address space: every call that takes an address is given such that end
+//! at the last byte, reach over it by one, begin behind it, wrap, or are the kernel's. The
+//! first are good, the others are `EFAULT`, and the kernel goes on.
+//!
+//! The arguments are the numbers of the calls that the kernel has: one that is not in the
+//! table here has not been thought about, and is a failure.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod pointers;
+mod programs;
+mod ranges;
+mod signals;
+mod table;
+mod vectors;
+
+use user::memory::{PAGE, Protection};
+use user::sys::answer;
+use user::{Context, Env, Verdict, ensure, println};
+
+user::main!(main);
+
+/// First address beyond the user's.
+pub(crate) const END: usize = 1 << 52;
+/// The last pages, which are mapped, from here on.
+pub(crate) const LAST: usize = END - PAGES * PAGE;
+const PAGES: usize = 32;
+
+/// Bases of addresses that no program may use.
+pub(crate) const FOREIGN: [usize; 4] = [
+    // Quadrants 1 to 3 of the effective addresses; the last is the kernel's own memory.
+    0x4000_0000_0000_0000,
+    0x8000_0000_0000_0000,
+    0xc000_0000_0000_0000,
+    // The end of all, so that the sum wraps.
+    0xffff_ffff_ffff_f000,
+];
+
+/// Makes the call. What it may change is memory that the test mapped for it, to which
+/// nothing refers, or is read anew.
+pub(crate) fn call(nr: usize, args: &[usize]) -> isize {
+    // SAFETY: as said above.
+    unsafe { answer(nr, args) }
+}
+
+fn main(env: &Env) -> Verdict {
+    let numbers = || env.args().skip(1).map(str::parse::<usize>);
+    for number in numbers() {
+        let number = number.context("an argument that is no number")?;
+        let known = table::CALLS.iter().any(|call| call.nr == number);
+        ensure!(known, "call {number} is new: give it a row in user/src/bin/edges/table.rs");
+    }
+    map_last_pages()?;
+    let exists = |nr| numbers().any(|number| number == Ok(nr));
+    pointers::check(exists)?;
+    println!("pointers: ok");
+    vectors::check()?;
+    println!("vectors: ok");
+    ranges::check()?;
+    println!("ranges: ok");
+    signals::check()?;
+    println!("signals: ok");
+    programs::check()?;
+    println!("programs: ok");
+    Ok(())
+}
+
+/// The last page that there is, and those below it.
+pub(crate) fn map_last_pages() -> Verdict {
+    let at = user::memory::map_at(LAST, PAGES * PAGE, Protection::READ_WRITE).context("the last pages")?;
+    ensure!(at as usize == LAST, "the last pages are at {at:?}");
+    Ok(())
+}
