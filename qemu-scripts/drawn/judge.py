@@ -58,8 +58,9 @@ class Copy(kernel_mutants.Tree):
         for folder in (*kernel_mutants.FOLDERS, *kernel_mutants.FILES):
             top = self.tree / folder
             for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-                if path.is_file() and not {"__pycache__", "drawn", "mutants-drawn"} & set(path.parts):
-                    digest.update(f"{path.relative_to(self.tree)}\0".encode() + path.read_bytes())
+                name = path.relative_to(self.tree)
+                if path.is_file() and not {"__pycache__", "drawn", "mutants-drawn"} & set(name.parts):
+                    digest.update(f"{name}\0".encode() + path.read_bytes())
         return digest.hexdigest()
 
     def build(self):
