@@ -13,7 +13,7 @@ import time
 
 import elf
 import kernel_mutants
-from commands import lines_within
+from commands import lines_within, output_within
 from common import BUILD, ROOT, die
 
 from .stages import IMAGE, STAGES, stages_for
@@ -58,8 +58,9 @@ class Copy(kernel_mutants.Tree):
         for folder in (*kernel_mutants.FOLDERS, *kernel_mutants.FILES):
             top = self.tree / folder
             for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-                if path.is_file() and not {"__pycache__", "drawn", "mutants-drawn"} & set(path.parts):
-                    digest.update(f"{path.relative_to(self.tree)}\0".encode() + path.read_bytes())
+                name = path.relative_to(self.tree)
+                if path.is_file() and not {"__pycache__", "drawn", "mutants-drawn"} & set(name.parts):
+                    digest.update(f"{name}\0".encode() + path.read_bytes())
         return digest.hexdigest()
 
     def build(self):
@@ -68,6 +69,13 @@ class Copy(kernel_mutants.Tree):
         if not complaint:
             shutil.copy(self.tree / kernel_mutants.IMAGE, self.tree / IMAGE)
         return complaint
+
+    def build_product(self):
+        """Builds the images as they are released, for the stages that want them; apart from
+        those, whose time counts. What the build said, if it failed."""
+        command = ["make", "--no-print-directory", "build/kernel.elf", "build/kernel-test.elf"]
+        status, output = output_within(kernel_mutants.BUILD_LIMIT_S, command, self.tree, self.environment(product=True))
+        return None if status == 0 else output or "no end of the build"
 
     def run(self, stage, limit_s):
         """(None if the stage passes, else what it found first; everything it said)."""
@@ -91,6 +99,8 @@ class Copy(kernel_mutants.Tree):
             if stage.name in self.seconds:
                 continue
             tell(f"without a mutant: {stage.name}")
+            if stage.product and (complaint := self.build_product()):
+                die(f"the product does not build without a mutant:\n{complaint}")
             begun = time.monotonic()
             # Twice: the first time builds what the stage needs.
             why, output = self.run(stage, UNMUTATED_LIMIT_S)
@@ -116,8 +126,13 @@ class Copy(kernel_mutants.Tree):
                 return {"outcome": "equivalent", "by": "the same instructions and data"}
             if equivalent:
                 return {"outcome": "equivalent", "by": equivalent}
+            product_is_built = False
             for stage in stages_for(mutant.file):
                 tell(stage.name)
+                if stage.product and not product_is_built:
+                    if complaint := self.build_product():
+                        return {"outcome": "unbuilt", "by": complaint.strip()[-300:]}
+                    product_is_built = True
                 why, output = self.patiently(stage)
                 if log:
                     log.write(f"==== {stage.name}: {why or 'passes'}\n{output}\n")

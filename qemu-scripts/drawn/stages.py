@@ -55,14 +55,11 @@ STAGES = [
     boot(4, "shootdown"),
     boot(2, "hazard", "trim=1"),
     host("kcore", "--test", "loom", **LOOM),
-    #boot(8, "refcount", "tlb=ipi"),
+    boot(8, "refcount", "tlb=ipi"),
     make("test-programs"),
-    #make("test-crashes"),
-    #make("test-bad-input"),
-    #make("test-determinism"),
-    #make("test-starts"),
-    #make("test-monitor"),
-    #make("test-gdb"),
+    make("test-crashes"),
+    make("test-bad-input"),
+    make("test-determinism"),
 ]
 
 
