@@ -187,7 +187,8 @@ static void timers(void)
 		       (long)old.it_interval.tv_usec / 10000);
 		while (rung < 3)
 			;
-		printf(" used %d", now(CLOCK_PROCESS_CPUTIME_ID) - start >= 50 * MS);
+		/* Three times 20 ms; Linux rings by the ticks that found us running, which may be early. */
+		printf(" used %d", now(CLOCK_PROCESS_CPUTIME_ID) - start >= 10 * MS);
 		setitimer(kinds[i].timer, &off, &old);
 		printf(" old %d", old.it_value.tv_usec > 0);
 		getitimer(kinds[i].timer, &old);
