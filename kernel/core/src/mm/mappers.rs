@@ -58,7 +58,15 @@ impl<M: Machine> Kernel<M> {
 
     /// Whoever has `place` maps the object no more.
     pub fn leave_mappers(&self, mappers: &Mappers, place: u64) {
-        self.machine.with_preempt_off(|t| mappers.0.with(t, |list| list.mms.remove(&place)));
+        self.machine.with_preempt_off(|t| {
+            mappers.0.with(t, |list| {
+                list.mms.remove(&place);
+                if list.mms.is_empty() {
+                    // An empty map keeps a node: of each file that was ever mapped.
+                    list.mms = BTreeMap::new();
+                }
+            });
+        });
     }
 
     /// Calls `visit` with each address space that maps the object, those included that
