@@ -19,8 +19,8 @@ use crate::mm::{self, Prot, RemapFlags};
 use crate::task::kthread;
 
 pub(super) const TESTS: &[Test] = &[
-    Test { may_fail: Config::asynchronous_tlbie, ..Test::new("tlb_pte_flip", || pte_flip(forget)) },
-    Test { may_fail: Config::asynchronous_tlbie, ..Test::new("tlb_moved_page", || pte_flip(move_away)) },
+    Test { may_fail: Config::asynchronous_tlbie, ..Test::new("tlb_pte_flip", pte_flip) },
+    Test { may_fail: Config::asynchronous_tlbie, ..Test::new("tlb_moved_page", moved_page) },
 ];
 
 /// Takes the frame of a page away, and leaves a fresh page there.
@@ -50,7 +50,15 @@ fn move_away(mm: MmId, page: u64) -> Result<(), alloc::string::String> {
     mm::munmap(mm, moved, PAGE_SIZE).map_err(|_| "munmap failed".into())
 }
 
-fn pte_flip(replace: Replace) -> Verdict {
+fn pte_flip() -> Verdict {
+    replace_under_readers(forget)
+}
+
+fn moved_page() -> Verdict {
+    replace_under_readers(move_away)
+}
+
+fn replace_under_readers(replace: Replace) -> Verdict {
     let kernel = lazy_tlb();
     let others = kernel.online().without(powerpc64::percpu::cpu_id());
     if others.is_empty() {
