@@ -168,6 +168,8 @@ static void affinity(void)
 
 int main(void)
 {
+	/* Who starts us may have been nice. */
+	setpriority(PRIO_PROCESS, 0, 0);
 	policies();
 	attributes();
 	niceness();

@@ -36,11 +36,13 @@ const TIMED: [(&str, Call); 7] = [
     ("futex to a time", futex_until),
 ];
 /// Those that only a signal ends.
-const ENDLESS: [(&str, Call); 4] = [
+const ENDLESS: [(&str, Call); 6] = [
     ("pause", |_| call(29, [0; 6])),
     ("rt_sigsuspend", |_| call(178, [&0_u64 as *const u64 as usize, 8, 0, 0, 0, 0])),
     ("poll without end", |_| poll(usize::MAX)),
     ("ppoll without end", |_| call(281, [0; 6])),
+    ("ppoll that lets it in", |_| lets_in(|none| call(281, [0, 0, 0, none, 8, 0]))),
+    ("pselect that lets it in", |_| lets_in(|none| call(280, [0, 0, 0, 0, 0, [none, 8].as_ptr() as usize]))),
 ];
 
 const SPAN_MS: u64 = 60;
@@ -220,6 +222,17 @@ fn ppoll(ms: u64) -> Result<usize, Errno> {
     let mut span = span(ms);
     // Linux stores there what is left.
     call(281, [0, 0, span.as_mut_ptr() as usize, 0, 0, 0])
+}
+
+/// `wait` is given the address of a mask that lets SIGUSR2 in, which is blocked before and
+/// has to be afterwards.
+fn lets_in(wait: impl FnOnce(usize) -> Result<usize, Errno>) -> Result<usize, Errno> {
+    const SIGPROCMASK: usize = 174;
+    let (none, usr2, mut after) = (0_u64, 1_u64 << (SIGUSR2 - 1), 0_u64);
+    call(SIGPROCMASK, [0, &raw const usr2 as usize, 0, 8, 0, 0])?;
+    let answer = wait(&raw const none as usize);
+    call(SIGPROCMASK, [0, 0, &raw mut after as usize, 8, 0, 0])?;
+    if after & usr2 == 0 { Err(Errno::EINVAL) } else { answer }
 }
 
 fn futex_until(ms: u64) -> Result<usize, Errno> {
