@@ -2,7 +2,8 @@
 
 use core::ops::Range;
 
-use super::{Kind, Stale};
+use super::Kind;
+use super::stale::Stale;
 use crate::machine::Stamp;
 
 /// In moments of the PID's clock.

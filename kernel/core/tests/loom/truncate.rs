@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use kcore::lazy_tlb::Policy;
 use kcore::machine::Machine;
-use kcore::mm::MmId;
 use kcore::mm::mappers::Mappers;
+use kcore::mm::{Mm, MmId};
 use kcore::model::TaskId;
 use kcore::sync::{AtomicU32, Ordering};
 
@@ -146,93 +146,75 @@ fn mapper(rig: &Rig, file: &File) -> (MmId, TaskId) {
     (mm, owner)
 }
 
-/// A program that was never there reads while the file is cut.
-fn fault(name: &str, policy: Policy) {
-    explore(name, Some(5), move || {
+/// CPU 0 cuts the file while CPU 1 does `other` with an address space that maps it and its
+/// owner, which runs nowhere yet. Then `check` looks at the address space.
+fn cut_while(
+    name: &str,
+    bound: Option<usize>,
+    policy: Policy,
+    other: impl Fn(&Rig, &File, MmId, TaskId) + Copy + Send + Sync + 'static,
+    check: impl Fn(&Rig, MmId) + Send + Sync + 'static,
+) {
+    explore(name, bound, move || {
         let rig = boot(config(policy));
         let file = File::new(&rig);
         let (mm, owner) = mapper(&rig, &file);
-        let reader = file.clone();
-        race(
-            &rig,
-            |rig| file.cut(rig),
-            move |rig| {
-                rig.machine.switch_to(owner);
-                reader.read(rig, mm);
-                reader.read(rig, mm);
-            },
-        );
-        assert!(!rig.machine.is_mapped(mm, 0), "the page is mapped behind the end of the file");
+        let others = file.clone();
+        race(&rig, |rig| file.cut(rig), move |rig| other(rig, &others, mm, owner));
+        check(&rig, mm);
     });
+}
+
+fn nothing_is_mapped(rig: &Rig, mm: MmId) {
+    assert!(!rig.machine.is_mapped(mm, 0), "{mm:?} maps a page behind the end of the file");
+}
+
+/// A program that was never there reads while the file is cut.
+fn fault(name: &str, policy: Policy) {
+    let reads = |rig: &Rig, file: &File, mm, owner| {
+        rig.machine.switch_to(owner);
+        file.read(rig, mm);
+        file.read(rig, mm);
+    };
+    cut_while(name, Some(5), policy, reads, nothing_is_mapped);
 }
 
 /// The last thread of a program exits, and its CPU stays lazy on it: the one who cuts may
 /// be the last who holds the mm.
 fn exit(name: &str, policy: Policy) {
-    explore(name, Some(3), move || {
-        let rig = boot(config(policy));
-        let file = File::new(&rig);
-        let (mm, owner) = mapper(&rig, &file);
-        let reader = file.clone();
-        race(
-            &rig,
-            |rig| file.cut(rig),
-            move |rig| {
-                rig.machine.switch_to(owner);
-                reader.read(rig, mm);
-                rig.exit_mm();
-            },
-        );
-        expect_dead_after_drain(&rig, mm);
-    });
+    let exits = |rig: &Rig, file: &File, mm, owner| {
+        rig.machine.switch_to(owner);
+        file.read(rig, mm);
+        rig.exit_mm();
+    };
+    cut_while(name, Some(3), policy, exits, expect_dead_after_drain);
 }
 
 /// A program forks, and its child does: the entries that were copied go, too.
 fn forks(name: &str, policy: Policy) {
-    explore(name, Some(4), move || {
-        let rig = boot(config(policy));
-        let file = File::new(&rig);
-        let (mm, _) = mapper(&rig, &file);
-        let (forker, born) = (file.clone(), Arc::new(Mutex::new(Vec::new())));
-        let children = born.clone();
-        race(
-            &rig,
-            |rig| file.cut(rig),
-            move |rig| {
-                let child = forker.fork(rig, mm);
-                let grandchild = forker.fork(rig, child);
-                born.lock().unwrap().extend([child, grandchild]);
-            },
-        );
-        for &mm in children.lock().unwrap().iter().chain([&mm]) {
-            assert!(!rig.machine.is_mapped(mm, 0), "{mm:?} maps a page behind the end of the file");
-        }
-    });
+    let forks = |rig: &Rig, file: &File, mm, _| {
+        let child = file.fork(rig, mm);
+        file.fork(rig, child);
+    };
+    let all_are_cut = |rig: &Rig, _| {
+        rig.mms().iter().map(Mm::id).filter(|mm| mm.is_some()).for_each(|mm| nothing_is_mapped(rig, mm));
+    };
+    cut_while(name, Some(4), policy, forks, all_are_cut);
 }
 
 /// A program executes itself anew: its old address space dies, its new one maps the file.
 fn exec(name: &str, policy: Policy) {
-    explore(name, Some(3), move || {
-        let rig = boot(config(policy));
-        let file = File::new(&rig);
-        let (mm, owner) = mapper(&rig, &file);
-        let executed = file.clone();
-        race(
-            &rig,
-            |rig| file.cut(rig),
-            move |rig| {
-                rig.machine.switch_to(owner);
-                let new = rig.machine.create_mm();
-                executed.enter(rig, new);
-                rig.exec_mmap(new);
-                executed.read(rig, new);
-            },
-        );
-        expect_dead_after_drain(&rig, mm);
-    });
+    let executes = |rig: &Rig, file: &File, _, owner| {
+        rig.machine.switch_to(owner);
+        let new = rig.machine.create_mm();
+        file.enter(rig, new);
+        rig.exec_mmap(new);
+        file.read(rig, new);
+    };
+    cut_while(name, Some(3), policy, executes, expect_dead_after_drain);
 }
 
-/// The one who cuts runs a program of its own, and the other CPU is lazy on a third.
+/// The one who cuts runs a program of its own, and the other CPU is lazy on the mapper.
 fn lazies(name: &str, policy: Policy) {
     explore(name, None, move || {
         let rig = boot(config(policy));
@@ -241,15 +223,12 @@ fn lazies(name: &str, policy: Policy) {
         let (mm, owner) = mapper(&rig, &file);
         lazy_on(&rig, CPU1, mm);
         let reader = file.clone();
-        race(
-            &rig,
-            |rig| file.cut(rig),
-            move |rig| {
-                rig.machine.switch_to(owner);
-                reader.read(rig, mm);
-            },
-        );
-        assert!(!rig.machine.is_mapped(mm, 0), "the page is mapped behind the end of the file");
+        let reads = move |rig: &Rig| {
+            rig.machine.switch_to(owner);
+            reader.read(rig, mm);
+        };
+        race(&rig, |rig| file.cut(rig), reads);
+        nothing_is_mapped(&rig, mm);
     });
 }
 
