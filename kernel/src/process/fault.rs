@@ -12,6 +12,8 @@ use crate::task;
 const SEGV_MAPERR: i32 = 1;
 /// si_code: what is mapped does not permit it.
 const SEGV_ACCERR: i32 = 2;
+/// No translation can reach the address (`si_code`).
+const SEGV_BNDERR: i32 = 3;
 /// si_code: not aligned.
 const BUS_ADRALN: i32 = 1;
 /// si_code: nothing behind the end of the file.
@@ -92,7 +94,7 @@ pub(crate) fn user_fault(frame: &mut TrapFrame, fault: UserFault) {
             (SIGFPE, code, nip, "floating-point exception")
         }
         UserFault::Alignment(address) => (SIGBUS, BUS_ADRALN, address.0, "unaligned access"),
-        UserFault::Segment(address) => (SIGSEGV, SEGV_MAPERR, address.0, "address out of range"),
+        UserFault::Segment(address) => (SIGSEGV, SEGV_BNDERR, address.0, "address out of range"),
         UserFault::Unexpected(vector) => {
             let info = Info::of_fault(SIGILL, 1, nip);
             return force(frame, info, format_args!("unexpected exception {vector:#x}"));

@@ -22,6 +22,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_missing", missing),
     Test::new("program_killed_at_birth", killed_at_birth),
     Test::new("program_faults", || passes("/bin/faults", &[])),
+    Test::new("program_fault_codes", || passes("/bin/faults", &["codes"])),
     Test::new("program_cow", || passes("/bin/cow", &[])),
     Test::new("program_mmaps", || passes("/bin/mmaps", &[])),
     Test::new("program_memcalls", || passes("/bin/memcalls", &[])),
