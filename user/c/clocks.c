@@ -129,12 +129,12 @@ static void usage(void)
 	int status;
 
 	long long self = used(RUSAGE_SELF), thread = used(RUSAGE_THREAD), children = used(RUSAGE_CHILDREN);
-	clock_t start = times(&before);
+	times(&before);
 	spin(30 * MS);
 	printf("self %d thread %d", used(RUSAGE_SELF) - self >= 29 * MS, used(RUSAGE_THREAD) - thread >= 29 * MS);
-	clock_t end = times(&after);
+	times(&after);
 	clock_t ticks = after.tms_utime + after.tms_stime - before.tms_utime - before.tms_stime;
-	printf(" times %d wall %d\n", ticks >= 2, end - start >= ticks - 1);
+	printf(" times %d\n", ticks >= 2);
 	fflush(stdout);
 	pid_t child = fork();
 	if (child == 0) {

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kcore::cpu::{CpuId, CpuSet};
-use powerpc64::percpu;
+use powerpc64::{irqflags, percpu};
 
 use super::{
     Gate, ONE_CPU, TWO_CPUS, actor_on, another_cpu, expect_end, hold, once_held, sleeper_on, spinner_on,
@@ -132,11 +132,15 @@ pub(super) fn changes_while_stolen() -> Verdict {
         let _stay = preempt::disable();
         began.open();
         points::wait_until_played();
+        // The thief is held with this CPU's queue locked: a timer that woke somebody here
+        // would wait for it, and it for us.
+        let were_on = irqflags::disable();
         points::wait_until_passed(1);
         let prey = registry::find(tid.load(Ordering::Relaxed)).expect("the prey has not run");
         let sent = || lazy_tlb().cpu(cpu).counters.ipi_sent_resched.get();
         let before = sent();
         task::set_affinity(&prey, &CpuSet::only(cpu)).expect("an online CPU");
+        irqflags::restore(were_on);
         told.store(sent() - before, Ordering::Release);
     });
     busy.wait();
