@@ -45,6 +45,12 @@ pub(crate) fn idle_loop() -> ! {
     }
 }
 
+/// Whether a CPU has come to its idle loop and no waker has claimed it.
+#[cfg(feature = "selftest")]
+pub(crate) fn is_idle(cpu: kcore::cpu::CpuId) -> bool {
+    IDLE.contains(cpu)
+}
+
 fn has_work(cpu: &Cpu) -> bool {
     cpu.need_resched.is_made() || cpu.queue.len() != 0
 }

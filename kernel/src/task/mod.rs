@@ -42,6 +42,8 @@ pub(crate) use cpu_bits::CpuBits;
 pub(crate) use descriptor::{Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;
+#[cfg(feature = "selftest")]
+pub(crate) use idle::is_idle;
 pub(crate) use offline::{Refused, is_online, offline, online};
 pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return};
 pub(crate) use resched::handle_ipi;

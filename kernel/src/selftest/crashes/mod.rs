@@ -14,7 +14,7 @@ use kcore::cpu::CpuId;
 use crate::config::Config;
 use crate::process;
 use crate::sync::SpinWait;
-use crate::task::kthread;
+use crate::task::{self, kthread};
 
 /// The second CPU, where a crash needs one.
 const OTHER: CpuId = CpuId::new(1);
@@ -70,9 +70,12 @@ pub(crate) fn early(kind: Option<&str>) {
 }
 
 /// Starts a thread that breaks the kernel, on the boot CPU; and init, if the kind
-/// wants a program to run meanwhile.
+/// wants a program to run meanwhile. The other CPUs have come to their idle loops
+/// by then: a CPU is online some steps before, and the report shows where it is.
 pub(crate) fn start(kind: &str, config: Config) {
     let Some(&(_, run)) = KINDS.iter().find(|(name, _)| *name == kind) else { return };
+    let has_come = |cpu| cpu == CpuId::BOOT || task::is_idle(cpu);
+    wait_for("the other CPUs to idle", || task::online_cpus().iter().all(has_come));
     if kind == "panic-with-program" {
         process::start_init(config.init, config.init_args, config.init_env);
     }
