@@ -3,7 +3,7 @@
 //! The machine's calendar is not read, so that the same run shows the same times:
 //! the machine boots at midnight, 1 January 1970.
 
-use powerpc64::timer;
+use arch::timer;
 
 /// Nanoseconds since the time base was 0, which was before boot.
 pub(crate) fn monotonic_ns() -> u64 {

@@ -4,8 +4,8 @@
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use arch::percpu;
 use kcore::cpu::CpuId;
-use powerpc64::percpu;
 
 use crate::sync::IrqLock;
 
@@ -25,7 +25,7 @@ struct Writer;
 
 impl Write for Writer {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        powerpc64::console::write_bytes(text.as_bytes());
+        arch::console::write_bytes(text.as_bytes());
         Ok(())
     }
 }
@@ -45,7 +45,7 @@ pub(crate) fn write_bytes(bytes: &[u8]) {
     // The CPU that a crash report reserves it for runs no program any more.
     if RESERVED.load(Ordering::Relaxed) == EVERYONE {
         let _lock = CONSOLE.lock();
-        powerpc64::console::write_bytes(bytes);
+        arch::console::write_bytes(bytes);
     }
 }
 

@@ -10,14 +10,14 @@
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use arch::encoding::pte::{Pte, PteFlags};
+use arch::exceptions::{TrapFrame, trap_text};
+use arch::mmu::tree::ROOT_LEVEL;
+use arch::percpu::{PerCpu, STACK_SIZE};
 use kcore::cpu::CpuState;
 use kcore::lazy_tlb::Policy;
 use kcore::mm::{Mm, MmId};
 use kcore::task::TaskMm;
-use powerpc64::encoding::pte::{Pte, PteFlags};
-use powerpc64::exceptions::{TrapFrame, trap_text};
-use powerpc64::mmu::tree::ROOT_LEVEL;
-use powerpc64::percpu::{PerCpu, STACK_SIZE};
 
 use crate::machine::lazy_tlb;
 use crate::sync::list;

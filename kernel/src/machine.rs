@@ -2,6 +2,11 @@
 
 use core::ops::Range;
 
+use arch::addr::PAGE_SIZE;
+use arch::encoding::PageSize;
+use arch::encoding::tlb_operand::Ric;
+use arch::irq::{self, InterruptController};
+use arch::{irqflags, isa, percpu, timer, tlb};
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ipi::Call;
 use kcore::machine::{IrqsOff, Machine, Point, PreemptOff, Stamp, TlbEvent};
@@ -9,11 +14,6 @@ use kcore::mm::flush::FlushRange;
 use kcore::mm::{MmId, Pid};
 use kcore::task::TaskMm;
 use kcore::{Config, Kernel};
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::encoding::PageSize;
-use powerpc64::encoding::tlb_operand::Ric;
-use powerpc64::irq::{self, InterruptController};
-use powerpc64::{irqflags, isa, percpu, timer, tlb};
 
 use crate::breaks::{self, Broken};
 use crate::sync::Fixed;
@@ -73,11 +73,11 @@ impl Machine for Hardware {
     fn load_mm(&self, _: &IrqsOff, mm: MmId) {
         // SAFETY: interrupts are off, and who has what loaded is this trait's
         // caller's business: it keeps mm_cpumask and active_mm.
-        unsafe { powerpc64::mmu::load_pid(mm.pid()) };
+        unsafe { arch::mmu::load_pid(mm.pid()) };
     }
 
     fn loaded_pid(&self, _: &IrqsOff) -> Pid {
-        powerpc64::mmu::loaded_pid()
+        arch::mmu::loaded_pid()
     }
 
     fn flush_local(&self, _: &PreemptOff, mm: MmId, what: FlushRange) {

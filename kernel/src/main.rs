@@ -34,8 +34,8 @@ mod syscall;
 mod task;
 mod upcalls;
 
-use powerpc64::boot::BootInfo;
-use powerpc64::{exceptions, rtas, tlb};
+use arch::boot::BootInfo;
+use arch::{exceptions, rtas, tlb};
 
 use config::Config;
 
@@ -57,7 +57,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot(), mm::frame::end());
     task::init(cpus);
     debug::init();
-    powerpc64::irqflags::enable();
+    arch::irqflags::enable();
     let online = task::start_secondaries();
     banner(info, &config, online);
     process::seed_random(info.rng_seed);

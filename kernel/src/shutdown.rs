@@ -3,7 +3,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use powerpc64::rtas;
+use arch::rtas;
 
 use crate::process::exit::Status;
 use crate::{println, report};

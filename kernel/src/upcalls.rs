@@ -1,8 +1,8 @@
 //! What the hardware half asks of the kernel: a table of contents, no more.
 
+use arch::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
+use arch::irq::{self, Interrupt, InterruptController};
 use kcore::machine::Machine;
-use powerpc64::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
-use powerpc64::irq::{self, Interrupt, InterruptController};
 
 use crate::machine::lazy_tlb;
 use crate::{console, crash, process, syscall, task};

@@ -18,8 +18,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use arch::{console, timer};
 use kcore::cpu::CpuId;
-use powerpc64::{console, timer};
 use terminal::cooked::Cooked;
 
 use crate::errno::Errno;

@@ -12,10 +12,10 @@ mod stopped;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use arch::backtrace::Backtrace;
+use arch::exceptions::{Fault, FaultCause, KernelFault, TrapFrame};
+use arch::{irqflags, percpu, rtas, smp};
 use kcore::cpu::CpuSet;
-use powerpc64::backtrace::Backtrace;
-use powerpc64::exceptions::{Fault, FaultCause, KernelFault, TrapFrame};
-use powerpc64::{irqflags, percpu, rtas, smp};
 
 use crate::symbols::Symbol;
 use crate::task::report::Running;
@@ -119,7 +119,7 @@ fn die(cause: fmt::Arguments<'_>, registers: &TrapFrame, steps: Backtrace) -> ! 
 fn failed_again(cause: fmt::Arguments<'_>) -> ! {
     if FAILURES.fetch_add(1, Ordering::Relaxed) > 0 {
         // Not even two lines. Whatever formats is not to be trusted any more.
-        powerpc64::console::write_bytes(b"\nkernel failure: the report of a failure fails again and again\n");
+        arch::console::write_bytes(b"\nkernel failure: the report of a failure fails again and again\n");
         rtas::os_term("the report of a failure fails again and again");
     }
     static SECOND: Line = Line::empty();

@@ -1,13 +1,13 @@
 //! What a report says of one CPU: its task, its lazy-TLB state, its registers, where
 //! it was.
 
+use arch::backtrace::{Backtrace, Step};
+use arch::exceptions::TrapFrame;
+use arch::percpu::PerCpu;
+use arch::reg::Msr;
+use arch::{mmu, percpu};
 use kcore::cpu::CpuId;
 use kcore::mm::MmId;
-use powerpc64::backtrace::{Backtrace, Step};
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::percpu::PerCpu;
-use powerpc64::reg::Msr;
-use powerpc64::{mmu, percpu};
 
 use super::stopped;
 use crate::machine;

@@ -10,9 +10,9 @@
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
+use arch::exceptions::TrapFrame;
+use arch::{isa, mmu, percpu, smp, timer};
 use kcore::cpu::{CpuId, CpuSet, MAX_CPUS};
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::{isa, mmu, percpu, smp, timer};
 
 use crate::{machine, task};
 

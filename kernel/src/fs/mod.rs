@@ -7,7 +7,7 @@
 
 use alloc::sync::Arc;
 
-use powerpc64::boot::MemoryRegion;
+use arch::boot::MemoryRegion;
 
 use crate::errno::Errno;
 use crate::mm::Object;

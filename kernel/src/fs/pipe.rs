@@ -7,7 +7,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use powerpc64::addr::PAGE_SIZE;
+use arch::addr::PAGE_SIZE;
 
 use crate::errno::Errno;
 use crate::fs::poll::{Events, PollHead};

@@ -5,8 +5,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::timer;
+use arch::addr::PAGE_SIZE;
+use arch::timer;
 
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, Opener, root};
@@ -48,7 +48,7 @@ fn cpuinfo() -> String {
         cpus.iter().map(|cpu| format!("processor\t: {}\ncpu\t\t: POWER\n\n", cpu.index())).collect();
     text += &format!(
         "timebase\t: {}\nplatform\t: pSeries\nMMU\t\t: Radix\n",
-        powerpc64::timer::ticks_per_us() * 1_000_000
+        arch::timer::ticks_per_us() * 1_000_000
     );
     text
 }

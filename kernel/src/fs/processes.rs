@@ -6,8 +6,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::timer;
+use arch::addr::PAGE_SIZE;
+use arch::timer;
 
 use crate::errno::Errno;
 use crate::fs::cpus::ranges;

@@ -5,7 +5,7 @@
 
 use alloc::sync::Arc;
 
-use powerpc64::addr::PAGE_SIZE;
+use arch::addr::PAGE_SIZE;
 
 use crate::errno::Errno;
 use crate::fs::{File, OpenFlags, limits};

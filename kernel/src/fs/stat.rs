@@ -1,6 +1,6 @@
 //! What the stat calls tell about a file.
 
-use powerpc64::addr::PAGE_SIZE;
+use arch::addr::PAGE_SIZE;
 
 use crate::fs::attributes::TimeNs;
 use crate::process::user_memory::Plain;

@@ -5,8 +5,8 @@
 //! available, what is handed out of them counts as used, and then what was there
 //! before must be there again after.
 
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::percpu::STACK_SIZE;
+use arch::addr::PAGE_SIZE;
+use arch::percpu::STACK_SIZE;
 
 use super::{frame, heap, kernel_map, kstack};
 

@@ -13,9 +13,9 @@ use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut, Range};
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use arch::encoding::pte::ROOT_BYTES;
+use arch::mmu::tree::{RadixTree, TableSource};
 use kcore::mm::MmId;
-use powerpc64::encoding::pte::ROOT_BYTES;
-use powerpc64::mmu::tree::{RadixTree, TableSource};
 use vm::area::{Area, Prot};
 use vm::areas::AreaSet;
 use vm::brk::Break;
@@ -63,7 +63,7 @@ static SPACES: Fixed<Box<[AddressSpace]>> = Fixed::unset();
 /// Once, on the boot CPU, after the heap.
 pub(crate) fn init(nr_mms: usize) {
     let slots = nr_mms + MmId::INIT_MM.slot();
-    assert!(slots <= powerpc64::mmu::process_table::PIDS, "more mms than PIDs");
+    assert!(slots <= arch::mmu::process_table::PIDS, "more mms than PIDs");
     let free = || AddressSpace {
         id: AtomicU64::new(MmId::NONE.to_bits()),
         mmap_lock: Mutex::new(Map::new(MmId::NONE, None)),

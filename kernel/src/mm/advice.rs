@@ -5,8 +5,8 @@
 
 use core::ops::Range;
 
+use arch::addr::PAGE_SIZE;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
 use vm::area::{Area, Prot};
 use vm::{page_down, page_up};
 

@@ -2,8 +2,8 @@
 
 use alloc::sync::Arc;
 
+use arch::addr::PAGE_SHIFT;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SHIFT;
 use vm::area::Contents;
 
 use super::mapping::Mapping;

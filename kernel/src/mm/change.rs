@@ -2,10 +2,10 @@
 
 use core::ops::Range;
 
+use arch::addr::PAGE_SIZE;
+use arch::encoding::pte::PteFlags;
+use arch::mmu::tree::after_store;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::encoding::pte::PteFlags;
-use powerpc64::mmu::tree::after_store;
 use vm::area::{Area, Prot};
 use vm::areas::Run;
 

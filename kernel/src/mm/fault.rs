@@ -7,12 +7,12 @@
 
 use core::mem::ManuallyDrop;
 
+use arch::addr::{PAGE_SIZE, PhysAddr};
+use arch::encoding::pte::{Pte, PteFlags};
+use arch::mmu::tree::{AtomicPte, after_store};
+use arch::{isa, page};
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
-use powerpc64::addr::{PAGE_SIZE, PhysAddr};
-use powerpc64::encoding::pte::{Pte, PteFlags};
-use powerpc64::mmu::tree::{AtomicPte, after_store};
-use powerpc64::{isa, page};
 use vm::area::{Area, Prot};
 use vm::page_down;
 

@@ -1,9 +1,9 @@
 //! Fork: the child gets the parent's areas, and its private pages until one of
 //! the two stores to them.
 
+use arch::encoding::pte::PteFlags;
+use arch::mmu::tree::OutOfMemory;
 use kcore::mm::MmId;
-use powerpc64::encoding::pte::PteFlags;
-use powerpc64::mmu::tree::OutOfMemory;
 
 use super::address_space::{self, Map};
 use super::backing::Backing;

@@ -22,9 +22,9 @@ mod poison;
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
+use arch::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
+use arch::page;
 use kcore::cpu::CpuId;
-use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
-use powerpc64::page;
 use vm::buddy::Buddy;
 
 use crate::oracle;
@@ -256,7 +256,7 @@ fn count_of(number: FrameNumber) -> &'static AtomicU32 {
 
 /// This CPU's cache. Being moved right after does no harm: it has a lock.
 fn cache_here() -> &'static IrqLock<Cache> {
-    &FRAMES.caches[powerpc64::percpu::cpu_id().index()]
+    &FRAMES.caches[arch::percpu::cpu_id().index()]
 }
 
 fn take_from_cache(left: u64) -> Option<FrameNumber> {

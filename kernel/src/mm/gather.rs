@@ -9,11 +9,11 @@
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
+use arch::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
+use arch::encoding::pte::Pte;
+use arch::mmu::tree::AtomicPte;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
-use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
-use powerpc64::encoding::pte::Pte;
-use powerpc64::mmu::tree::AtomicPte;
 
 use super::frame::{self, FrameNumber};
 use crate::breaks::{self, Broken};

@@ -16,7 +16,7 @@ mod small;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{NonNull, null_mut};
 
-use powerpc64::addr::{PAGE_SIZE, VirtAddr};
+use arch::addr::{PAGE_SIZE, VirtAddr};
 
 use super::{frame, kernel_map};
 use crate::errno::Errno;

@@ -7,14 +7,14 @@
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use arch::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
+use arch::boot::BootInfo;
+use arch::encoding::pte::PteFlags;
+use arch::hcall;
+use arch::mmu::kernel_map::{AREA, build_kernel_map, map_kernel_page};
+use arch::mmu::process_table::ProcessTable;
+use arch::mmu::tree::{OutOfMemory, RadixTree, TableSource};
 use kcore::mm::MmId;
-use powerpc64::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
-use powerpc64::boot::BootInfo;
-use powerpc64::encoding::pte::PteFlags;
-use powerpc64::hcall;
-use powerpc64::mmu::kernel_map::{AREA, build_kernel_map, map_kernel_page};
-use powerpc64::mmu::process_table::ProcessTable;
-use powerpc64::mmu::tree::{OutOfMemory, RadixTree, TableSource};
 
 use super::frame;
 use super::tables::{KernelTableFrames, TableFrames};
@@ -49,7 +49,7 @@ pub(super) fn init(info: &BootInfo) {
     }
     // SAFETY: the tree has all of memory where the image and the linear map
     // expect it; no entry but the kernel's is set.
-    let enabled = unsafe { powerpc64::mmu::enable(table, tree, MmId::INIT_MM.pid(), info.platform.gtse) };
+    let enabled = unsafe { arch::mmu::enable(table, tree, MmId::INIT_MM.pid(), info.platform.gtse) };
     enabled.unwrap_or_else(|status| panic!("the hypervisor refuses the process table: {status:?}"));
     // From now on interrupts are taken with the MMU on: their handlers run on
     // kernel stacks and use the heap, which are not in the linear map.

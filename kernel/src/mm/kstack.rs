@@ -9,8 +9,8 @@
 //! An idle one holds the link to the next in its last word, so giving a stack back
 //! needs no memory.
 
-use powerpc64::addr::{PAGE_SIZE, VirtAddr};
-use powerpc64::percpu::{STACK_SIZE, STACK_SLOT};
+use arch::addr::{PAGE_SIZE, VirtAddr};
+use arch::percpu::{STACK_SIZE, STACK_SLOT};
 
 use super::{frame, kernel_map};
 use crate::sync::IrqLock;

@@ -11,8 +11,8 @@
 use alloc::sync::Arc;
 use core::ops::{Deref, Range};
 
+use arch::addr::PAGE_SIZE;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
 use vm::area::Area;
 
 use super::address_space::{self, Map};

@@ -1,7 +1,7 @@
 //! mincore: which pages are in memory.
 
+use arch::addr::PAGE_SIZE;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
 
 use super::address_space::{self, Map};
 use crate::errno::Errno;

@@ -4,9 +4,9 @@
 use alloc::sync::Arc;
 use core::ops::Range;
 
+use arch::addr::{PAGE_SIZE, USER_END};
 use bitflags::bitflags;
 use kcore::mm::MmId;
-use powerpc64::addr::{PAGE_SIZE, USER_END};
 use vm::area::{Area, Prot};
 use vm::brk::{Break, BreakChange};
 use vm::{page_down, page_up};

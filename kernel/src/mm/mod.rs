@@ -40,8 +40,8 @@ mod size_limit;
 mod tables;
 mod unmap;
 
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::boot::BootInfo;
+use arch::addr::PAGE_SIZE;
+use arch::boot::BootInfo;
 
 pub(crate) use account::Account;
 pub(crate) use address_space::{

@@ -8,11 +8,11 @@
 
 use core::ops::Range;
 
+use arch::addr::USER_END;
+use arch::encoding::pte::Pte;
+use arch::mmu::tree::after_store;
 use bitflags::bitflags;
 use kcore::mm::MmId;
-use powerpc64::addr::USER_END;
-use powerpc64::encoding::pte::Pte;
-use powerpc64::mmu::tree::after_store;
 use vm::area::{Area, Contents};
 use vm::page_up;
 

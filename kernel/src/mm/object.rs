@@ -9,8 +9,8 @@
 use alloc::collections::BTreeMap;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use arch::addr::PAGE_SIZE;
 use kcore::mm::mappers::Mappers;
-use powerpc64::addr::PAGE_SIZE;
 
 use super::frame::{self, Frame};
 use super::{FaultError, heap, mapping};

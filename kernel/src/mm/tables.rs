@@ -1,7 +1,7 @@
 //! Page tables are made of frames.
 
-use powerpc64::addr::{PAGE_SIZE, PhysAddr};
-use powerpc64::mmu::tree::TableSource;
+use arch::addr::{PAGE_SIZE, PhysAddr};
+use arch::mmu::tree::TableSource;
 
 use super::frame::{self, Frame};
 

@@ -7,10 +7,10 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use arch::irqflags;
 use kcore::cpu::CpuId;
 use kcore::machine::Machine;
 use kcore::mm::MmId;
-use powerpc64::irqflags;
 
 use crate::machine::{call_function, lazy_tlb};
 use crate::task::{self, TaskName};
@@ -73,7 +73,7 @@ impl Slot {
     /// Of the CPU that runs this. Interrupts off.
     fn fill(&self) {
         let task = task::current();
-        let cpu = powerpc64::percpu::cpu_id();
+        let cpu = arch::percpu::cpu_id();
         let active_mm = task.mm.active_mm();
         let masked = active_mm.is_some() && lazy_tlb().mms()[active_mm.slot()].cpumask().test(cpu);
         self.tid.store(task.tid(), Ordering::Relaxed);
@@ -82,7 +82,7 @@ impl Slot {
         }
         self.mm.store(task.mm.mm().to_bits(), Ordering::Relaxed);
         self.active_mm.store(active_mm.to_bits(), Ordering::Relaxed);
-        self.pidr.store(powerpc64::mmu::loaded_pid().get(), Ordering::Relaxed);
+        self.pidr.store(arch::mmu::loaded_pid().get(), Ordering::Relaxed);
         self.in_mask.store(masked.into(), Ordering::Relaxed);
         // The end of the call orders all of it before the caller's look.
         self.filled.store(1, Ordering::Relaxed);
@@ -105,7 +105,7 @@ impl Slot {
 /// Called on each CPU, with the address of the first slot.
 fn fill_own(slots: u64) {
     let first: *const Slot = core::ptr::with_exposed_provenance(slots as usize);
-    let own = powerpc64::percpu::cpu_id().index();
+    let own = arch::percpu::cpu_id().index();
     // SAFETY: `look` gives the first of as many slots as there are CPUs, and keeps
     // them until all calls are done.
     unsafe { (*first.add(own)).fill() };

@@ -4,9 +4,9 @@
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use arch::addr::PAGE_SHIFT;
+use arch::encoding::pte::TABLE_BITS;
 use kcore::oracle::FrameNumber;
-use powerpc64::addr::PAGE_SHIFT;
-use powerpc64::encoding::pte::TABLE_BITS;
 
 /// What a frame is, or was last, in the tree of the mm in a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -18,12 +18,12 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
 
+use arch::addr::PhysAddr;
+use arch::{mmu, percpu};
 use kcore::cpu::{CpuId, CpuMask};
 use kcore::machine::{PreemptOff, Stamp, TlbEvent};
 use kcore::mm::MmId;
 use kcore::oracle::{Holder, Record, Shadow, Slot, Violation};
-use powerpc64::addr::PhysAddr;
-use powerpc64::{mmu, percpu};
 
 use crate::machine::lazy_tlb;
 use crate::println;

@@ -1,18 +1,18 @@
 //! What the oracle sees: every store to an entry of a user tree, and every frame that is
 //! given back.
 
+use arch::addr::{PAGE_SIZE, PhysAddr};
+use arch::encoding::pte::{Pte, ROOT_BYTES};
+use arch::mmu::observer::Observer;
+use arch::mmu::tree::ROOT_LEVEL;
 use kcore::mm::{MmId, Pid};
 use kcore::oracle::FrameNumber;
-use powerpc64::addr::{PAGE_SIZE, PhysAddr};
-use powerpc64::encoding::pte::{Pte, ROOT_BYTES};
-use powerpc64::mmu::observer::Observer;
-use powerpc64::mmu::tree::ROOT_LEVEL;
 
 use super::frames::{Role, served_by_entry};
 use super::{FRAMES, ON, accuse, ask, check, cpu_here, slots};
 use crate::machine::lazy_tlb;
 
-/// For `powerpc64::mmu::observer::install`.
+/// For `arch::mmu::observer::install`.
 pub(super) static OBSERVER: Observer = Observer { entry_changed, tree_set, tree_cleared };
 
 fn frame(address: PhysAddr) -> FrameNumber {

@@ -6,7 +6,7 @@
 use alloc::collections::BTreeMap;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use powerpc64::timer;
+use arch::timer;
 
 use super::signal::{self, Info, SIGALRM};
 use super::{Process, table};

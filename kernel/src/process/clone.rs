@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
+use arch::exceptions::TrapFrame;
 use kcore::mm::MmId;
-use powerpc64::exceptions::TrapFrame;
 
 use super::event::Event;
 use super::limits::{INFINITY, Resource};
@@ -232,7 +232,7 @@ fn new_process(parent: &Thread, pid: u32, request: &Request) -> Arc<Process> {
 fn child_frame(frame: &TrapFrame, request: &Request) -> TrapFrame {
     let mut child = frame.clone();
     // Its vector registers are in its `Thread`.
-    child.msr &= !powerpc64::reg::Msr::VECTOR_STATE.bits();
+    child.msr &= !arch::reg::Msr::VECTOR_STATE.bits();
     child.set_result(0);
     child.restore_all();
     if request.stack != 0 {

@@ -8,7 +8,7 @@
 //! Time in the kernel is the program's, and is not told apart: that would cost every
 //! system call two looks at the time base. So ITIMER_VIRTUAL counts what ITIMER_PROF does.
 
-use powerpc64::timer;
+use arch::timer;
 
 use super::exit::Status;
 use super::limits::{Limit, Resource};

@@ -8,10 +8,10 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
+use arch::addr::PAGE_SIZE;
+use arch::context::ungated::Ungated;
+use arch::exceptions::TrapFrame;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::context::ungated::Ungated;
-use powerpc64::exceptions::TrapFrame;
 
 use super::load::{self, Loaded, Reason};
 use super::program::Program;

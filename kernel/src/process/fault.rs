@@ -1,7 +1,7 @@
 //! Page faults and other faults of user programs.
 
-use powerpc64::exceptions::{Fault, FaultCause, TrapFrame, UserFault};
-use powerpc64::percpu;
+use arch::exceptions::{Fault, FaultCause, TrapFrame, UserFault};
+use arch::percpu;
 
 use super::signal::{self, Info, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP};
 use super::{current, current_thread};

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use powerpc64::rtas;
+use arch::rtas;
 
 use super::exit::Status;
 use super::limits::Limits;

@@ -3,9 +3,9 @@
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 
+use arch::addr::PAGE_SIZE;
 use formats::elf::{Abi, Program, Segment};
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
 
 use crate::errno::Errno;
 use crate::mm::{self, Backing, MapFlags, Object, Prot};

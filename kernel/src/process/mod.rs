@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use powerpc64::timer;
+use arch::timer;
 
 use crate::fs::path::Place;
 use crate::fs::table::TableUse;

@@ -3,8 +3,8 @@
 
 use alloc::vec::Vec;
 
+use arch::addr::PAGE_SIZE;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
 
 use super::limits::{self, Resource};
 use super::load::Loaded;

@@ -5,10 +5,10 @@ use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use powerpc64::context::fpu::VectorState;
-use powerpc64::context::ungated::Ungated;
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::reg::Msr;
+use arch::context::fpu::VectorState;
+use arch::context::ungated::Ungated;
+use arch::exceptions::TrapFrame;
+use arch::reg::Msr;
 
 use super::Process;
 use super::event::Event;

@@ -1,6 +1,6 @@
 //! Typed access to the memory of the current process.
 //!
-//! Every access goes through `powerpc64::uaccess`, the only code for which user
+//! Every access goes through `arch::uaccess`, the only code for which user
 //! memory is open. A bad address is [`Errno::EFAULT`], never a kernel fault; a
 //! page that is not there yet is brought in on the way, so all of these may
 //! sleep: no spin lock held, interrupts on.
@@ -10,7 +10,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem::{MaybeUninit, size_of};
 
-use powerpc64::uaccess::{self, BadString};
+use arch::uaccess::{self, BadString};
 
 use crate::errno::Errno;
 use crate::mm::heap;

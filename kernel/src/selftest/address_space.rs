@@ -2,9 +2,9 @@
 
 use alloc::string::String;
 
+use arch::addr::PAGE_SIZE;
+use arch::uaccess;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::uaccess;
 
 use super::copies::copy_out;
 use super::stage::{drain_borrows, flush_work};

@@ -1,6 +1,6 @@
 //! Copies between a test's own memory and the user memory that is loaded.
 
-use powerpc64::uaccess::{self, BadAddress};
+use arch::uaccess::{self, BadAddress};
 
 /// Fills `to` from user address `from`.
 pub(super) fn copy_in(to: &mut [u8], from: u64) -> Result<(), BadAddress> {

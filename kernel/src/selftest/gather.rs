@@ -1,6 +1,6 @@
 //! What is unmapped is flushed as little as it may be: once for a batch of frames.
 
-use powerpc64::addr::PAGE_SIZE;
+use arch::addr::PAGE_SIZE;
 
 use super::address_space::{inside, map, new_mm};
 use super::copies::copy_out;

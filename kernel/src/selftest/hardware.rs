@@ -5,12 +5,12 @@ use core::arch::asm;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arch::addr::{LINEAR_BASE, PAGE_SIZE, PhysAddr, VirtAddr};
+use arch::encoding::pte::{PteFlags, ROOT_BYTES};
+use arch::exceptions::authority;
+use arch::reg::{Msr, spr};
+use arch::{isa, page, percpu};
 use kcore::cpu::CpuId;
-use powerpc64::addr::{LINEAR_BASE, PAGE_SIZE, PhysAddr, VirtAddr};
-use powerpc64::encoding::pte::{PteFlags, ROOT_BYTES};
-use powerpc64::exceptions::authority;
-use powerpc64::reg::{Msr, spr};
-use powerpc64::{isa, page, percpu};
 
 use super::stage::on_cpus;
 use super::{Outcome, Test, Verdict, check, check_eq};

@@ -3,8 +3,8 @@
 use core::ptr::{self, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
+use arch::timer;
 use kcore::cpu::CpuId;
-use powerpc64::timer;
 
 use super::{Outcome, Test, all, random};
 use crate::config::Config;

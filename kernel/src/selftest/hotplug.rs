@@ -5,9 +5,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arch::{percpu, timer};
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::machine::{Machine, Point};
-use powerpc64::{percpu, timer};
 
 use super::address_space::{check_account, new_mm, settled_account};
 use super::points::{self, Step};

@@ -20,7 +20,7 @@ pub(super) const TESTS: &[Test] = &[
 static HITS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 
 fn hit(amount: u64) {
-    HITS[powerpc64::percpu::cpu_id().index() % HITS.len()].fetch_add(amount, Ordering::Relaxed);
+    HITS[arch::percpu::cpu_id().index() % HITS.len()].fetch_add(amount, Ordering::Relaxed);
 }
 
 fn hits() -> u64 {

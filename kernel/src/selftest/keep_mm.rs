@@ -8,8 +8,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use arch::timer;
 use kcore::mm::MmId;
-use powerpc64::timer;
 
 use crate::errno::Errno;
 use crate::fs::{File, OpenFlags};

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::percpu::{STACK_SIZE, STACK_SLOT};
+use arch::addr::PAGE_SIZE;
+use arch::percpu::{STACK_SIZE, STACK_SLOT};
 
 use super::address_space::{check_account, new_mm, settled_account};
 use super::{Outcome, Test, Verdict, check, check_eq};

@@ -4,8 +4,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use arch::percpu;
 use kcore::cpu::{CpuId, CpuSet};
-use powerpc64::percpu;
 
 use super::random::{self, Random};
 use super::stage::{move_task, on_cpus, other_cpus, wait_for};

@@ -16,9 +16,9 @@ use alloc::vec::Vec;
 use core::ptr::{self, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use arch::{irqflags, isa, percpu, timer};
 use kcore::cpu::{CpuId, CpuMask};
 use kcore::machine::Point;
-use powerpc64::{irqflags, isa, percpu, timer};
 
 use crate::machine::lazy_tlb;
 use crate::sync::SpinWait;

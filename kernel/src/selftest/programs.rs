@@ -3,8 +3,8 @@
 
 use alloc::vec::Vec;
 
+use arch::timer;
 use kcore::mm::MmId;
-use powerpc64::timer;
 
 use super::address_space::{check_account, settled_account};
 use super::soak::{Books, read_in};

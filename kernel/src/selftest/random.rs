@@ -12,7 +12,7 @@ pub(super) fn set_seed(seed: u64) {
 
 /// The seed of this run, to print.
 pub(super) fn seed() -> u64 {
-    let now = powerpc64::timer::now_tb().max(1);
+    let now = arch::timer::now_tb().max(1);
     match SEED.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => now,
         Err(set) => set,

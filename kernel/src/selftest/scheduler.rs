@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use arch::{percpu, timer};
 use kcore::cpu::{CpuId, CpuSet};
-use powerpc64::{percpu, timer};
 
 use super::stage::flush_work;
 use super::{Outcome, Test, Verdict, check, check_eq};

@@ -11,9 +11,9 @@ use alloc::vec::Vec;
 use core::hint::black_box;
 use core::sync::atomic::Ordering;
 
+use arch::addr::PAGE_SIZE;
+use arch::timer;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::timer;
 
 use super::address_space::{MOST_ROUNDS, account, new_mm};
 use super::programs::{living_mms, lowest_free_pid};

@@ -8,13 +8,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use arch::timer;
 use kcore::counters::Counters;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::lazy_tlb::Policy;
 use kcore::machine::Machine;
 use kcore::mm::MmId;
 use kcore::sync::Counter;
-use powerpc64::timer;
 
 use super::address_space::{map_written_page, new_mm};
 use crate::machine::lazy_tlb;

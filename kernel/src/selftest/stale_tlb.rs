@@ -7,9 +7,9 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use arch::addr::PAGE_SIZE;
+use arch::uaccess;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::uaccess;
 
 use super::address_space::{map, new_mm};
 use super::{Outcome, Test, Verdict, check};
@@ -60,7 +60,7 @@ fn moved_page() -> Verdict {
 
 fn replace_under_readers(replace: Replace) -> Verdict {
     let kernel = lazy_tlb();
-    let others = kernel.online().without(powerpc64::percpu::cpu_id());
+    let others = kernel.online().without(arch::percpu::cpu_id());
     if others.is_empty() {
         return Ok(Outcome::Skip("one CPU"));
     }

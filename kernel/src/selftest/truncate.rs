@@ -5,10 +5,10 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use arch::addr::PAGE_SIZE;
+use arch::{percpu, uaccess};
 use kcore::machine::Point;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::{percpu, uaccess};
 
 use super::address_space::{inside, new_mm};
 use super::copies::copy_out;

@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use arch::timer;
 use kcore::cpu::CpuId;
-use powerpc64::timer;
 
 use super::stage::{flush_work, other_cpus, wait_for};
 use super::{Outcome, Test, Verdict, check, check_eq};

@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use arch::addr::{PAGE_SIZE, USER_END};
+use arch::exceptions::authority;
+use arch::uaccess::{self, BadString};
 use kcore::cpu::CpuId;
-use powerpc64::addr::{PAGE_SIZE, USER_END};
-use powerpc64::exceptions::authority;
-use powerpc64::uaccess::{self, BadString};
 
 use super::address_space::{inside, map, new_mm};
 use super::copies::{copy_in, copy_out};

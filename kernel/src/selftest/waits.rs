@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use powerpc64::{irqflags, timer};
+use arch::{irqflags, timer};
 
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::sync::{Interrupted, IrqLock, Mutex, SpinLock, WaitQueue};

@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
-use powerpc64::irqflags;
+use arch::irqflags;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use super::SpinWait;

@@ -3,7 +3,7 @@
 //! A lock holder here runs a few hundred instructions with preemption off, so
 //! twenty seconds mean a deadlock or a lost hand-off even on a crowded host.
 
-use powerpc64::{isa, timer};
+use arch::{isa, timer};
 
 use crate::limits;
 

@@ -13,8 +13,8 @@
 //! All waits are loops, so a wake-up for another reason (a deadline, a kill) costs
 //! a turn and never lies.
 
+use arch::timer;
 use kcore::handoff::Waiters;
-use powerpc64::timer;
 
 use super::IrqLock;
 use super::list::{List, Node};

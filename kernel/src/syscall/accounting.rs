@@ -1,8 +1,8 @@
 //! Calls that tell what was used: times, getrusage, sysinfo.
 
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::timer;
+use arch::addr::PAGE_SIZE;
+use arch::exceptions::TrapFrame;
+use arch::timer;
 
 use super::Result;
 use crate::errno::Errno;

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use powerpc64::exceptions::TrapFrame;
+use arch::exceptions::TrapFrame;
 
 use super::{Result, locks};
 use crate::errno::Errno;

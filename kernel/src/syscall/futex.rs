@@ -8,9 +8,9 @@
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use powerpc64::addr::VirtAddr;
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::uaccess;
+use arch::addr::VirtAddr;
+use arch::exceptions::TrapFrame;
+use arch::uaccess;
 
 use super::signals::wait_unless_handled;
 use super::{Result, time};

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use powerpc64::exceptions::TrapFrame;
+use arch::exceptions::TrapFrame;
 
 use super::Result;
 use super::names::{AT_EMPTY_PATH, AT_FDCWD, HEAP_BYTES, inode_at, permissions, start};

@@ -2,10 +2,10 @@
 
 use alloc::sync::Arc;
 
+use arch::addr::PAGE_SIZE;
+use arch::exceptions::TrapFrame;
+use arch::uaccess::is_user_range;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::uaccess::is_user_range;
 
 use super::Result;
 use crate::errno::Errno;

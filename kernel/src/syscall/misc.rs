@@ -1,9 +1,9 @@
 //! Calls that fit nowhere else.
 
+use arch::addr::PAGE_SIZE;
+use arch::exceptions::TrapFrame;
+use arch::uaccess::is_user_range;
 use kcore::membarrier::{Command, NotRegistered};
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::uaccess::is_user_range;
 
 use super::{Result, scheduling};
 use crate::errno::Errno;

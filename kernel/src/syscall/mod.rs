@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use powerpc64::exceptions::TrapFrame;
+use arch::exceptions::TrapFrame;
 
 use crate::errno::Errno;
 use crate::process::signal;

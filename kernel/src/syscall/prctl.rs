@@ -2,8 +2,8 @@
 
 use core::sync::atomic::Ordering;
 
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::uaccess::{self, BadString};
+use arch::exceptions::TrapFrame;
+use arch::uaccess::{self, BadString};
 
 use super::Result;
 use crate::errno::Errno;

@@ -4,7 +4,7 @@
 
 use core::sync::atomic::Ordering;
 
-use powerpc64::exceptions::TrapFrame;
+use arch::exceptions::TrapFrame;
 
 use super::Result;
 use super::scheduling::{find, slice_ns};

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use powerpc64::exceptions::TrapFrame;
+use arch::exceptions::TrapFrame;
 
 use super::accounting::to_rusage;
 use super::{FRAME_REPLACED, Result};

@@ -6,8 +6,8 @@
 
 use core::sync::atomic::Ordering;
 
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::uaccess;
+use arch::exceptions::TrapFrame;
+use arch::uaccess;
 
 use super::Result;
 use super::futex::wake_at;

@@ -1,8 +1,8 @@
 //! Calls on CPUs and who runs on them.
 
+use arch::exceptions::TrapFrame;
+use arch::percpu;
 use kcore::cpu::CpuSet;
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::percpu;
 
 use super::Result;
 use crate::errno::Errno;

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use powerpc64::exceptions::TrapFrame;
+use arch::exceptions::TrapFrame;
 
 use super::Result;
 use super::time::Timeout;

@@ -8,8 +8,8 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::exceptions::TrapFrame;
+use arch::addr::PAGE_SIZE;
+use arch::exceptions::TrapFrame;
 
 use super::Result;
 use crate::clock;

@@ -1,6 +1,6 @@
 //! Signals that carry a value, and taking them without a handler (sigqueue, sigtimedwait).
 
-use powerpc64::exceptions::TrapFrame;
+use arch::exceptions::TrapFrame;
 
 use super::processes::find_process;
 use super::signals::{check_mask_bytes, send_to_thread, sendable, wait_unless_handled};

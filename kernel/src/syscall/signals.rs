@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use powerpc64::exceptions::TrapFrame;
+use arch::exceptions::TrapFrame;
 
 use super::processes::{find_process, find_thread};
 use super::{FRAME_REPLACED, Result};

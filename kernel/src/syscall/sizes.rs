@@ -1,6 +1,6 @@
 //! Calls that change how long a file is, or what memory it has.
 
-use powerpc64::exceptions::TrapFrame;
+use arch::exceptions::TrapFrame;
 
 use super::Result;
 use super::files::position;

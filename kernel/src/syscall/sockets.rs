@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use powerpc64::exceptions::TrapFrame;
+use arch::exceptions::TrapFrame;
 
 use super::Result;
 use super::files::{PIPES_BYTES, add_pair};

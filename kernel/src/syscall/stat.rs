@@ -1,7 +1,7 @@
 //! Calls that tell what a file is like, and what its file system is.
 
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::exceptions::TrapFrame;
+use arch::addr::PAGE_SIZE;
+use arch::exceptions::TrapFrame;
 
 use super::Result;
 use super::names::{AT_FDCWD, AT_SYMLINK_NOFOLLOW, inode_at, lookup};

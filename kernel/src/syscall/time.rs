@@ -5,8 +5,8 @@
 
 use alloc::sync::Arc;
 
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::timer;
+use arch::exceptions::TrapFrame;
+use arch::timer;
 
 use super::Result;
 use super::signals::wait_unless_handled;

@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::timer;
+use arch::exceptions::TrapFrame;
+use arch::timer;
 
 use super::signals::wait_unless_handled;
 use super::{FRAME_REPLACED, Result};

@@ -7,11 +7,11 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicPtr;
 
+use arch::percpu::{self, PerCpu};
+use arch::timer;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::handoff::Request;
 use kcore::task::TaskMm;
-use powerpc64::percpu::{self, PerCpu};
-use powerpc64::timer;
 
 use super::cpu_bits::CpuBits;
 use super::descriptor::{Birth, Task, TaskPtr, TaskRef};

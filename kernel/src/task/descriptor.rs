@@ -15,12 +15,12 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+use arch::context::Context;
+use arch::percpu;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::handoff::{InUse, RunState, Woken};
 use kcore::machine::PreemptOff;
 use kcore::task::TaskMm;
-use powerpc64::context::Context;
-use powerpc64::percpu;
 
 use super::cpu_bits::CpuBits;
 use super::usage::Counts;

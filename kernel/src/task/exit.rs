@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use powerpc64::irqflags;
+use arch::irqflags;
 
 use super::registry;
 use super::switch::{Leave, schedule};

@@ -12,7 +12,7 @@
 
 use core::sync::atomic::{Ordering, fence};
 
-use powerpc64::{idle, irqflags};
+use arch::{idle, irqflags};
 
 use super::cpu::{self, Cpu};
 use super::cpu_bits::CpuBits;

@@ -3,9 +3,9 @@
 
 use alloc::boxed::Box;
 
+use arch::exceptions::frame::TrapFrame;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::task::TaskMm;
-use powerpc64::exceptions::frame::TrapFrame;
 
 use super::descriptor::TaskRef;
 use super::spawn::{self, OutOfMemory, Plan};

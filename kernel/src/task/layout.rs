@@ -3,10 +3,10 @@
 
 use core::mem::offset_of;
 
+use arch::context::Context;
 pub(crate) use kcore::handoff::{
     DEAD as STATE_DEAD, PREPARING as STATE_PREPARING, RUNNING as STATE_RUNNING, SLEEPING as STATE_SLEEPING,
 };
-use powerpc64::context::Context;
 
 use super::cpu::Cpu;
 use super::descriptor::Task;

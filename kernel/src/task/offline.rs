@@ -24,9 +24,9 @@
 
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
+use arch::{irqflags, percpu, rtas, smp, timer};
 use kcore::cpu::CpuId;
 use kcore::machine::IrqsOff;
-use powerpc64::{irqflags, percpu, rtas, smp, timer};
 
 use super::cpu::{self, Cpu, ONLINE};
 use super::idle::IDLE;

@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
-use powerpc64::{irqflags, percpu};
+use arch::{irqflags, percpu};
 
 use super::cpu;
 use super::switch::{Leave, leave, schedule};

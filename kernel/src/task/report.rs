@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use powerpc64::backtrace::{Backtrace, Step};
-use powerpc64::percpu::PerCpu;
+use arch::backtrace::{Backtrace, Step};
+use arch::percpu::PerCpu;
 
 use super::descriptor::Task;
 use super::registry;

@@ -5,9 +5,9 @@
 //! work flag, which every way out of the kernel tests, is the CPU's own: the
 //! handler sets it, so it cannot be cleared by one CPU while another sets it.
 
+use arch::irq::{self, InterruptController as _};
+use arch::irqflags;
 use kcore::machine::IrqsOff;
-use powerpc64::irq::{self, InterruptController as _};
-use powerpc64::irqflags;
 
 use super::cpu::{self, Cpu};
 use super::descriptor::Task;

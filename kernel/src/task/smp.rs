@@ -2,10 +2,10 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use arch::percpu::{PerCpu, STACK_SLOT, Stacks};
+use arch::{idle, irqflags, percpu, rtas, smp, timer};
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::machine::IrqsOff;
-use powerpc64::percpu::{PerCpu, STACK_SLOT, Stacks};
-use powerpc64::{idle, irqflags, percpu, rtas, smp, timer};
 
 use super::cpu::{self, Cpu, ONLINE};
 use super::idle::idle_loop;
@@ -20,7 +20,7 @@ use crate::sync::SpinWait;
 /// host takes seconds for a thousand.
 const LIMIT_US: u64 = 20_000_000;
 /// An NMI stack's slot, in the allocator's powers of two pages: 32K.
-const SLOT_ORDER: u32 = STACK_SLOT.ilog2() - powerpc64::addr::PAGE_SHIFT;
+const SLOT_ORDER: u32 = STACK_SLOT.ilog2() - arch::addr::PAGE_SHIFT;
 
 /// The area and stacks of a CPU that is to be started.
 pub(super) fn new_area(cpu: CpuId, server: u32) -> &'static PerCpu {

@@ -2,12 +2,12 @@
 
 use core::cell::UnsafeCell;
 
+use arch::context::{self, Context};
+use arch::exceptions::frame::TrapFrame;
+use arch::irqflags;
 use kcore::cpu::CpuSet;
 use kcore::mm::MmId;
 use kcore::task::TaskMm;
-use powerpc64::context::{self, Context};
-use powerpc64::exceptions::frame::TrapFrame;
-use powerpc64::irqflags;
 
 use super::descriptor::{Birth, Body, Task, TaskPtr, TaskRef};
 use super::exit::exit_current;

@@ -12,10 +12,10 @@
 
 use core::sync::atomic::Ordering;
 
+use arch::context::{self, fpu};
+use arch::{irqflags, percpu, timer};
 use kcore::lazy_tlb::LazyRef;
 use kcore::machine::IrqsOff;
-use powerpc64::context::{self, fpu};
-use powerpc64::{irqflags, percpu, timer};
 
 use super::cpu::{self, Cpu};
 use super::descriptor::{Task, TaskPtr, TaskRef};

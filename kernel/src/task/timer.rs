@@ -4,8 +4,8 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+use arch::{irqflags, timer};
 use kcore::cpu::CpuId;
-use powerpc64::{irqflags, timer};
 
 use super::cpu::{self, Cpu};
 use super::descriptor::{TaskPtr, current};

@@ -4,7 +4,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use powerpc64::timer;
+use arch::timer;
 
 use super::descriptor::Task;
 use super::switch::Leave;

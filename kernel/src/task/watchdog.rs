@@ -17,7 +17,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use powerpc64::{irqflags, percpu, timer};
+use arch::{irqflags, percpu, timer};
 
 use super::cpu::{self, Cpu, ONLINE};
 use super::report::Running;

@@ -4,9 +4,9 @@
 use core::mem::{align_of, size_of};
 use core::sync::atomic::AtomicU32;
 
-use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
-use powerpc64::boot::BootInfo;
-use powerpc64::page;
+use arch::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
+use arch::boot::BootInfo;
+use arch::page;
 use vm::boot_memory::for_each_free;
 use vm::buddy::{Buddy, Link};
 

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use powerpc64::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
+use arch::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
 
 use super::{FREE, FrameNumber};
 

@@ -2,8 +2,8 @@
 
 use core::sync::atomic::Ordering;
 
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::irqflags;
+use arch::exceptions::TrapFrame;
+use arch::irqflags;
 
 use super::action::{SA_NODEFER, SA_RESTART};
 use super::{Action, Default, Info, bit, default_of, frame, recalculate};

@@ -13,11 +13,11 @@
 use alloc::boxed::Box;
 use core::mem::offset_of;
 
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::context::fpu::VectorState;
-use powerpc64::context::ungated;
-use powerpc64::exceptions::TrapFrame;
-use powerpc64::reg::Msr;
+use arch::addr::PAGE_SIZE;
+use arch::context::fpu::VectorState;
+use arch::context::ungated;
+use arch::exceptions::TrapFrame;
+use arch::reg::Msr;
 
 use super::action::{SA_ONSTACK, SA_SIGINFO};
 use super::alternate::AlternateStack;

@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use arch::percpu;
 use kcore::lazy_tlb::Policy;
 use kcore::machine::{Machine, Point};
-use powerpc64::percpu;
 
 use super::{ONE_CPU, end_of};
 use crate::machine::{call_function, lazy_tlb};
@@ -93,7 +93,7 @@ pub(super) fn pid_is_loaded_nowhere() -> Verdict {
     static PID: AtomicU32 = AtomicU32::new(0);
     static HOLDERS: AtomicU32 = AtomicU32::new(0);
     fn look(_: u64) {
-        if powerpc64::mmu::loaded_pid().get() == PID.load(Ordering::Relaxed) {
+        if arch::mmu::loaded_pid().get() == PID.load(Ordering::Relaxed) {
             HOLDERS.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -3,12 +3,12 @@
 use alloc::format;
 use core::sync::atomic::Ordering;
 
+use arch::addr::PAGE_SIZE;
+use arch::percpu;
 use kcore::lazy_tlb::Policy;
 use kcore::machine::Point;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::percpu;
 
 use super::{ONE_CPU, UNREAD, end_of, read_on};
 use crate::machine::lazy_tlb;

@@ -2,13 +2,13 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use arch::addr::PAGE_SIZE;
+use arch::{percpu, uaccess};
 use kcore::cpu::CpuId;
 use kcore::lazy_tlb::Policy;
 use kcore::machine::Point;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::{percpu, uaccess};
 
 use super::{ONE_CPU, end_of, part_on};
 use crate::machine::lazy_tlb;

@@ -15,9 +15,9 @@ mod use_mm;
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use arch::uaccess;
 use kcore::cpu::CpuId;
 use kcore::mm::MmId;
-use powerpc64::uaccess;
 
 use super::address_space::inside;
 use super::stage::{Bill, drain_borrows, on_cpus};

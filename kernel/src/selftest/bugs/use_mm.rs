@@ -2,11 +2,11 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use arch::addr::PAGE_SIZE;
+use arch::{percpu, uaccess};
 use kcore::machine::Point;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::{percpu, uaccess};
 
 use super::{ONE_CPU, UNREAD, end_of, part_on, read_on};
 use crate::machine::lazy_tlb;

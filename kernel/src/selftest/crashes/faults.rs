@@ -5,9 +5,9 @@ use core::hint::black_box;
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use arch::percpu;
 use kcore::cpu::CpuSet;
 use kcore::machine::Machine;
-use powerpc64::percpu;
 
 use super::{OTHER, wait_for};
 use crate::machine::{call_function, lazy_tlb};

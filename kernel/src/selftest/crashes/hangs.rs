@@ -4,9 +4,9 @@ use alloc::string::String;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use arch::irqflags;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::machine::Machine;
-use powerpc64::irqflags;
 
 use super::{OTHER, wait_for};
 use crate::machine::{call_function, lazy_tlb};

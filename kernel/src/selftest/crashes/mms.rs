@@ -3,11 +3,11 @@
 
 use core::hint::black_box;
 
+use arch::addr::PAGE_SIZE;
+use arch::irqflags;
 use kcore::cpu::CpuSet;
 use kcore::machine::Machine;
 use kcore::mm::MmId;
-use powerpc64::addr::PAGE_SIZE;
-use powerpc64::irqflags;
 
 use super::OTHER;
 use crate::breaks::{self, Broken};

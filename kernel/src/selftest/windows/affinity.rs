@@ -4,8 +4,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use arch::{irqflags, percpu};
 use kcore::cpu::{CpuId, CpuSet};
-use powerpc64::{irqflags, percpu};
 
 use super::{
     Gate, ONE_CPU, TWO_CPUS, actor_on, another_cpu, expect_end, hold, once_held, sleeper_on, spinner_on,

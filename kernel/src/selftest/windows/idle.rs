@@ -1,6 +1,6 @@
 //! An idle CPU whose queue fills when it has looked.
 
-use powerpc64::percpu;
+use arch::percpu;
 
 use super::{Gate, ONE_CPU, actor_on, another_cpu, expect_end, hold, once_held, sleeper_on};
 use crate::selftest::points::{self, Step};

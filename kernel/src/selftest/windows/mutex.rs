@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use arch::percpu;
 use kcore::cpu::CpuId;
-use powerpc64::percpu;
 
 use super::{ONE_CPU, TWO_CPUS, actor_on, another_cpu, expect_end, expect_rest, hold, once_held, two_others};
 use crate::selftest::points::{self, Step};

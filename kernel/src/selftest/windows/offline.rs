@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use arch::{percpu, timer};
 use kcore::cpu::CpuId;
-use powerpc64::{percpu, timer};
 
 use super::{Gate, ONE_CPU, TWO_CPUS, actor_on, expect_end, expect_rest, sleeper_on, two_others, worker_of};
 use crate::selftest::hotplug::{bring_back, last_cpu, take_offline};

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use powerpc64::{percpu, timer};
+use arch::{percpu, timer};
 
 use super::{Gate, ONE_CPU, actor_on, another_cpu, expect_end, expect_rest, hold};
 use crate::selftest::points::{self, Step};

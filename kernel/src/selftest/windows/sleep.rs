@@ -2,8 +2,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use arch::percpu;
 use kcore::cpu::CpuSet;
-use powerpc64::percpu;
 
 use super::{Gate, ONE_CPU, actor_on, another_cpu, expect_end, hold, once_held, spinner_on, worker_of};
 use crate::machine::lazy_tlb;

@@ -1,6 +1,6 @@
 //! Slices that end and alarms that ring just when somebody else is at them.
 
-use powerpc64::{percpu, timer};
+use arch::{percpu, timer};
 
 use super::{
     Gate, ONE_CPU, TWO_CPUS, actor_on, another_cpu, expect_end, expect_rest, sleeper_on, two_others,
