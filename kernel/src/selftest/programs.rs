@@ -9,7 +9,7 @@ use kcore::mm::MmId;
 use super::address_space::{check_account, settled_account};
 use super::soak::{Books, read_in};
 use super::stage::drain_borrows;
-use super::{Outcome, Test, Verdict, check, check_eq};
+use super::{Stop, Test, Verdict, check, check_eq};
 use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
 use crate::process::exit::Status;
@@ -65,10 +65,10 @@ fn run(path: &str, arguments: &[&str]) -> Result<u32, alloc::string::String> {
 
 fn passes(path: &str, arguments: &[&str]) -> Verdict {
     if !exists(path) {
-        return Ok(Outcome::Skip("the initrd does not have the program"));
+        return Err(Stop::Skip("the initrd does not have the program"));
     }
     check_eq!(run(path, arguments)?, 0, alloc::format!("the status of {path}"));
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Every call with addresses at the edge: the program is told which calls there are, and
@@ -81,12 +81,12 @@ fn edges() -> Verdict {
 
 fn exit_status() -> Verdict {
     if !exists("/bin/exits") {
-        return Ok(Outcome::Skip("the initrd does not have the program"));
+        return Err(Stop::Skip("the initrd does not have the program"));
     }
     for status in [0, 1, 7, 255] {
         check_eq!(run("/bin/exits", &[&alloc::format!("{status}")])?, status, "an exit status");
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A signal that reaches a process before it has a thread to tell is not lost. So
@@ -95,7 +95,7 @@ fn exit_status() -> Verdict {
 fn killed_at_birth() -> Verdict {
     const PROGRAM: &str = "/bin/sleepers";
     if !exists(PROGRAM) {
-        return Ok(Outcome::Skip("the initrd does not have the program"));
+        return Err(Stop::Skip("the initrd does not have the program"));
     }
     for signal in [signal::SIGINT, signal::SIGKILL] {
         for _ in 0..10 {
@@ -113,19 +113,19 @@ fn killed_at_birth() -> Verdict {
             check_eq!(status.map(Status::shell_code), Some(128 + signal), "its status");
         }
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 fn missing() -> Verdict {
     check_eq!(run("/bin/no-such-program", &[])?, 127, "the status of a program that does not exist");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// After forks, execs and exits on all CPUs every frame, address space and PID is
 /// back, once the last borrows are drained.
 fn storm_leaves_nothing() -> Verdict {
     if !exists("/bin/storm") {
-        return Ok(Outcome::Skip("the initrd does not have the program"));
+        return Err(Stop::Skip("the initrd does not have the program"));
     }
     // As many children on each CPU; a host runs few CPUs at a time.
     let (rounds, storms) = if lazy_tlb().nr_cpus() <= 16 { ("2", 3) } else { ("1", 1) };
@@ -138,7 +138,7 @@ fn storm_leaves_nothing() -> Verdict {
     }
     check_account(memory, "the storms")?;
     check_eq!(state(), before, "mms and lowest free PID after the storms");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// What processes did with a few pages shows what Linux would show, step by step, and
@@ -147,7 +147,7 @@ fn sequences() -> Verdict {
     const FILE: &str = "/sequences";
     const PROGRAM: &str = "/bin/sequences";
     if !exists(PROGRAM) || !exists(FILE) {
-        return Ok(Outcome::Skip("the initrd does not have the program and its file"));
+        return Err(Stop::Skip("the initrd does not have the program and its file"));
     }
     // Once for what the kernel makes on demand, pages of the two included.
     read_in(FILE)?;

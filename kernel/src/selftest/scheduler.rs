@@ -7,7 +7,7 @@ use arch::{percpu, timer};
 use kcore::cpu::{CpuId, CpuSet};
 
 use super::stage::flush_work;
-use super::{Outcome, Test, Verdict, check, check_eq};
+use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::sync::WaitQueue;
 use crate::task::{self, kthread, preempt};
@@ -45,7 +45,7 @@ fn ping_pong() -> Verdict {
     });
     players.iter().for_each(|player| player.wait_exit());
     check_eq!(table.turn.load(Ordering::Relaxed), 2 * rounds, "hand-offs");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A sleeper wakes after its deadline, never before.
@@ -55,7 +55,7 @@ fn sleep() -> Verdict {
         task::sleep_until_tb(deadline_tb);
         check!(timer::now_tb() >= deadline_tb, "a sleep of {us} us ended early");
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A running thread that is sent to another CPU is there when the call returns.
@@ -87,7 +87,7 @@ fn affinity() -> Verdict {
     stop.store(true, Ordering::Release);
     spinner.wait_exit();
     check_eq!(WHERE.load(Ordering::Relaxed), last.index() as u64, "where the spinner ended up");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Kernel code that never yields does not keep others from the same CPU.
@@ -104,7 +104,7 @@ fn preempts_a_spinner() -> Verdict {
     let stopper = kthread::spawn_on(cpu, "stopper", move || stop.store(true, Ordering::Release));
     stopper.wait_exit();
     spinner.wait_exit();
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Every piece of work runs once, in a context that may sleep.
@@ -121,7 +121,7 @@ fn work_queue() -> Verdict {
     }
     flush_work();
     check_eq!(DONE.load(Ordering::Relaxed) as usize, 10 * lazy_tlb().nr_cpus(), "pieces of work done");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A task whose slice is over while preemption is off gets on with it: the end of the
@@ -140,7 +140,7 @@ fn late_task_goes_on() -> Verdict {
     waiter.wait_exit();
     check!(waits, "the waiter ran on the CPU of a task with preemption off");
     check!((1..=10).contains(&ticks), "{ticks} timer interrupts in five slices of a task that may not go");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// No timer interrupts where nothing is to be done: neither slices nor watchdogs
@@ -155,5 +155,5 @@ fn idle_is_quiet() -> Verdict {
     let taken: alloc::vec::Vec<u64> = ticks().iter().zip(&before).map(|(now, then)| now - then).collect();
     let busy = taken.iter().filter(|&&ticks| ticks > 1).count();
     super::check!(busy <= 2, "timer interrupts of each CPU in half a second of sleep: {taken:?}");
-    Ok(Outcome::Pass)
+    Ok(())
 }

@@ -13,7 +13,7 @@ use kcore::cpu::CpuId;
 use super::address_space::{inside, map, new_mm};
 use super::copies::{copy_in, copy_out};
 use super::stage::{move_task, wait_for};
-use super::{Outcome, Test, Verdict, check, check_eq};
+use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::mm::Prot;
 use crate::task::kthread;
@@ -41,7 +41,7 @@ fn round_trip() -> Verdict {
             check!(copy_in(&mut back, base + shift).is_ok(), "copy in at +{shift:#x}");
             check_eq!(back, source, "what came back");
         }
-        Ok(Outcome::Pass)
+        Ok(())
     });
     lazy_tlb().mmput(mm);
     verdict
@@ -86,7 +86,7 @@ fn every_size() -> Verdict {
         let mut bytes = [0; 12];
         check!(copy_in(&mut bytes, base).is_ok(), "reading a word");
         check_eq!(bytes, [0xee, 0xee, 0xee, 0xee, 1, 2, 3, 4, 0xee, 0xee, 0xee, 0], "a stored word");
-        Ok(Outcome::Pass)
+        Ok(())
     });
     lazy_tlb().mmput(mm);
     verdict
@@ -110,7 +110,7 @@ fn bad_pointers() -> Verdict {
         let mut word = [0; 8];
         check!(copy_in(&mut word, read_only).is_ok(), "a read of a read-only page failed");
         check!(copy_out(read_only, &word).is_err(), "a write of a read-only page succeeded");
-        Ok(Outcome::Pass)
+        Ok(())
     });
     lazy_tlb().mmput(mm);
     verdict
@@ -130,7 +130,7 @@ fn partial() -> Verdict {
         let mut back = [0; 20];
         check!(copy_in(&mut back, base + PAGE_SIZE - 20).is_ok(), "reading back failed");
         check_eq!(back[..stopped.copied], bytes[..stopped.copied], "what was copied");
-        Ok(Outcome::Pass)
+        Ok(())
     });
     lazy_tlb().mmput(mm);
     verdict
@@ -145,7 +145,7 @@ fn futex_word() -> Verdict {
         check_eq!(uaccess::cmpxchg_user_u32(base, 0, 9).ok(), Some(7), "the value that stopped an exchange");
         check_eq!(uaccess::load_user_u32(base).ok(), Some(7), "the word after both");
         check!(uaccess::cmpxchg_user_u32(8, 0, 1).is_err(), "an exchange at a bad pointer succeeded");
-        Ok(Outcome::Pass)
+        Ok(())
     });
     lazy_tlb().mmput(mm);
     verdict
@@ -183,7 +183,7 @@ fn failed_is_closed() -> Verdict {
     });
     lazy_tlb().mmput(mm);
     check_eq!(failed, 8 * 4 + 4 * 3 + 1, "copies that failed");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Interrupts in the middle of a copy have user pages closed (each exception of a test
@@ -216,7 +216,7 @@ fn interrupted() -> Verdict {
     let now = authority::interrupted_copies();
     check!(came, "{} copies interrupted, {} preempted", now.0 - before.0, now.1 - before.1);
     check!(!DAMAGED.load(Ordering::Relaxed), "an interrupted copy failed, or is not what was copied");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Of a copy that takes long enough to be interrupted.

@@ -3,6 +3,7 @@
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::machine::{Machine, Point};
 use kcore::mm::MmId;
 use kcore::model::TaskId;
@@ -50,8 +51,8 @@ fn to_another_user(name: &str, policy: Policy) {
         let (_, next) = process(&rig);
         let leave = move |rig: &Rig| {
             rig.exit_mm();
-            // Under refcount the mm dies with the later of the two switches.
-            if policy == Policy::Refcount {
+            // An mm that lingers dies with the later of the two switches.
+            if Ledger::of(policy).lingers {
                 rig.machine.switch_to(next);
             }
         };

@@ -26,6 +26,7 @@ use loom::cell::UnsafeCell;
 
 use kcore::cpu::CpuId;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::machine::Machine;
 use kcore::mm::MmId;
 use kcore::model::{Model, Race, Size, TaskId};
@@ -143,8 +144,7 @@ fn expect_dead_after_drain(rig: &Rig, mm: MmId) {
         });
     }
     assert!(rig.mms()[mm.slot()].id() != mm, "{mm:?} leaked");
-    let counted = rig.config().policy == Policy::Refcount;
-    let holders = 1 + if counted { rig.nr_cpus() } else { 0 };
+    let holders = 1 + Ledger::of(rig.config().policy).counted(rig.nr_cpus());
     assert_eq!(rig.mm(MmId::INIT_MM).count() as usize, holders, "holders of init_mm");
 }
 

@@ -20,9 +20,10 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use kcore::cpu::CpuId;
 
-use super::points::{self, Play, Step};
-use super::stage::{flush_work, other_cpus, wait_at_most, wait_for};
-use super::{Outcome, Test, Verdict};
+use super::Test;
+use super::points::Place;
+use super::script::{self, Play, script};
+use super::stage::{flush_work, wait_at_most, wait_for};
 use crate::sync::WaitQueue;
 use crate::task::{self, TaskRef, kthread, registry, work};
 
@@ -56,43 +57,30 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("window_exits_before_its_waker_goes_on", exit::exits_before_its_waker_goes_on),
 ];
 
-const ONE_CPU: Verdict = Ok(Outcome::Skip("one CPU"));
-const TWO_CPUS: Verdict = Ok(Outcome::Skip("fewer than three CPUs"));
-
-/// A CPU besides that of the test. The last: on the first others the housekeepers wake from
-/// time to time, and what was lost would come with them.
-fn another_cpu() -> Option<CpuId> {
-    other_cpus().last().copied()
-}
-
-/// Two CPUs besides that of the test.
-fn two_others() -> Option<(CpuId, CpuId)> {
-    match other_cpus()[..] {
-        [.., first, second] => Some((first, second)),
-        _ => None,
-    }
-}
-
 /// Runs `f` on `cpu` as soon as a script is played. Until then the thread spins, so it
 /// passes no window.
 fn actor_on(cpu: CpuId, f: impl FnOnce() + Send + 'static) -> TaskRef {
     kthread::spawn_on(cpu, "test-actor", move || {
-        points::wait_until_played();
+        script::wait_until_played();
         f();
     })
 }
 
 /// The script in which `task` is held in a window on `cpu` until this thread has made
 /// its mark.
-fn hold(cpu: CpuId, place: points::Place, me: CpuId) -> Play {
-    points::play(&[Step::reach(cpu, place), Step::Mark(me), Step::leave(cpu, place)])
+fn hold(cpu: CpuId, place: Place, me: CpuId) -> Play {
+    script::play(script! {
+        cpu reaches place;
+        me marks;
+        cpu leaves place;
+    })
 }
 
 /// Does `f` while the other CPU is held.
 fn once_held<R>(f: impl FnOnce() -> R) -> R {
-    points::wait_until_passed(1);
+    script::wait_until_passed(1);
     let result = f();
-    points::mark();
+    script::mark();
     result
 }
 
