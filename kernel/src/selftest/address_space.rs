@@ -65,7 +65,7 @@ pub(super) fn read(mm: MmId, address: u64) -> Result<u32, String> {
         .map_err(|_| alloc::format!("a read of {address:#x} in {mm:?} failed"))
 }
 
-/// The same as `cpu` reads it, which is then lazy on `mm`.
+/// The word at `address` in `mm`, as `cpu` reads it. The CPU is lazy on `mm` afterwards.
 pub(super) fn read_on(cpu: CpuId, mm: MmId, address: u64) -> Result<u32, String> {
     start_on(cpu, move || read(mm, address)).result()
 }
@@ -75,7 +75,7 @@ pub(super) fn forget(mm: MmId, page: u64) -> Result<(), String> {
     mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed).map_err(|_| "madvise failed".into())
 }
 
-/// Stores `word` at `address` from outside, whoever runs `mm`.
+/// Stores `word` at `address` of `mm`, which need not be loaded.
 pub(super) fn replace(mm: MmId, address: u64, word: u32) -> Result<(), String> {
     mm::poke(mm, address, &word.to_be_bytes()).map_err(|_| "poke failed".into())
 }

@@ -9,7 +9,7 @@ use super::points::Place;
 use crate::sync::IrqLock;
 use crate::task::current;
 
-/// Who does what.
+/// What is done, and by which task.
 struct Hook {
     /// The task, or none for the first that comes.
     tid: Option<u32>,
@@ -24,11 +24,11 @@ const NOWHERE: u64 = u64::MAX;
 /// back; they are few and small.
 static HOOK: AtomicPtr<Hook> = AtomicPtr::new(null_mut());
 
-/// A hook, which is there until it was reached or this is dropped.
+/// An armed hook. It goes when a task has reached it, or this is dropped.
 pub(super) struct Armed<R>(Arc<IrqLock<Option<R>>>);
 
 impl<R: Copy> Armed<R> {
-    /// What its action found; none if nobody came.
+    /// What its action returned; none if no task came.
     pub(super) fn found(&self) -> Option<R> {
         *self.0.lock()
     }

@@ -10,9 +10,10 @@ use kcore::cpu::{CpuId, CpuSet};
 use kcore::machine::{Machine, Point};
 
 use super::address_space::{check_account, new_mm, settled_account};
+use super::gate::{Gate, spinner_on};
 use super::scene::Scene;
 use super::script::script;
-use super::stage::{drain_borrows, flush_work, last_others, other_cpus, others, wait_for};
+use super::stage::{drain_borrows, flush_work, in_us, last_others, other_cpus, others, start_on, wait_for};
 use super::{Stop, Test, Verdict, check, check_eq};
 use crate::machine::{call_function, lazy_tlb};
 use crate::task::{self, Refused, TaskRef, kthread, work};
@@ -92,34 +93,24 @@ fn refusals() -> Verdict {
 /// deadline that was set there comes in time.
 fn moves_what_is_there() -> Verdict {
     let [cpu] = last_others()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let spinner = || {
-        let seen = stop.clone();
-        kthread::spawn_on(cpu, "spinner", move || {
-            while !seen.load(Ordering::Acquire) {
-                core::hint::spin_loop();
-            }
-        })
-    };
-    let spinners = [spinner(), spinner()];
-    static WOKE_TB: AtomicU64 = AtomicU64::new(0);
-    let deadline_tb = timer::now_tb() + 200_000 * timer::ticks_per_us();
-    let sleeper = kthread::spawn_on(cpu, "sleeper", move || {
+    let stop = Gate::new();
+    let spinners = [spinner_on(cpu, &stop), spinner_on(cpu, &stop)];
+    let deadline_tb = in_us(200_000);
+    let sleeper = start_on(cpu, move || {
         task::sleep_until_tb(deadline_tb);
-        WOKE_TB.store(timer::now_tb(), Ordering::Relaxed);
+        timer::now_tb()
     });
-    task::sleep_until_tb(timer::now_tb() + 30_000 * timer::ticks_per_us());
+    task::sleep_until_tb(in_us(30_000));
     take_offline(cpu)?;
-    sleeper.wait_exit();
-    check!(WOKE_TB.load(Ordering::Relaxed) >= deadline_tb, "a sleep ended early");
+    let woke_tb = sleeper.result();
     let off = spinners.iter().all(|spinner| spinner.cpu() != cpu);
     let wide = spinners.iter().all(|spinner| spinner.affinity() == CpuSet::first(lazy_tlb().nr_cpus()));
-    stop.store(true, Ordering::Release);
+    stop.open();
     spinners.iter().for_each(|spinner| spinner.wait_exit());
     // One that starts while its CPU is offline runs all the same.
-    let born = kthread::spawn_on(cpu, "newborn", || {});
-    born.wait_exit();
+    start_on(cpu, || ()).result();
     bring_back(cpu)?;
+    check!(woke_tb >= deadline_tb, "a sleep ended early");
     check!(off, "a task is still on a CPU that is offline");
     check!(wide, "a task without a CPU may not run everywhere");
     Ok(())
@@ -143,14 +134,12 @@ fn work_goes_elsewhere() -> Verdict {
 
 /// The caller runs where nobody may run any longer.
 fn by_a_task_of_the_cpu() -> Verdict {
-    static DONE: AtomicBool = AtomicBool::new(false);
     let [cpu] = last_others()?;
-    let caller = kthread::spawn_on(cpu, "suicide", move || {
+    let done = start_on(cpu, move || {
         let gone = task::offline(cpu).is_ok() && percpu::cpu_id() != cpu;
-        DONE.store(gone && task::online(cpu).is_ok(), Ordering::Release);
+        gone && task::online(cpu).is_ok()
     });
-    caller.wait_exit();
-    check!(DONE.load(Ordering::Acquire), "a task could not take its own CPU offline, or stayed there");
+    check!(done.result(), "a task could not take its own CPU offline, or stayed there");
     Ok(())
 }
 
@@ -200,7 +189,7 @@ fn storm() -> Verdict {
         start("exiter", exit_once),
         start("exiter", exit_once),
         start("caller", call_all),
-        start("napper", || task::sleep_until_tb(timer::now_tb() + 300 * timer::ticks_per_us())),
+        start("napper", || task::sleep_until_tb(in_us(300))),
         start("tourist", tour),
     ];
     let toggled = (0..rounds).try_for_each(|round| {

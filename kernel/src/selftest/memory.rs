@@ -2,17 +2,16 @@
 
 use alloc::vec::Vec;
 use core::hint::black_box;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use arch::addr::PAGE_SIZE;
-use arch::percpu::{STACK_SIZE, STACK_SLOT};
+use arch::percpu::{self, STACK_SIZE, STACK_SLOT};
 
 use super::address_space::{check_account, new_mm, settled_account};
+use super::stage::{all_cpus, on_cpus};
 use super::{Test, Verdict, check, check_eq};
 use crate::machine::{NR_MMS, lazy_tlb};
 use crate::mm::frame::{self, Frame};
 use crate::mm::{Account, KernelStack, heap};
-use crate::task::kthread;
 use crate::{oracle, println};
 
 pub(super) const TESTS: &[Test] = &[
@@ -28,9 +27,6 @@ pub(super) const TESTS: &[Test] = &[
 /// Frames that a CPU of the stress holds at most.
 const HELD: usize = 300;
 const ROUNDS: u64 = 3000;
-
-/// How often a frame was found with another's contents.
-static FOREIGN: AtomicU64 = AtomicU64::new(0);
 
 /// What the shadow TLB takes goes with the address spaces that there are, and a little
 /// a CPU: a kernel with the oracle in it starts on a thousand CPUs.
@@ -60,19 +56,15 @@ fn oracle_memory() -> Verdict {
 /// and all come back. (The allocator's own checks are the poison and the counts.)
 fn frame_stress() -> Verdict {
     let before = settled_account();
-    let workers: Vec<_> = lazy_tlb()
-        .online()
-        .iter()
-        .map(|cpu| kthread::spawn_on(cpu, "frame-stress", move || stress(cpu.index() as u64 + 1)))
-        .collect();
-    workers.iter().for_each(|worker| worker.wait_exit());
-    drop(workers);
-    check_eq!(FOREIGN.swap(0, Ordering::Relaxed), 0, "frames with another owner's mark");
+    let foreign: u64 = on_cpus(&all_cpus(), || stress(percpu::cpu_id().index() as u64 + 1)).iter().sum();
+    check_eq!(foreign, 0, "frames with another owner's mark");
     check_account(before, "the stress")?;
     Ok(())
 }
 
-fn stress(me: u64) {
+/// How often a frame was found with another's contents.
+fn stress(me: u64) -> u64 {
+    let mut foreign = 0;
     let mut held: Vec<(Frame, u64)> = Vec::with_capacity(HELD);
     let mut random = me;
     for round in 0..ROUNDS {
@@ -89,10 +81,11 @@ fn stress(me: u64) {
             let (frame, mark) = held.swap_remove((random >> 32) as usize % held.len());
             // SAFETY: as above; volatile, since the question is who else wrote.
             if unsafe { frame.as_mut_ptr().cast::<u64>().read_volatile() } != mark || !frame.is_sole() {
-                FOREIGN.fetch_add(1, Ordering::Relaxed);
+                foreign += 1;
             }
         }
     }
+    foreign
 }
 
 /// Blocks of every order are aligned, and come back when all is free again, even

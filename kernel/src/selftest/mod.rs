@@ -11,6 +11,7 @@ mod configuration;
 mod copies;
 mod coprocessor;
 pub(crate) mod crashes;
+mod gate;
 mod gather;
 mod hardware;
 mod harness;

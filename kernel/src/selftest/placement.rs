@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use arch::percpu;
 use kcore::cpu::{CpuId, CpuSet};
 
+use super::gate::expect_rest;
 use super::random::{self, Random};
 use super::stage::{Helper, move_task, on_cpus, other_cpus, others, start_on, wait_for};
 use super::{Test, Verdict, check, check_eq};
@@ -52,8 +53,7 @@ impl Sleeper {
     }
 
     fn rest(&self) -> Result<(), String> {
-        check!(wait_for(|| self.task.is_at_rest()), "the sleeper does not sleep");
-        Ok(())
+        expect_rest(&self.task)
     }
 
     /// Wakes it; the CPU that it was given.

@@ -3,12 +3,12 @@
 
 use alloc::vec::Vec;
 
-use arch::timer;
 use kcore::mm::MmId;
 
 use super::address_space::{check_account, settled_account};
 use super::soak::{Books, read_in};
 use super::stage::drain_borrows;
+use super::stage::in_us;
 use super::{Stop, Test, Verdict, check, check_eq};
 use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
@@ -105,7 +105,7 @@ fn killed_at_birth() -> Verdict {
             let pid = process.pid;
             signal::send_to_all(|one| one.pid == pid, Some(signal::Info::of_kernel(signal)));
             drop(stay);
-            let limit_tb = timer::now_tb() + 10_000_000 * timer::ticks_per_us();
+            let limit_tb = in_us(10_000_000);
             let status = process.wait_dead_until(limit_tb);
             if status.is_none() {
                 process.end(Status::signaled(signal::SIGKILL));

@@ -1,7 +1,8 @@
 //! A scene: what every test of the protocol sets up, forces, counts and takes down.
 //!
-//! It begins with no borrows, plays one script, and ends with all books balanced. A test
-//! may fail in the middle of it: then the parts are let go, and the test gives up its mm.
+//! A scene begins with no borrows, plays a script, and ends with its books balanced. A test
+//! may return in the middle of it: dropped, a scene lets its parts go, and has the test
+//! give up its mm and return to its CPU.
 
 use alloc::format;
 use alloc::string::String;
@@ -13,7 +14,7 @@ use kcore::mm::MmId;
 
 use super::address_space::{map_written_page, new_mm};
 use super::script::{self, Play, Step};
-use super::stage::{Helper, drain_borrows, move_to, others, start_on, total};
+use super::stage::{Helper, drain_borrows, last_others, make_lazy, move_to, others, start_on, total};
 use super::{Stop, Verdict, check_eq};
 use crate::machine::lazy_tlb;
 use crate::task::{self, TaskRef};
@@ -76,21 +77,35 @@ impl Scene {
         Ok((scene, percpu::cpu_id(), others))
     }
 
+    /// A scene and the last `N` CPUs, the last first; without them the test is skipped.
+    pub(super) fn with_last<const N: usize>() -> Result<(Scene, [CpuId; N]), Stop> {
+        let cpus = last_others()?;
+        Ok((Scene::new(), cpus))
+    }
+
     /// A new address space without a page. The test is its user.
     pub(super) fn empty_mm(&mut self) -> Result<MmId, String> {
         self.mms_made += 1;
         new_mm()
     }
 
-    /// One with a page that was written here, and where that is.
+    /// A new address space with a page that was written here, and the page's address.
     pub(super) fn page(&mut self) -> Result<(MmId, u64), String> {
         let mm = self.empty_mm()?;
         Ok((mm, map_written_page(mm)?))
     }
 
-    /// One with a page that was written here.
+    /// A new address space with a page that was written here.
     pub(super) fn mm(&mut self) -> Result<MmId, String> {
         self.page().map(|(mm, _)| mm)
+    }
+
+    /// A new address space with a page, on which each of `cpus` is lazy where the policy
+    /// borrows.
+    pub(super) fn lazy_mm(&mut self, cpus: &[CpuId]) -> Result<MmId, String> {
+        let mm = self.mm()?;
+        make_lazy(cpus, mm);
+        Ok(mm)
     }
 
     /// Plays `script` from now on. Every thread that has a part stays on its CPU.
@@ -113,7 +128,7 @@ impl Scene {
         part
     }
 
-    /// Has `part`, which is a thread of its own making, waited for.
+    /// Has the scene wait for `part`, too, a thread that the test has started.
     pub(super) fn awaits(&mut self, part: TaskRef) {
         self.parts.push(part);
     }
@@ -129,23 +144,24 @@ impl Scene {
         self.curtain().map_or(Ok(()), |play| play.complete())
     }
 
-    /// The same, and only the first `steps` steps need to have come.
+    /// As [`Scene::played`], but only the first `steps` steps must have come.
     pub(super) fn played_first(&mut self, steps: usize) -> Result<(), Stop> {
         self.curtain().map_or(Ok(()), |play| play.came(steps))
     }
 
-    /// Waits for all who have a part.
+    /// Waits for the threads that have a part.
     pub(super) fn join(&mut self) {
         self.parts.drain(..).for_each(|part| part.wait_exit());
     }
 
+    /// The test has no further step, the parts have ended: the script, if there was one.
     fn curtain(&mut self) -> Option<Play> {
         script::finished();
         self.join();
         self.play.take()
     }
 
-    /// What the scene has cost so far.
+    /// The counters since the scene began.
     pub(super) fn cost(&self) -> Counts {
         let (now, before) = (Counts::now(), self.before);
         Counts {
@@ -156,14 +172,15 @@ impl Scene {
         }
     }
 
-    /// Fails unless that is the scene's cost so far.
+    /// Fails unless the counters since the scene began are `cost`.
     pub(super) fn expect(&self, cost: Counts) -> Result<(), String> {
         check_eq!(self.cost(), cost, format!("the cost under {}", lazy_tlb().config().policy.name()));
         Ok(())
     }
 
-    /// Ends what this thread runs, and `mms`, of which the test is the last user. Fails
-    /// unless every mm of the scene is freed then, and `init_mm` has its count of before.
+    /// Gives up the mm that this thread runs, and `mms`, of which the test is the last user.
+    /// Fails unless every mm of the scene is freed then, and `init_mm` has the count that it
+    /// had when the scene began.
     pub(super) fn end(mut self, mms: &[MmId]) -> Verdict {
         drop(self.curtain());
         give_up();

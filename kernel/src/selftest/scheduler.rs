@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use arch::{percpu, timer};
 use kcore::cpu::{CpuId, CpuSet};
 
-use super::stage::flush_work;
+use super::stage::{flush_work, in_us, wait_for};
 use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::sync::WaitQueue;
@@ -51,7 +51,7 @@ fn ping_pong() -> Verdict {
 /// A sleeper wakes after its deadline, never before.
 fn sleep() -> Verdict {
     for us in [1, 50, 1000, 15_000] {
-        let deadline_tb = timer::now_tb() + us * timer::ticks_per_us();
+        let deadline_tb = in_us(us);
         task::sleep_until_tb(deadline_tb);
         check!(timer::now_tb() >= deadline_tb, "a sleep of {us} us ended early");
     }
@@ -80,10 +80,7 @@ fn affinity() -> Verdict {
     });
     let last = everyone.iter().last().unwrap_or(CpuId::BOOT);
     task::set_affinity(&spinner, &CpuSet::only(last)).map_err(|_| "the last CPU is offline")?;
-    let limit_tb = timer::now_tb() + 10_000_000 * timer::ticks_per_us();
-    while WHERE.load(Ordering::Relaxed) != last.index() as u64 && timer::now_tb() < limit_tb {
-        task::yield_now();
-    }
+    wait_for(|| WHERE.load(Ordering::Relaxed) == last.index() as u64);
     stop.store(true, Ordering::Release);
     spinner.wait_exit();
     check_eq!(WHERE.load(Ordering::Relaxed), last.index() as u64, "where the spinner ended up");
@@ -96,7 +93,7 @@ fn preempts_a_spinner() -> Verdict {
     let seen = stop.clone();
     let cpu = percpu::cpu_id();
     let spinner = kthread::spawn_on(cpu, "spinner", move || {
-        let limit_tb = timer::now_tb() + 20_000_000 * timer::ticks_per_us();
+        let limit_tb = in_us(20_000_000);
         while !seen.load(Ordering::Acquire) {
             assert!(timer::now_tb() < limit_tb, "a spinning thread was not preempted for 20 s");
         }
@@ -114,7 +111,7 @@ fn work_queue() -> Verdict {
     for cpu in lazy_tlb().online().iter() {
         for _ in 0..10 {
             task::work::queue_on(cpu, || {
-                task::sleep_until_tb(timer::now_tb() + timer::ticks_per_us());
+                task::sleep_until_tb(in_us(1));
                 DONE.fetch_add(1, Ordering::Relaxed);
             });
         }
@@ -132,7 +129,7 @@ fn late_task_goes_on() -> Verdict {
     let stay = preempt::disable();
     let before = task::timer::ticks_of(percpu::cpu_id());
     let waiter = kthread::spawn_on(percpu::cpu_id(), "waiter", || ());
-    let end_tb = timer::now_tb() + SPIN_US * timer::ticks_per_us();
+    let end_tb = in_us(SPIN_US);
     while timer::now_tb() < end_tb {}
     let ticks = task::timer::ticks_of(percpu::cpu_id()) - before;
     let waits = !waiter.has_exited();
@@ -151,7 +148,7 @@ fn idle_is_quiet() -> Verdict {
     let kernel = lazy_tlb();
     let ticks = || kernel.online().iter().map(task::timer::ticks_of).collect::<alloc::vec::Vec<u64>>();
     let before = ticks();
-    task::sleep_until_tb(timer::now_tb() + QUIET_US * timer::ticks_per_us());
+    task::sleep_until_tb(in_us(QUIET_US));
     let taken: alloc::vec::Vec<u64> = ticks().iter().zip(&before).map(|(now, then)| now - then).collect();
     let busy = taken.iter().filter(|&&ticks| ticks > 1).count();
     super::check!(busy <= 2, "timer interrupts of each CPU in half a second of sleep: {taken:?}");

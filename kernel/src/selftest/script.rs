@@ -64,7 +64,7 @@ impl Acts for CpuId {
     }
 }
 
-/// A script: a step in a line, what a CPU does and where.
+/// A script as a picture: each line is a step, what a CPU does and where.
 macro_rules! script {
     ($($cpu:ident $does:ident $($place:expr)?;)+) => {
         &[$($crate::selftest::script::Acts::$does($cpu $(, $place)?)),+]

@@ -41,8 +41,9 @@ pub(super) fn others<const N: usize>() -> Result<[CpuId; N], Stop> {
     first_of(other_cpus())
 }
 
-/// The last ones, the last first: on the first others the housekeepers wake from time to
-/// time, and what was lost would come with them.
+/// `N` CPUs besides that of the test: the last ones, the last first. Else the test is
+/// skipped. On the first others the housekeepers wake from time to time, and a task that
+/// was lost would be found then.
 pub(super) fn last_others<const N: usize>() -> Result<[CpuId; N], Stop> {
     let mut cpus = other_cpus();
     cpus.reverse();
@@ -117,7 +118,7 @@ pub(super) fn in_mask(cpu: CpuId, mm: MmId) -> bool {
     lazy_tlb().mm(mm).cpumask().test(cpu)
 }
 
-/// Fails unless `mm` has one user, and is not borrowed where that is counted.
+/// Fails unless `mm` has one user, and no borrow is counted.
 pub(super) fn expect_unborrowed(mm: MmId) -> Result<(), String> {
     let mm = lazy_tlb().mm(mm);
     check_eq!((mm.users(), mm.count()), (1, 1), "mm_users and mm_count of an mm with one user");
@@ -164,6 +165,11 @@ pub(super) fn move_task(task: &task::Task, cpu: CpuId) {
     task::set_affinity(task, &CpuSet::only(cpu)).expect("a test moves to a CPU that is offline");
 }
 
+/// What the time base reads in `us` microseconds.
+pub(super) fn in_us(us: u64) -> u64 {
+    timer::now_tb() + us * timer::ticks_per_us()
+}
+
 /// Gives the CPU away until `done`, for ten seconds at most; whether it came.
 pub(super) fn wait_for(done: impl Fn() -> bool) -> bool {
     wait_at_most(10, done)
@@ -171,7 +177,7 @@ pub(super) fn wait_for(done: impl Fn() -> bool) -> bool {
 
 /// The same, for this many seconds.
 pub(super) fn wait_at_most(seconds: u64, done: impl Fn() -> bool) -> bool {
-    let limit_tb = timer::now_tb() + seconds * 1_000_000 * timer::ticks_per_us();
+    let limit_tb = in_us(seconds * 1_000_000);
     while !done() && timer::now_tb() < limit_tb {
         task::yield_now();
     }

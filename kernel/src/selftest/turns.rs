@@ -8,7 +8,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use arch::timer;
 use kcore::cpu::CpuId;
 
-use super::stage::{flush_work, other_cpus, wait_for};
+use super::gate::expect_rest;
+use super::stage::{flush_work, last_others, wait_for};
 use super::{Test, Verdict, check, check_eq};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::task::{self, kthread, work};
@@ -30,7 +31,7 @@ fn new_log() -> Arc<Log> {
 
 /// Another CPU than the test's, if there is one.
 fn a_cpu() -> CpuId {
-    other_cpus().last().copied().unwrap_or(CpuId::BOOT)
+    last_others().map_or(CpuId::BOOT, |[cpu]| cpu)
 }
 
 /// Three tasks that yield take turns: when the first has had all of its own, the others
@@ -109,7 +110,7 @@ fn of_waiters() -> Verdict {
                 room.tickets.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_less).is_ok()
             });
         });
-        check!(wait_for(|| waiter.is_at_rest()), "waiter {me} does not sleep");
+        expect_rest(&waiter)?;
         waiters.push(waiter);
     }
     let looks = || room.looks.each_ref().map(|looks| looks.load(Ordering::Relaxed));

@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use arch::{irqflags, timer};
 
+use super::stage::in_us;
 use super::{Test, Verdict, check, check_eq};
 use crate::sync::{Interrupted, IrqLock, Mutex, SpinLock, WaitQueue};
 use crate::task::{self, pending, preempt};
@@ -47,7 +48,7 @@ fn locks_keep_the_context() -> Verdict {
 /// Done, late or interrupted: each wait says which, and done comes first.
 fn waits_end_as_they_say() -> Verdict {
     let (queue, me) = (WaitQueue::new(), task::current());
-    let soon = || timer::now_tb() + 500 * timer::ticks_per_us();
+    let soon = || in_us(500);
     let past = timer::now_tb();
     let deadline_tb = soon();
     let late = queue.wait_until_deadline(|| false, deadline_tb);

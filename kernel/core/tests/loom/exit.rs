@@ -128,7 +128,7 @@ fn last_drop_of_a_zombie(name: &str, policy: Policy) {
 /// The same, and CPUs that are seen elsewhere get no IPI.
 #[test]
 fn zombie_filtered() {
-    for policy in [Policy::Shootdown, Policy::Hazard] {
+    for policy in Policy::ALL.into_iter().filter(|&policy| Ledger::of(policy).shoots) {
         let name = format!("zombie, {}, filtered", policy.name());
         last_drop(&name, Config { filter_lazies: true, ..config(policy) });
     }

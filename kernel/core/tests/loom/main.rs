@@ -178,26 +178,21 @@ macro_rules! under_each_policy {
         mod $name {
             use super::*;
 
-            #[test]
-            fn eager() {
-                $test(concat!(stringify!($name), ", eager"), Policy::Eager);
-            }
-
-            #[test]
-            fn refcount() {
-                $test(concat!(stringify!($name), ", refcount"), Policy::Refcount);
-            }
-
-            #[test]
-            fn shootdown() {
-                $test(concat!(stringify!($name), ", shootdown"), Policy::Shootdown);
-            }
-
-            #[test]
-            fn hazard() {
-                $test(concat!(stringify!($name), ", hazard"), Policy::Hazard);
+            crate::under_policies! {
+                $name: $test;
+                eager Eager, refcount Refcount, shootdown Shootdown, hazard Hazard
             }
         }
     )+};
 }
 use under_each_policy;
+
+macro_rules! under_policies {
+    ($name:ident: $test:expr; $($policy:ident $variant:ident),+) => {$(
+        #[test]
+        fn $policy() {
+            $test(concat!(stringify!($name), ", ", stringify!($policy)), Policy::$variant);
+        }
+    )+};
+}
+use under_policies;

@@ -66,11 +66,10 @@ pub(super) fn pid_is_loaded_nowhere() -> Verdict {
     let mut scene = Scene::new();
     let mut pids: Vec<u32> = Vec::new();
     for _ in 0..ROUNDS {
-        let mm = scene.mm()?;
+        let mm = scene.lazy_mm(&other_cpus())?;
         let pid = mm.pid().get();
         pids.push(pid);
         HOLDERS.store(0, Ordering::Relaxed);
-        make_lazy(&other_cpus(), mm);
         let end = arm_for_anyone(MmdropClean, move || ask_everyone(pid.into()));
         run_and_exit(mm);
         drain_borrows();

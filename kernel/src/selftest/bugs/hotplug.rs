@@ -7,11 +7,10 @@ use crate::selftest::hotplug::{bring_back, held_on_its_way, while_offline};
 /// bit that stays is a flush that nobody makes: the page changes meanwhile, and the
 /// CPU reads the new one when it is back.
 pub(super) fn offline_leaves_no_bit() -> Verdict {
-    let [cpu] = last_others()?;
-    let mut scene = Scene::new();
-    let (former, (mm, page)) = (scene.mm()?, scene.page()?);
+    let (mut scene, [cpu]) = Scene::with_last()?;
     // In two masks: of the mm that it is lazy on, and of the one before.
-    make_lazy(&[cpu], former);
+    let former = scene.lazy_mm(&[cpu])?;
+    let (mm, page) = scene.page()?;
     check_eq!(read_on(cpu, mm, page)?, WRITTEN, "what the CPU read before");
     check!(in_mask(cpu, former) && in_mask(cpu, mm), "the CPU is not in the masks of what it has run");
     while_offline(&[cpu], || {
@@ -33,10 +32,8 @@ pub(super) fn offline_leaves_no_bit() -> Verdict {
 /// for good. As long as the CPU has it loaded, its bit stands, and the shoot (or the
 /// kick) waits for it.
 pub(super) fn mm_dies_as_a_cpu_goes() -> Verdict {
-    let [cpu] = last_others()?;
-    let mut scene = Scene::new();
-    let mm = scene.mm()?;
-    make_lazy(&[cpu], mm);
+    let (mut scene, [cpu]) = Scene::with_last()?;
+    let mm = scene.lazy_mm(&[cpu])?;
     let went = held_on_its_way(&mut scene, cpu, LeaveLazyHalf, 1 + owes().shot(2), || lazy_tlb().mmput(mm));
     bring_back(cpu)?;
     went?;
@@ -46,10 +43,8 @@ pub(super) fn mm_dies_as_a_cpu_goes() -> Verdict {
 /// T8: a CPU that is about to leave what it borrows for good is kicked at that moment.
 /// It has left when it answers, and gives its borrow back once.
 pub(super) fn kick_as_a_cpu_goes() -> Verdict {
-    let [cpu] = last_others()?;
-    let mut scene = Scene::new();
-    let mm = scene.mm()?;
-    make_lazy(&[cpu], mm);
+    let (mut scene, [cpu]) = Scene::with_last()?;
+    let mm = scene.lazy_mm(&[cpu])?;
     // As the only user: the next flush is a kick, under every policy.
     lazy_tlb().exec_mmap(mm);
     let kick = || lazy_tlb().flush(mm, FlushRange::Everything);
@@ -63,10 +58,8 @@ pub(super) fn kick_as_a_cpu_goes() -> Verdict {
 /// T8: every CPU but this one goes offline while lazy on an mm, which then dies. None
 /// has it loaded any more, so its PID is reused at once, and nobody is called.
 pub(super) fn mm_dies_while_cpus_are_offline() -> Verdict {
-    let [first] = others()?;
-    let mut scene = Scene::new();
-    let mm = scene.mm()?;
-    make_lazy(&other_cpus(), mm);
+    let (mut scene, _, [first]) = Scene::with()?;
+    let mm = scene.lazy_mm(&other_cpus())?;
     let calls = total(|c| &c.ipi_sent_call);
     let next = while_offline(&other_cpus(), || {
         run_and_exit(mm);

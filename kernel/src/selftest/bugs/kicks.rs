@@ -46,8 +46,7 @@ pub(super) fn kick_spares_the_users_bit() -> Verdict {
 /// clear: it must flush all the same, and give nothing back twice.
 pub(super) fn two_kicks_of_one_cpu() -> Verdict {
     let (mut scene, me, [lazy, second]) = Scene::with()?;
-    let mm = scene.mm()?;
-    make_lazy(&[lazy], mm);
+    let mm = scene.lazy_mm(&[lazy])?;
     let before = flushes_of(lazy);
     scene.play(script! {
         second marks;
@@ -74,8 +73,8 @@ pub(super) fn two_kicks_of_one_cpu() -> Verdict {
     scene.end(&[])
 }
 
-/// A scene in which this CPU is lazy on an mm (unless the policy is eager) whose one user
-/// is the test, and another CPU.
+/// A scene in which this CPU is lazy on an mm where the policy borrows; this CPU, another
+/// one, and the mm, whose only user is the test.
 fn lazy_here() -> Result<(Scene, CpuId, CpuId, MmId), Stop> {
     let (mut scene, me, [other]) = Scene::with()?;
     let mm = scene.mm()?;
@@ -176,8 +175,8 @@ pub(super) fn exit_kick_stays_on_its_cpu() -> Verdict {
     if !owes().kicks {
         return Err(Stop::Skip("the policy does not kick"));
     }
-    let (others, mm) = (other_cpus(), scene.mm()?);
-    make_lazy(&others, mm);
+    let others = other_cpus();
+    let mm = scene.lazy_mm(&others)?;
     lazy_tlb().exec_mmap(mm);
     let local_here = || lazy_tlb().cpu(me).counters.flush_local.get();
     let global = || total(|c| &c.flush_global);

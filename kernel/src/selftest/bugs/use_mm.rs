@@ -45,8 +45,7 @@ pub(super) fn use_mm_races_a_flush() -> Verdict {
 /// it away comes when it has loaded the new one, not in between.
 pub(super) fn use_mm_races_a_shoot() -> Verdict {
     let (mut scene, me, [user]) = Scene::with()?;
-    let (old, new) = (scene.mm()?, scene.mm()?);
-    make_lazy(&[user], old);
+    let (old, new) = (scene.lazy_mm(&[user])?, scene.mm()?);
     scene.play(script! {
         user reaches EnterMmHalf;
         me reaches CallPosted;
@@ -115,8 +114,7 @@ pub(super) fn exec_by_kernel_thread() -> Verdict {
 /// the exec's switch.
 pub(super) fn exec_is_not_preempted() -> Verdict {
     let (mut scene, me, [cpu]) = Scene::with()?;
-    let (old, new, third) = (scene.mm()?, scene.mm()?, scene.mm()?);
-    make_lazy(&[cpu], old);
+    let (old, new, third) = (scene.lazy_mm(&[cpu])?, scene.mm()?, scene.mm()?);
     scene.play(script! {
         cpu reaches EnterMmHalf;
         me marks;

@@ -7,8 +7,9 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use arch::{irqflags, percpu};
 use kcore::cpu::{CpuId, CpuSet};
 
-use super::{Gate, actor_on, expect_end, hold, once_held, sleeper_on, spinner_on};
+use super::{actor_on, hold, once_held};
 use crate::machine::lazy_tlb;
+use crate::selftest::gate::{Gate, expect_end, sleeper_on, spinner_on};
 use crate::selftest::script::{self, script};
 use crate::selftest::stage::{last_others, move_task, move_to};
 use crate::selftest::{Verdict, check, check_eq};

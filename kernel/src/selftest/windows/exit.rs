@@ -4,7 +4,8 @@ use alloc::sync::Arc;
 
 use arch::percpu;
 
-use super::{Gate, actor_on, expect_end, hold, once_held, sleeper_on};
+use super::{actor_on, hold, once_held};
+use crate::selftest::gate::{Gate, expect_end, sleeper_on};
 use crate::selftest::script::{self, script};
 use crate::selftest::stage::{last_others, wait_for};
 use crate::selftest::{Verdict, check};

@@ -2,8 +2,9 @@
 
 use arch::percpu;
 
-use super::{Gate, actor_on, expect_end, hold, once_held, sleeper_on};
+use super::{actor_on, hold, once_held};
 use crate::selftest::Verdict;
+use crate::selftest::gate::{Gate, expect_end, sleeper_on};
 use crate::selftest::script::{self, script};
 use crate::selftest::stage::last_others;
 use crate::task::{self, Window, kthread};

@@ -6,7 +6,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use arch::percpu;
 use kcore::cpu::CpuId;
 
-use super::{actor_on, expect_end, expect_rest, hold, once_held};
+use super::{actor_on, hold, once_held};
+use crate::selftest::gate::{expect_end, expect_rest};
 use crate::selftest::script::{self, script};
 use crate::selftest::stage::last_others;
 use crate::selftest::{Verdict, check_eq};

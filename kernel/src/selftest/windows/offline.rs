@@ -6,10 +6,11 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use arch::{percpu, timer};
 use kcore::cpu::CpuId;
 
-use super::{Gate, actor_on, expect_end, expect_rest, sleeper_on, worker_of};
+use super::{actor_on, worker_of};
+use crate::selftest::gate::{Gate, expect_end, expect_rest, sleeper_on};
 use crate::selftest::hotplug::{bring_back, take_offline};
 use crate::selftest::script::{self, script};
-use crate::selftest::stage::{drain_borrows, last_others, wait_for};
+use crate::selftest::stage::{drain_borrows, in_us, last_others, wait_for};
 use crate::selftest::{Verdict, check};
 use crate::task::{self, Window, kthread};
 
@@ -17,7 +18,7 @@ use crate::task::{self, Window, kthread};
 pub(super) fn sleeper_of_an_offline_cpu() -> Verdict {
     let [cpu] = last_others()?;
     let woke_tb = Arc::new(AtomicU64::new(0));
-    let (told, deadline_tb) = (woke_tb.clone(), timer::now_tb() + 150_000 * timer::ticks_per_us());
+    let (told, deadline_tb) = (woke_tb.clone(), in_us(150_000));
     let sleeper = kthread::spawn_on(cpu, "test-sleeper", move || {
         task::sleep_until_tb(deadline_tb);
         told.store(timer::now_tb(), Ordering::Release);

@@ -3,11 +3,12 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use arch::{percpu, timer};
+use arch::percpu;
 
-use super::{Gate, actor_on, expect_end, expect_rest, hold};
+use super::{actor_on, hold};
+use crate::selftest::gate::{Gate, expect_end, expect_rest};
 use crate::selftest::script::{self, script};
-use crate::selftest::stage::last_others;
+use crate::selftest::stage::{in_us, last_others};
 use crate::selftest::{Verdict, check, check_eq};
 use crate::task::{self, TaskRef, Window, kthread, pending};
 
@@ -55,7 +56,7 @@ pub(super) fn interrupted_when_woken() -> Verdict {
 pub(super) fn late_when_woken() -> Verdict {
     gives_up_when_picked(
         |gate| {
-            let deadline_tb = timer::now_tb() + 2000 * timer::ticks_per_us();
+            let deadline_tb = in_us(2000);
             gate.waiters.wait_until_deadline(|| gate.pass(), deadline_tb)
         },
         |_| (),

@@ -5,8 +5,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use arch::percpu;
 use kcore::cpu::CpuSet;
 
-use super::{Gate, actor_on, expect_end, hold, once_held, spinner_on, worker_of};
+use super::{actor_on, hold, once_held, worker_of};
 use crate::machine::lazy_tlb;
+use crate::selftest::gate::{Gate, expect_end, spinner_on};
 use crate::selftest::script::{self, script};
 use crate::selftest::stage::{last_others, wait_for};
 use crate::selftest::{Verdict, check};

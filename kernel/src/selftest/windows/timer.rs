@@ -1,17 +1,14 @@
 //! Slices that end and alarms that ring just when somebody else is at them.
 
-use arch::{percpu, timer};
+use arch::percpu;
 
-use super::{Gate, actor_on, expect_end, expect_rest, sleeper_on};
+use super::actor_on;
 use crate::selftest::Verdict;
+use crate::selftest::gate::{Gate, expect_end, expect_rest, sleeper_on};
 use crate::selftest::hotplug::{bring_back, start_removal};
 use crate::selftest::script::{self, script};
-use crate::selftest::stage::{last_others, move_task};
+use crate::selftest::stage::{in_us, last_others, move_task};
 use crate::task::{self, Window, kthread};
-
-fn in_us(us: u64) -> u64 {
-    timer::now_tb() + us * timer::ticks_per_us()
-}
 
 /// A task comes when the timer has interrupted the only one of its CPU, and sees a slice
 /// that is still timed, so it sends no interrupt: the timer's handler looks again.
