@@ -2,7 +2,8 @@
 //! thread's use of a user mm.
 //!
 //! Each changes (mm, active_mm, PID register) in one section with interrupts
-//! off, so an IPI never lands in the middle (section 5 (d) of the protocol).
+//! off, so an IPI never lands in the middle: step 4 of
+//! docs/lazy-tlb.md#why-no-stale-active_mm-can-exist.
 
 use crate::Kernel;
 use crate::lazy_tlb::LazyRef;
