@@ -44,9 +44,11 @@ define HELP
   make soak               random use of everything for MINUTES=30, under each policy (or
                           LAZY=, OPTIONS= one set of the kernel's), on SMP=8 CPUs; SEED=
                           and ROUND= repeat what was printed
-  make lint               clippy, rustfmt, the layers, the citations, the stack frames and the fences
+  make lint               clippy, rustfmt, the layers, the citations, the barrier
+                          pairs, the stack frames and the fences of the images
   make layers             who depends on whom: nothing may look up
   make references         what sources and documents cite exists
+  make fences             the table of barrier pairs in docs/lazy-tlb.md, from the comments
   make frames             no function of the kernel takes much of its stack
   make instructions       TLB instructions and changes of context have their fences (test-instructions)
   make figures            what each policy costs, and how long it is
@@ -233,8 +235,16 @@ mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
 	@$(SCRIPTS)/soak
 
+# The table of barrier pairs is not stale.
+.PHONY: fences fences-check
+fences:
+	@$(SCRIPTS)/fences
+
+fences-check:
+	@$(SCRIPTS)/fences --check
+
 .PHONY: lint layers references frames instructions
-lint: setup-rust layers references frames instructions
+lint: setup-rust layers references fences-check frames instructions
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
