@@ -20,6 +20,7 @@ mod errno;
 mod fs;
 mod limits;
 mod machine;
+mod memory;
 mod mm;
 mod monitor;
 mod oracle;
@@ -46,7 +47,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     exceptions::install(&upcalls::KernelUpcalls);
     exceptions::install_vectors();
     tlb::set_processor(info.pvr);
-    mm::init(info);
+    memory::init(info);
     let mut config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
     let cpus = usable_cpus(info);
     config.choose_flush(info.platform.gtse, cpus.len());
