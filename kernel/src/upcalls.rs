@@ -1,4 +1,5 @@
-//! What the hardware half asks of the kernel: a table of contents, no more.
+//! What the hardware half asks of the kernel, and a floor of the kernel of a higher one:
+//! a table of contents, no more.
 
 use arch::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
 use arch::irq::{self, Interrupt, InterruptController};
@@ -6,6 +7,12 @@ use kcore::machine::Machine;
 
 use crate::machine::lazy_tlb;
 use crate::{console, crash, process, syscall, task};
+
+// What a floor of the kernel asks of a higher one. `make layers` lets every floor
+// name what is here, and nothing else that lies above it.
+
+/// Preemption is on again, and this CPU was asked to schedule: `sync` asks `task`.
+pub(crate) use crate::task::reschedule_if_allowed;
 
 /// The kernel, to the hardware half.
 pub(crate) struct KernelUpcalls;

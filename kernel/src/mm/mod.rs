@@ -47,7 +47,7 @@ pub(crate) use object::Object;
 pub(crate) use vm::area::Prot;
 
 // For a while: names that moved to another floor.
-pub(crate) use crate::memory::{Account, KernelStack, frame, heap, process_table_address};
 #[cfg(feature = "selftest")]
 pub(crate) use crate::memory::kernel_tree;
+pub(crate) use crate::memory::{Account, KernelStack, frame, heap, process_table_address};
 use crate::memory::{kernel_map, tables};

@@ -24,10 +24,11 @@ use kcore::task::TaskMm;
 
 use super::cpu_bits::CpuBits;
 use super::usage::Counts;
+use super::wait_queue::WaitQueue;
 use super::window::Window;
 use crate::mm::KernelStack;
 use crate::process::Thread;
-use crate::sync::WaitQueue;
+
 use crate::sync::list::Node;
 
 /// A counted reference to a task.
