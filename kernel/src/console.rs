@@ -1,5 +1,4 @@
-//! The console: whole lines from many CPUs to one terminal; and what is typed there
-//! ([`input`]).
+//! The console: whole lines from many CPUs to one terminal.
 
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -8,8 +7,6 @@ use arch::{percpu, rtas};
 use kcore::cpu::CpuId;
 
 use crate::sync::IrqLock;
-
-pub(crate) mod input;
 
 /// Guards the console: who holds it prints a whole line. Innermost of all locks;
 /// taken with interrupts off, so nothing waits for other CPUs under it.

@@ -29,6 +29,7 @@ mod report;
 #[cfg(feature = "selftest")]
 mod selftest;
 mod shutdown;
+mod special;
 mod symbols;
 mod sync;
 mod syscall;
@@ -63,6 +64,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     banner(info, &config, online);
     process::seed_random(info.rng_seed);
     fs::init(info.initrd);
+    special::init();
     start(config);
     task::idle_loop()
 }

@@ -6,11 +6,29 @@ use arch::irq::{self, Interrupt, InterruptController};
 use kcore::machine::Machine;
 
 use crate::machine::lazy_tlb;
-use crate::{console, crash, process, syscall, task};
+use crate::{crash, process, special, syscall, task};
 
 // What a floor of the kernel asks of a higher one. `make layers` lets every floor
 // name what is here, and nothing else that lies above it.
 
+/// The part of a task that only user threads have. `task` carries it, and looks at nothing
+/// in it.
+pub(crate) use crate::process::Thread as UserHalf;
+
+/// The program that an address space runs. `mm` keeps it from being written.
+pub(crate) use crate::fs::text::Text;
+
+/// How much of a thing the running process may use: `mm` and `fs` ask `process`.
+pub(crate) use crate::process::limits::{INFINITY, NR_OPEN, Resource, of_current as limit_of_current};
+/// Waits that a signal ends, and signals that files send: `fs` asks `process`.
+pub(crate) mod signal {
+    pub(crate) use crate::process::signal::{SIGPIPE, send_to_current, wait};
+}
+
+/// Init has ended, and with it the machine: `process` reports it.
+pub(crate) use crate::monitor::init_ended;
+/// The console, for the descriptors that init begins with: `process` asks `special`.
+pub(crate) use crate::special::tty::console_file;
 /// Preemption is on again, and this CPU was asked to schedule: `sync` asks `task`.
 pub(crate) use crate::task::reschedule_if_allowed;
 
@@ -45,7 +63,7 @@ impl Upcalls for KernelUpcalls {
                 });
             }
             // There is one device.
-            Interrupt::Device(_) => console::input::interrupt(),
+            Interrupt::Device(_) => special::input::interrupt(),
             Interrupt::Spurious => {}
         }
     }

@@ -8,10 +8,11 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use super::signal;
-use super::{INIT_PID, Process, Thread, alarm, current_thread, family, init, user_memory};
+use super::{INIT_PID, Process, Thread, alarm, current_thread, family, user_memory};
 use crate::machine::lazy_tlb;
 use crate::syscall::{futex, robust_list};
 use crate::task::{self, TaskRef, pending};
+use crate::upcalls;
 
 /// How a process ended, as wait4 reports it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,7 +159,7 @@ impl Process {
         let decided = self.ending.load(Ordering::Relaxed);
         let status = if decided == NOT_ENDING { code } else { Status(decided as u32) };
         if self.pid == INIT_PID {
-            init::ended(status);
+            upcalls::init_ended(status);
         }
         // Release: pairs with the acquire in `is_dead`.
         let dead = || self.ending.store(DEAD | ENDING | u64::from(status.0), Ordering::Release);

@@ -39,7 +39,7 @@ mod thread;
 pub(crate) mod user_memory;
 pub(crate) mod wait;
 
-pub(crate) use stack::{ARGUMENTS_MAX, Arguments, CLOCK_TICKS};
+pub(crate) use stack::{ARGUMENTS_MAX, Arguments};
 pub(crate) use thread::Thread;
 
 pub(crate) use fault::{page_fault, user_fault, vector_unavailable as fpu_unavailable};
