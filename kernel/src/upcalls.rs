@@ -25,10 +25,25 @@ pub(crate) mod signal {
     pub(crate) use crate::process::signal::{SIGPIPE, send_to_current, wait};
 }
 
+/// A thread ends, and with it the futexes that it holds: `process` asks `syscall`.
+pub(crate) use crate::syscall::{
+    futex::wake_at as wake_futex_at, robust_list::release as release_robust_list,
+};
+
 /// Init has ended, and with it the machine: `process` reports it.
 pub(crate) use crate::monitor::init_ended;
+/// What only test builds have: a named place where a test may hold a CPU, what a crash
+/// report asks of who broke the kernel, a device, and words of the command line.
+#[cfg(feature = "selftest")]
+pub(crate) mod tests {
+    pub(crate) use crate::selftest::crashes::{fail_in_report, is_deaf_to_nmi, is_kind as is_kind_of_crash};
+    pub(crate) use crate::selftest::keep_mm::KeepMm;
+    pub(crate) use crate::selftest::points::reached;
+    pub(crate) use crate::selftest::soak;
+}
 /// The console, for the descriptors that init begins with: `process` asks `special`.
 pub(crate) use crate::special::tty::console_file;
+
 /// Preemption is on again, and this CPU was asked to schedule: `sync` asks `task`.
 pub(crate) use crate::task::reschedule_if_allowed;
 

@@ -11,7 +11,7 @@ use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::{S_IFSOCK, Stat};
 use crate::fs::{File, OpenFlags};
 use crate::mm::heap;
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 use crate::sync::{SpinLock, WaitQueue};
 use crate::upcalls::signal;
 

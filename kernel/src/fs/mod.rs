@@ -11,7 +11,7 @@ use arch::boot::MemoryRegion;
 
 use crate::errno::Errno;
 use crate::mm::Object;
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 
 pub(crate) mod attributes;
 mod description;

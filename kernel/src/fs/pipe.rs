@@ -14,7 +14,7 @@ use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::{S_IFIFO, Stat};
 use crate::fs::{File, OpenFlags};
 use crate::mm::frame::{self, Frame};
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 use crate::sync::{Mutex, WaitQueue};
 use crate::upcalls::signal;
 

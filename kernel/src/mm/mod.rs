@@ -9,6 +9,7 @@
 //! | [`advice`], [`mincore`] | what they say or ask about memory |
 //! | [`fault`], [`fork`], [`grow`] | made on demand, copied on write |
 //! | [`gather`] | flush before free |
+//! | [`user_memory`] | what system calls read and write there |
 //!
 //! Locks, outermost first: an inode's `writing` (of [`fs`](crate::fs)), `mmap_lock` (parent
 //! before child), an object's pages (all three sleep), its list of mappers, and those
@@ -30,6 +31,7 @@ mod mremap;
 mod object;
 mod size_limit;
 mod unmap;
+pub(crate) mod user_memory;
 
 pub(crate) use address_space::{
     Layout, create, exit_mmap, free_mm, init as init_address_spaces, layout, set_text,

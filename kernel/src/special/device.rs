@@ -36,7 +36,7 @@ pub(crate) fn init() -> Result<(), Errno> {
     directory.directory()?.get_or_make_directory("shm").attributes.set_permissions(0o1777);
     #[cfg(feature = "selftest")]
     {
-        use crate::selftest::keep_mm::KeepMm;
+        use crate::upcalls::tests::KeepMm;
         let open: Opener = |_| Ok(Arc::new(KeepMm));
         directory.directory()?.add("keep_mm", Inode::new(Kind::Device(KEEP_MM, open), 0o666))?;
     }
