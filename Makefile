@@ -45,10 +45,11 @@ define HELP
                           LAZY=, OPTIONS= one set of the kernel's), on SMP=8 CPUs; SEED=
                           and ROUND= repeat what was printed
   make lint               clippy, rustfmt, the layers, the citations, the barrier
-                          pairs, the stack frames and the fences of the images
+                          pairs, what stands twice, the stack frames and the fences
   make layers             who depends on whom: nothing may look up
   make references         what sources and documents cite exists
   make fences             the table of barrier pairs in docs/lazy-tlb.md, from the comments
+  make twice              what stands in two places is the same in both
   make frames             no function of the kernel takes much of its stack
   make instructions       TLB instructions and changes of context have their fences (test-instructions)
   make figures            what each policy costs, and how long it is
@@ -235,16 +236,19 @@ mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
 	@$(SCRIPTS)/soak
 
-# The table of barrier pairs is not stale.
-.PHONY: fences fences-check
+.PHONY: fences fences-check twice
+twice:
+	@$(SCRIPTS)/twice
+
 fences:
 	@$(SCRIPTS)/fences
 
+# The table is not stale.
 fences-check:
 	@$(SCRIPTS)/fences --check
 
 .PHONY: lint layers references frames instructions
-lint: setup-rust layers references fences-check frames instructions
+lint: setup-rust layers references fences-check twice frames instructions
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
