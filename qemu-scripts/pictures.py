@@ -2,44 +2,50 @@
 
 import re
 
-from common import ROOT
+from common import ROOT, SCRIPTS
 from drawing import LINE, Picture
 
 
 # --- 1: the crates -------------------------------------------------------------------
 
+def floors():
+    """The rows of FLOORS in qemu-scripts/layers, the highest first: (modules, comment)."""
+    block = (SCRIPTS / "layers").read_text().partition("\nFLOORS = [\n")[2].partition("\n]")[0]
+    rows = [(re.findall(r'"(\w+)"', line), line.partition("# ")[2]) for line in block.splitlines()]
+    return rows[::-1]
+
+
 def crates():
-    p = Picture(960, 600, "The crates, and who calls whom")
+    p = Picture(960, 670, "The crates, and who calls whom")
     p.box(20, 20, 920, 46, "user", "**`user/`: programs of the initrd, and C programs of the tests")
     p.arrow((300, 66), (300, 104), says="a system call, a fault", at=(312, 90))
     p.arrow((660, 104), (660, 66), says="`rfid`", at=(672, 90))
 
-    p.band(20, 104, 920, 196, "kernel/src: the kernel around the protocol (crate `kernel`)")
-    p.box(40, 134, 270, 66, "kernel", "**what programs ask for", "`syscall`  `process`  `fs`")
-    p.box(340, 134, 270, 66, "kernel", "**tasks and their memory", "`task`  `mm`  `sync`")
-    p.box(640, 134, 280, 66, "kernel", "**what a person sees", "`monitor`  `crash`  `report`  `console`")
-    p.arrow((310, 167), (340, 167))
-    p.arrow((640, 167), (610, 167))
-    p.box(40, 224, 270, 60, "kernel", "**`upcalls.rs`", "answers what the hardware asks")
-    p.box(340, 224, 270, 60, "kernel", "**`machine.rs`", "is the machine that the core asks")
-    p.box(640, 224, 280, 60, "plain", "**`selftest`  `oracle`", "tests; the shadow TLB")
+    p.band(20, 104, 920, 276, "kernel/src: the kernel around the protocol (crate `kernel`), in floors: each names only those below it")
+    p.box(36, 132, 150, 236, "kernel", "**`upcalls.rs`", "answers what the", "hardware asks, and", "what a low floor", "asks of a high one")
+    rows = floors()
+    height = 236 / len(rows)
+    for n, (modules, what) in enumerate(rows):
+        p.box(200, 132 + n * height, 724, height - 4, "kernel")
+        p.text(212, 132 + n * height + height / 2 + 3, f"`{'  '.join(modules)}`", room=350)
+        p.text(560, 132 + n * height + height / 2 + 3, what, size=13, room=350)
 
-    p.box(20, 390, 280, 96, "arch", "**arch/powerpc64 (`powerpc64`)", "`boot`  `exceptions`  `context`",
+    p.box(20, 470, 280, 96, "arch", "**arch/powerpc64 (`powerpc64`)", "`boot`  `exceptions`  `context`",
           "`mmu`  `tlb`  `irq`  `hcall`  `uaccess`", "kernel/src calls it `arch`")
-    p.box(420, 390, 250, 96, "core", "**kernel/core (crate `kcore`)", "the lazy-TLB protocol:",
+    p.box(420, 470, 250, 96, "core", "**kernel/core (crate `kcore`)", "the lazy-TLB protocol:",
           "no unsafe, no statics,", "no machine")
-    p.box(710, 390, 230, 96, "plain", "**crates without a machine", "`formats`  parsers", "`vm`  areas, free memory",
+    p.box(710, 470, 230, 96, "plain", "**crates without a machine", "`formats`  parsers", "`vm`  areas, free memory",
           "`terminal`  line editing")
 
-    p.arrow((90, 300), (90, 390), says="`switch_to`\n`load_pid`\n`flush_range_local`", at=(100, 325))
-    p.arrow((250, 390), (250, 284), dashed=True, says="trait\n`Upcalls`", at=(260, 325))
-    p.arrow((450, 300), (450, 390), says="`prepare_switch`\n`exit_mm`  `mmput`\n`flush`", at=(460, 325))
-    p.arrow((600, 390), (600, 284), dashed=True, says="trait\n`Machine`", at=(610, 325))
-    p.arrow((800, 300), (800, 390), says="`elf::`, `areas::`, …", at=(810, 345))
-    p.arrow((300, 440), (420, 440), says="`CpuId`, `Pid`", at=(360, 432), anchor="middle")
-    p.arrow((160, 486), (160, 520), (825, 520), (825, 486), says="the device tree", at=(490, 514), anchor="middle")
-    p.note(20, 552, "Full line: the upper one depends on the lower one and calls it. Dashed line: the lower one calls back"
-           " through a trait", "that kernel/src implements. `make layers` fails when a crate depends on one above it.")
+    p.arrow((250, 380), (250, 470), says="`switch_to`\n`load_pid`\n`flush_range_local`", at=(260, 405))
+    p.arrow((90, 470), (90, 368), dashed=True, says="trait\n`Upcalls`", at=(100, 405))
+    p.arrow((450, 380), (450, 470), says="`prepare_switch`\n`exit_mm`  `mmput`\n`flush`", at=(460, 405))
+    p.arrow((600, 470), (600, 380), dashed=True, says="`kcore::machine`\nin `machine.rs`", at=(610, 405))
+    p.arrow((830, 380), (830, 470), says="`elf::`\n`areas::`", at=(840, 405))
+    p.arrow((300, 520), (420, 520), says="`CpuId`, `Pid`", at=(360, 512), anchor="middle")
+    p.arrow((160, 566), (160, 600), (825, 600), (825, 566), says="the device tree", at=(490, 594), anchor="middle")
+    p.note(20, 632, "Full line: the upper one depends on the lower one and calls it. Dashed line: the lower one calls back"
+           " through traits", "that kernel/src implements. `make layers` fails when a crate or a floor names one above it.")
     return p
 
 
@@ -55,7 +61,7 @@ def boot():
         (232, "**real mode,|one CPU, alone", "arch", [
             ("`prepare`, second half", "`init_cpu`, timer, interrupt controller", "The firmware used these registers too."),
             ("`install`, `install_vectors`", "handlers, then the vectors", "Before the map makes their pages read-only."),
-            ("`mm::init`, its begin", "`frame::init`, then `build_kernel_map`", "The tree takes frames: `frame` knows them first.")]),
+            ("`memory::init`, its begin", "`frame::init`, then `build_kernel_map`", "The tree takes frames: `frame` knows them first.")]),
         (434, "**MMU on,|one CPU,|interrupts off", "kernel", [
             ("`kernel_map::init`, its end", "`mmu::enable`, then `h_set_mode_ail3`", "From here on handlers run with the MMU on."),
             ("`heap::init`, `Config::parse`", "the heap, then the command line", "The options are strings on the heap."),
@@ -63,7 +69,7 @@ def boot():
             ("`task::init`", "per CPU: an area, stacks, an idle task", "Kernel stacks lie outside the linear map.")]),
         (698, "**MMU on,|interrupts on", "kernel", [
             ("`start_secondaries`", "one CPU first, then all others", "Each new CPU reports by an IPI."),
-            ("`seed_random`, `fs::init`", "then `start_init`", "A kernel thread execs the first program."),
+            ("`fs::init`, `special::init`", "then `start_init`", "A kernel thread execs the first program."),
             ("`idle_loop`", "the boot context, from here on", "This context is CPU 0's idle task.")]),
     ]
     before = None
@@ -73,7 +79,7 @@ def boot():
             p.text(28, top + 16 + n * LINE, line if n == 0 else "**" + line)
         for n, (name, what, why) in enumerate(steps):
             y = top + n * 62
-            p.box(190, y, 330, 44, fill, "**" + name, what)
+            p.box(190, y, 330, 44, "kernel" if name.startswith("`memory") else fill, "**" + name, what)
             p.note(536, y + 27, why)
             if before is not None:
                 p.arrow((355, before), (355, y))
@@ -82,22 +88,21 @@ def boot():
     p.box(600, 906, 330, 44, "kernel", "**`secondary_main`", "`start_cpu`, `ONLINE`, `idle_loop`")
     p.arrow((190, 720), (150, 720), (150, 928), (190, 928), says="RTAS\n`start_cpu`", at=(60, 910))
     p.arrow((520, 928), (600, 928), says="MMU on", at=(560, 920), anchor="middle")
-    p.note(28, 978, "Each step needs those above it. One other CPU comes up alone, through the two boxes below; then all the"
+    p.note(28, 978, "Each step needs those above it. One other CPU comes up alone, through the two lowest boxes; then all the"
            " rest do, side by side.")
     return p
 
 
 # --- 3: the map of effective addresses ------------------------------------------------
 
-KERNEL_MAP, ARCH_MAP, ADDR, MMAP = (ROOT / path for path in (
-    "kernel/src/mm/kernel_map.rs", "arch/powerpc64/src/mmu/kernel_map.rs", "arch/powerpc64/src/addr.rs",
-    "kernel/src/mm/mmap.rs"))
+CONSTANTS = ("arch/**/addr.rs", "arch/**/kernel_map.rs", "kernel/src/**/kernel_map.rs", "kernel/src/**/mmap.rs",
+             "kernel/src/**/load.rs")
 
 
 def constants():
     """The addresses of the source, by name; a range is a pair."""
     known = {}
-    for path in (ADDR, ARCH_MAP, KERNEL_MAP, MMAP, ROOT / "kernel/src/process/load.rs"):
+    for path in (path for pattern in CONSTANTS for path in ROOT.glob(pattern)):
         for name, value in re.findall(r"const (\w+): (?:u32|u64|Range<u64>) = ([^;]*);", path.read_text()):
             ends = [re.sub(r"(\w+)\.(start|end)", lambda m: str(known[m[1]][m[2] == "end"]), end)
                     for end in value.split("..")]
@@ -275,7 +280,7 @@ def process():
     p.arrow((690, 292), (710, 292))
     p.arrow((585, 340), (585, 376), says="users 0: nobody uses the memory any more", at=(595, 363))
     p.box(300, 376, 640, 76, "core", "**zombie: 0 / 1, and under refcount + 1 per borrow",
-          "`exit_mmap`: `clear_entry`, then `exit_flush`, then pages and page tables go",
+          "`exit_mmap`: disconnect it, flush (`exit_flush`), then free pages and page tables",
           "CPUs may still be lazy on it; then `mmdrop`: count − 1")
     p.arrow((585, 452), (585, 488), says="count 0: nobody can take a reference any more", at=(595, 475))
     p.box(300, 488, 640, 58, "core", "**`__mmdrop`: `cleanup_lazies`", "the policy finds the CPUs that still have it loaded, and sends them to `init_mm`")
