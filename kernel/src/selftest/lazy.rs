@@ -59,7 +59,8 @@ fn exit_others_lazy() -> Verdict {
     exit_with_lazies(scene, mm)
 }
 
-/// What each policy owes for the exit of `mm` with every other CPU lazy.
+/// What each policy owes for the exit of `mm` with every other CPU lazy:
+/// docs/lazy-tlb.md#per-policy-an-exit-that-finds-all-other-cpus-lazy.
 pub(super) fn exit_with_lazies(scene: Scene, mm: MmId) -> Verdict {
     let others = other_cpus();
     let lazy = others.len() as u64;

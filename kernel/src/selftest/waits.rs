@@ -6,8 +6,9 @@ use arch::{irqflags, timer};
 
 use super::stage::in_us;
 use super::{Test, Verdict, check, check_eq};
+use crate::sync::preempt;
 use crate::sync::{Interrupted, IrqLock, Mutex, SpinLock, WaitQueue};
-use crate::task::{self, pending, preempt};
+use crate::task::{self, pending};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("locks_keep_the_context", locks_keep_the_context),

@@ -10,7 +10,7 @@ use kcore::mm::MmId;
 
 use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, each_policy};
 
-/// What each policy owes for an exit with every other CPU lazy.
+/// What each policy owes: docs/lazy-tlb.md#per-policy-an-exit-that-finds-all-other-cpus-lazy.
 #[test]
 fn exit_with_every_other_cpu_lazy() {
     each_policy(|rig| {

@@ -13,7 +13,8 @@ use crate::selftest::gate::{Gate, expect_end, sleeper_on, spinner_on};
 use crate::selftest::script::{self, script};
 use crate::selftest::stage::{last_others, move_task, move_to};
 use crate::selftest::{Verdict, check, check_eq};
-use crate::task::{self, TaskRef, Window, kthread, pending, preempt, registry};
+use crate::sync::preempt;
+use crate::task::{self, TaskRef, Window, kthread, pending, registry};
 
 /// Where a task found itself.
 #[derive(Clone)]
