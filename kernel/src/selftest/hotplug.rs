@@ -11,9 +11,10 @@ use kcore::machine::{Machine, Point};
 
 use super::address_space::{check_account, new_mm, settled_account};
 use super::gate::{Gate, spinner_on};
+use super::programs::living_mms;
 use super::scene::Scene;
 use super::script::script;
-use super::stage::{drain_borrows, flush_work, in_us, last_others, other_cpus, others, start_on, wait_for};
+use super::stage::{flush_work, in_us, last_others, other_cpus, others, start_on, wait_for};
 use super::{Stop, Test, Verdict, check, check_eq};
 use crate::machine::{call_function, lazy_tlb};
 use crate::task::{self, Refused, TaskRef, kthread, work};
@@ -175,7 +176,7 @@ fn storm() -> Verdict {
     let others = other_cpus();
     // A host runs few CPUs at a time.
     let rounds = (24 / others.len()).max(2);
-    let (memory, mms) = (settled_account(), living());
+    let (memory, mms) = (settled_account(), living_mms());
     let stop = Arc::new(AtomicBool::new(false));
     let start = |name: &'static str, body: fn()| {
         let seen = stop.clone();
@@ -205,7 +206,7 @@ fn storm() -> Verdict {
     check!(CALLS.load(Ordering::Relaxed) > 0, "nobody was called");
     drop((threads, stop));
     check_account(memory, "the storm")?;
-    check_eq!(living(), mms, "mms after the storm");
+    check_eq!(living_mms(), mms, "mms after the storm");
     return Ok(());
 
     fn exit_once() {
@@ -232,10 +233,5 @@ fn storm() -> Verdict {
         }
         let everywhere = CpuSet::first(lazy_tlb().nr_cpus());
         let _ = task::set_affinity(&task::current_ref(), &everywhere);
-    }
-
-    fn living() -> usize {
-        drain_borrows();
-        lazy_tlb().mms().iter().filter(|mm| mm.id().is_some()).count()
     }
 }

@@ -89,11 +89,8 @@ pub(super) fn exit_with_lazies(scene: Scene, mm: MmId) -> Verdict {
 /// The exiting task moves after its borrow began: the CPU it left stays lazy, and
 /// is kicked from where it went.
 fn exit_migrated_before_mmput() -> Verdict {
-    let exit_kick = owes().kicked(1);
-    exit_with_move(
-        Point::ExitMmBorrowed,
-        Counts { exit_kick, shot_ipi: owes().shot_unkicked(1), ..Counts::ZERO },
-    )
+    let (exit_kick, shot_ipi) = (owes().kicked(1), owes().shot_unkicked(1));
+    exit_with_move(Point::ExitMmBorrowed, Counts { exit_kick, shot_ipi, ..Counts::ZERO })
 }
 
 /// Exits here with a move to another CPU at `point`; fails unless that cost `sent`, and

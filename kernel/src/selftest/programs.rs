@@ -51,8 +51,10 @@ pub(super) const TESTS: &[Test] = &[
     Test { limit_s: 300, ..Test::new("program_sequences", sequences) },
 ];
 
-fn exists(path: &str) -> bool {
-    Place::root().find(path, true).is_ok()
+/// Has a test skipped if there is no `path`.
+fn needs(path: &str) -> Verdict {
+    let found = Place::root().find(path, true);
+    found.map(drop).map_err(|_| Stop::Skip("the initrd does not have the program or its file"))
 }
 
 /// Runs a program to its end; its status as a shell shows it.
@@ -64,9 +66,7 @@ fn run(path: &str, arguments: &[&str]) -> Result<u32, alloc::string::String> {
 }
 
 fn passes(path: &str, arguments: &[&str]) -> Verdict {
-    if !exists(path) {
-        return Err(Stop::Skip("the initrd does not have the program"));
-    }
+    needs(path)?;
     check_eq!(run(path, arguments)?, 0, alloc::format!("the status of {path}"));
     Ok(())
 }
@@ -80,9 +80,7 @@ fn edges() -> Verdict {
 }
 
 fn exit_status() -> Verdict {
-    if !exists("/bin/exits") {
-        return Err(Stop::Skip("the initrd does not have the program"));
-    }
+    needs("/bin/exits")?;
     for status in [0, 1, 7, 255] {
         check_eq!(run("/bin/exits", &[&alloc::format!("{status}")])?, status, "an exit status");
     }
@@ -94,9 +92,7 @@ fn exit_status() -> Verdict {
 /// itself, however late the signal is on a host that is busy.
 fn killed_at_birth() -> Verdict {
     const PROGRAM: &str = "/bin/sleepers";
-    if !exists(PROGRAM) {
-        return Err(Stop::Skip("the initrd does not have the program"));
-    }
+    needs(PROGRAM)?;
     for signal in [signal::SIGINT, signal::SIGKILL] {
         for _ in 0..10 {
             // On one CPU its first thread cannot run before the signal is sent.
@@ -124,9 +120,6 @@ fn missing() -> Verdict {
 /// After forks, execs and exits on all CPUs every frame, address space and PID is
 /// back, once the last borrows are drained.
 fn storm_leaves_nothing() -> Verdict {
-    if !exists("/bin/storm") {
-        return Err(Stop::Skip("the initrd does not have the program"));
-    }
     // As many children on each CPU; a host runs few CPUs at a time.
     let (rounds, storms) = if lazy_tlb().nr_cpus() <= 16 { ("2", 3) } else { ("1", 1) };
     // Once for what the kernel reads on demand.
@@ -146,17 +139,14 @@ fn storm_leaves_nothing() -> Verdict {
 fn sequences() -> Verdict {
     const FILE: &str = "/sequences";
     const PROGRAM: &str = "/bin/sequences";
-    if !exists(PROGRAM) || !exists(FILE) {
-        return Err(Stop::Skip("the initrd does not have the program and its file"));
-    }
+    [PROGRAM, FILE].into_iter().try_for_each(needs)?;
     // Once for what the kernel makes on demand, pages of the two included.
     read_in(FILE)?;
     read_in(PROGRAM)?;
     passes(PROGRAM, &[FILE, "10"])?;
     let books = Books::settled()?;
-    let verdict = passes(PROGRAM, &[FILE])?;
-    books.check()?;
-    Ok(verdict)
+    passes(PROGRAM, &[FILE])?;
+    Ok(books.check()?)
 }
 
 pub(super) fn living_mms() -> usize {

@@ -14,7 +14,7 @@ use kcore::cpu::CpuId;
 use kcore::mm::MmId;
 
 use super::address_space::{forget, map, new_mm, replace};
-use super::stage::{other_cpus, others, start_on};
+use super::stage::{Helper, other_cpus, others, start_on};
 use super::{Test, Verdict, check};
 use crate::config::Config;
 use crate::machine::lazy_tlb;
@@ -73,7 +73,7 @@ fn replace_under_readers(take_away: TakeAway) -> Verdict {
     }
     let flips = writer(mm, page, take_away);
     STOP.store(true, Ordering::Release);
-    readers.iter().for_each(|reader| reader.result());
+    readers.iter().for_each(Helper::result);
     kernel.mmput(mm);
     flips?;
     let stale = STALE.swap(0, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use super::address_space::{forget, new_mm, read, write};
 use super::hook::arm;
 use super::scene::Scene;
 use super::script::{mark, script, wait_until_passed};
-use super::stage::{all_cpus, on_cpus, other_cpus, others, owes, start_on, wait_for};
+use super::stage::{Helper, all_cpus, on_cpus, other_cpus, others, owes, start_on, wait_for};
 use super::{Test, Verdict, check, check_eq};
 use crate::config::Config;
 use crate::machine::lazy_tlb;
@@ -103,7 +103,7 @@ fn races_readers() -> Verdict {
         CUT.store(round, Ordering::Release);
     }
     STOP.store(true, Ordering::Relaxed);
-    readers.iter().for_each(|reader| reader.result());
+    readers.iter().for_each(Helper::result);
     lazy_tlb().mmput(mm);
     let stale = STALE.swap(0, Ordering::Relaxed);
     check!(stale == 0, "a reader saw {} after the cut of {} had returned", stale >> 32, stale as u32);

@@ -1,7 +1,6 @@
 //! Copies between the kernel and user memory survive every bad pointer, and leave user
 //! pages closed.
 
-use alloc::vec::Vec;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,11 +11,10 @@ use kcore::cpu::CpuId;
 
 use super::address_space::{inside, map, new_mm};
 use super::copies::{copy_in, copy_out};
-use super::stage::{move_task, wait_for};
+use super::stage::{all_cpus, move_task, start_on, wait_for};
 use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::mm::Prot;
-use crate::task::kthread;
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("user_copy_round_trip", round_trip),
@@ -192,30 +190,25 @@ fn failed_is_closed() -> Verdict {
 fn interrupted() -> Verdict {
     const WANTED: u64 = 4;
     static DONE: AtomicBool = AtomicBool::new(false);
-    static DAMAGED: AtomicBool = AtomicBool::new(false);
     DONE.store(false, Ordering::Relaxed);
-    DAMAGED.store(false, Ordering::Relaxed);
     let mm = new_mm()?;
     let base = map(mm, BYTES as u64, Prot::READ | Prot::WRITE)?;
-    let copier = kthread::spawn("test-copier", move || {
-        let copied = inside(mm, || copies_until(&DONE, base));
-        DAMAGED.store(!copied, Ordering::Relaxed);
-    });
+    let copier = start_on(CpuId::BOOT, move || inside(mm, || copies_until(&DONE, base)));
     let before = authority::interrupted_copies();
-    let cpus: Vec<CpuId> = lazy_tlb().online().iter().collect();
+    let cpus = all_cpus();
     let turn = Cell::new(0);
     let came = wait_for(|| {
         turn.set(turn.get() + 1);
-        move_task(&copier, cpus[turn.get() % cpus.len()]);
+        move_task(&copier.task, cpus[turn.get() % cpus.len()]);
         let now = authority::interrupted_copies();
         now.0 - before.0 >= WANTED && now.1 - before.1 >= WANTED
     });
     DONE.store(true, Ordering::Relaxed);
-    copier.wait_exit();
+    let copied = copier.result();
     lazy_tlb().mmput(mm);
     let now = authority::interrupted_copies();
     check!(came, "{} copies interrupted, {} preempted", now.0 - before.0, now.1 - before.1);
-    check!(!DAMAGED.load(Ordering::Relaxed), "an interrupted copy failed, or is not what was copied");
+    check!(copied, "an interrupted copy failed, or is not what was copied");
     Ok(())
 }
 
