@@ -25,7 +25,6 @@ use super::gather::Gather;
 use super::heap;
 use super::kernel_map::process_table;
 use super::tables::TableFrames;
-use crate::breaks::{self, Broken};
 use crate::errno::Errno;
 use crate::fs::text::Text;
 use crate::machine::lazy_tlb;
@@ -195,19 +194,12 @@ pub(crate) fn create() -> Result<MmId, Errno> {
 /// be lazy on it; they touch no user address, and a speculative walk finds the
 /// empty process-table entry. Interrupts and preemption on; may sleep.
 ///
-/// The order is section 6's: the process-table entry goes, then every
-/// translation, walk cache and process-table cache, then what they pointed to.
+/// The order makes that safe: first the entry is cleared, so that no new walk
+/// begins; then every copy of it, every walk cache and every translation is
+/// flushed; then the tables and frames that they named are freed.
 pub(crate) fn exit_mmap(mm: MmId) {
-    let late = breaks::is(Broken::EntryLate);
-    if !late {
-        clear_entry(mm);
-    }
-    if !breaks::is(Broken::ExitFlush) {
-        lazy_tlb().exit_flush(mm);
-    }
-    if late {
-        clear_entry(mm);
-    }
+    process_table().clear(mm.pid());
+    lazy_tlb().exit_flush(mm);
     let mut map = lock(mm);
     let mut gather = Gather::after_exit_flush(mm);
     map.unmap_everything(&mut gather);
@@ -219,10 +211,6 @@ pub(crate) fn exit_mmap(mm: MmId) {
 /// `mm`, which is new, runs `text`. May sleep.
 pub(crate) fn set_text(mm: MmId, text: Text) {
     lock(mm).text = Some(text);
-}
-
-fn clear_entry(mm: MmId) {
-    process_table().clear(mm.pid());
 }
 
 /// No CPU has `mm` loaded and none can load it: frees its root. Its PID may be

@@ -20,7 +20,6 @@ use super::address_space::{self, Map};
 use super::backing::Backing;
 use super::frame::{self, Frame};
 use super::tables::TableFrames;
-use crate::breaks::{self, Broken};
 use crate::machine::lazy_tlb;
 
 /// What the program tried.
@@ -156,9 +155,7 @@ fn make_writable(mm: MmId, entry: &AtomicPte, area: &Area<Backing>, ea: u64) -> 
     // Another frame behind a valid entry: clear, flush, set. Else one CPU could
     // store to the new frame while another still reads the old one.
     entry.swap(Pte::NONE);
-    if !breaks::is(Broken::CopyFlush) {
-        lazy_tlb().flush(mm, FlushRange::Pages { start: ea, pages: 1 });
-    }
+    lazy_tlb().flush(mm, FlushRange::Pages { start: ea, pages: 1 });
     set(entry, copy, flags);
     // The entry's reference to the old frame; nobody translates to it any more.
     drop(ManuallyDrop::into_inner(shared_page));

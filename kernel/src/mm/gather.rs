@@ -16,7 +16,6 @@ use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 
 use super::frame::{self, FrameNumber};
-use crate::breaks::{self, Broken};
 use crate::machine::lazy_tlb;
 
 /// Frames of a batch; 2 KB of the stack.
@@ -103,7 +102,6 @@ impl Gather {
         let span = self.span.take();
         if let Some(what) = range_to_flush(span, self.tables)
             && !self.dead
-            && !breaks::is(Broken::GatherFlush)
         {
             lazy_tlb().flush(self.mm, what);
         }
@@ -124,7 +122,7 @@ impl Drop for Gather {
 
 /// What to flush for changed entries in `span`, and tables that were taken out.
 fn range_to_flush(span: Option<Range<u64>>, tables: bool) -> Option<FlushRange> {
-    if tables && !breaks::is(Broken::WalkCache) {
+    if tables {
         return Some(FlushRange::Everything);
     }
     let span = span?;
