@@ -50,7 +50,7 @@ pub(crate) fn madvise(mm: MmId, start: u64, len: u64, advice: Advice) -> Result<
                 if advice == Advice::Free && !map.is_private_anonymous(part.start) {
                     return Err(Errno::EINVAL);
                 }
-                map.unmap_pages(part, &mut gather);
+                map.pages.take(part, &mut gather);
                 Ok(())
             })
         }

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use arch::addr::PAGE_SIZE;
 use arch::encoding::pte::PteFlags;
-use arch::mmu::tree::after_store;
+use arch::mmu::cursor::after_store;
 use kcore::mm::MmId;
 use vm::area::{Area, Prot};
 use vm::areas::Run;
@@ -140,20 +140,20 @@ impl Map {
     }
 
     /// Brings the entries in `range` into step with their areas.
-    fn protect_pages(&self, range: Range<u64>) {
+    fn protect_pages(&mut self, range: Range<u64>) {
         let mut gather = Gather::new(self.mm);
         for area in self.areas.overlapping(&range) {
             let part = area.start.max(range.start)..area.end.min(range.end);
-            self.tree().for_each_leaf(part, |ea, entry, _| {
-                let old = entry.load();
+            self.pages.cursor(part).for_each(|mut entry| {
+                let old = entry.get();
                 let flags = leaf_flags(area.prot, area.shared || frame_of(old).is_sole());
                 if flags.contains(PteFlags::EXECUTE) && !old.flags().contains(PteFlags::EXECUTE) {
                     make_fetchable(old.page());
                 }
                 // The same frame all the time: no need to clear before the flush.
-                entry.store(old.with_flags(flags));
+                entry.set(old.with_flags(flags));
                 if !flags.contains(old.flags()) {
-                    gather.weakened(ea);
+                    gather.weakened(entry.ea());
                 }
             });
         }

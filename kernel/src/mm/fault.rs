@@ -9,7 +9,7 @@ use core::mem::ManuallyDrop;
 
 use arch::addr::{PAGE_SIZE, PhysAddr};
 use arch::encoding::pte::{Pte, PteFlags};
-use arch::mmu::tree::{AtomicPte, after_store};
+use arch::mmu::cursor::{Entry, after_store};
 use arch::{isa, page};
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
@@ -107,23 +107,25 @@ impl Map {
         if !allowed(area.prot) {
             return Err(FaultError::AccErr);
         }
-        let tree = self.tree();
-        let entry = tree.walk_alloc(ea, &mut TableFrames).map_err(|_| FaultError::Oom)?;
-        let old = entry.load();
+        let mut cursor = self.pages.cursor_at(ea);
+        let entry = cursor.entry(ea, &mut TableFrames).map_err(|_| FaultError::Oom)?;
+        let old = entry.get();
         if !old.is_valid() {
-            fill(entry, area, ea, write)?;
-            self.resident += 1;
-        } else if write && !old.flags().contains(PteFlags::WRITE) {
-            make_writable(self.mm, entry, area, ea)?;
+            let page = fill(entry, area, write)?;
+            self.pages.resident += 1;
+            return Ok(page);
         }
-        // Else another thread was here first, or the fault was spurious.
-        Ok(entry.load().page())
+        if write && !old.flags().contains(PteFlags::WRITE) {
+            return make_writable(self.mm, entry, area);
+        }
+        // Another thread was here first, or the fault was spurious.
+        Ok(old.page())
     }
 }
 
-/// Fills an empty entry. Nobody can have a translation of it: no flush.
-fn fill(entry: &AtomicPte, area: &Area<Backing>, ea: u64, write: bool) -> Result<(), FaultError> {
-    let (page, sole) = match area.contents.page_at(ea - area.start) {
+/// Fills an empty entry; with what. Nobody can have a translation of it: no flush.
+fn fill(entry: Entry<'_>, area: &Area<Backing>, write: bool) -> Result<PhysAddr, FaultError> {
+    let (page, sole) = match area.contents.page_at(entry.ea() - area.start) {
         None => (frame::alloc_zeroed().ok_or(FaultError::Oom)?, true),
         Some((object, number)) => {
             let page = object.page(number)?;
@@ -134,32 +136,31 @@ fn fill(entry: &AtomicPte, area: &Area<Backing>, ea: u64, write: bool) -> Result
             }
         }
     };
-    set(entry, page, leaf_flags(area.prot, sole));
-    Ok(())
+    Ok(set(entry, page, leaf_flags(area.prot, sole)))
 }
 
-/// The first store to a page that was read-only.
+/// The first store to a page that was read-only; to which page it may go.
 #[inline(never)]
-fn make_writable(mm: MmId, entry: &AtomicPte, area: &Area<Backing>, ea: u64) -> Result<(), FaultError> {
+fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result<PhysAddr, FaultError> {
     let flags = leaf_flags(area.prot, true);
-    let old = entry.load();
+    let old = entry.get();
     let shared_page = frame_of(old);
     if area.shared || shared_page.is_sole() {
         // More permissions for the same page: a CPU that remembers fewer walks
         // again when it hits them (ISA 3.0B, Book III 5.10.1.2). No flush.
-        entry.store(old.with_flags(flags));
+        entry.set(old.with_flags(flags));
         after_store();
-        return Ok(());
+        return Ok(old.page());
     }
     let copy = copy_of(&shared_page)?;
     // Another frame behind a valid entry: clear, flush, set. Else one CPU could
     // store to the new frame while another still reads the old one.
-    entry.swap(Pte::NONE);
-    lazy_tlb().flush(mm, FlushRange::Pages { start: ea, pages: 1 });
-    set(entry, copy, flags);
+    entry.set(Pte::NONE);
+    lazy_tlb().flush(mm, FlushRange::Pages { start: entry.ea(), pages: 1 });
+    let copy = set(entry, copy, flags);
     // The entry's reference to the old frame; nobody translates to it any more.
     drop(ManuallyDrop::into_inner(shared_page));
-    Ok(())
+    Ok(copy)
 }
 
 fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
@@ -170,14 +171,15 @@ fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
     Ok(copy)
 }
 
-/// Fills an empty entry with `page`, whose reference becomes the entry's.
-fn set(entry: &AtomicPte, page: Frame, flags: PteFlags) {
+/// Fills an empty entry with `page`, whose reference becomes the entry's; where it is.
+fn set(mut entry: Entry<'_>, page: Frame, flags: PteFlags) -> PhysAddr {
     let page = page.leak();
     if flags.contains(PteFlags::EXECUTE) {
         make_fetchable(page);
     }
-    entry.store(Pte::leaf(page, flags));
+    entry.set(Pte::leaf(page, flags));
     after_store();
+    page
 }
 
 /// Makes what the kernel stored to `page` visible to instruction fetches. Not inlined: its

@@ -10,8 +10,7 @@ use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use arch::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
-use arch::encoding::pte::Pte;
-use arch::mmu::tree::AtomicPte;
+use arch::mmu::cursor::Entry;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 
@@ -62,13 +61,11 @@ impl Gather {
         gather
     }
 
-    /// Empties the valid entry at `ea`: its reference to the frame comes to us. The
-    /// store is not atomic: the `mmap_lock` is held, and the MMUs only read.
+    /// Empties a valid entry: its reference to the frame comes to us.
     #[inline(always)]
-    pub(super) fn take(&mut self, ea: u64, entry: &AtomicPte) {
-        let old = entry.load();
-        entry.store(Pte::NONE);
-        self.weakened(ea);
+    pub(super) fn take(&mut self, mut entry: Entry<'_>) {
+        let old = entry.take();
+        self.weakened(entry.ea());
         self.push(old.page());
     }
 

@@ -89,12 +89,8 @@ pub(super) fn unmap_from(mm: MmId, object: &Object, first: u64) {
 impl Map {
     fn unmap_from(&mut self, object: &Object, first: u64) {
         let mut gather = Gather::new(self.mm);
-        let (tree, resident) = (self.tree(), &mut self.resident);
         for range in self.areas.iter().filter_map(|area| shown_from(area, object, first)) {
-            tree.for_each_leaf(range, |ea, entry, _| {
-                gather.take(ea, entry);
-                *resident -= 1;
-            });
+            self.pages.take(range, &mut gather);
         }
     }
 }

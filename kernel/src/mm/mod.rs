@@ -5,7 +5,7 @@
 //! | [`frame`], [`account`] | who has which page frame, how many are in use |
 //! | [`heap`], [`kstack`], [`kernel_map`] | the kernel's own memory |
 //! | [`object`], [`backing`], [`mapping`] | what a mapping shows, and who maps a file |
-//! | [`address_space`] | the machine's part of an mm, its begin and end |
+//! | [`address_space`], [`pages`] | the machine's part of an mm, its begin and end; its page tables |
 //! | [`mmap`], [`change`], [`unmap`], [`mremap`], [`detach`] | what programs ask for |
 //! | [`size_limit`] | how much of it they may have |
 //! | [`advice`], [`mincore`] | what they say or ask about memory |
@@ -36,6 +36,7 @@ mod mincore;
 mod mmap;
 mod mremap;
 mod object;
+mod pages;
 mod size_limit;
 mod tables;
 mod unmap;

@@ -9,8 +9,7 @@
 use core::ops::Range;
 
 use arch::addr::USER_END;
-use arch::encoding::pte::Pte;
-use arch::mmu::tree::after_store;
+use arch::mmu::cursor::after_store;
 use bitflags::bitflags;
 use kcore::mm::MmId;
 use vm::area::{Area, Contents};
@@ -178,24 +177,30 @@ impl Map {
     }
 
     /// Makes the tables that the pages of `old` need at `new`; false without memory.
-    fn make_tables(&self, old: &Range<u64>, new: u64) -> bool {
-        let (tree, mut made) = (self.tree(), true);
-        tree.for_each_leaf(old.clone(), |ea, _, _| {
-            made = made && tree.walk_alloc(new + (ea - old.start), &mut TableFrames).is_ok();
+    fn make_tables(&mut self, old: &Range<u64>, new: u64) -> bool {
+        let (mut from, mut to) = self.pages.cursors(old.clone(), moved(old, new));
+        let mut made = true;
+        from.for_each(|entry| {
+            made = made && to.entry(new + (entry.ea() - old.start), &mut TableFrames).is_ok();
         });
         made
     }
 
     /// Moves the entries of `old` to `new`, where the tables are made.
-    fn move_pages(&self, old: &Range<u64>, new: u64, gather: &mut Gather) {
-        let tree = self.tree();
-        tree.for_each_leaf(old.clone(), |ea, entry, _| {
-            let target = tree.walk(new + (ea - old.start)).expect("the tables were just made");
+    fn move_pages(&mut self, old: &Range<u64>, new: u64, gather: &mut Gather) {
+        let (mut from, mut to) = self.pages.cursors(old.clone(), moved(old, new));
+        from.for_each(|mut entry| {
+            let target = to.find(new + (entry.ea() - old.start));
             // Never in both places at once: one reference, one entry.
-            let page = entry.swap(Pte::NONE);
-            gather.weakened(ea);
-            target.store(page);
+            let page = entry.take();
+            gather.weakened(entry.ea());
+            target.expect("the tables were just made").set(page);
         });
         after_store();
     }
+}
+
+/// Where the addresses of `old` are from `new` on.
+fn moved(old: &Range<u64>, new: u64) -> Range<u64> {
+    new..new + (old.end - old.start)
 }

@@ -6,15 +6,6 @@ use super::address_space::Map;
 use super::gather::Gather;
 
 impl Map {
-    /// Takes the pages in `range` out of the tree. Areas and tables stay.
-    pub(super) fn unmap_pages(&mut self, range: Range<u64>, gather: &mut Gather) {
-        let (tree, resident) = (self.tree(), &mut self.resident);
-        tree.for_each_leaf(range, |ea, entry, _| {
-            gather.take(ea, entry);
-            *resident -= 1;
-        });
-    }
-
     /// Takes areas and pages in `range` away, and the tables that then lie wholly
     /// between the areas that are left. May wait for other CPUs.
     pub(super) fn unmap(&mut self, range: Range<u64>) {
@@ -25,9 +16,9 @@ impl Map {
 
     /// As [`Map::unmap`], with one flush for what was `gathered` before, too.
     pub(super) fn unmap_after(&mut self, range: Range<u64>, gather: &mut Gather) {
-        self.unmap_pages(range.clone(), gather);
+        self.pages.take(range.clone(), gather);
         let unused = self.areas.gap_without(&range);
-        self.tree().detach_tables(range.clone(), unused, |table| gather.detached(table));
+        self.pages.detach_tables(range.clone(), &unused, gather);
         // The flush comes before the areas go, and with them we from the lists of the
         // objects' mappers: who cuts a file counts on it that those who are not on the
         // list cannot read it.
@@ -37,17 +28,13 @@ impl Map {
 
     /// Empties the tree, up to its root. The areas are left for the caller.
     pub(super) fn unmap_everything(&mut self, gather: &mut Gather) {
-        let (tree, resident) = (self.tree(), &mut self.resident);
         let mut areas = self.areas.iter().peekable();
         while let Some(area) = areas.next() {
-            tree.for_each_leaf(area.range(), |ea, entry, _| {
-                gather.take(ea, entry);
-                *resident -= 1;
-            });
+            self.pages.take(area.range(), gather);
             // As if the areas went one by one, the lowest first: a table goes with
             // the last one that it serves.
             let unused = 0..areas.peek().map_or(u64::MAX, |next| next.start);
-            tree.detach_tables(area.range(), unused, |table| gather.detached(table));
+            self.pages.detach_tables(area.range(), &unused, gather);
         }
     }
 }

@@ -98,8 +98,8 @@ fn kernel_map() -> Verdict {
     static CONSTANT: [u64; 4] = [1, 2, 3, 4];
     let (wrong, executable, leaves) = (Cell::new(None), Cell::new(0_u64), Cell::new(0_u64));
     let tree = mm::kernel_tree();
-    tree.for_each_leaf(LINEAR_BASE..LINEAR_BASE + (1 << 45), |ea, entry, size| {
-        let flags = entry.load().flags();
+    tree.for_each_leaf(LINEAR_BASE..LINEAR_BASE + (1 << 45), |ea, leaf, size| {
+        let flags = leaf.flags();
         let both = PteFlags::WRITE | PteFlags::EXECUTE;
         let bad = !flags.contains(PteFlags::PAGE | PteFlags::PRIVILEGED | PteFlags::READ)
             || flags.contains(both)
@@ -114,7 +114,7 @@ fn kernel_map() -> Verdict {
     });
     check!(leaves.get() > 16, "{} leaves", leaves.get());
     check_eq!(wrong.get(), None, "a leaf of the kernel's map");
-    let flags = |address: u64| tree.walk(address).map(|entry| entry.load().flags() & !PteFlags::PAGE);
+    let flags = |address: u64| tree.look(address).map(|leaf| leaf.flags() & !PteFlags::PAGE);
     let kernel = |flags: PteFlags| Some(flags & !PteFlags::PAGE);
     check_eq!(flags(kernel_map as *const () as u64), kernel(PteFlags::KERNEL_RX), "this code");
     check_eq!(flags(LINEAR_BASE + 0x4300), kernel(PteFlags::KERNEL_RX), "the vectors");
