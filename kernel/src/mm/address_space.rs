@@ -23,8 +23,7 @@ use super::backing::Backing;
 use super::gather::Gather;
 use super::heap;
 use super::kernel_map::process_table;
-use super::pages::Pages;
-use super::tables::TableFrames;
+use super::tables::{PageTables, TableFrames};
 use crate::errno::Errno;
 use crate::fs::text::Text;
 use crate::machine::lazy_tlb;
@@ -46,7 +45,7 @@ struct AddressSpace {
 /// What `mmap_lock` guards.
 pub(super) struct Map {
     pub(super) mm: MmId,
-    pub(super) pages: Pages,
+    pub(super) tables: PageTables,
     pub(super) areas: AreaSet<Backing>,
     pub(super) heap: Break,
     /// Keeps the program's file from being written: Linux's `exe_file`.
@@ -70,8 +69,8 @@ pub(crate) fn init(nr_mms: usize) {
 
 impl Map {
     fn new(mm: MmId, tree: Option<RadixTree>) -> Self {
-        let pages = Pages { tree, resident: 0 };
-        Self { mm, pages, areas: AreaSet::default(), heap: Break::default(), text: None }
+        let tables = PageTables { tree, resident: 0 };
+        Self { mm, tables, areas: AreaSet::default(), heap: Break::default(), text: None }
     }
 }
 
@@ -125,10 +124,7 @@ pub(crate) struct Shown {
 
 impl Shown {
     fn of(area: &Area<Backing>) -> Self {
-        let object = match &area.contents {
-            Backing::Object { object, offset, .. } => Some((object.id(), *offset)),
-            Backing::Anonymous => None,
-        };
+        let object = area.contents.object().map(|(object, offset)| (object.id(), offset));
         Self { range: area.range(), prot: area.prot, shared: area.shared, object }
     }
 }
@@ -160,7 +156,7 @@ pub(crate) fn layout(mm: MmId) -> Result<Layout, Errno> {
     Ok(Layout {
         areas: map.areas.iter().map(Shown::of).collect(),
         heap: map.heap.range(),
-        resident: map.pages.resident,
+        resident: map.tables.resident,
     })
 }
 
@@ -213,9 +209,9 @@ pub(crate) fn set_text(mm: MmId, text: Text) {
 pub(crate) fn free_mm(mm: MmId) {
     let mut map = lock(mm);
     assert!(!process_table().is_set(mm.pid()), "{mm:?} is freed with a process-table entry");
-    let resident = map.pages.resident;
+    let resident = map.tables.resident;
     assert!(resident == 0 && map.areas.is_empty(), "{mm:?} is freed with {resident} pages");
-    let tree = map.pages.tree.take().expect("freed twice");
+    let tree = map.tables.tree.take().expect("freed twice");
     SPACES.get()[mm.slot()].id.store(MmId::NONE.to_bits(), Ordering::Relaxed);
     // SAFETY: the entry is cleared (checked), and `exit_mmap` has flushed behind that and has
     // taken out the other tables.

@@ -107,12 +107,12 @@ impl Map {
         if !allowed(area.prot) {
             return Err(FaultError::AccErr);
         }
-        let mut cursor = self.pages.cursor_at(ea);
+        let mut cursor = self.tables.cursor_at(ea);
         let entry = cursor.entry(ea, &mut TableFrames).map_err(|_| FaultError::Oom)?;
         let old = entry.get();
         if !old.is_valid() {
             let page = fill(entry, area, write)?;
-            self.pages.resident += 1;
+            self.tables.resident += 1;
             return Ok(page);
         }
         if write && !old.flags().contains(PteFlags::WRITE) {

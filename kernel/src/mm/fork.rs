@@ -12,8 +12,7 @@ use super::backing::Backing;
 use super::fault::frame_of;
 use super::gather::Gather;
 use super::heap;
-use super::pages::Pages;
-use super::tables::TableFrames;
+use super::tables::{PageTables, TableFrames};
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
 
@@ -60,18 +59,18 @@ impl Map {
         let mut gather = Gather::new(self.mm);
         // Shared areas need no copy: the child's faults find the object's pages.
         for area in self.areas.iter().filter(|area| !area.shared) {
-            self.pages.copy_to(area.range(), &mut child.pages, &mut gather)?;
+            self.tables.copy_to(area.range(), &mut child.tables, &mut gather)?;
         }
         Ok(())
     }
 }
 
-impl Pages {
+impl PageTables {
     /// The private pages in `range` are the child's, too.
     fn copy_to(
         &mut self,
         range: Range<u64>,
-        child: &mut Pages,
+        child: &mut PageTables,
         gather: &mut Gather,
     ) -> Result<(), OutOfMemory> {
         let mut copies = child.cursor(range.clone());

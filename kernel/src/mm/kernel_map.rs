@@ -17,7 +17,7 @@ use arch::mmu::tree::{OutOfMemory, RadixTree, TableSource};
 use kcore::mm::MmId;
 
 use super::frame;
-use super::tables::{KernelTableFrames, TableFrames};
+use super::tables::TableFrames;
 use crate::sync::Fixed;
 
 /// Where the heap may grow: 64 GiB.
@@ -94,14 +94,15 @@ struct AreaTables;
 
 impl TableSource for AreaTables {
     fn alloc(&mut self, bytes: u64) -> Option<PhysAddr> {
-        let table = KernelTableFrames.alloc(bytes)?;
-        AREA_FRAMES.fetch_add(bytes / PAGE_SIZE, Ordering::Relaxed);
-        Some(table)
+        assert!(bytes == PAGE_SIZE, "the kernel's tree has its root");
+        let table = frame::alloc_zeroed_from_reserve()?;
+        AREA_FRAMES.fetch_add(1, Ordering::Relaxed);
+        Some(table.leak())
     }
 
     unsafe fn free(&mut self, table: PhysAddr, bytes: u64) {
         // SAFETY: the caller's promise.
         unsafe { TableFrames.free(table, bytes) };
-        AREA_FRAMES.fetch_sub(bytes / PAGE_SIZE, Ordering::Relaxed);
+        AREA_FRAMES.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -5,10 +5,11 @@
 //! | [`frame`], [`account`] | who has which page frame, how many are in use |
 //! | [`heap`], [`kstack`], [`kernel_map`] | the kernel's own memory |
 //! | [`object`], [`backing`], [`mapping`] | what a mapping shows, and who maps a file |
-//! | [`address_space`], [`pages`] | the machine's part of an mm, its begin and end; its page tables |
-//! | [`mmap`], [`change`], [`unmap`], [`mremap`], [`detach`] | what programs ask for |
+//! | [`address_space`], [`tables`] | the machine's part of an mm, its begin and end; its page tables |
+//! | [`mmap`], [`mprotect`], [`unmap`], [`mremap`], [`detach`] | what programs ask for |
 //! | [`size_limit`] | how much of it they may have |
 //! | [`advice`], [`mincore`] | what they say or ask about memory |
+//! | [`access`] | stores and looks from outside |
 //! | [`fault`], [`fork`], [`grow`] | made on demand, copied on write |
 //! | [`gather`] | flush before free |
 //!
@@ -17,11 +18,11 @@
 //! the heap, a frame cache, the buddy allocator (all with interrupts off). Only the first
 //! two are ever held over a cross-call.
 
+mod access;
 mod account;
 mod address_space;
 mod advice;
 mod backing;
-mod change;
 mod detach;
 mod fault;
 mod fork;
@@ -34,9 +35,9 @@ mod kstack;
 mod mapping;
 mod mincore;
 mod mmap;
+mod mprotect;
 mod mremap;
 mod object;
-mod pages;
 mod size_limit;
 mod tables;
 mod unmap;
@@ -44,13 +45,13 @@ mod unmap;
 use arch::addr::PAGE_SIZE;
 use arch::boot::BootInfo;
 
+pub(crate) use access::{poke, poke_writable, shared_key};
 pub(crate) use account::Account;
 pub(crate) use address_space::{
     Layout, create, exit_mmap, free_mm, init as init_address_spaces, layout, set_text,
 };
 pub(crate) use advice::{Advice, madvise, mlock, mlockall, msync, munlock};
 pub(crate) use backing::Backing;
-pub(crate) use change::{Reach, mprotect, munmap, poke, poke_writable, shared_key};
 pub(crate) use detach::detach;
 pub(crate) use fault::{Access, FaultError, handle_fault};
 pub(crate) use fork::fork;
@@ -60,8 +61,10 @@ pub(crate) use kernel_map::process_table_address;
 pub(crate) use kstack::KernelStack;
 pub(crate) use mincore::mincore;
 pub(crate) use mmap::{LOWEST, MMAP_TOP, MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};
+pub(crate) use mprotect::{Reach, mprotect};
 pub(crate) use mremap::{RemapFlags, mremap};
 pub(crate) use object::Object;
+pub(crate) use unmap::munmap;
 pub(crate) use vm::area::Prot;
 
 use crate::shutdown::cannot_start;

@@ -2,8 +2,25 @@
 
 use core::ops::Range;
 
-use super::address_space::Map;
+use kcore::mm::MmId;
+
+use super::address_space::{self, Map};
 use super::gather::Gather;
+use super::heap;
+use super::mmap::{HEAP_BYTES, user_range};
+use crate::errno::Errno;
+
+/// Linux's `munmap`. Unmapped pieces in the range are no error. May sleep.
+///
+/// # Errors
+/// `EINVAL` for an odd range, `ENOMEM` without memory to cut an area in two.
+pub(crate) fn munmap(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
+    let range = user_range(start, len, Errno::EINVAL)?;
+    let mut map = address_space::lock(mm);
+    heap::check_room(HEAP_BYTES)?;
+    map.unmap(range);
+    Ok(())
+}
 
 impl Map {
     /// Takes areas and pages in `range` away, and the tables that then lie wholly
@@ -16,9 +33,9 @@ impl Map {
 
     /// As [`Map::unmap`], with one flush for what was `gathered` before, too.
     pub(super) fn unmap_after(&mut self, range: Range<u64>, gather: &mut Gather) {
-        self.pages.take(range.clone(), gather);
+        self.tables.take(range.clone(), gather);
         let unused = self.areas.gap_without(&range);
-        self.pages.detach_tables(range.clone(), &unused, gather);
+        self.tables.detach_tables(range.clone(), &unused, gather);
         // The flush comes before the areas go, and with them we from the lists of the
         // objects' mappers: who cuts a file counts on it that those who are not on the
         // list cannot read it.
@@ -30,11 +47,11 @@ impl Map {
     pub(super) fn unmap_everything(&mut self, gather: &mut Gather) {
         let mut areas = self.areas.iter().peekable();
         while let Some(area) = areas.next() {
-            self.pages.take(area.range(), gather);
+            self.tables.take(area.range(), gather);
             // As if the areas went one by one, the lowest first: a table goes with
             // the last one that it serves.
             let unused = 0..areas.peek().map_or(u64::MAX, |next| next.start);
-            self.pages.detach_tables(area.range(), &unused, gather);
+            self.tables.detach_tables(area.range(), &unused, gather);
         }
     }
 }
