@@ -23,12 +23,13 @@ use super::backing::Backing;
 use super::gather::Gather;
 use super::heap;
 use super::kernel_map::process_table;
-use super::tables::{PageTables, TableFrames};
+use super::page_tables::PageTables;
+use super::tables::TableFrames;
 use crate::errno::Errno;
-use crate::fs::text::Text;
 use crate::machine::lazy_tlb;
 use crate::oracle;
 use crate::sync::{Fixed, Mutex, MutexGuard};
+use crate::upcalls::Text;
 
 /// The machine's part of one mm, or of a free slot.
 struct AddressSpace {
@@ -185,9 +186,9 @@ pub(crate) fn create() -> Result<MmId, Errno> {
 /// be lazy on it; they touch no user address, and a speculative walk finds the
 /// empty process-table entry. Interrupts and preemption on; may sleep.
 ///
-/// The order makes that safe: first the entry is cleared, so that no new walk
-/// begins; then every copy of it, every walk cache and every translation is
-/// flushed; then the tables and frames that they named are freed.
+/// docs/lazy-tlb.md#the-order-of-an-exit: first the entry is cleared, so that no new walk
+/// begins; then every copy of it, every walk cache and every translation is flushed; then
+/// the tables and frames that they named are freed.
 pub(crate) fn exit_mmap(mm: MmId) {
     process_table().clear(mm.pid());
     lazy_tlb().exit_flush(mm);

@@ -12,7 +12,8 @@ use super::backing::Backing;
 use super::fault::frame_of;
 use super::gather::Gather;
 use super::heap;
-use super::tables::{PageTables, TableFrames};
+use super::page_tables::PageTables;
+use super::tables::TableFrames;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
 

@@ -1,13 +1,12 @@
-//! The page tables of an address space, and the frames that they are made of.
+//! The page tables of an address space, and who writes them.
 
 use core::ops::Range;
 
-use arch::addr::{PAGE_SIZE, PhysAddr};
+use arch::addr::PAGE_SIZE;
 use arch::encoding::pte::Pte;
 use arch::mmu::cursor::Cursor;
-use arch::mmu::tree::{RadixTree, TableSource};
+use arch::mmu::tree::RadixTree;
 
-use super::frame::{self, Frame};
 use super::gather::Gather;
 
 /// In a [`Map`](super::address_space::Map): whoever has it mutably has the `mmap_lock`.
@@ -58,28 +57,5 @@ impl PageTables {
     /// Takes the tables out that serve an address in `range`, and none outside `unused`.
     pub(super) fn detach_tables(&mut self, range: Range<u64>, unused: &Range<u64>, gather: &mut Gather) {
         self.cursor(range).detach_tables(unused, |table| gather.detached(table));
-    }
-}
-
-/// The frame allocator as a source of page tables.
-pub(super) struct TableFrames;
-
-/// The order of a table of `bytes`: 0, or 4 for a root.
-fn order_of(bytes: u64) -> u32 {
-    (bytes / PAGE_SIZE).trailing_zeros()
-}
-
-impl TableSource for TableFrames {
-    fn alloc(&mut self, bytes: u64) -> Option<PhysAddr> {
-        match order_of(bytes) {
-            0 => frame::alloc_zeroed(),
-            order => frame::alloc_order_zeroed(order),
-        }
-        .map(Frame::leak)
-    }
-
-    unsafe fn free(&mut self, table: PhysAddr, bytes: u64) {
-        // SAFETY: `alloc` gave the reference away, and the caller promises that it comes back.
-        drop(unsafe { Frame::from_phys(table, order_of(bytes)) });
     }
 }
