@@ -108,23 +108,22 @@ impl Map {
             return Err(FaultError::AccErr);
         }
         let mut cursor = self.tables.cursor_at(ea);
-        let entry = cursor.entry(ea, &mut TableFrames).map_err(|_| FaultError::Oom)?;
+        let mut entry = cursor.entry(ea, &mut TableFrames).map_err(|_| FaultError::Oom)?;
         let old = entry.get();
         if !old.is_valid() {
-            let page = fill(entry, area, write)?;
-            self.tables.resident += 1;
-            return Ok(page);
+            fill(entry.lend(), area, write)?;
+        } else if write && !old.flags().contains(PteFlags::WRITE) {
+            make_writable(self.mm, entry.lend(), area)?;
         }
-        if write && !old.flags().contains(PteFlags::WRITE) {
-            return make_writable(self.mm, entry, area);
-        }
-        // Another thread was here first, or the fault was spurious.
-        Ok(old.page())
+        // Else another thread was here first, or the fault was spurious.
+        let page = entry.get().page();
+        self.tables.resident += u64::from(!old.is_valid());
+        Ok(page)
     }
 }
 
-/// Fills an empty entry; with what. Nobody can have a translation of it: no flush.
-fn fill(entry: Entry<'_>, area: &Area<Backing>, write: bool) -> Result<PhysAddr, FaultError> {
+/// Fills an empty entry. Nobody can have a translation of it: no flush.
+fn fill(entry: Entry<'_>, area: &Area<Backing>, write: bool) -> Result<(), FaultError> {
     let (page, sole) = match area.contents.page_at(entry.ea() - area.start) {
         None => (frame::alloc_zeroed().ok_or(FaultError::Oom)?, true),
         Some((object, number)) => {
@@ -136,12 +135,13 @@ fn fill(entry: Entry<'_>, area: &Area<Backing>, write: bool) -> Result<PhysAddr,
             }
         }
     };
-    Ok(set(entry, page, leaf_flags(area.prot, sole)))
+    set(entry, page, leaf_flags(area.prot, sole));
+    Ok(())
 }
 
-/// The first store to a page that was read-only; to which page it may go.
+/// The first store to a page that was read-only.
 #[inline(never)]
-fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result<PhysAddr, FaultError> {
+fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result<(), FaultError> {
     let flags = leaf_flags(area.prot, true);
     let old = entry.get();
     let shared_page = frame_of(old);
@@ -150,17 +150,17 @@ fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result
         // again when it hits them (ISA 3.0B, Book III 5.10.1.2). No flush.
         entry.set(old.with_flags(flags));
         after_store();
-        return Ok(old.page());
+        return Ok(());
     }
     let copy = copy_of(&shared_page)?;
     // Another frame behind a valid entry: clear, flush, set. Else one CPU could
     // store to the new frame while another still reads the old one.
     entry.set(Pte::NONE);
     lazy_tlb().flush(mm, FlushRange::Pages { start: entry.ea(), pages: 1 });
-    let copy = set(entry, copy, flags);
+    set(entry, copy, flags);
     // The entry's reference to the old frame; nobody translates to it any more.
     drop(ManuallyDrop::into_inner(shared_page));
-    Ok(copy)
+    Ok(())
 }
 
 fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
@@ -171,15 +171,14 @@ fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
     Ok(copy)
 }
 
-/// Fills an empty entry with `page`, whose reference becomes the entry's; where it is.
-fn set(mut entry: Entry<'_>, page: Frame, flags: PteFlags) -> PhysAddr {
+/// Fills an empty entry with `page`, whose reference becomes the entry's.
+fn set(mut entry: Entry<'_>, page: Frame, flags: PteFlags) {
     let page = page.leak();
     if flags.contains(PteFlags::EXECUTE) {
         make_fetchable(page);
     }
     entry.set(Pte::leaf(page, flags));
     after_store();
-    page
 }
 
 /// Makes what the kernel stored to `page` visible to instruction fetches. Not inlined: its

@@ -45,7 +45,7 @@ impl<'t> Cursor<'t> {
     #[inline]
     pub fn entry(&mut self, ea: u64, source: &mut dyn TableSource) -> Result<Entry<'_>, OutOfMemory> {
         debug_assert!(self.range.contains(&ea), "{ea:#x} is not in {:x?}", self.range);
-        Ok(Entry { ea, pte: self.tree.walk_to(ea, 0, source)? })
+        Ok(Entry { ea, pte: self.tree.walk_alloc(ea, source)? })
     }
 
     /// Calls `f` with the entry of every page that is mapped in the range, in order. Absent
@@ -66,6 +66,12 @@ impl<'t> Cursor<'t> {
 }
 
 impl Entry<'_> {
+    /// The right to write it, for a while.
+    #[inline(always)]
+    pub fn lend(&mut self) -> Entry<'_> {
+        Entry { ea: self.ea, pte: self.pte }
+    }
+
     /// The address that it serves.
     #[inline(always)]
     #[must_use]

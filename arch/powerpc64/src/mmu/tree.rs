@@ -136,11 +136,20 @@ impl RadixTree {
         Ok(())
     }
 
-    /// As [`Self::walk`], to the entry of level `target`, making the tables that are missing.
+    /// As [`Self::walk`], making the tables that are missing.
     ///
     /// # Errors
     /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
-    pub(super) fn walk_to(
+    pub(super) fn walk_alloc(
+        &self,
+        ea: u64,
+        source: &mut dyn TableSource,
+    ) -> Result<&AtomicPte, OutOfMemory> {
+        self.walk_to(ea, 0, source)
+    }
+
+    #[inline]
+    fn walk_to(
         &self,
         ea: u64,
         target: Level,
