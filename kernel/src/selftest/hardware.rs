@@ -6,10 +6,15 @@ use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use arch::addr::{LINEAR_BASE, PAGE_SIZE, PhysAddr, VirtAddr};
+use arch::encoding::platform_support::Broadcast;
 use arch::encoding::pte::{PteFlags, ROOT_BYTES};
+use arch::encoding::rpt_invalidate;
+use arch::encoding::tlb_operand::Ric;
 use arch::exceptions::authority;
+use arch::hcall::{self, Status};
 use arch::reg::{Msr, spr};
-use arch::{isa, page, percpu};
+use arch::{isa, page, percpu, tlb};
+use kcore::mm::MmId;
 
 use super::stage::{all_cpus, on_cpus};
 use super::{Test, Verdict, check, check_eq};
@@ -21,6 +26,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("hardware_pages", pages),
     Test::new("hardware_kernel_map", kernel_map),
     Test::new("hardware_switch_keeps_cr", switch_keeps_cr),
+    Test::new("hardware_flush_by_hypercall", flush_by_hypercall),
 ];
 
 /// On each CPU: no facility for users that nobody switches, user pages closed, the MSR of
@@ -40,6 +46,15 @@ fn registers() -> Verdict {
         closed && msr && isa::mfspr::<{ spr::SPRG0 }>() == area && priority == [true; 2]
     });
     check!(good.iter().all(|&good| good), "CPUs whose registers are right: {good:?}");
+    Ok(())
+}
+
+/// The hypervisor takes our H_RPT_INVALIDATE, or does not know it and has not announced it.
+fn flush_by_hypercall() -> Verdict {
+    const H_FUNCTION: Status = Status(-2);
+    let status = hcall::h_rpt_invalidate(&rpt_invalidate::pid(MmId::INIT_MM.pid().get(), Ric::All));
+    let unknown = status == H_FUNCTION && tlb::broadcast() != Broadcast::Hypercall;
+    check!(status == Status::SUCCESS || unknown, "H_RPT_INVALIDATE: {status:?}, {:?}", tlb::broadcast());
     Ok(())
 }
 
@@ -76,8 +91,8 @@ fn kernel_map() -> Verdict {
     static CONSTANT: [u64; 4] = [1, 2, 3, 4];
     let (wrong, executable, leaves) = (Cell::new(None), Cell::new(0_u64), Cell::new(0_u64));
     let tree = mm::kernel_tree();
-    tree.for_each_leaf(LINEAR_BASE..LINEAR_BASE + (1 << 45), |ea, entry, size| {
-        let flags = entry.load().flags();
+    tree.for_each_leaf(LINEAR_BASE..LINEAR_BASE + (1 << 45), |ea, leaf, size| {
+        let flags = leaf.flags();
         let both = PteFlags::WRITE | PteFlags::EXECUTE;
         let bad = !flags.contains(PteFlags::PAGE | PteFlags::PRIVILEGED | PteFlags::READ)
             || flags.contains(both)
@@ -92,7 +107,7 @@ fn kernel_map() -> Verdict {
     });
     check!(leaves.get() > 16, "{} leaves", leaves.get());
     check_eq!(wrong.get(), None, "a leaf of the kernel's map");
-    let flags = |address: u64| tree.walk(address).map(|entry| entry.load().flags() & !PteFlags::PAGE);
+    let flags = |address: u64| tree.look(address).map(|leaf| leaf.flags() & !PteFlags::PAGE);
     let kernel = |flags: PteFlags| Some(flags & !PteFlags::PAGE);
     check_eq!(flags(kernel_map as *const () as u64), kernel(PteFlags::KERNEL_RX), "this code");
     check_eq!(flags(LINEAR_BASE + 0x4300), kernel(PteFlags::KERNEL_RX), "the vectors");

@@ -144,6 +144,7 @@ pub(super) fn kick_behind_the_flush() -> Verdict {
 /// T9: with a coprocessor attached every flush is broadcast, also those of a mm that
 /// one CPU has, and the exit's after its kick. The oracle looks that they reach it.
 pub(super) fn exit_with_a_coprocessor() -> Verdict {
+    FakeCoprocessor::possible()?;
     let mut scene = Scene::new();
     let (mm, page) = scene.page()?;
     let broadcasts = || total(|c| &c.tlbie);
