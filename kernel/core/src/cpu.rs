@@ -224,11 +224,12 @@ pub struct CpuState {
     /// The address space that this CPU has loaded: `current.active_mm`.
     /// Written here only, with interrupts off, *after* the PID register.
     pub active_mm: PublishedMm,
-    /// What this CPU borrows, as the hazard policy publishes it; none otherwise.
-    pub hazard: PublishedMm,
     /// `rq.prev_mm`: what kernel→user switched away from, between the two
     /// halves of a switch. A token: under shootdown its mm may be gone.
     pub prev_mm: PublishedMm,
+    /// What the policy keeps for this CPU; zero at first. It says what they mean, and
+    /// who writes them.
+    pub policy: [AtomicU64; 2],
     /// Flushes since this CPU last trimmed a cpumask.
     pub trim_clock: AtomicU32,
     /// What this CPU asks of others; it waits for them, so there is one.

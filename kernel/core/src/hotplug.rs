@@ -26,7 +26,7 @@
 //! open; and whatever went out of page tables meanwhile was not flushed here.
 
 use crate::Kernel;
-use crate::lazy_tlb::{LazyRef, Policy};
+use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
@@ -41,9 +41,7 @@ impl<M: Machine> Kernel<M> {
             invariant!(self.this_cpu(t).active_mm.get().is_none(), "{} starts twice", t.cpu());
             // Before it can load an mm that it had once.
             self.machine.flush_cpu(t);
-            if self.config.policy == Policy::Refcount {
-                self.mmgrab(MmId::INIT_MM);
-            }
+            ask!(self, cpu_comes(t));
             idle.set_active_mm(t, MmId::INIT_MM);
             self.switch_mm(t, MmId::NONE, MmId::INIT_MM);
             self.check_loaded(t, idle);
@@ -85,8 +83,7 @@ impl<M: Machine> Kernel<M> {
         self.handle_calls(t);
         idle.set_active_mm(t, MmId::NONE);
         me.active_mm.set(MmId::NONE);
-        // What `start_cpu` took. Never the last: I5.
-        self.drop_lazy(LazyRef::new(MmId::INIT_MM));
+        ask!(self, cpu_goes(t));
     }
 
     /// Drops all that this CPU may hold and takes it out of every mask (T7). It has

@@ -6,6 +6,7 @@
 
 use crate::Kernel;
 use crate::lazy_tlb::LazyRef;
+use crate::lazy_tlb::policy::ask;
 use crate::machine::{Machine, Point};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
@@ -113,7 +114,7 @@ impl<M: Machine> Kernel<M> {
             self.machine.point(Point::EnterMmHalf);
             self.switch_mm(t, active, mm);
             if old.is_none() {
-                self.withdraw(t);
+                ask!(self, ended(t));
             }
             self.check_loaded(t, task);
             (old, LazyRef::new(active))

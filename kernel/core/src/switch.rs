@@ -7,6 +7,7 @@
 
 use crate::Kernel;
 use crate::lazy_tlb::LazyRef;
+use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point, TlbEvent};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
@@ -75,7 +76,7 @@ impl<M: Machine> Kernel<M> {
             me.counters.lazy_same_mm.bump();
         }
         self.switch_mm(t, borrowed, next.mm());
-        self.withdraw(t);
+        ask!(self, ended(t));
         me.prev_mm.set(borrowed);
         prev.set_active_mm(t, MmId::NONE);
     }
@@ -86,6 +87,7 @@ impl<M: Machine> Kernel<M> {
     #[must_use = "the borrow must be dropped"]
     pub fn finish_switch(&self, t: &IrqsOff) -> Option<LazyRef> {
         let me = self.this_cpu(t);
+        ask!(self, quiescent(t));
         let borrowed = me.prev_mm.get();
         if borrowed.is_none() {
             return None;
@@ -118,6 +120,7 @@ impl<M: Machine> Kernel<M> {
             fence(Ordering::SeqCst);
         }
         if prev == next {
+            ask!(self, arrived(t, next, true));
             return;
         }
         me.counters.pidr_writes.bump();
@@ -132,6 +135,7 @@ impl<M: Machine> Kernel<M> {
         // publication, or a reader would think us gone too soon. Partner: the acquire
         // in `filter_lazies`.
         me.active_mm.set_ordered(next, Ordering::Release);
+        ask!(self, arrived(t, next, false));
     }
 
     /// I1: the PID register, the published mm and the task agree. I4: this CPU is in

@@ -7,12 +7,29 @@
 //! real reference any more, and the set of borrowers only shrinks. The waited
 //! IPI to all of the mask empties it.
 
+use super::policy::{Free, Operations};
 use crate::Kernel;
 use crate::cpu::CpuSet;
 use crate::ipi::Call;
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
 use crate::sync::Ordering;
+
+pub(crate) enum Shootdown {}
+
+impl Operations for Shootdown {
+    /// The lazies must be sent away soon in any case, and a CPU that goes flushes
+    /// itself: one round of IPIs does both (Linux 6.6).
+    fn evicted_at_exit<M: Machine>(kernel: &Kernel<M>, t: &PreemptOff, mm: MmId) -> CpuSet {
+        // A CPU that is filtered out keeps its bit, so the flush that follows is global.
+        kernel.filter_lazies(t, mm, kernel.holding_cpus(mm).without(t.cpu()))
+    }
+
+    fn last_drop<M: Machine>(kernel: &Kernel<M>, t: &PreemptOff, mm: MmId) -> Free {
+        kernel.shoot_lazies(t, mm, kernel.holding_cpus(mm));
+        Free::Now
+    }
+}
 
 impl<M: Machine> Kernel<M> {
     /// Makes every CPU of `targets` leave `mm`. Interrupts on, preemption off.
@@ -30,7 +47,7 @@ impl<M: Machine> Kernel<M> {
     /// Drops from `targets` the CPUs that have something else loaded, if the filter
     /// is on; counts them. Only for an mm that nobody can enter any more: a CPU
     /// that is seen elsewhere does not come back.
-    pub(crate) fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
+    fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
         if !self.config.filter_lazies {
             return targets;
         }
@@ -48,7 +65,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Linux's `DEBUG_VM_SHOOT_LAZIES`: asks every CPU, in its own context, whether
     /// it still has `mm`, which was just cleaned up.
-    pub(super) fn check_nobody_is_lazy(&self, t: &PreemptOff, mm: MmId) {
+    pub(crate) fn check_nobody_is_lazy(&self, t: &PreemptOff, mm: MmId) {
         self.machine.with_irqs_off(|t| self.assert_not_lazy_here(t, mm));
         self.call_on_mask(t, &self.online().without(t.cpu()), Call::AssertNotLazy(mm));
     }
@@ -68,8 +85,7 @@ impl<M: Machine> Kernel<M> {
             return false;
         }
         assert!(me.mm().is_none(), "a task still owns {mm:?}, which is being freed");
-        // Under shootdown a borrow holds nothing, so nothing is given back.
-        let _ = self.leave_lazy(t, me).token();
+        self.leave_lazy(t, me).owes_nothing();
         true
     }
 }

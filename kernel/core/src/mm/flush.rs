@@ -8,6 +8,7 @@
 use crate::Kernel;
 use crate::cpu::CpuSet;
 use crate::ipi::Call;
+use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff, TlbEvent};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
@@ -69,7 +70,7 @@ impl<M: Machine> Kernel<M> {
         self.machine.with_preempt_off(|t| {
             // The PTE stores before the read of mm_cpumask. Partner: switch_mm.
             fence(Ordering::SeqCst);
-            let reach = self.flush_reach_needed(t, mm, false);
+            let reach = self.flush_reach_needed(t, mm, what, false);
             self.machine.point(Point::FlushDecided);
             self.flush_reaching(t, mm, what, reach);
         });
@@ -78,24 +79,22 @@ impl<M: Machine> Kernel<M> {
     /// The final flush of an exit: `mm_users` is 0, the process-table entry is
     /// cleared, page tables are freed after it. Interrupts and preemption on.
     ///
-    /// Under shootdown the lazies must be sent away soon in any case, and a CPU
-    /// that goes flushes itself: one round of IPIs does both (Linux 6.6).
-    /// Preemption stays off from the kick to the local flush, or we could be
-    /// moved in between and the CPU we left would be missed (T10).
+    /// The policy may send the lazies away before. Preemption stays off from there to
+    /// the local flush, or we could be moved in between and the CPU we left would be
+    /// missed (T10).
     pub fn exit_flush(&self, mm: MmId) {
         self.machine.with_preempt_off(|t| {
             // The cleared entry before the read of `copros`. Partner: `copro_attach`, whose
             // caller need not be a user. The read of mm_cpumask alone needs no fence:
             // without a use nobody sets a bit, and who had one gave it up before us.
             fence(Ordering::SeqCst);
-            if self.config.policy.wants_exit_kick() {
-                // Who is filtered out keeps its bit, so the flush below is global.
-                let others = self.filter_lazies(t, mm, self.holding_cpus(mm).without(t.cpu()));
-                let kicked = self.kick(t, mm, others);
-                self.this_cpu(t).counters.exit_kick.add(kicked as u64);
+            let lazies = ask!(self, evicted_at_exit(t, mm));
+            if !lazies.is_empty() {
+                self.this_cpu(t).counters.exit_kick.add(lazies.len() as u64);
+                self.call_on_mask(t, &lazies, Call::ExitLazy(mm));
                 self.machine.point(Point::ExitFlushKicked);
             }
-            let reach = self.flush_reach_needed(t, mm, true);
+            let reach = self.flush_reach_needed(t, mm, FlushRange::Everything, true);
             self.flush_reaching(t, mm, FlushRange::Everything, reach);
         });
     }
@@ -128,13 +127,13 @@ impl<M: Machine> Kernel<M> {
 
     /// Linux's `flush_type_needed`, with the counter `active_cpus` replaced by
     /// what it is derived from: the mask itself (I7).
-    fn flush_reach_needed(&self, t: &PreemptOff, id: MmId, full_mm: bool) -> FlushReach {
+    fn flush_reach_needed(&self, t: &PreemptOff, id: MmId, what: FlushRange, full_mm: bool) -> FlushReach {
         let mm = self.mm(id);
         let running_it = self.this_cpu(t).curr_mm.get() == id;
         if self.has_copros(id) {
             return FlushReach::Global;
         }
-        match self.holders(t, id) {
+        match self.holders(t, id, what) {
             Holders::Nobody => return FlushReach::None,
             Holders::OnlyMe if running_it || !self.trim_is_due(t) => return FlushReach::Local,
             Holders::OnlyMe => {
@@ -153,13 +152,14 @@ impl<M: Machine> Kernel<M> {
         FlushReach::Global
     }
 
-    fn holders(&self, t: &PreemptOff, mm: MmId) -> Holders {
+    fn holders(&self, t: &PreemptOff, mm: MmId, what: FlushRange) -> Holders {
         // Acquire: a bit that we see clear is a flush that has finished, and what
         // we free is reused after it. Partner: the release of `exit_lazy_flush_tlb`.
         let mask = self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Acquire);
-        if !mask.without(t.cpu()).is_empty() {
+        let told = ask!(self, must_flush(t, mm, what, mask));
+        if !told.without(t.cpu()).is_empty() {
             Holders::Others
-        } else if mask.contains(t.cpu()) {
+        } else if told.contains(t.cpu()) {
             Holders::OnlyMe
         } else {
             Holders::Nobody
@@ -193,7 +193,7 @@ impl<M: Machine> Kernel<M> {
 
     fn flush_everywhere(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
         if self.config.global_by_ipi {
-            let holders = self.holding_cpus(mm);
+            let holders = ask!(self, must_flush(t, mm, what, self.holding_cpus(mm)));
             self.call_on_mask(t, &holders.without(t.cpu()), Call::Flush(mm, what));
             if holders.contains(t.cpu()) {
                 self.flush_here(t, mm, what);
@@ -226,12 +226,7 @@ impl<M: Machine> Kernel<M> {
     /// Asks every other CPU in the mask to leave `mm` if it is lazy on it, and
     /// waits.
     fn kick_lazies(&self, t: &PreemptOff, mm: MmId) {
-        self.kick(t, mm, self.holding_cpus(mm).without(t.cpu()));
-    }
-
-    fn kick(&self, t: &PreemptOff, mm: MmId, others: CpuSet) -> usize {
-        self.call_on_mask(t, &others, Call::ExitLazy(mm));
-        others.len()
+        self.call_on_mask(t, &self.holding_cpus(mm).without(t.cpu()), Call::ExitLazy(mm));
     }
 
     /// Linux's `exit_lazy_flush_tlb`: what a kick does on this CPU, and what

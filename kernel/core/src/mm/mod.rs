@@ -16,6 +16,7 @@ use core::mem::offset_of;
 
 use crate::Kernel;
 use crate::cpu::{CpuId, CpuMask};
+use crate::lazy_tlb::policy::{Free, ask};
 use crate::machine::{Machine, Point, TlbEvent};
 use crate::membarrier::Registrations;
 use crate::mm::slots::Slots;
@@ -114,6 +115,8 @@ pub struct Mm {
     copros: AtomicU32,
     live: AtomicU32,
     membarrier: Registrations,
+    /// What the policy keeps for this mm, see [`Mm::policy`].
+    policy: AtomicU64,
     /// The CPUs that may hold translations of this mm: a superset of those that
     /// have it loaded (I4). A CPU sets its own bit before it loads the mm, and
     /// nobody but itself clears it, after a local flush.
@@ -149,6 +152,7 @@ impl Mm {
             copros: AtomicU32::new(0),
             live: AtomicU32::new(init.into()),
             membarrier: Registrations::default(),
+            policy: AtomicU64::new(0),
             mm_cpumask: CpuMask::default(),
         }
     }
@@ -180,6 +184,11 @@ impl Mm {
     /// `mm_count`.
     pub fn count(&self) -> u32 {
         self.mm_count.load(Ordering::Relaxed)
+    }
+
+    /// What the policy keeps for this mm, and says the meaning of.
+    pub fn policy(&self) -> &AtomicU64 {
+        &self.policy
     }
 
     /// The CPUs that may hold translations of this mm.
@@ -236,7 +245,9 @@ impl<M: Machine> Kernel<M> {
         self.machine.with_preempt_off(|t| {
             let slot = self.slots.with(t, Slots::take_lowest)?;
             self.this_cpu(t).counters.mm_created.add(1);
-            Some(self.mms[slot].revive())
+            let mm = self.mms[slot].revive();
+            ask!(self, mm_begins(t, mm));
+            Some(mm)
         })
     }
 
@@ -304,13 +315,24 @@ impl<M: Machine> Kernel<M> {
             "{mm:?} dies with a coprocessor attached"
         );
         self.machine.point(Point::MmdropLast);
-        self.machine.with_preempt_off(|t| {
+        let when = self.machine.with_preempt_off(|t| {
             assert!(
                 self.this_cpu(t).curr_mm.get() != mm,
                 "the last mmdrop of {mm:?} by one of its own tasks"
             );
-            self.cleanup_lazies(t, mm);
+            ask!(self, last_drop(t, mm))
         });
+        if when == Free::Now {
+            self.free(mm);
+        }
+    }
+
+    /// Frees `mm`, which has no reference and which no CPU has loaded. Interrupts and
+    /// preemption on.
+    pub(crate) fn free(&self, mm: MmId) {
+        if self.config.debug_shoot_lazies {
+            self.machine.with_preempt_off(|t| self.check_nobody_is_lazy(t, mm));
+        }
         self.check_nobody_has(mm);
         self.machine.point(Point::MmdropClean);
         self.machine.with_preempt_off(|t| self.machine.observe(t, TlbEvent::Free(mm)));
