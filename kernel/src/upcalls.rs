@@ -2,7 +2,7 @@
 
 use arch::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
 use arch::irq::{self, Interrupt, InterruptController};
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 
 use crate::machine::lazy_tlb;
 use crate::{console, crash, process, syscall, task};

@@ -410,7 +410,7 @@ inline mmput(mm) {
     d_step { STEP; assert(live[mm] == 1 && users[mm] > 0); users[mm]--; last = (users[mm] == 0) }
     if
     :: last ->
-        /* Machine::exit_mmap: the process-table entry goes first. */
+        /* exit_mmap: the process-table entry goes first. */
         d_step { STEP; last = false; pte[mm] = false }
         exit_flush(mm);
         mmdrop(mm)

@@ -9,9 +9,9 @@
 //! Reading order: [`task`] (what a task has), [`switch`] (the four arms of a
 //! context switch), [`lazy_tlb`] (the policies), [`mm`] (lifetimes), [`sites`]
 //! (exit, exec, use_mm), [`mm::flush`], [`ipi`] and [`hotplug`]. The two seams are
-//! [`machine::Machine`] and [`lazy_tlb::Policy`]; nothing else is generic.
+//! [`machine`] and [`lazy_tlb::Policy`]; nothing else is generic.
 #![cfg_attr(not(any(loom, test, feature = "model")), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 extern crate alloc;
 

@@ -110,10 +110,9 @@ impl<M: Machine> Kernel<M> {
         if !mask.test(t.cpu()) {
             mask.set(t.cpu());
             // Our bit before our first walk. Partner: the fence in `flush`,
-            // between the PTE stores and the read of the mask. A `sync`, since
-            // what it orders is the MMU's own loads. For membarrier it is what the
-            // next one is.
-            fence(Ordering::SeqCst);
+            // between the PTE stores and the read of the mask. For membarrier it is what
+            // the next one is.
+            self.machine.order_mask_before_walks(t);
         } else if prev != next && mm.membarrier().any() {
             // The change of `curr_mm` before the first user access. Partner: (a) of
             // membarrier, which skips a CPU that is still seen elsewhere.

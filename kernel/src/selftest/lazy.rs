@@ -15,7 +15,7 @@ use super::stage::{
 use super::{Outcome, Test, Verdict, check, check_eq, points};
 use crate::machine::lazy_tlb;
 use crate::sync::WaitQueue;
-use crate::task::kthread;
+use crate::task::{kthread, work};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("lazy_return_to_same_mm", return_to_same_mm),
@@ -174,7 +174,7 @@ fn unuse_is_last() -> Verdict {
     let before = Bill::now();
     kernel.kthread_use_mm(mm);
     // The users go while the thread uses it, as a process's exit can.
-    kernel.mmput_async(mm);
+    work::queue(move || lazy_tlb().mmput(mm));
     flush_work();
     check_eq!(Bill::now().since(before).freed, 0, "mms freed while one is in use");
     kernel.kthread_unuse_mm(mm);

@@ -12,7 +12,7 @@ use arch::timer;
 use kcore::counters::Counters;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::lazy_tlb::Policy;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::sync::Counter;
 

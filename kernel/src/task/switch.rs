@@ -183,7 +183,9 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave) {
     cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     // Nobody can take `next` from us: it is out of all queues.
     next.on_cpu.begin();
-    lazy_tlb().prepare_switch(&IrqsOff::new(cpu.id), &prev.mm, &next.mm);
+    // SAFETY: interrupts are off.
+    let off = unsafe { IrqsOff::new(cpu.id) };
+    lazy_tlb().prepare_switch(&off, &prev.mm, &next.mm);
     // The full barrier in there serves one more: the task's `cpu` comes before
     // this look at its pending bits. Partner: `Task::notify`.
     set_work_for(cpu, next);
@@ -210,7 +212,8 @@ pub(super) fn finish() {
     let cpu = cpu::this();
     // SAFETY: we have just left it, and it owns its reference until below.
     let prev = unsafe { TaskPtr::new(cpu.left.load(Ordering::Relaxed)).get() };
-    let borrow = lazy_tlb().finish_switch(&IrqsOff::new(cpu.id));
+    // SAFETY: interrupts are off.
+    let borrow = lazy_tlb().finish_switch(&unsafe { IrqsOff::new(cpu.id) });
     let dead = prev.run_state.is_dead();
     prev.on_cpu.end();
     let evicted = cpu.evicted.load(Ordering::Relaxed);

@@ -76,13 +76,13 @@ impl<M: Machine> Kernel<M> {
         });
     }
 
-    /// The final flush of an exit: `mm_users` is 0, the process-table entry is
-    /// cleared, page tables are freed after it. Interrupts and preemption on.
+    /// The final flush of an exit: `mm_users` is 0, the tables are cut off, and are freed
+    /// after it. Interrupts and preemption on.
     ///
     /// The policy may send the lazies away before. Preemption stays off from there to
     /// the local flush, or we could be moved in between and the CPU we left would be
     /// missed (T10).
-    pub fn exit_flush(&self, mm: MmId) {
+    pub(super) fn exit_flush(&self, mm: MmId) {
         self.machine.with_preempt_off(|t| {
             // The cleared entry before the read of `copros`. Partner: `copro_attach`, whose
             // caller need not be a user. The read of mm_cpumask alone needs no fence:
@@ -102,6 +102,7 @@ impl<M: Machine> Kernel<M> {
     /// Attaches a coprocessor to `mm`: flushes must be broadcast from now on. The
     /// caller holds an `mm_count`, and lets it translate after the return.
     pub fn copro_attach(&self, mm: MmId) {
+        assert!(M::BROADCASTS, "a coprocessor that no flush can reach");
         self.mm(mm).copros.fetch_add(1, Ordering::Relaxed);
         // The count before its first walk. Partners: the fences in `flush` and
         // `exit_flush`, as for a CPU's bit in the mask.
@@ -192,7 +193,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn flush_everywhere(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
-        if self.config.global_by_ipi {
+        if self.config.global_by_ipi || !M::BROADCASTS {
             let holders = ask!(self, must_flush(t, mm, what, self.holding_cpus(mm)));
             self.call_on_mask(t, &holders.without(t.cpu()), Call::Flush(mm, what));
             if holders.contains(t.cpu()) {

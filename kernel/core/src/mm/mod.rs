@@ -277,14 +277,20 @@ impl<M: Machine> Kernel<M> {
         // AcqRel: the users' accesses happen before the teardown.
         if self.mm(mm).mm_users.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.machine.point(Point::MmputLast);
-            self.machine.exit_mmap(mm);
+            self.exit_mmap(mm);
             self.mmdrop(mm);
         }
     }
 
-    /// As [`Kernel::mmput`], for contexts that may not wait.
-    pub fn mmput_async(&self, mm: MmId) {
-        self.machine.defer_drop(mm, true);
+    /// The last user of `mm` is gone: gives back what it mapped. CPUs may still be lazy
+    /// on it; they access no user memory, but may walk its tables at any time.
+    ///
+    /// The order makes that safe: first no new walk can begin, then what walks have left
+    /// in caches goes, then what they led to is freed.
+    fn exit_mmap(&self, mm: MmId) {
+        self.machine.disconnect(mm);
+        self.exit_flush(mm);
+        self.machine.free_user_memory(mm);
     }
 
     /// Gives back an `mm_count`; the last one frees the mm. Interrupts on, no
@@ -295,11 +301,6 @@ impl<M: Machine> Kernel<M> {
         if self.mm(mm).mm_count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.__mmdrop(mm);
         }
-    }
-
-    /// As [`Kernel::mmdrop`], for contexts that may not wait.
-    pub fn mmdrop_async(&self, mm: MmId) {
-        self.machine.defer_drop(mm, false);
     }
 
     /// The end of `mm`: nobody may take a reference any more. CPUs may still be

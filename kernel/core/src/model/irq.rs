@@ -1,11 +1,11 @@
 //! Interrupts.
 //!
-//! An IPI lands where interrupts come back on, at every [`Machine::point`] and in
+//! An IPI lands where interrupts come back on, at every [`Probe::point`] and in
 //! every turn of a wait. Whether it was sent before or after a CPU passes there is
 //! the order of two accesses to one atomic, so loom tries both: an IPI that is long
 //! on its way is one that is sent late.
 //!
-//! [`Machine::point`]: crate::machine::Machine::point
+//! [`Probe::point`]: crate::machine::Probe::point
 
 use std::sync::atomic as native;
 

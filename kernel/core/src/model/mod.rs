@@ -101,7 +101,6 @@ pub struct Model {
     hook: Mutex<Option<Arc<Hook>>>,
     machine_call: Mutex<Option<Arc<MachineCall>>>,
     exit: Mutex<Option<Arc<Exit>>>,
-    deferred: Mutex<Vec<(MmId, bool)>>,
 }
 
 impl Model {
@@ -141,7 +140,6 @@ impl Model {
             hook: Mutex::default(),
             machine_call: Mutex::default(),
             exit: Mutex::default(),
-            deferred: Mutex::default(),
         }
     }
 
@@ -150,7 +148,7 @@ impl Model {
         *self.hook.lock().unwrap() = Some(Arc::new(hook));
     }
 
-    /// Runs `call` for every [`Machine::machine_call`] from now on.
+    /// Runs `call` for every [`Host::machine_call`] from now on.
     pub fn set_machine_call(&self, call: impl Fn(CpuId, u64, u64) + Send + Sync + 'static) {
         *self.machine_call.lock().unwrap() = Some(Arc::new(call));
     }
@@ -158,14 +156,6 @@ impl Model {
     /// Runs `exit` in every exit from now on.
     pub fn set_exit(&self, exit: impl Fn(MmId, &dyn Fn()) + Send + Sync + 'static) {
         *self.exit.lock().unwrap() = Some(Arc::new(exit));
-    }
-
-    /// Does what [`Machine::defer_drop`] put off, as a worker on this CPU.
-    pub fn run_deferred(&self) {
-        let drops = std::mem::take(&mut *self.deferred.lock().unwrap());
-        for (mm, users) in drops {
-            if users { self.kernel().mmput(mm) } else { self.kernel().mmdrop(mm) }
-        }
     }
 
     fn kernel(&self) -> Arc<Kernel<Model>> {

@@ -5,7 +5,7 @@ use std::sync::atomic as native;
 use super::seat::Context;
 use super::{Model, TaskId};
 use crate::cpu::CpuId;
-use crate::machine::{IrqsOff, Machine, Point};
+use crate::machine::{Cpu, IrqsOff, Point, Probe};
 use crate::mm::MmId;
 use crate::switch::Arm;
 use crate::sync::{Ordering, thread};
@@ -25,7 +25,7 @@ impl Model {
     /// A new user task, not running, which takes over one of `mm`'s users.
     pub fn user_task(&self, mm: MmId) -> TaskId {
         let id = self.kernel_thread();
-        let t = IrqsOff::new(CpuId::BOOT);
+        let t = IrqsOff::of_model(CpuId::BOOT);
         self.task(id).set_mm(&t, mm);
         self.task(id).set_active_mm(&t, mm);
         id

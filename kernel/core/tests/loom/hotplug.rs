@@ -7,7 +7,7 @@ use kcore::Config;
 use kcore::cpu::CpuSet;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 use kcore::sync::{AtomicU64, Ordering};

@@ -26,7 +26,7 @@ use loom::cell::UnsafeCell;
 
 use kcore::cpu::CpuId;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::model::{Model, Race, Size, TaskId};
 use kcore::{Config, Kernel};

@@ -1,6 +1,6 @@
 //! The four arms of the switch, with each policy's ledger.
 
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::switch::Arm;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use kcore::cpu::CpuSet;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::{Machine, Point};
+use kcore::machine::{Cpu, Point};
 
 use crate::{CPU0, CPU1, CPU2, Rig, assert_panics};
 

@@ -107,7 +107,7 @@ fn a_single_threaded_process_sends_the_lazies_away() {
 #[test]
 fn a_kick_flushes_even_if_the_bit_is_clear() {
     use kcore::ipi::Call;
-    use kcore::machine::Machine;
+    use kcore::machine::Cpu;
     let rig = Rig::new(Policy::Shootdown);
     let (mm, user) = rig.process();
     rig.make_lazy(CPU1, user);

@@ -7,7 +7,7 @@ use kcore::Config;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 
 use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, by_policy, each_policy};

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arch::percpu;
 use kcore::cpu::CpuSet;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 
 use super::{OTHER, wait_for};
 use crate::machine::{call_function, lazy_tlb};
