@@ -14,14 +14,14 @@ use kcore::machine::{Cpu, Host, IrqsOff, Mmu, Point, PreemptOff, Probe, Stamp, T
 use kcore::mm::flush::FlushRange;
 use kcore::mm::{MmId, Pid};
 use kcore::task::TaskMm;
-use kcore::{Config, Kernel};
+use kcore::{Config, LazyTlb};
 
 use crate::breaks::{self, Broken};
 use crate::sync::{Fixed, preempt};
 use crate::task::current_mm;
 
 /// The protocol's state. Written once at boot, before any other CPU starts.
-static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::unset();
+static LAZY_TLB: Fixed<LazyTlb<Hardware>> = Fixed::unset();
 
 /// How many address spaces there may be at a time, `init_mm` included.
 pub(crate) const NR_MMS: usize = 2048;
@@ -31,19 +31,19 @@ pub(crate) const NR_MMS: usize = 2048;
 const TURNS_PER_PAUSE: u64 = 64;
 
 /// The protocol, on this machine.
-pub(crate) fn lazy_tlb() -> &'static Kernel<Hardware> {
+pub(crate) fn lazy_tlb() -> &'static LazyTlb<Hardware> {
     LAZY_TLB.get()
 }
 
 /// As [`lazy_tlb`], or none early in the boot.
-pub(crate) fn lazy_tlb_if_ready() -> Option<&'static Kernel<Hardware>> {
+pub(crate) fn lazy_tlb_if_ready() -> Option<&'static LazyTlb<Hardware>> {
     LAZY_TLB.try_get()
 }
 
 /// Makes the protocol's state; once, on the boot CPU, heap up.
 pub(crate) fn init(config: Config, nr_cpus: usize) {
     // SAFETY: the boot CPU is alone.
-    unsafe { LAZY_TLB.set(Kernel::new(Hardware, config, nr_cpus, NR_MMS)) };
+    unsafe { LAZY_TLB.set(LazyTlb::new(Hardware, config, nr_cpus, NR_MMS)) };
 }
 
 /// This machine: the instructions of powerpc64, the tasks and memory of this

@@ -25,20 +25,20 @@
 //! **Who comes flushes first.** What a TLB holds at a start the architecture leaves
 //! open; and whatever went out of page tables meanwhile was not flushed here.
 
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// This CPU joins the protocol: its current task, the idle task, borrows
-    /// `init_mm`. At boot and after each [`Kernel::stop_cpu`], before the CPU can
+    /// `init_mm`. At boot and after each [`LazyTlb::stop_cpu`], before the CPU can
     /// take an IPI or switch.
     pub fn start_cpu(&self) {
         self.machine.with_irqs_off(|t| {
             let idle = self.machine.current(t);
-            invariant!(self.this_cpu(t).active_mm.get().is_none(), "{} starts twice", t.cpu());
+            invariant!(self.this_cpu(t).active_mm.own().is_none(), "{} starts twice", t.cpu());
             // Before it can load an mm that it had once.
             self.machine.flush_cpu(t);
             ask!(self, cpu_comes(t));
@@ -46,17 +46,17 @@ impl<M: Machine> Kernel<M> {
             self.switch_mm(t, MmId::NONE, MmId::INIT_MM);
             self.check_loaded(t, idle);
             // Release: pairs with the acquire in `online`.
-            self.online.set_ordered(t.cpu(), Ordering::Release);
+            self.online.publish(t.cpu());
         });
     }
 
     /// The first half of leaving: this CPU, in its idle task, gives up what it
     /// borrows. It may be the last reference under refcount, so interrupts are on;
-    /// preemption stays off from here to [`Kernel::stop_cpu`], or the next task
+    /// preemption stays off from here to [`LazyTlb::stop_cpu`], or the next task
     /// would bring a borrow again.
     pub fn leave_before_stop(&self) {
         let borrowed = self.machine.with_irqs_off(|t| self.leave_lazy(t, self.machine.current(t)));
-        self.drop_lazy(borrowed);
+        self.settle(borrowed);
     }
 
     /// The second half: this CPU is out of the protocol on return. It is in no mask,
@@ -76,7 +76,7 @@ impl<M: Machine> Kernel<M> {
         self.leave_all_masks(t);
         // Release: all of the above before the clear bit. Partner: the acquire in
         // `online`.
-        self.online.clear_ordered(t.cpu(), Ordering::Release);
+        self.online.retract(t.cpu());
         // Offline before the look at the mailbox. Partner: the fence in
         // `call_on_mask`, between the post and the look at `online`.
         fence(Ordering::SeqCst);
@@ -91,8 +91,8 @@ impl<M: Machine> Kernel<M> {
     fn leave_all_masks(&self, t: &IrqsOff) {
         self.machine.flush_cpu(t);
         for mm in self.mms.iter().filter(|mm| mm.cpumask().test(t.cpu())) {
-            // Release: as in `exit_lazy_flush_tlb`, the last touch of the mm.
-            mm.cpumask().clear_ordered(t.cpu(), Ordering::Release);
+            // Release: as in `evict_here`, the last touch of the mm.
+            mm.cpumask().retract(t.cpu());
         }
     }
 }

@@ -4,15 +4,15 @@
 //! Each changes (mm, active_mm, PID register) in one section with interrupts
 //! off, so an IPI never lands in the middle (section 5 (d) of the protocol).
 
-use crate::Kernel;
-use crate::lazy_tlb::LazyRef;
+use crate::LazyTlb;
+use crate::lazy_tlb::EndedBorrow;
 use crate::lazy_tlb::policy::ask;
 use crate::machine::{Machine, Point};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
 use crate::task::TaskMm;
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// The current task gives up its address space, as an exiting task does: it
     /// runs on as a borrower, and the real reference goes last.
     ///
@@ -74,7 +74,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A kernel thread enters the address space of `mm`, to use its memory until
-    /// [`Kernel::kthread_unuse_mm`]. The caller holds an `mm_users` for as long.
+    /// [`LazyTlb::kthread_unuse_mm`]. The caller holds an `mm_users` for as long.
     /// Interrupts and preemption on.
     pub fn kthread_use_mm(&self, mm: MmId) {
         // A real reference, always and first. Turning the borrow of the same mm
@@ -92,7 +92,7 @@ impl<M: Machine> Kernel<M> {
         self.end_of_borrow(borrowed);
     }
 
-    /// The end of [`Kernel::kthread_use_mm`]: the thread borrows `mm` from now
+    /// The end of [`LazyTlb::kthread_use_mm`]: the thread borrows `mm` from now
     /// on. Its reference may be the last one: under shootdown it then shoots
     /// itself. Interrupts and preemption on.
     pub fn kthread_unuse_mm(&self, mm: MmId) {
@@ -104,7 +104,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Loads `mm` as the current task's own. Returns the mm that the task owned
     /// and the one that was loaded, which was a borrow if it owned none.
-    fn enter_mm(&self, task: &TaskMm, mm: MmId) -> (MmId, LazyRef) {
+    fn enter_mm(&self, task: &TaskMm, mm: MmId) -> (MmId, EndedBorrow) {
         self.machine.point(Point::EnterMm);
         self.machine.with_irqs_off(|t| {
             let (old, active) = (task.mm(), task.active_mm());
@@ -117,16 +117,16 @@ impl<M: Machine> Kernel<M> {
                 ask!(self, ended(t));
             }
             self.check_loaded(t, task);
-            (old, LazyRef::new(active))
+            (old, EndedBorrow::new(active))
         })
     }
 
     /// What a task owes that turned from a borrower into an owner.
-    fn end_of_borrow(&self, borrowed: LazyRef) {
+    fn end_of_borrow(&self, borrowed: EndedBorrow) {
         // `mm` is set before the first user access. Partner: (a) of membarrier, as
         // in `finish_switch`.
         fence(Ordering::SeqCst);
-        self.drop_lazy(borrowed);
+        self.settle(borrowed);
     }
 
     /// A reference to the address space of another task, or none if it has none

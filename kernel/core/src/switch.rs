@@ -1,12 +1,12 @@
 //! The switch: four arms, by whether prev and next own an address space.
 //!
-//! The kernel calls [`Kernel::prepare_switch`], changes stacks, and calls
-//! [`Kernel::finish_switch`] on the new one. What kernel→user gives back waits
-//! for the second half, because the first runs with interrupts off, where nothing
-//! may be freed, and on the stack of the task that it leaves.
+//! The kernel calls [`LazyTlb::prepare_switch`], changes stacks, and calls
+//! [`LazyTlb::finish_switch`] on the new one; with interrupts on again,
+//! [`LazyTlb::settle_switch`]. What kernel→user gives back waits for that, because nothing
+//! may be freed with interrupts off, nor on the stack of the task that is left.
 
-use crate::Kernel;
-use crate::lazy_tlb::LazyRef;
+use crate::LazyTlb;
+use crate::lazy_tlb::EndedBorrow;
 use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point, TlbEvent};
 use crate::mm::MmId;
@@ -26,12 +26,12 @@ pub enum Arm {
     UserToUser,
 }
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// The mm half of a switch from `prev` to `next` on this CPU, up to the
     /// change of stacks. `next` is out of every run queue, so nobody else runs it.
     pub fn prepare_switch(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) -> Arm {
         let me = self.this_cpu(t);
-        invariant!(me.prev_mm.get().is_none(), "{}: the switch before has not finished", t.cpu());
+        invariant!(me.prev_mm.own().is_none(), "{}: the switch before has not finished", t.cpu());
         // The last user access of `prev` before the change of `curr_mm`. Partner: (c) of
         // membarrier, which skips a CPU that is seen elsewhere. Callers may count on
         // it as a full barrier.
@@ -82,13 +82,13 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The second half, on the stack of the task switched to; also a new task's
-    /// first act. Returns the borrow that ended, which the caller drops with
-    /// interrupts on.
-    #[must_use = "the borrow must be dropped"]
-    pub fn finish_switch(&self, t: &IrqsOff) -> Option<LazyRef> {
+    /// first act. Returns the borrow that ended, for [`LazyTlb::settle_switch`]. Preemption
+    /// is off until then, or a second switch would overwrite the borrow.
+    #[must_use = "the borrow must be settled"]
+    pub fn finish_switch(&self, t: &IrqsOff) -> Option<EndedBorrow> {
         let me = self.this_cpu(t);
         ask!(self, quiescent(t));
-        let borrowed = me.prev_mm.get();
+        let borrowed = me.prev_mm.own();
         if borrowed.is_none() {
             return None;
         }
@@ -98,7 +98,15 @@ impl<M: Machine> Kernel<M> {
         // the borrowed one, and only refcount has an atomic here. Partner: (a) of
         // membarrier, which skips CPUs that run kernel threads.
         fence(Ordering::SeqCst);
-        Some(LazyRef::new(borrowed))
+        Some(EndedBorrow::new(borrowed))
+    }
+
+    /// What the switch owes and could not give back with interrupts off: they are on now.
+    pub fn settle_switch(&self, borrow: Option<EndedBorrow>) {
+        self.machine.point(Point::FinishSwitch);
+        if let Some(borrow) = borrow {
+            self.settle(borrow);
+        }
     }
 
     /// Linux's `switch_mm_irqs_off`: from now on this CPU translates through
@@ -133,7 +141,7 @@ impl<M: Machine> Kernel<M> {
         // Release: the load of PIDR, and that we were told to have left, before its
         // publication, or a reader would think us gone too soon. Partner: the acquire
         // in `filter_lazies`.
-        me.active_mm.set_ordered(next, Ordering::Release);
+        me.active_mm.publish(next);
         ask!(self, arrived(t, next, false));
     }
 
@@ -141,7 +149,7 @@ impl<M: Machine> Kernel<M> {
     /// the mask of what it has loaded.
     pub(crate) fn check_loaded(&self, t: &IrqsOff, task: &TaskMm) {
         if cfg!(any(feature = "checks", loom, test)) {
-            let (active, published) = (task.active_mm(), self.this_cpu(t).active_mm.get());
+            let (active, published) = (task.active_mm(), self.this_cpu(t).active_mm.own());
             let pid = self.machine.loaded_pid(t);
             assert!(
                 active == published && active.pid() == pid,
@@ -153,17 +161,6 @@ impl<M: Machine> Kernel<M> {
             // `init_mm`, which has no translations.
             let known = self.slot_of(active).cpumask().test(t.cpu()) || !self.online.test(t.cpu());
             assert!(known, "I4: {} runs on {active:?} and is not in its cpumask", t.cpu());
-        }
-    }
-
-    /// [`Kernel::finish_switch`] and the drop, for callers without more to do in
-    /// between. Interrupts on, since the drop may free; preemption off since
-    /// `prepare_switch`, or a second switch would overwrite the borrow.
-    pub fn finish_and_drop(&self) {
-        let borrowed = self.machine.with_irqs_off(|t| self.finish_switch(t));
-        self.machine.point(Point::FinishSwitch);
-        if let Some(borrow) = borrowed {
-            self.drop_lazy(borrow);
         }
     }
 }

@@ -51,7 +51,7 @@ fn return_to_same_mm() -> Verdict {
         LOADS.store(loads_after - loads_before, Ordering::Relaxed);
         kernel.exit_mm();
     });
-    let sleeps = wait_for(|| STAGE.load(Ordering::Acquire) == 1 && kernel.cpu(cpu).curr_mm.get().is_none());
+    let sleeps = wait_for(|| STAGE.load(Ordering::Acquire) == 1 && kernel.cpu(cpu).curr_mm.peek().is_none());
     STAGE.store(2, Ordering::Release);
     QUEUE.wake_one();
     sleeper.wait_exit();

@@ -4,7 +4,7 @@
 //! and nobody has when it dies; at the price of two loads where the same task comes back.
 
 use super::policy::{Begin, Operations};
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::machine::{IrqsOff, Machine};
 use crate::mm::MmId;
 
@@ -12,7 +12,7 @@ pub(crate) enum Eager {}
 
 impl Operations for Eager {
     #[inline(always)]
-    fn begin<M: Machine>(_: &Kernel<M>, _: &IrqsOff, _: MmId) -> Begin {
+    fn begin<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff, _: MmId) -> Begin {
         Begin::LoadInitMm
     }
 }

@@ -10,7 +10,7 @@
 //! seen empty is a CPU that has left. `init_mm` is never published.
 
 use super::policy::{Begin, Free, Operations};
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::cpu::{CpuSet, CpuState};
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
@@ -25,7 +25,7 @@ fn slot(cpu: &CpuState) -> &AtomicU64 {
 
 impl Operations for Hazard {
     #[inline(always)]
-    fn begin<M: Machine>(kernel: &Kernel<M>, t: &IrqsOff, mm: MmId) -> Begin {
+    fn begin<M: Machine>(lazy: &LazyTlb<M>, t: &IrqsOff, mm: MmId) -> Begin {
         // Nobody looks for the users of `init_mm`, and on the way to it the slot still
         // stands for a borrow that nobody may miss.
         if mm != MmId::INIT_MM {
@@ -33,31 +33,31 @@ impl Operations for Hazard {
             // follows orders it. The last dropper of what we borrowed *before* may see it
             // in place of the empty slot between. That is safe: the fence of
             // `prepare_switch` or `give_up_mm`, our callers, orders the load of PIDR before it.
-            slot(kernel.this_cpu(t)).store(mm.to_bits(), Ordering::Relaxed);
+            slot(lazy.this_cpu(t)).store(mm.to_bits(), Ordering::Relaxed);
         }
         Begin::Borrow
     }
 
     #[inline(always)]
-    fn ended<M: Machine>(kernel: &Kernel<M>, t: &IrqsOff) {
+    fn ended<M: Machine>(lazy: &LazyTlb<M>, t: &IrqsOff) {
         // Release: orders the load of PIDR before the empty slot. Partner: the acquire in
         // `publishers_of`.
-        slot(kernel.this_cpu(t)).store(MmId::NONE.to_bits(), Ordering::Release);
+        slot(lazy.this_cpu(t)).store(MmId::NONE.to_bits(), Ordering::Release);
     }
 
-    fn last_drop<M: Machine>(kernel: &Kernel<M>, t: &PreemptOff, mm: MmId) -> Free {
-        kernel.shoot_lazies(t, mm, publishers_of(kernel, mm));
+    fn last_drop<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> Free {
+        lazy.shoot_lazies(t, mm, publishers_of(lazy, mm));
         Free::Now
     }
 }
 
 /// The online CPUs that have published a borrow of `mm`, which is dying.
-fn publishers_of<M: Machine>(kernel: &Kernel<M>, mm: MmId) -> CpuSet {
+fn publishers_of<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) -> CpuSet {
     let mut publishers = CpuSet::EMPTY;
-    for cpu in kernel.online().iter() {
+    for cpu in lazy.online().iter() {
         // Acquire: a CPU that is seen with another mm, or none, has loaded its PID.
         // Partners: the release in `ended`, and the fence before the next publication.
-        if slot(kernel.cpu(cpu)).load(Ordering::Acquire) == mm.to_bits() {
+        if slot(lazy.cpu(cpu)).load(Ordering::Acquire) == mm.to_bits() {
             publishers.insert(cpu);
         }
     }

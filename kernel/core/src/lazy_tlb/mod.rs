@@ -15,7 +15,7 @@ pub mod policy;
 pub(crate) mod refcount;
 pub(crate) mod shootdown;
 
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::machine::{IrqsOff, Machine, Point};
 use crate::mm::MmId;
 use crate::task::TaskMm;
@@ -24,14 +24,14 @@ use policy::{Begin, ask};
 pub use policy::Policy;
 
 /// A borrow that has ended: the next address space is loaded. What the policy
-/// kept for it is to be given back with [`Kernel::drop_lazy`].
+/// kept for it is to be given back.
 ///
 /// Under shootdown it is a token: its mm may be gone already.
-#[must_use = "a borrow that is not dropped leaks its mm under refcount"]
+#[must_use = "a borrow that is not settled leaks its mm under refcount"]
 #[derive(Debug)]
-pub struct LazyRef(MmId);
+pub struct EndedBorrow(MmId);
 
-impl LazyRef {
+impl EndedBorrow {
     pub(crate) fn new(mm: MmId) -> Self {
         Self(mm)
     }
@@ -45,7 +45,7 @@ impl LazyRef {
     pub(crate) fn owes_nothing(self) {}
 }
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// `task`, which runs here and owns no mm any more (or never did), stays on
     /// `mm`, which is loaded. The caller still holds a real reference.
     ///
@@ -61,8 +61,8 @@ impl<M: Machine> Kernel<M> {
 
     /// Gives back what the policy kept for a borrow that has ended. May free the
     /// mm under refcount, so interrupts are on, except where the caller knows
-    /// that it is not the last (a kick). Preemption may be off.
-    pub fn drop_lazy(&self, LazyRef(mm): LazyRef) {
+    /// that it is not the last (an eviction). Preemption may be off.
+    pub(crate) fn settle(&self, EndedBorrow(mm): EndedBorrow) {
         ask!(self, settle(mm));
     }
 
@@ -71,7 +71,7 @@ impl<M: Machine> Kernel<M> {
     ///
     /// `init_mm` is kept before, the old borrow given back after the new PID is
     /// loaded, with interrupts off: at no instant is a loaded mm unprotected.
-    pub(crate) fn leave_lazy(&self, t: &IrqsOff, task: &TaskMm) -> LazyRef {
+    pub(crate) fn leave_lazy(&self, t: &IrqsOff, task: &TaskMm) -> EndedBorrow {
         let old = task.active_mm();
         self.machine.point(Point::LeaveLazyHalf);
         invariant!(task.mm().is_none(), "a task that owns {:?} cannot be lazy on {old:?}", task.mm());
@@ -79,6 +79,6 @@ impl<M: Machine> Kernel<M> {
         task.set_active_mm(t, MmId::INIT_MM);
         self.switch_mm(t, old, MmId::INIT_MM);
         ask!(self, ended(t));
-        LazyRef::new(old)
+        EndedBorrow::new(old)
     }
 }

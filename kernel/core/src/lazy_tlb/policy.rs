@@ -12,7 +12,7 @@
 //! [`CpuState::policy`]: crate::cpu::CpuState::policy
 //! [`Mm::policy`]: crate::mm::Mm::policy
 
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::cpu::CpuSet;
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
@@ -52,17 +52,17 @@ impl Policy {
     }
 }
 
-/// `ask!(kernel, operation(arguments))`: what the policy in force answers. The only
+/// `ask!(lazy, operation(arguments))`: what the policy in force answers. The only
 /// `match` that chooses between policies; each arm is a call that can be inlined.
 macro_rules! ask {
-    ($kernel:expr, $operation:ident($($argument:expr),*)) => {{
+    ($lazy:expr, $operation:ident($($argument:expr),*)) => {{
         use $crate::lazy_tlb::policy::{Operations, Policy};
         use $crate::lazy_tlb::{eager::Eager, hazard::Hazard, refcount::Refcount, shootdown::Shootdown};
-        match $kernel.config.policy {
-            Policy::Eager => Eager::$operation($kernel, $($argument),*),
-            Policy::Refcount => Refcount::$operation($kernel, $($argument),*),
-            Policy::Shootdown => Shootdown::$operation($kernel, $($argument),*),
-            Policy::Hazard => Hazard::$operation($kernel, $($argument),*),
+        match $lazy.config.policy {
+            Policy::Eager => Eager::$operation($lazy, $($argument),*),
+            Policy::Refcount => Refcount::$operation($lazy, $($argument),*),
+            Policy::Shootdown => Shootdown::$operation($lazy, $($argument),*),
+            Policy::Hazard => Hazard::$operation($lazy, $($argument),*),
         }
     }};
 }
@@ -82,7 +82,7 @@ pub enum Begin {
 pub enum Free {
     /// At once: no CPU has it loaded.
     Now,
-    /// When the policy calls [`Kernel::free`], once no CPU has it loaded any more.
+    /// When the policy calls [`LazyTlb::free`], once no CPU has it loaded any more.
     Later,
 }
 
@@ -93,39 +93,39 @@ pub enum Free {
 pub(crate) trait Operations {
     /// This CPU is about to borrow `mm`: a user's, which is loaded and of which the
     /// caller holds a real reference, or `init_mm`, on the way to it
-    /// ([`Kernel::leave_lazy`], which goes there in any case). Interrupts are off until
+    /// ([`LazyTlb::leave_lazy`], which goes there in any case). Interrupts are off until
     /// that reference is given up, or the CPU has switched.
-    fn begin<M: Machine>(_: &Kernel<M>, _: &IrqsOff, _mm: MmId) -> Begin {
+    fn begin<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff, _mm: MmId) -> Begin {
         Begin::Borrow
     }
 
     /// This CPU's borrow has ended: the next address space is loaded. Interrupts are
     /// off since before that load.
     #[inline(always)]
-    fn ended<M: Machine>(_: &Kernel<M>, _: &IrqsOff) {}
+    fn ended<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 
     /// Gives back what was kept for a borrow of `mm` that has ended. It may free the mm
     /// if interrupts are on. They are off where the caller knows of another reference.
     #[inline(always)]
-    fn settle<M: Machine>(_: &Kernel<M>, _mm: MmId) {}
+    fn settle<M: Machine>(_: &LazyTlb<M>, _mm: MmId) {}
 
     /// This CPU joins the protocol, and its idle task borrows `init_mm` from now on.
     #[inline(always)]
-    fn cpu_comes<M: Machine>(_: &Kernel<M>, _: &IrqsOff) {}
+    fn cpu_comes<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 
     /// This CPU has left the protocol, and `init_mm`.
     #[inline(always)]
-    fn cpu_goes<M: Machine>(_: &Kernel<M>, _: &IrqsOff) {}
+    fn cpu_goes<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 
     /// A new mm: the policy's word of it is as the last mm in its slot left it.
     #[inline(always)]
-    fn mm_begins<M: Machine>(_: &Kernel<M>, _: &PreemptOff, _mm: MmId) {}
+    fn mm_begins<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) {}
 
     /// Which CPUs of those `in_mask` must drop `what` of `mm` now. The others owe it,
     /// and pay in `arrived`. After the flusher's full barrier.
     #[inline(always)]
     fn must_flush<M: Machine>(
-        _: &Kernel<M>,
+        _: &LazyTlb<M>,
         _: &PreemptOff,
         _mm: MmId,
         _what: FlushRange,
@@ -137,24 +137,24 @@ pub(crate) trait Operations {
     /// This CPU is on `mm`, which it had loaded before (`stayed`) or has just loaded:
     /// pays what it owes. Before it accesses user memory.
     #[inline(always)]
-    fn arrived<M: Machine>(_: &Kernel<M>, _: &IrqsOff, _mm: MmId, _stayed: bool) {}
+    fn arrived<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff, _mm: MmId, _stayed: bool) {}
 
     /// Which other CPUs are sent away from `mm` before the final flush of its exit.
     #[inline(always)]
-    fn evicted_at_exit<M: Machine>(_: &Kernel<M>, _: &PreemptOff, _mm: MmId) -> CpuSet {
+    fn evicted_at_exit<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) -> CpuSet {
         CpuSet::EMPTY
     }
 
     /// This CPU is in the second half of a switch: what it had loaded before the switch
     /// and has not now it does not use any more.
     #[inline(always)]
-    fn quiescent<M: Machine>(_: &Kernel<M>, _: &IrqsOff) {}
+    fn quiescent<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 
     /// The last reference to `mm` is gone, so nobody can begin a borrow of it: who
     /// borrows inherits, and nobody has it to pass on. With [`Free::Now`] no CPU has it
     /// loaded on return. Interrupts on, preemption off.
     #[inline(always)]
-    fn last_drop<M: Machine>(_: &Kernel<M>, _: &PreemptOff, _mm: MmId) -> Free {
+    fn last_drop<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) -> Free {
         Free::Now
     }
 }

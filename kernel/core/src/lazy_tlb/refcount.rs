@@ -4,7 +4,7 @@
 //! cache line by every CPU that goes in and out of idle.
 
 use super::policy::{Begin, Operations};
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::machine::{IrqsOff, Machine};
 use crate::mm::MmId;
 use crate::sync::Ordering;
@@ -13,26 +13,26 @@ pub(crate) enum Refcount {}
 
 impl Operations for Refcount {
     #[inline(always)]
-    fn begin<M: Machine>(kernel: &Kernel<M>, t: &IrqsOff, mm: MmId) -> Begin {
-        kernel.this_cpu(t).counters.mm_count_rmw.bump();
-        kernel.mm(mm).mm_count().fetch_add(1, Ordering::Relaxed);
+    fn begin<M: Machine>(lazy: &LazyTlb<M>, t: &IrqsOff, mm: MmId) -> Begin {
+        lazy.this_cpu(t).counters.mm_count_rmw.bump();
+        lazy.mm(mm).mm_count().fetch_add(1, Ordering::Relaxed);
         Begin::Borrow
     }
 
     /// Frees `mm` if this was the last reference of all. The release in `mmdrop` orders
     /// the load of the next PID before it.
     #[inline(always)]
-    fn settle<M: Machine>(kernel: &Kernel<M>, mm: MmId) {
-        kernel.machine.with_preempt_off(|t| kernel.this_cpu(t).counters.mm_count_rmw.add(1));
-        kernel.mmdrop(mm);
+    fn settle<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) {
+        lazy.machine.with_preempt_off(|t| lazy.this_cpu(t).counters.mm_count_rmw.add(1));
+        lazy.mmdrop(mm);
     }
 
-    fn cpu_comes<M: Machine>(kernel: &Kernel<M>, _: &IrqsOff) {
-        kernel.mmgrab(MmId::INIT_MM);
+    fn cpu_comes<M: Machine>(lazy: &LazyTlb<M>, _: &IrqsOff) {
+        lazy.mmgrab(MmId::INIT_MM);
     }
 
     /// Never the last: I5.
-    fn cpu_goes<M: Machine>(kernel: &Kernel<M>, _: &IrqsOff) {
-        Self::settle(kernel, MmId::INIT_MM);
+    fn cpu_goes<M: Machine>(lazy: &LazyTlb<M>, _: &IrqsOff) {
+        Self::settle(lazy, MmId::INIT_MM);
     }
 }

@@ -8,34 +8,33 @@
 //! IPI to all of the mask empties it.
 
 use super::policy::{Free, Operations};
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::cpu::CpuSet;
 use crate::ipi::Call;
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
-use crate::sync::Ordering;
 
 pub(crate) enum Shootdown {}
 
 impl Operations for Shootdown {
     /// The lazies must be sent away soon in any case, and a CPU that goes flushes
     /// itself: one round of IPIs does both (Linux 6.6).
-    fn evicted_at_exit<M: Machine>(kernel: &Kernel<M>, t: &PreemptOff, mm: MmId) -> CpuSet {
+    fn evicted_at_exit<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> CpuSet {
         // A CPU that is filtered out keeps its bit, so the flush that follows is global.
-        kernel.filter_lazies(t, mm, kernel.holding_cpus(mm).without(t.cpu()))
+        lazy.filter_lazies(t, mm, lazy.online_in_mask(mm).without(t.cpu()))
     }
 
-    fn last_drop<M: Machine>(kernel: &Kernel<M>, t: &PreemptOff, mm: MmId) -> Free {
-        kernel.shoot_lazies(t, mm, kernel.holding_cpus(mm));
+    fn last_drop<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> Free {
+        lazy.shoot_lazies(t, mm, lazy.online_in_mask(mm));
         Free::Now
     }
 }
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// Makes every CPU of `targets` leave `mm`. Interrupts on, preemption off.
     pub(super) fn shoot_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) {
         // The exits' last reference is usually dropped by a CPU that is itself
-        // lazy on the mm, and after the kick it is the only one: test it first.
+        // lazy on the mm, and after the eviction it is the only one: test it first.
         if targets.contains(t.cpu()) && self.machine.with_irqs_off(|t| self.shoot_lazy_here(t, mm)) {
             self.this_cpu(t).counters.shot_self.add(1);
         }
@@ -55,7 +54,7 @@ impl<M: Machine> Kernel<M> {
         for cpu in targets.iter() {
             // Acquire: pairs with the release in `switch_mm`. Who is seen with
             // another mm has loaded its PID.
-            if self.cpu(cpu).active_mm.get_ordered(Ordering::Acquire) != mm {
+            if self.cpu(cpu).active_mm.observe() != mm {
                 lazy.remove(cpu);
                 self.this_cpu(t).counters.ipi_filtered.add(1);
             }

@@ -3,13 +3,13 @@
 //! The caller has cleared or changed PTEs. A CPU that is not in the mask sets
 //! its bit before it can load the mm, so either we see its bit here, or its walk
 //! sees the new PTE: that is the handshake of the fence below with the one in
-//! [`switch_mm`](Kernel::switch_mm).
+//! [`switch_mm`](LazyTlb::switch_mm).
 
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::cpu::CpuSet;
 use crate::ipi::Call;
 use crate::lazy_tlb::policy::ask;
-use crate::machine::{IrqsOff, Machine, Point, PreemptOff, TlbEvent};
+use crate::machine::{Machine, Point, PreemptOff, TlbEvent};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
 
@@ -46,31 +46,40 @@ impl FlushRange {
 }
 
 /// How far a flush must reach.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FlushReach {
+enum Reach {
     /// No CPU can hold a translation.
-    None,
+    Nobody,
     /// Only this CPU can.
     Local,
     /// Others can.
     Global,
 }
 
+/// What a flush comes to.
+enum Plan {
+    Flush(Reach),
+    /// This CPU is alone in the mask, and lazy: it leaves, which flushes.
+    LeaveHere,
+    /// The other CPUs leave if they are lazy, and flush in any case: the rest is local.
+    EvictOthers,
+}
+
 /// Who the cpumask names.
-enum Holders {
+enum MaskShape {
     Nobody,
     OnlyMe,
     Others,
 }
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// Drops `what` of `mm` from every TLB that may hold it; complete on return,
     /// so frames may be freed. Interrupts on.
     pub fn flush(&self, mm: MmId, what: FlushRange) {
         self.machine.with_preempt_off(|t| {
             // The PTE stores before the read of mm_cpumask. Partner: switch_mm.
             fence(Ordering::SeqCst);
-            let reach = self.flush_reach_needed(t, mm, what, false);
+            let plan = self.plan_flush(t, mm, what, false);
+            let reach = self.evict_as_planned(t, mm, plan);
             self.machine.point(Point::FlushDecided);
             self.flush_reaching(t, mm, what, reach);
         });
@@ -88,82 +97,53 @@ impl<M: Machine> Kernel<M> {
             // caller need not be a user. The read of mm_cpumask alone needs no fence:
             // without a use nobody sets a bit, and who had one gave it up before us.
             fence(Ordering::SeqCst);
-            let lazies = ask!(self, evicted_at_exit(t, mm));
-            if !lazies.is_empty() {
-                self.this_cpu(t).counters.exit_kick.add(lazies.len() as u64);
-                self.call_on_mask(t, &lazies, Call::ExitLazy(mm));
-                self.machine.point(Point::ExitFlushKicked);
-            }
-            let reach = self.flush_reach_needed(t, mm, FlushRange::Everything, true);
+            self.evict_before_exit(t, mm);
+            let plan = self.plan_flush(t, mm, FlushRange::Everything, true);
+            let reach = self.evict_as_planned(t, mm, plan);
             self.flush_reaching(t, mm, FlushRange::Everything, reach);
         });
     }
 
-    /// Attaches a coprocessor to `mm`: flushes must be broadcast from now on. The
-    /// caller holds an `mm_count`, and lets it translate after the return.
-    pub fn copro_attach(&self, mm: MmId) {
-        assert!(M::BROADCASTS, "a coprocessor that no flush can reach");
-        self.mm(mm).copros.fetch_add(1, Ordering::Relaxed);
-        // The count before its first walk. Partners: the fences in `flush` and
-        // `exit_flush`, as for a CPU's bit in the mask.
-        fence(Ordering::SeqCst);
-    }
-
-    /// Detaches a coprocessor that no longer translates through `mm`. Interrupts on.
-    pub fn copro_detach(&self, mm: MmId) {
-        // Broadcast as long as the count says so; the next flush may be local, and
-        // what the coprocessor has cached would outlive it.
-        self.flush(mm, FlushRange::Everything);
-        // Release: its accesses and that flush before the count. Partner: `has_copros`. It
-        // states what a count of none means; the fence in `flush` has the accesses before
-        // it, and the flush is complete by itself, so no model misses it.
-        self.mm(mm).copros.fetch_sub(1, Ordering::Release);
-    }
-
-    fn has_copros(&self, mm: MmId) -> bool {
-        // Acquire: one that is gone has finished, and what we free is reused after it.
-        // Partner: the release in `copro_detach`.
-        self.mm(mm).copros.load(Ordering::Acquire) > 0
-    }
-
     /// Linux's `flush_type_needed`, with the counter `active_cpus` replaced by
-    /// what it is derived from: the mask itself (I7).
-    fn flush_reach_needed(&self, t: &PreemptOff, id: MmId, what: FlushRange, full_mm: bool) -> FlushReach {
-        let mm = self.mm(id);
-        let running_it = self.this_cpu(t).curr_mm.get() == id;
-        if self.has_copros(id) {
-            return FlushReach::Global;
+    /// what it is derived from: the mask itself. Ticks the trim clock.
+    fn plan_flush(&self, t: &PreemptOff, mm: MmId, what: FlushRange, exits: bool) -> Plan {
+        let running_it = self.this_cpu(t).curr_mm.own() == mm;
+        if self.has_copros(mm) {
+            return Plan::Flush(Reach::Global);
         }
-        match self.holders(t, id, what) {
-            Holders::Nobody => return FlushReach::None,
-            Holders::OnlyMe if running_it || !self.trim_is_due(t) => return FlushReach::Local,
-            Holders::OnlyMe => {
-                self.machine.with_irqs_off(|t| self.exit_lazy_flush_tlb(t, id));
-                return FlushReach::None;
-            }
-            Holders::Others if full_mm => return FlushReach::Global,
-            Holders::Others => {}
+        match self.mask_shape(t, mm, what) {
+            MaskShape::Nobody => Plan::Flush(Reach::Nobody),
+            MaskShape::OnlyMe if running_it || !self.trim_is_due(t) => Plan::Flush(Reach::Local),
+            MaskShape::OnlyMe => Plan::LeaveHere,
+            MaskShape::Others if exits => Plan::Flush(Reach::Global),
+            MaskShape::Others if self.mm(mm).users() <= 1 && running_it => Plan::EvictOthers,
+            MaskShape::Others if self.trim_is_due(t) => Plan::EvictOthers,
+            MaskShape::Others => Plan::Flush(Reach::Global),
         }
-        let single_threaded = mm.users() <= 1 && running_it;
-        if single_threaded || self.trim_is_due(t) {
-            self.kick_lazies(t, id);
-            // Whoever still runs the mm flushed itself in the kick: we are left.
-            return if mm.mm_cpumask.test(t.cpu()) { FlushReach::Local } else { FlushReach::None };
-        }
-        FlushReach::Global
     }
 
-    fn holders(&self, t: &PreemptOff, mm: MmId, what: FlushRange) -> Holders {
-        // Acquire: a bit that we see clear is a flush that has finished, and what
-        // we free is reused after it. Partner: the release of `exit_lazy_flush_tlb`.
-        let mask = self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Acquire);
+    /// The evictions of a plan. Returns what is left to flush.
+    fn evict_as_planned(&self, t: &PreemptOff, mm: MmId, plan: Plan) -> Reach {
+        match plan {
+            Plan::Flush(reach) => return reach,
+            Plan::LeaveHere => self.machine.with_irqs_off(|t| self.evict_here(t, mm)),
+            Plan::EvictOthers => self.evict(t, mm, self.online_in_mask(mm).without(t.cpu())),
+        }
+        // A CPU that runs the mm keeps its bit, and has flushed: we are left.
+        if self.mm(mm).mm_cpumask.test(t.cpu()) { Reach::Local } else { Reach::Nobody }
+    }
+
+    fn mask_shape(&self, t: &PreemptOff, mm: MmId, what: FlushRange) -> MaskShape {
+        // A bit that we observe clear is a flush that has finished, and what we free is
+        // reused after it. Partner: `evict_here`, which retracts the bit.
+        let mask = self.mm(mm).mm_cpumask.observe(self.nr_cpus());
         let told = ask!(self, must_flush(t, mm, what, mask));
         if !told.without(t.cpu()).is_empty() {
-            Holders::Others
+            MaskShape::Others
         } else if told.contains(t.cpu()) {
-            Holders::OnlyMe
+            MaskShape::OnlyMe
         } else {
-            Holders::Nobody
+            MaskShape::Nobody
         }
     }
 
@@ -177,15 +157,15 @@ impl<M: Machine> Kernel<M> {
         due
     }
 
-    fn flush_reaching(&self, t: &PreemptOff, mm: MmId, what: FlushRange, reach: FlushReach) {
+    fn flush_reaching(&self, t: &PreemptOff, mm: MmId, what: FlushRange, reach: Reach) {
         let counters = &self.this_cpu(t).counters;
         match reach {
-            FlushReach::None => counters.flush_none.add(1),
-            FlushReach::Local => {
+            Reach::Nobody => counters.flush_none.add(1),
+            Reach::Local => {
                 counters.flush_local.add(1);
                 self.flush_here(t, mm, what);
             }
-            FlushReach::Global => {
+            Reach::Global => {
                 counters.flush_global.add(1);
                 self.flush_everywhere(t, mm, what);
             }
@@ -194,9 +174,9 @@ impl<M: Machine> Kernel<M> {
 
     fn flush_everywhere(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
         if self.config.global_by_ipi || !M::BROADCASTS {
-            let holders = ask!(self, must_flush(t, mm, what, self.holding_cpus(mm)));
-            self.call_on_mask(t, &holders.without(t.cpu()), Call::Flush(mm, what));
-            if holders.contains(t.cpu()) {
+            let told = ask!(self, must_flush(t, mm, what, self.online_in_mask(mm)));
+            self.call_on_mask(t, &told.without(t.cpu()), Call::Flush(mm, what));
+            if told.contains(t.cpu()) {
                 self.flush_here(t, mm, what);
             }
             if !self.has_copros(mm) {
@@ -211,9 +191,9 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The online CPUs in `mm`'s mask.
-    pub(crate) fn holding_cpus(&self, mm: MmId) -> CpuSet {
-        // Acquire: as in `holders`.
-        self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Acquire).and(&self.online())
+    pub(crate) fn online_in_mask(&self, mm: MmId) -> CpuSet {
+        // Observed as in `mask_shape`.
+        self.mm(mm).mm_cpumask.observe(self.nr_cpus()).and(&self.online())
     }
 
     pub(crate) fn flush_here(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
@@ -222,39 +202,5 @@ impl<M: Machine> Kernel<M> {
         let began = self.machine.observe(t, TlbEvent::FlushBegins(mm));
         self.machine.flush_local(t, mm, what);
         self.machine.observe(t, TlbEvent::FlushLocal(mm, what, began));
-    }
-
-    /// Asks every other CPU in the mask to leave `mm` if it is lazy on it, and
-    /// waits.
-    fn kick_lazies(&self, t: &PreemptOff, mm: MmId) {
-        self.call_on_mask(t, &self.holding_cpus(mm).without(t.cpu()), Call::ExitLazy(mm));
-    }
-
-    /// Linux's `exit_lazy_flush_tlb`: what a kick does on this CPU, and what
-    /// trimming does on one's own.
-    ///
-    /// Interrupts are off over all of it: a second kick in a gap would find it
-    /// half done (T6). The flush comes even if the bit is already clear: two
-    /// initiators may kick the same CPU, and the second one counts on it too (T5).
-    pub(crate) fn exit_lazy_flush_tlb(&self, t: &IrqsOff, mm: MmId) {
-        self.machine.point(Point::KickArrived);
-        let me = self.machine.current(t);
-        if me.mm() == mm {
-            self.flush_here(t, mm, FlushRange::Everything);
-            return;
-        }
-        let left = (me.active_mm() == mm).then(|| self.leave_lazy(t, me));
-        self.flush_here(t, mm, FlushRange::Everything);
-        self.machine.point(Point::KickFlushed);
-        if self.mm(mm).mm_cpumask.test(t.cpu()) {
-            // The last touch: whoever sees the bit clear counts on the flush.
-            // Release: the flush and the load of the next mm come before. It states
-            // what a clear bit means; CLAIMS.md has why no model misses it.
-            self.mm(mm).mm_cpumask.clear_ordered(t.cpu(), Ordering::Release);
-        }
-        if let Some(borrow) = left {
-            // Never the last reference: the initiator has one.
-            self.drop_lazy(borrow);
-        }
     }
 }

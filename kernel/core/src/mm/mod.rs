@@ -1,20 +1,22 @@
 //! Address spaces: their names, their counts and their end.
 //!
 //! Two counts, as in Linux. `mm_users` counts those who use the memory: tasks,
-//! and whoever called [`Kernel::mmget`]. `mm_count` counts those who need the
+//! and whoever called [`LazyTlb::mmget`]. `mm_count` counts those who need the
 //! struct, the root and the PID: one for all users together, one a
-//! [`Kernel::mmgrab`], and under the refcount policy one a borrow.
+//! [`LazyTlb::mmgrab`], and under the refcount policy one a borrow.
 //!
 //! `mm_users` at 0 ends the mappings (the mm is then a zombie that only borrowers
 //! hold); `mm_count` at 0 ends the mm.
 
+mod copro;
+mod evict;
 pub mod flush;
 pub mod mappers;
 pub mod slots;
 
 use core::mem::offset_of;
 
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::cpu::{CpuId, CpuMask};
 use crate::lazy_tlb::policy::{Free, ask};
 use crate::machine::{Machine, Point, TlbEvent};
@@ -172,7 +174,7 @@ impl Mm {
 
     /// `mm_users`; whoever gave up a unit that is not counted any more did what it
     /// did before.
-    pub(crate) fn users_acquire(&self) -> u32 {
+    pub(crate) fn observe_users(&self) -> u32 {
         self.mm_users.load(Ordering::Acquire)
     }
 
@@ -219,7 +221,7 @@ impl Mm {
     }
 }
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// The mm that `id` names. Panics if it was freed: whoever asks should have
     /// held a reference.
     pub fn mm(&self, id: MmId) -> &Mm {
@@ -318,7 +320,7 @@ impl<M: Machine> Kernel<M> {
         self.machine.point(Point::MmdropLast);
         let when = self.machine.with_preempt_off(|t| {
             assert!(
-                self.this_cpu(t).curr_mm.get() != mm,
+                self.this_cpu(t).curr_mm.own() != mm,
                 "the last mmdrop of {mm:?} by one of its own tasks"
             );
             ask!(self, last_drop(t, mm))
@@ -350,7 +352,7 @@ impl<M: Machine> Kernel<M> {
     fn check_nobody_has(&self, mm: MmId) {
         if cfg!(any(feature = "checks", loom, test)) {
             for cpu in (0..self.nr_cpus()).map(CpuId::new) {
-                let has = self.cpu(cpu).active_mm.get();
+                let has = self.cpu(cpu).active_mm.peek();
                 assert!(has != mm, "I6: {mm:?} is about to be freed and {cpu} still has it loaded");
             }
         }

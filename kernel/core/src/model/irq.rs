@@ -26,10 +26,10 @@ impl Model {
         // Acquire: with the release in `send_ipi`, what the trait promises.
         let arrived = ipi.swap(0, Ordering::Acquire) != 0;
         if arrived || self.spurious_irqs.load(native::Ordering::Relaxed) {
-            let kernel = self.kernel();
+            let lazy_tlb = self.lazy_tlb();
             self.in_irqs_off(|t| {
-                kernel.cpu(t.cpu()).counters.ipi_received.bump();
-                kernel.handle_calls(t);
+                lazy_tlb.cpu(t.cpu()).counters.ipi_received.bump();
+                lazy_tlb.handle_calls(t);
             });
         }
     }

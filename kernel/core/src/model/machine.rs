@@ -55,7 +55,7 @@ unsafe impl Mmu for Model {
     fn load_mm(&self, t: &IrqsOff, mm: MmId) {
         assert!(!self.irqs_enabled() && t.cpu() == self.context().cpu, "load_mm with a false token");
         self.tlbs.check_root(mm);
-        let mask = self.kernel().mm(mm).cpumask().test(t.cpu());
+        let mask = self.lazy_tlb().mm(mm).cpumask().test(t.cpu());
         assert!(mask, "I4: {} loads {mm:?} and is not in its cpumask", t.cpu());
         let unflushed = self.cpus[t.cpu().index()].unflushed.load(native::Ordering::Relaxed);
         assert!(!unflushed, "{} loads {mm:?} with what its TLB held at the start", t.cpu());
@@ -134,7 +134,7 @@ impl Probe for Model {
         self.take_irq();
         let hook = self.hook.lock().unwrap().clone();
         if let Some(hook) = hook {
-            hook(&self.kernel(), point);
+            hook(&self.lazy_tlb(), point);
         }
     }
 }

@@ -195,7 +195,7 @@ impl Tlbs {
 impl Model {
     /// A new address space with a root and one user, the caller.
     pub fn create_mm(&self) -> MmId {
-        let mm = self.kernel().mm_alloc().expect("a free PID");
+        let mm = self.lazy_tlb().mm_alloc().expect("a free PID");
         self.tlbs.create(mm);
         mm
     }
@@ -232,7 +232,7 @@ impl Model {
     /// All of an unmapping of `page`.
     pub fn unmap(&self, mm: MmId, page: usize) {
         let frame = self.clear_pte(mm, page);
-        self.kernel().flush(mm, FlushRange::Pages { start: (page as u64) << PAGE_SHIFT, pages: 1 });
+        self.lazy_tlb().flush(mm, FlushRange::Pages { start: (page as u64) << PAGE_SHIFT, pages: 1 });
         self.free_frame(mm, frame);
     }
 

@@ -147,7 +147,7 @@ pub(super) fn panic_in_message() {
 /// Panics when a program's address space is loaded somewhere.
 #[inline(never)]
 pub(super) fn panic_with_program() {
-    let runs = || lazy_tlb().cpus().iter().any(|cpu| !cpu.curr_mm.get().is_none());
+    let runs = || lazy_tlb().cpus().iter().any(|cpu| !cpu.curr_mm.peek().is_none());
     while !runs() {
         task::yield_now();
     }
