@@ -82,7 +82,8 @@ pub enum Begin {
 pub enum Free {
     /// At once: no CPU has it loaded.
     Now,
-    /// When the policy calls [`LazyTlb::free`], once no CPU has it loaded any more.
+    /// When the policy calls [`LazyTlb::free`], once no CPU has it loaded any more: from
+    /// an operation that runs with interrupts on.
     Later,
 }
 
@@ -121,18 +122,11 @@ pub(crate) trait Operations {
     #[inline(always)]
     fn mm_begins<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) {}
 
-    /// Which CPUs of those `in_mask` must drop `what` of `mm` now. The others owe it,
-    /// and pay in `arrived`. After the flusher's full barrier.
+    /// `told` are CPUs in the mask of `mm`, which are to drop `what` of it now. Takes out
+    /// those that may do it later: they owe it, and pay in `arrived`. After the flusher's
+    /// full barrier.
     #[inline(always)]
-    fn must_flush<M: Machine>(
-        _: &LazyTlb<M>,
-        _: &PreemptOff,
-        _mm: MmId,
-        _what: FlushRange,
-        in_mask: CpuSet,
-    ) -> CpuSet {
-        in_mask
-    }
+    fn spare<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId, _what: FlushRange, _told: &mut CpuSet) {}
 
     /// This CPU is on `mm`, which it had loaded before (`stayed`) or has just loaded:
     /// pays what it owes. Before it accesses user memory.

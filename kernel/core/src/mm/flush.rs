@@ -136,8 +136,8 @@ impl<M: Machine> LazyTlb<M> {
     fn mask_shape(&self, t: &PreemptOff, mm: MmId, what: FlushRange) -> MaskShape {
         // A bit that we observe clear is a flush that has finished, and what we free is
         // reused after it. Partner: `evict_here`, which retracts the bit.
-        let mask = self.mm(mm).mm_cpumask.observe(self.nr_cpus());
-        let told = ask!(self, must_flush(t, mm, what, mask));
+        let mut told = self.mm(mm).mm_cpumask.observe(self.nr_cpus());
+        ask!(self, spare(t, mm, what, &mut told));
         if !told.without(t.cpu()).is_empty() {
             MaskShape::Others
         } else if told.contains(t.cpu()) {
@@ -174,7 +174,8 @@ impl<M: Machine> LazyTlb<M> {
 
     fn flush_everywhere(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
         if self.config.global_by_ipi || !M::BROADCASTS {
-            let told = ask!(self, must_flush(t, mm, what, self.online_in_mask(mm)));
+            let mut told = self.online_in_mask(mm);
+            ask!(self, spare(t, mm, what, &mut told));
             self.call_on_mask(t, &told.without(t.cpu()), Call::Flush(mm, what));
             if told.contains(t.cpu()) {
                 self.flush_here(t, mm, what);
