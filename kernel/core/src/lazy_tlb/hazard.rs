@@ -29,10 +29,10 @@ impl Operations for Hazard {
         // Nobody looks for the users of `init_mm`, and on the way to it the slot still
         // stands for a borrow that nobody may miss.
         if mm != MmId::INIT_MM {
-            // Relaxed. For the last dropper of `mm` the release of the real reference that
-            // follows orders it. The last dropper of what we borrowed *before* may see it
-            // in place of the empty slot between. That is safe: the fence of
-            // `prepare_switch` or `give_up_mm`, our callers, orders the load of PIDR before it.
+            // Relaxed: F8, the release of the real reference that follows, orders it for the
+            // last dropper of `mm`. The last dropper of what we borrowed before may read it
+            // in place of the empty slot in between; for that one F14 in our callers orders
+            // the load of the PID register before it.
             slot(lazy.this_cpu(t)).store(mm.to_bits(), Ordering::Relaxed);
         }
         Begin::Borrow
@@ -40,7 +40,7 @@ impl Operations for Hazard {
 
     #[inline(always)]
     fn ended<M: Machine>(lazy: &LazyTlb<M>, t: &IrqsOff) {
-        // Release: orders the load of PIDR before the empty slot. Partner: the acquire in
+        // F14 release: orders the load of the PID register before the empty slot. Partner:
         // `publishers_of`.
         slot(lazy.this_cpu(t)).store(MmId::NONE.to_bits(), Ordering::Release);
     }
@@ -55,8 +55,8 @@ impl Operations for Hazard {
 fn publishers_of<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) -> CpuSet {
     let mut publishers = CpuSet::EMPTY;
     for cpu in lazy.online().iter() {
-        // Acquire: a CPU that is seen with another mm, or none, has loaded its PID.
-        // Partners: the release in `ended`, and the fence before the next publication.
+        // F14 acquire: orders a slot with another mm, or none, before the reuse of what we
+        // free. Partners: `ended`, `prepare_switch`, `give_up_mm`.
         if slot(lazy.cpu(cpu)).load(Ordering::Acquire) == mm.to_bits() {
             publishers.insert(cpu);
         }

@@ -12,8 +12,8 @@ impl<M: Machine> LazyTlb<M> {
     pub fn copro_attach(&self, mm: MmId) {
         assert!(M::BROADCASTS, "a coprocessor that no flush can reach");
         self.mm(mm).copros.fetch_add(1, Ordering::Relaxed);
-        // The count before its first walk. Partners: the fences in `flush` and
-        // `exit_flush`, as for a CPU's bit in the mask.
+        // F2 fence: orders the count before the coprocessor's first walk. Partners:
+        // `flush`, `exit_flush`.
         fence(Ordering::SeqCst);
     }
 
@@ -22,15 +22,14 @@ impl<M: Machine> LazyTlb<M> {
         // Broadcast as long as the count says so; the next flush may be local, and
         // what the coprocessor has cached would outlive it.
         self.flush(mm, FlushRange::Everything);
-        // Release: its accesses and that flush before the count. Partner: `has_copros`. It
-        // states what a count of none means; the fence in `flush` has the accesses before
-        // it, and the flush is complete by itself, so no model misses it.
+        // F16 release: orders the coprocessor's accesses, and its last flush, before the
+        // count. Partner: `has_copros`. No model fails without it (CLAIMS.md, "Fences").
         self.mm(mm).copros.fetch_sub(1, Ordering::Release);
     }
 
     pub(super) fn has_copros(&self, mm: MmId) -> bool {
-        // Acquire: one that is gone has finished, and what we free is reused after it.
-        // Partner: the release in `copro_detach`.
+        // F16 acquire: orders the read of the count before the reuse of what we free.
+        // Partner: `copro_detach`.
         self.mm(mm).copros.load(Ordering::Acquire) > 0
     }
 }

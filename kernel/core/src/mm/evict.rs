@@ -45,9 +45,9 @@ impl<M: Machine> LazyTlb<M> {
         self.flush_here(t, mm, FlushRange::Everything);
         self.machine.point(Point::EvictFlushed);
         if self.mm(mm).mm_cpumask.test(t.cpu()) {
-            // Last, since a flusher that observes the bit clear (`mask_shape`) counts on our
-            // flush, and on our having left. Other fences imply that order, so no model
-            // needs this one (CLAIMS.md).
+            // F12 release: orders the flush, and the load of the next mm, before the cleared
+            // bit, the last touch of the mm. Partners: `mask_shape`, `online_in_mask`. No
+            // model fails without it (CLAIMS.md, "Fences").
             self.mm(mm).mm_cpumask.retract(t.cpu());
         }
         if let Some(borrow) = left {

@@ -76,7 +76,9 @@ impl<M: Machine> LazyTlb<M> {
     /// so frames may be freed. Interrupts on.
     pub fn flush(&self, mm: MmId, what: FlushRange) {
         self.machine.with_preempt_off(|t| {
-            // The PTE stores before the read of mm_cpumask. Partner: switch_mm.
+            // F1 fence: orders the PTE stores before the read of the mask. Partner:
+            // `switch_mm`. F2 fence: orders the PTE stores before the read of `copros`.
+            // Partner: `copro_attach`.
             fence(Ordering::SeqCst);
             let plan = self.plan_flush(t, mm, what, false);
             let reach = self.evict_as_planned(t, mm, plan);
@@ -93,9 +95,9 @@ impl<M: Machine> LazyTlb<M> {
     /// missed (T10).
     pub(super) fn exit_flush(&self, mm: MmId) {
         self.machine.with_preempt_off(|t| {
-            // The cleared entry before the read of `copros`. Partner: `copro_attach`, whose
-            // caller need not be a user. The read of mm_cpumask alone needs no fence:
-            // without a use nobody sets a bit, and who had one gave it up before us.
+            // F2 fence: orders the tables, which are cut off, before the read of `copros`.
+            // Partner: `copro_attach`. The read of the mask needs none:
+            // docs/lazy-tlb.md#the-order-of-an-exit.
             fence(Ordering::SeqCst);
             self.evict_before_exit(t, mm);
             let plan = self.plan_flush(t, mm, FlushRange::Everything, true);
@@ -134,8 +136,8 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     fn mask_shape(&self, t: &PreemptOff, mm: MmId, what: FlushRange) -> MaskShape {
-        // A bit that we observe clear is a flush that has finished, and what we free is
-        // reused after it. Partner: `evict_here`, which retracts the bit.
+        // F12 acquire: orders the read of a clear bit before the reuse of what we free.
+        // Partners: `evict_here`, `leave_all_masks`.
         let mut told = self.mm(mm).mm_cpumask.observe(self.nr_cpus());
         ask!(self, spare(t, mm, what, &mut told));
         if !told.without(t.cpu()).is_empty() {
@@ -193,7 +195,8 @@ impl<M: Machine> LazyTlb<M> {
 
     /// The online CPUs in `mm`'s mask.
     pub(crate) fn online_in_mask(&self, mm: MmId) -> CpuSet {
-        // Observed as in `mask_shape`.
+        // F12 acquire: orders the read of a clear bit before the reuse of what we free.
+        // Partners: `evict_here`, `leave_all_masks`.
         self.mm(mm).mm_cpumask.observe(self.nr_cpus()).and(&self.online())
     }
 
