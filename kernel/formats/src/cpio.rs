@@ -7,13 +7,13 @@
 
 const HEADER_BYTES: usize = 110;
 const MAGIC: &[u8] = b"070701";
-/// The same form with a checksum field that readers may ignore.
+/// This form with a checksum field, which readers may ignore.
 const MAGIC_CRC: &[u8] = b"070702";
 const TRAILER: &str = "TRAILER!!!";
 /// The longest name with its NUL (Linux's PATH_MAX).
 const NAME_MAX_BYTES: usize = 4096;
 
-/// The bits of a mode that say what kind of file it is.
+/// The bits of a mode that give the kind of file.
 const MODE_TYPE: u32 = 0o170_000;
 
 /// Why an archive was refused.

@@ -36,8 +36,8 @@ pub struct Support {
 }
 
 impl Support {
-    /// Reads an offer: pairs of byte number and value. Without a pair the platform
-    /// is one from before the choice: hash MMU, XICS.
+    /// Reads an offer: pairs of byte number and value. A platform without a pair
+    /// is older than the choice: hash MMU, XICS.
     #[must_use]
     pub fn offered(pairs: &[u8]) -> Self {
         let byte = |number: usize| {
@@ -77,7 +77,7 @@ const PROCESSORS: [(u32, u32); 7] = [
 ];
 
 /// Option vectors 1 to 4. Each starts with its length less one. Vector 1 byte 3:
-/// architecture level 3.00. 0x80 in the others: nothing to say ("ignore").
+/// architecture level 3.00. 0x80 in the others means "ignore".
 const VECTORS_1_TO_4: [u8; 10] = [2, 0, 0, 0x80, 0, 0x80, 0, 0x80, 0, 0x80];
 
 /// Option vector 5 with its length byte.
@@ -86,10 +86,10 @@ const VECTOR_5_BYTES: usize = RADIX_OPTIONS + 1;
 /// Bytes of a [`request`].
 pub const REQUEST_BYTES: usize = PROCESSORS.len() * 8 + 1 + VECTORS_1_TO_4.len() + VECTOR_5_BYTES;
 
-/// The kernel's wish: radix and XICS, and GTSE if `gtse`.
+/// The kernel's request: radix and XICS, and GTSE if `gtse`.
 ///
-/// "Either" must not be asked for: the choice is the kernel's, and the platform
-/// ends a guest that leaves it open.
+/// It never asks for "either": the choice is the kernel's, and the platform ends
+/// a guest that leaves it open.
 #[must_use]
 pub fn request(gtse: bool) -> [u8; REQUEST_BYTES] {
     let mut vector_5 = [0; VECTOR_5_BYTES];
