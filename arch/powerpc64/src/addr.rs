@@ -51,6 +51,7 @@ impl PhysAddr {
 
 impl VirtAddr {
     /// The physical address behind a *linear-map* address.
+    ///
     /// Only for linear-map addresses: any other address needs a walk of the
     /// tree.
     #[inline]

@@ -6,6 +6,7 @@
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// The rate of the timebase, with the factors of the conversions.
+///
 /// Both conversions round down and are exact to one part in 2^31. At 512 MHz,
 /// ticks to nanoseconds is 125/64, and that conversion is exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,7 @@ const fn scale(value: u64, factor: u64) -> u64 {
 
 /// What to load into a decrementer of `bits` bits so that it turns negative at
 /// `deadline`: at least 1, at most its largest positive value.
+///
 /// A deadline beyond the decrementer's reach gives an early interrupt. Its
 /// handler compares with the timebase anyway.
 #[inline]
