@@ -102,7 +102,8 @@ extern "C" fn count(_: i32) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A child says at its end what its maker wants; only SIGCHLD makes it an ordinary child.
+/// A child sends at its end the signal that its maker chose; only SIGCHLD makes it an
+/// ordinary child.
 fn exit_signals() -> Verdict {
     process::handle(SIGCHLD, count, 0).context("rt_sigaction")?;
     process::handle(SIGUSR1, count, 0).context("rt_sigaction")?;

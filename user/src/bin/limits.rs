@@ -230,7 +230,7 @@ fn stack() -> Verdict {
 /// Arguments take no more than a quarter of the stack's limit.
 fn arguments() -> Verdict {
     const LEN: usize = 90_000;
-    /// The long argument of exec.
+    /// The long argument, several times over in one exec.
     static LONG: [u8; LEN] = {
         let mut bytes = [b'x'; LEN];
         bytes[LEN - 1] = 0;
