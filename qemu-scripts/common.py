@@ -1,4 +1,4 @@
-"""What every script here shares: paths, output, and errors.
+"""Shared by all scripts here: paths, output, and errors.
 
 Results of the set-up are one-line files in build/config, which scripts and people can
 read. An error of the user or the machine ends a script with one clear sentence on stderr

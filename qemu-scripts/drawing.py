@@ -55,7 +55,7 @@ class Picture:
         self.text(x + 10, y + 19, title, colour=SOFT, room=width - 12)
 
     def arrow(self, *points, says="", at=None, anchor="start", dashed=False, both=False):
-        """A line through `points` with a head at its end; `says` stands at `at`."""
+        """A line through `points` with a head at its end; the text `says` stands at `at`."""
         path = " ".join(f"{x},{y}" for x, y in points)
         dash = ' stroke-dasharray="6 4"' if dashed else ""
         start = ' marker-start="url(#tail)"' if both else ""

@@ -48,7 +48,7 @@ class Boot:
     number: int = 0          # the test that runs, or the last one that has ended
     name: str = ""           # of the test that runs, "" between tests
     evidence: list = dataclasses.field(default_factory=list)
-    events: int = 0          # lines of KTAP, to tell silence from work
+    events: int = 0          # lines of KTAP, which shows that a test is not silent
 
 
 def what_matters(lines, most=40):

@@ -20,7 +20,7 @@ FIRMWARE = {"vof": ",x-vof=on", "slof": ""}
 
 
 def find_qemu(given=""):
-    """(path, version) of the QEMU to use: the given one, else what the set-up chose."""
+    """(path, version) of the QEMU to use: the given one, else the set-up's."""
     path = given or recorded("qemu")
     if not path:
         die("no QEMU is set up: run `qemu-scripts/setup qemu`, or give QEMU=path.")

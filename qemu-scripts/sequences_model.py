@@ -138,7 +138,7 @@ class Model:
     def do_kernel_store(self, step, space):
         return self.do_store(step, space) and ERRNO | EFAULT
 
-    # --- what is mapped ---
+    # --- mappings ---
 
     def do_map(self, step, space):
         shared, read_only = step.kind.startswith("shared"), step.kind.endswith("read-only file")

@@ -7,7 +7,7 @@
 //!
 //! From the bottom: [`sys`] makes a call, [`process`], [`memory`], [`file`],
 //! [`sched`], [`time`] and [`futex`] give the calls their types, [`thread`] and
-//! [`sync`] build on clone and futex what every program wants.
+//! [`sync`] build threads and locks on clone and futex.
 #![no_std]
 
 extern crate alloc;

@@ -7,7 +7,7 @@ use crate::sys::{Errno, nr, syscall};
 /// Bytes in the smallest page that a kernel of this machine may use.
 pub const PAGE: usize = 4096;
 
-/// What a mapping allows (`PROT_*`).
+/// The permissions of a mapping (`PROT_*`).
 #[derive(Clone, Copy)]
 pub struct Protection(usize);
 

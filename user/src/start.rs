@@ -96,7 +96,7 @@ fn text(string: &'static CStr) -> &'static str {
     string.to_str().unwrap_or("(not UTF-8)")
 }
 
-/// What a `main` may return: an exit status, or a verdict.
+/// The result of a `main`: an exit status, or a verdict.
 pub trait Termination {
     /// Prints the verdict, if it needs a line, and returns the exit status.
     fn report(self, env: &Env) -> i32;

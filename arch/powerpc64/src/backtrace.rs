@@ -103,7 +103,7 @@ impl Iterator for Backtrace {
         if caller <= self.sp || caller + HEADER_BYTES > stack.end || !caller.is_multiple_of(16) {
             return None;
         }
-        // SAFETY: within the same stack (checked).
+        // SAFETY: within the stack (checked).
         let ret = unsafe { ((caller + 16) as *const u64).read() };
         self.sp = caller;
         let frame_end = caller + HEADER_BYTES + size_of::<TrapFrame>() as u64;

@@ -61,8 +61,8 @@ pub fn write_bytes(bytes: &[u8]) {
     }
 }
 
-/// What the last hypervisor call read beyond the byte that was wanted,
-/// left-justified. [`PENDING_BYTES`] counts the bytes that are left.
+/// The bytes that the last hypervisor call read beyond the wanted one,
+/// left-justified. [`PENDING_BYTES`] counts them.
 static PENDING: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 static PENDING_BYTES: AtomicU32 = AtomicU32::new(0);
 

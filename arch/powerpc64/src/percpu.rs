@@ -1,8 +1,8 @@
-//! What a CPU finds through r13 while it is in the kernel.
+//! The area that a CPU finds through r13 while it is in the kernel.
 //!
-//! SPRG0 holds the same address; the interrupt prolog takes r13 from there and
-//! keeps the user's r13 in the frame. The fields at the top are touched by every
-//! entry and exit and share the first cache line.
+//! SPRG0 holds its address too; the interrupt prolog takes r13 from there and
+//! keeps the user's r13 in the frame. The fields at the top are touched by
+//! every entry and exit and share the first cache line.
 //!
 //! A running task can be moved to another CPU whenever interrupts are on.
 //! Accessors here are therefore *one* access relative to r13. `this()` gives a

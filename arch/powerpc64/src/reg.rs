@@ -110,7 +110,7 @@ bitflags! {
     }
 }
 
-/// Bits of SRR1 that tell the causes of a program interrupt (0x700) apart.
+/// Bits of SRR1 that distinguish the causes of a program interrupt (0x700).
 pub mod srr1_program {
     /// A privileged instruction in problem state.
     pub const PRIVILEGED: u64 = 0x4_0000;

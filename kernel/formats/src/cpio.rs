@@ -1,4 +1,4 @@
-//! A reader for cpio archives in the "newc" form: what an initrd is made of.
+//! A reader for cpio archives in the "newc" form, that of an initrd.
 //!
 //! Each member is a 110-byte header of ASCII hexadecimal fields, its name with a
 //! NUL, and its data; name and data are padded to 4 bytes (Linux,
@@ -38,7 +38,7 @@ impl core::fmt::Display for Error {
     }
 }
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -56,7 +56,7 @@ pub enum Kind {
 pub struct Member<'a> {
     /// Its path without a leading `/` or `./`, and without NULs; empty for the root.
     pub name: &'a str,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Permissions: the low 12 bits of its mode.
     pub permissions: u32,

@@ -99,7 +99,7 @@ impl Cooked {
 mod tests {
     use super::*;
 
-    /// (what could be read, what was echoed).
+    /// (the text that could be read, the echo).
     fn typed(bytes: &[u8]) -> (Vec<Vec<u8>>, String) {
         let (mut cooked, mut echo) = (Cooked::default(), String::new());
         let lines = bytes.iter().filter_map(|&byte| cooked.push(byte, &mut echo)).collect();

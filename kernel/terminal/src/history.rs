@@ -13,7 +13,7 @@ pub struct History {
     lines: VecDeque<String>,
     /// How many lines back the walk is; 0 when it is at the new line.
     back: usize,
-    /// What the new line was when the walk left it.
+    /// The new line as the walk left it.
     draft: String,
 }
 

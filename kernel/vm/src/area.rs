@@ -10,7 +10,7 @@ use crate::PAGE_SIZE;
 pub const STACK_GUARD_GAP: u64 = 256 * PAGE_SIZE;
 
 bitflags! {
-    /// What a program may do with a page: the bits of `PROT_*`.
+    /// Permissions of a program on a page: the bits of `PROT_*`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct Prot: u32 {
         /// Load from it.
@@ -22,8 +22,8 @@ bitflags! {
     }
 }
 
-/// What an area maps. The area set asks only whether two neighbours map neighbouring
-/// pieces of one object.
+/// The contents of an area. The area set asks only whether two neighbours map
+/// neighbouring pieces of one object.
 pub trait Contents: Clone {
     /// The contents from `by` bytes further on.
     fn advanced(&self, by: u64) -> Self;
@@ -39,7 +39,7 @@ pub struct Area<C> {
     pub start: u64,
     /// Behind the last byte; page-aligned.
     pub end: u64,
-    /// What the program may do.
+    /// The program's permissions.
     pub prot: Prot,
     /// Every address space that maps the contents sees the stores, a forked child's
     /// included; else they are private (copied on write).
@@ -47,7 +47,7 @@ pub struct Area<C> {
     /// A stack: an access below it makes it larger (`MAP_GROWSDOWN`). Always private and
     /// without a file.
     pub grows_down: bool,
-    /// What is mapped at `start`.
+    /// The contents at `start`.
     pub contents: C,
 }
 

@@ -14,7 +14,7 @@ pub struct Break {
     now: u64,
 }
 
-/// What a new break asks for.
+/// The change of mappings that a new break needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BreakChange {
     /// Refused: the break stays.
@@ -43,7 +43,7 @@ impl Break {
         self.start..self.now
     }
 
-    /// What must be mapped or unmapped to make `new` the break.
+    /// The change of mappings that makes `new` the break.
     pub fn change(&self, new: u64) -> BreakChange {
         let (Some(old_end), Some(new_end)) = (page_up(self.now), page_up(new)) else {
             return BreakChange::None;

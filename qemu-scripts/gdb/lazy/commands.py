@@ -81,7 +81,7 @@ class LazyCpus(Command):
 
 
 class LazyMms(Command):
-    """lazy-mms: each address space: state, users, count, PID, mask, and who is lazy on it."""
+    """lazy-mms: each address space: state, users, count, PID, mask, and the CPUs lazy on it."""
 
     name = "lazy-mms"
 
@@ -100,7 +100,7 @@ class LazyMms(Command):
 
 
 class LazyTasks(Command):
-    """lazy-tasks: each task: number, name, what it does, CPU, mm, active_mm."""
+    """lazy-tasks: each task: number, name, state, CPU, mm, active_mm."""
 
     name = "lazy-tasks"
 

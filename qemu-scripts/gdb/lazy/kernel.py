@@ -78,7 +78,7 @@ class Registers:
 
     def __init__(self, pc, msr, sp, lr, number):
         self.pc, self.msr, self.sp, self.lr, self.number = pc, msr, sp, lr, number
-        self.pid = self.special("pidr", "pid")  # QEMU 7 says pid, later versions pidr
+        self.pid = self.special("pidr", "pid")  # QEMU 7 has pid, later versions pidr
 
     def special(self, *names):
         """A special register by the first name that QEMU knows, None if it knows none.

@@ -201,7 +201,7 @@ fn time_in(ms: u64) -> Timespec {
 }
 
 fn call(number: usize, args: [usize; 6]) -> Result<usize, Errno> {
-    // SAFETY: only for calls that read what their arguments point to, which lives.
+    // SAFETY: only for calls that read living memory.
     unsafe { sys::syscall(number, args) }
 }
 

@@ -107,10 +107,12 @@ fn holes() -> Verdict {
     }
     child_ends("read of a hole", SEGV, reads(step(2)))?;
     child_ends("write to a hole", SEGV, writes(step(2)))?;
-    // SAFETY: as above; over an unmapped range the call fails.
+    // SAFETY: only `peek` and `poke` use the mapping. The call fails, for the
+    // hole.
     let answer = unsafe { memory::protect(step(1), 3 * STEP, Protection::READ_WRITE) };
     ensure!(answer == Err(Errno::ENOMEM), "mprotect over a hole: {answer:?}");
-    // SAFETY: as above. Holes are no obstacle to munmap.
+    // SAFETY: only `peek` and `poke` use the mapping. Holes are no obstacle
+    // to munmap.
     unsafe { memory::unmap(start, STEPS * STEP) }.context("munmap")?;
     child_ends("read of what is gone", SEGV, reads(step(4)))?;
     // SAFETY: nothing happens.

@@ -205,7 +205,7 @@ fn bad_neighbour() -> Verdict {
     let page = region.address();
     core::mem::forget(region);
     EDGE.store((page + PAGE) as u64 - OFFSET, Ordering::Relaxed);
-    // SAFETY: nobody uses the page.
+    // SAFETY: nothing uses the page.
     unsafe { memory::protect(page, PAGE, Protection::NONE) }.context("mprotect")?;
     die_with(&[TO_EDGE], Some(C), [0, 0, OWNED])?;
     let word = edge_word().map(|word| word.load(Ordering::Relaxed));

@@ -37,7 +37,8 @@ const GETRANDOM: usize = 359;
 
 /// Makes the call; the memory that it is given is the caller's.
 fn call(nr: usize, args: &[usize]) -> isize {
-    // SAFETY: what is passed by address lives during the call and is changed by nobody else.
+    // SAFETY: memory that is passed by address lives during the call, and nothing else
+    // changes it.
     unsafe { answer(nr, args) }
 }
 

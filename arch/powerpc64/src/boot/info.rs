@@ -1,4 +1,4 @@
-//! What the boot hands to the kernel: [`BootInfo`], read from the flattened tree.
+//! The boot's result for the kernel: [`BootInfo`], read from the flattened tree.
 
 use formats::cmdline;
 use formats::devicetree::{DeviceTree, Node};
@@ -46,7 +46,7 @@ pub struct BootInfo {
     pub decrementer_bits: u32,
     /// The random seed of this boot, if the machine gives one.
     pub rng_seed: Option<[u8; 32]>,
-    /// What the platform has granted.
+    /// The platform's grants.
     pub platform: Support,
     /// Processor version register.
     pub pvr: u32,

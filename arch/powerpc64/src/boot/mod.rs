@@ -117,7 +117,8 @@ fn prepare(initrd: (u64, u64), entry: u64) -> &'static BootInfo {
     info
 }
 
-/// Fills in what the static [`BOOT_PERCPU`] could not have at compile time.
+/// Fills in the fields that the static [`BOOT_PERCPU`] could not have at compile
+/// time.
 fn complete_percpu(server: u32) {
     BOOT_PERCPU.set_server(server);
     // The addresses of symbols, nothing is read.
@@ -188,7 +189,7 @@ fn negotiate(firmware: &OpenFirmware, chosen: Node, missing: &Missing) -> Option
     }
 }
 
-/// Checks that the platform granted what the kernel runs on.
+/// Checks that the platform granted all that the kernel needs.
 fn check_grant(granted: Support) {
     if !granted.radix || !granted.xics {
         fatal(format_args!("the platform granted something else than was asked: {granted:?}"));
@@ -205,7 +206,7 @@ fn boot_cpu(firmware: &OpenFirmware) -> Option<u32> {
     Some(u32::from_be_bytes(first))
 }
 
-/// Copies the tree, ends the firmware and reads what the kernel needs.
+/// Copies the tree, ends the firmware and reads the facts for the kernel.
 ///
 /// `platform` is what the platform offers, if it was not negotiated.
 #[inline(never)]

@@ -52,7 +52,7 @@ impl VectorState {
     /// switched away from or done: afterwards the registers belong to no task.
     pub fn save(&mut self, frame: &mut TrapFrame) {
         if is_loaded(frame) {
-            // SAFETY: `self` has room for what the routine stores.
+            // SAFETY: `self` has room for all that the routine stores.
             unsafe { fpu_save(self) };
             frame.msr &= !Msr::VECTOR_STATE.bits();
         }
@@ -62,7 +62,7 @@ impl VectorState {
     /// (fork). Preemption off.
     pub fn copy_live(&mut self, frame: &TrapFrame) {
         if is_loaded(frame) {
-            // SAFETY: `self` has room for what the routine stores.
+            // SAFETY: `self` has room for all that the routine stores.
             unsafe { fpu_save(self) };
         }
     }
@@ -83,6 +83,6 @@ impl VectorState {
 pub fn is_loaded(frame: &TrapFrame) -> bool {
     // Volatile: a task that holds the frame may be switched away from. Then the
     // switch has saved the registers and turned them off in the frame.
-    // SAFETY: a field of what is borrowed.
+    // SAFETY: a field of the borrowed frame.
     unsafe { (&raw const frame.msr).read_volatile() & Msr::FP.bits() != 0 }
 }

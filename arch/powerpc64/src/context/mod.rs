@@ -54,7 +54,7 @@ impl Context {
         entry: extern "C" fn(usize) -> !,
         argument: usize,
     ) -> Self {
-        /// What a first frame holds, as the ELFv2 ABI lays it out.
+        /// A first frame, as the ELFv2 ABI lays it out.
         #[repr(C)]
         struct Header {
             back_chain: u64,

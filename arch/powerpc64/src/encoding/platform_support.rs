@@ -1,4 +1,4 @@
-//! What kernel and platform agree on at boot: PAPR's architecture vector.
+//! The agreement of kernel and platform at boot: PAPR's architecture vector.
 //!
 //! The platform offers (`ibm,arch-vec-5-platform-support`), the kernel asks
 //! (`ibm,client-architecture-support`, PAPR B.6.2.4), the platform grants
@@ -10,7 +10,7 @@
 const INTERRUPTS: usize = 23;
 /// Byte of option vector 5: MMU.
 const MMU: usize = 24;
-/// Byte of option vector 5: what a radix guest may do itself.
+/// Byte of option vector 5: operations that a radix guest may do itself.
 const RADIX_OPTIONS: usize = 26;
 
 /// The two bits that choose an interrupt controller or an MMU.
@@ -24,7 +24,7 @@ const GTSE: u8 = 0x40;
 /// Byte 2 of option vector 5: the kernel reads dynamic memory properties.
 const DYNAMIC_RECONFIGURATION: u8 = 0x20;
 
-/// What a platform offers, or has granted.
+/// The facilities that a platform offers, or has granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Support {
     /// The radix MMU.
@@ -72,7 +72,7 @@ const PROCESSORS: [(u32, u32); 7] = [
     (0xffff_0000, 0x0082_0000), // POWER11
     (0xffff_ffff, 0x0f00_0005), // architecture level 3.00
     (0xffff_ffff, 0x0f00_0006), // 3.1
-    (0xffff_ffff, 0x0f00_0007), // 3.1, with what POWER11 adds
+    (0xffff_ffff, 0x0f00_0007), // 3.1, with POWER11's additions
     (0x0000_0000, 0xffff_ffff),
 ];
 

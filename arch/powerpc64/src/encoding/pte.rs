@@ -30,7 +30,7 @@ bitflags! {
         /// Referenced. Preset: an implementation may set it in hardware or
         /// give a fault.
         const REFERENCED = 1 << 8;
-        /// Changed. Preset, for the same reason.
+        /// Changed. Preset, like REFERENCED.
         const CHANGED = 1 << 7;
         /// Non-idempotent: device memory, guarded and not cached.
         const DEVICE = 1 << 5;
@@ -43,7 +43,7 @@ bitflags! {
         /// Instruction fetches are permitted.
         const EXECUTE = 1 << 0;
 
-        /// What every leaf has.
+        /// The flags of every leaf.
         const PAGE = Self::VALID.bits() | Self::LEAF.bits() | Self::REFERENCED.bits() | Self::CHANGED.bits();
         /// Kernel constants.
         const KERNEL_RO = Self::PAGE.bits() | Self::PRIVILEGED.bits() | Self::READ.bits();

@@ -8,7 +8,7 @@ use bitflags::bitflags;
 /// The opcode.
 pub const H_RPT_INVALIDATE: u64 = 0x448;
 
-/// Which processors forget.
+/// The processors that invalidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// All that may hold a translation.
@@ -18,7 +18,7 @@ pub enum Target {
 }
 
 bitflags! {
-    /// What is forgotten.
+    /// The kinds of cached state to invalidate.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Kind: u64 {
         /// Translations.

@@ -61,8 +61,8 @@ const fn scale(value: u64, factor: u64) -> u64 {
     if product > u64::MAX as u128 { u64::MAX } else { product as u64 }
 }
 
-/// What to load into a decrementer of `bits` bits so that it turns negative at
-/// `deadline`: at least 1, at most its largest positive value.
+/// The value of a decrementer of `bits` bits that turns negative at `deadline`:
+/// at least 1, at most its largest positive value.
 ///
 /// A deadline beyond the decrementer's reach gives an early interrupt. Its
 /// handler compares with the timebase anyway.

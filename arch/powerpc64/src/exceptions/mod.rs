@@ -1,8 +1,8 @@
 //! Interrupts and exceptions: from the vector to the kernel's handler and back.
 //!
 //! `vectors.S` holds the vectors, `entry.S` the common entry and exit,
-//! [`frame`] what they save. `dispatch` finds the cause, and [`Upcalls`] is
-//! what the kernel does about it.
+//! [`frame`] the saved registers. `dispatch` finds the cause, and [`Upcalls`]
+//! is the kernel's half.
 //!
 //! Rules that the assembly keeps: no interrupt is enabled while SRR0, SRR1,
 //! SPRG1 or a scratch slot holds a live value, and MSR\[RI\] shows that to an

@@ -1,4 +1,4 @@
-//! What the kernel does about exceptions: one trait, installed once.
+//! The kernel's half of the exceptions: one trait, installed once.
 
 use super::frame::TrapFrame;
 use crate::addr::VirtAddr;

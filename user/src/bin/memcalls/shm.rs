@@ -115,7 +115,7 @@ fn two_addresses() -> Verdict {
     answers("which stays read-only", MPROTECT, &[second, PAGE, READ_WRITE], EACCES)?;
     // A child's stores are seen by all; its attachments end with it.
     child_ends("a child that stores", Status::exit(0), || {
-        // SAFETY: as above.
+        // SAFETY: a byte of the segment, to which no reference leads.
         unsafe { poke(first, 6) };
         i32::from(attached(id) != Ok(4))
     })?;

@@ -79,7 +79,7 @@ pub(crate) fn all_are_kept(process: u64) -> Verdict {
 }
 
 fn call(number: usize, args: [usize; 6]) -> Result<usize, Errno> {
-    // SAFETY: only for calls that use what their arguments point to, which lives.
+    // SAFETY: only for calls that use living memory.
     unsafe { syscall(number, args) }
 }
 

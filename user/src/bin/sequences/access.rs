@@ -94,7 +94,7 @@ unsafe extern "C" fn on_fault(signal: i32, info: *const i32, context: *const u8)
         control().fail(seen::STRAY_FAULT | signal as Seen, at as u64);
         process::exit_group(1);
     }
-    // SAFETY: as above.
+    // SAFETY: inside `gp_regs`, which are ours until the handler returns.
     unsafe {
         *registers.add(3) = u64::from(seen::fault(signal, code));
         *registers.add(4) = 1;

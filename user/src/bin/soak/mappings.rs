@@ -9,7 +9,7 @@ use super::Worker;
 
 const PAGES: usize = 24;
 
-/// What a page of the region should be.
+/// The model of a page of the region.
 #[derive(Clone, Copy, PartialEq)]
 enum Page {
     Gone,
@@ -47,7 +47,7 @@ fn step(worker: &mut Worker, start: usize, pages: &mut [Page; PAGES]) -> Verdict
         }
         // Not over holes: pages before a hole are changed although the call fails.
         1 | 2 if !holes => {
-            // SAFETY: as above.
+            // SAFETY: only `peek`, `poke` and the kernel use the pages.
             unsafe { memory::protect(address, len, Protection::READ) }.context("mprotect")?;
             range.iter_mut().for_each(|page| {
                 if let Page::Writable(mark) = *page {
@@ -56,7 +56,7 @@ fn step(worker: &mut Worker, start: usize, pages: &mut [Page; PAGES]) -> Verdict
             });
         }
         3 | 4 if !holes => {
-            // SAFETY: as above.
+            // SAFETY: only `peek`, `poke` and the kernel use the pages.
             unsafe { memory::protect(address, len, Protection::READ_WRITE) }.context("mprotect")?;
             range.iter_mut().for_each(|page| {
                 if let Page::ReadOnly(mark) = *page {
@@ -65,7 +65,7 @@ fn step(worker: &mut Worker, start: usize, pages: &mut [Page; PAGES]) -> Verdict
             });
         }
         5 if !holes => {
-            // SAFETY: as above.
+            // SAFETY: only `peek`, `poke` and the kernel use the pages.
             unsafe { memory::discard(address, len) }.context("madvise")?;
             range.iter_mut().for_each(|page| match page {
                 Page::Gone => {}
