@@ -49,7 +49,8 @@ define HELP
                           and ROUND= repeat a round that was printed)
   make lint               clippy, rustfmt, and the checks from layers to guide
   make layers             the crates: none depends on one above it
-  make references         the citations: each leads to something that exists
+  make references         the citations: each leads to something that exists; and the prose:
+                          no phrase that must be read twice
   make twice              numbers, policies and variables: two places that state one agree
   make frames             the stack: no function of the kernel takes much of it
   make instructions       the images: TLB instructions and changes of context have their fences

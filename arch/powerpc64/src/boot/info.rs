@@ -48,7 +48,7 @@ pub struct BootInfo {
     pub rng_seed: Option<[u8; 32]>,
     /// The platform's grants.
     pub platform: Support,
-    /// What reaches the translations of all CPUs at once.
+    /// The means to invalidate translations on all CPUs at once.
     pub broadcast: Broadcast,
     /// Processor version register.
     pub pvr: u32,

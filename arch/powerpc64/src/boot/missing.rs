@@ -10,7 +10,7 @@ use super::openfirmware::{Node, OpenFirmware};
 
 /// The name of the negotiation. Services of RTAS go by the names of their tokens.
 pub(super) const NEGOTIATION: &str = "ibm,client-architecture-support";
-/// The name of guest translation shootdown: it is neither asked for nor granted then.
+/// The name of guest translation shootdown, which is then not requested.
 pub(super) const GTSE: &str = "gtse";
 
 /// The list, as it is on the command line. A name may have commas of its own, so a

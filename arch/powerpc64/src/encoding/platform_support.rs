@@ -64,19 +64,19 @@ impl Support {
     }
 }
 
-/// What drops translations on every CPU of the partition, and in coprocessors.
+/// The means to invalidate translations on every CPU of the partition, and in coprocessors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broadcast {
     /// The instruction.
     Tlbie,
     /// The hypercall H_RPT_INVALIDATE.
     Hypercall,
-    /// Nothing: each CPU has to do it for itself, by `tlbiel`.
+    /// None: each CPU must do it for itself, by `tlbiel`.
     Nothing,
 }
 
 impl Broadcast {
-    /// What a partition with this grant has. `hypertas`: the strings of
+    /// The means of a partition with this grant. `hypertas`: the strings of
     /// `ibm,hypertas-functions`, each ended by a NUL.
     #[must_use]
     pub fn of(granted: Support, hypertas: &[u8]) -> Self {
@@ -89,7 +89,7 @@ impl Broadcast {
         }
     }
 
-    /// As it is shown.
+    /// Its name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
