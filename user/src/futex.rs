@@ -22,7 +22,8 @@ pub fn wait(word: &AtomicU32, value: u32, limit: Option<Duration>) -> Result<(),
 /// [`wait`] for a word that the kernel itself wakes (the id that it clears when a
 /// thread ends): it uses the key of shared words.
 ///
-/// # Errors Those of [`wait`].
+/// # Errors
+/// Those of [`wait`].
 pub fn wait_shared(word: &AtomicU32, value: u32, limit: Option<Duration>) -> Result<(), Errno> {
     wait_op(WAIT, word, value, limit)
 }

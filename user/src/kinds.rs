@@ -14,7 +14,8 @@ const LIMIT_S: usize = 20;
 
 /// Makes all checks, or the one that the first argument names.
 ///
-/// # Errors The number of failed checks; or the failure, of a named one.
+/// # Errors
+/// The number of failed checks; or the failure, of a named one.
 pub fn run(env: &Env, kinds: &[Kind]) -> Verdict {
     if let Some(name) = env.arg(1) {
         let kind = kinds.iter().find(|kind| kind.0 == name);
@@ -56,7 +57,8 @@ pub fn call(number: usize, args: [usize; 6]) -> Result<usize, Errno> {
 
 /// Checks a call's answer to each of several arguments.
 ///
-/// # Errors The first answer that differs.
+/// # Errors
+/// The first answer that differs.
 pub fn answers(number: usize, cases: &[(&str, [usize; 6], Result<usize, Errno>)]) -> Verdict {
     for (what, args, expected) in cases {
         let answer = call(number, *args);
@@ -80,7 +82,8 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) -> Verdict {
 
 /// Checks how a child ends.
 ///
-/// # Errors `child` is an error, or the child ends otherwise.
+/// # Errors
+/// `child` is an error, or the child ends otherwise.
 pub fn ends_with(what: &str, expected: Status, child: Result<process::Pid, Errno>) -> Verdict {
     let status = process::wait(child.context(what)?).context("wait4")?.without_core();
     ensure!(status == expected, "{what}: {status}, not {expected}");

@@ -52,8 +52,8 @@ pub fn membarrier(command: Command) -> Result<usize, Errno> {
 
 /// The whole call: flags, and the CPU that [`FLAG_CPU`] is about.
 ///
-/// # Errors Those of [`membarrier`], and `EINVAL` for a flag that the command does
-/// not take.
+/// # Errors
+/// Those of [`membarrier`], and `EINVAL` for a flag that the command does not take.
 pub fn membarrier_on(command: Command, flags: usize, cpu: usize) -> Result<usize, Errno> {
     // SAFETY: it touches no memory.
     unsafe { syscall(nr::MEMBARRIER, [command.0, flags, cpu, 0, 0, 0]) }

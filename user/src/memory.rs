@@ -38,7 +38,8 @@ pub fn map(len: usize, protection: Protection) -> Result<*mut u8, Errno> {
 
 /// [`map`] at `address`, where nothing may be mapped.
 ///
-/// # Errors `EEXIST`, `EPERM`, `ENOMEM`, `EINVAL` for an impossible place.
+/// # Errors
+/// `EEXIST`, `EPERM`, `ENOMEM`, `EINVAL` for an impossible place.
 pub fn map_at(address: usize, len: usize, protection: Protection) -> Result<*mut u8, Errno> {
     const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
@@ -87,7 +88,8 @@ pub unsafe fn discard(address: usize, len: usize) -> Result<(), Errno> {
 /// Moves the program break to `address`, and returns the break, which is
 /// unchanged where the kernel refuses. 0 only asks.
 ///
-/// # Safety Nothing may refer to memory above the new break.
+/// # Safety
+/// Nothing may refer to memory above the new break.
 pub unsafe fn brk(address: usize) -> usize {
     // SAFETY: the caller's promise. brk has no errors.
     unsafe { syscall(nr::BRK, [address, 0, 0, 0, 0, 0]) }.unwrap_or(0)

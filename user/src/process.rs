@@ -80,7 +80,8 @@ pub fn fork() -> Result<Option<Pid>, Errno> {
 /// [`spawn`] with clone's flags, none that share memory, and the signal that the
 /// child sends at its end.
 ///
-/// # Errors `EINVAL`, and those of [`fork`].
+/// # Errors
+/// `EINVAL`, and those of [`fork`].
 pub fn spawn_as(flags: usize, child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     match clone(flags)? {
         Some(pid) => Ok(pid),
@@ -97,14 +98,16 @@ fn clone(flags: usize) -> Result<Option<Pid>, Errno> {
 
 /// Runs `child` in a forked process, which exits with the value of `child`.
 ///
-/// # Errors Those of [`fork`].
+/// # Errors
+/// Those of [`fork`].
 pub fn spawn(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     spawn_as(SIGCHLD, child)
 }
 
 /// [`spawn`] with the caller's descriptors shared.
 ///
-/// # Errors Those of [`fork`].
+/// # Errors
+/// Those of [`fork`].
 pub fn spawn_with_files(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     const CLONE_FILES: usize = 0x400;
     spawn_as(CLONE_FILES | SIGCHLD, child)
@@ -113,7 +116,8 @@ pub fn spawn_with_files(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
 /// [`spawn`], and the calling thread sleeps until the child has exited. No signal
 /// that is handled ends that sleep.
 ///
-/// # Errors Those of [`fork`].
+/// # Errors
+/// Those of [`fork`].
 pub fn spawn_ahead(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     const CLONE_VFORK: usize = 0x4000;
     spawn_as(CLONE_VFORK | SIGCHLD, child)

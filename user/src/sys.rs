@@ -78,7 +78,8 @@ pub unsafe fn syscall(nr: usize, args: [usize; 6]) -> Result<usize, Errno> {
 /// [`syscall`] with as many arguments as matter: the value, or an error number
 /// below 0.
 ///
-/// # Safety That of [`syscall`].
+/// # Safety
+/// That of [`syscall`].
 pub unsafe fn answer(nr: usize, args: &[usize]) -> isize {
     let mut all = [0; 6];
     all[..args.len()].copy_from_slice(args);

@@ -70,11 +70,12 @@ where
 
 /// [`spawn`] with more or fewer flags, and perhaps the signal of a process's end.
 ///
-/// # Errors Those of [`spawn`], and `EINVAL`.
+/// # Errors
+/// Those of [`spawn`], and `EINVAL`.
 ///
-/// # Safety The flags keep those of [`FLAGS`] that share memory and clear the id. The
-/// runtime treats a process that is made so as a thread: it must end before its
-/// maker.
+/// # Safety
+/// The flags keep those of [`FLAGS`] that share memory and clear the id. The runtime
+/// treats a process that is made so as a thread: it must end before its maker.
 pub unsafe fn spawn_as<F, R>(flags: usize, work: F) -> Result<Thread<R>, Errno>
 where
     F: FnOnce() -> R + Send + 'static,

@@ -14,7 +14,8 @@ pub type Verdict = Result<(), String>;
 pub trait Context<T> {
     /// `what: error` as a verdict's reason.
     ///
-    /// # Errors If `self` is one.
+    /// # Errors
+    /// If `self` is one.
     fn context(self, what: impl Display) -> Result<T, String>;
 }
 
@@ -36,7 +37,8 @@ macro_rules! ensure {
 
 /// Runs `child` in a process of its own and checks how it ends.
 ///
-/// # Errors If it cannot be made, or ends otherwise.
+/// # Errors
+/// If it cannot be made, or ends otherwise.
 pub fn child_ends(what: &str, expected: Status, child: impl FnOnce() -> i32) -> Verdict {
     let pid = process::spawn(child).context("fork")?;
     let status = process::wait(pid).context("wait")?.without_core();

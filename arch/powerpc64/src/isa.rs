@@ -20,9 +20,10 @@ pub fn mfspr<const SPR: u32>() -> u64 {
 }
 
 /// Writes a special-purpose register.
+/// The compiler does not move memory accesses across the write.
 ///
-/// The caller answers for the register's effect. The compiler does not move memory
-/// accesses across the write.
+/// # Safety
+/// The caller answers for the register's effect.
 #[inline(always)]
 pub unsafe fn mtspr<const SPR: u32>(value: u64) {
     // SAFETY: passed to the caller.

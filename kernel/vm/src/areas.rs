@@ -18,7 +18,8 @@ impl<C> Default for AreaSet<C> {
 impl<C: Contents> AreaSet<C> {
     /// A copy. `contents` makes each area's contents from the original's.
     ///
-    /// # Errors The first error of `contents`.
+    /// # Errors
+    /// The first error of `contents`.
     pub fn copy_with<E>(&self, mut contents: impl FnMut(&C) -> Result<C, E>) -> Result<Self, E> {
         let mut copy = BTreeMap::new();
         for (&start, area) in &self.0 {

@@ -31,7 +31,8 @@ pub(super) fn count(frame: &TrapFrame, reschedules: bool) {
 
 /// Checks that user pages are closed to the kernel at this moment.
 ///
-/// # Panics If they are open.
+/// # Panics
+/// If they are open.
 pub fn check_closed() {
     let (amr, iamr) = (isa::mfspr::<{ spr::AMR }>(), isa::mfspr::<{ spr::IAMR }>());
     assert!(amr == AMR_CLOSED, "the AMR is {amr:#x} outside of a user copy");

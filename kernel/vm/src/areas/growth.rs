@@ -12,7 +12,8 @@ impl<C: Contents> AreaSet<C> {
     /// Makes the stack above `addr` large enough to hold `addr`, at which nothing is
     /// mapped (Linux: `expand_downwards`).
     ///
-    /// # Errors The next area above is no stack; or the stack would be larger than
+    /// # Errors
+    /// The next area above is no stack; or the stack would be larger than
     /// `most_bytes`, lie below `lowest`, or leave less than its gap above an area that
     /// a program can access.
     pub fn grow_down(&mut self, addr: u64, lowest: u64, most_bytes: u64) -> Result<(), NoGrowth> {

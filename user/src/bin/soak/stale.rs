@@ -73,7 +73,8 @@ impl Scene {
 
 /// Adds one to the word at `address`, which may be unmapped.
 ///
-/// # Safety Nothing else writes to it.
+/// # Safety
+/// Nothing else writes to it.
 unsafe fn count_up(address: usize) {
     // SAFETY: the caller's promise.
     unsafe {
