@@ -16,9 +16,8 @@ unsafe extern "C" {
 
 unsafe extern "Rust" {
     /// The kernel, on a secondary CPU: MMU on, guard PID loaded, interrupts off, on
-    /// the kernel stack of its `PerCpu`. The TLB may hold stale translations, from
-    /// before this CPU last stopped: it must be flushed before a user PID is
-    /// loaded.
+    /// the kernel stack of its `PerCpu`. The TLB may hold anything,
+    /// after a stop also stale translations: flush it before a user PID is loaded.
     fn secondary_main() -> !;
 }
 
