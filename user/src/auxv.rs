@@ -1,5 +1,4 @@
-//! Keys of the auxiliary vector (Linux `uapi/linux/auxvec.h`) that programs
-//! read.
+//! Keys of the auxiliary vector (Linux `uapi/linux/auxvec.h`) that programs read.
 
 /// Size of a page in bytes.
 pub const AT_PAGESZ: usize = 6;

@@ -102,8 +102,7 @@ impl Fd {
     /// # Errors
     /// write's; `EFAULT` if the address is bad.
     pub fn write_at(self, address: usize, len: usize) -> Result<usize, Errno> {
-        // SAFETY: the kernel only reads, and refuses addresses that are not
-        // mapped.
+        // SAFETY: the kernel only reads, and refuses addresses that are not mapped.
         unsafe { syscall(nr::WRITE, [self.0 as usize, address, len, 0, 0, 0]) }
     }
 

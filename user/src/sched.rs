@@ -5,8 +5,7 @@ use crate::sys::{Errno, nr, syscall};
 /// Most CPUs that a set can name.
 pub const MAX_CPUS: usize = 1024;
 
-/// A set of CPUs, as the affinity calls pass it: one bit per CPU, in words of
-/// 64.
+/// A set of CPUs, as the affinity calls pass it: one bit per CPU, in words of 64.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CpuSet([u64; MAX_CPUS / 64]);
 

@@ -57,8 +57,7 @@ impl Env {
 
     /// The environment, as `NAME=value`.
     pub fn vars(&self) -> impl Iterator<Item = &'static str> + '_ {
-        // SAFETY: the environment follows the arguments' null and ends in
-        // another.
+        // SAFETY: the environment follows the arguments' null and ends in another.
         let start = unsafe { self.vectors.add(self.argc + 1) };
         // SAFETY: the walk stops at that null.
         (0..).map_while(move |index| unsafe { string(*start.add(index)) }).map(text)

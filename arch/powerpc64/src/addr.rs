@@ -52,8 +52,7 @@ impl PhysAddr {
 impl VirtAddr {
     /// The physical address behind a *linear-map* address.
     ///
-    /// Only for linear-map addresses: any other address needs a walk of the
-    /// tree.
+    /// Only for linear-map addresses: any other address needs a walk of the tree.
     #[inline]
     #[must_use]
     pub const fn to_phys(self) -> PhysAddr {

@@ -8,8 +8,7 @@ use crate::{hcall, irqflags};
 /// Interrupts must be off on entry, and are off again on return. No wake-up is
 /// lost: the caller looks for work with interrupts off, so work that comes
 /// later leaves an interrupt pending, and H_CEDE with an interrupt pending
-/// returns at once. H_CEDE itself turns MSR\[EE\] on; the interrupt is taken
-/// inside.
+/// returns at once. H_CEDE itself turns MSR\[EE\] on; the interrupt is taken inside.
 ///
 /// The exception vectors must be in place.
 #[inline]

@@ -12,8 +12,7 @@ const CACHE_BLOCK: usize = 128;
 /// The page is memory that the caller owns.
 pub unsafe fn clear(page: PhysAddr) {
     let start: *mut u8 = page.as_mut_ptr();
-    // Every page that a program sees is cleared here, so a turn clears four
-    // blocks.
+    // Every page that a program sees is cleared here, so a turn clears four blocks.
     // SAFETY: the turns cover the caller's page and no more.
     unsafe {
         asm!(

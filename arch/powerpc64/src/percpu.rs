@@ -182,8 +182,7 @@ impl PerCpu {
     }
 
     /// Asks this CPU to look for work before it next leaves the kernel. On this
-    /// CPU, interrupts off: another CPU sends an interrupt, whose handler calls
-    /// this.
+    /// CPU, interrupts off: another CPU sends an interrupt, whose handler calls this.
     #[inline]
     pub fn set_work(&self) {
         self.work.store(1, Ordering::Relaxed);

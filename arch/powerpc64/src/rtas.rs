@@ -148,8 +148,7 @@ pub fn can_stop_cpus() -> bool {
 }
 
 /// Whether the CPU `server` has stopped. RTAS answers true for a ceded CPU as well:
-/// only the answer for a CPU that is known to have called [`stop_self`] means
-/// anything.
+/// only the answer for a CPU that is known to have called [`stop_self`] means anything.
 ///
 /// # Errors
 /// RTAS's status.
@@ -192,8 +191,8 @@ pub unsafe fn stop_self() -> Error {
 }
 
 /// Switches the machine off; QEMU ends with status 0. Any context. Without that
-/// service it calls [`os_term`]'s: better a wrong status than a machine that stays
-/// on.
+/// service it makes the call of [`os_term`]: better a wrong status than a machine
+/// that stays on.
 pub fn power_off() -> ! {
     if let Some(mut last) = LAST_WORDS.iter().find_map(Mutex::try_lock) {
         switch_off(&mut last.args);
@@ -204,7 +203,7 @@ pub fn power_off() -> ! {
 
 /// Reports to the hypervisor that the kernel has died, with `message` (its first
 /// 127 bytes). QEMU ends, with status 1 under `-action panic=exit-failure`. Any
-/// context. Without that service it calls [`power_off`]'s.
+/// context. Without that service it makes the call of [`power_off`].
 pub fn os_term(message: &str) -> ! {
     if let Some(mut last) = LAST_WORDS.iter().find_map(Mutex::try_lock) {
         terminate(&mut last, message);

@@ -48,8 +48,7 @@ pub unsafe fn start_cpu(percpu: &'static PerCpu) -> Result<(), rtas::Error> {
 /// From secondary.S.
 pub(crate) extern "C" fn secondary_start() -> ! {
     exceptions::init_cpu();
-    // The decrementer may hold anything: no interrupt before the kernel asks for
-    // one.
+    // The decrementer may hold anything: no interrupt before the kernel asks for one.
     timer::set_deadline_tb(u64::MAX);
     irq::controller().init_cpu();
     // SAFETY: the kernel crate defines it with this type.

@@ -340,8 +340,7 @@ mod tests {
         assert_eq!(refused(0x1000, &0x1001_1000_u64.to_be_bytes()), Error::Entry);
     }
 
-    /// Inputs at the bounds, which a check that is off by one would refuse or
-    /// accept.
+    /// Inputs at the bounds, which a check that is off by one would refuse or accept.
     #[test]
     fn segments_may_end_where_their_bounds_are() {
         const DATA: usize = 120;

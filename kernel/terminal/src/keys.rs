@@ -235,8 +235,7 @@ mod tests {
         for c in leads.chain(edges).filter_map(char::from_u32) {
             assert_eq!(keys(c.encode_utf8(&mut [0; 4]).as_bytes()), [Key::Char(c)], "{c:?}");
         }
-        // Cut off, alone, and too long: no key, and the bytes behind are not
-        // lost.
+        // Cut off, alone, and too long: no key, and the bytes behind are not lost.
         assert_eq!(keys(b"\xe2\x82a\x80\xc0\xffb"), [Key::Char('a'), Key::Char('b')]);
     }
 }

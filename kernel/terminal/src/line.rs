@@ -10,8 +10,7 @@ const MAX_CHARS: usize = 1000;
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Line {
     text: Vec<char>,
-    /// The index of the character behind the cursor; `text.len()` at the
-    /// end.
+    /// The index of the character behind the cursor; `text.len()` at the end.
     cursor: usize,
 }
 

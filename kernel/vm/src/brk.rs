@@ -1,5 +1,4 @@
-//! The program break: to the byte for the program, whole pages for the
-//! kernel.
+//! The program break: to the byte for the program, whole pages for the kernel.
 
 use core::ops::Range;
 

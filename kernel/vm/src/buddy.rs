@@ -255,8 +255,7 @@ mod tests {
             let held: Vec<_> = core::iter::from_fn(|| buddy.alloc(0)).collect();
             assert_eq!((held.len(), buddy.alloc_single()), (frames, None));
             held.into_iter().for_each(|frame| buddy.free(frame, 0));
-            // The other frames were joined at once, into blocks that no single comes
-            // from.
+            // The other frames were joined at once, into blocks that no single comes from.
             let waited = core::iter::from_fn(|| buddy.alloc_single()).collect::<Vec<_>>();
             assert_eq!(waited.len(), MOST_SINGLES as usize);
             waited.into_iter().for_each(|frame| buddy.free(frame, 0));

@@ -133,8 +133,7 @@ def describe(step):
     if step.pc & ~0xFFF == VECTOR_BASE:
         return f"{step.pc:#018x} vector {vector(step.pc - VECTOR_BASE & 0xF80)}{interrupted}"
     names = names_of(step) or ["?"]
-    # The last function has the code; the first is the innermost. The functions between them seldom
-    # help.
+    # The last function has the code; the first is the innermost. The functions between them seldom help.
     shown = names if len(names) < 3 else [names[0], "…", names[-1]]
     line = gdb.find_pc_line(_place(step))
     where = f" ({_tree_path(line.symtab.filename)}:{line.line})" if line.symtab else ""

@@ -2,8 +2,7 @@
 //!
 //! On the console the lines of a program stand among the kernel's. Each line
 //! that the program writes to standard output comes out as `NAME| line`, and
-//! its end as `NAME: exit 3` or `NAME: signal 11`, so that a script can find
-//! them.
+//! its end as `NAME: exit 3` or `NAME: signal 11`, so that a script can find them.
 #![no_std]
 #![no_main]
 

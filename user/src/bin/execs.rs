@@ -49,8 +49,7 @@ fn main(env: &Env) -> Verdict {
     Ok(())
 }
 
-/// Checks that a program started by `passes_on` finds [`STRANGE`], or an empty
-/// argument.
+/// Checks that a program started by `passes_on` finds [`STRANGE`], or an empty argument.
 fn started_as(env: &Env) -> i32 {
     let alone = env.args().count() == 1 && env.vars().eq(["VARIABLE=1"]);
     match env.arg_bytes(0).map(CStr::to_bytes) {

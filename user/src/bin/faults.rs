@@ -85,8 +85,7 @@ fn codes() -> Verdict {
 
 const STACK_PAGES: usize = 8;
 
-/// Installs a handler for `signal`, on a stack of its own, that exits with the signal's
-/// code.
+/// Installs a handler for `signal`, on a stack of its own, that exits with the signal's code.
 fn handle(signal: i32, stack: [usize; 3]) -> Verdict {
     const RT_SIGACTION: usize = 173;
     const SIGALTSTACK: usize = 185;

@@ -346,8 +346,7 @@ fn mask_of_the_context() -> Verdict {
     Ok(())
 }
 
-/// SS_AUTODISARM: the handler finds no stack and may set one. Its return restores the old
-/// one.
+/// SS_AUTODISARM: the handler finds no stack and may set one. Its return restores the old one.
 fn disarmed() -> Verdict {
     let stack = Stack { flags: SS_AUTODISARM, ..memory_for_stack()? };
     alternate_stack(Some(stack)).context("sigaltstack")?;

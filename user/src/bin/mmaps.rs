@@ -107,8 +107,7 @@ fn holes() -> Verdict {
     }
     child_ends("read of a hole", SEGV, reads(step(2)))?;
     child_ends("write to a hole", SEGV, writes(step(2)))?;
-    // SAFETY: only `peek` and `poke` use the mapping. The call fails, for the
-    // hole.
+    // SAFETY: only `peek` and `poke` use the mapping. The call fails, for the hole.
     let answer = unsafe { memory::protect(step(1), 3 * STEP, Protection::READ_WRITE) };
     ensure!(answer == Err(Errno::ENOMEM), "mprotect over a hole: {answer:?}");
     // SAFETY: only `peek` and `poke` use the mapping. Holes are no obstacle

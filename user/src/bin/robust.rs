@@ -232,8 +232,7 @@ fn pending() -> Verdict {
     Ok(())
 }
 
-/// If a thread ends between its store of 0 and its wake-up, the kernel wakes a waiter for
-/// it.
+/// If a thread ends between its store of 0 and its wake-up, the kernel wakes a waiter for it.
 fn pending_released() -> Verdict {
     ensure!(wakes(2, 0, || die_with(&[A, TO_HEAD], Some(C), [OWNED, 0, 0]))?, "a waiter of 0 sleeps on");
     let waits = WAITERS;

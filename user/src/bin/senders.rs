@@ -187,8 +187,7 @@ fn by_a_threads_number() -> Verdict {
     Ok(())
 }
 
-/// A signal that queues gives an error when there is no room. The others are only
-/// marked.
+/// A signal that queues gives an error when there is no room. The others are only marked.
 fn full_queue() -> Verdict {
     const MANY: u32 = 20_000;
     block(&[SIGUSR1, SIGRTMIN])?;

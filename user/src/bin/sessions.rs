@@ -219,8 +219,7 @@ fn of_itself() -> Verdict {
     ends_with("a child", Status::exit(0), child)
 }
 
-/// A thread's name: its own, cut to 15 bytes, and read also where the memory ends behind
-/// it.
+/// A thread's name: its own, cut to 15 bytes, and read also where the memory ends behind it.
 fn names() -> Verdict {
     const SET_NAME: usize = 15;
     const GET_NAME: usize = 16;

@@ -89,8 +89,7 @@ fn rest_of_time() -> Verdict {
     let mut set = [1_u64 << ready.0];
     let fds = set.as_mut_ptr() as usize;
     let (count, mut time) = (ready.0 as usize + 1, [100_i64, 500]);
-    // However little time has passed: not more than before, in whole seconds and less than
-    // one.
+    // However little time has passed: not more than before, in whole seconds and less than one.
     let is_rest = |time: [i64; 2], before: [i64; 2], second: i64| {
         time <= before && time[0] >= 90 && (0..second).contains(&time[1])
     };

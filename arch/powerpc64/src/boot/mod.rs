@@ -117,8 +117,7 @@ fn prepare(initrd: (u64, u64), entry: u64) -> &'static BootInfo {
     info
 }
 
-/// Fills in the fields that the static [`BOOT_PERCPU`] could not have at compile
-/// time.
+/// Fills in the fields that the static [`BOOT_PERCPU`] could not have at compile time.
 fn complete_percpu(server: u32) {
     BOOT_PERCPU.set_server(server);
     // The addresses of symbols, nothing is read.

@@ -19,8 +19,7 @@ pub struct Timebase {
 }
 
 impl Timebase {
-    /// A timebase of `hz` ticks per second. Real ones run at 512 MHz; 0 counts as
-    /// 1.
+    /// A timebase of `hz` ticks per second. Real ones run at 512 MHz; 0 counts as 1.
     #[must_use]
     pub const fn new(hz: u32) -> Self {
         let hz = if hz == 0 { 1 } else { hz as u64 };

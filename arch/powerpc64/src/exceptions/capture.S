@@ -1,6 +1,5 @@
 // trap_capture: r3 = a TrapFrame. Stores the caller's registers in it; nip and lr
-// are the return address. Volatile registers have the values that the caller left in
-// them.
+// are the return address. Volatile registers have the values that the caller left in them.
 
     .section .text.trap_capture, "ax", @progbits
     .globl trap_capture

@@ -131,8 +131,7 @@ fn cause(bits: Dsisr) -> FaultCause {
 /// mapped or not.
 fn page_fault(frame: &mut TrapFrame, fault: Fault) {
     if !frame.is_user() && frame.hit_guard(fault.addr) {
-        // SAFETY: the calls below do not return, so this handler does not go
-        // on.
+        // SAFETY: the calls below do not return, so this handler does not go on.
         unsafe { trap_overflow(frame) };
     }
     let in_user_copy = || fault.addr.is_user() && uaccess::fixup_of(frame.nip).is_some();

@@ -7,14 +7,16 @@
     .globl trap_text_start
 trap_text_start:
 
-// Finds the stack and saves r1, r9-r13, CR and the vector number. A frame from
-// user mode starts at the top of the task's kernel stack. One from the kernel goes
-// below the interrupted stack pointer, and below the ABI's protected zone: prologs
-// save registers there before they move r1, and epilogs load them afterwards,
-// whatever the target description says of red zones. A frame that would leave the
-// upper half of the stack's slot means an overflow. On entry from the kernel the
-// AMR is saved and closed: the interrupted code may be in a user copy. User mode
-// runs with it closed.
+// Finds the stack and saves r1, r9-r13, CR and the vector number.
+//
+// A frame from user mode starts at the top of the task's kernel stack. One from the
+// kernel goes below the interrupted stack pointer, and below the ABI's protected
+// zone: prologs save registers there before they move r1, and epilogs load them
+// afterwards, whatever the target description says of red zones. A frame that would
+// leave the upper half of the stack's slot means an overflow.
+//
+// On entry from the kernel the AMR is saved and closed: the interrupted code may be
+// in a user copy. User mode runs with it closed.
     .macro TRAP_PROLOG
     std     %r9, {SCRATCH} + 0(%r13)
     std     %r10, {SCRATCH} + 8(%r13)
@@ -60,8 +62,7 @@ trap_text_start:
     TRAP_SAVE_SPR 1, {XER}, %r9
     .endm
 
-// The frame is complete: RI on, EE as asked. mtmsrd with L=1 changes only these
-// two.
+// The frame is complete: RI on, EE as asked. mtmsrd with L=1 changes only these two.
     .macro TRAP_RECOVERABLE ee
     li      %r9, {MSR_RI}
     .if \ee
@@ -207,9 +208,11 @@ syscall_entry:
 // In real mode, on a stack of their own in the linear map, at any moment: also
 // between the first instruction of another entry and its frame. Hence SPRG2 and
 // scratch slots of their own. In that window RI is off, and SRR0 and SRR1 are
-// lost: the handler must not return then. A nested one goes below the one it
-// finds. r1 moves to the NMI stack before the depth counts it: a nested NMI
-// overwrites nothing in either gap, and RI is off there.
+// lost: the handler must not return then.
+//
+// A nested one goes below the one it finds. r1 moves to the NMI stack before the
+// depth counts it: a nested NMI overwrites nothing in either gap, and RI is off
+// there.
 
 nmi_entry:
     std     %r9, {NMI_SCRATCH} + 0(%r13)

@@ -119,8 +119,7 @@ impl TrapFrame {
         self.gpr[n]
     }
 
-    /// Changes a general-purpose register; takes effect when the context goes
-    /// on.
+    /// Changes a general-purpose register; takes effect when the context goes on.
     #[inline]
     pub fn set_gpr(&mut self, n: usize, value: u64) {
         self.gpr[n] = value;

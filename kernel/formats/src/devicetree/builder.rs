@@ -2,8 +2,7 @@
 //!
 //! The blob holds a header, an empty reservation map, the strings and the
 //! structure, in this order. The strings have a room of fixed size. So the
-//! structure can grow behind them in one pass over a tree whose size is not known
-//! yet.
+//! structure can grow behind them in one pass over a tree whose size is not known yet.
 
 use super::{BEGIN_NODE, END, END_NODE, HEADER_BYTES, MAGIC, OLDEST_COMPATIBLE, PROP, VERSION};
 
@@ -77,8 +76,7 @@ impl<'b> Builder<'b> {
     }
 
     /// Adds a property of `length` bytes, which `fill` writes in place and may cut
-    /// short: it returns how many bytes are good, or None to leave the property
-    /// out.
+    /// short: it returns how many bytes are good, or None to leave the property out.
     ///
     /// # Errors
     /// The buffer is full.

@@ -4,8 +4,7 @@ use crate::rng::Rng;
 
 /// Damages `bytes` in a few places.
 pub(crate) fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
-    // Few places most of the time: a single wrong field gets deepest into a
-    // parser.
+    // Few places most of the time: a single wrong field gets deepest into a parser.
     for _ in 0..1 + rng.below(4) {
         once(rng, bytes);
     }

@@ -94,8 +94,7 @@ fn feed(target: &Target, input: &[u8]) -> bool {
         .unwrap_or_else(|_| panic!("{}", save(target, input, "a failure")))
 }
 
-/// Saves a failing input. The result is a sentence with the command that replays
-/// it.
+/// Saves a failing input. The result is a sentence with the command that replays it.
 fn save(target: &Target, input: &[u8], what: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/fuzz");
     let name = input.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {

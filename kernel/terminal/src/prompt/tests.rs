@@ -2,8 +2,7 @@
 
 use super::*;
 
-/// A terminal of one row: the effect of the escape sequences that a prompt
-/// sends.
+/// A terminal of one row: the effect of the escape sequences that a prompt sends.
 #[derive(Default)]
 struct Screen {
     row: Vec<char>,

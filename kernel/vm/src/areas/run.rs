@@ -18,8 +18,7 @@ pub enum Run {
 
 impl<C: Contents> AreaSet<C> {
     /// Follows the areas from the start of `range`, which is not empty, up
-    /// to the first hole between them or the first area that `permitted`
-    /// refuses.
+    /// to the first hole between them or the first area that `permitted` refuses.
     pub fn run(&self, range: &Range<u64>, permitted: impl Fn(&Area<C>) -> bool) -> Run {
         let mut at = range.start;
         for area in self.overlapping(range) {

@@ -2,8 +2,7 @@
 //!
 //! One worker per CPU (a handful at most) makes children that become
 //! `/bin/true`, or exit at once, and waits for them. exec leaves the old
-//! address space while the CPU still runs on it; exit leaves the new one
-//! behind.
+//! address space while the CPU still runs on it; exit leaves the new one behind.
 
 use alloc::format;
 use alloc::string::String;

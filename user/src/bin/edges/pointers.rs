@@ -57,8 +57,7 @@ impl Things {
             Arg::Value(value) => return Err(value),
             Arg::File => return Err(self.file),
             Arg::Directory => {
-                // Rewinds to the first name before each call: at the end nothing is
-                // stored.
+                // Rewinds to the first name before each call: at the end nothing is stored.
                 call(19, &[self.directory, 0, 0]);
                 return Err(self.directory);
             }

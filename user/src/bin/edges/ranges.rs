@@ -97,8 +97,7 @@ fn new_ones() -> Verdict {
     }
     expect("the last page again", map(TOP, PAGE, NOREPLACE), EEXIST)?;
     expect("the last page anew", map(TOP, 1, FIXED), TOP as isize)?;
-    // A wish that cannot be fulfilled is no error; one beyond the usual half is
-    // granted.
+    // A wish that cannot be fulfilled is no error; one beyond the usual half is granted.
     expect("munmap", call(MUNMAP, &[TOP, PAGE]), 0)?;
     expect("a wish for the last page", map(TOP, PAGE, 0x22), TOP as isize)?;
     for wish in [END, TOP, FOREIGN[2], FOREIGN[3]] {

@@ -1,5 +1,4 @@
-//! Stacks at the edge, and addresses that the kernel uses when no call can return an
-//! error.
+//! Stacks at the edge, and addresses that the kernel uses when no call can return an error.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 

@@ -111,8 +111,7 @@ pub(crate) const CALLS: &[Call] = &[
     elsewhere(45, "brk"),
     // The console's window.
     call(54, "ioctl", &[ONE, Value(0x4008_7468), Out(8)]),
-    // Locks and owners take structures; the arguments of the commands that exist are
-    // numbers.
+    // Locks and owners take structures; the arguments of the commands that exist are numbers.
     plain(55, "fcntl"),
     plain(57, "setpgid"),
     plain(60, "umask"),

@@ -118,8 +118,7 @@ fn paths() -> Verdict {
         let string = [b'a'; 5000];
         fill(END - len, &string[..len]);
         let got = call(OPEN, &[END - len, 0, 0]);
-        // ENAMETOOLONG comes first: its length is read before the missing
-        // end.
+        // ENAMETOOLONG comes first: its length is read before the missing end.
         let expected = if len >= 4096 { ENAMETOOLONG } else { EFAULT };
         ensure!(got == expected, "a path of {len} bytes without an end: {got}");
         fill(END - 1, &[0]);

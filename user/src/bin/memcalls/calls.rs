@@ -76,8 +76,7 @@ pub(crate) fn new_file(path: &str, bytes: usize, flags: usize) -> usize {
     fd
 }
 
-/// Whether the kernel can store to the byte at `address`: it stores a random byte
-/// there.
+/// Whether the kernel can store to the byte at `address`: it stores a random byte there.
 pub(crate) fn may_store(address: usize) -> bool {
     call(GETRANDOM, &[address, 1, 0]) == 1
 }

@@ -1,5 +1,4 @@
-//! The calls on memory, and their errors for wrong arguments: those of
-//! Linux.
+//! The calls on memory, and their errors for wrong arguments: those of Linux.
 #![no_std]
 #![no_main]
 

@@ -57,8 +57,7 @@ fn holes() -> Verdict {
     answers("munmap", MUNMAP, &[at, 4 * PAGE], 0)
 }
 
-/// [`holes`], where the obstacle is a shared page of a file that is only
-/// read.
+/// [`holes`], where the obstacle is a shared page of a file that is only read.
 fn closed_file() -> Verdict {
     const PATH: &str = "/tmp/memcalls-closed\0";
     let fd = new_file(PATH, PAGE, 1);

@@ -27,8 +27,7 @@ try_store_at:
     blr
     .size try_store, . - try_store
 
-# try_call(r3 = address): the code there changes r3 at most, or faults at its first
-# word.
+# try_call(r3 = address): the code there changes r3 at most, or faults at its first word.
     .globl try_call
     .type try_call, @function
 try_call:

@@ -55,8 +55,7 @@ fn publish(address: usize) {
 /// Calls the code at `address` in the window: a return with a number, or zeroes, which
 /// are no instruction.
 pub(crate) fn call(address: usize) -> Seen {
-    // SAFETY: `seen::word` describes the words that are stored there; a fault is
-    // handled.
+    // SAFETY: `seen::word` describes the words that are stored there; a fault is handled.
     let answer = unsafe { try_call(address) };
     answer.value as Seen
 }

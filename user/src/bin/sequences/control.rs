@@ -160,8 +160,7 @@ impl Control {
             core::hint::spin_loop();
         }
         if futex::wait_shared(&self.turn, turn, Some(LIMIT)) == Err(Errno::ETIMEDOUT) && same() {
-            // A process that hangs does not end by itself, so its process group is
-            // killed.
+            // A process that hangs does not end by itself, so its process group is killed.
             tell(self.head.number, (turn, seen::NO_ANSWER, 0));
             let _ = process::kill(Pid(0), process::SIGKILL);
         }
