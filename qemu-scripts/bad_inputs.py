@@ -233,7 +233,7 @@ def why_not(case, status, output):
         return f"last line {last!r}, not {case.last!r}"
     said = getattr(case, "said", "")
     if said and not any(re.match(rf"\s*(?:{said})", line) for line in lines):
-        return f"nothing says {said!r}"
+        return f"no line has {said!r}"
     return ""
 
 

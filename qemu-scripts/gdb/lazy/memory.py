@@ -48,7 +48,7 @@ class Memory:
         try:
             return self.facts[name]
         except KeyError:
-            raise gdb.GdbError(f"the kernel does not tell {name}: kernel and scripts are of different age.") from None
+            raise gdb.GdbError(f"the kernel's facts lack {name}: kernel and scripts are of different versions.") from None
 
     def names(self, prefix):
         """{number: name} of the facts whose names begin with `prefix`."""

@@ -118,7 +118,7 @@ fn paths() -> Verdict {
         let string = [b'a'; 5000];
         fill(END - len, &string[..len]);
         let got = call(OPEN, &[END - len, 0, 0]);
-        // ENAMETOOLONG comes first: its length is read before the missing end.
+        // A path of 4096 bytes is too long, before its missing end is found.
         let expected = if len >= 4096 { ENAMETOOLONG } else { EFAULT };
         ensure!(got == expected, "a path of {len} bytes without an end: {got}");
         fill(END - 1, &[0]);
