@@ -8,9 +8,6 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 
-use arch::addr::PAGE_SIZE;
-use arch::exceptions::TrapFrame;
-
 use super::Result;
 use crate::clock;
 use crate::errno::Errno;
@@ -18,6 +15,7 @@ use crate::mm::{self, Backing, MapFlags, Object, Prot, heap};
 use crate::process::{current, user_memory};
 use crate::sync::Mutex;
 use crate::task;
+use arch::addr::PAGE_SIZE;
 
 /// shmget: make the segment if there is none with the key.
 const IPC_CREAT: u64 = 0o1000;
@@ -126,12 +124,11 @@ fn now_s() -> u64 {
 }
 
 /// The one call for all of System V's. Semaphores and messages are not there.
-pub(super) fn ipc(frame: &mut TrapFrame) -> Result {
+pub(super) fn ipc(call: u64, first: u64, second: u64, third: u64, pointer: u64) -> Result {
     const SHMAT: u64 = 21;
     const SHMDT: u64 = 22;
     const SHMGET: u64 = 23;
     const SHMCTL: u64 = 24;
-    let [call, first, second, third, pointer, _] = frame.syscall_args();
     // Above the number is a version, which only shmat of old had.
     let call = call as u32;
     match (u64::from(call & 0xffff), call >> 16) {
