@@ -32,7 +32,11 @@ pub(crate) fn init() -> Result<(), Errno> {
     for (name, number, open) in devices {
         directory.directory()?.add(name, Inode::new(Kind::Device(number, open), 0o666))?;
     }
-    directory.directory()?.get_or_make_directory("shm").attributes.set_permissions(0o1777);
+    directory
+        .directory()?
+        .get_or_make_directory("shm")
+        .attributes
+        .change(|values, _| values.permissions = 0o1777);
     #[cfg(feature = "selftest")]
     {
         use crate::selftest::keep_mm::KeepMm;

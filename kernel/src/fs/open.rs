@@ -74,7 +74,7 @@ fn open_inode(inode: Arc<Inode>, flags: OpenFlags) -> Result<Arc<Description>, E
         Kind::Generated(make) => make(flags)?,
         Kind::Regular(object) => {
             if flags.is_for_change() {
-                access = Some(WriteAccess::get(&inode)?);
+                access = Some(WriteAccess::of(&inode)?);
                 if inode.is_fixed() {
                     return Err(Errno::EROFS);
                 }

@@ -20,7 +20,7 @@ fn change_mode(inode: &Inode, mode: u64) -> Result {
     if matches!(inode.kind, Kind::Symlink(_) | Kind::MagicLink(_)) {
         return Err(Errno::EOPNOTSUPP);
     }
-    inode.attributes.set_permissions(mode as u32);
+    inode.attributes.change(|values, _| values.permissions = mode as u32 & 0o7777);
     Ok(0)
 }
 
@@ -79,6 +79,9 @@ pub(super) fn utimensat(fd: u64, path: u64, times: u64, flags: u64) -> Result {
             inode_at(fd, path, follow, or_empty)?
         }
     };
-    inode.attributes.set_times(times[0], times[1]);
+    inode.attributes.change(|values, _| {
+        values.access_ns = times[0].unwrap_or(values.access_ns);
+        values.modify_ns = times[1].unwrap_or(values.modify_ns);
+    });
     Ok(0)
 }

@@ -95,7 +95,7 @@ pub(super) fn faccessat2(fd: u64, path: u64, wanted: u64, flags: u64) -> Result 
     }
     let inode = inode_at(fd, path, follow, or_empty)?;
     // Everybody is root, who may do all but run what nobody may run.
-    let runs = inode.is_directory() || inode.attributes.permissions() & 0o111 != 0;
+    let runs = inode.is_directory() || inode.attributes.get().permissions & 0o111 != 0;
     match () {
         () if wanted & X_OK != 0 && !runs => Err(Errno::EACCES),
         () if wanted & W_OK != 0 && inode.is_fixed() => Err(Errno::EROFS),

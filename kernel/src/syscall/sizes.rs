@@ -12,7 +12,7 @@ use crate::process::current;
 pub(super) fn truncate(path: u64, len: u64) -> Result {
     let len = position(len)?;
     let inode = inode_at(HERE, path, true, false)?;
-    let _access = matches!(inode.kind, Kind::Regular(_)).then(|| WriteAccess::get(&inode)).transpose()?;
+    let _access = matches!(inode.kind, Kind::Regular(_)).then(|| WriteAccess::of(&inode)).transpose()?;
     inode.set_len(len).map(|()| 0)
 }
 

@@ -1,13 +1,13 @@
 //! Calls that tell what a file is like, and what its file system is.
 
+use arch::addr::PAGE_SIZE;
+
 use super::Result;
 use super::names::{AT_FDCWD, HERE, inode_at, lookup};
 use crate::errno::Errno;
 use crate::fs::path::NAME_MAX;
-use crate::fs::stat::LinuxStat;
 use crate::mm::frame;
 use crate::process::{current, user_memory};
-use arch::addr::PAGE_SIZE;
 
 pub(super) fn newfstatat(fd: u64, path: u64, to: u64, flags: u64) -> Result {
     /// There is nothing to be mounted on the way.
@@ -19,11 +19,11 @@ pub(super) fn newfstatat(fd: u64, path: u64, to: u64, flags: u64) -> Result {
         true => current().files.get_any(fd)?.stat(),
         false => inode_at(fd, path, follow, or_empty)?.stat(),
     };
-    user_memory::write(to, LinuxStat::from(stat)).map(|()| 0)
+    user_memory::write(to, stat).map(|()| 0)
 }
 
 pub(super) fn fstat(fd: u64, to: u64) -> Result {
-    user_memory::write(to, LinuxStat::from(current().files.get_any(fd)?.stat())).map(|()| 0)
+    user_memory::write(to, current().files.get_any(fd)?.stat()).map(|()| 0)
 }
 
 /// Bytes of `struct statfs`.
