@@ -7,7 +7,6 @@ use crate::errno::Errno;
 use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::Stat;
 use crate::fs::{File, OpenFlags};
-use crate::process::signal;
 use crate::process::user_memory::Cursor;
 use crate::sync::WaitQueue;
 
@@ -66,10 +65,7 @@ impl File for Counter {
             if let Some(taken) = self.take() {
                 break taken;
             }
-            if flags.contains(OpenFlags::NONBLOCK) {
-                return Err(Errno::EAGAIN);
-            }
-            signal::wait(&self.not_zero, || self.value() != 0)?;
+            flags.wait(&self.not_zero, || self.value() != 0)?;
         };
         self.not_full.wake_all();
         self.poll.notify();
@@ -87,10 +83,7 @@ impl File for Counter {
             return Err(Errno::EINVAL);
         }
         while !self.add(more) {
-            if flags.contains(OpenFlags::NONBLOCK) {
-                return Err(Errno::EAGAIN);
-            }
-            signal::wait(&self.not_full, || self.value() <= MOST - more)?;
+            flags.wait(&self.not_full, || self.value() <= MOST - more)?;
         }
         from.skip(size_of::<u64>());
         self.not_zero.wake_all();

@@ -1,6 +1,8 @@
 //! How a file is opened.
 
 use crate::errno::Errno;
+use crate::process::signal;
+use crate::sync::WaitQueue;
 
 bitflags::bitflags! {
     /// Linux's `O_` flags for powerpc. As in Linux, open ignores bits that are not here.
@@ -86,6 +88,11 @@ impl OpenFlags {
     /// Whether it may be written.
     pub(crate) fn writable(self) -> bool {
         self.intersection(Self::WRONLY | Self::RDWR).bits().wrapping_add(1) & 2 != 0
+    }
+
+    /// Waits on `queue` until `done`, as [`signal::wait`] does; `EAGAIN` if it never sleeps.
+    pub(super) fn wait(self, queue: &WaitQueue, done: impl FnMut() -> bool) -> Result<(), Errno> {
+        if self.contains(Self::NONBLOCK) { Err(Errno::EAGAIN) } else { signal::wait(queue, done) }
     }
 
     /// Whether it is opened for more than reading.

@@ -14,6 +14,7 @@ use crate::mm::Object;
 use crate::process::user_memory::Cursor;
 
 pub(crate) mod attributes;
+mod channel;
 mod cpus;
 mod description;
 mod device;
@@ -38,7 +39,6 @@ mod processes;
 mod regular;
 pub(crate) mod rename;
 mod size;
-pub(crate) mod socket;
 pub(crate) mod stat;
 pub(crate) mod table;
 pub(crate) mod text;

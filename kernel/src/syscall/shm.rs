@@ -30,15 +30,10 @@ const MOST_SEGMENTS: usize = 4096;
 /// What a segment takes on the heap, at most.
 const HEAP_BYTES: usize = 4 << 10;
 
-/// The memory of a segment.
-enum Memory {
-    Kept(Arc<Object>),
-    /// Until the last detach.
-    Removed(Weak<Object>),
-}
-
 struct Segment {
-    memory: Memory,
+    memory: Weak<Object>,
+    /// Keeps the memory until it is removed; then it goes with the last detach.
+    kept: Option<Arc<Object>>,
     key: u32,
     /// Owner and group, and those of the creator.
     owner: [u32; 2],
@@ -62,29 +57,15 @@ struct Segments {
 static SEGMENTS: Mutex<Segments> = Mutex::new(Segments { next_id: 0, by_id: BTreeMap::new() });
 
 impl Segment {
-    fn object(&self) -> Option<Arc<Object>> {
-        match &self.memory {
-            Memory::Kept(object) => Some(object.clone()),
-            Memory::Removed(object) => object.upgrade(),
-        }
-    }
-
-    /// How many areas map it.
-    fn attaches(&self) -> usize {
-        match &self.memory {
-            Memory::Kept(object) => Arc::strong_count(object) - 1,
-            Memory::Removed(object) => object.strong_count(),
-        }
+    fn object(&self) -> Result<Arc<Object>> {
+        self.memory.upgrade().ok_or(Errno::EINVAL)
     }
 }
 
 impl Segments {
     /// The segment `id`. Those that went with their last detach are forgotten here.
     fn get(&mut self, id: u64) -> Result<&mut Segment> {
-        self.by_id.retain(|_, segment| match &segment.memory {
-            Memory::Kept(_) => true,
-            Memory::Removed(object) => object.strong_count() != 0,
-        });
+        self.by_id.retain(|_, segment| segment.memory.strong_count() != 0);
         self.by_id.get_mut(&(id as u32)).ok_or(Errno::EINVAL)
     }
 
@@ -102,8 +83,10 @@ impl Segments {
         }
         let id = self.next_id;
         self.next_id = (id + 1) & i32::MAX as u32;
+        let object = Arc::new(Object::new(bytes));
         let segment = Segment {
-            memory: Memory::Kept(Arc::new(Object::new(bytes))),
+            memory: Arc::downgrade(&object),
+            kept: Some(object),
             key,
             owner: [0; 2],
             mode,
@@ -174,7 +157,7 @@ fn shmat(id: u64, address: u64, flags: u64) -> Result {
     let (object, bytes) = {
         let mut segments = SEGMENTS.lock();
         let segment = segments.get(id)?;
-        (segment.object().ok_or(Errno::EINVAL)?, segment.bytes)
+        (segment.object()?, segment.bytes)
     };
     rounded.checked_add(bytes).ok_or(Errno::EINVAL)?;
     let writable = flags & SHM_RDONLY == 0;
@@ -202,7 +185,7 @@ fn shmat(id: u64, address: u64, flags: u64) -> Result {
 fn shmdt(address: u64) -> Result {
     let segment_of = |object: &Object| {
         let segments = SEGMENTS.lock();
-        let is_it = |segment: &Segment| segment.object().is_some_and(|one| one.id() == object.id());
+        let is_it = |segment: &Segment| segment.object().is_ok_and(|one| one.id() == object.id());
         segments.by_id.iter().find(|(_, segment)| is_it(segment)).map(|(&id, _)| id)
     };
     let id = mm::detach(task::current().mm.mm(), address, segment_of)?;
@@ -246,10 +229,10 @@ fn remove(id: u64) -> Result {
     let mut segments = SEGMENTS.lock();
     let segment = segments.get(id)?;
     segment.key = IPC_PRIVATE;
-    let object = segment.object().ok_or(Errno::EINVAL)?;
-    segment.memory = Memory::Removed(Arc::downgrade(&object));
+    let kept = segment.kept.take();
     drop(segments);
-    drop(object);
+    // Perhaps the last reference to many pages: not under the lock.
+    drop(kept);
     Ok(0)
 }
 
@@ -258,8 +241,7 @@ fn status(segment: &Segment) -> [u64; 14] {
     /// The mode of a segment that goes with its last detach.
     const SHM_DEST: u32 = 0o1000;
     let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
-    let removed = matches!(segment.memory, Memory::Removed(_));
-    let mode = segment.mode | if removed { SHM_DEST } else { 0 };
+    let mode = segment.mode | if segment.kept.is_none() { SHM_DEST } else { 0 };
     let [owner, group] = segment.owner;
     let mut words = [0; 14];
     // The creator's numbers, the sequence number and what is reserved are 0.
@@ -268,7 +250,8 @@ fn status(segment: &Segment) -> [u64; 14] {
     words[9..12].copy_from_slice(&[
         segment.bytes,
         pair(segment.creator, segment.last),
-        segment.attaches() as u64,
+        // Areas that map it.
+        (segment.memory.strong_count() - usize::from(segment.kept.is_some())) as u64,
     ]);
     words
 }

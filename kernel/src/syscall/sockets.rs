@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use super::Result;
 use super::files::{PIPES_BYTES, add_pair};
 use crate::errno::Errno;
-use crate::fs::{Description, File, OpenFlags, eventfd as counters, messages, socket};
+use crate::fs::{Description, File, OpenFlags, eventfd as counters, messages, pipe as pipes};
 use crate::mm::heap;
 use crate::process::current;
 
@@ -42,7 +42,7 @@ fn pair(kind: u32) -> Result<(Arc<dyn File>, Arc<dyn File>)> {
     const SOCK_RAW: u32 = 3;
     const SOCK_SEQPACKET: u32 = 5;
     match kind {
-        SOCK_STREAM => Ok(socket::pair()),
+        SOCK_STREAM => Ok(pipes::pair()),
         SOCK_DGRAM | SOCK_RAW => Ok(messages::pair(messages::Kind::Datagram)),
         SOCK_SEQPACKET => Ok(messages::pair(messages::Kind::Sequenced)),
         _ => Err(Errno::ESOCKTNOSUPPORT),
