@@ -54,10 +54,13 @@ impl FileTable {
     /// stats.
     #[inline]
     pub(crate) fn get_any(&self, fd: u64) -> Result<Arc<Description>, Errno> {
-        match self.slots.lock().get(as_index(fd)) {
-            Some(Some(slot)) => Ok(slot.description.clone()),
-            _ => Err(Errno::EBADF),
-        }
+        self.with_slot(fd, |slot| slot.description.clone())
+    }
+
+    /// What `look` makes of the slot of `fd`. `EBADF` if it is free.
+    #[inline]
+    fn with_slot<T>(&self, fd: u64, look: impl FnOnce(&mut Slot) -> T) -> Result<T, Errno> {
+        self.slots.lock().get_mut(as_index(fd)).and_then(Option::as_mut).map(look).ok_or(Errno::EBADF)
     }
 
     /// `EMFILE` if there is no free descriptor: for calls that could not take back what they
@@ -130,19 +133,12 @@ impl FileTable {
 
     /// Whether exec closes `fd`.
     pub(crate) fn close_on_exec(&self, fd: u64) -> Result<bool, Errno> {
-        match self.slots.lock().get(as_index(fd)) {
-            Some(Some(slot)) => Ok(slot.close_on_exec),
-            _ => Err(Errno::EBADF),
-        }
+        self.with_slot(fd, |slot| slot.close_on_exec)
     }
 
     /// Changes whether exec closes `fd`.
     pub(crate) fn set_close_on_exec(&self, fd: u64, close_on_exec: bool) -> Result<(), Errno> {
-        match self.slots.lock().get_mut(as_index(fd)) {
-            Some(Some(slot)) => slot.close_on_exec = close_on_exec,
-            _ => return Err(Errno::EBADF),
-        }
-        Ok(())
+        self.with_slot(fd, |slot| slot.close_on_exec = close_on_exec)
     }
 
     /// Closes what exec closes.
