@@ -77,6 +77,12 @@ pub(super) fn broken_pipe() -> Errno {
     Errno::EPIPE
 }
 
+/// Waits on `queue` until `done`, as [`signal::wait`] does; `EAGAIN` if `flags` say never to
+/// sleep.
+pub(super) fn wait(flags: OpenFlags, queue: &WaitQueue, done: impl FnMut() -> bool) -> Result<(), Errno> {
+    if flags.contains(OpenFlags::NONBLOCK) { Err(Errno::EAGAIN) } else { signal::wait(queue, done) }
+}
+
 /// What a program has of one or two channels.
 struct End<C: Channel> {
     /// Where it reads.
@@ -122,7 +128,7 @@ impl<C: Channel> File for End<C> {
             if at_end {
                 break;
             }
-            flags.wait(&channel.ends().not_empty, || !channel.is_empty() || channel.at_end())?;
+            wait(flags, &channel.ends().not_empty, || !channel.is_empty() || channel.at_end())?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::Errno;
+use crate::fs::channel::wait;
 use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::Stat;
 use crate::fs::{File, OpenFlags};
@@ -65,7 +66,7 @@ impl File for Counter {
             if let Some(taken) = self.take() {
                 break taken;
             }
-            flags.wait(&self.not_zero, || self.value() != 0)?;
+            wait(flags, &self.not_zero, || self.value() != 0)?;
         };
         self.not_full.wake_all();
         self.poll.notify();
@@ -83,7 +84,7 @@ impl File for Counter {
             return Err(Errno::EINVAL);
         }
         while !self.add(more) {
-            flags.wait(&self.not_full, || self.value() <= MOST - more)?;
+            wait(flags, &self.not_full, || self.value() <= MOST - more)?;
         }
         from.skip(size_of::<u64>());
         self.not_zero.wake_all();

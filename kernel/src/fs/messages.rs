@@ -118,7 +118,7 @@ impl Channel for Messages {
                 from.skip(len);
                 return Ok(());
             }
-            flags.wait(&self.ends.not_full, || self.has_room_for(len) || self.ends.no_reader())?;
+            channel::wait(flags, &self.ends.not_full, || self.has_room_for(len) || self.ends.no_reader())?;
             if self.ends.no_reader() {
                 return Err(self.refusal());
             }

@@ -20,15 +20,12 @@ mod description;
 mod device;
 mod directory;
 pub(crate) mod eventfd;
-mod flags;
 mod initrd;
 pub(crate) mod inode;
 mod interrupts;
 pub(crate) mod limits;
 pub(crate) mod listing;
 pub(crate) mod lock;
-mod lock_ranges;
-mod lock_waits;
 pub(crate) mod messages;
 pub(crate) mod open;
 pub(crate) mod path;
@@ -46,7 +43,7 @@ pub(crate) mod tty;
 mod use_mm;
 
 pub(crate) use description::Description;
-pub(crate) use flags::OpenFlags;
+pub(crate) use files::flags::OpenFlags;
 
 use poll::{Events, PollHead};
 pub(crate) use processes::clock_ticks;

@@ -168,7 +168,7 @@ impl Channel for Pipe {
                 continue;
             }
             drop(ring);
-            flags.wait(&ends.not_full, || self.room() >= needed || ends.no_reader())?;
+            channel::wait(flags, &ends.not_full, || self.room() >= needed || ends.no_reader())?;
         }
         Ok(())
     }

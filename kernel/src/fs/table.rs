@@ -6,8 +6,9 @@ use core::cell::UnsafeCell;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use files::lock_ranges::Owner;
+
 use crate::errno::Errno;
-use crate::fs::lock::Owner;
 use crate::fs::{Description, OpenFlags, limits};
 use crate::mm::heap;
 use crate::sync::SpinLock;
