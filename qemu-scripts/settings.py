@@ -45,7 +45,7 @@ def from_environment():
     s.smp = _number("SMP", cpus, 1)
     s.threads = _number("SMP=…,threads", threads or "1", 1)
     if s.smp % s.threads:
-        die(f"SMP={s.smp},threads={s.threads}: the CPUs are no whole number of cores.", USAGE)
+        die(f"SMP={s.smp},threads={s.threads}: the CPUs do not fill a whole number of cores.", USAGE)
     s.firmware = get("FIRMWARE", "vof")
     if s.firmware not in FIRMWARES:
         die(f"FIRMWARE={s.firmware} is not one of {', '.join(FIRMWARES)}.", USAGE)

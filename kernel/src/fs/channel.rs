@@ -11,9 +11,9 @@ use crate::errno::Errno;
 use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::{S_IFIFO, S_IFSOCK, Stat};
 use crate::fs::{File, OpenFlags};
-use crate::process::signal;
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 use crate::sync::WaitQueue;
+use crate::upcalls::signal;
 
 /// One direction.
 pub(super) trait Channel: Send + Sync + 'static {
@@ -138,7 +138,7 @@ impl<C: Channel> File for End<C> {
     }
 
     fn stat(&self) -> Stat {
-        Stat::anonymous(if self.is_socket() { S_IFSOCK | 0o777 } else { S_IFIFO | 0o600 })
+        Stat::anonymous(if self.is_socket() { S_IFSOCK | 0o777 } else { S_IFIFO | 0o600 }, 0)
     }
 
     /// Of a socket whose peer is gone: an end of file to read, as in Linux, and no error.

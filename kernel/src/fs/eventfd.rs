@@ -8,7 +8,7 @@ use crate::fs::channel::wait;
 use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::Stat;
 use crate::fs::{File, OpenFlags};
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 use crate::sync::WaitQueue;
 
 /// The most that the number can be.
@@ -93,7 +93,7 @@ impl File for Counter {
     }
 
     fn stat(&self) -> Stat {
-        Stat::anonymous(0o600)
+        Stat::anonymous(0o600, 0)
     }
 
     fn events(&self) -> Events {

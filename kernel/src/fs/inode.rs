@@ -166,17 +166,17 @@ impl Inode {
     /// What the stat calls tell.
     pub(crate) fn stat(&self) -> Stat {
         let attributes = self.attributes.get();
+        let device = if let Kind::Device(device, _) = self.kind { device } else { 0 };
         let seconds = |ns: TimeNs| [ns.div_euclid(SECOND_NS), ns.rem_euclid(SECOND_NS)];
         Stat {
             inode: self.number,
             links: attributes.links.into(),
             uid: attributes.uid,
             gid: attributes.gid,
-            device: if let Kind::Device(device, _) = self.kind { device } else { 0 },
             size: self.size(),
             blocks: if let Kind::Regular(object) = &self.kind { object.bytes() / BLOCK_BYTES } else { 0 },
             times: [attributes.access_ns, attributes.modify_ns, attributes.change_ns].map(seconds),
-            ..Stat::anonymous(self.kind.mode() | attributes.permissions)
+            ..Stat::anonymous(self.kind.mode() | attributes.permissions, device)
         }
     }
 }

@@ -11,8 +11,8 @@ use files::lock_waits::Waits;
 
 use crate::errno::Errno;
 use crate::mm::heap;
-use crate::process::signal;
 use crate::sync::{SpinLock, WaitQueue};
+use crate::upcalls::signal;
 
 /// Nests inside a file's locks; nothing nests inside but the heap's.
 static WAITS: SpinLock<Waits> = SpinLock::new("lock waits", Waits::new());

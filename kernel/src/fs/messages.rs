@@ -9,7 +9,7 @@ use crate::errno::Errno;
 use crate::fs::OpenFlags;
 use crate::fs::channel::{self, Channel, Ends, Pair};
 use crate::mm::heap;
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 use crate::sync::SpinLock;
 
 /// The two that there are. They differ in what the end of the peer means.

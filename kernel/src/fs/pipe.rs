@@ -13,7 +13,7 @@ use crate::errno::Errno;
 use crate::fs::OpenFlags;
 use crate::fs::channel::{self, Channel, Ends, Pair};
 use crate::mm::frame::{self, Frame};
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 use crate::sync::Mutex;
 
 const PAGE: usize = PAGE_SIZE as usize;

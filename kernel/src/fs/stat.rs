@@ -3,7 +3,7 @@
 use arch::addr::PAGE_SIZE;
 
 use crate::fs::attributes::TimeNs;
-use crate::process::user_memory::Plain;
+use crate::mm::user_memory::Plain;
 
 /// Nanoseconds of a second.
 pub(crate) const SECOND_NS: TimeNs = 1_000_000_000;
@@ -59,8 +59,8 @@ unsafe impl Plain for Stat {}
 const _: () = assert!(size_of::<Stat>() == 144);
 
 impl Stat {
-    /// Of something without a name: a pipe, a generated file.
-    pub(crate) fn anonymous(mode: u32) -> Self {
+    /// Of something without a name, a pipe for example; `device` is 0 unless it is one.
+    pub(crate) fn anonymous(mode: u32, device: u64) -> Self {
         Stat {
             on_device: 1,
             inode: 1,
@@ -69,7 +69,7 @@ impl Stat {
             uid: 0,
             gid: 0,
             pad: 0,
-            device: 0,
+            device,
             size: 0,
             transfer_bytes: PAGE_SIZE,
             blocks: 0,

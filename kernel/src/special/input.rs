@@ -112,7 +112,7 @@ fn take_all() {
 /// Shows and signals what a byte does beside being there to be read; not under the lock.
 fn happen(effect: Effect) {
     if !effect.echo.is_empty() {
-        super::write_bytes(effect.echo.as_bytes());
+        crate::console::write_bytes(effect.echo.as_bytes());
     }
     if let Some((group, key)) = effect.signal {
         let number = match key {
