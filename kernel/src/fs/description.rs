@@ -32,17 +32,8 @@ impl Description {
         Self::with(file, None, flags, None)
     }
 
-    /// A description of `inode`, which was opened as `file`.
-    pub(super) fn of_inode(
-        inode: Arc<Inode>,
-        file: Arc<dyn File>,
-        flags: OpenFlags,
-        access: Option<WriteAccess>,
-    ) -> Arc<Self> {
-        Self::with(file, Some(inode), flags, access)
-    }
-
-    fn with(
+    /// A description of `named`, which was opened as `file`.
+    pub(super) fn with(
         file: Arc<dyn File>,
         named: Option<Arc<Inode>>,
         flags: OpenFlags,

@@ -33,6 +33,7 @@ pub(crate) mod rename;
 mod size;
 pub(crate) mod stat;
 pub(crate) mod table;
+pub(crate) mod table_use;
 pub(crate) mod text;
 
 pub(crate) use description::Description;

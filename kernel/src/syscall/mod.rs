@@ -29,6 +29,7 @@ mod priorities;
 mod processes;
 pub(crate) mod robust_list;
 mod scheduling;
+mod segments;
 mod select;
 mod shm;
 mod signal_values;

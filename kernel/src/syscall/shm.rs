@@ -1,21 +1,14 @@
-//! System V shared memory, by `ipc`: memory that has a number, and is mapped by it.
-//!
-//! A segment is an [`Object`]. How often it is attached is the number of references that
-//! areas have to it: fork and a cut in two add some, munmap, exec and exit take some away,
-//! and nobody has to count. A segment that is removed keeps a weak reference only, so that
-//! its memory goes with the last of them.
+//! System V shared memory, by `ipc`: memory that has a number ([`segments`](super::segments)),
+//! and is mapped by it.
 
-use alloc::collections::BTreeMap;
-use alloc::sync::{Arc, Weak};
+use arch::addr::PAGE_SIZE;
 
 use super::Result;
-use crate::clock;
+use super::segments::{HEAP_BYTES, IPC_PRIVATE, SEGMENTS, now_s};
 use crate::errno::Errno;
 use crate::mm::{self, Backing, MapFlags, Object, Prot, heap};
 use crate::process::{current, user_memory};
-use crate::sync::Mutex;
 use crate::task;
-use arch::addr::PAGE_SIZE;
 
 /// shmget: make the segment if there is none with the key.
 const IPC_CREAT: u64 = 0o1000;
@@ -23,88 +16,6 @@ const IPC_CREAT: u64 = 0o1000;
 const IPC_EXCL: u64 = 0o2000;
 /// shmget: of huge pages, of which there are none.
 const SHM_HUGETLB: u64 = 0o4000;
-/// The key of a segment that nobody finds by its key.
-const IPC_PRIVATE: u32 = 0;
-/// The most segments (Linux: SHMMNI).
-const MOST_SEGMENTS: usize = 4096;
-/// What a segment takes on the heap, at most.
-const HEAP_BYTES: usize = 4 << 10;
-
-struct Segment {
-    memory: Weak<Object>,
-    /// Keeps the memory until it is removed; then it goes with the last detach.
-    kept: Option<Arc<Object>>,
-    key: u32,
-    /// Owner and group, and those of the creator.
-    owner: [u32; 2],
-    mode: u32,
-    bytes: u64,
-    /// The processes that made it, and that attached or detached it last.
-    creator: u32,
-    last: u32,
-    /// When it was attached, detached and changed last, in seconds since 1970.
-    attached_s: u64,
-    detached_s: u64,
-    changed_s: u64,
-}
-
-struct Segments {
-    next_id: u32,
-    by_id: BTreeMap<u32, Segment>,
-}
-
-/// Nests inside an `mmap_lock`; nothing but the heap's locks inside it.
-static SEGMENTS: Mutex<Segments> = Mutex::new(Segments { next_id: 0, by_id: BTreeMap::new() });
-
-impl Segment {
-    fn object(&self) -> Result<Arc<Object>> {
-        self.memory.upgrade().ok_or(Errno::EINVAL)
-    }
-}
-
-impl Segments {
-    /// The segment `id`. Those that went with their last detach are forgotten here.
-    fn get(&mut self, id: u64) -> Result<&mut Segment> {
-        self.by_id.retain(|_, segment| segment.memory.strong_count() != 0);
-        self.by_id.get_mut(&(id as u32)).ok_or(Errno::EINVAL)
-    }
-
-    fn find(&self, key: u32) -> Option<(u32, &Segment)> {
-        let mut all = self.by_id.iter().map(|(&id, segment)| (id, segment));
-        all.find(|(_, segment)| segment.key == key).filter(|_| key != IPC_PRIVATE)
-    }
-
-    fn add(&mut self, key: u32, bytes: u64, mode: u32) -> Result {
-        if self.by_id.len() >= MOST_SEGMENTS {
-            return Err(Errno::ENOSPC);
-        }
-        while self.by_id.contains_key(&self.next_id) {
-            self.next_id = (self.next_id + 1) & i32::MAX as u32;
-        }
-        let id = self.next_id;
-        self.next_id = (id + 1) & i32::MAX as u32;
-        let object = Arc::new(Object::new(bytes));
-        let segment = Segment {
-            memory: Arc::downgrade(&object),
-            kept: Some(object),
-            key,
-            owner: [0; 2],
-            mode,
-            bytes,
-            creator: current().pid,
-            last: 0,
-            attached_s: 0,
-            detached_s: 0,
-            changed_s: now_s(),
-        };
-        self.by_id.insert(id, segment);
-        Ok(id.into())
-    }
-}
-
-fn now_s() -> u64 {
-    clock::realtime_ns() / 1_000_000_000
-}
 
 /// The one call for all of System V's. Semaphores and messages are not there.
 pub(super) fn ipc(call: u64, first: u64, second: u64, third: u64, pointer: u64) -> Result {
@@ -183,11 +94,7 @@ fn shmat(id: u64, address: u64, flags: u64) -> Result {
 }
 
 fn shmdt(address: u64) -> Result {
-    let segment_of = |object: &Object| {
-        let segments = SEGMENTS.lock();
-        let is_it = |segment: &Segment| segment.object().is_ok_and(|one| one.id() == object.id());
-        segments.by_id.iter().find(|(_, segment)| is_it(segment)).map(|(&id, _)| id)
-    };
+    let segment_of = |object: &Object| SEGMENTS.lock().find_object(object);
     let id = mm::detach(task::current().mm.mm(), address, segment_of)?;
     if let Ok(segment) = SEGMENTS.lock().get(id.into()) {
         (segment.last, segment.detached_s) = (current().pid, now_s());
@@ -206,7 +113,7 @@ fn shmctl(id: u64, command: u64, to: u64) -> Result {
     match u64::from(command as u32) & !IPC_64 {
         IPC_RMID => remove(id),
         IPC_STAT => {
-            let status = status(SEGMENTS.lock().get(id)?);
+            let status = SEGMENTS.lock().get(id)?.status();
             user_memory::write(to, status).map(|()| 0)
         }
         IPC_SET => {
@@ -234,24 +141,4 @@ fn remove(id: u64) -> Result {
     // Perhaps the last reference to many pages: not under the lock.
     drop(kept);
     Ok(0)
-}
-
-/// Linux's `struct shmid64_ds` of powerpc64, with its `struct ipc64_perm`.
-fn status(segment: &Segment) -> [u64; 14] {
-    /// The mode of a segment that goes with its last detach.
-    const SHM_DEST: u32 = 0o1000;
-    let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
-    let mode = segment.mode | if segment.kept.is_none() { SHM_DEST } else { 0 };
-    let [owner, group] = segment.owner;
-    let mut words = [0; 14];
-    // The creator's numbers, the sequence number and what is reserved are 0.
-    words[..3].copy_from_slice(&[pair(segment.key, owner), pair(group, 0), pair(0, mode)]);
-    words[6..9].copy_from_slice(&[segment.attached_s, segment.detached_s, segment.changed_s]);
-    words[9..12].copy_from_slice(&[
-        segment.bytes,
-        pair(segment.creator, segment.last),
-        // Areas that map it.
-        (segment.memory.strong_count() - usize::from(segment.kept.is_some())) as u64,
-    ]);
-    words
 }
