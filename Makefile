@@ -49,9 +49,12 @@ define HELP
                           and ROUND= repeat a round that was printed)
   make lint               clippy, rustfmt, and the checks from layers to guide
   make layers             the crates: none depends on one above it
+  make references         the citations: each leads to something that exists
+  make twice              numbers, policies and variables: two places that state one agree
   make frames             the stack: no function of the kernel takes much of it
   make instructions       the images: TLB instructions and changes of context have their fences
   make guide              the documents: pictures, names, targets and counted lines are true
+  make fences             write the table of barrier pairs in docs/lazy-tlb.md from the comments
   make lines              count the lines of code and comments by part
   make figures            what each policy costs, and how long its code is
   make matrix             start every configuration, and write docs/matrix.md
@@ -237,8 +240,8 @@ mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
 	@$(SCRIPTS)/soak
 
-.PHONY: lint layers frames instructions guide lines
-lint: setup-rust layers guide frames instructions
+.PHONY: lint layers references twice fences fences-check frames instructions guide lines
+lint: setup-rust layers references twice fences-check guide frames instructions
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
@@ -247,6 +250,19 @@ lint: setup-rust layers guide frames instructions
 
 layers:
 	@$(SCRIPTS)/layers
+
+references:
+	@$(SCRIPTS)/references
+
+twice:
+	@$(SCRIPTS)/twice
+
+fences:
+	@$(SCRIPTS)/fences
+
+# The table is not stale.
+fences-check:
+	@$(SCRIPTS)/fences --check
 
 guide:
 	@$(SCRIPTS)/guide --check
