@@ -8,8 +8,9 @@ use arch::encoding::tlb_operand::Ric;
 use arch::irq::{self, InterruptController};
 use arch::{irqflags, isa, percpu, timer, tlb};
 use kcore::cpu::{CpuId, CpuSet};
+use kcore::event::{Event, Stamp};
 use kcore::ipi::Call;
-use kcore::machine::{IrqsOff, Machine, Point, PreemptOff, Stamp, TlbEvent};
+use kcore::machine::{IrqsOff, Machine, Point, PreemptOff};
 use kcore::mm::flush::FlushRange;
 use kcore::mm::{MmId, Pid};
 use kcore::task::TaskMm;
@@ -152,7 +153,7 @@ impl Machine for Hardware {
     }
 
     #[inline(always)]
-    fn observe(&self, t: &PreemptOff, event: TlbEvent) -> Stamp {
+    fn observe(&self, t: &PreemptOff, event: Event) -> Stamp {
         crate::oracle::observe(t, event)
     }
 

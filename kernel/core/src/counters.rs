@@ -1,6 +1,10 @@
 //! The report's counters. Their names are an interface: tests and tools read
 //! them by name.
 
+use crate::event::{Cause, Event};
+use crate::ipi::Call;
+use crate::mm::flush::FlushReach;
+use crate::switch::Arm;
 use crate::sync::Counter;
 
 macro_rules! counters {
@@ -75,4 +79,47 @@ counters! {
     mm_created,
     /// Address spaces freed.
     mm_freed,
+}
+
+impl Counters {
+    /// Which events are counted, and where. `bump` for those that happen with interrupts
+    /// off only.
+    #[inline(always)]
+    pub(crate) fn count(&self, event: Event) {
+        match event {
+            Event::Switch { arm: Arm::UserToKernel, .. } => self.switch_uk.bump(),
+            Event::Switch { arm: Arm::KernelToKernel, .. } => self.switch_kk.bump(),
+            Event::Switch { arm: Arm::KernelToUser, from, to } => {
+                self.switch_ku.bump();
+                if from == to {
+                    self.lazy_same_mm.bump();
+                }
+            }
+            Event::Switch { arm: Arm::UserToUser, .. } => self.switch_uu.bump(),
+            Event::Borrow(_) => self.lazy_enter.bump(),
+            Event::GrabLazy(_) => self.mm_count_rmw.bump(),
+            Event::DropLazy(_) => self.mm_count_rmw.add(1),
+            Event::Load(_) => self.pidr_writes.bump(),
+            Event::Evict { cause: Cause::Exit, cpus, .. } => self.exit_kick.add(cpus as u64),
+            Event::Shoot { cpus, .. } => self.shot_ipi.add(cpus as u64),
+            Event::ShotSelf(_) => self.shot_self.add(1),
+            Event::Filtered(..) => self.ipi_filtered.add(1),
+            Event::Ipi { .. } => self.ipi_sent_call.add(1),
+            Event::Interrupted => self.ipi_received.bump(),
+            Event::Called { call: Call::Shoot(_) | Call::ExitLazy(_), .. } => self.call_lazy.bump(),
+            Event::Called { call: Call::Flush(..), .. } => self.call_flush.bump(),
+            Event::Called { call: Call::Barrier, .. } => self.call_barrier.bump(),
+            Event::NotCalled => self.ipi_resched.bump(),
+            Event::Flush { reach: FlushReach::None, .. } => self.flush_none.add(1),
+            Event::Flush { reach: FlushReach::Local, .. } => self.flush_local.add(1),
+            Event::Flush { reach: FlushReach::Global, .. } => self.flush_global.add(1),
+            Event::FlushLocal(..) => self.tlbiel.add(1),
+            Event::FlushGlobal(..) => self.tlbie.add(1),
+            Event::Created(_) => self.mm_created.add(1),
+            Event::Freed(_) => self.mm_freed.add(1),
+            Event::Ended(_) | Event::Leave(_) | Event::Evict { cause: Cause::Trim, .. } => {}
+            Event::Called { call: Call::AssertNotLazy(_) | Call::Machine(..), .. } => {}
+            Event::Answered(_) | Event::FlushBegins(_) | Event::Zombie(_) | Event::Dead(_) => {}
+        }
+    }
 }

@@ -16,6 +16,7 @@
 
 use crate::Kernel;
 use crate::cpu::{CpuId, CpuMask, CpuSet, bits_of};
+use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
@@ -136,14 +137,15 @@ impl<M: Machine> Kernel<M> {
         let present = targets.and(&self.online());
         for target in targets.iter() {
             if present.contains(target) {
+                self.event(t, Event::Ipi { to: target, call });
                 self.machine.send_ipi(t, target);
             } else if self.cpu(target).mailbox.0.take(me) {
                 record.waiting.clear(target);
             }
         }
-        self.cpu(me).counters.ipi_sent_call.add(present.len() as u64);
         self.machine.point(Point::CallPosted);
         self.wait_for_answers(me, call);
+        self.event(t, Event::Answered(call));
     }
 
     fn wait_for_answers(&self, me: CpuId, call: Call) {
@@ -191,15 +193,18 @@ impl<M: Machine> Kernel<M> {
             // Acquire: pairs with the release in `call_on_mask`.
             for bit in bits_of(me.mailbox.0.take_word(word, Ordering::Acquire)) {
                 called = true;
-                let record = &self.cpu(CpuId::new(word * 64 + bit)).call;
-                self.run_call(t, record.read());
+                let by = CpuId::new(word * 64 + bit);
+                let record = &self.cpu(by).call;
+                let call = record.read();
+                self.event(t, Event::Called { by, call });
+                self.run_call(t, call);
                 // Release: what we did before the answer. Partner: the acquire
                 // in `wait_for_answers`. The record is the initiator's again.
                 record.waiting.clear_ordered(t.cpu(), Ordering::Release);
             }
         }
         if !called {
-            me.counters.ipi_resched.bump();
+            self.event(t, Event::NotCalled);
         }
     }
 
@@ -208,13 +213,6 @@ impl<M: Machine> Kernel<M> {
             // No interrupt lands in the middle of a change of mms (T2). The models see
             // what follows if one does.
             self.check_loaded(t, self.machine.current(t));
-        }
-        let counters = &self.this_cpu(t).counters;
-        match call {
-            Call::Shoot(_) | Call::ExitLazy(_) => counters.call_lazy.bump(),
-            Call::Flush(..) => counters.call_flush.bump(),
-            Call::Barrier => counters.call_barrier.bump(),
-            Call::AssertNotLazy(_) | Call::Machine(..) => {}
         }
         match call {
             Call::Shoot(mm) => {

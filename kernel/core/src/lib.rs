@@ -35,6 +35,7 @@ macro_rules! invariant {
 
 pub mod counters;
 pub mod cpu;
+pub mod event;
 pub mod handoff;
 pub mod hotplug;
 pub mod ipi;
@@ -44,7 +45,6 @@ pub mod membarrier;
 pub mod mm;
 #[cfg(any(loom, test, feature = "model"))]
 pub mod model;
-pub mod oracle;
 pub mod sites;
 pub mod switch;
 pub mod sync;

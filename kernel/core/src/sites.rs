@@ -5,6 +5,7 @@
 //! off, so an IPI never lands in the middle (section 5 (d) of the protocol).
 
 use crate::Kernel;
+use crate::event::Event;
 use crate::lazy_tlb::LazyRef;
 use crate::machine::{Machine, Point};
 use crate::mm::MmId;
@@ -114,6 +115,7 @@ impl<M: Machine> Kernel<M> {
             self.switch_mm(t, active, mm);
             if old.is_none() {
                 self.withdraw(t);
+                self.event(t, Event::Ended(active));
             }
             self.check_loaded(t, task);
             (old, LazyRef::new(active))

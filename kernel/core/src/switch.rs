@@ -6,8 +6,9 @@
 //! may be freed, and on the stack of the task that it leaves.
 
 use crate::Kernel;
+use crate::event::Event;
 use crate::lazy_tlb::LazyRef;
-use crate::machine::{IrqsOff, Machine, Point, TlbEvent};
+use crate::machine::{IrqsOff, Machine, Point};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
 use crate::task::TaskMm;
@@ -35,30 +36,24 @@ impl<M: Machine> Kernel<M> {
         // membarrier, which skips a CPU that is seen elsewhere. Callers may count on
         // it as a full barrier.
         fence(Ordering::SeqCst);
-        me.curr_mm.set(next.mm());
-        let arm = match (prev.mm().is_some(), next.mm().is_some()) {
-            (true, false) => {
-                me.counters.switch_uk.bump();
-                self.borrow(t, next, prev.active_mm());
-                Arm::UserToKernel
-            }
-            (false, false) => {
-                me.counters.switch_kk.bump();
+        let (from, to) = (prev.active_mm(), next.mm());
+        me.curr_mm.set(to);
+        let arm = match (prev.mm().is_some(), to.is_some()) {
+            (true, false) => Arm::UserToKernel,
+            (false, false) => Arm::KernelToKernel,
+            (false, true) => Arm::KernelToUser,
+            (true, true) => Arm::UserToUser,
+        };
+        self.event(t, Event::Switch { arm, from, to });
+        match arm {
+            Arm::UserToKernel => self.borrow(t, next, from),
+            Arm::KernelToKernel => {
                 next.set_active_mm(t, prev.active_mm());
                 prev.set_active_mm(t, MmId::NONE);
-                Arm::KernelToKernel
             }
-            (false, true) => {
-                me.counters.switch_ku.bump();
-                self.end_borrow(t, prev, next);
-                Arm::KernelToUser
-            }
-            (true, true) => {
-                me.counters.switch_uu.bump();
-                self.switch_mm(t, prev.active_mm(), next.mm());
-                Arm::UserToUser
-            }
-        };
+            Arm::KernelToUser => self.end_borrow(t, prev, next),
+            Arm::UserToUser => self.switch_mm(t, from, to),
+        }
         invariant!(
             prev.mm().is_some() || prev.active_mm().is_none(),
             "I2: a descheduled kernel thread keeps {:?}",
@@ -71,13 +66,11 @@ impl<M: Machine> Kernel<M> {
     fn end_borrow(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) {
         let me = self.this_cpu(t);
         let borrowed = prev.active_mm();
-        if borrowed == next.mm() {
-            me.counters.lazy_same_mm.bump();
-        }
         self.switch_mm(t, borrowed, next.mm());
         self.withdraw(t);
         me.prev_mm.set(borrowed);
         prev.set_active_mm(t, MmId::NONE);
+        self.event(t, Event::Ended(borrowed));
     }
 
     /// The second half, on the stack of the task switched to; also a new task's
@@ -120,13 +113,12 @@ impl<M: Machine> Kernel<M> {
         if prev == next {
             return;
         }
-        me.counters.pidr_writes.bump();
         // Between the bit and the first walk, and after the last one: an observer
         // must see no CPU walk that it thinks elsewhere.
-        self.machine.observe(t, TlbEvent::Load(next));
+        self.event(t, Event::Load(next));
         self.machine.load_mm(t, next);
         if prev.is_some() {
-            self.machine.observe(t, TlbEvent::Leave(prev));
+            self.event(t, Event::Leave(prev));
         }
         // Release: the load of PIDR, and that we were told to have left, before its
         // publication, or a reader would think us gone too soon. Partner: the acquire

@@ -17,6 +17,7 @@ mod refcount;
 mod shootdown;
 
 use crate::Kernel;
+use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::task::TaskMm;
@@ -99,7 +100,7 @@ impl<M: Machine> Kernel<M> {
             Policy::Hazard if mm == MmId::INIT_MM => {}
             Policy::Hazard => self.hazard_publish(t, mm),
         }
-        self.this_cpu(t).counters.lazy_enter.bump();
+        self.event(t, Event::Borrow(mm));
     }
 
     /// This CPU's borrow has ended: the next address space is loaded. Interrupts are
@@ -137,6 +138,7 @@ impl<M: Machine> Kernel<M> {
         task.set_active_mm(t, MmId::INIT_MM);
         self.switch_mm(t, old, MmId::INIT_MM);
         self.withdraw(t);
+        self.event(t, Event::Ended(old));
         LazyRef::new(old)
     }
 

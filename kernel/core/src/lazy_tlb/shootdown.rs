@@ -9,6 +9,7 @@
 
 use crate::Kernel;
 use crate::cpu::CpuSet;
+use crate::event::Event;
 use crate::ipi::Call;
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
@@ -20,10 +21,10 @@ impl<M: Machine> Kernel<M> {
         // The exits' last reference is usually dropped by a CPU that is itself
         // lazy on the mm, and after the kick it is the only one: test it first.
         if targets.contains(t.cpu()) && self.machine.with_irqs_off(|t| self.shoot_lazy_here(t, mm)) {
-            self.this_cpu(t).counters.shot_self.add(1);
+            self.event(t, Event::ShotSelf(mm));
         }
         let others = self.filter_lazies(t, mm, targets.without(t.cpu()));
-        self.this_cpu(t).counters.shot_ipi.add(others.len() as u64);
+        self.event(t, Event::Shoot { mm, cpus: others.len() });
         self.call_on_mask(t, &others, Call::Shoot(mm));
     }
 
@@ -40,7 +41,7 @@ impl<M: Machine> Kernel<M> {
             // another mm has loaded its PID.
             if self.cpu(cpu).active_mm.get_ordered(Ordering::Acquire) != mm {
                 lazy.remove(cpu);
-                self.this_cpu(t).counters.ipi_filtered.add(1);
+                self.event(t, Event::Filtered(mm, cpu));
             }
         }
         lazy

@@ -7,8 +7,9 @@
 
 use crate::Kernel;
 use crate::cpu::CpuSet;
+use crate::event::{Cause, Event};
 use crate::ipi::Call;
-use crate::machine::{IrqsOff, Machine, Point, PreemptOff, TlbEvent};
+use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
 
@@ -84,6 +85,7 @@ impl<M: Machine> Kernel<M> {
     /// moved in between and the CPU we left would be missed (T10).
     pub fn exit_flush(&self, mm: MmId) {
         self.machine.with_preempt_off(|t| {
+            self.event(t, Event::Zombie(mm));
             // The cleared entry before the read of `copros`. Partner: `copro_attach`, whose
             // caller need not be a user. The read of mm_cpumask alone needs no fence:
             // without a use nobody sets a bit, and who had one gave it up before us.
@@ -91,8 +93,7 @@ impl<M: Machine> Kernel<M> {
             if self.config.policy.wants_exit_kick() {
                 // Who is filtered out keeps its bit, so the flush below is global.
                 let others = self.filter_lazies(t, mm, self.holding_cpus(mm).without(t.cpu()));
-                let kicked = self.kick(t, mm, others);
-                self.this_cpu(t).counters.exit_kick.add(kicked as u64);
+                self.kick(t, mm, others, Cause::Exit);
                 self.machine.point(Point::ExitFlushKicked);
             }
             let reach = self.flush_reach_needed(t, mm, true);
@@ -177,17 +178,11 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn flush_reaching(&self, t: &PreemptOff, mm: MmId, what: FlushRange, reach: FlushReach) {
-        let counters = &self.this_cpu(t).counters;
+        self.event(t, Event::Flush { mm, what, reach });
         match reach {
-            FlushReach::None => counters.flush_none.add(1),
-            FlushReach::Local => {
-                counters.flush_local.add(1);
-                self.flush_here(t, mm, what);
-            }
-            FlushReach::Global => {
-                counters.flush_global.add(1);
-                self.flush_everywhere(t, mm, what);
-            }
+            FlushReach::None => {}
+            FlushReach::Local => self.flush_here(t, mm, what),
+            FlushReach::Global => self.flush_everywhere(t, mm, what),
         }
     }
 
@@ -203,10 +198,9 @@ impl<M: Machine> Kernel<M> {
             }
         }
         let what = what.limited_to(FlushRange::MOST_GLOBAL_PAGES);
-        self.this_cpu(t).counters.tlbie.add(1);
-        let began = self.machine.observe(t, TlbEvent::FlushBegins(mm));
+        let began = self.event(t, Event::FlushBegins(mm));
         self.machine.flush_global(t, mm, what);
-        self.machine.observe(t, TlbEvent::FlushGlobal(mm, what, began));
+        self.event(t, Event::FlushGlobal(mm, what, began));
     }
 
     /// The online CPUs in `mm`'s mask.
@@ -217,21 +211,20 @@ impl<M: Machine> Kernel<M> {
 
     pub(crate) fn flush_here(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
         let what = what.limited_to(FlushRange::MOST_LOCAL_PAGES);
-        self.this_cpu(t).counters.tlbiel.add(1);
-        let began = self.machine.observe(t, TlbEvent::FlushBegins(mm));
+        let began = self.event(t, Event::FlushBegins(mm));
         self.machine.flush_local(t, mm, what);
-        self.machine.observe(t, TlbEvent::FlushLocal(mm, what, began));
+        self.event(t, Event::FlushLocal(mm, what, began));
     }
 
     /// Asks every other CPU in the mask to leave `mm` if it is lazy on it, and
     /// waits.
     fn kick_lazies(&self, t: &PreemptOff, mm: MmId) {
-        self.kick(t, mm, self.holding_cpus(mm).without(t.cpu()));
+        self.kick(t, mm, self.holding_cpus(mm).without(t.cpu()), Cause::Trim);
     }
 
-    fn kick(&self, t: &PreemptOff, mm: MmId, others: CpuSet) -> usize {
+    fn kick(&self, t: &PreemptOff, mm: MmId, others: CpuSet, cause: Cause) {
+        self.event(t, Event::Evict { mm, cause, cpus: others.len() });
         self.call_on_mask(t, &others, Call::ExitLazy(mm));
-        others.len()
     }
 
     /// Linux's `exit_lazy_flush_tlb`: what a kick does on this CPU, and what

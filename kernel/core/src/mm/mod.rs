@@ -16,7 +16,8 @@ use core::mem::offset_of;
 
 use crate::Kernel;
 use crate::cpu::{CpuId, CpuMask};
-use crate::machine::{Machine, Point, TlbEvent};
+use crate::event::Event;
+use crate::machine::{Machine, Point};
 use crate::membarrier::Registrations;
 use crate::mm::slots::Slots;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -235,8 +236,9 @@ impl<M: Machine> Kernel<M> {
     pub fn mm_alloc(&self) -> Option<MmId> {
         self.machine.with_preempt_off(|t| {
             let slot = self.slots.with(t, Slots::take_lowest)?;
-            self.this_cpu(t).counters.mm_created.add(1);
-            Some(self.mms[slot].revive())
+            let mm = self.mms[slot].revive();
+            self.event(t, Event::Created(mm));
+            Some(mm)
         })
     }
 
@@ -313,10 +315,10 @@ impl<M: Machine> Kernel<M> {
         });
         self.check_nobody_has(mm);
         self.machine.point(Point::MmdropClean);
-        self.machine.with_preempt_off(|t| self.machine.observe(t, TlbEvent::Free(mm)));
+        self.machine.with_preempt_off(|t| self.event(t, Event::Dead(mm)));
         self.machine.free_mm(mm);
         self.machine.with_preempt_off(|t| {
-            self.this_cpu(t).counters.mm_freed.add(1);
+            self.event(t, Event::Freed(mm));
             self.mms[mm.slot()].bury(mm, self.nr_cpus());
             self.slots.with(t, |slots| slots.give_back(mm.slot()));
         });

@@ -12,6 +12,7 @@ use std::sync::atomic as native;
 use super::Model;
 use super::seat::Context;
 use crate::cpu::CpuId;
+use crate::event::Event;
 use crate::sync::Ordering;
 
 impl Model {
@@ -28,7 +29,7 @@ impl Model {
         if arrived || self.spurious_irqs.load(native::Ordering::Relaxed) {
             let kernel = self.kernel();
             self.in_irqs_off(|t| {
-                kernel.cpu(t.cpu()).counters.ipi_received.bump();
+                kernel.event(t, Event::Interrupted);
                 kernel.handle_calls(t);
             });
         }
