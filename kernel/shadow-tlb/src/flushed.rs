@@ -24,8 +24,8 @@ impl Flushed {
 
     /// Whether a flush since the change has reached `holder`.
     pub(super) fn covers(&self, holder: usize, stale: &Stale) -> bool {
-        let mut since = self.0.range((holder, stale.at)..=(holder, Stamp::NEVER));
-        since.any(|(&(_, began), pages)| stale.is_covered(pages, began))
+        let mut its = self.0.range((holder, Stamp::FIRST)..=(holder, Stamp::NEVER));
+        its.any(|(&(_, began), pages)| stale.is_covered(pages, began))
     }
 
     /// Forgets the flushes that cover nothing of what is still `stale`.
