@@ -1,12 +1,12 @@
 //! What happens in the protocol: one vocabulary for all who count, watch or record.
 //!
 //! A site says once what happens there, through [`Kernel::event`]. The counters count it
-//! ([`Counters::count`](crate::counters::Counters::count) is the table), then the machine's
-//! observer gets it. In a release build nobody observes, and an event that no counter counts
-//! is no instruction.
+//! (`Counters::count` is the table), then the machine's observer gets it. In a release build
+//! nobody observes, and an event that no counter counts is no instruction.
 
 use crate::Kernel;
-use crate::cpu::CpuId;
+use crate::counters::Counters;
+use crate::cpu::{CpuId, CpuState};
 use crate::ipi::Call;
 use crate::machine::{Machine, PreemptOff};
 use crate::mm::MmId;
@@ -139,7 +139,15 @@ impl<M: Machine> Kernel<M> {
     /// returned. Inlined, so that a site keeps the one count that its event means.
     #[inline(always)]
     pub fn event(&self, t: &PreemptOff, event: Event) -> Stamp {
-        self.this_cpu(t).counters.count(event);
+        Counters::count(|| &self.this_cpu(t).counters, event);
+        self.machine.observe(t, event)
+    }
+
+    /// As [`Kernel::event`], where this CPU's state, `me`, is at hand: on hot paths it need not
+    /// be found again.
+    #[inline(always)]
+    pub(crate) fn event_of(&self, me: &CpuState, t: &PreemptOff, event: Event) -> Stamp {
+        Counters::count(|| &me.counters, event);
         self.machine.observe(t, event)
     }
 }

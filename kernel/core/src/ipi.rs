@@ -123,7 +123,8 @@ impl<M: Machine> Kernel<M> {
         }
         let me = t.cpu();
         invariant!(!targets.contains(me), "{me} calls itself");
-        let record = &self.cpu(me).call;
+        let state = self.cpu(me);
+        let record = &state.call;
         record.write(call);
         record.waiting.store(targets, self.nr_cpus());
         for target in targets.iter() {
@@ -137,7 +138,7 @@ impl<M: Machine> Kernel<M> {
         let present = targets.and(&self.online());
         for target in targets.iter() {
             if present.contains(target) {
-                self.event(t, Event::Ipi { to: target, call });
+                self.event_of(state, t, Event::Ipi { to: target, call });
                 self.machine.send_ipi(t, target);
             } else if self.cpu(target).mailbox.0.take(me) {
                 record.waiting.clear(target);
@@ -196,7 +197,7 @@ impl<M: Machine> Kernel<M> {
                 let by = CpuId::new(word * 64 + bit);
                 let record = &self.cpu(by).call;
                 let call = record.read();
-                self.event(t, Event::Called { by, call });
+                self.event_of(me, t, Event::Called { by, call });
                 self.run_call(t, call);
                 // Release: what we did before the answer. Partner: the acquire
                 // in `wait_for_answers`. The record is the initiator's again.
@@ -204,7 +205,7 @@ impl<M: Machine> Kernel<M> {
             }
         }
         if !called {
-            self.event(t, Event::NotCalled);
+            self.event_of(me, t, Event::NotCalled);
         }
     }
 

@@ -38,22 +38,32 @@ impl<M: Machine> Kernel<M> {
         fence(Ordering::SeqCst);
         let (from, to) = (prev.active_mm(), next.mm());
         me.curr_mm.set(to);
-        let arm = match (prev.mm().is_some(), to.is_some()) {
-            (true, false) => Arm::UserToKernel,
-            (false, false) => Arm::KernelToKernel,
-            (false, true) => Arm::KernelToUser,
-            (true, true) => Arm::UserToUser,
+        let begins = |arm| {
+            self.event_of(me, t, Event::Switch { arm, from, to });
+            arm
         };
-        self.event(t, Event::Switch { arm, from, to });
-        match arm {
-            Arm::UserToKernel => self.borrow(t, next, from),
-            Arm::KernelToKernel => {
+        let arm = match (prev.mm().is_some(), to.is_some()) {
+            (true, false) => {
+                let arm = begins(Arm::UserToKernel);
+                self.borrow(t, next, from);
+                arm
+            }
+            (false, false) => {
                 next.set_active_mm(t, prev.active_mm());
                 prev.set_active_mm(t, MmId::NONE);
+                begins(Arm::KernelToKernel)
             }
-            Arm::KernelToUser => self.end_borrow(t, prev, next),
-            Arm::UserToUser => self.switch_mm(t, from, to),
-        }
+            (false, true) => {
+                let arm = begins(Arm::KernelToUser);
+                self.end_borrow(t, prev, next);
+                arm
+            }
+            (true, true) => {
+                let arm = begins(Arm::UserToUser);
+                self.switch_mm(t, from, to);
+                arm
+            }
+        };
         invariant!(
             prev.mm().is_some() || prev.active_mm().is_none(),
             "I2: a descheduled kernel thread keeps {:?}",
@@ -115,7 +125,7 @@ impl<M: Machine> Kernel<M> {
         }
         // Between the bit and the first walk, and after the last one: an observer
         // must see no CPU walk that it thinks elsewhere.
-        self.event(t, Event::Load(next));
+        self.event_of(me, t, Event::Load(next));
         self.machine.load_mm(t, next);
         if prev.is_some() {
             self.event(t, Event::Leave(prev));

@@ -63,6 +63,8 @@ impl<M: Machine> Kernel<M> {
     /// Linux's `do_shoot_lazy_tlb`: leave `mm` if this CPU borrows it. Whether it
     /// did. Nothing is flushed: the exit's flush came before, and the
     /// process-table entry is empty since.
+    // Inlined it would make every IPI pay for the registers of a rare one.
+    #[inline(never)]
     pub(crate) fn shoot_lazy_here(&self, t: &IrqsOff, mm: MmId) -> bool {
         let me = self.machine.current(t);
         if me.active_mm() != mm {
