@@ -18,7 +18,8 @@ use kcore::{Config, Kernel};
 
 use crate::breaks::{self, Broken};
 use crate::sync::Fixed;
-use crate::task::{current_mm, preempt, work};
+use crate::sync::preempt;
+use crate::task::{current_mm, work};
 
 /// The protocol's state. Written once at boot, before any other CPU starts.
 static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::unset();

@@ -20,6 +20,7 @@ mod errno;
 mod fs;
 mod limits;
 mod machine;
+mod memory;
 mod mm;
 mod monitor;
 mod oracle;
@@ -28,6 +29,7 @@ mod report;
 #[cfg(feature = "selftest")]
 mod selftest;
 mod shutdown;
+mod special;
 mod symbols;
 mod sync;
 mod syscall;
@@ -46,7 +48,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     exceptions::install(&upcalls::KernelUpcalls);
     exceptions::install_vectors();
     tlb::set_processor(info.pvr);
-    mm::init(info);
+    memory::init(info);
     let mut config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
     let cpus = usable_cpus(info);
     config.choose_flush(info.platform.gtse, cpus.len());
@@ -62,6 +64,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     banner(info, &config, online);
     process::seed_random(info.rng_seed);
     fs::init(info.initrd);
+    special::init();
     start(config);
     task::idle_loop()
 }

@@ -27,10 +27,10 @@ use super::kernel_map::process_table;
 use super::tables::TableFrames;
 use crate::breaks::{self, Broken};
 use crate::errno::Errno;
-use crate::fs::text::Text;
 use crate::machine::lazy_tlb;
 use crate::oracle;
 use crate::sync::{Fixed, Mutex, MutexGuard};
+use crate::upcalls::Text;
 
 /// The machine's part of one mm, or of a free slot.
 struct AddressSpace {
@@ -195,7 +195,7 @@ pub(crate) fn create() -> Result<MmId, Errno> {
 /// be lazy on it; they touch no user address, and a speculative walk finds the
 /// empty process-table entry. Interrupts and preemption on; may sleep.
 ///
-/// The order is section 6's: the process-table entry goes, then every
+/// docs/lazy-tlb.md#the-order-of-an-exit: the process-table entry goes, then every
 /// translation, walk cache and process-table cache, then what they pointed to.
 pub(crate) fn exit_mmap(mm: MmId) {
     let late = breaks::is(Broken::EntryLate);

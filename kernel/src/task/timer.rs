@@ -10,10 +10,11 @@ use kcore::cpu::CpuId;
 use super::cpu::{self, Cpu};
 use super::descriptor::{TaskPtr, current};
 use super::resched::resched;
+use super::wait_queue::WaitQueue;
 use super::watchdog;
 use super::window::Window;
+use crate::sync::IrqLock;
 use crate::sync::list::{List, Node};
-use crate::sync::{IrqLock, WaitQueue};
 
 /// How long a task runs while others wait for its CPU, in microseconds.
 pub(crate) const SLICE_US: u64 = 10_000;
