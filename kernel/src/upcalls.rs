@@ -4,7 +4,7 @@
 use arch::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
 use arch::irq::{self, Interrupt, InterruptController};
 use kcore::event::Event;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 
 use crate::machine::lazy_tlb;
 use crate::{crash, process, special, syscall, task};

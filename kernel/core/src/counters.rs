@@ -3,7 +3,7 @@
 
 use crate::event::{Cause, Event};
 use crate::ipi::Call;
-use crate::mm::flush::FlushReach;
+use crate::mm::flush::Reach;
 use crate::switch::Arm;
 use crate::sync::Counter;
 
@@ -106,13 +106,13 @@ impl Counters {
             Event::Filtered(..) => me().ipi_filtered.add(1),
             Event::Ipi { .. } => me().ipi_sent_call.add(1),
             Event::Interrupted => me().ipi_received.bump(),
-            Event::Called { call: Call::Shoot(_) | Call::ExitLazy(_), .. } => me().call_lazy.bump(),
+            Event::Called { call: Call::Shoot(_) | Call::Evict(_), .. } => me().call_lazy.bump(),
             Event::Called { call: Call::Flush(..), .. } => me().call_flush.bump(),
             Event::Called { call: Call::Barrier, .. } => me().call_barrier.bump(),
             Event::NotCalled => me().ipi_resched.bump(),
-            Event::Flush { reach: FlushReach::None, .. } => me().flush_none.add(1),
-            Event::Flush { reach: FlushReach::Local, .. } => me().flush_local.add(1),
-            Event::Flush { reach: FlushReach::Global, .. } => me().flush_global.add(1),
+            Event::Flush { reach: Reach::Nobody, .. } => me().flush_none.add(1),
+            Event::Flush { reach: Reach::Local, .. } => me().flush_local.add(1),
+            Event::Flush { reach: Reach::Global, .. } => me().flush_global.add(1),
             Event::FlushLocal(..) => me().tlbiel.add(1),
             Event::FlushGlobal(..) => me().tlbie.add(1),
             Event::Created(_) => me().mm_created.add(1),

@@ -1,16 +1,16 @@
 //! What happens in the protocol: one vocabulary for all who count, watch or record.
 //!
-//! A site says once what happens there, through [`Kernel::event`]. The counters count it
+//! A site says once what happens there, through [`LazyTlb::event`]. The counters count it
 //! (`Counters::count` is the table), then the machine's observer gets it. In a release build
 //! nobody observes, and an event that no counter counts is no instruction.
 
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::counters::Counters;
 use crate::cpu::{CpuId, CpuState};
 use crate::ipi::Call;
 use crate::machine::{Machine, PreemptOff};
 use crate::mm::MmId;
-use crate::mm::flush::{FlushRange, FlushReach};
+use crate::mm::flush::{FlushRange, Reach};
 use crate::switch::Arm;
 
 /// Something that happens on this CPU.
@@ -84,7 +84,7 @@ pub enum Event {
         /// What is dropped of it.
         what: FlushRange,
         /// Where.
-        reach: FlushReach,
+        reach: Reach,
     },
     /// Invalidations are about to begin here. The observer answers with the moment, which
     /// goes into the end.
@@ -134,7 +134,7 @@ impl core::fmt::Display for Stamp {
     }
 }
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// `event` happens here: counts it and shows it to the observer, whose moment of it is
     /// returned. Inlined, so that a site keeps the one count that its event means.
     #[inline(always)]
@@ -143,7 +143,7 @@ impl<M: Machine> Kernel<M> {
         self.machine.observe(t, event)
     }
 
-    /// As [`Kernel::event`], where this CPU's state, `me`, is at hand: on hot paths it need not
+    /// As [`LazyTlb::event`], where this CPU's state, `me`, is at hand: on hot paths it need not
     /// be found again.
     #[inline(always)]
     pub(crate) fn event_of(&self, me: &CpuState, t: &PreemptOff, event: Event) -> Stamp {

@@ -5,15 +5,16 @@
 //! off, so an IPI never lands in the middle: step 4 of
 //! docs/lazy-tlb.md#why-no-stale-active_mm-can-exist.
 
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::event::Event;
-use crate::lazy_tlb::LazyRef;
+use crate::lazy_tlb::EndedBorrow;
+use crate::lazy_tlb::policy::ask;
 use crate::machine::{Machine, Point};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
 use crate::task::TaskMm;
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// The current task gives up its address space, as an exiting task does: it
     /// runs on as a borrower, and the real reference goes last.
     ///
@@ -39,7 +40,7 @@ impl<M: Machine> Kernel<M> {
                 assert!(mm.is_some(), "the current task has no mm to give up");
                 // F4 fence (d): orders the last user access before `mm = none`. Partner:
                 // `barrier_on`. F14 fence: orders the load of the PID register before the
-                // next publication. Partner: `holders_by_hazard`.
+                // next publication. Partner: `publishers_of`.
                 fence(Ordering::SeqCst);
                 self.machine.with_irqs_off(|t| {
                     task.set_mm(t, MmId::NONE);
@@ -76,7 +77,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A kernel thread enters the address space of `mm`, to use its memory until
-    /// [`Kernel::kthread_unuse_mm`]. The caller holds an `mm_users` for as long.
+    /// [`LazyTlb::kthread_unuse_mm`]. The caller holds an `mm_users` for as long.
     /// Interrupts and preemption on.
     pub fn kthread_use_mm(&self, mm: MmId) {
         // A real reference, always and first. Turning the borrow of the same mm
@@ -94,7 +95,7 @@ impl<M: Machine> Kernel<M> {
         self.end_of_borrow(borrowed);
     }
 
-    /// The end of [`Kernel::kthread_use_mm`]: the thread borrows `mm` from now
+    /// The end of [`LazyTlb::kthread_use_mm`]: the thread borrows `mm` from now
     /// on. Its reference may be the last one: under shootdown it then shoots
     /// itself. Interrupts and preemption on.
     pub fn kthread_unuse_mm(&self, mm: MmId) {
@@ -106,7 +107,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Loads `mm` as the current task's own. Returns the mm that the task owned
     /// and the one that was loaded, which was a borrow if it owned none.
-    fn enter_mm(&self, task: &TaskMm, mm: MmId) -> (MmId, LazyRef) {
+    fn enter_mm(&self, task: &TaskMm, mm: MmId) -> (MmId, EndedBorrow) {
         self.machine.point(Point::EnterMm);
         self.machine.with_irqs_off(|t| {
             let (old, active) = (task.mm(), task.active_mm());
@@ -116,19 +117,19 @@ impl<M: Machine> Kernel<M> {
             self.machine.point(Point::EnterMmHalf);
             self.switch_mm(t, active, mm);
             if old.is_none() {
-                self.withdraw(t);
+                ask!(self, ended(t));
                 self.event(t, Event::Ended(active));
             }
             self.check_loaded(t, task);
-            (old, LazyRef::new(active))
+            (old, EndedBorrow::new(active))
         })
     }
 
     /// What a task owes that turned from a borrower into an owner.
-    fn end_of_borrow(&self, borrowed: LazyRef) {
+    fn end_of_borrow(&self, borrowed: EndedBorrow) {
         // F3 fence (e): orders `mm` before the first user access. Partner: `barrier_on`.
         fence(Ordering::SeqCst);
-        self.drop_lazy(borrowed);
+        self.settle(borrowed);
     }
 
     /// A reference to the address space of another task, or none if it has none

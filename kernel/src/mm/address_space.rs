@@ -4,8 +4,8 @@
 //! for: the page tables, the areas, the break. One [`AddressSpace`] a slot of the
 //! protocol's table, so that an id finds its state by index.
 //!
-//! The end comes in two steps. [`exit_mmap`] when the last user is gone: user
-//! memory and page tables go. [`free_mm`] when the last borrower is gone too: the
+//! The end comes in two steps. [`disconnect`] and [`free_user_memory`] when the last user is
+//! gone: user memory and page tables go. [`free_mm`] when the last borrower is gone too: the
 //! root and the PID go.
 
 use alloc::boxed::Box;
@@ -25,7 +25,6 @@ use super::gather::Gather;
 use super::heap;
 use super::kernel_map::process_table;
 use super::tables::TableFrames;
-use crate::breaks::{self, Broken};
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
 use crate::oracle;
@@ -191,23 +190,15 @@ pub(crate) fn create() -> Result<MmId, Errno> {
     Ok(mm)
 }
 
-/// The last user of `mm` is gone: gives back all that it mapped. CPUs may still
-/// be lazy on it; they touch no user address, and a speculative walk finds the
-/// empty process-table entry. Interrupts and preemption on; may sleep.
-///
-/// docs/lazy-tlb.md#the-order-of-an-exit: the process-table entry goes, then every
-/// translation, walk cache and process-table cache, then what they pointed to.
-pub(crate) fn exit_mmap(mm: MmId) {
-    let late = breaks::is(Broken::EntryLate);
-    if !late {
-        clear_entry(mm);
-    }
-    if !breaks::is(Broken::ExitFlush) {
-        lazy_tlb().exit_flush(mm);
-    }
-    if late {
-        clear_entry(mm);
-    }
+/// Cuts the tables of `mm` off: no CPU finds its root any more, but for what is cached.
+/// A CPU may still be lazy on it; a speculative walk finds the empty process-table entry.
+pub(crate) fn disconnect(mm: MmId) {
+    process_table().clear(mm.pid());
+}
+
+/// Frees all that `mm` mapped, tables included: it is disconnected, and nothing of it is
+/// cached any more. Interrupts and preemption on; may sleep.
+pub(crate) fn free_user_memory(mm: MmId) {
     let mut map = lock(mm);
     let mut gather = Gather::after_exit_flush(mm);
     map.unmap_everything(&mut gather);
@@ -219,10 +210,6 @@ pub(crate) fn exit_mmap(mm: MmId) {
 /// `mm`, which is new, runs `text`. May sleep.
 pub(crate) fn set_text(mm: MmId, text: Text) {
     lock(mm).text = Some(text);
-}
-
-fn clear_entry(mm: MmId) {
-    process_table().clear(mm.pid());
 }
 
 /// No CPU has `mm` loaded and none can load it: frees its root. Its PID may be

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arch::irqflags;
 use kcore::cpu::CpuId;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 
 use crate::machine::{call_function, lazy_tlb};
