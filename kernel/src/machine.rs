@@ -17,7 +17,6 @@ use kcore::mm::{MmId, Pid};
 use kcore::task::TaskMm;
 use kcore::{Config, LazyTlb};
 
-use crate::breaks::{self, Broken};
 use crate::sync::{Fixed, preempt};
 use crate::task::current_mm;
 
@@ -126,10 +125,8 @@ unsafe impl Mmu for Hardware {
     }
 
     fn flush_cpu(&self, t: &IrqsOff) {
-        if !breaks::is(Broken::CpuFlush) {
-            tlb::flush_all_local();
-            crate::oracle::cpu_flushed(t);
-        }
+        tlb::flush_all_local();
+        crate::oracle::cpu_flushed(t);
     }
 
     fn disconnect(&self, mm: MmId) {

@@ -11,6 +11,7 @@
 //! (exit, exec, use_mm), [`mm::flush`], [`ipi`] and [`hotplug`]. The two seams are
 //! [`machine`] and [`lazy_tlb::Policy`]; nothing else is generic.
 #![cfg_attr(not(any(loom, test, feature = "model")), no_std)]
+// Not forbidden: a contract that is declared (`machine`) counts as unsafe code.
 #![deny(unsafe_code)]
 
 extern crate alloc;

@@ -22,21 +22,21 @@ impl<M: Machine> LazyTlb<M> {
     /// the task could migrate between it and `mm = none` (harmless for a count,
     /// wrong for whatever is kept per CPU).
     pub fn exit_mm(&self) {
-        let mm = self.give_up_mm(|mm| {
-            self.machine.point(Point::ExitMmLocked);
-            mm
-        });
+        let mm = self.give_up_mm(Some(Point::ExitMmLocked));
         self.machine.point(Point::ExitMmBorrowed);
         self.mmput(mm);
     }
 
     /// `mm = none` for the current task, which borrows what it owned. Returns
-    /// the mm; its reference is the caller's to give back.
-    fn give_up_mm(&self, locked: impl FnOnce(MmId) -> MmId) -> MmId {
+    /// the mm; its reference is the caller's to give back. `locked` is passed under the task lock.
+    fn give_up_mm(&self, locked: Option<Point>) -> MmId {
         self.machine.with_preempt_off(|p| {
             let task = self.machine.current(p);
             task.locked(p, || {
-                let mm = locked(task.mm());
+                if let Some(point) = locked {
+                    self.machine.point(point);
+                }
+                let mm = task.mm();
                 assert!(mm.is_some(), "the current task has no mm to give up");
                 // F4 fence (d): orders the last user access before `mm = none`. Partner:
                 // `barrier_on`. F14 fence: orders the load of the PID register before the
@@ -99,7 +99,7 @@ impl<M: Machine> LazyTlb<M> {
     /// on. Its reference may be the last one: under shootdown it then shoots
     /// itself. Interrupts and preemption on.
     pub fn kthread_unuse_mm(&self, mm: MmId) {
-        let used = self.give_up_mm(|mm| mm);
+        let used = self.give_up_mm(None);
         assert!(used == mm, "kthread_unuse_mm of {mm:?} by a thread that uses {used:?}");
         self.machine.point(Point::UnuseMmBorrowed);
         self.mmdrop(mm);

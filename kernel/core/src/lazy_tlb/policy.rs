@@ -1,7 +1,7 @@
 //! The second seam: what the protocol asks of a policy.
 //!
 //! A policy is a file beside this one with a type that has no values and answers by
-//! [`Operations`]; a variant of [`Policy`]; and a row in [`ask`], the one place that
+//! `Operations`; a variant of [`Policy`]; and a row in `ask`, the one place that
 //! tells the policies apart. It is chosen at boot, in one image: a question costs a
 //! comparison or two, and nothing where no policy has an answer of its own.
 //!
@@ -82,7 +82,7 @@ pub enum Begin {
 pub enum Free {
     /// At once: no CPU has it loaded.
     Now,
-    /// When the policy calls [`LazyTlb::free`], once no CPU has it loaded any more: from
+    /// When the policy calls `LazyTlb::free`, once no CPU has it loaded any more: from
     /// an operation that runs with interrupts on.
     Later,
 }

@@ -1,9 +1,7 @@
 //! Which CPUs a flush must reach, and how it gets there.
 //!
-//! The caller has cleared or changed PTEs. A CPU that is not in the mask sets
-//! its bit before it can load the mm, so either we see its bit here, or its walk
-//! sees the new PTE: that is the handshake of the fence below with the one in
-//! [`switch_mm`](LazyTlb::switch_mm).
+//! The caller has cleared or changed PTEs. Either we see the bit of a CPU, or its walk
+//! sees the new PTE: the handshake F1 of docs/lazy-tlb.md#barrier-pairs.
 
 use crate::LazyTlb;
 use crate::cpu::CpuSet;

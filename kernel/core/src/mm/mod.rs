@@ -291,8 +291,8 @@ impl<M: Machine> LazyTlb<M> {
     /// The last user of `mm` is gone: gives back what it mapped. CPUs may still be lazy
     /// on it; they access no user memory, but may walk its tables at any time.
     ///
-    /// The order makes that safe: first no new walk can begin, then what walks have left
-    /// in caches goes, then what they led to is freed.
+    /// docs/lazy-tlb.md#the-order-of-an-exit: first no new walk can begin, then what walks
+    /// have left in caches goes, then what they led to is freed.
     fn exit_mmap(&self, mm: MmId) {
         self.machine.disconnect(mm);
         self.exit_flush(mm);
