@@ -50,9 +50,10 @@ impl<M: Machine> Kernel<M> {
                 arm
             }
             (false, false) => {
+                let arm = begins(Arm::KernelToKernel);
                 next.set_active_mm(t, prev.active_mm());
                 prev.set_active_mm(t, MmId::NONE);
-                begins(Arm::KernelToKernel)
+                arm
             }
             (false, true) => {
                 let arm = begins(Arm::KernelToUser);
