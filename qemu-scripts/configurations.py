@@ -81,6 +81,8 @@ ROWS = [
     Row(mem="256M", append="mem=4M", status=1, says="mem= is too small", work=TRUE, short=True),
     # A firmware that lacks something.
     Row(append="firmware_lacks=ibm,client-architecture-support", says="going on with what is offered", short=True),
+    Row(append="firmware_lacks=gtse", says="broadcast flush by IPI + tlbiel", short=True),
+    Row(append="firmware_lacks=gtse", says="broadcast flush by IPI + tlbiel", work=TESTS, limit_s=300),
     Row(append="firmware_lacks=start-cpu", says="no RTAS service start-cpu", work=TRUE, short=True),
     Row(append="firmware_lacks=power-off", status=1, says="no RTAS service power-off", work=TRUE),
 ]

@@ -56,7 +56,6 @@ class Crash:
     on: int = None               # the CPU that reports, if that is known
     shows: dict = dataclasses.field(default_factory=dict)    # CPU, or ANY: names in its part, in this order
     silent: tuple = ()           # CPUs that do not stop
-    offline: tuple = ()          # CPUs that are not in the report
     cut: str = ""                # the report ends with a second failure, whose line has this
     words: str = ""              # more command line
     tells: tuple = ()            # patterns of whole lines before the cause, in this order
@@ -124,6 +123,11 @@ CRASHES = [
           {0: ["mmdrop+", crash_in("mmdrop_with_irqs_off")]}),
     Crash("t20_mmdrop_in_interrupt", r"kernel panic: T20: the last mmdrop of mm\d+\.\d+ with interrupts off: .*", 1,
           {1: ["mmdrop+", crash_in("mmdrop_in_call"), "irq_entry+"], 0: ["call_on_mask", crash_in("mmdrop_in_interrupt")]}),
+    Crash("coprocessor-not-counted", r"kernel panic: oracle: mm2\.1: frame 0x[0-9a-f]+ is freed and a coprocessor may hold translations "
+          r"of before #\d+, not flushed since #\d+ .*", 0, {0: ["kernel::oracle::accuse_holder+", crash_in("coprocessor_not_counted")]},
+          tells=(r"oracle: the last \d+ events of PID 2:", *(rf"oracle: [> ] #\d+ CPU 0: {event}" for event in (
+              "sets the process-table entry", "loads the PID", "lets a coprocessor load the PID",
+              r"has changed entries, that of 0x[0-9a-f]+ first", "tlbiel .*", r"frees frame 0x[0-9a-f]+")))),
     Crash("nmi-deaf", r"kernel panic: one CPU will not stop .*", 0, {0: [crash_in("nmi_deaf")]}, silent=(1,)),
     Crash("spin-deadlock", r"kernel panic: waited \d+ ms for a lock of this test: deadlock .*", 0,
           {0: ["SpinWait>::turn+", crash_in("spin_deadlock")]}, words=WATCHDOG),
@@ -134,41 +138,6 @@ CRASHES = [
           {1: ["(silent), in kernel mode, interrupts off", "exception 0x100", "spin_with_irqs_off+"]}, words=WATCHDOG),
     Crash("no-yield", r"kernel panic: task \d+ \(crash\) has kept CPU 0 for \d+ ms with preemption off .*, while 1 wait for it .*", 0,
           {0: ["irq_entry+", "exception 0x900", crash_in("no_yield")]}, words=WATCHDOG),
-]
-
-
-def _oracle(kind, cause, function, *tells, on=0, offline=()):
-    """A flush that is left out: only the shadow TLB notices, and tells the PID's history."""
-    history = (r"oracle: the last \d+ events of PID 2:", *(rf"oracle: [> ] #\d+ {line}" for line in tells))
-    return Crash(kind, rf"kernel panic: oracle: mm2\.1: {cause} .*", on,
-                 {on: ["kernel::oracle::accuse_holder+", crash_in(function)]}, tells=history, offline=offline)
-
-
-_FRAME = r"frame 0x[0-9a-f]+ is freed and CPU \d may hold translations of before #\d+, not flushed since #\d+"
-_FREES, _CHANGES = r"CPU 0: frees frame 0x[0-9a-f]+", r"CPU 0: has changed entries, that of 0x[0-9a-f]+ first"
-_DETACHES = r"CPU 0: has taken table 0x[0-9a-f]+ out of the tree"
-_SETS, _CLEARS = "CPU 0: sets the process-table entry", "CPU 0: has cleared the process-table entry"
-_LOADS = ("CPU 0: loads the PID", "CPU 1: loads the PID")
-
-CRASHES += [
-    _oracle("no-gather-flush", _FRAME, "no_gather_flush", _SETS, *_LOADS, _CHANGES, _FREES),
-    _oracle("no-walk-cache-flush", r"page table 0x[0-9a-f]+ is freed and CPU \d may hold walk-cache entries of before .*",
-            "no_walk_cache_flush", _SETS, *_LOADS, _CHANGES, _DETACHES,
-            r"CPU 0: tlbiel? of 1 pages from 0x\S+ \(RIC=0\), begun after #\d+", _FREES),
-    _oracle("no-copy-flush", r"the entry of 0x[0-9a-f]+ names another frame and CPU \d may hold translations of before .*",
-            "no_copy_flush", _SETS, *_LOADS, _CHANGES, r"CPU 0: fills the entry of 0x[0-9a-f]+"),
-    _oracle("no-exit-flush", _FRAME, "no_exit_flush", _SETS, *_LOADS, _CLEARS, _CHANGES, _FREES),
-    _oracle("entry-cleared-late", _FRAME, "entry_cleared_late", _SETS, *_LOADS,
-            r"CPU 0: tlbiel? of everything \(RIC=2\), begun after #\d+", _CLEARS, _CHANGES, _FREES),
-    _oracle("pid-without-flush", r"the PID and its root are freed and CPU 0 may hold the process-table entry of before .*",
-            "pid_without_flush", _SETS, _LOADS[0], _CLEARS, "CPU 0: has loaded another PID",
-            "CPU 0: frees the PID and the root"),
-    _oracle("no-flush-before-stop", _FRAME.replace(r"CPU \d", "CPU 1"), "no_flush_before_stop", _SETS, *_LOADS,
-            "CPU 1: has loaded another PID", _CHANGES, r"CPU 0: tlbiel .*", _FREES, offline=(1,)),
-    _oracle("no-flush-after-start", "CPU 1 loads the PID with what its TLB held when it started", "use_it", _SETS, *_LOADS,
-            "CPU 1: has loaded another PID", "CPU 1: drops everything of every PID", _LOADS[1], on=1),
-    _oracle("coprocessor-not-counted", _FRAME.replace(r"CPU \d", "a coprocessor"), "coprocessor_not_counted", _SETS, _LOADS[0],
-            "CPU 0: lets a coprocessor load the PID", _CHANGES, r"CPU 0: tlbiel .*", _FREES),
 ]
 
 
@@ -252,7 +221,7 @@ def wrong_parts(crash, report):
         return f"CPU {crash.on} does not come first, but {order[:1]}"
     if crash.cut:
         return missing(crash, parts)
-    if sorted(order) != [cpu for cpu in range(CPUS) if cpu not in crash.offline]:
+    if sorted(order) != list(range(CPUS)):
         return f"the CPUs in the report are {order}"
     for cpu, part in parts.items():
         rows = sum(line.startswith("  r") and line[3].isdigit() for line in part)

@@ -104,6 +104,9 @@ class Copy(Tree):
             return f"{test} still passes"
         if outcome.timed_out:
             return f"{test} was not over after {RUN_LIMIT_S} s"
+        accused = mutant.get("accuses", "")
+        if accused and not re.search(rf"^kernel panic: oracle: mm\d+\.\d+: {accused}", console, re.M):
+            return f"the oracle does not say {accused!r}:\n{console[-2000:]}"
         died = re.search(r"^kernel (panic|fault): ", console, re.M)
         failed = re.search(rf"^not ok \d+ {test}\b", console, re.M)
         return None if died or failed else f"{test} did not end as a failed test:\n{console[-2000:]}"

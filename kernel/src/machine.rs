@@ -16,7 +16,6 @@ use kcore::mm::{MmId, Pid};
 use kcore::task::TaskMm;
 use kcore::{Config, Kernel};
 
-use crate::breaks::{self, Broken};
 use crate::sync::Fixed;
 use crate::sync::preempt;
 use crate::task::{current_mm, work};
@@ -103,10 +102,8 @@ impl Machine for Hardware {
     }
 
     fn flush_cpu(&self, t: &IrqsOff) {
-        if !breaks::is(Broken::CpuFlush) {
-            tlb::flush_all_local();
-            crate::oracle::cpu_flushed(t);
-        }
+        tlb::flush_all_local();
+        crate::oracle::cpu_flushed(t);
     }
 
     fn send_ipi(&self, _: &PreemptOff, cpu: CpuId) {

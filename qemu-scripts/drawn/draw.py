@@ -19,7 +19,6 @@ FOLDERS = ("kernel/src", "arch/powerpc64/src", "kernel/core/src", "kernel/vm/src
 # And what is in there that is no product, or only tells a person what happened.
 LEFT_OUT = {
     "kernel/src/selftest": "tests",
-    "kernel/src/breaks.rs": "tests: what they break",
     "kernel/src/limits.rs": "tests: what they limit",
     "kernel/src/oracle": "a judge",
     "arch/powerpc64/src/mmu/observer.rs": "a judge",

@@ -5,7 +5,7 @@ use formats::devicetree::{DeviceTree, Node};
 
 use super::carver::Carver;
 use crate::addr::{PAGE_SIZE, PhysAddr};
-use crate::encoding::platform_support::Support;
+use crate::encoding::platform_support::{Broadcast, Support};
 use crate::isa;
 use crate::reg::spr;
 
@@ -48,6 +48,8 @@ pub struct BootInfo {
     pub rng_seed: Option<[u8; 32]>,
     /// What the platform has granted.
     pub platform: Support,
+    /// What reaches the translations of all CPUs at once.
+    pub broadcast: Broadcast,
     /// Processor version register.
     pub pvr: u32,
     /// The machine's name, e.g. "IBM pSeries (emulated by qemu)".
@@ -151,6 +153,10 @@ pub(super) fn read(
         );
     }
 
+    let platform = platform.unwrap_or_else(|| {
+        Support::granted(chosen.property("ibm,architecture-vec-5").map_or(&[], |vector| vector.value))
+    });
+    let hypertas = tree.find("/rtas").and_then(|rtas| rtas.property("ibm,hypertas-functions"));
     let seed = chosen.property("rng-seed").and_then(|seed| seed.value.first_chunk());
     let pvr = isa::mfspr::<{ spr::PVR }>() as u32;
     let info = BootInfo {
@@ -167,9 +173,8 @@ pub(super) fn read(
             .filter(|bits| (32..=64).contains(bits))
             .unwrap_or(32),
         rng_seed: seed.copied(),
-        platform: platform.unwrap_or_else(|| {
-            Support::granted(chosen.property("ibm,architecture-vec-5").map_or(&[], |vector| vector.value))
-        }),
+        platform,
+        broadcast: Broadcast::of(platform, hypertas.map_or(&[], |functions| functions.value)),
         pvr,
         model: tree.root().property("model").and_then(|model| model.as_str()).unwrap_or("?"),
         tree,

@@ -10,6 +10,8 @@ use super::openfirmware::{Node, OpenFirmware};
 
 /// The name of the negotiation; tokens of RTAS have their own.
 pub(super) const NEGOTIATION: &str = "ibm,client-architecture-support";
+/// The name of guest translation shootdown: it is neither asked for nor granted then.
+pub(super) const GTSE: &str = "gtse";
 
 /// The list, as it is on the command line. A name may have commas of its own, so a
 /// `+` separates them.

@@ -25,7 +25,7 @@ use crate::percpu::{PerCpu, Stacks};
 use crate::reg::Msr;
 use crate::{console, exceptions, irq, percpu, rtas, timer};
 use carver::Carver;
-use missing::{Missing, NEGOTIATION};
+use missing::{GTSE, Missing, NEGOTIATION};
 use openfirmware::{Node, OpenFirmware};
 
 global_asm!(
@@ -166,7 +166,8 @@ fn find_services(firmware: &OpenFirmware, node: Option<Node>, missing: &Missing)
 fn negotiate(firmware: &OpenFirmware, chosen: Node, missing: &Missing) -> Option<Support> {
     let mut pairs = [0; 32];
     let name = c"ibm,arch-vec-5-platform-support";
-    let offer = Support::offered(firmware.property(chosen, name, &mut pairs).unwrap_or_default());
+    let mut offer = Support::offered(firmware.property(chosen, name, &mut pairs).unwrap_or_default());
+    offer.gtse &= !missing.has(GTSE);
     if !offer.radix {
         fatal(format_args!("this machine has no radix MMU: it takes -cpu power9 or newer"));
     }

@@ -64,6 +64,42 @@ impl Support {
     }
 }
 
+/// What drops translations on every CPU of the partition, and in coprocessors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broadcast {
+    /// The instruction.
+    Tlbie,
+    /// The hypercall H_RPT_INVALIDATE.
+    Hypercall,
+    /// Nothing: each CPU has to do it for itself, by `tlbiel`.
+    Nothing,
+}
+
+impl Broadcast {
+    /// What a partition with this grant has. `hypertas`: the strings of
+    /// `ibm,hypertas-functions`, each ended by a NUL.
+    #[must_use]
+    pub fn of(granted: Support, hypertas: &[u8]) -> Self {
+        if granted.gtse {
+            Self::Tlbie
+        } else if hypertas.split(|&byte| byte == 0).any(|name| name == b"hcall-rpt-invalidate") {
+            Self::Hypercall
+        } else {
+            Self::Nothing
+        }
+    }
+
+    /// As it is shown.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tlbie => "tlbie",
+            Self::Hypercall => "H_RPT_INVALIDATE",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
 /// Processors that the kernel runs on, as (mask, value) of the version register,
 /// ended by an entry that matches everything.
 const PROCESSORS: [(u32, u32); 7] = [
@@ -135,6 +171,26 @@ mod tests {
         // Cut after byte 24: no GTSE. Before any negotiation: two zeros.
         assert!(!Support::granted(&grant[..25]).gtse);
         assert!(!Support::granted(&[0, 0]).radix);
+    }
+
+    #[test]
+    fn a_tlbie_takes_a_grant() {
+        let mut grant = [0; 27];
+        (grant[0], grant[24], grant[26]) = (0x19, 0x40, 0x40);
+        let with = Support::granted(&grant);
+        // The answers to the wish for GTSE that refuse it: the bit clear, the vector shorter.
+        grant[26] = !0x40;
+        let refused = [Support::granted(&grant), Support::granted(&grant[..25])];
+        let (can, cannot) =
+            (b"hcall-vio\0hcall-rpt-invalidate\0".as_slice(), b"hcall-rpt\0invalidate".as_slice());
+        assert_eq!([can, cannot, b""].map(|functions| Broadcast::of(with, functions)), [Broadcast::Tlbie; 3]);
+        for support in refused {
+            assert_eq!(Broadcast::of(support, can), Broadcast::Hypercall);
+            assert_eq!(
+                [cannot, b""].map(|functions| Broadcast::of(support, functions)),
+                [Broadcast::Nothing; 2]
+            );
+        }
     }
 
     #[test]
