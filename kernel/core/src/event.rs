@@ -1,6 +1,6 @@
-//! What happens in the protocol: one vocabulary for all who count, watch or record.
+//! What happens in the protocol: one vocabulary for counters, observers and records.
 //!
-//! A site says once what happens there, through [`LazyTlb::event`]. The counters count it
+//! A site reports once what happens there, through [`LazyTlb::event`]. The counters count it
 //! (`Counters::count` is the table), then the machine's observer gets it. In a release build
 //! nobody observes, and an event that no counter counts is no instruction.
 

@@ -11,8 +11,8 @@ use crate::FrameNumber;
 /// Events of a PID that are remembered.
 const LENGTH: usize = 32;
 
-/// Something that the oracle was told: by the protocol's events, which it knows by the mm, or by
-/// the stores to trees and the process table, of which the protocol knows nothing.
+/// Something that the oracle was told. The protocol's events name an mm, and the stores to
+/// trees and to the process table are none of them: a history is one PID's, and has both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "named after the functions of `Shadow`")]
 pub enum Told {

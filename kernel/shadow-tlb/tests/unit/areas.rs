@@ -153,7 +153,7 @@ fn a_load_between_two_changes() {
     assert_eq!(held(shadow.settled(CPU1, HIGH.range())), (2, TRANSLATION));
 }
 
-/// What is left of another area is not the business of whoever unlocks this one.
+/// A CPU that unlocks this area does not answer for what is left of another one.
 #[test]
 fn a_table_of_the_other_area() {
     let mut shadow = on_two();
