@@ -1,4 +1,4 @@
-"""Breaks the kernel in every way it has a name for, and reads the report that follows.
+"""Breaks the kernel in every way that has a name, and reads the report that follows.
 
 The test image breaks itself as `crash=KIND` on its command line says. A report is
 
@@ -12,7 +12,7 @@ The test image breaks itself as `crash=KIND` on its command line says. A report 
     --- end of report ---
     kernel panic: …                      the cause again, as the last line
 
-and QEMU ends with status 1. Lines of any other form are CPUs that print at once.
+and QEMU ends with status 1. Lines of any other form come from CPUs that print together.
 """
 
 import dataclasses
@@ -32,12 +32,12 @@ KERNEL = BUILD / "kernel-test.elf"
 INITRD = BUILD / "initrd-test.cpio"
 CPUS = 4
 LIMIT_S = 60
-# The limit of the kernel's watchdogs, in milliseconds, where one is to bite.
+# A short limit of the kernel's watchdogs, in milliseconds, for the tests that need one to act.
 WATCHDOG = "watchdog=1500"
 ANY = None
 
 HEAD = re.compile(r"CPU (\d+): (task \d+ \(.*\)|no task yet), (in (kernel|user) mode, interrupts (on|off)|does not answer .*)$")
-# What else may stand in the part of a CPU.
+# The other lines in the part of a CPU.
 BODY = [re.compile(form) for form in (
     r"  task: mm \S+, active_mm \S+$",
     r"  lazy tlb: PIDR (\d+|unknown), active_mm \S+( \(lazy\))?, curr_mm \S+, prev_mm \S+$",
@@ -49,7 +49,7 @@ CUT = "the report is cut short by a second failure: "
 
 @dataclasses.dataclass
 class Crash:
-    """One way to break, and what the report must say."""
+    """One way to break, and the expected report."""
 
     kind: str
     cause: str                   # a pattern for the whole line
@@ -61,7 +61,7 @@ class Crash:
     tells: tuple = ()            # patterns of whole lines before the cause, in this order
 
     def wrong(self, report):
-        """What is wrong between the two lines that tell the cause, "" if nothing is."""
+        """What is wrong between the two lines with the cause, "" if nothing is."""
         if BEGIN not in report or report[-1] != END:
             return "no counters between the CPUs and the last line"
         counters = report[report.index(BEGIN):]
@@ -70,14 +70,14 @@ class Crash:
         return wrong_parts(self, report[:report.index(BEGIN)])
 
     def run(self):
-        """Boots, lets it break and reads the report; gives back a tally."""
+        """Boots, lets the kernel break and reads the report; returns a tally."""
         settings = Settings(smp=CPUS, append=f"crash={self.kind} {self.words}".strip())
         outcome = running.run_quietly(machine.command_line(settings, KERNEL, INITRD), LIMIT_S)
         return judge(self, outcome)
 
 
 def crash_in(name):
-    """The function of the test that breaks, as a backtrace names it."""
+    """The function of the test that breaks, in the form of a backtrace."""
     return f"::{name}+"
 
 
@@ -86,7 +86,7 @@ def _fault(kind, cause, function, vector):
 
 
 class Early(Crash):
-    """Before there is anything to say of other CPUs."""
+    """A crash before there are other CPUs to report."""
 
     def wrong(self, report):
         if not HEAD.match(report[0]) or report[1] != "  lazy tlb: not yet up":
@@ -142,7 +142,7 @@ CRASHES = [
 
 
 class FromOutside(Crash):
-    """Nothing breaks, but whoever runs the machine sends a non-maskable interrupt."""
+    """Nothing breaks, but a non-maskable interrupt comes from outside the machine."""
 
     def run(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -185,7 +185,7 @@ def judge(crash, outcome):
 
 
 def what_is_wrong(crash, lines):
-    """The first thing that is wrong with a report, "" if nothing is."""
+    """The first error in a report, "" if there is none."""
     cause = lines[-1] if lines else ""
     if not re.fullmatch(crash.cause, cause):
         return f"the last line is not the cause: {cause!r}"
@@ -207,7 +207,7 @@ def what_is_wrong(crash, lines):
 
 
 def wrong_parts(crash, report):
-    """The first thing that is wrong with the parts of the CPUs."""
+    """The first error in the parts of the CPUs."""
     parts, order = {}, []
     for line in report:
         if head := HEAD.match(line):

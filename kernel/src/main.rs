@@ -15,7 +15,6 @@ mod config;
 mod console;
 mod crash;
 mod debug;
-mod errno;
 mod fs;
 mod limits;
 mod machine;
@@ -40,6 +39,7 @@ use arch::encoding::platform_support::Broadcast;
 use arch::{exceptions, rtas, tlb};
 
 use config::Config;
+use files::errno;
 
 /// The boot CPU comes here in real mode, alone, interrupts off. The order below is
 /// the order of dependence.

@@ -4,8 +4,8 @@
 //! for: the page tables, the areas, the break. One [`AddressSpace`] a slot of the
 //! protocol's table, so that an id finds its state by index.
 //!
-//! The end comes in two steps. [`exit_mmap`] when the last user is gone: user
-//! memory and page tables go. [`free_mm`] when the last borrower is gone too: the
+//! The end comes in two steps. [`disconnect`] and [`free_user_memory`] when the last user is
+//! gone: user memory and page tables go. [`free_mm`] when the last borrower is gone too: the
 //! root and the PID go.
 
 use alloc::boxed::Box;
@@ -182,16 +182,15 @@ pub(crate) fn create() -> Result<MmId, Errno> {
     Ok(mm)
 }
 
-/// The last user of `mm` is gone: gives back all that it mapped. CPUs may still
-/// be lazy on it; they touch no user address, and a speculative walk finds the
-/// empty process-table entry. Interrupts and preemption on; may sleep.
-///
-/// docs/lazy-tlb.md#the-order-of-an-exit: first the entry is cleared, so that no new walk
-/// begins; then every copy of it, every walk cache and every translation is flushed; then
-/// the tables and frames that they named are freed.
-pub(crate) fn exit_mmap(mm: MmId) {
+/// Cuts the tables of `mm` off: no CPU finds its root any more, but for what is cached.
+/// A CPU may still be lazy on it; a speculative walk finds the empty process-table entry.
+pub(crate) fn disconnect(mm: MmId) {
     process_table().clear(mm.pid());
-    lazy_tlb().exit_flush(mm);
+}
+
+/// Frees all that `mm` mapped, tables included: it is disconnected, and nothing of it is
+/// cached any more. Interrupts and preemption on; may sleep.
+pub(crate) fn free_user_memory(mm: MmId) {
     let mut map = lock(mm);
     let mut gather = Gather::after_exit_flush(mm);
     map.unmap_everything(&mut gather);

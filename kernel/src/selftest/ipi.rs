@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ipi::Call;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 
 use super::stage::{all_cpus, on_cpus, others, total};
 use super::{Test, Verdict, check, check_eq};

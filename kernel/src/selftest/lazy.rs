@@ -15,6 +15,7 @@ use super::stage::{
 use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::sync::WaitQueue;
+use crate::task::work;
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("lazy_return_to_same_mm", return_to_same_mm),
@@ -42,7 +43,7 @@ fn return_to_same_mm() -> Verdict {
         lazy_tlb().exit_mm();
         since
     });
-    let is_away = || lazy_tlb().cpu(cpu).curr_mm.get().is_none();
+    let is_away = || lazy_tlb().cpu(cpu).curr_mm.peek().is_none();
     let sleeps = wait_for(|| STAGE.load(Ordering::Acquire) == 1 && is_away());
     STAGE.store(2, Ordering::Release);
     QUEUE.wake_one();
@@ -118,7 +119,7 @@ fn unuse_is_last() -> Verdict {
     let mm = scene.mm()?;
     lazy_tlb().kthread_use_mm(mm);
     // The users go while the thread uses it, as a process's exit can.
-    lazy_tlb().mmput_async(mm);
+    work::queue(move || lazy_tlb().mmput(mm));
     flush_work();
     check_eq!(scene.cost().freed, 0, "mms freed while one is in use");
     lazy_tlb().kthread_unuse_mm(mm);

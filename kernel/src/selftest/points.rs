@@ -48,7 +48,7 @@ impl Place {
     }
 }
 
-/// This CPU is at `place`; from `Machine::point` and `Window::pass`.
+/// This CPU is at `place`; from `Probe::point` and `Window::pass`.
 #[inline]
 pub(crate) fn reached(place: impl Into<Place>) {
     let place = place.into();

@@ -13,7 +13,7 @@ use arch::timer;
 use kcore::counters::Counters;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ledger::Ledger;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::sync::Counter;
 
@@ -110,7 +110,7 @@ pub(super) fn make_lazy(cpus: &[CpuId], mm: MmId) {
 
 /// Whether `cpu` has `mm` loaded.
 pub(super) fn has(cpu: CpuId, mm: MmId) -> bool {
-    lazy_tlb().cpu(cpu).active_mm.get() == mm
+    lazy_tlb().cpu(cpu).active_mm.peek() == mm
 }
 
 /// Whether `cpu` is in the mask of `mm`.
@@ -153,7 +153,7 @@ pub(super) fn drain_borrows() {
 }
 
 pub(super) fn lazies_of(mm: MmId) -> usize {
-    lazy_tlb().cpus().iter().filter(|cpu| cpu.active_mm.get() == mm && cpu.curr_mm.get().is_none()).count()
+    lazy_tlb().cpus().iter().filter(|cpu| cpu.active_mm.peek() == mm && cpu.curr_mm.peek().is_none()).count()
 }
 
 pub(super) fn move_to(cpu: CpuId) {

@@ -1,9 +1,10 @@
 //! The sequences of instructions that invalidate translations (ISA 3.0B, Book III, 5.10),
-//! step by step. `tlb.rs` executes the steps; QEMU would not miss one, the tests do.
+//! step by step. `tlb.rs` executes the steps. QEMU runs on if a step is missing; the
+//! tests here fail.
 //!
 //! Every sequence begins with `ptesync`, which orders the PTE stores before the
-//! invalidation in the eyes of all table walks, and has one after the last invalidation,
-//! which waits until no access through an old translation is left.
+//! invalidation in the eyes of all table walks. A `ptesync` after the last invalidation
+//! waits until no access through an old translation is left.
 
 use super::PageSize;
 use super::platform_support::Broadcast;
@@ -34,7 +35,7 @@ pub enum Step {
 
 /// Congruence classes that a local flush of more than a page has to visit on the
 /// processor of this version: 128 on ISA 3.0, 1 from ISA 3.1 on. The larger number is
-/// right on both, so it is that of what nobody knows yet.
+/// right on both, so an unknown processor gets it.
 #[must_use]
 pub const fn sets(pvr: u32) -> u16 {
     const POWER10: u32 = 0x0080;
@@ -62,9 +63,9 @@ pub fn all_local(sets: u16, run: impl Fn(Step)) {
     whole_local(Operands::all, Ric::All, sets, run);
 }
 
-/// Visits all sets, asking for `ric` on the first only: walk cache and process table
-/// cache have no sets. Then the ERAT, which keeps translations of its own that a `tlbiel`
-/// by set does not reach on ISA 3.0.
+/// Visits all sets. Only the first asks for `ric`: the walk cache and the process-table
+/// cache have no sets. The ERAT follows: it keeps translations of its own, which a
+/// `tlbiel` by set does not reach on ISA 3.0.
 #[inline]
 fn whole_local(operands: impl Fn(Ric) -> Operands, ric: Ric, sets: u16, run: impl Fn(Step)) {
     run(Step::Ptesync);
@@ -167,7 +168,7 @@ mod tests {
         record(|run| pid_broadcast(Broadcast::Nothing, 9, Ric::All, run));
     }
 
-    /// Each set once, the other caches once, `ptesync` around, then the ERAT.
+    /// Each set once, the other caches once, `ptesync` before and after, then the ERAT.
     fn check_sets(steps: &[Step], scope: u64, rs: u64, ric: Ric, sets: u16) {
         let (first, rest) = steps.split_first().unwrap();
         let (sweep, end) = rest.split_at(usize::from(sets));

@@ -7,7 +7,7 @@ use kcore::cpu::CpuSet;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
 use kcore::ledger::Ledger;
-use kcore::machine::{IrqsOff, Machine, Point};
+use kcore::machine::{Cpu, Host, IrqsOff, Mmu, Point};
 use kcore::mm::MmId;
 
 use crate::{CPU0, CPU1, Rig, assert_panics, each_policy};

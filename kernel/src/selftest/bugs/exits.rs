@@ -1,6 +1,6 @@
 //! The end of an mm while CPUs are lazy on it: T13 to T17.
 
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 
 use super::*;
 use crate::machine::call_function;

@@ -83,7 +83,7 @@ pub(super) fn init_mm_is_balanced() -> Verdict {
         // Which CPU borrows it varies from moment to moment, so all do.
         drain_borrows();
         let (init_mm, online) = (kernel.mm(MmId::INIT_MM), kernel.online());
-        let mask = init_mm.cpumask().snapshot(kernel.nr_cpus(), Ordering::Relaxed);
+        let mask = init_mm.cpumask().peek(kernel.nr_cpus());
         check!(mask == online, "init_mm's mask is not the CPUs that are online, {when}");
         check_eq!(
             init_mm.count(),
@@ -95,7 +95,7 @@ pub(super) fn init_mm_is_balanced() -> Verdict {
     balanced("since the boot")?;
     for round in 0..3 {
         while_offline(&[cpu], || {
-            check_eq!(kernel.cpu(cpu).active_mm.get(), MmId::NONE, "what a CPU has that is offline");
+            check_eq!(kernel.cpu(cpu).active_mm.peek(), MmId::NONE, "what a CPU has that is offline");
             balanced(&format!("while {cpu} is offline, round {round}"))
         })?;
         balanced(&format!("when {cpu} is back, round {round}"))?;

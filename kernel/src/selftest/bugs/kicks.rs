@@ -50,10 +50,10 @@ pub(super) fn two_kicks_of_one_cpu() -> Verdict {
     let before = flushes_of(lazy);
     scene.play(script! {
         second marks;
-        lazy reaches KickArrived;
+        lazy reaches EvictArrived;
         me reaches CallPosted;
         second reaches CallPosted;
-        lazy leaves KickArrived;
+        lazy leaves EvictArrived;
     });
     let kick_second = move || {
         mark();
@@ -115,12 +115,12 @@ pub(super) fn kick_during_a_self_trim() -> Verdict {
 pub(super) fn kick_behind_the_flush() -> Verdict {
     let (mut scene, me, other, mm) = lazy_here()?;
     scene.play(script! {
-        me reaches KickFlushed;
+        me reaches EvictFlushed;
         other reaches CallPosted;
-        me leaves KickFlushed;
+        me leaves EvictFlushed;
     });
     let kick_second = move || {
-        let bit = arm_for_anyone(KickArrived, move || in_mask(percpu::cpu_id(), mm));
+        let bit = arm_for_anyone(EvictArrived, move || in_mask(percpu::cpu_id(), mm));
         make_trim_due();
         flush(mm);
         bit.found()
@@ -183,7 +183,7 @@ pub(super) fn exit_kick_stays_on_its_cpu() -> Verdict {
     let global = || total(|c| &c.flush_global);
     let (local_before, global_before) = (local_here(), global());
     wind_trim_clock();
-    let moves = arm(ExitFlushKicked, move || move_to(other));
+    let moves = arm(ExitEvicted, move || move_to(other));
     lazy_tlb().exit_mm();
     check!(moves.found().is_some(), "the exit did not kick");
     check_eq!(scene.cost().exit_kick, others.len() as u64, "CPUs kicked");

@@ -123,7 +123,7 @@ pub(super) fn exec_is_not_preempted() -> Verdict {
     let part = scene.part(cpu, move || run_and_exit(new));
     wait_until_passed(1);
     let intruder = start_on(cpu, move || {
-        let found = lazy_tlb().cpu(cpu).active_mm.get();
+        let found = lazy_tlb().cpu(cpu).active_mm.peek();
         inside(third, || ());
         found
     });

@@ -6,7 +6,7 @@ use core::hint::black_box;
 use arch::addr::PAGE_SIZE;
 use arch::irqflags;
 use kcore::cpu::CpuSet;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 
 use super::OTHER;
