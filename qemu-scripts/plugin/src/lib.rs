@@ -7,12 +7,13 @@
 //!
 //! Arguments: `out=FILE`, `turn=INSTRUCTIONS`, `count=ADDRESS` (any number: how often the
 //! instruction there runs), `slow=N` (between the marks the guest's clock runs at one Nth of its
-//! speed; the plugin must be preloaded for it, see [`clock`]).
+//! speed; the plugin must be preloaded for it, see [`clock`]), `little=on` (for a little-endian
+//! guest).
 
 mod clock;
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -27,15 +28,25 @@ use qemu_plugin::{MemRW, PluginId, Result, VCPUIndex, register};
 
 const BEGIN: u32 = 0x7fde_f038;
 const END: u32 = 0x7fff_f838;
+const PAGE_BYTES: u64 = 4096;
 
 /// What was seen of the lines.
 #[derive(Default)]
 struct Seen {
     model: Model,
-    /// By line and the instruction's address: transfers, shared misses.
-    at: HashMap<(u64, u64), (u64, u64)>,
-    /// An address by which a line was reached.
-    reached: HashMap<u64, u64>,
+    /// By line and the instruction's address.
+    at: HashMap<(u64, u64), Place>,
+    /// Pages that were accessed relative to the stack pointer.
+    stacks: HashSet<u64>,
+}
+
+/// What an instruction did to a line.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The virtual address that it accessed when it first moved the line.
+    address: u64,
+    transfers: u64,
+    shared_misses: u64,
 }
 
 /// The measurement.
@@ -43,6 +54,7 @@ struct Run {
     out: PathBuf,
     turns: Turns,
     slow: i64,
+    is_little_endian: bool,
     has_begun: AtomicBool,
     is_on: AtomicBool,
     instructions: Vec<AtomicU64>,
@@ -82,46 +94,72 @@ impl Run {
         }
     }
 
-    fn access(&self, cpu: usize, pc: u64, virtual_address: u64, address: u64, is_store: bool) {
+    fn access(&self, cpu: usize, by: Accessor, virtual_address: u64, address: u64, is_store: bool) {
         let mut seen = self.seen.lock().unwrap();
+        if by.is_stack {
+            seen.stacks.insert(virtual_address / PAGE_BYTES);
+        }
         let moved = if is_store { seen.model.store(cpu, address) } else { seen.model.load(cpu, address) };
         if matches!(moved, Moved::Transfer | Moved::SharedMiss) {
             let line = address / LINE_BYTES * LINE_BYTES;
-            seen.reached.entry(line).or_insert(virtual_address);
-            let at = seen.at.entry((line, pc)).or_default();
-            *(if moved == Moved::Transfer { &mut at.0 } else { &mut at.1 }) += 1;
+            let new = Place { address: virtual_address, transfers: 0, shared_misses: 0 };
+            let place = seen.at.entry((line, by.pc)).or_insert(new);
+            *(if moved == Moved::Transfer { &mut place.transfers } else { &mut place.shared_misses }) += 1;
         }
     }
 
     /// What was counted, as JSON.
     fn told(&self) -> String {
         let seen = self.seen.lock().unwrap();
-        let mut by_line: HashMap<u64, Vec<(u64, (u64, u64))>> = HashMap::new();
-        for ((line, pc), counts) in &seen.at {
-            by_line.entry(*line).or_default().push((*pc, *counts));
+        let mut by_line: HashMap<u64, Vec<(u64, Place)>> = HashMap::new();
+        for ((line, pc), place) in &seen.at {
+            by_line.entry(*line).or_default().push((*pc, *place));
         }
         let each: Vec<u64> = self.instructions.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        let mut text = format!("{{\"instructions\": {each:?},\n\"steps\": {}, \"stolen\": {},\n\"counted\": {{", self.turns.steps(), self.turns.stolen());
         let counted = self.counted.lock().unwrap();
-        let pairs: Vec<String> = counted.iter().map(|(pc, count)| format!("\"{pc:#x}\": {}", count.load(Ordering::Relaxed))).collect();
-        text += &pairs.join(", ");
-        text += "},\n\"lines\": [\n";
+        let counted: Vec<String> =
+            counted.iter().map(|(pc, count)| format!("\"{pc:#x}\": {}", count.load(Ordering::Relaxed))).collect();
         let mut lines: Vec<_> = seen.model.lines().filter(|(line, _)| by_line.contains_key(line)).collect();
-        lines.sort_by_key(|(line, counts)| (std::cmp::Reverse(counts.transfers + counts.shared_misses), *line));
-        for (number, (line, counts)) in lines.iter().enumerate() {
-            let mut places = by_line[line].clone();
-            places.sort_by_key(|(pc, (transfers, misses))| (std::cmp::Reverse(transfers + misses), *pc));
-            let places: Vec<String> =
-                places.iter().map(|(pc, (transfers, misses))| format!("[\"{pc:#x}\", {transfers}, {misses}]")).collect();
-            let _ = write!(
-                text,
-                "{}{{\"line\": \"{line:#x}\", \"address\": \"{:#x}\", \"transfers\": {}, \"misses\": {}, \"upgrades\": {}, \"writers\": {}, \"at\": [{}]}}",
-                if number == 0 { "" } else { ",\n" },
-                seen.reached[line], counts.transfers, counts.shared_misses, counts.upgrades, counts.writers.len(), places.join(", "),
-            );
-        }
-        text + "\n]}\n"
+        lines.sort_by_key(|(line, counts)| (Reverse(counts.transfers + counts.shared_misses), *line));
+        let lines: Vec<String> = lines
+            .into_iter()
+            .map(|(line, counts)| {
+                let mut places = by_line.remove(&line).unwrap();
+                places.sort_by_key(|(pc, place)| (Reverse(place.transfers + place.shared_misses), *pc));
+                let is_stack = places.iter().any(|(_, place)| seen.stacks.contains(&(place.address / PAGE_BYTES)));
+                let places: Vec<String> = places
+                    .iter()
+                    .map(|(pc, Place { address, transfers, shared_misses })| {
+                        format!("[\"{pc:#x}\", \"{address:#x}\", {transfers}, {shared_misses}]")
+                    })
+                    .collect();
+                format!(
+                    "{{\"line\": \"{line:#x}\", \"transfers\": {}, \"misses\": {}, \"upgrades\": {}, \"writers\": {}, \
+                     \"is_stack\": {is_stack},\n  \"at\": [{}]}}",
+                    counts.transfers,
+                    counts.shared_misses,
+                    counts.upgrades,
+                    counts.writers.len(),
+                    places.join(", "),
+                )
+            })
+            .collect();
+        format!(
+            "{{\"instructions\": {each:?},\n\"steps\": {}, \"stolen\": {},\n\"counted\": {{{}}},\n\"lines\": [\n{}\n]}}\n",
+            self.turns.steps(),
+            self.turns.stolen(),
+            counted.join(", "),
+            lines.join(",\n"),
+        )
     }
+}
+
+/// An instruction that accesses memory.
+#[derive(Clone, Copy)]
+struct Accessor {
+    pc: u64,
+    /// Relative to the stack pointer: RA is r1.
+    is_stack: bool,
 }
 
 fn run() -> &'static Run {
@@ -131,6 +169,11 @@ fn run() -> &'static Run {
 /// Has an instruction's accesses counted, and what else is asked about it.
 fn watch(instruction: &Instruction<'_>) {
     let pc = instruction.vaddr();
+    let bytes = instruction.data();
+    let from_bytes = if run().is_little_endian { u32::from_le_bytes } else { u32::from_be_bytes };
+    let word = bytes.first_chunk().map_or(0, |bytes| from_bytes(*bytes));
+    let is_stack = word >> 16 & 31 == 1;
+    let by = Accessor { pc, is_stack };
     instruction.register_memory_access_callback(
         move |cpu, info, virtual_address| {
             let run = run();
@@ -138,16 +181,14 @@ fn watch(instruction: &Instruction<'_>) {
                 return;
             }
             if let Some(place) = info.hwaddr(virtual_address).filter(|place| !place.is_io()) {
-                run.access(cpu as usize, pc, virtual_address, place.hwaddr(), info.is_store());
+                run.access(cpu as usize, by, virtual_address, place.hwaddr(), info.is_store());
             }
         },
         MemRW::QEMU_PLUGIN_MEM_RW,
     );
-    let bytes = instruction.data();
-    let word = bytes.first_chunk().map(|bytes| (u32::from_be_bytes(*bytes), u32::from_le_bytes(*bytes)));
     match word {
-        Some((BEGIN, _) | (_, BEGIN)) => instruction.register_execute_callback(|_| run().begin()),
-        Some((END, _) | (_, END)) => instruction.register_execute_callback(|_| run().end()),
+        BEGIN => instruction.register_execute_callback(|_| run().begin()),
+        END => instruction.register_execute_callback(|_| run().end()),
         _ => {}
     }
     if let Some(count) = run().counted.lock().unwrap().get(&pc).cloned() {
@@ -191,6 +232,7 @@ impl Register for Lines {
             out: text("out").expect("out=FILE is missing").into(),
             turns: Turns::new(cpus, text("turn").map_or(500, |turn| turn.parse().expect("turn= is a number"))),
             slow: text("slow").map_or(1, |slow| slow.parse().expect("slow= is a number")),
+            is_little_endian: matches!(arguments.parsed.get("little"), Some(Value::Bool(true))),
             has_begun: AtomicBool::new(false),
             is_on: AtomicBool::new(false),
             instructions: (0..cpus).map(|_| AtomicU64::new(0)).collect(),
