@@ -40,6 +40,7 @@ define HELP
   make test-gdb           the debugger's commands against live kernels
   make test-starts        a few rows of the matrix
   make test-soak          the soak below, for a minute
+  make test-headline      the model of the caches: its sums, and one line handed over 4,000 times
   make test-determinism   one run done twice under ICOUNT=0
   make soak               random use of everything for MINUTES=30, under each policy (or
                           LAZY=, OPTIONS= one set of the kernel's), on SMP=8 CPUs; SEED=
@@ -50,6 +51,10 @@ define HELP
   make instructions       TLB instructions and changes of context have their fences (test-instructions)
   make figures            what each policy costs, and how long it is
   make matrix             every way of starting it, as a table in docs/matrix.md
+  make headline           cache lines that a context switch moves, under each policy on 4 to 192
+                          CPUs, and the rate of switches that a machine would have
+                          (docs/headline.md); QUICK=1: a minute's version; HEADLINE="--help"
+                          tells its options
   make measure            time and instructions to init, loaded size
   make setup              everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
@@ -200,6 +205,18 @@ figures: setup-qemu build/kernel.elf build/initrd.cpio
 measure: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/measure build/kernel.elf build/initrd.cpio
 
+# Programs for the host, in packages of their own (the plugin's licence is QEMU's).
+.PHONY: headline headline-plugin headline-tools
+HOST_TOOL := cargo build --release --target-dir target/headline --manifest-path
+headline-plugin:
+	@$(HOST_TOOL) $(SCRIPTS)/plugin/Cargo.toml
+
+headline-tools: headline-plugin
+	@$(HOST_TOOL) $(SCRIPTS)/coherence/Cargo.toml --features attribute
+
+headline: setup-qemu build/kernel.elf build/c/headline headline-tools
+	@$(SCRIPTS)/headline build/kernel.elf $(if $(QUICK),--quick) $(HEADLINE)
+
 matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio build/initrd-test.cpio
 	@$(SCRIPTS)/matrix
 
@@ -207,7 +224,7 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 
 # The driver builds what a stage needs, so that a build that fails is a failed stage.
 TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 instructions kernel sequences crashes programs bad-input \
-	fuzz monitor gdb determinism starts soak)
+	fuzz monitor gdb headline determinism starts soak)
 
 .PHONY: test $(TEST_STAGES)
 test:

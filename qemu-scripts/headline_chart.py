@@ -36,10 +36,11 @@ def panel(title, curves, dots, low, high):
     """One kind of switches; `curves` and `dots` are {policy: [(cpus, rate)]}."""
     x, y = scale(low, high)
     out = [f'<text x="{LEFT}" y="24" font-size="14" font-weight="600">{title}</text>']
-    for decade in range(round(math.log10(low)), round(math.log10(high)) + 1):
-        at = y(10 ** decade)
-        out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}" stroke="{INK}" stroke-opacity=".35"/>')
-        text = f"{10 ** decade // 10 ** 6} M" if decade >= 6 else f"{10 ** decade // 1000} k"
+    lines = [step * 10 ** decade for decade in range(round(math.log10(low)), round(math.log10(high)) + 1) for step in (1, 2, 5)]
+    for line in (line for line in lines if line <= high):
+        at = y(line)
+        out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}" stroke="{INK}" stroke-opacity=".3"/>')
+        text = f"{line // 10 ** 6} M" if line >= 10 ** 6 else f"{line // 1000} k"
         out.append(f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{text}</text>')
     for cpus in TICKS_X:
         out.append(f'<text x="{x(cpus):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{cpus}</text>')

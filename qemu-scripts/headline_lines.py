@@ -10,7 +10,7 @@ ATTRIBUTE = ROOT / "target/headline/release/attribute"
 KERNEL_AREA = range(0xC000_0000_0000_0000 + (1 << 44), 0xC000_0000_0000_0000 + (1 << 45))
 USER_END = 1 << 52
 # Functions that say how a line is accessed, and not what it is for.
-MEANS = re.compile(r"^(kernel::sync::|spin::|alloc::|core::|kcore::sync::|<)")
+MEANS = re.compile(r"^(kernel::sync::|kernel::task::mutex::|spin::|alloc::|core::|kcore::sync::|<)")
 # Places of a line that are looked up and kept.
 PLACES = 6
 
@@ -48,9 +48,11 @@ def named(image, lines):
     """Groups of lines, hottest first: {name, kind, lines, transfers, misses, writers, by}.
 
     A line that is static has the name of its hottest field; another one that of the function
-    that moves it most. Lines of one name are one group: those of the pairs differ in nothing else.
+    that takes it most often. Lines of one name are one group: those of the pairs differ in
+    nothing else.
     """
-    places = [[(int(address, 16), pc, transfers + misses) for pc, address, transfers, misses in line["at"][:PLACES]]
+    # Who takes a line says more about it than who reads it.
+    places = [[(int(address, 16), pc, 10 * transfers + misses) for pc, address, transfers, misses in line["at"][:PLACES]]
               for line in lines]
     questions = [f"{what} {value}" for at in places for address, pc, _ in at
                  for what, value in (("data", f"{address:#x}"), ("code", pc))]
@@ -77,5 +79,5 @@ def named(image, lines):
         for functions, moves in by.items():
             group["by"][functions] = group["by"].get(functions, 0) + moves
     for group in groups.values():
-        group["by"] = sorted((f for f in group["by"] if f), key=group["by"].get, reverse=True)[:4]
+        group["by"] = sorted(filter(None, group["by"]), key=group["by"].get, reverse=True)[:4]
     return sorted(groups.values(), key=lambda group: -(group["transfers"] + group["misses"]))

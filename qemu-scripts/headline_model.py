@@ -23,7 +23,7 @@ class Inputs:
     cores: int = 12                 # of a socket
 
 
-def moves(lines, cpus):
+def moves(lines):
     """What the model wants to know of a run's lines: sums of counts, not yet per switch."""
     shared = [line for line in lines if line["writers"] > PAIR]
     both = lambda some: sum(line["transfers"] + line["misses"] for line in some)
@@ -35,8 +35,13 @@ def moves(lines, cpus):
         # The line that limits: by its transfers, and with its loads.
         "hottest": max((line["transfers"] for line in shared), default=0),
         "hottest_with_loads": max((line["transfers"] + line["misses"] for line in shared), default=0),
-        "written_by_all": sum(line["writers"] >= 0.9 * cpus for line in lines),
     }
+
+
+def written_by_all(lines, cpus, switches):
+    """(lines that 90 % of the CPUs have written, those of them that move at every second switch)."""
+    of_all = [line for line in lines if line["writers"] >= 0.9 * cpus]
+    return len(of_all), sum(line["transfers"] >= 0.5 * switches for line in of_all)
 
 
 def shared_ns(inputs, cpus):

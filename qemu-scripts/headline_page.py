@@ -33,18 +33,18 @@ def ratio(runs, kind, inputs, cpus):
 
 def summary(runs, kind, inputs):
     rows = [[run["policy"], run["cpus"], f"{each['instructions']:,.0f}", f"{each['transfers']:.2f}", f"{each['misses']:.2f}",
-             run["written_by_all"], f"{each['hottest']:.2f}", million(model.rate(inputs, run["cpus"], each)),
+             run["by_all"], run["hot_by_all"], f"{each['hottest']:.2f}", million(model.rate(inputs, run["cpus"], each)),
              f"{run['stolen']:.2%}"]
             for run in runs if run["kind"] == kind for each in (run["per_switch"],)]
-    return table(["policy", "CPUs", "instructions", "transfers", "shared misses", "lines that 90 % write",
-                  "transfers of the hottest shared line", "modelled switches/s", "steps out of turn"], rows)
+    return table(["policy", "CPUs", "instructions", "transfers", "shared misses", "lines that 90 % of the CPUs write",
+                  "of these, at every second switch", "transfers of the hottest shared line", "modelled switches/s", "steps out of turn"], rows)
 
 
 def hottest(run):
     """The ten groups of lines that move most."""
     rows = [[f"`{group['name']}`", group["kind"], group["lines"], f"{group['transfers'] / run['switches']:.2f}",
              f"{group['misses'] / run['switches']:.2f}", group["writers"],
-             "; ".join(f"`{by.split(' < ')[-1] if ' < ' in by else by}`" for by in dict.fromkeys(group["by"][:2]))]
+             "; ".join(f"`{name}`" for name in dict.fromkeys(by.split(" < ")[-1] for by in group["by"]))]
             for group in run["lines"][:HOTTEST]]
     return table(["line", "memory", "lines", "transfers", "misses", "CPUs that write it", "in"], rows)
 

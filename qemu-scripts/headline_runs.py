@@ -6,7 +6,7 @@ import json
 import elf
 import machine
 import running
-from common import BUILD, ROOT, die
+from common import BUILD, ROOT, die, dotted
 from settings import Settings
 
 PLUGIN = ROOT / "target/headline/release/liblines_plugin.so"
@@ -14,6 +14,8 @@ PROGRAM = BUILD / "c/headline"
 OUT = BUILD / "headline"
 # The function that is run once per context switch.
 SWITCH = "context_switch"
+LEAST_QEMU = (9, 2, 0)
+# Instructions that a CPU runs before the next one does.
 TURN = 500
 # Between the marks the guest's clock runs at one such part: about what the model costs.
 SLOW = 20_000
@@ -51,10 +53,13 @@ def run(kernel, smp, policy, words, slow=SLOW, turn=TURN):
     out = OUT / f"{policy}-{words.split()[0]}-{smp}.json"
     out.unlink(missing_ok=True)
     settings = Settings(smp=smp, lazy=policy, initrd=str(PROGRAM), init=f"/init {words}",
-                        mem="1G" if smp > 32 else "512M",
-                        qemu_args=f"-plugin {PLUGIN},out={out},turn={turn},slow={slow},count={switch:#x}")
+                        mem="1G" if smp > 32 else "512M")
+    version = machine.find_qemu(settings.qemu)[1]
+    if version < LEAST_QEMU:
+        die(f"QEMU {dotted(version)} is too old for the plugin: its interface 4 came with {dotted(LEAST_QEMU)}.")
     command = machine.command_line(settings, kernel, machine.archive_for(settings, None))
     command[command.index("-smp") + 1] = machine_of(smp)
+    command += ["-plugin", f"{PLUGIN},out={out},turn={turn},slow={slow},count={switch:#x}"]
     # Preloaded, the plugin is also QEMU's clock; `env` keeps it away from everything else.
     outcome = running.run_quietly(["env", f"LD_PRELOAD={PLUGIN}", *command], limit_s(smp))
     if outcome.timed_out or outcome.status != 0 or not out.exists():
