@@ -3,8 +3,10 @@
  *
  * pipe, futex: as many threads of one process as there are CPUs, each bound to one, in pairs. A
  * thread waits until its partner has written to a pipe, or has woken it; so each CPU goes into and
- * out of idle once a round. line: two threads on two CPUs store to one word in turn, ROUNDS times
- * in all: a model of caches that counts anything but ROUNDS transfers of that line is wrong.
+ * out of idle once a round. The region begins when the last pair plays, and ends when the first has
+ * played ROUNDS rounds of it: all CPUs work all the time. line: two threads on two CPUs store to one
+ * word in turn, ROUNDS times in all: a model of caches that counts anything but ROUNDS transfers of
+ * that line is wrong.
  *
  * The marks are instructions that do nothing: `and 30,30,30` begins, `and 31,31,31` ends.
  */
@@ -24,17 +26,23 @@
 #define LINE 128
 
 struct pair {
-	int there[2], back[2];
+	_Alignas(LINE) int there[2];
+	int back[2];
+	/* Set before the last token. */
+	int is_last;
 	_Alignas(LINE) atomic_uint word;
 };
 
 enum { WARM_UP = 20 };
 static const char *kind = "pipe";
 static int rounds = 200;
+static long cpus;
 static struct pair *pairs;
-static pthread_barrier_t barrier;
-static _Alignas(LINE) atomic_uint word;
+static _Alignas(LINE) atomic_uint playing;
+/* Written twice, read in each round. */
 static _Alignas(LINE) atomic_uint has_begun;
+static atomic_uint is_over;
+static _Alignas(LINE) atomic_uint word;
 static _Alignas(LINE) atomic_uint has_read;
 
 static void check(int holds, const char *what)
@@ -55,21 +63,45 @@ static void bind_to(long cpu)
 	CPU_FREE(set);
 }
 
-static void by_futex(struct pair *pair, unsigned mine)
+static void await(struct pair *pair, unsigned mine)
 {
-	while (atomic_load(&pair->word) != mine)
-		syscall(SYS_futex, &pair->word, FUTEX_WAIT_PRIVATE, !mine, NULL, NULL, 0);
-	atomic_store(&pair->word, !mine);
-	syscall(SYS_futex, &pair->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	char token;
+	if (kind[0] == 'f')
+		while (atomic_load(&pair->word) != mine)
+			syscall(SYS_futex, &pair->word, FUTEX_WAIT_PRIVATE, !mine, NULL, NULL, 0);
+	else
+		check(read(mine ? pair->there[0] : pair->back[0], &token, 1) == 1, "read");
 }
 
-static void by_pipe(struct pair *pair, int answers)
+static void pass(struct pair *pair, unsigned mine)
 {
-	char token = 0;
-	if (!answers)
-		check(write(pair->there[1], &token, 1) == 1 && read(pair->back[0], &token, 1) == 1, "pipe");
-	else
-		check(read(pair->there[0], &token, 1) == 1 && write(pair->back[1], &token, 1) == 1, "pipe");
+	if (kind[0] == 'f') {
+		atomic_store(&pair->word, !mine);
+		syscall(SYS_futex, &pair->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	} else {
+		check(write(mine ? pair->back[1] : pair->there[1], "", 1) == 1, "write");
+	}
+}
+
+static void *lead(struct pair *pair)
+{
+	int played = 0;
+	for (int i = 0; !atomic_load_explicit(&is_over, memory_order_relaxed); i++) {
+		if (i == WARM_UP && atomic_fetch_add(&playing, 1) + 1 == cpus / 2) {
+			MARK_BEGIN();
+			atomic_store(&has_begun, 1);
+		}
+		pass(pair, 0);
+		await(pair, 0);
+		played += atomic_load_explicit(&has_begun, memory_order_relaxed);
+		if (played == rounds) {
+			MARK_END();
+			atomic_store(&is_over, 1);
+		}
+	}
+	pair->is_last = 1;
+	pass(pair, 0);
+	return NULL;
 }
 
 static void *play(void *number)
@@ -77,19 +109,10 @@ static void *play(void *number)
 	long me = (long)number;
 	struct pair *pair = &pairs[me / 2];
 	bind_to(me);
-	pthread_barrier_wait(&barrier);
-	for (int i = 0; i < WARM_UP + rounds; i++) {
-		if (i == WARM_UP) {
-			pthread_barrier_wait(&barrier);
-			MARK_BEGIN();
-		}
-		if (kind[0] == 'f')
-			by_futex(pair, me & 1);
-		else
-			by_pipe(pair, me & 1);
-	}
-	/* The first thread that is done ends the region: all others still play. */
-	MARK_END();
+	if (me % 2 == 0)
+		return lead(pair);
+	for (await(pair, 1); !pair->is_last; await(pair, 1))
+		pass(pair, 1);
 	return NULL;
 }
 
@@ -97,7 +120,6 @@ static void *store_by_turns(void *number)
 {
 	unsigned me = (long)number;
 	bind_to(me);
-	pthread_barrier_wait(&barrier);
 	/* Before the first store the other CPU has read the line: that store is a transfer, too. */
 	if (me == 0) {
 		MARK_BEGIN();
@@ -129,15 +151,14 @@ int main(int argc, char **argv)
 	if (argc > 2)
 		rounds = atoi(argv[2]);
 	int is_line = kind[0] == 'l';
-	long cpus = is_line ? 2 : sysconf(_SC_NPROCESSORS_ONLN) & ~1L;
+	cpus = is_line ? 2 : sysconf(_SC_NPROCESSORS_ONLN) & ~1L;
 	pairs = aligned_alloc(LINE, sizeof *pairs * (cpus / 2 + 1));
 	for (long i = 0; i < cpus / 2; i++) {
+		pairs[i].is_last = 0;
 		atomic_init(&pairs[i].word, 0);
 		check(pipe(pairs[i].there) == 0 && pipe(pairs[i].back) == 0, "pipe");
 	}
 	pthread_t *threads = calloc(cpus + 1, sizeof *threads);
-	if (cpus > 0)
-		pthread_barrier_init(&barrier, NULL, cpus);
 	for (long i = 0; i < cpus; i++)
 		check(pthread_create(&threads[i], NULL, is_line ? store_by_turns : play, (void *)i) == 0, "pthread_create");
 	for (long i = 0; i < cpus; i++)
