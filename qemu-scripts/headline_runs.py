@@ -36,7 +36,7 @@ class Measured:
 
 def limit_s(smp):
     """How long a run may take on a machine that does other things, too."""
-    return 120 + 6 * smp
+    return 50 + 6 * smp
 
 
 def machine_of(smp):
