@@ -256,6 +256,11 @@ lint: setup-rust layers frames instructions
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
 	$(CROSS_CARGO) clippy $(CROSS_FLAGS) -p kernel -p user -- -D warnings
 	$(CROSS_CARGO) clippy $(CROSS_FLAGS) -p kernel --features selftest -- -D warnings
+	for tool in plugin coherence; do \
+		cargo fmt --check --manifest-path $(SCRIPTS)/$$tool/Cargo.toml && \
+		cargo clippy --target-dir target/headline --manifest-path $(SCRIPTS)/$$tool/Cargo.toml --all-features --all-targets \
+			-- -D warnings || exit 1; \
+	done
 
 layers:
 	@$(SCRIPTS)/layers

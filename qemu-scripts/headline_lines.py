@@ -79,5 +79,5 @@ def named(image, lines):
         for functions, moves in by.items():
             group["by"][functions] = group["by"].get(functions, 0) + moves
     for group in groups.values():
-        group["by"] = sorted(filter(None, group["by"]), key=group["by"].get, reverse=True)[:4]
+        group["by"] = sorted(filter(None, group["by"]), key=group["by"].get, reverse=True)[:2]
     return sorted(groups.values(), key=lambda group: -(group["transfers"] + group["misses"]))

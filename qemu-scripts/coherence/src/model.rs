@@ -154,7 +154,8 @@ mod tests {
 
     /// (transfers, shared misses, upgrades, writers) of the line of `address`.
     fn counts(model: &Model, address: u64) -> (u64, u64, u64, usize) {
-        let (_, counts) = model.lines().find(|(start, _)| *start == address / LINE_BYTES * LINE_BYTES).unwrap();
+        let (_, counts) =
+            model.lines().find(|(start, _)| *start == address / LINE_BYTES * LINE_BYTES).unwrap();
         (counts.transfers, counts.shared_misses, counts.upgrades, counts.writers.len())
     }
 

@@ -51,7 +51,9 @@ pub unsafe extern "C" fn clock_gettime(id: libc::clockid_t, time: *mut libc::tim
     if id == libc::CLOCK_MONOTONIC {
         let shown_ns = CLOCK.read().unwrap().shown(host_ns());
         // SAFETY: the caller's promise.
-        unsafe { *time = libc::timespec { tv_sec: shown_ns / 1_000_000_000, tv_nsec: shown_ns % 1_000_000_000 } };
+        unsafe {
+            *time = libc::timespec { tv_sec: shown_ns / 1_000_000_000, tv_nsec: shown_ns % 1_000_000_000 }
+        };
         return 0;
     }
     // SAFETY: the caller's promise.

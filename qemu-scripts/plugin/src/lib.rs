@@ -117,8 +117,10 @@ impl Run {
         }
         let each: Vec<u64> = self.instructions.iter().map(|count| count.load(Ordering::Relaxed)).collect();
         let counted = self.counted.lock().unwrap();
-        let counted: Vec<String> =
-            counted.iter().map(|(pc, count)| format!("\"{pc:#x}\": {}", count.load(Ordering::Relaxed))).collect();
+        let counted: Vec<String> = counted
+            .iter()
+            .map(|(pc, count)| format!("\"{pc:#x}\": {}", count.load(Ordering::Relaxed)))
+            .collect();
         let mut lines: Vec<_> = seen.model.lines().filter(|(line, _)| by_line.contains_key(line)).collect();
         lines.sort_by_key(|(line, counts)| (Reverse(counts.transfers + counts.shared_misses), *line));
         let lines: Vec<String> = lines
@@ -226,11 +228,15 @@ impl Register for Lines {
             _ => None,
         };
         let counted = arguments.raw.iter().filter_map(|word| word.strip_prefix("count=0x"));
-        let counted = counted.map(|digits| (u64::from_str_radix(digits, 16).expect("count= is an address"), Arc::default()));
+        let counted = counted
+            .map(|digits| (u64::from_str_radix(digits, 16).expect("count= is an address"), Arc::default()));
         let cpus = info.system.as_ref().map_or(1, |system| system.max_vcpus as usize);
         let _ = RUN.set(Run {
             out: text("out").expect("out=FILE is missing").into(),
-            turns: Turns::new(cpus, text("turn").map_or(500, |turn| turn.parse().expect("turn= is a number"))),
+            turns: Turns::new(
+                cpus,
+                text("turn").map_or(500, |turn| turn.parse().expect("turn= is a number")),
+            ),
             slow: text("slow").map_or(1, |slow| slow.parse().expect("slow= is a number")),
             is_little_endian: matches!(arguments.parsed.get("little"), Some(Value::Bool(true))),
             has_begun: AtomicBool::new(false),

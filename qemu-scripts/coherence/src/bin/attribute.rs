@@ -9,7 +9,9 @@
 use std::io::{BufRead, Write};
 
 use addr2line::Loader;
-use addr2line::gimli::{self, AttributeValue, Dwarf, EndianSlice, Operation, RunTimeEndian, Unit, UnitOffset};
+use addr2line::gimli::{
+    self, AttributeValue, Dwarf, EndianSlice, Operation, RunTimeEndian, Unit, UnitOffset,
+};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 type Error = Box<dyn std::error::Error>;
@@ -114,7 +116,11 @@ fn statics<'a>(dwarf: &Dwarf<Slice<'a>>, units: &'a [Unit<Slice<'a>>]) -> Result
     Ok(found)
 }
 
-fn name_of(dwarf: &Dwarf<Slice<'_>>, unit: &Unit<Slice<'_>>, name: Option<AttributeValue<Slice<'_>>>) -> String {
+fn name_of(
+    dwarf: &Dwarf<Slice<'_>>,
+    unit: &Unit<Slice<'_>>,
+    name: Option<AttributeValue<Slice<'_>>>,
+) -> String {
     let text = name.and_then(|name| dwarf.attr_string(unit, name).ok());
     text.map_or(String::new(), |text| text.to_string_lossy().into_owned())
 }
@@ -140,7 +146,12 @@ fn size_of(unit: &Unit<Slice<'_>>, kind: UnitOffset) -> Result<u64, Error> {
 }
 
 /// The way from a value of the type `kind` to its byte `offset`: `.field[3].other`.
-fn path(dwarf: &Dwarf<Slice<'_>>, unit: &Unit<Slice<'_>>, kind: UnitOffset, offset: u64) -> Result<String, Error> {
+fn path(
+    dwarf: &Dwarf<Slice<'_>>,
+    unit: &Unit<Slice<'_>>,
+    kind: UnitOffset,
+    offset: u64,
+) -> Result<String, Error> {
     let mut tree = unit.entries_tree(Some(kind))?;
     let root = tree.root()?;
     let entry = root.entry();
@@ -155,21 +166,27 @@ fn path(dwarf: &Dwarf<Slice<'_>>, unit: &Unit<Slice<'_>>, kind: UnitOffset, offs
         }
         (gimli::DW_TAG_structure_type | gimli::DW_TAG_union_type, _) => {
             let name = name_of(dwarf, unit, entry.attr_value(gimli::DW_AT_name));
-            let is_cell = name.starts_with("UnsafeCell<") || name.starts_with("MaybeUninit<") || name.starts_with("ManuallyDrop<");
+            let is_cell = name.starts_with("UnsafeCell<")
+                || name.starts_with("MaybeUninit<")
+                || name.starts_with("ManuallyDrop<");
             if name.starts_with("Atomic") {
                 return Ok(String::new());
             }
             let mut members = root.children();
             while let Some(member) = members.next()? {
                 let member = member.entry();
-                let start = member.attr_value(gimli::DW_AT_data_member_location).and_then(|value| value.udata_value());
-                let (Some(start), Some(AttributeValue::UnitRef(kind))) = (start, member.attr_value(gimli::DW_AT_type))
+                let start = member
+                    .attr_value(gimli::DW_AT_data_member_location)
+                    .and_then(|value| value.udata_value());
+                let (Some(start), Some(AttributeValue::UnitRef(kind))) =
+                    (start, member.attr_value(gimli::DW_AT_type))
                 else {
                     continue;
                 };
                 if (start..start + size_of(unit, kind)?).contains(&offset) {
                     let name = name_of(dwarf, unit, member.attr_value(gimli::DW_AT_name));
-                    let step = if is_cell { String::new() } else { format!(".{}", name.trim_start_matches("__")) };
+                    let step =
+                        if is_cell { String::new() } else { format!(".{}", name.trim_start_matches("__")) };
                     return Ok(step + &path(dwarf, unit, kind, offset - start)?);
                 }
             }
@@ -207,8 +224,13 @@ fn main() -> Result<(), Error> {
             }
         }
         // An image without DWARF has its symbols.
-        let holds = |symbol: &object::Symbol<'_, '_>| (symbol.address()..symbol.address() + symbol.size()).contains(&address);
-        Ok(file.symbols().find(holds).map_or(String::new(), |symbol| demangled(symbol.name().unwrap_or_default())))
+        let holds = |symbol: &object::Symbol<'_, '_>| {
+            (symbol.address()..symbol.address() + symbol.size()).contains(&address)
+        };
+        Ok(file
+            .symbols()
+            .find(holds)
+            .map_or(String::new(), |symbol| demangled(symbol.name().unwrap_or_default())))
     };
     let mut out = std::io::stdout().lock();
     for question in std::io::stdin().lock().lines() {
