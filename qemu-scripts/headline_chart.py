@@ -7,8 +7,9 @@ COLOURS = {"eager": "#b8860b", "refcount": "#d1495b", "shootdown": "#2f81c7", "h
 DASHES = {"eager": "2 4", "refcount": "", "shootdown": "", "hazard": "7 4"}
 INK = "#7d8590"
 WIDTH, HEIGHT = 460, 330
-LEFT, RIGHT, TOP, BOTTOM = 58, 92, 44, 44
+LEFT, RIGHT, TOP, BOTTOM = 58, 104, 44, 44
 TICKS_X = (1, 32, 64, 96, 128, 160, 192)
+TICKS_Y = [step * 10 ** decade for decade in range(3, 11) for step in (1, 2, 5)]
 
 
 def scale(low, high):
@@ -36,8 +37,7 @@ def panel(title, curves, dots, low, high):
     """One kind of switches; `curves` and `dots` are {policy: [(cpus, rate)]}."""
     x, y = scale(low, high)
     out = [f'<text x="{LEFT}" y="24" font-size="14" font-weight="600">{title}</text>']
-    lines = [step * 10 ** decade for decade in range(round(math.log10(low)), round(math.log10(high)) + 1) for step in (1, 2, 5)]
-    for line in (line for line in lines if line <= high):
+    for line in (line for line in TICKS_Y if low <= line <= high):
         at = y(line)
         out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}" stroke="{INK}" stroke-opacity=".3"/>')
         text = f"{line // 10 ** 6} M" if line >= 10 ** 6 else f"{line // 1000} k"
@@ -59,7 +59,8 @@ def panel(title, curves, dots, low, high):
 def chart(panels):
     """The whole picture; `panels` are (title, curves, dots)."""
     rates = [rate for _, curves, _ in panels for points in curves.values() for _, rate in points]
-    low, high = 10 ** math.floor(math.log10(min(rates))), 10 ** math.ceil(math.log10(max(rates)))
+    low = max((line for line in TICKS_Y if line <= min(rates)), default=TICKS_Y[0])
+    high = min((line for line in TICKS_Y if line >= max(rates)), default=TICKS_Y[-1])
     width = WIDTH * len(panels) + 10
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}" '
            f'font-family="sans-serif" font-size="11" fill="{INK}">',
