@@ -11,52 +11,61 @@ SHELL := /bin/bash
 define HELP
 
   make run                boot the kernel: the demonstration, or a program of yours; on a
-                          terminal a monitor after it (help lists what it can be asked)
-  make compare            the demonstration under each policy, the reports side by side
-  make test               every test; the last line counts them
+                          terminal a monitor follows (its command help lists its commands)
+  make compare            run the demonstration under each policy, and print the reports
+                          side by side
+  make test               run every test; the last line counts them
   make gdb                boot stopped, with gdb-multiarch and the commands lazy-*
-                          (docs/debugging.md); with TEST=, go to the start of that
-                          in-kernel test
+                          (docs/debugging.md); TEST= starts at that in-kernel test
 
   make test-host          unit tests on this machine
   make test-loom          the protocol under the model checker
   make prove              the whole protocol in one Spin model, all states, and its mutants
-  make test-mutants       the protocol broken on purpose: the tests must notice
-  make mutants            the same, and kernels broken on purpose, each booted in QEMU
+  make test-mutants       the protocol broken on purpose: a test must fail for each error
+  make mutants            these errors, and kernels broken on purpose that QEMU boots
                           (MUTANT= a part of their names)
   make mutants-drawn      N=20 errors drawn by rule from the whole product (SEED=, WHERE= a
-                          folder, MUTANT= one of them, AGAIN=survived, JOBS=2 at a time)
+                          folder, MUTANT= one of them, AGAIN=survived, JOBS=2 side by side)
   make test-riscv64       the protocol's unit tests on another architecture
-  make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
-                          only SMP=, LAZY= and TEST= (a part of the tests' names)
-  make test-sequences     10,000 sequences of steps on a few pages, drawn and compared with a
-                          model of Linux (SEED=, SEQUENCE=, SEQUENCES=, SMP=, LAZY=)
+  make test-kernel        tests inside the kernel, on 1, 2, 4 and 8 CPUs under each policy;
+                          SMP=, LAZY= and TEST= (a part of the tests' names) choose some
+  make test-sequences     10,000 sequences of steps on a few pages, drawn at random and
+                          compared with a model of Linux (SEED=, SEQUENCE=, SEQUENCES=, SMP=,
+                          LAZY=)
   make test-crashes       ways to break the kernel, and the report of each
-  make test-programs      C programs, compared with the same under qemu-ppc64
-  make test-bad-input     broken programs, archives, options, variables: a clear end each
-                          (TEST= a part of the cases' names)
-  make test-fuzz          the parsers under random damage (FUZZ_SECONDS= each, FUZZ_SEED=)
+  make test-programs      C programs, compared with their output under qemu-ppc64
+  make test-bad-input     broken programs, archives, options and variables: each one must end
+                          with a clear sentence (TEST= a part of the cases' names)
+  make test-fuzz          the parsers under random damage (FUZZ_SECONDS= per parser,
+                          FUZZ_SEED=)
   make test-monitor       the monitor on a terminal, in tmux
   make test-gdb           the debugger's commands against live kernels
+  make test-instructions  the instructions of the images, as make instructions checks them
   make test-starts        a few rows of the matrix
   make test-soak          the soak below, for a minute
-  make test-headline      the model of the caches: its sums, and one line handed over 4,000 times
-  make test-determinism   one run done twice under ICOUNT=0
-  make soak               random use of everything for MINUTES=30, under each policy (or
-                          LAZY=, OPTIONS= one set of the kernel's), on SMP=8 CPUs; SEED=
-                          and ROUND= repeat what was printed
-  make lint               clippy, rustfmt, the layers, the stack frames and the fences
-  make layers             who depends on whom: nothing may look up
-  make frames             no function of the kernel takes much of its stack
-  make instructions       TLB instructions and changes of context have their fences (test-instructions)
-  make figures            what each policy costs, and how long it is
-  make matrix             every way of starting it, as a table in docs/matrix.md
+  make test-headline      the model of the caches: sums worked out by hand, and one line handed
+                          over 4,000 times
+  make test-determinism   one run done twice under ICOUNT=0; the outputs must be equal
+  make soak               random use of everything for MINUTES=30, under each policy, on SMP=8
+                          CPUs (LAZY=: one policy; OPTIONS=: one set of kernel options; SEED=
+                          and ROUND= repeat a round that was printed)
+  make lint               clippy, rustfmt, and the checks from layers to guide
+  make layers             the crates: none depends on one above it
+  make references         the citations: each leads to something that exists; and the prose:
+                          no phrase that must be read twice
+  make twice              numbers, policies and variables: two places that state one agree
+  make frames             the stack: no function of the kernel takes much of it
+  make instructions       the images: TLB instructions and changes of context have their fences
+  make guide              the documents: pictures, names, targets and counted lines are true
+  make fences             write the table of barrier pairs in docs/lazy-tlb.md from the comments
+  make lines              count the lines of code and comments by part
+  make figures            what each policy costs, and how long its code is
+  make matrix             start every configuration, and write docs/matrix.md
   make headline           cache lines that a context switch moves, under each policy on 4 to 192
-                          CPUs, and the rate of switches that a machine would have
-                          (docs/headline.md); QUICK=1: a minute's version; HEADLINE="--help"
-                          tells its options
+                          CPUs, and the modelled rate of switches (docs/headline.md); QUICK=1:
+                          a minute's version; HEADLINE="--help" tells its options
   make measure            time and instructions to init, loaded size
-  make setup              everything that run and test would install
+  make setup              install everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
 
   Variables of run, gdb and test-kernel:
@@ -73,8 +82,8 @@ define HELP
                           demonstration, or /init of an INITRD)
   APPEND="words"          more kernel command line
   TESTS=on                run: a kernel that has the in-kernel tests, for the monitor
-  TIMEOUT=120             seconds until the run is stopped, 0 for none; on a terminal none
-                          unless it is given
+  TIMEOUT=120             seconds until the run is stopped, 0 for no limit; on a terminal
+                          there is no limit unless TIMEOUT is given
   ICOUNT=                 0 to 10: a deterministic run, an instruction takes 2^ICOUNT ns
   QEMU=path               the QEMU to use
   QEMU_ARGS="words"       more arguments for it
@@ -87,7 +96,7 @@ export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU
 export MINUTES SEED ROUND SEQUENCE SEQUENCES
 export N WHERE MUTANT AGAIN JOBS
 
-# A missing component is the set-up's business, never a download by rustup on its own.
+# The set-up installs missing components; rustup must not download one on its own.
 export RUSTUP_AUTO_INSTALL := 0
 
 SCRIPTS := qemu-scripts
@@ -95,7 +104,7 @@ TARGET  := powerpc64-kernel
 OUT     := target/$(TARGET)/release
 
 # The kernel's target needs core and alloc built for it: a flag that stable cargo takes
-# only with RUSTC_BOOTSTRAP. Host builds never see any of this.
+# only with RUSTC_BOOTSTRAP. Host builds never use it.
 CROSS_FLAGS := -Zbuild-std=core,alloc -Zbuild-std-features=compiler-builtins-mem \
 	-Zjson-target-spec --target linker/$(TARGET).json --release
 CROSS_CARGO := RUSTC_BOOTSTRAP=1 cargo
@@ -117,7 +126,7 @@ help:
 setup:
 	@$(SCRIPTS)/setup
 
-# A bad variable is told before anything is built.
+# A bad variable ends make before anything is built.
 settings:
 	@$(SCRIPTS)/run --check
 
@@ -151,7 +160,7 @@ build/kernel.elf: setup-rust
 	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel
 	@$(SCRIPTS)/symbols $(OUT)/kernel $@
 
-# Without the names for backtraces: enough for a mutant.
+# Without the names for backtraces: a mutant needs none.
 .PHONY: kernel-test-nameless
 kernel-test-nameless: setup-rust
 	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel --features selftest
@@ -171,7 +180,7 @@ build/c/%: user/c/%.c | setup-cross
 	@mkdir -p $(@D)
 	$(C_COMPILER) $(C_FLAGS) -o $@ $<
 
-# Some of the sequences that test-sequences draws: always the same.
+# Some of the sequences that test-sequences draws, by a fixed seed.
 build/sequences: $(wildcard $(SCRIPTS)/sequences*)
 	@$(SCRIPTS)/sequences --write $@
 
@@ -190,7 +199,7 @@ run: setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 compare: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/compare build/kernel.elf build/initrd.cpio
 
-# TEST= asks for the image that has the tests.
+# TEST= needs the image that has the tests.
 GDB_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).cpio
 .PHONY: terminal
 terminal:
@@ -222,7 +231,7 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 
 # --- tests ----------------------------------------------------------------------------
 
-# The driver builds what a stage needs, so that a build that fails is a failed stage.
+# The driver builds each stage's needs, so that a build that fails is a failed stage.
 TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 instructions kernel sequences crashes programs bad-input \
 	fuzz monitor gdb headline determinism starts soak)
 
@@ -249,8 +258,8 @@ mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
 	@$(SCRIPTS)/soak
 
-.PHONY: lint layers frames instructions
-lint: setup-rust layers frames instructions
+.PHONY: lint layers references twice fences fences-check frames instructions guide lines
+lint: setup-rust layers references twice fences-check guide frames instructions
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
@@ -264,6 +273,26 @@ lint: setup-rust layers frames instructions
 
 layers:
 	@$(SCRIPTS)/layers
+
+references:
+	@$(SCRIPTS)/references
+
+twice:
+	@$(SCRIPTS)/twice
+
+fences:
+	@$(SCRIPTS)/fences
+
+# Fails if the table is stale.
+fences-check:
+	@$(SCRIPTS)/fences --check
+
+guide:
+	@$(SCRIPTS)/guide --check
+	@$(SCRIPTS)/lines --check
+
+lines:
+	@$(SCRIPTS)/lines
 
 frames: build/kernel.elf build/kernel-test.elf
 	@$(SCRIPTS)/frames $^

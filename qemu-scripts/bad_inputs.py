@@ -1,10 +1,10 @@
-"""Bad input, as a table: what is fed, what the last line says, how it ends.
+"""Bad input, as a table: the input, the last line, and the status.
 
 Three kinds of cases (bad_input_kinds.py). A *boot* feeds QEMU an archive and a command
-line and reads the console; `said` names a line before the last one that must be there.
-A *command* runs one of our scripts or make, with variables set. An *offline* case runs
-the set-up in a copy of the scripts on a machine that lacks something. None may panic,
-hang, or end in a traceback.
+line and reads the console; `said` names a line that must stand before the last one. A
+*command* runs one of our scripts or make, with variables set. An *offline* case runs the
+set-up in a copy of the scripts on a machine that lacks a tool or the network. None may
+panic, hang, or end in a traceback.
 """
 
 import pathlib
@@ -17,6 +17,7 @@ from bad_files import (FIFO, FILE, LINK, field, good_program, init, load_headers
                        with_field)
 from bad_input_kinds import INITRD, KERNEL, Boot, Command, Offline
 from common import ROOT, SCRIPTS
+from settings import POLICIES
 from tally import Tally, failure
 
 # Text that no case may print: our own failures, not the input's.
@@ -62,7 +63,7 @@ def elves():
               patched((first + 40, "Q", field(last + 16) - field(first + 16) + 1)))
     yield bad("entry outside", "an entry point outside its code", patched((24, "Q", 2**64 - 4)))
     yield bad("entry in data", "an entry point outside its code", patched((24, "Q", field(first + 16))))
-    # Nothing is wrong with a lot of zeroes that nobody touches.
+    # A large bss that is never touched is no error.
     yield Boot("elf 64 TiB of bss", r"init exited with status 0$", 0, init(patched((last + 40, "Q", 64 << 40))))
     yield Boot("elf 65535 segments", r"init was killed by SIGTRAP$", archive=init(many_segments()))
     start = entry - field(code + 16) + field(code + 8)
@@ -113,7 +114,7 @@ def command_lines():
     yield option("no such init", "init=/bin/none", "cannot run init /bin/none: ENOENT$")
     yield option("relative init", "init=bin/hello", "init=bin/hello: the path of init; it begins with /$")
     yield option("init without value", "init", "init=: the path of init; it begins with /$")
-    yield option("no such policy", "lazy_tlb=eagre", "lazy_tlb=eagre: not a policy; eager, refcount, shootdown or hazard$")
+    yield option("no such policy", "lazy_tlb=eagre", f"lazy_tlb=eagre: not a policy; one of {', '.join(POLICIES)}$")
     yield option("policy without value", "lazy_tlb", "lazy_tlb=: not a policy; .*$")
     yield option("no such flush", "tlb=magic", "tlb=magic: how to flush other CPUs; tlbie or ipi$")
     yield option("trim 0", "trim=0", "trim=0: the period of the trim clock; .*$")
@@ -128,7 +129,7 @@ def command_lines():
 
 
 def deeds():
-    """Programs that want too much: as init, and as children of one that survives."""
+    """Programs that ask for too much: as init, and as children of an init that survives."""
     alone = lambda deed, last, status=1: Boot(f"init does {deed}", last, status, None, f"init=/bin/abuse -- self {deed}")
     yield Boot("init exits 7", "init exited with status 7$", 1, None, "init=/bin/exits -- 7")
     yield Boot("init exits 0", "init exited with status 0$", 0, None, "init=/bin/exits -- 0")
@@ -167,7 +168,7 @@ def commands():
     yield check("SMP", "0", r"run: SMP=0 is not a number of 1 or more\.$")
     yield check("SMP", "four", r"run: SMP=four is not a number of 1 or more\.$")
     yield check("MEM", "lots", r"run: MEM=lots is not a size such as 512M or 2G\.$")
-    yield check("LAZY", "eagre", r"run: LAZY=eagre is not one of eager, refcount, shootdown, hazard\.$")
+    yield check("LAZY", "eagre", rf"run: LAZY=eagre is not one of {', '.join(POLICIES)}\.$")
     yield check("TLB", "magic", r"run: TLB=magic is not one of tlbie, ipi\.$")
     yield check("TIMEOUT", "soon", r"run: TIMEOUT=soon is not a number of seconds \(0 for none\)\.$")
     yield check("ICOUNT", "11", r"run: ICOUNT=11 is not a shift of 0 to 10 .*\.$")
@@ -221,7 +222,7 @@ def cases():
 # --- running and judging --------------------------------------------------------------
 
 def why_not(case, status, output):
-    """Why a case did not end as the table says, "" if it did."""
+    """How a case's end differs from the table, "" if it does not."""
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
     last = lines[-1] if lines else ""
     if fault := OUR_FAULT.search(output):
@@ -232,12 +233,13 @@ def why_not(case, status, output):
         return f"last line {last!r}, not {case.last!r}"
     said = getattr(case, "said", "")
     if said and not any(re.match(rf"\s*(?:{said})", line) for line in lines):
-        return f"nothing says {said!r}"
+        return f"no line has {said!r}"
     return ""
 
 
 def run(pool, pattern=""):
-    """Runs the cases with `pattern` in their names through pool(function, items); counts them."""
+    """Runs the cases with `pattern` in their names through pool(function, items); returns the
+    tally."""
     chosen = [case for case in cases() if pattern in case.name]
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="bad-input-") as folder:

@@ -1,6 +1,7 @@
 //! The kernel's side of the protocol's first seam: the real machine.
 
 use core::ops::Range;
+use core::sync::atomic::{Ordering, fence};
 
 use arch::addr::PAGE_SIZE;
 use arch::encoding::PageSize;
@@ -8,20 +9,19 @@ use arch::encoding::tlb_operand::Ric;
 use arch::irq::{self, InterruptController};
 use arch::{irqflags, isa, percpu, timer, tlb};
 use kcore::cpu::{CpuId, CpuSet};
+use kcore::event::{Event, Stamp};
 use kcore::ipi::Call;
-use kcore::machine::{IrqsOff, Machine, Point, PreemptOff, Stamp, TlbEvent};
+use kcore::machine::{Cpu, Host, IrqsOff, Mmu, Point, PreemptOff, Probe};
 use kcore::mm::flush::FlushRange;
 use kcore::mm::{MmId, Pid};
 use kcore::task::TaskMm;
-use kcore::{Config, Kernel};
+use kcore::{Config, LazyTlb};
 
-use crate::breaks::{self, Broken};
-use crate::sync::Fixed;
-use crate::sync::preempt;
-use crate::task::{current_mm, work};
+use crate::sync::{Fixed, preempt};
+use crate::task::current_mm;
 
 /// The protocol's state. Written once at boot, before any other CPU starts.
-static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::unset();
+static LAZY_TLB: Fixed<LazyTlb<Hardware>> = Fixed::unset();
 
 /// How many address spaces there may be at a time, `init_mm` included.
 pub(crate) const NR_MMS: usize = 2048;
@@ -31,34 +31,37 @@ pub(crate) const NR_MMS: usize = 2048;
 const TURNS_PER_PAUSE: u64 = 64;
 
 /// The protocol, on this machine.
-pub(crate) fn lazy_tlb() -> &'static Kernel<Hardware> {
+pub(crate) fn lazy_tlb() -> &'static LazyTlb<Hardware> {
     LAZY_TLB.get()
 }
 
 /// As [`lazy_tlb`], or none early in the boot.
-pub(crate) fn lazy_tlb_if_ready() -> Option<&'static Kernel<Hardware>> {
+pub(crate) fn lazy_tlb_if_ready() -> Option<&'static LazyTlb<Hardware>> {
     LAZY_TLB.try_get()
 }
 
 /// Makes the protocol's state; once, on the boot CPU, heap up.
 pub(crate) fn init(config: Config, nr_cpus: usize) {
     // SAFETY: the boot CPU is alone.
-    unsafe { LAZY_TLB.set(Kernel::new(Hardware, config, nr_cpus, NR_MMS)) };
+    unsafe { LAZY_TLB.set(LazyTlb::new(Hardware, config, nr_cpus, NR_MMS)) };
 }
 
 /// This machine: the instructions of powerpc64, the tasks and memory of this
 /// kernel.
 pub(crate) struct Hardware;
 
-impl Machine for Hardware {
+// SAFETY: each section makes its token true and lends it; `send_ipi` begins with a `sync`.
+unsafe impl Cpu for Hardware {
     fn with_preempt_off<R>(&self, f: impl FnOnce(&PreemptOff) -> R) -> R {
         let _guard = preempt::disable();
-        f(&PreemptOff::new(percpu::cpu_id()))
+        // SAFETY: preemption is off until the guard goes, which is behind `f`.
+        f(&unsafe { PreemptOff::new(percpu::cpu_id()) })
     }
 
     fn with_irqs_off<R>(&self, f: impl FnOnce(&IrqsOff) -> R) -> R {
         let were_on = irqflags::disable();
-        let result = f(&IrqsOff::new(percpu::cpu_id()));
+        // SAFETY: interrupts are off until `f` has returned.
+        let result = f(&unsafe { IrqsOff::new(percpu::cpu_id()) });
         irqflags::restore(were_on);
         result
     }
@@ -67,9 +70,24 @@ impl Machine for Hardware {
         irqflags::are_enabled()
     }
 
-    fn current<'a>(&'a self, t: &'a PreemptOff) -> &'a TaskMm {
-        current_mm(t)
+    fn send_ipi(&self, _: &PreemptOff, cpu: CpuId) {
+        irq::controller().send_ipi(crate::task::server_of(cpu));
     }
+
+    fn relax(&self, turn: u64) {
+        // Interrupts are on: calls of other CPUs are served meanwhile. Now and then
+        // the hint hands the host's CPU to the one that we wait for, where several
+        // virtual CPUs share it; each time it costs QEMU a lock.
+        if turn % TURNS_PER_PAUSE == TURNS_PER_PAUSE - 1 {
+            isa::relax();
+        }
+    }
+}
+
+// SAFETY: a flush is `ptesync`, the invalidations, and what waits for them; the rest is
+// one register and one entry of the process table.
+unsafe impl Mmu for Hardware {
+    const BROADCASTS: bool = true;
 
     fn load_mm(&self, _: &IrqsOff, mm: MmId) {
         // SAFETY: interrupts are off, and who has what loaded is this trait's
@@ -79,6 +97,11 @@ impl Machine for Hardware {
 
     fn loaded_pid(&self, _: &IrqsOff) -> Pid {
         arch::mmu::loaded_pid()
+    }
+
+    fn order_mask_before_walks(&self, _: &IrqsOff) {
+        // `sync`: the loads of a table walk come after it, as other loads do.
+        fence(Ordering::SeqCst);
     }
 
     fn flush_local(&self, _: &PreemptOff, mm: MmId, what: FlushRange) {
@@ -102,23 +125,34 @@ impl Machine for Hardware {
     }
 
     fn flush_cpu(&self, t: &IrqsOff) {
-        if !breaks::is(Broken::CpuFlush) {
-            tlb::flush_all_local();
-            crate::oracle::cpu_flushed(t);
-        }
+        tlb::flush_all_local();
+        crate::oracle::cpu_flushed(t);
     }
 
-    fn send_ipi(&self, _: &PreemptOff, cpu: CpuId) {
-        irq::controller().send_ipi(crate::task::server_of(cpu));
+    fn disconnect(&self, mm: MmId) {
+        crate::mm::disconnect(mm);
+    }
+}
+
+// SAFETY: `current_mm` reads what the switch has set; each mm has its own tables.
+unsafe impl Host for Hardware {
+    fn current<'a>(&'a self, t: &'a PreemptOff) -> &'a TaskMm {
+        current_mm(t)
     }
 
-    fn relax(&self, turn: u64) {
-        // Interrupts are on: calls of other CPUs are served meanwhile. Now and then
-        // the hint hands the host's CPU to the one that we wait for, where several
-        // virtual CPUs share it; each time it costs QEMU a lock.
-        if turn % TURNS_PER_PAUSE == TURNS_PER_PAUSE - 1 {
-            isa::relax();
-        }
+    fn free_user_memory(&self, mm: MmId) {
+        crate::mm::free_user_memory(mm);
+    }
+
+    fn free_mm(&self, mm: MmId) {
+        crate::mm::free_mm(mm);
+    }
+
+    fn machine_call(&self, _: &IrqsOff, function: u64, arg: u64) {
+        // SAFETY: only `call_function` below makes such calls, and puts a `fn(u64)`
+        // here, which lives as long as the kernel.
+        let function = unsafe { core::mem::transmute::<usize, fn(u64)>(function as usize) };
+        function(arg);
     }
 
     fn uptime_ms(&self) -> u64 {
@@ -132,19 +166,9 @@ impl Machine for Hardware {
     fn report_silent(&self, cpu: CpuId, waited_ms: u64) {
         crate::println!("ipi: {cpu} has not answered {} for {waited_ms} ms", percpu::cpu_id());
     }
+}
 
-    fn exit_mmap(&self, mm: MmId) {
-        crate::mm::exit_mmap(mm);
-    }
-
-    fn free_mm(&self, mm: MmId) {
-        crate::mm::free_mm(mm);
-    }
-
-    fn defer_drop(&self, mm: MmId, users: bool) {
-        work::queue(move || if users { lazy_tlb().mmput(mm) } else { lazy_tlb().mmdrop(mm) });
-    }
-
+impl Probe for Hardware {
     #[inline(always)]
     fn point(&self, point: Point) {
         #[cfg(feature = "selftest")]
@@ -153,15 +177,8 @@ impl Machine for Hardware {
     }
 
     #[inline(always)]
-    fn observe(&self, t: &PreemptOff, event: TlbEvent) -> Stamp {
+    fn observe(&self, t: &PreemptOff, event: Event) -> Stamp {
         crate::oracle::observe(t, event)
-    }
-
-    fn machine_call(&self, _: &IrqsOff, function: u64, arg: u64) {
-        // SAFETY: only `call_function` below makes such calls, and puts a `fn(u64)`
-        // here, which lives as long as the kernel.
-        let function = unsafe { core::mem::transmute::<usize, fn(u64)>(function as usize) };
-        function(arg);
     }
 }
 

@@ -10,13 +10,11 @@
 
 extern crate alloc;
 
-mod breaks;
 mod clock;
 mod config;
 mod console;
 mod crash;
 mod debug;
-mod errno;
 mod fs;
 mod limits;
 mod machine;
@@ -37,9 +35,11 @@ mod task;
 mod upcalls;
 
 use arch::boot::BootInfo;
+use arch::encoding::platform_support::Broadcast;
 use arch::{exceptions, rtas, tlb};
 
 use config::Config;
+use files::errno;
 
 /// The boot CPU comes here in real mode, alone, interrupts off. The order below is
 /// the order of dependence.
@@ -47,11 +47,11 @@ use config::Config;
 fn kmain(info: &'static BootInfo) -> ! {
     exceptions::install(&upcalls::KernelUpcalls);
     exceptions::install_vectors();
-    tlb::set_processor(info.pvr);
+    tlb::init(info.pvr, info.broadcast);
     memory::init(info);
     let mut config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
     let cpus = usable_cpus(info);
-    config.choose_flush(info.platform.gtse, cpus.len());
+    config.choose_flush(info.broadcast != Broadcast::Nothing, cpus.len());
     #[cfg(feature = "selftest")]
     selftest::crashes::early(config.crash.as_deref());
     machine::init(config.core, cpus.len());
@@ -81,7 +81,7 @@ fn usable_cpus(info: &'static BootInfo) -> &'static [u32] {
 /// What runs: CPUs, memory, MMU, interrupt controller, policy.
 fn banner(info: &BootInfo, config: &Config, online: usize) {
     let mib: u64 = info.memory.iter().map(|region| region.size >> 20).sum();
-    let how = if config.core.global_by_ipi { "IPI + tlbiel" } else { "tlbie" };
+    let how = if config.core.global_by_ipi { "IPI + tlbiel" } else { info.broadcast.name() };
     println!(
         "lazy-tlb: {online} CPU{} (PVR {:#x}), {mib} MiB, radix MMU, XICS, policy {}, broadcast flush by {how}",
         if online == 1 { "" } else { "s" },

@@ -3,7 +3,8 @@
 
 use arch::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
 use arch::irq::{self, Interrupt, InterruptController};
-use kcore::machine::Machine;
+use kcore::event::Event;
+use kcore::machine::Cpu;
 
 use crate::machine::lazy_tlb;
 use crate::{crash, process, special, syscall, task};
@@ -72,7 +73,7 @@ impl Upcalls for KernelUpcalls {
             Interrupt::Ipi => {
                 let kernel = lazy_tlb();
                 kernel.machine.with_irqs_off(|t| {
-                    kernel.cpu(t.cpu()).counters.ipi_received.bump();
+                    kernel.event(t, Event::Interrupted);
                     kernel.handle_calls(t);
                     task::handle_ipi(t);
                 });

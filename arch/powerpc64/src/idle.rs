@@ -2,12 +2,13 @@
 
 use crate::{hcall, irqflags};
 
-/// Gives the CPU back to the hypervisor until an interrupt, and takes it.
+/// Gives the CPU back to the hypervisor until an interrupt comes, and takes
+/// that interrupt.
 ///
 /// Interrupts must be off on entry, and are off again on return. No wake-up is
-/// lost: the caller looks for work with interrupts off, so work that comes later
-/// leaves an interrupt pending, and H_CEDE with an interrupt pending returns at
-/// once. H_CEDE itself turns MSR\[EE\] on; the interrupt is taken inside.
+/// lost: the caller looks for work with interrupts off, so work that comes
+/// later leaves an interrupt pending, and H_CEDE with an interrupt pending
+/// returns at once. H_CEDE itself turns MSR\[EE\] on; the interrupt is taken inside.
 ///
 /// The exception vectors must be in place.
 #[inline]

@@ -14,8 +14,10 @@
 //! * A CPU may go offline under a sender: see [`crate::hotplug`].
 //! * A CPU that does not answer is reported after 10 s and is fatal after 60 s.
 
-use crate::Kernel;
-use crate::cpu::{CpuId, CpuMask, CpuSet, bits_of};
+use crate::LazyTlb;
+use crate::cpu::{CpuId, CpuMask, CpuSet};
+use crate::cpuset::bits_of;
+use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
@@ -35,8 +37,8 @@ pub enum Call {
     Shoot(MmId),
     /// Panic if you have this mm: it was just cleaned up.
     AssertNotLazy(MmId),
-    /// Leave this mm if you borrow it, and flush it: `exit_lazy_flush_tlb`.
-    ExitLazy(MmId),
+    /// Leave this mm if you borrow it, and flush it: `evict_here`.
+    Evict(MmId),
     /// Flush this mm.
     Flush(MmId, FlushRange),
     /// A full barrier.
@@ -60,7 +62,7 @@ impl Call {
         match self {
             Call::Barrier => [0, 0, 0, 0],
             Call::Shoot(mm) => [1, mm.to_bits(), 0, 0],
-            Call::ExitLazy(mm) => [2, mm.to_bits(), 0, 0],
+            Call::Evict(mm) => [2, mm.to_bits(), 0, 0],
             Call::Flush(mm, FlushRange::Pages { start, pages }) => [3, mm.to_bits(), start, pages.into()],
             Call::Flush(mm, FlushRange::Translations) => [4, mm.to_bits(), 0, 0],
             Call::Flush(mm, FlushRange::Everything) => [5, mm.to_bits(), 0, 0],
@@ -74,7 +76,7 @@ impl Call {
         match op {
             0 => Call::Barrier,
             1 => Call::Shoot(mm),
-            2 => Call::ExitLazy(mm),
+            2 => Call::Evict(mm),
             3 => Call::Flush(mm, FlushRange::Pages { start: a, pages: b as u32 }),
             4 => Call::Flush(mm, FlushRange::Translations),
             5 => Call::Flush(mm, FlushRange::Everything),
@@ -104,7 +106,7 @@ impl CallRecord {
     }
 }
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// Runs `call` on each of `targets`, which were online when the caller looked,
     /// this CPU not among them, and waits until all have: what they did happens
     /// before the return. Interrupts on, preemption off.
@@ -122,36 +124,36 @@ impl<M: Machine> Kernel<M> {
         }
         let me = t.cpu();
         invariant!(!targets.contains(me), "{me} calls itself");
-        let record = &self.cpu(me).call;
+        let state = self.cpu(me);
+        let record = &state.call;
         record.write(call);
         record.waiting.store(targets, self.nr_cpus());
         for target in targets.iter() {
-            // Release: the record before the bit. Partner: the acquire in
-            // `handle_calls`. `send_ipi` orders the bit before the interrupt.
-            self.cpu(target).mailbox.0.set_ordered(me, Ordering::Release);
+            // F9 release: orders the record before the bit. Partner: `handle_calls`. F10
+            // orders the bit before the interrupt.
+            self.cpu(target).mailbox.0.publish(me);
         }
-        // The posts before the look at who is still there. Partner: the fence in
-        // `stop_cpu`, between `online` and the last look into the mailbox.
+        // F19 fence: orders the posts before the look at `online`. Partner: `stop_cpu`.
         fence(Ordering::SeqCst);
         let present = targets.and(&self.online());
         for target in targets.iter() {
             if present.contains(target) {
+                self.event_of(state, t, Event::Ipi { to: target, call });
                 self.machine.send_ipi(t, target);
             } else if self.cpu(target).mailbox.0.take(me) {
                 record.waiting.clear(target);
             }
         }
-        self.cpu(me).counters.ipi_sent_call.add(present.len() as u64);
         self.machine.point(Point::CallPosted);
         self.wait_for_answers(me, call);
+        self.event(t, Event::Answered(call));
     }
 
     fn wait_for_answers(&self, me: CpuId, call: Call) {
         let waiting = &self.cpu(me).call.waiting;
         let (mut turn, mut started_ms, mut next_report_ms) = (0, 0, REPORT_AFTER_MS);
-        // Acquire: pairs with the release of each answer, so that what the
-        // handlers did happens before what we free.
-        while !waiting.is_clear(self.nr_cpus(), Ordering::Acquire) {
+        // F11 acquire: orders the answers before what we free. Partner: `handle_calls`.
+        while !waiting.observe_empty(self.nr_cpus()) {
             self.machine.relax(turn);
             self.machine.point(Point::CallWaiting);
             turn += 1;
@@ -173,7 +175,7 @@ impl<M: Machine> Kernel<M> {
     /// Somebody has not answered for long: reports who, or ends it.
     #[cold]
     fn tell_silence(&self, me: CpuId, call: Call, waited_ms: u64) {
-        let silent = self.cpu(me).call.waiting.snapshot(self.nr_cpus(), Ordering::Relaxed);
+        let silent = self.cpu(me).call.waiting.peek(self.nr_cpus());
         // None if the last of them has answered just now.
         let Some(first) = silent.iter().next() else { return };
         if waited_ms >= self.machine.call_limit_ms() {
@@ -188,18 +190,21 @@ impl<M: Machine> Kernel<M> {
         let me = self.this_cpu(t);
         let mut called = false;
         for word in 0..self.nr_cpus().div_ceil(64) {
-            // Acquire: pairs with the release in `call_on_mask`.
-            for bit in bits_of(me.mailbox.0.take_word(word, Ordering::Acquire)) {
+            // F9 acquire: orders the bit before the read of the record. Partner: `call_on_mask`.
+            for bit in bits_of(me.mailbox.0.take_word(word)) {
                 called = true;
-                let record = &self.cpu(CpuId::new(word * 64 + bit)).call;
-                self.run_call(t, record.read());
-                // Release: what we did before the answer. Partner: the acquire
-                // in `wait_for_answers`. The record is the initiator's again.
-                record.waiting.clear_ordered(t.cpu(), Ordering::Release);
+                let by = CpuId::new(word * 64 + bit);
+                let record = &self.cpu(by).call;
+                let call = record.read();
+                self.event_of(me, t, Event::Called { by, call });
+                self.run_call(t, call);
+                // F11 release: orders what the handler did before the answer. Partner:
+                // `wait_for_answers`. The record is the initiator's again.
+                record.waiting.retract(t.cpu());
             }
         }
         if !called {
-            me.counters.ipi_resched.bump();
+            self.event_of(me, t, Event::NotCalled);
         }
     }
 
@@ -209,23 +214,16 @@ impl<M: Machine> Kernel<M> {
             // what follows if one does.
             self.check_loaded(t, self.machine.current(t));
         }
-        let counters = &self.this_cpu(t).counters;
-        match call {
-            Call::Shoot(_) | Call::ExitLazy(_) => counters.call_lazy.bump(),
-            Call::Flush(..) => counters.call_flush.bump(),
-            Call::Barrier => counters.call_barrier.bump(),
-            Call::AssertNotLazy(_) | Call::Machine(..) => {}
-        }
         match call {
             Call::Shoot(mm) => {
                 self.shoot_lazy_here(t, mm);
             }
             Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),
-            Call::ExitLazy(mm) => self.exit_lazy_flush_tlb(t, mm),
+            Call::Evict(mm) => self.evict_here(t, mm),
             Call::Flush(mm, what) => self.flush_here(t, mm, what),
-            // An interrupt synchronises the instructions of its CPU and orders no
-            // storage. Release and acquire of the call order us and the initiator;
-            // two targets of one membarrier need this between them.
+            // F5 fence: orders a target's accesses before and after the IPI. Partner:
+            // `run_call` on another target. An interrupt orders no storage, and F9 and F11
+            // order us and the initiator alone.
             Call::Barrier => fence(Ordering::SeqCst),
             Call::Machine(a, b) => self.machine.machine_call(t, a, b),
         }

@@ -2,8 +2,6 @@
 
 use alloc::sync::Arc;
 
-use arch::exceptions::TrapFrame;
-
 use super::{Result, locks};
 use crate::errno::Errno;
 use crate::fs::{Description, OpenFlags, limits, listing, pipe as pipes};
@@ -22,26 +20,18 @@ fn get_any(fd: u64) -> Result<Arc<Description>> {
     current().files.get_any(fd)
 }
 
-pub(super) fn read(frame: &mut TrapFrame) -> Result {
-    let [fd, base, len, ..] = frame.syscall_args();
-    get(fd)?.read(Cursor::new(&[UserSlice { base, len }])?, None)
+/// read; `at` a position, pread64.
+#[inline(always)]
+pub(super) fn read(fd: u64, base: u64, len: u64, at: Option<u64>) -> Result {
+    let at = at.map(position).transpose()?;
+    get(fd)?.read(Cursor::new(&[UserSlice { base, len }])?, at)
 }
 
-pub(super) fn write(frame: &mut TrapFrame) -> Result {
-    let [fd, base, len, ..] = frame.syscall_args();
-    get(fd)?.write(Cursor::new(&[UserSlice { base, len }])?, None)
-}
-
-pub(super) fn pread64(frame: &mut TrapFrame) -> Result {
-    let [fd, base, len, at, ..] = frame.syscall_args();
-    let at = position(at)?;
-    get(fd)?.read(Cursor::new(&[UserSlice { base, len }])?, Some(at))
-}
-
-pub(super) fn pwrite64(frame: &mut TrapFrame) -> Result {
-    let [fd, base, len, at, ..] = frame.syscall_args();
-    let at = position(at)?;
-    get(fd)?.write(Cursor::new(&[UserSlice { base, len }])?, Some(at))
+/// write; `at` a position, pwrite64.
+#[inline(always)]
+pub(super) fn write(fd: u64, base: u64, len: u64, at: Option<u64>) -> Result {
+    let at = at.map(position).transpose()?;
+    get(fd)?.write(Cursor::new(&[UserSlice { base, len }])?, at)
 }
 
 /// An offset or a length in a file. `EINVAL` below zero.
@@ -49,28 +39,16 @@ pub(super) fn position(at: u64) -> Result {
     if at.cast_signed() < 0 { Err(Errno::EINVAL) } else { Ok(at) }
 }
 
-pub(super) fn readv(frame: &mut TrapFrame) -> Result {
-    let [fd, pieces, count, ..] = frame.syscall_args();
-    let description = get(fd)?;
-    with_pieces(pieces, count, |pieces| description.read(pieces, None))
+/// readv; `at` a position, preadv.
+pub(super) fn readv(fd: u64, pieces: u64, count: u64, at: Option<u64>) -> Result {
+    let (at, description) = (at.map(position).transpose()?, get(fd)?);
+    with_pieces(pieces, count, |pieces| description.read(pieces, at))
 }
 
-pub(super) fn writev(frame: &mut TrapFrame) -> Result {
-    let [fd, pieces, count, ..] = frame.syscall_args();
-    let description = get(fd)?;
-    with_pieces(pieces, count, |pieces| description.write(pieces, None))
-}
-
-pub(super) fn preadv(frame: &mut TrapFrame) -> Result {
-    let [fd, pieces, count, at, ..] = frame.syscall_args();
-    let (at, description) = (position(at)?, get(fd)?);
-    with_pieces(pieces, count, |pieces| description.read(pieces, Some(at)))
-}
-
-pub(super) fn pwritev(frame: &mut TrapFrame) -> Result {
-    let [fd, pieces, count, at, ..] = frame.syscall_args();
-    let (at, description) = (position(at)?, get(fd)?);
-    with_pieces(pieces, count, |pieces| description.write(pieces, Some(at)))
+/// writev; `at` a position, pwritev.
+pub(super) fn writev(fd: u64, pieces: u64, count: u64, at: Option<u64>) -> Result {
+    let (at, description) = (at.map(position).transpose()?, get(fd)?);
+    with_pieces(pieces, count, |pieces| description.write(pieces, at))
 }
 
 /// Runs `io` over the `count` pieces that the array at `pieces` names.
@@ -99,24 +77,23 @@ fn with_pieces(pieces: u64, count: u64, io: impl FnOnce(Cursor<'_>) -> Result) -
     io(Cursor::new(slices)?)
 }
 
-pub(super) fn close(frame: &mut TrapFrame) -> Result {
-    let [fd, ..] = frame.syscall_args();
+/// What two pipes and their descriptions take on the heap.
+pub(super) const PIPES_BYTES: usize = 4 << 10;
+
+pub(super) fn close(fd: u64) -> Result {
     current().files.close(fd).map(|()| 0)
 }
 
-pub(super) fn dup(frame: &mut TrapFrame) -> Result {
-    let [fd, ..] = frame.syscall_args();
+pub(super) fn dup(fd: u64) -> Result {
     current().files.add(get_any(fd)?, false, 0)
 }
 
-pub(super) fn dup2(frame: &mut TrapFrame) -> Result {
-    let [old, new, ..] = frame.syscall_args();
+pub(super) fn dup2(old: u64, new: u64) -> Result {
     let description = get_any(old)?;
     if old as i32 == new as i32 { Ok(new) } else { current().files.replace(new, description, false) }
 }
 
-pub(super) fn dup3(frame: &mut TrapFrame) -> Result {
-    let [old, new, flags, ..] = frame.syscall_args();
+pub(super) fn dup3(old: u64, new: u64, flags: u64) -> Result {
     let flags = OpenFlags::from_bits_retain(flags as u32);
     if old as i32 == new as i32 || !OpenFlags::CLOEXEC.contains(flags) {
         return Err(Errno::EINVAL);
@@ -124,25 +101,12 @@ pub(super) fn dup3(frame: &mut TrapFrame) -> Result {
     current().files.replace(new, get_any(old)?, flags.contains(OpenFlags::CLOEXEC))
 }
 
-pub(super) fn pipe(frame: &mut TrapFrame) -> Result {
-    let [fds, ..] = frame.syscall_args();
-    new_pipe(fds, OpenFlags::empty())
-}
-
-pub(super) fn pipe2(frame: &mut TrapFrame) -> Result {
-    let [fds, flags, ..] = frame.syscall_args();
+pub(super) fn pipe2(fds: u64, flags: u64) -> Result {
     let flags = OpenFlags::from_bits_retain(flags as u32);
     // O_DIRECT, packets, is not there.
     if !(OpenFlags::CLOEXEC | OpenFlags::NONBLOCK).contains(flags) {
         return Err(Errno::EINVAL);
     }
-    new_pipe(fds, flags)
-}
-
-/// What two pipes and their descriptions take on the heap.
-pub(super) const PIPES_BYTES: usize = 4 << 10;
-
-fn new_pipe(fds: u64, flags: OpenFlags) -> Result {
     heap::check_room(PIPES_BYTES)?;
     let (to_read, to_write) = pipes::new();
     let to_write = Description::new(to_write, flags | OpenFlags::WRONLY);
@@ -159,49 +123,37 @@ pub(super) fn add_pair(
     let files = &current().files;
     let close = flags.contains(OpenFlags::CLOEXEC);
     let first = files.add(first, close, 0)?;
-    let second = files.add(second, close, 0);
-    let result = second.and_then(|second| {
+    let told = files.add(second, close, 0).and_then(|second| {
         let told = user_memory::write(fds, [first as u32, second as u32]);
-        if told.is_err() {
-            files.close(second)?;
-        }
-        told
+        told.or_else(|errno| files.close(second).and(Err(errno)))
     });
-    if result.is_err() {
-        files.close(first)?;
-    }
-    result.map(|()| 0)
+    told.or_else(|errno| files.close(first).and(Err(errno))).map(|()| 0)
 }
 
-pub(super) fn lseek(frame: &mut TrapFrame) -> Result {
-    let [fd, offset, whence, ..] = frame.syscall_args();
+pub(super) fn lseek(fd: u64, offset: u64, whence: u64) -> Result {
     get(fd)?.seek(offset.cast_signed(), whence)
 }
 
-pub(super) fn llseek(frame: &mut TrapFrame) -> Result {
-    let [fd, high, low, result, whence, _] = frame.syscall_args();
+pub(super) fn llseek(fd: u64, high: u64, low: u64, result: u64, whence: u64) -> Result {
     let offset = high << 32 | low & 0xffff_ffff;
     let position = get(fd)?.seek(offset.cast_signed(), whence)?;
     user_memory::write(result, position).map(|()| 0)
 }
 
-pub(super) fn getdents64(frame: &mut TrapFrame) -> Result {
-    let [fd, to, len, ..] = frame.syscall_args();
+pub(super) fn getdents64(fd: u64, to: u64, len: u64) -> Result {
     listing::read(&*get(fd)?, to, len as u32 as usize)
 }
 
 /// fsync, fdatasync: memory is all there is.
-pub(super) fn fsync(frame: &mut TrapFrame) -> Result {
-    let [fd, ..] = frame.syscall_args();
+pub(super) fn fsync(fd: u64) -> Result {
     get(fd)?.inode().map(|_| 0).ok_or(Errno::EINVAL)
 }
 
-pub(super) fn ioctl(frame: &mut TrapFrame) -> Result {
-    let [fd, request, arg, ..] = frame.syscall_args();
+pub(super) fn ioctl(fd: u64, request: u64, arg: u64) -> Result {
     get(fd)?.file.ioctl(request, arg)
 }
 
-pub(super) fn fcntl(frame: &mut TrapFrame) -> Result {
+pub(super) fn fcntl(fd: u64, command: u64, arg: u64) -> Result {
     const F_DUPFD: u64 = 0;
     const F_GETFD: u64 = 1;
     const F_SETFD: u64 = 2;
@@ -212,7 +164,6 @@ pub(super) fn fcntl(frame: &mut TrapFrame) -> Result {
     const F_SETLKW: u64 = 7;
     const F_DUPFD_CLOEXEC: u64 = 1030;
     const FD_CLOEXEC: u64 = 1;
-    let [fd, command, arg, ..] = frame.syscall_args();
     let files = &current().files;
     match command {
         F_DUPFD | F_DUPFD_CLOEXEC if arg >= limits::max_files() as u64 => Err(Errno::EINVAL),

@@ -39,11 +39,7 @@ pub(super) fn ppoll(frame: &mut TrapFrame) -> Result {
     let [fds, count, timeout, mask, mask_bytes, _] = frame.syscall_args();
     let timeout = Timeout::of_timespec(timeout)?;
     let mask = watch::read_mask(mask, mask_bytes)?;
-    watch::with_mask(frame, mask, || {
-        let result = poll_until(fds, count, timeout.deadline_tb);
-        timeout.tell_rest();
-        result
-    })
+    watch::call(frame, mask, timeout, |deadline_tb| poll_until(fds, count, deadline_tb))
 }
 
 fn poll_until(fds: u64, count: u64, deadline_tb: Option<u64>) -> Result {

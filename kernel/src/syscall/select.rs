@@ -37,38 +37,35 @@ impl Sets {
         Ok(Sets { addresses, count: count.min(current().limits.get(Resource::Nofile)) as usize })
     }
 
+    /// The words of each set.
+    fn words(&self) -> usize {
+        self.count.div_ceil(BITS)
+    }
+
     /// Three empty sets.
     fn empty(&self) -> [Vec<u64>; 3] {
-        core::array::from_fn(|_| alloc::vec![0; self.count.div_ceil(BITS)])
+        core::array::from_fn(|_| alloc::vec![0; self.words()])
     }
 
-    fn read(&self) -> Result<[Vec<u64>; 3]> {
-        let mut sets = self.empty();
-        for (set, address) in sets.iter_mut().zip(self.addresses).filter(|&(_, address)| address != 0) {
-            for (word, n) in set.iter_mut().zip(0..) {
-                *word = user_memory::read(address.wrapping_add(n * 8))?;
-            }
-        }
-        Ok(sets)
-    }
-
-    fn write(&self, sets: &[Vec<u64>; 3]) -> Result<()> {
-        for (set, address) in sets.iter().zip(self.addresses).filter(|&(_, address)| address != 0) {
-            for (&word, n) in set.iter().zip(0..) {
-                user_memory::write(address.wrapping_add(n * 8), word)?;
-            }
-        }
-        Ok(())
+    /// The words that the program has: of which set, which, and where.
+    fn places(self) -> impl Iterator<Item = (usize, usize, u64)> {
+        let given = self.addresses.into_iter().enumerate().filter(|&(_, address)| address != 0);
+        given.flat_map(move |(set, address)| {
+            (0..self.words()).map(move |word| (set, word, address.wrapping_add(8 * word as u64)))
+        })
     }
 
     fn select(&self, deadline_tb: Option<u64>) -> Result {
-        heap::check_room(6 * self.count.div_ceil(BITS) * size_of::<u64>())?;
-        let asked = self.read()?;
+        heap::check_room(6 * self.words() * size_of::<u64>())?;
+        let mut asked = self.empty();
+        for (set, word, address) in self.places() {
+            asked[set][word] = user_memory::read(address)?;
+        }
         let is_asked = |set: usize, fd: usize| asked[set][fd / BITS] >> (fd % BITS) & 1 != 0;
         let in_any = |fd: &usize| (0..3).any(|set| is_asked(set, *fd));
         let wanted = |fd| {
-            let meanings = MEANINGS.iter().enumerate().filter(|&(set, _)| is_asked(set, fd));
-            meanings.fold(Events::empty(), |all, (_, &meaning)| all | meaning)
+            let meanings = (0..3).filter(|&set| is_asked(set, fd)).map(|set| MEANINGS[set]);
+            meanings.fold(Events::empty(), Events::union)
         };
         let mut files = watch::room_for((0..self.count).filter(in_any).count())?;
         for fd in (0..self.count).filter(in_any) {
@@ -86,7 +83,10 @@ impl Sets {
             }
             ready
         })?;
-        self.write(&results).map(|()| ready)
+        for (set, word, address) in self.places() {
+            user_memory::write(address, results[set][word])?;
+        }
+        Ok(ready)
     }
 }
 
@@ -113,9 +113,5 @@ fn wait(
     mask: Option<u64>,
 ) -> Result {
     let sets = Sets::new(count, addresses)?;
-    watch::with_mask(frame, mask, || {
-        let result = sets.select(timeout.deadline_tb);
-        timeout.tell_rest();
-        result
-    })
+    watch::call(frame, mask, timeout, |deadline_tb| sets.select(deadline_tb))
 }

@@ -1,17 +1,15 @@
 //! Calls that tell what a file is like, and what its file system is.
 
 use arch::addr::PAGE_SIZE;
-use arch::exceptions::TrapFrame;
 
 use super::Result;
-use super::names::{AT_FDCWD, AT_SYMLINK_NOFOLLOW, inode_at, lookup};
+use super::names::{AT_FDCWD, HERE, inode_at, lookup};
 use crate::errno::Errno;
 use crate::fs::path::NAME_MAX;
-use crate::fs::stat::LinuxStat;
 use crate::mm::frame;
 use crate::process::{current, user_memory};
 
-fn stat_at(fd: u64, path: u64, to: u64, flags: u64) -> Result {
+pub(super) fn newfstatat(fd: u64, path: u64, to: u64, flags: u64) -> Result {
     /// There is nothing to be mounted on the way.
     const AT_NO_AUTOMOUNT: u64 = 0x800;
     let (follow, or_empty) = lookup(flags, AT_NO_AUTOMOUNT)?;
@@ -21,28 +19,15 @@ fn stat_at(fd: u64, path: u64, to: u64, flags: u64) -> Result {
         true => current().files.get_any(fd)?.stat(),
         false => inode_at(fd, path, follow, or_empty)?.stat(),
     };
-    user_memory::write(to, LinuxStat::from(stat)).map(|()| 0)
+    user_memory::write(to, stat).map(|()| 0)
 }
 
-pub(super) fn newfstatat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, to, flags, ..] = frame.syscall_args();
-    stat_at(fd, path, to, flags)
+pub(super) fn fstat(fd: u64, to: u64) -> Result {
+    user_memory::write(to, current().files.get_any(fd)?.stat()).map(|()| 0)
 }
 
-pub(super) fn stat(frame: &mut TrapFrame) -> Result {
-    let [path, to, ..] = frame.syscall_args();
-    stat_at(AT_FDCWD as u64, path, to, 0)
-}
-
-pub(super) fn lstat(frame: &mut TrapFrame) -> Result {
-    let [path, to, ..] = frame.syscall_args();
-    stat_at(AT_FDCWD as u64, path, to, AT_SYMLINK_NOFOLLOW)
-}
-
-pub(super) fn fstat(frame: &mut TrapFrame) -> Result {
-    let [fd, to, ..] = frame.syscall_args();
-    user_memory::write(to, LinuxStat::from(current().files.get_any(fd)?.stat())).map(|()| 0)
-}
+/// Bytes of `struct statfs`.
+pub(super) const STATFS_BYTES: u64 = 120;
 
 /// Linux's `struct statfs` for ppc64, which is its `struct statfs64`, too.
 fn write_statfs(to: u64) -> Result {
@@ -57,32 +42,17 @@ fn write_statfs(to: u64) -> Result {
     user_memory::write(to, words).map(|()| 0)
 }
 
-pub(super) fn statfs(frame: &mut TrapFrame) -> Result {
-    let [path, to, ..] = frame.syscall_args();
-    inode_at(AT_FDCWD as u64, path, true, false)?;
-    write_statfs(to)
-}
-
-pub(super) fn fstatfs(frame: &mut TrapFrame) -> Result {
-    let [fd, to, ..] = frame.syscall_args();
-    current().files.get_any(fd)?;
-    write_statfs(to)
-}
-
-/// The size that a caller of the 64-bit calls names.
-const STATFS_BYTES: u64 = 120;
-
-pub(super) fn statfs64(frame: &mut TrapFrame) -> Result {
-    let [path, size, to, ..] = frame.syscall_args();
+/// statfs, and statfs64, whose caller names the size.
+pub(super) fn statfs(path: u64, size: u64, to: u64) -> Result {
     if size != STATFS_BYTES {
         return Err(Errno::EINVAL);
     }
-    inode_at(AT_FDCWD as u64, path, true, false)?;
+    inode_at(HERE, path, true, false)?;
     write_statfs(to)
 }
 
-pub(super) fn fstatfs64(frame: &mut TrapFrame) -> Result {
-    let [fd, size, to, ..] = frame.syscall_args();
+/// As [`statfs`], of what is open.
+pub(super) fn fstatfs(fd: u64, size: u64, to: u64) -> Result {
     if size != STATFS_BYTES {
         return Err(Errno::EINVAL);
     }

@@ -9,6 +9,7 @@ use arch::exceptions::TrapFrame;
 use arch::timer;
 
 use super::signals::wait_unless_handled;
+use super::time::Timeout;
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
 use crate::fs::Description;
@@ -133,13 +134,21 @@ pub(super) fn read_mask(from: u64, bytes: u64) -> Result<Option<u64>> {
     }
 }
 
-/// Makes `call`, which waits, as [`wait_unless_handled`] does, with `mask` as the blocked
-/// signals. Handlers that end the wait run with it, too, and return to the mask of before.
-pub(super) fn with_mask(
+/// Makes `call`, which waits until the deadline that it is given, as
+/// [`wait_unless_handled`] does, and tells what is left of the time. `mask` are the blocked
+/// signals meanwhile; handlers that end the wait run with them, too, and return to those of
+/// before.
+pub(super) fn call(
     frame: &mut TrapFrame,
     mask: Option<u64>,
-    call: impl Fn() -> Result + Copy,
+    timeout: Timeout,
+    call: impl Fn(Option<u64>) -> Result + Copy,
 ) -> Result {
+    let call = || {
+        let result = call(timeout.deadline_tb);
+        timeout.tell_rest();
+        result
+    };
     let Some(mask) = mask else { return wait_unless_handled(frame, call) };
     let before = current_thread().blocked.load(Ordering::Relaxed);
     signal::set_blocked(mask);

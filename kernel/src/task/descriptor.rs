@@ -53,7 +53,7 @@ pub(crate) struct Task {
     /// Where it stands between running and sleeping.
     pub(super) run_state: RunState,
     /// Whether a CPU uses its stack: a CPU that wants to run it elsewhere waits until
-    /// none does (section 5 (f) of the protocol).
+    /// none does: step 7 of docs/lazy-tlb.md#why-no-stale-active_mm-can-exist.
     pub(super) on_cpu: InUse,
     /// The CPU that it runs on or last ran on, or whose queue it is in.
     /// Changed under that CPU's run-queue lock.
@@ -196,14 +196,6 @@ impl Task {
 pub(crate) struct TaskName([u8; 16]);
 
 impl TaskName {
-    /// The name in the words of a [`Task`].
-    pub(crate) fn of_words(words: [u64; 2]) -> Self {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&words[0].to_be_bytes());
-        bytes[8..].copy_from_slice(&words[1].to_be_bytes());
-        Self(bytes)
-    }
-
     /// The name up to its end, or to what is no UTF-8.
     pub(crate) fn as_str(&self) -> &str {
         let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());

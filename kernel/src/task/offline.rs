@@ -223,7 +223,8 @@ pub(super) fn depart(cpu: &'static Cpu) -> ! {
     irqflags::disable();
     cpu.departure.stage.store(GOES, Ordering::Relaxed);
     cpu.departure.changed.wake_all();
-    lazy_tlb().stop_cpu(&IrqsOff::new(cpu.id));
+    // SAFETY: they are off for good.
+    lazy_tlb().stop_cpu(&unsafe { IrqsOff::new(cpu.id) });
     // As a CPU that comes up expects it.
     percpu::preempt_count_add(-1);
     // Release: the last access to what others take over. Partner: the acquire in

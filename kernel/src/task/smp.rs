@@ -150,7 +150,9 @@ extern "Rust" fn secondary_main() -> ! {
         // The others do not count on us any more.
         idle::cede();
     }
-    oracle::cpu_started(&IrqsOff::new(cpu.id));
+    // SAFETY: they are off until the idle loop.
+    let off = unsafe { IrqsOff::new(cpu.id) };
+    oracle::cpu_started(&off);
     lazy_tlb().start_cpu();
     ONLINE.insert(cpu.id);
     // The bit before the interrupt that the boot CPU waits for: `send_ipi`.

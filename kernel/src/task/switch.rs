@@ -14,7 +14,7 @@ use core::sync::atomic::Ordering;
 
 use arch::context::{self, fpu};
 use arch::{irqflags, percpu, timer};
-use kcore::lazy_tlb::LazyRef;
+use kcore::lazy_tlb::EndedBorrow;
 use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu};
@@ -183,7 +183,9 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave) {
     cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     // Nobody can take `next` from us: it is out of all queues.
     next.on_cpu.begin();
-    lazy_tlb().prepare_switch(&IrqsOff::new(cpu.id), &prev.mm, &next.mm);
+    // SAFETY: interrupts are off.
+    let off = unsafe { IrqsOff::new(cpu.id) };
+    lazy_tlb().prepare_switch(&off, &prev.mm, &next.mm);
     // The full barrier in there serves one more: the task's `cpu` comes before
     // this look at its pending bits. Partner: `Task::notify`.
     set_work_for(cpu, next);
@@ -210,7 +212,8 @@ pub(super) fn finish() {
     let cpu = cpu::this();
     // SAFETY: we have just left it, and it owns its reference until below.
     let prev = unsafe { TaskPtr::new(cpu.left.load(Ordering::Relaxed)).get() };
-    let borrow = lazy_tlb().finish_switch(&IrqsOff::new(cpu.id));
+    // SAFETY: interrupts are off.
+    let borrow = lazy_tlb().finish_switch(&unsafe { IrqsOff::new(cpu.id) });
     let dead = prev.run_state.is_dead();
     prev.on_cpu.end();
     let evicted = cpu.evicted.load(Ordering::Relaxed);
@@ -223,12 +226,10 @@ pub(super) fn finish() {
 /// What the switch owes and could not pay with interrupts off. Preemption is off
 /// meanwhile, so that these do not nest.
 #[cold]
-fn finish_slow(borrow: Option<LazyRef>, dead: Option<&Task>, evicted: *const Task) {
+fn finish_slow(borrow: Option<EndedBorrow>, dead: Option<&Task>, evicted: *const Task) {
     percpu::preempt_count_add(1);
     irqflags::enable();
-    if let Some(borrow) = borrow {
-        lazy_tlb().drop_lazy(borrow);
-    }
+    lazy_tlb().settle_switch(borrow);
     if let Some(dead) = dead {
         // SAFETY: the task's own reference, which came from `TaskRef::into_raw`
         // in `spawn`; it has made its last switch, and no one else gives it back.

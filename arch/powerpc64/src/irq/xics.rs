@@ -1,7 +1,7 @@
 //! XICS (PAPR chapter 16): four hypervisor calls, no memory and nothing to map.
 //!
-//! The other controller, XIVE, would save some microseconds an IPI for a queue page
-//! and an address mapping per CPU. It is asked out at boot.
+//! The other controller, XIVE, would save some microseconds per IPI, for a queue page and
+//! an address mapping per CPU. The boot does not ask for it.
 
 use super::{Interrupt, InterruptController};
 use crate::hcall::{h_cppr, h_eoi, h_ipi, h_xirr};
@@ -31,9 +31,8 @@ impl InterruptController for Xics {
 
     #[inline]
     fn send_ipi(&self, server: u32) {
-        // Partner: the `sync` in `ack`. Whatever the sender asks for (a mailbox, a
-        // flag) is stored before the interrupt goes out; the hypervisor call alone
-        // orders nothing.
+        // F10 sync: orders what the sender stored (a mailbox, a flag) before the interrupt.
+        // Partner: `ack`. The hypervisor call alone orders nothing.
         isa::sync();
         let status = h_ipi(server, IPI_PRIORITY);
         assert!(status.ok().is_ok(), "xics: no IPI to server {server}: {status:?}");
@@ -51,13 +50,14 @@ impl InterruptController for Xics {
         if interrupt == Interrupt::Ipi {
             // Cannot fail for a CPU that just took the interrupt.
             let _ = h_ipi(percpu::this().server(), NO_IPI);
-            // The register is clear before any mailbox is read: a request that this
-            // reading misses was stored after it, and its IPI comes again. Partner:
-            // the `sync` in `send_ipi`.
+            // F10 sync: orders the cleared register before the read of any mailbox. Partner:
+            // `send_ipi`. A request that this reading misses was stored after it, and its
+            // IPI comes again.
             isa::sync();
         }
-        // Devices signal by edges (message interrupts): one that says something
-        // after this end comes again. Whoever serves it looks later than this.
+        // Devices signal by edges (message interrupts): a device that signals after this
+        // end interrupts again. Its handler reads the device after this end, so no signal
+        // is lost.
         let _ = h_eoi(xirr);
         interrupt
     }

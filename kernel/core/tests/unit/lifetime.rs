@@ -10,7 +10,7 @@ use kcore::mm::MmId;
 
 use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, by_policy, each_policy};
 
-/// The table "per policy" of what an exit with the other CPUs lazy owes.
+/// docs/lazy-tlb.md#per-policy-an-exit-that-finds-all-other-cpus-lazy.
 #[test]
 fn exit_with_every_other_cpu_lazy() {
     each_policy(|rig| {
@@ -176,19 +176,6 @@ fn users_are_not_raised_from_zero() {
         });
         assert!(!rig.mmget_not_zero(mm), "a zombie has no users");
         assert_panics("no users", || rig.mmget(mm));
-    });
-}
-
-#[test]
-fn a_drop_that_may_not_wait_is_deferred() {
-    each_policy(|rig| {
-        let (mm, _) = rig.process();
-        rig.mmgrab(mm);
-        rig.mmput_async(mm);
-        rig.mmdrop_async(mm);
-        assert_eq!(rig.lookup(mm), mm);
-        rig.on(CPU0, || rig.machine.run_deferred());
-        assert!(rig.lookup(mm).is_none());
     });
 }
 

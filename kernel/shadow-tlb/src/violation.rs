@@ -1,0 +1,76 @@
+//! What the oracle finds, and how it says so.
+
+use core::fmt;
+use core::ops::Range;
+
+use kcore::event::Stamp;
+
+use crate::{FrameNumber, Holder, Kind};
+
+/// What is reused too soon.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A page frame that was mapped.
+    Frame(FrameNumber),
+    /// A table that was taken out of the tree.
+    Table(FrameNumber),
+    /// An address whose entry names a frame anew.
+    Filled(u64),
+    /// Addresses that were unmapped or lost permissions, for the programs that count on it.
+    Changed(Range<u64>),
+    /// The PID and the root of the tree.
+    Pid,
+    /// Whatever was freed before, by a CPU that started and has not flushed its TLB.
+    Start,
+    /// The PID, by whoever has loaded it: it is nobody's.
+    NoMm,
+}
+
+/// Something is about to be reused while somebody may still hold it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// What.
+    pub subject: Subject,
+    /// The first who may hold it.
+    pub holder: Holder,
+    /// As what it may hold it; none if the PID is not cached but loaded.
+    pub held: Option<Kind>,
+    /// Since when that one may hold things of this kind.
+    pub since: Stamp,
+    /// When it went out of the tree; else the moment of the check.
+    pub removed: Stamp,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Holder::Cpu(cpu) => cpu.fmt(f),
+            Holder::Coprocessor => f.write_str("a coprocessor"),
+        }
+    }
+}
+
+/// One sentence, without the name of the address space.
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Violation { subject, holder, held, since, removed } = self;
+        match subject {
+            Subject::Frame(frame) => write!(f, "frame {frame:#x} is freed")?,
+            Subject::Table(table) => write!(f, "page table {table:#x} is freed")?,
+            Subject::Filled(ea) => write!(f, "the entry of {ea:#x} names another frame")?,
+            Subject::Changed(span) => write!(f, "{:#x}..{:#x} was changed", span.start, span.end)?,
+            Subject::Pid => f.write_str("the PID and its root are freed")?,
+            Subject::Start => {
+                return write!(f, "{holder} loads the PID with what its TLB held when it started");
+            }
+            Subject::NoMm => return write!(f, "{holder} loads the PID, which no address space has"),
+        }
+        let what = match held {
+            None => return write!(f, " and {holder} has the PID loaded"),
+            Some(Kind::Entry) => "the process-table entry",
+            Some(Kind::Walk) => "walk-cache entries",
+            Some(Kind::Translation) => "translations",
+        };
+        write!(f, " and {holder} may hold {what} of before {removed}, not flushed since {since}")
+    }
+}
