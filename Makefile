@@ -63,7 +63,7 @@ define HELP
   make matrix             start every configuration, and write docs/matrix.md
   make headline           cache lines that a context switch moves, under each policy on 4 to 192
                           CPUs, and the modelled rate of switches (docs/headline.md); QUICK=1:
-                          a minute's version; HEADLINE="--help" tells its options
+                          a short version; HEADLINE="--help" tells its options
   make measure            time and instructions to init, loaded size
   make setup              install everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)

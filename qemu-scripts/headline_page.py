@@ -40,11 +40,17 @@ def summary(runs, kind, inputs):
                   "of these, at every second switch", "transfers of the hottest shared line", "modelled switches/s", "steps out of turn"], rows)
 
 
+def outermost(functions):
+    """The outermost function of a chain that has a name."""
+    chain = functions.split(" < ")
+    return next((name for name in reversed(chain) if "{closure" not in name), chain[-1])
+
+
 def hottest(run):
     """The ten groups of lines that move most."""
     rows = [[f"`{group['name']}`", group["kind"], group["lines"], f"{group['transfers'] / run['switches']:.2f}",
              f"{group['misses'] / run['switches']:.2f}", group["writers"],
-             "; ".join(f"`{name}`" for name in dict.fromkeys(by.split(" < ")[-1] for by in group["by"]))]
+             "; ".join(f"`{name}`" for name in dict.fromkeys(map(outermost, group["by"])))]
             for group in run["lines"][:HOTTEST]]
     return table(["line", "memory", "lines", "transfers", "misses", "CPUs that write it", "in"], rows)
 
