@@ -44,8 +44,9 @@ define HELP
   make soak               random use of everything for MINUTES=30, under each policy (or
                           LAZY=, OPTIONS= one set of the kernel's), on SMP=8 CPUs; SEED=
                           and ROUND= repeat what was printed
-  make lint               clippy, rustfmt, the layers, the stack frames and the fences
+  make lint               clippy, rustfmt, the layers, unused items, the stack frames and the fences
   make layers             who depends on whom: nothing may look up
+  make unused             public items of the libraries that nobody uses
   make frames             no function of the kernel takes much of its stack
   make instructions       TLB instructions and changes of context have their fences (test-instructions)
   make figures            what each policy costs, and how long it is
@@ -232,8 +233,8 @@ mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
 	@$(SCRIPTS)/soak
 
-.PHONY: lint layers frames instructions
-lint: setup-rust layers frames instructions
+.PHONY: lint layers unused frames instructions
+lint: setup-rust layers unused frames instructions
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
@@ -242,6 +243,9 @@ lint: setup-rust layers frames instructions
 
 layers:
 	@$(SCRIPTS)/layers
+
+unused:
+	@$(SCRIPTS)/unused
 
 frames: build/kernel.elf build/kernel-test.elf
 	@$(SCRIPTS)/frames $^

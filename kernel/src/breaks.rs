@@ -19,6 +19,7 @@ pub(crate) enum Broken {
     /// No flush of the whole TLB by a CPU that goes offline or comes online.
     CpuFlush,
     /// A coprocessor translates without being counted, so flushes are not broadcast.
+    #[cfg(feature = "selftest")]
     CoproAttach,
 }
 
@@ -26,6 +27,7 @@ pub(crate) enum Broken {
 static BROKEN: AtomicU32 = AtomicU32::new(0);
 
 /// From now on `what` is broken.
+#[cfg(feature = "selftest")]
 pub(crate) fn arm(what: Broken) {
     BROKEN.store(what as u32, Ordering::Relaxed);
 }

@@ -3,10 +3,6 @@
 //! (`kernel/core`); this is the kernel around it that makes it real.
 #![no_std]
 #![no_main]
-#![cfg_attr(
-    not(feature = "selftest"),
-    allow(dead_code, unused_imports, reason = "the tests use more of the modules")
-)]
 
 extern crate alloc;
 
@@ -46,6 +42,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     exceptions::install(&upcalls::KernelUpcalls);
     exceptions::install_vectors();
     tlb::set_processor(info.pvr);
+    tlb::set_gtse(info.platform.gtse);
     mm::init(info);
     let mut config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
     let cpus = usable_cpus(info);

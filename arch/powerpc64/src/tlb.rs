@@ -5,7 +5,7 @@
 //! thread only. Preemption is off from the decision to the end of the flush.
 
 use crate::encoding::PageSize;
-use crate::encoding::rpt_invalidate::{self, Kind, Pages, Target};
+use crate::encoding::rpt_invalidate::{self, Kind, Target};
 use crate::encoding::tlb_operand::Ric;
 use crate::encoding::tlb_sequence::{self as sequence, Step};
 use crate::{hcall, isa};
@@ -25,8 +25,8 @@ pub fn set_processor(pvr: u32) {
     SETS.store(sequence::sets(pvr), Ordering::Relaxed);
 }
 
-/// Tells whether `tlbie` was granted, which is assumed until then. Context as
-/// for [`set_processor`].
+/// Tells whether the platform granted `tlbie`, which is assumed until then. Boot CPU, before
+/// others start.
 pub fn set_gtse(granted: bool) {
     GTSE.store(granted, Ordering::Relaxed);
 }
@@ -84,7 +84,7 @@ pub fn flush_range_broadcast(pid: Pid, range: Range<u64>, size: PageSize) {
 /// All of `pid`, everywhere.
 pub fn flush_pid_broadcast(pid: Pid, ric: Ric) {
     if !GTSE.load(Ordering::Relaxed) {
-        return call(rpt_invalidate::range(pid.get(), Target::Cmmu, ric.into(), Pages::all(), 0, !0));
+        return call(rpt_invalidate::whole_pid(pid.get(), Target::Cmmu, ric.into()));
     }
     sequence::pid_broadcast(pid.get(), ric, run);
 }

@@ -17,6 +17,7 @@
 //! the heap, a frame cache, the buddy allocator (all with interrupts off). Only the first
 //! two are ever held over a cross-call.
 
+#[cfg(feature = "selftest")]
 mod account;
 mod address_space;
 mod advice;
@@ -43,6 +44,7 @@ mod unmap;
 use arch::addr::PAGE_SIZE;
 use arch::boot::BootInfo;
 
+#[cfg(feature = "selftest")]
 pub(crate) use account::Account;
 pub(crate) use address_space::{
     Layout, create, exit_mmap, free_mm, init as init_address_spaces, layout, set_text,

@@ -177,7 +177,10 @@ impl Task {
             super::resched::kick(self);
         }
     }
+}
 
+#[cfg(feature = "selftest")]
+impl Task {
     /// Whether the task has exited. Its stack may be in use for a little longer.
     pub(crate) fn has_exited(&self) -> bool {
         // Acquire: what the task did before. Pairs with the release in

@@ -50,6 +50,8 @@ pub(crate) use resched::handle_ipi;
 pub(crate) use smp::start_secondaries;
 pub(crate) use spawn::{OutOfMemory, create_user, set_user_frame, start};
 pub(crate) use switch::{sleep, yield_now};
-pub(crate) use timer::{sleep_until_tb, timer_tick};
+#[cfg(feature = "selftest")]
+pub(crate) use timer::sleep_until_tb;
+pub(crate) use timer::timer_tick;
 pub(crate) use usage::Usage;
 pub(crate) use window::Window;

@@ -12,8 +12,8 @@ use super::descriptor::{TaskPtr, current};
 use super::resched::resched;
 use super::watchdog;
 use super::window::Window;
+use crate::sync::IrqLock;
 use crate::sync::list::{List, Node};
-use crate::sync::{IrqLock, WaitQueue};
 
 /// How long a task runs while others wait for its CPU, in microseconds.
 pub(crate) const SLICE_US: u64 = 10_000;
@@ -237,6 +237,7 @@ pub(crate) fn ticks_of(cpu: kcore::cpu::CpuId) -> u64 {
 }
 
 /// Sleeps until `deadline_tb`. Interrupts and preemption on.
+#[cfg(feature = "selftest")]
 pub(crate) fn sleep_until_tb(deadline_tb: u64) {
-    WaitQueue::new().wait_until_deadline(|| false, deadline_tb);
+    crate::sync::WaitQueue::new().wait_until_deadline(|| false, deadline_tb);
 }

@@ -73,10 +73,10 @@ pub fn range(pid: u32, target: Target, kind: Kind, pages: Pages, start: u64, end
     [u64::from(pid), target as u64, kind.bits(), pages.bits(), start, end]
 }
 
-/// Arguments that invalidate all of process `pid`: every size, every address.
+/// Arguments that invalidate `kind` of process `pid`: every size, every address.
 #[must_use]
-pub fn whole_pid(pid: u32, target: Target) -> [u64; 6] {
-    range(pid, target, Kind::ALL, Pages::all(), 0, !0)
+pub fn whole_pid(pid: u32, target: Target, kind: Kind) -> [u64; 6] {
+    range(pid, target, kind, Pages::all(), 0, !0)
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn whole_process_names_everything() {
-        assert_eq!(whole_pid(5, Target::Cmmu), [5, 1, 0xe, 0xf, 0, u64::MAX]);
+        assert_eq!(whole_pid(5, Target::Cmmu, Kind::ALL), [5, 1, 0xe, 0xf, 0, u64::MAX]);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use super::observer;
 use crate::addr::{PhysAddr, VirtAddr};
 use crate::encoding::PageSize;
-use crate::encoding::pte::{EA_BITS, Pte, ROOT_BITS, ROOT_BYTES, TABLE_BITS, TABLE_BYTES};
+use crate::encoding::pte::{Pte, ROOT_BITS, ROOT_BYTES, TABLE_BITS, TABLE_BYTES};
 use crate::isa;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -273,17 +273,6 @@ impl RadixTree {
                 gone(pte.next_table());
             }
         }
-    }
-
-    /// Frees all tables, the root too. The handle and its copies are dead then.
-    ///
-    /// # Safety
-    /// No process-table entry names the tree, and the flush (RIC 2) that follows
-    /// such a change is complete on every CPU that had it loaded.
-    pub unsafe fn free(self, source: &mut dyn TableSource) {
-        let all = 0..1 << EA_BITS;
-        self.detach_tables(all.clone(), all, |table| source.free(table, TABLE_BYTES));
-        source.free(self.root, ROOT_BYTES);
     }
 }
 
