@@ -54,13 +54,14 @@ fn kmain(info: &'static BootInfo) -> ! {
     oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot(), mm::frame::end());
     task::init(cpus);
     debug::init();
-    arch::irqflags::enable();
+    // SAFETY: the boot has interrupts off, and no token is left.
+    arch::irqflags::enable(unsafe { arch::irqflags::already_off() });
     let online = task::start_secondaries();
     banner(info, &config, online);
     process::seed_random(info.rng_seed);
     fs::init(info.initrd);
     start(config);
-    task::idle_loop()
+    arch::irqflags::disable().lend_mut(|off| task::idle_loop(off))
 }
 
 /// The CPUs that the kernel has room for.

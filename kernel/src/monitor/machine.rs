@@ -118,9 +118,8 @@ pub(super) fn look() -> Vec<Seen> {
     let first = slots.as_ptr().expose_provenance() as u64;
     kernel.machine.with_preempt_off(|t| {
         call_function(t, &kernel.online().without(t.cpu()), fill_own, first);
-        let irqs_were_on = irqflags::disable();
+        let _off = irqflags::disable();
         fill_own(first);
-        irqflags::restore(irqs_were_on);
     });
     slots.iter().enumerate().filter_map(|(n, slot)| slot.seen(CpuId::new(n))).collect()
 }

@@ -1,6 +1,5 @@
 //! The spin lock for what interrupt handlers share.
 
-use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 use arch::irqflags;
@@ -25,11 +24,11 @@ impl<T> IrqLock<T> {
     /// Takes the lock. Any context.
     #[inline]
     pub(crate) fn lock(&self) -> IrqGuard<'_, T> {
-        let irqs = IrqsRestored::off();
+        let irqs = irqflags::disable();
         let mut wait = SpinWait::new(self.name);
         loop {
             if let Some(inner) = self.inner.try_lock() {
-                return IrqGuard { inner, _irqs: irqs };
+                return IrqGuard { inner, _irqs: irqs, _then: Reschedule };
             }
             wait.turn();
         }
@@ -40,7 +39,8 @@ impl<T> IrqLock<T> {
 pub(crate) struct IrqGuard<'a, T> {
     // Declared, so dropped, in this order: the lock first, then interrupts.
     inner: SpinMutexGuard<'a, T>,
-    _irqs: IrqsRestored,
+    _irqs: irqflags::Disabled,
+    _then: Reschedule,
 }
 
 impl<T> Deref for IrqGuard<'_, T> {
@@ -59,27 +59,13 @@ impl<T> DerefMut for IrqGuard<'_, T> {
     }
 }
 
-/// Interrupts are off; dropping it makes them what they were. Stays on its CPU.
-struct IrqsRestored {
-    were_on: bool,
-    _not_send: PhantomData<*mut ()>,
-}
+/// A reschedule asked for inside the section came without an interrupt if this CPU asked
+/// itself: dropping it makes up for that, if interrupts are on now.
+struct Reschedule;
 
-impl IrqsRestored {
-    #[inline(always)]
-    fn off() -> Self {
-        Self { were_on: irqflags::disable(), _not_send: PhantomData }
-    }
-}
-
-impl Drop for IrqsRestored {
+impl Drop for Reschedule {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.were_on {
-            irqflags::enable();
-            // A reschedule asked for inside the section came without an
-            // interrupt if this CPU asked itself.
-            preempt::reschedule_if_asked();
-        }
+        preempt::reschedule_if_asked();
     }
 }

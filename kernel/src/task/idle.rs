@@ -12,7 +12,8 @@
 
 use core::sync::atomic::{Ordering, fence};
 
-use arch::{idle, irqflags};
+use arch::idle;
+use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu};
 use super::cpu_bits::CpuBits;
@@ -25,8 +26,7 @@ use super::window::Window;
 pub(super) static IDLE: CpuBits = CpuBits::empty();
 
 /// The rest of an idle task's life.
-pub(crate) fn idle_loop() -> ! {
-    irqflags::disable();
+pub(crate) fn idle_loop(off: &mut IrqsOff) -> ! {
     // The boot's context becomes an idle task without having been chosen.
     IDLE.insert(cpu::this().id);
     loop {
@@ -34,13 +34,13 @@ pub(crate) fn idle_loop() -> ! {
         // Partner: the fence in `placement::queue` (see above).
         fence(Ordering::SeqCst);
         if has_work(cpu) {
-            schedule(Leave::Yield);
+            schedule(Leave::Yield, off);
         } else if cpu.departure.is_due() {
-            offline::depart(cpu);
+            offline::depart(cpu, off);
         } else {
             Window::Cedes.pass(cpu.idle());
             // The interrupt that ends it may run other tasks before it returns.
-            idle::cede();
+            idle::cede(off);
         }
     }
 }

@@ -4,6 +4,7 @@ use super::frame::TrapFrame;
 use crate::addr::VirtAddr;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
+use kcore::machine::IrqsOff;
 
 /// Why a page fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,21 +85,20 @@ pub trait Upcalls: Sync {
     /// MSR\[FP, VEC, VSX\] in the frame. Interrupts on.
     fn fpu_unavailable(&self, frame: &mut TrapFrame);
 
-    /// An external interrupt (0x500). Interrupts off, on return too.
-    fn interrupt(&self);
+    /// An external interrupt (0x500).
+    fn interrupt(&self, off: &IrqsOff);
 
     /// The decrementer (0x900) is negative: set it anew. Interrupts off, on
     /// return too.
     fn timer(&self);
 
-    /// The work flag was set on the way to user mode. Interrupts off, on return
-    /// too; may turn them on and reschedule meanwhile. Called again for as long
-    /// as the flag is set.
-    fn return_to_user(&self, frame: &mut TrapFrame);
+    /// The work flag was set on the way to user mode. May turn interrupts on and
+    /// reschedule meanwhile. Called again for as long as the flag is set.
+    fn return_to_user(&self, frame: &mut TrapFrame, off: &mut IrqsOff);
 
-    /// An interrupt returns to kernel code with the work flag set. Interrupts
-    /// off, on return too; reschedules if preemption is on.
-    fn preempt_kernel(&self);
+    /// An interrupt returns to kernel code with the work flag set: reschedules if
+    /// preemption is on.
+    fn preempt_kernel(&self, off: &mut IrqsOff);
 
     /// The kernel broke. Interrupts off.
     fn kernel_fault(&self, frame: &TrapFrame, fault: KernelFault) -> !;
