@@ -39,7 +39,8 @@ use config::Config;
 /// the order of dependence.
 #[unsafe(no_mangle)]
 fn kmain(info: &'static BootInfo) -> ! {
-    exceptions::install(&upcalls::KernelUpcalls);
+    // SAFETY: here we are alone, without vectors.
+    unsafe { exceptions::install(&upcalls::KernelUpcalls) };
     exceptions::install_vectors();
     tlb::set_processor(info.pvr);
     tlb::set_gtse(info.platform.gtse);

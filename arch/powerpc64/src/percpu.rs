@@ -128,7 +128,7 @@ impl PerCpu {
 
     /// Sets the stacks and the TOC pointer. Call it before the CPU can take an
     /// interrupt. Relaxed: starting the CPU (or being on it) orders the stores.
-    pub fn set_stacks(&self, stacks: Stacks) {
+    pub(crate) fn set_stacks(&self, stacks: Stacks) {
         let frame = |top: u64| top - KERNEL_FRAME_BYTES;
         self.user_frame.store(frame(stacks.kernel_top), Ordering::Relaxed);
         self.emergency_frame.store(frame(stacks.emergency_top), Ordering::Relaxed);
@@ -137,7 +137,7 @@ impl PerCpu {
     }
 
     /// Sets the hardware number of the boot CPU, which the device tree tells.
-    pub fn set_server(&self, server: u32) {
+    pub(crate) fn set_server(&self, server: u32) {
         self.server.store(server, Ordering::Relaxed);
     }
 
@@ -177,7 +177,10 @@ impl PerCpu {
     }
 
     /// Sets the kernel's per-CPU structure; before the CPU is started, or on it.
-    pub fn set_local(&self, local: *mut ()) {
+    ///
+    /// # Safety
+    /// It is what the kernel takes it for, for ever.
+    pub unsafe fn set_local(&self, local: *mut ()) {
         self.local.store(local, Ordering::Relaxed);
     }
 
@@ -279,8 +282,11 @@ pub fn preempt_count() -> u32 {
 /// Load and store are both relative to r13: a task can only be moved between
 /// them while the count is 0 on the CPU it leaves and on the one it enters. A
 /// compiler barrier, so nothing leaves the section.
+///
+/// # Safety
+/// Who takes one back has added it, and uses no token that was made of it any more.
 #[inline(always)]
-pub fn preempt_count_add(delta: i32) {
+pub unsafe fn preempt_count_add(delta: i32) {
     // SAFETY: r13 points to this CPU's area, whose field only this CPU writes.
     unsafe {
         asm!("lwz {t}, {o}(13)", "add {t}, {t}, {d}", "stw {t}, {o}(13)",

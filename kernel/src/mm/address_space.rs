@@ -179,7 +179,8 @@ pub(crate) fn layout(mm: MmId) -> Result<Layout, Errno> {
 pub(crate) fn create() -> Result<MmId, Errno> {
     let tree = RadixTree::new(&mut TableFrames).map_err(|_| Errno::ENOMEM)?;
     let Some(mm) = lazy_tlb().mm_alloc() else {
-        TableFrames.free(tree.root(), ROOT_BYTES);
+        // SAFETY: nobody knows of it.
+        unsafe { TableFrames.free(tree.root(), ROOT_BYTES) };
         return Err(Errno::EAGAIN);
     };
     let space = &SPACES.get()[mm.slot()];
@@ -233,5 +234,6 @@ pub(crate) fn free_mm(mm: MmId) {
     assert!(map.resident == 0 && map.areas.is_empty(), "{mm:?} is freed with {} pages", map.resident);
     let tree = map.tree.take().expect("freed twice");
     SPACES.get()[mm.slot()].id.store(MmId::NONE.to_bits(), Ordering::Relaxed);
-    TableFrames.free(tree.root(), ROOT_BYTES);
+    // SAFETY: no process-table entry names it, and no CPU has it.
+    unsafe { TableFrames.free(tree.root(), ROOT_BYTES) };
 }

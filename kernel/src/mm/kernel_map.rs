@@ -100,8 +100,9 @@ impl TableSource for AreaTables {
         Some(table)
     }
 
-    fn free(&mut self, table: PhysAddr, bytes: u64) {
-        TableFrames.free(table, bytes);
+    unsafe fn free(&mut self, table: PhysAddr, bytes: u64) {
+        // SAFETY: the caller's promise.
+        unsafe { TableFrames.free(table, bytes) };
         AREA_FRAMES.fetch_sub(bytes / PAGE_SIZE, Ordering::Relaxed);
     }
 }

@@ -19,8 +19,9 @@ impl TableSource for KernelTableFrames {
         }
     }
 
-    fn free(&mut self, table: PhysAddr, bytes: u64) {
-        TableFrames.free(table, bytes);
+    unsafe fn free(&mut self, table: PhysAddr, bytes: u64) {
+        // SAFETY: the caller's promise.
+        unsafe { TableFrames.free(table, bytes) };
     }
 }
 
@@ -38,8 +39,8 @@ impl TableSource for TableFrames {
         .map(Frame::leak)
     }
 
-    fn free(&mut self, table: PhysAddr, bytes: u64) {
-        // SAFETY: the tree gives back what `alloc` gave away.
+    unsafe fn free(&mut self, table: PhysAddr, bytes: u64) {
+        // SAFETY: the caller gives back what `alloc` gave away.
         drop(unsafe { Frame::from_phys(table, order_of(bytes)) });
     }
 }

@@ -9,7 +9,7 @@ use kcore::mm::MmId;
 use super::event::Event;
 use super::limits::{INFINITY, Resource};
 use super::signal::{ERESTARTNOINTR, SIGCHLD};
-use super::{INIT_PID, Inheritance, Process, Thread, current, current_thread, table, user_memory};
+use super::{INIT_PID, Inheritance, Own, Process, Thread, current, current_thread, table, user_memory};
 use crate::errno::Errno;
 use crate::fs::table::TableUse;
 use crate::machine::lazy_tlb;
@@ -112,7 +112,7 @@ pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> 
     let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Event::new()));
 
     let mm = child_mm(flags)?;
-    if let Err(errno) = start_child(parent, tid, frame, request, mm, vfork.clone()) {
+    if let Err(errno) = start_child(&parent, tid, frame, request, mm, vfork.clone()) {
         lazy_tlb().mmput(mm);
         return Err(errno);
     }
@@ -147,7 +147,7 @@ fn child_mm(flags: CloneFlags) -> Result<MmId, Errno> {
 /// the registers would be under the copy of the address space, too.
 #[inline(never)]
 fn start_child(
-    parent: &Thread,
+    parent: &Own<Thread>,
     tid: u32,
     frame: &TrapFrame,
     request: &Request,

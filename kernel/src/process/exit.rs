@@ -178,7 +178,7 @@ pub(crate) fn exit_group(status: Status) -> ! {
 /// dropped.
 pub(crate) fn exit_thread(status: Status) -> ! {
     let thread = current_thread();
-    release_memory(thread);
+    release_memory(&thread);
     let process: Arc<Process> = thread.process.clone();
     lazy_tlb().exit_mm();
     thread.tell_vfork_done();

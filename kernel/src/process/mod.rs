@@ -8,6 +8,8 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Deref;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arch::timer;
@@ -248,22 +250,32 @@ impl Process {
     }
 }
 
+/// What the running task is, or is part of, lent to itself: it cannot leave the task's stack.
+pub(crate) struct Own<T>(NonNull<T>);
+
+impl<T> Deref for Own<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: of the running task, which is what calls this (`Own` is neither `Send` nor
+        // `Sync`, as its pointer): its thread, and so its process, live until its own last switch.
+        unsafe { self.0.as_ref() }
+    }
+}
+
 /// The user half of the running task.
 ///
 /// # Panics
 /// In a kernel thread.
 #[inline(always)]
-pub(crate) fn current_thread() -> &'static Thread {
+pub(crate) fn current_thread() -> Own<Thread> {
     let task = current_task();
-    let thread: *const Thread = task.user.as_ref().expect("a kernel thread asks for its user half");
-    // SAFETY: the running task, so the thread in it, lives at least until the
-    // task's own last switch, and this reference ends before: no caller keeps it
-    // in a place that outlives the task's stack.
-    unsafe { &*thread }
+    Own(task.user.as_ref().expect("a kernel thread asks for its user half").into())
 }
 
 /// The process of the running task.
 #[inline(always)]
-pub(crate) fn current() -> &'static Process {
-    &current_thread().process
+pub(crate) fn current() -> Own<Process> {
+    Own((&*current_thread().process).into())
 }

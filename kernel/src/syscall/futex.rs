@@ -170,7 +170,7 @@ fn wait(key: Key, address: u64, expected: u32, bits: u32, deadline_tb: Option<u6
         fetch(address)?;
     }
     let outcome = thread.futex.wait(deadline_tb);
-    if outcome == Ok(true) || !leave(thread) {
+    if outcome == Ok(true) || !leave(&thread) {
         return Ok(0);
     }
     Err(match (outcome, deadline_tb) {

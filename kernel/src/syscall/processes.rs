@@ -142,7 +142,7 @@ pub(super) fn find_thread(number: u32) -> Result<TaskRef> {
 /// As [`find_process`], 0 being the caller's.
 fn with_process<T>(number: u64, f: impl FnOnce(&Process) -> T) -> Result<T> {
     match number as u32 {
-        0 => Ok(f(current())),
+        0 => Ok(f(&current())),
         number => find_process(number).map(|process| f(&process)),
     }
 }

@@ -113,7 +113,7 @@ pub(super) fn rt_sigaction(frame: &mut TrapFrame) -> Result {
         Some(action) => handlers.set(number, action),
     };
     if new.is_some() && handlers.ignores(number) {
-        signal::discard(current(), number);
+        signal::discard(&current(), number);
     }
     user_memory::write_unless_null(old, before).map(|()| 0)
 }

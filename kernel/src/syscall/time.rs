@@ -271,7 +271,7 @@ fn sleep_until(deadline_tb: u64) -> Result {
 pub(super) fn alarm(frame: &mut TrapFrame) -> Result {
     let [seconds, ..] = frame.syscall_args();
     let second_tb = timer::timebase().hz();
-    let (left_tb, _) = alarms::set(current(), (seconds & 0xffff_ffff) * second_tb, 0)?;
+    let (left_tb, _) = alarms::set(&current(), (seconds & 0xffff_ffff) * second_tb, 0)?;
     // An alarm that is set is never reported as none.
     Ok(left_tb.div_ceil(second_tb))
 }
@@ -305,7 +305,7 @@ const US_PER_S: u64 = 1_000_000;
 pub(super) fn getitimer(frame: &mut TrapFrame) -> Result {
     let [which, to, ..] = frame.syscall_args();
     let left = match Itimer::from_number(which)? {
-        Itimer::Real => alarms::get(current()),
+        Itimer::Real => alarms::get(&current()),
         Itimer::Cpu(timer) => current().cpu_timer(timer),
     };
     user_memory::write(to, to_itimerval(left)).map(|()| 0)
@@ -326,7 +326,7 @@ pub(super) fn setitimer(frame: &mut TrapFrame) -> Result {
     let [interval_s, interval_us, s, us]: [u64; 4] = if new == 0 { [0; 4] } else { user_memory::read(new)? };
     let (interval_tb, span_tb) = (read_timeval(interval_s, interval_us)?, read_timeval(s, us)?);
     let before = match Itimer::from_number(which)? {
-        Itimer::Real => alarms::set(current(), span_tb, interval_tb)?,
+        Itimer::Real => alarms::set(&current(), span_tb, interval_tb)?,
         Itimer::Cpu(timer) => current().set_cpu_timer(timer, span_tb, interval_tb)?,
     };
     user_memory::write_unless_null(old, to_itimerval(before)).map(|()| 0)

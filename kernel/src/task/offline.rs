@@ -24,7 +24,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
-use arch::{irqflags, percpu, rtas, smp, timer};
+use arch::{irqflags, rtas, smp, timer};
 use kcore::cpu::CpuId;
 use kcore::machine::IrqsOff;
 
@@ -214,16 +214,15 @@ fn inherit(cpu: &Cpu) {
 
 /// The end of this CPU, from its idle loop: idle, nothing queued.
 pub(super) fn depart(cpu: &'static Cpu, off: &mut IrqsOff) -> ! {
-    // Nothing runs here from now on but interrupts.
-    percpu::preempt_count_add(1);
-    // No waker claims us. Nobody puts the bit back: only `schedule` does, here.
-    IDLE.take(cpu.id);
-    irqflags::enabled_while(off, || lazy_tlb().leave_before_stop());
-    cpu.departure.stage.store(GOES, Ordering::Relaxed);
-    cpu.departure.changed.wake_all();
-    lazy_tlb().stop_cpu(off);
-    // As a CPU that comes up expects it.
-    percpu::preempt_count_add(-1);
+    // Nothing runs here meanwhile but interrupts. A CPU that comes up expects preemption on.
+    preempt::without(|| {
+        // No waker claims us. Nobody puts the bit back: only `schedule` does, here.
+        IDLE.take(cpu.id);
+        irqflags::enabled_while(off, || lazy_tlb().leave_before_stop());
+        cpu.departure.stage.store(GOES, Ordering::Relaxed);
+        cpu.departure.changed.wake_all();
+        lazy_tlb().stop_cpu(off);
+    });
     // Release: the last access to what others take over. Partner: the acquire in
     // `wait_until_stopped`.
     cpu.departure.stage.store(GONE, Ordering::Release);

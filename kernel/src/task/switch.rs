@@ -22,7 +22,7 @@ use super::descriptor::{Task, TaskPtr, TaskRef};
 use super::idle::IDLE;
 use super::run_queue::WAITING;
 use super::window::Window;
-use super::{affinity, placement};
+use super::{affinity, placement, preempt};
 use crate::machine::lazy_tlb;
 
 /// Why the running task gives up its CPU.
@@ -227,8 +227,7 @@ pub(super) unsafe fn finish() -> IrqsOff {
 /// meanwhile, so that these do not nest.
 #[cold]
 fn finish_slow(borrow: Option<LazyRef>, dead: Option<&Task>, evicted: *const Task, off: &mut IrqsOff) {
-    percpu::preempt_count_add(1);
-    irqflags::enabled_while(off, || {
+    let settle = || {
         if let Some(borrow) = borrow {
             lazy_tlb().drop_lazy(borrow);
         }
@@ -243,8 +242,8 @@ fn finish_slow(borrow: Option<LazyRef>, dead: Option<&Task>, evicted: *const Tas
             // It may run and exit as soon as it is queued.
             placement::queue(&evicted.to_ref());
         }
-    });
-    percpu::preempt_count_add(-1);
+    };
+    preempt::without(|| irqflags::enabled_while(off, settle));
 }
 
 #[cfg(feature = "selftest")]

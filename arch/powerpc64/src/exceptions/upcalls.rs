@@ -116,9 +116,12 @@ unsafe impl Sync for Installed {}
 
 static UPCALLS: Installed = Installed(UnsafeCell::new(None));
 
-/// Installs the kernel's half: once, by the boot CPU, before the vectors are in
-/// place and before other CPUs start (which orders the store before their reads).
-pub fn install(upcalls: &'static dyn Upcalls) {
+/// Installs the kernel's half, once.
+///
+/// # Safety
+/// By the boot CPU, before the vectors are in place and before other CPUs start (which
+/// orders the store before their reads).
+pub unsafe fn install(upcalls: &'static dyn Upcalls) {
     static DONE: AtomicBool = AtomicBool::new(false);
     assert!(!DONE.swap(true, Ordering::Relaxed), "upcalls installed twice");
     // SAFETY: this is the one write; nobody reads yet (contract above).

@@ -18,8 +18,11 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub trait TableSource {
     /// `bytes` (4096, or 65536 for a root) of zeroed memory, aligned to its size.
     fn alloc(&mut self, bytes: u64) -> Option<PhysAddr>;
-    /// Takes back what `alloc` gave. Nothing translates through it any more.
-    fn free(&mut self, table: PhysAddr, bytes: u64);
+    /// Takes a table back.
+    ///
+    /// # Safety
+    /// `alloc` gave it, of this size, and nothing translates through it any more.
+    unsafe fn free(&mut self, table: PhysAddr, bytes: u64);
 }
 
 /// No memory for a table.
@@ -284,7 +287,8 @@ fn add_table(entry: &AtomicPte, source: &mut dyn TableSource) -> Result<PhysAddr
     match entry.replace(Pte::NONE, Pte::table(table)) {
         Ok(()) => Ok(table),
         Err(other) => {
-            source.free(table, TABLE_BYTES);
+            // SAFETY: it is new, and nothing points to it.
+            unsafe { source.free(table, TABLE_BYTES) };
             Ok(other.next_table())
         }
     }
