@@ -5,6 +5,9 @@
 
 use arch::timer;
 
+/// AT_CLKTCK: ticks a second in the times calls.
+pub(crate) const TICKS_PER_S: u64 = 100;
+
 /// Nanoseconds since the time base was 0, which was before boot.
 pub(crate) fn monotonic_ns() -> u64 {
     timer::timebase().tb_to_ns(timer::now_tb())
@@ -18,4 +21,9 @@ pub(crate) fn realtime_ns() -> u64 {
 /// Microseconds since the time base was 0.
 pub(crate) fn uptime_us() -> u64 {
     monotonic_ns() / 1000
+}
+
+/// In ticks as the times calls tell them.
+pub(crate) fn ticks(tb: u64) -> u64 {
+    (u128::from(tb) * u128::from(TICKS_PER_S) / u128::from(timer::timebase().hz())) as u64
 }

@@ -44,7 +44,7 @@ pub(crate) struct Config {
     pub(crate) seed: Option<u64>,
     /// In test builds: soak instead of init, if for a time.
     #[cfg(feature = "selftest")]
-    pub(crate) soak: crate::selftest::soak::Plan,
+    pub(crate) soak: crate::upcalls::tests::soak::Plan,
     /// QEMU's version, if the runner told it, for reasons of expected failures.
     pub(crate) qemu: String,
 }
@@ -72,7 +72,7 @@ impl Config {
             #[cfg(feature = "selftest")]
             seed: None,
             #[cfg(feature = "selftest")]
-            soak: crate::selftest::soak::Plan::default(),
+            soak: crate::upcalls::tests::soak::Plan::default(),
             qemu: "unknown".into(),
         };
         for item in cmdline::items(line) {
@@ -129,7 +129,7 @@ impl Config {
                 Err(_) => return bad("the first test to run; a number"),
             },
             #[cfg(feature = "selftest")]
-            "crash" => match crate::selftest::crashes::is_kind(value) {
+            "crash" => match crate::upcalls::tests::is_kind_of_crash(value) {
                 true => self.crash = Some(value.into()),
                 false => return bad("no way to crash that the tests know"),
             },
@@ -144,7 +144,7 @@ impl Config {
                 _ => return bad("the limit of every watchdog; milliseconds, 1 or more"),
             },
             #[cfg(feature = "selftest")]
-            "soak_loses" => match crate::selftest::soak::Loss::named(value) {
+            "soak_loses" => match crate::upcalls::tests::soak::Loss::named(value) {
                 Some(what) => self.soak.loses = Some(what),
                 None => return bad("what the soak loses once; frame, mm_count, mm_users, block or init_mm"),
             },

@@ -1,15 +1,12 @@
-//! The console: whole lines from many CPUs to one terminal; and what is typed there
-//! ([`input`]).
+//! The console: whole lines from many CPUs to one terminal.
 
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use arch::percpu;
+use arch::{percpu, rtas};
 use kcore::cpu::CpuId;
 
 use crate::sync::IrqLock;
-
-pub(crate) mod input;
 
 /// Guards the console: who holds it prints a whole line. Innermost of all locks;
 /// taken with interrupts off, so nothing waits for other CPUs under it.
@@ -52,6 +49,13 @@ pub(crate) fn write_bytes(bytes: &[u8]) {
 /// From now on `cpu` alone prints, and without the lock: it reports a crash.
 pub(crate) fn reserve_for(cpu: CpuId) {
     RESERVED.store(cpu.index() as u32, Ordering::Relaxed);
+}
+
+/// The machine cannot be used as it is: says why in the last line and ends QEMU with
+/// status 1. Any context, before the heap exists too.
+pub(crate) fn cannot_start(why: fmt::Arguments<'_>) -> ! {
+    write(format_args!("{why}\n"));
+    rtas::os_term("see the last line of the console")
 }
 
 fn this_cpu() -> u32 {

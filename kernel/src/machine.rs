@@ -17,8 +17,8 @@ use kcore::task::TaskMm;
 use kcore::{Config, Kernel};
 
 use crate::breaks::{self, Broken};
-use crate::sync::{Fixed, IrqLock};
-use crate::task::{current_mm, preempt, work};
+use crate::sync::{Fixed, IrqLock, preempt};
+use crate::task::{current_mm, work};
 
 /// The protocol's state. Written once at boot, before any other CPU starts.
 static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::unset();

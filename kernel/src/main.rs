@@ -16,6 +16,7 @@ mod errno;
 mod fs;
 mod limits;
 mod machine;
+mod memory;
 mod mm;
 mod monitor;
 mod oracle;
@@ -24,6 +25,7 @@ mod report;
 #[cfg(feature = "selftest")]
 mod selftest;
 mod shutdown;
+mod special;
 mod symbols;
 mod sync;
 mod syscall;
@@ -44,7 +46,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     exceptions::install_vectors();
     tlb::set_processor(info.pvr);
     tlb::set_gtse(info.platform.gtse);
-    mm::init(info);
+    memory::init(info);
     let mut config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
     let cpus = usable_cpus(info);
     config.choose_flush(info.platform.gtse, cpus.len());
@@ -61,6 +63,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     banner(info, &config, online);
     process::seed_random(info.rng_seed);
     fs::init(info.initrd);
+    special::init();
     start(config);
     arch::irqflags::disable().lend_mut(|off| task::idle_loop(off))
 }

@@ -23,13 +23,6 @@ pub(crate) fn report() {
     }
 }
 
-/// The machine cannot be used as it is: says why in the last line and ends QEMU with
-/// status 1. Any context, before the heap exists too.
-pub(crate) fn cannot_start(why: fmt::Arguments<'_>) -> ! {
-    println!("{why}");
-    rtas::os_term("see the last line of the console")
-}
-
 /// Prints the report and, as the last line, `why`; ends QEMU with status 0 on
 /// success, 1 else.
 pub(crate) fn finish(success: bool, why: fmt::Arguments<'_>) -> ! {

@@ -1,11 +1,51 @@
-//! What the hardware half asks of the kernel: a table of contents, no more.
+//! What the hardware half asks of the kernel, and a floor of the kernel of a higher one:
+//! a table of contents, no more.
 
 use arch::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
 use arch::irq::{self, Interrupt, InterruptController};
 use kcore::machine::IrqsOff;
 
 use crate::machine::lazy_tlb;
-use crate::{console, crash, process, syscall, task};
+use crate::{crash, process, special, syscall, task};
+
+// What a floor of the kernel asks of a higher one. `make layers` lets every floor
+// name what is here, and nothing else that lies above it.
+
+/// The part of a task that only user threads have. `task` carries it, and looks at nothing
+/// in it.
+pub(crate) use crate::process::Thread as UserHalf;
+
+/// The program that an address space runs. `mm` keeps it from being written.
+pub(crate) use crate::fs::text::Text;
+
+/// How much of a thing the running process may use: `mm` and `fs` ask `process`.
+pub(crate) use crate::process::limits::{INFINITY, NR_OPEN, Resource, of_current as limit_of_current};
+/// Waits that a signal ends, and signals that files send: `fs` asks `process`.
+pub(crate) mod signal {
+    pub(crate) use crate::process::signal::{SIGPIPE, send_to_current, wait};
+}
+
+/// A thread ends, and with it the futexes that it holds: `process` asks `syscall`.
+pub(crate) use crate::syscall::{
+    futex::wake_at as wake_futex_at, robust_list::release as release_robust_list,
+};
+
+/// Init has ended, and with it the machine: `process` reports it.
+pub(crate) use crate::monitor::init_ended;
+/// What only test builds have: a named place where a test may hold a CPU, what a crash
+/// report asks of who broke the kernel, a device, and words of the command line.
+#[cfg(feature = "selftest")]
+pub(crate) mod tests {
+    pub(crate) use crate::selftest::crashes::{fail_in_report, is_deaf_to_nmi, is_kind as is_kind_of_crash};
+    pub(crate) use crate::selftest::keep_mm::KeepMm;
+    pub(crate) use crate::selftest::points::reached;
+    pub(crate) use crate::selftest::soak;
+}
+/// The console, for the descriptors that init begins with: `process` asks `special`.
+pub(crate) use crate::special::tty::console_file;
+
+/// Preemption is on again, and this CPU was asked to schedule: `sync` asks `task`.
+pub(crate) use crate::task::reschedule_if_allowed;
 
 /// The kernel, to the hardware half.
 pub(crate) struct KernelUpcalls;
@@ -36,7 +76,7 @@ impl Upcalls for KernelUpcalls {
                 task::handle_ipi(off);
             }
             // There is one device.
-            Interrupt::Device(_) => console::input::interrupt(),
+            Interrupt::Device(_) => special::input::interrupt(),
             Interrupt::Spurious => {}
         }
     }

@@ -68,7 +68,7 @@ pub(crate) fn kernel_fault(frame: &TrapFrame, fault: KernelFault) -> ! {
 /// runs the machine wants to know what it does.
 pub(crate) fn nmi(frame: &mut TrapFrame) {
     #[cfg(feature = "selftest")]
-    if crate::selftest::crashes::is_deaf_to_nmi() {
+    if crate::upcalls::tests::is_deaf_to_nmi() {
         return;
     }
     stopped::leave_remains(frame);
@@ -107,7 +107,7 @@ fn die(cause: fmt::Arguments<'_>, registers: &TrapFrame, steps: Backtrace) -> ! 
     println!("\n{CAUSE}");
     show::this_cpu(registers, steps);
     #[cfg(feature = "selftest")]
-    crate::selftest::crashes::fail_in_report();
+    crate::upcalls::tests::fail_in_report();
     others.iter().flat_map(CpuSet::iter).for_each(show::other_cpu);
     if others.is_some() {
         report::print();

@@ -9,7 +9,7 @@ use crate::fs::path::Place;
 use crate::fs::stat::Stat;
 use crate::fs::text::WriteAccess;
 use crate::fs::{File, OpenFlags};
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 use crate::sync::Mutex;
 
 /// An open file.

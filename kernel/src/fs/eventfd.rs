@@ -7,9 +7,9 @@ use crate::errno::Errno;
 use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::Stat;
 use crate::fs::{File, OpenFlags};
-use crate::process::signal;
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 use crate::sync::WaitQueue;
+use crate::upcalls::signal;
 
 /// The most that the number can be.
 const MOST: u64 = u64::MAX - 1;

@@ -1,21 +1,21 @@
 //! What a process may have and make of files.
 
 use crate::errno::Errno;
-use crate::process::limits::{NR_OPEN, Resource, of_current};
-use crate::process::signal;
+use crate::upcalls::signal;
+use crate::upcalls::{NR_OPEN, Resource, limit_of_current};
 
 /// A signal for a file that would get too large.
 const SIGXFSZ: u32 = 25;
 
 /// Descriptors that the current process may have: `RLIMIT_NOFILE`.
 pub(crate) fn max_files() -> usize {
-    of_current(Resource::Nofile).min(NR_OPEN) as usize
+    limit_of_current(Resource::Nofile).min(NR_OPEN) as usize
 }
 
 /// How large the current process may make a file: `RLIMIT_FSIZE`, and what an offset can
 /// tell.
 pub(super) fn max_file_size() -> u64 {
-    of_current(Resource::Fsize).min(i64::MAX as u64)
+    limit_of_current(Resource::Fsize).min(i64::MAX as u64)
 }
 
 /// The current process wants a larger file than it may have: tells it so.

@@ -10,7 +10,7 @@ use crate::fs::Description;
 use crate::fs::directory::{Directory, FIRST_COOKIE};
 use crate::fs::inode::Inode;
 use crate::mm::heap;
-use crate::process::user_memory;
+use crate::mm::user_memory;
 
 /// The most bytes of one call: what the kernel has on the heap meanwhile.
 const MOST_BYTES: usize = 64 << 10;

@@ -10,8 +10,8 @@ use crate::errno::Errno;
 use crate::fs::lock_ranges::{self as ranges, ADDED};
 use crate::fs::lock_waits as waits;
 use crate::mm::heap;
-use crate::process::signal;
 use crate::sync::{SpinLock, WaitQueue};
+use crate::upcalls::signal;
 
 pub(crate) use ranges::{Owner, Range};
 

@@ -11,9 +11,9 @@ use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::{S_IFSOCK, Stat};
 use crate::fs::{File, OpenFlags};
 use crate::mm::heap;
-use crate::process::signal;
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 use crate::sync::{SpinLock, WaitQueue};
+use crate::upcalls::signal;
 
 /// The two that there are. They differ in what the end of the peer means.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -11,18 +11,15 @@ use arch::boot::MemoryRegion;
 
 use crate::errno::Errno;
 use crate::mm::Object;
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 
 pub(crate) mod attributes;
-mod cpus;
 mod description;
-mod device;
-mod directory;
+pub(crate) mod directory;
 pub(crate) mod eventfd;
 mod flags;
 mod initrd;
 pub(crate) mod inode;
-mod interrupts;
 pub(crate) mod limits;
 pub(crate) mod listing;
 pub(crate) mod lock;
@@ -33,8 +30,6 @@ pub(crate) mod open;
 pub(crate) mod path;
 pub(crate) mod pipe;
 pub(crate) mod poll;
-mod proc;
-mod processes;
 mod regular;
 pub(crate) mod rename;
 mod size;
@@ -42,14 +37,11 @@ pub(crate) mod socket;
 pub(crate) mod stat;
 pub(crate) mod table;
 pub(crate) mod text;
-pub(crate) mod tty;
-mod use_mm;
 
 pub(crate) use description::Description;
 pub(crate) use flags::OpenFlags;
 
 use poll::{Events, PollHead};
-pub(crate) use processes::clock_ticks;
 
 use stat::{S_IFREG, Stat};
 
@@ -118,9 +110,5 @@ pub(crate) fn init(initrd: Option<MemoryRegion>) {
                 crate::println!("initrd: {error}");
             }
         }
-    }
-    let own = device::init().and_then(|()| proc::init()).and_then(|()| cpus::init());
-    if let Err(errno) = own {
-        crate::println!("initrd: a file is in the way of /dev, /proc or /sys: {errno}");
     }
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, root};
 use crate::fs::rename::shape_of_tree;
-use crate::process::user_memory::PATH_MAX;
+use crate::mm::user_memory::PATH_MAX;
 
 /// Symbolic links that a path may lead through (Linux's MAXSYMLINKS).
 const MAX_SYMLINKS: u32 = 40;

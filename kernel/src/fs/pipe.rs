@@ -14,9 +14,9 @@ use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::{S_IFIFO, Stat};
 use crate::fs::{File, OpenFlags};
 use crate::mm::frame::{self, Frame};
-use crate::process::signal;
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 use crate::sync::{Mutex, WaitQueue};
+use crate::upcalls::signal;
 
 const PAGE: usize = PAGE_SIZE as usize;
 const PAGES: usize = 16;

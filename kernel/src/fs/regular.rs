@@ -9,8 +9,8 @@ use arch::addr::PAGE_SIZE;
 
 use crate::errno::Errno;
 use crate::fs::{File, OpenFlags, limits};
+use crate::mm::user_memory::Cursor;
 use crate::mm::{FaultError, Object};
-use crate::process::user_memory::Cursor;
 
 /// An open regular file: its contents.
 pub(super) struct RegularFile(pub(super) Arc<Object>);

@@ -6,7 +6,7 @@ use crate::errno::Errno;
 use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::{S_IFSOCK, Stat};
 use crate::fs::{File, OpenFlags, pipe};
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 
 /// One of the two.
 struct Socket {

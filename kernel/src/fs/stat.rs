@@ -3,7 +3,7 @@
 use arch::addr::PAGE_SIZE;
 
 use crate::fs::attributes::TimeNs;
-use crate::process::user_memory::Plain;
+use crate::mm::user_memory::Plain;
 
 /// Nanoseconds of a second.
 pub(crate) const SECOND_NS: TimeNs = 1_000_000_000;

@@ -27,10 +27,10 @@ use super::kernel_map::process_table;
 use super::tables::TableFrames;
 use crate::breaks::{self, Broken};
 use crate::errno::Errno;
-use crate::fs::text::Text;
 use crate::machine::lazy_tlb;
 use crate::oracle;
 use crate::sync::{Fixed, Mutex, MutexGuard};
+use crate::upcalls::Text;
 
 /// The machine's part of one mm, or of a free slot.
 struct AddressSpace {

@@ -5,7 +5,7 @@ use vm::page_down;
 use super::address_space::Map;
 use super::heap;
 use super::mmap::LOWEST;
-use crate::process::limits::{self, Resource};
+use crate::upcalls::{Resource, limit_of_current};
 
 /// What moving an area in the tree of areas can cost on the heap.
 const HEAP_BYTES: usize = 4 << 10;
@@ -16,7 +16,7 @@ impl Map {
     pub(super) fn grow_stack(&mut self, addr: u64) -> bool {
         let stack = self.areas.overlapping(&(addr..u64::MAX)).next();
         let more = stack.map_or(0, |stack| stack.start - page_down(addr));
-        let limit = limits::of_current(Resource::Stack);
+        let limit = limit_of_current(Resource::Stack);
         self.may_grow(more)
             && heap::ensure_room(HEAP_BYTES)
             && self.areas.grow_down(addr, LOWEST, limit).is_ok()

@@ -5,7 +5,7 @@ use core::ops::Range;
 use vm::area::Area;
 
 use super::address_space::Map;
-use crate::process::limits::{self, Resource};
+use crate::upcalls::{INFINITY, Resource, limit_of_current};
 
 impl Map {
     /// Whether the running process may have `range` mapped besides what is mapped
@@ -22,9 +22,9 @@ impl Map {
 
     /// Whether what `size` makes of the present size is within the limit.
     fn is_within_limit(&self, size: impl FnOnce(u64) -> u64) -> bool {
-        let limit = limits::of_current(Resource::As);
+        let limit = limit_of_current(Resource::As);
         // Nearly always: the areas need not be added up.
-        if limit == limits::INFINITY {
+        if limit == INFINITY {
             return true;
         }
         size(self.areas.iter().map(Area::bytes).sum()) <= limit

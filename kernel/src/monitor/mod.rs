@@ -11,8 +11,9 @@ use terminal::prompt::{Event, Prompt};
 
 use crate::config::Config;
 use crate::console;
-use crate::console::input::{self, Owner};
-use crate::process::{self, exit::Status};
+use crate::process::signal::{self, Info};
+use crate::process::{self, INIT_PID, exit::Status};
+use crate::special::input::{self, Owner};
 use crate::task::kthread;
 use crate::{println, shutdown};
 
@@ -32,6 +33,15 @@ const COLUMNS: usize = 80;
 
 /// Whether the machine goes on without init.
 static STAYS: AtomicBool = AtomicBool::new(false);
+
+/// Init has ended: so does the machine, with QEMU's status 0 if init's was 0. If the
+/// monitor stays, only all other processes end.
+pub(crate) fn init_ended(status: Status) {
+    if !stays() {
+        shutdown::finish(status.is_success(), format_args!("init {status}"));
+    }
+    signal::send_to_all(|process| process.pid != INIT_PID, Some(Info::of_kernel(signal::SIGKILL)));
+}
 
 /// Whether the machine goes on when init has ended.
 pub(crate) fn stays() -> bool {

@@ -3,11 +3,11 @@
 use alloc::sync::Arc;
 
 use super::Monitor;
-use crate::console::input::{self, Owner};
 use crate::fs::path::Place;
 use crate::println;
 use crate::process::exit::Status;
 use crate::process::{self, Process, signal, table};
+use crate::special::input::{self, Owner};
 use crate::task::OutOfMemory;
 
 /// Runs the program that `words` begin with, and says how it ended unless all is

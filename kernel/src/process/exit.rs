@@ -8,10 +8,10 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use super::signal;
-use super::{INIT_PID, Process, Thread, alarm, current_thread, family, init, user_memory};
+use super::{INIT_PID, Process, Thread, alarm, current_thread, family, user_memory};
 use crate::machine::lazy_tlb;
-use crate::syscall::{futex, robust_list};
 use crate::task::{self, TaskRef, pending};
+use crate::upcalls;
 
 /// How a process ended, as wait4 reports it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl Process {
         let decided = self.ending.load(Ordering::Relaxed);
         let status = if decided == NOT_ENDING { code } else { Status(decided as u32) };
         if self.pid == INIT_PID {
-            init::ended(status);
+            upcalls::init_ended(status);
         }
         // Release: pairs with the acquire in `is_dead`.
         let dead = || self.ending.store(DEAD | ENDING | u64::from(status.0), Ordering::Release);
@@ -194,7 +194,7 @@ pub(crate) fn exit_thread(status: Status) -> ! {
 
 /// What others wait for in memory that is about to be given up: Linux's `mm_release`.
 pub(super) fn release_memory(thread: &Thread) {
-    robust_list::release(thread);
+    upcalls::release_robust_list(thread);
     let address = thread.clear_child_tid.swap(0, Ordering::Relaxed);
     // Only who shares the memory can look; for others it would be a page to copy.
     let shared = || lazy_tlb().mm(task::current().mm.mm()).users() > 1;
@@ -202,6 +202,6 @@ pub(super) fn release_memory(thread: &Thread) {
         // Nobody to tell about a bad address. Who waits is woken even if the word cannot be
         // written: it may have become read-only meanwhile.
         let _ = user_memory::write(address, 0_u32);
-        futex::wake_at(address);
+        upcalls::wake_futex_at(address);
     }
 }

@@ -8,15 +8,15 @@ use arch::rtas;
 
 use super::exit::Status;
 use super::limits::Limits;
-use super::signal::{Handlers, Info};
+use super::signal::Handlers;
 use super::stack::Arguments;
-use super::{INIT_PID, Inheritance, Process, Thread, current, exec, signal, table};
+use super::{INIT_PID, Inheritance, Process, Thread, current, exec, table};
 use crate::fs::path::Place;
 use crate::fs::table::{FileTable, TableUse};
-use crate::fs::{Description, OpenFlags, tty};
+use crate::fs::{Description, OpenFlags};
 use crate::sync::Mutex;
 use crate::task::{self, OutOfMemory, kthread, registry};
-use crate::{clock, monitor, shutdown};
+use crate::{clock, upcalls};
 
 /// Starts the program `path` as process 1, with the console as descriptors 0 to 2.
 /// `arguments` begin with its name. Interrupts and preemption on.
@@ -82,20 +82,11 @@ fn become_program(path: String, passed: Arguments) {
 /// Descriptors 0 to 2, one description as login leaves it.
 fn console_files() -> FileTable {
     let files = FileTable::new();
-    let console = Description::new(Arc::new(tty::Tty), OpenFlags::RDWR);
+    let console = Description::new(upcalls::console_file(), OpenFlags::RDWR);
     for fd in 0..3 {
         files.replace(fd, console.clone(), false).expect("an empty table has room");
     }
     files
-}
-
-/// Init has ended: so does the machine, with QEMU's status 0 if init's was 0. If the
-/// monitor stays, only all other processes end.
-pub(super) fn ended(status: Status) {
-    if !monitor::stays() {
-        shutdown::finish(status.is_success(), format_args!("init {status}"));
-    }
-    signal::send_to_all(|process| process.pid != INIT_PID, Some(Info::of_kernel(signal::SIGKILL)));
 }
 
 /// There is no init: one line, and QEMU's status 1.

@@ -14,6 +14,9 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arch::timer;
 
+// For a while: names that moved to another floor.
+pub(crate) use crate::mm::user_memory;
+
 use crate::fs::path::Place;
 use crate::fs::table::TableUse;
 use crate::sync::{Mutex, SpinLock, WaitQueue};
@@ -38,10 +41,9 @@ pub(crate) mod signal;
 mod stack;
 pub(crate) mod table;
 mod thread;
-pub(crate) mod user_memory;
 pub(crate) mod wait;
 
-pub(crate) use stack::{ARGUMENTS_MAX, Arguments, CLOCK_TICKS};
+pub(crate) use stack::{ARGUMENTS_MAX, Arguments};
 pub(crate) use thread::Thread;
 
 pub(crate) use fault::{page_fault, user_fault, vector_unavailable as fpu_unavailable};

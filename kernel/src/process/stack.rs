@@ -9,6 +9,7 @@ use kcore::mm::MmId;
 use super::limits::{self, Resource};
 use super::load::Loaded;
 use super::random;
+use crate::clock::TICKS_PER_S;
 use crate::errno::Errno;
 use crate::mm::{self, Backing, MapFlags, Prot, heap};
 
@@ -27,8 +28,6 @@ const HWCAP: u64 = 0x5800_0580;
 const HWCAP2: u64 = 0x8ae0_0000;
 /// The processor's data and instruction cache line.
 const CACHE_LINE: u64 = 128;
-/// AT_CLKTCK: ticks a second in the times calls.
-pub(crate) const CLOCK_TICKS: u64 = 100;
 
 /// What exec passes on.
 pub(crate) struct Arguments {
@@ -139,7 +138,7 @@ fn auxiliary_vector(program: &Loaded, name: u64, random: u64) -> AuxiliaryVector
         // AT_HWCAP, AT_PAGESZ, AT_CLKTCK
         [16, HWCAP],
         [6, PAGE_SIZE],
-        [17, CLOCK_TICKS],
+        [17, TICKS_PER_S],
         // AT_PHDR, AT_PHENT, AT_PHNUM, AT_BASE, AT_FLAGS, AT_ENTRY
         [3, program.headers],
         [4, formats::elf::PROGRAM_HEADER_BYTES],

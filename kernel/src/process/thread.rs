@@ -16,7 +16,7 @@ use super::signal::{Queue, StackCell};
 use super::{Own, Process};
 use crate::errno::Errno;
 use crate::mm::heap;
-use crate::task::preempt;
+use crate::sync::preempt;
 
 /// A thread.
 pub(crate) struct Thread {

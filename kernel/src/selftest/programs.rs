@@ -14,8 +14,8 @@ use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
 use crate::process::exit::Status;
 use crate::process::{self, signal};
+use crate::sync::preempt;
 use crate::syscall;
-use crate::task::preempt;
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("program_exit_status", exit_status),

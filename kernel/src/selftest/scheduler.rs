@@ -10,7 +10,8 @@ use super::stage::flush_work;
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::sync::WaitQueue;
-use crate::task::{self, kthread, preempt};
+use crate::sync::preempt;
+use crate::task::{self, kthread};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("sched_ping_pong", ping_pong),

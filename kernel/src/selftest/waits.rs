@@ -5,8 +5,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use arch::{irqflags, timer};
 
 use super::{Outcome, Test, Verdict, check, check_eq};
+use crate::sync::preempt;
 use crate::sync::{Interrupted, IrqLock, Mutex, SpinLock, WaitQueue};
-use crate::task::{self, pending, preempt};
+use crate::task::{self, pending};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("locks_keep_the_context", locks_keep_the_context),

@@ -6,7 +6,7 @@ use arch::irqflags;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use super::SpinWait;
-use crate::task::preempt;
+use crate::sync::preempt;
 
 /// A spin lock; interrupts are off while it is held, so a handler on the same
 /// CPU cannot wait for the code that it interrupted.

@@ -5,7 +5,7 @@ use core::ops::{Deref, DerefMut};
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use super::SpinWait;
-use crate::task::preempt::{self, PreemptGuard};
+use crate::sync::preempt::{self, PreemptGuard};
 
 /// A spin lock; preemption is off while it is held, or a preempted holder would
 /// leave others spinning for a time slice. Never taken in an interrupt handler.

@@ -5,8 +5,8 @@ use arch::exceptions::TrapFrame;
 use arch::timer;
 
 use super::Result;
+use crate::clock::ticks;
 use crate::errno::Errno;
-use crate::fs::clock_ticks;
 use crate::mm::frame;
 use crate::process::{current, user_memory};
 use crate::task::{self, Usage};
@@ -48,11 +48,10 @@ pub(super) fn getrusage(frame: &mut TrapFrame) -> Result {
 
 pub(super) fn times(frame: &mut TrapFrame) -> Result {
     let [to, ..] = frame.syscall_args();
-    let (own, children) =
-        (clock_ticks(current().usage().ran_tb), clock_ticks(current().children_usage().ran_tb));
+    let (own, children) = (ticks(current().usage().ran_tb), ticks(current().children_usage().ran_tb));
     // `struct tms`: own user and system time, the children's.
     user_memory::write_unless_null(to, [own, 0, children, 0])?;
-    Ok(clock_ticks(timer::now_tb()))
+    Ok(ticks(timer::now_tb()))
 }
 
 pub(super) fn sysinfo(frame: &mut TrapFrame) -> Result {

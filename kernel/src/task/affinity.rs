@@ -16,11 +16,10 @@ use kcore::cpu::CpuSet;
 
 use super::cpu::{self, Cpu, ONLINE};
 use super::descriptor::Task;
-use super::preempt;
 use super::resched::resched;
 use super::window::Window;
 use super::{online_cpus, placement};
-use crate::sync::SpinLock;
+use crate::sync::{SpinLock, preempt};
 
 /// None of the CPUs asked for is online.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

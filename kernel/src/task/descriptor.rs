@@ -24,10 +24,11 @@ use kcore::task::TaskMm;
 
 use super::cpu_bits::CpuBits;
 use super::usage::Counts;
+use super::wait_queue::WaitQueue;
 use super::window::Window;
 use crate::mm::KernelStack;
-use crate::process::Thread;
-use crate::sync::WaitQueue;
+use crate::upcalls::UserHalf;
+
 use crate::sync::list::Node;
 
 /// A counted reference to a task.
@@ -84,7 +85,7 @@ pub(crate) struct Task {
     pub(super) exit_waiters: WaitQueue,
     /// The user half, none for kernel threads. A kernel thread that execs is
     /// spawned with one.
-    pub(crate) user: Option<Thread>,
+    pub(crate) user: Option<UserHalf>,
     /// Owns the stack; none for the task that the boot made.
     pub(super) stack: Option<KernelStack>,
 }
@@ -234,7 +235,7 @@ pub(super) struct Birth<'a> {
     pub(super) name: &'a str,
     pub(super) mm: TaskMm,
     pub(super) affinity: &'a CpuSet,
-    pub(super) user: Option<Thread>,
+    pub(super) user: Option<UserHalf>,
     pub(super) body: Option<Body>,
     /// Its stack, or the top of one that it does not own.
     pub(super) stack: Result<KernelStack, u64>,

@@ -10,7 +10,7 @@ use kcore::task::TaskMm;
 use super::descriptor::TaskRef;
 use super::spawn::{self, OutOfMemory, Plan};
 use super::{cpu, registry};
-use crate::process::Thread;
+use crate::upcalls::UserHalf;
 
 /// Starts a kernel thread that runs `f` on any CPU and ends with it. Interrupts
 /// and preemption on.
@@ -38,7 +38,7 @@ pub(crate) fn spawn_on(cpu: CpuId, name: &str, f: impl FnOnce() + Send + 'static
 /// user half `thread`; `f` ends in an exec.
 pub(crate) fn spawn_first_thread(
     tid: u32,
-    thread: Thread,
+    thread: UserHalf,
     f: impl FnOnce() + Send + 'static,
 ) -> Result<TaskRef, OutOfMemory> {
     spawn_with(tid, "init", &CpuSet::first(cpu::count()), Some(thread), f)
@@ -48,7 +48,7 @@ fn spawn_with(
     tid: u32,
     name: &str,
     affinity: &CpuSet,
-    user: Option<Thread>,
+    user: Option<UserHalf>,
     f: impl FnOnce() + Send + 'static,
 ) -> Result<TaskRef, OutOfMemory> {
     let (mm, frame) = (TaskMm::kernel(), TrapFrame::default());

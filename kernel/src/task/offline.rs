@@ -32,9 +32,9 @@ use super::cpu::{self, Cpu, ONLINE};
 use super::idle::IDLE;
 use super::resched::resched;
 use super::window::Window;
-use super::{placement, preempt, yield_now};
+use super::{Mutex, WaitQueue, placement, yield_now};
 use crate::machine::lazy_tlb;
-use crate::sync::{Mutex, SpinWait, WaitQueue};
+use crate::sync::{SpinWait, preempt};
 
 /// How long a CPU may take to go or to come, in microseconds.
 const LIMIT_US: u64 = 20_000_000;

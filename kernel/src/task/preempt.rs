@@ -1,66 +1,21 @@
-//! When the running task may lose its CPU although it did not ask to.
+//! When the running task loses its CPU although it did not ask to.
 //!
 //! The kernel is preemptible: on the way back from an interrupt, and wherever
-//! preemption is turned on again. The count is the CPU's; it is 0 at every switch,
-//! so it needs no saving.
+//! preemption is turned on again ([`crate::sync::preempt`]).
 
-use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
-use arch::{irqflags, percpu};
+use arch::percpu;
 use kcore::machine::IrqsOff;
 
 use super::cpu;
 use super::switch::{Leave, leave, schedule};
+use crate::sync::preempt::is_enabled;
 
-/// Preemption stays off while it lives. Nests.
-pub(crate) struct PreemptGuard {
-    _not_send: PhantomData<*mut ()>,
-}
-
-/// Turns preemption off. Any context.
-#[inline(always)]
-pub(crate) fn disable() -> PreemptGuard {
-    // SAFETY: the guard takes it back.
-    unsafe { percpu::preempt_count_add(1) };
-    PreemptGuard { _not_send: PhantomData }
-}
-
-impl Drop for PreemptGuard {
-    #[inline(always)]
-    fn drop(&mut self) {
-        // SAFETY: what `disable` added.
-        unsafe { percpu::preempt_count_add(-1) };
-        reschedule_if_asked();
-    }
-}
-
-/// Runs `f` with preemption off; if a reschedule is asked for meanwhile, the caller sees to it.
-#[inline]
-pub(super) fn without(f: impl FnOnce()) {
-    let guard = disable();
-    f();
-    core::mem::forget(guard);
-    // SAFETY: what `disable` added.
-    unsafe { percpu::preempt_count_add(-1) };
-}
-
-/// Whether the running code may be preempted.
-pub(crate) fn is_enabled() -> bool {
-    percpu::preempt_count() == 0 && irqflags::are_enabled()
-}
-
-/// Schedules if somebody has asked this CPU to and it is allowed here.
-#[inline(always)]
-pub(crate) fn reschedule_if_asked() {
-    // If we are moved between finding the area and reading it, we were scheduled.
-    if percpu::this().work_pending() {
-        reschedule_if_allowed();
-    }
-}
-
+/// This CPU is asked to schedule, and preemption has just been turned on: schedules,
+/// unless an outer section forbids it.
 #[cold]
-fn reschedule_if_allowed() {
+pub(crate) fn reschedule_if_allowed() {
     if is_enabled() && wants_resched() {
         leave(Leave::Yield);
     }

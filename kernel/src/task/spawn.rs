@@ -14,7 +14,7 @@ use super::exit::exit_current;
 use super::registry;
 use super::switch::finish;
 use crate::mm::KernelStack;
-use crate::process::Thread;
+use crate::upcalls::UserHalf;
 
 /// There is no memory for a kernel stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Plan<'a> {
     pub(super) name: &'a str,
     pub(super) mm: TaskMm,
     pub(super) affinity: &'a CpuSet,
-    pub(super) user: Option<Thread>,
+    pub(super) user: Option<UserHalf>,
     /// Where it enters user mode, or for a kernel thread the empty frame.
     pub(super) frame: TrapFrame,
     /// What it runs; none for a task that starts in user mode.
@@ -40,7 +40,7 @@ pub(super) struct Plan<'a> {
 pub(crate) fn create_user(
     tid: u32,
     name: &str,
-    thread: Thread,
+    thread: UserHalf,
     frame: &TrapFrame,
     mm: MmId,
     affinity: &CpuSet,

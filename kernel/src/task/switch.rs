@@ -22,8 +22,9 @@ use super::descriptor::{Task, TaskPtr, TaskRef};
 use super::idle::IDLE;
 use super::run_queue::WAITING;
 use super::window::Window;
-use super::{affinity, placement, preempt};
+use super::{affinity, placement};
 use crate::machine::lazy_tlb;
+use crate::sync::preempt;
 
 /// Why the running task gives up its CPU.
 #[derive(Clone, Copy, PartialEq, Eq)]

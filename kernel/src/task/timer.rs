@@ -236,5 +236,5 @@ pub(crate) fn ticks_of(cpu: kcore::cpu::CpuId) -> u64 {
 /// Sleeps until `deadline_tb`. Interrupts and preemption on.
 #[cfg(feature = "selftest")]
 pub(crate) fn sleep_until_tb(deadline_tb: u64) {
-    crate::sync::WaitQueue::new().wait_until_deadline(|| false, deadline_tb);
+    super::WaitQueue::new().wait_until_deadline(|| false, deadline_tb);
 }

@@ -66,7 +66,7 @@ impl Window {
     #[inline(always)]
     pub(crate) fn pass(self, task: &Task) {
         #[cfg(feature = "selftest")]
-        crate::selftest::points::reached(self.of(task));
+        crate::upcalls::tests::reached(self.of(task));
         let _ = (self, task);
     }
 

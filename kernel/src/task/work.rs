@@ -17,8 +17,8 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence};
 
 use kcore::cpu::{CpuId, CpuSet};
 
-use super::{cpu, kthread, preempt, set_affinity};
-use crate::sync::WaitQueue;
+use super::{WaitQueue, cpu, kthread, set_affinity};
+use crate::sync::preempt;
 
 /// One piece of work, in the list of those that came after it.
 struct Work {

@@ -11,7 +11,8 @@ use kcore::machine::Machine;
 use super::{OTHER, wait_for};
 use crate::machine::{call_function, lazy_tlb};
 use crate::sync::SpinLock;
-use crate::task::{kthread, preempt};
+use crate::sync::preempt;
+use crate::task::kthread;
 
 #[inline(never)]
 pub(super) fn spin_deadlock() {

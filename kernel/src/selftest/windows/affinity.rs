@@ -15,7 +15,8 @@ use crate::machine::lazy_tlb;
 use crate::selftest::points::{self, Step};
 use crate::selftest::stage::{move_task, move_to};
 use crate::selftest::{Outcome, Verdict, check, check_eq};
-use crate::task::{self, TaskRef, Window, kthread, pending, preempt, registry};
+use crate::sync::preempt;
+use crate::task::{self, TaskRef, Window, kthread, pending, registry};
 
 /// Where a task found itself.
 #[derive(Clone)]

@@ -7,13 +7,13 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use arch::addr::PAGE_SIZE;
-use arch::timer;
 
+use super::cpus::ranges;
+use super::proc::bytes;
+use crate::clock::ticks;
 use crate::errno::Errno;
-use crate::fs::cpus::ranges;
 use crate::fs::directory::Made;
 use crate::fs::inode::{Inode, Kind};
-use crate::fs::proc::bytes;
 use crate::machine::lazy_tlb;
 use crate::mm::{self, Layout, Prot, heap};
 use crate::process::{Process, table};
@@ -145,11 +145,6 @@ fn state(task: Option<&TaskRef>) -> char {
     }
 }
 
-/// In ticks as the times calls tell them.
-pub(crate) fn clock_ticks(tb: u64) -> u64 {
-    (u128::from(tb) * u128::from(crate::process::CLOCK_TICKS) / u128::from(timer::timebase().hz())) as u64
-}
-
 fn stat(process: &Process) -> Result<String, Errno> {
     let task = process.first_task();
     let layout = layout(task.as_ref())?;
@@ -167,12 +162,12 @@ fn stat(process: &Process) -> Result<String, Errno> {
         process.parent(),
         own.faults,
         children.faults,
-        clock_ticks(own.ran_tb),
-        clock_ticks(children.ran_tb),
+        ticks(own.ran_tb),
+        ticks(children.ran_tb),
         // Linux's scale: below 0 for real-time priorities.
         if priority > 0 { -1 - i32::from(priority) } else { 20 + i32::from(nice) },
         process.thread_count(),
-        clock_ticks(process.started_tb),
+        ticks(process.started_tb),
         layout.resident,
         u64::MAX,
         task.as_ref().map_or(0, |task| task.cpu().index()),

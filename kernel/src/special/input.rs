@@ -155,7 +155,7 @@ struct Effect {
 impl Effect {
     fn happen(self) {
         if !self.echo.is_empty() {
-            super::write_bytes(self.echo.as_bytes());
+            crate::console::write_bytes(self.echo.as_bytes());
         }
         if let Some((group, signal)) = self.signal {
             let in_group = |process: &Process| process.group.load(Ordering::Relaxed) == group;

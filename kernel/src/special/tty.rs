@@ -3,13 +3,15 @@
 //! Where what is typed comes from, and what becomes of it on the way, is in
 //! [`input`]. There are no terminal attributes to set.
 
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use crate::console::input::{self, Owner};
+use super::device;
+use super::input::{self, Owner};
 use crate::errno::Errno;
 use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::Stat;
-use crate::fs::{File, OpenFlags, device};
+use crate::fs::{File, OpenFlags};
 use crate::process::current;
 use crate::process::user_memory::{self, Cursor};
 
@@ -24,6 +26,11 @@ const TIOCSPGRP: u64 = 0x8004_7476;
 
 /// The console.
 pub(crate) struct Tty;
+
+/// The console as a file.
+pub(crate) fn console_file() -> Arc<dyn File> {
+    Arc::new(Tty)
+}
 
 /// The current process, as the terminal sees it.
 fn reader() -> Owner {

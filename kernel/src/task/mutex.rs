@@ -4,8 +4,8 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::WaitQueue;
-use crate::task::Window;
+use super::wait_queue::WaitQueue;
+use super::window::Window;
 
 /// Nobody has it.
 const FREE: u32 = 0;

@@ -9,9 +9,9 @@ use core::fmt::Write as _;
 
 use kcore::cpu::{CpuId, CpuSet};
 
+use super::proc::{self, text};
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, root};
-use crate::fs::proc::{self, text};
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
 use crate::process::user_memory::{self, Cursor};

@@ -16,10 +16,11 @@
 use arch::timer;
 use kcore::handoff::Waiters;
 
-use super::IrqLock;
-use super::list::{List, Node};
-use crate::task::timer::Alarm;
-use crate::task::{self, Task, TaskPtr, Window};
+use super::timer::Alarm;
+use super::window::Window;
+use super::{Task, TaskPtr};
+use crate::sync::IrqLock;
+use crate::sync::list::{List, Node};
 
 /// A wait ended because the task has a kill or a signal pending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,7 +60,7 @@ impl WaitQueue {
     /// Sleeps until `done`, or until a kill or signal is pending for the current
     /// task. Interrupts and preemption on.
     pub(crate) fn wait_interruptible(&self, done: impl FnMut() -> bool) -> Result<(), Interrupted> {
-        let me = task::current();
+        let me = super::current();
         if self.wait(done, || me.interrupted()) { Ok(()) } else { Err(Interrupted) }
     }
 
@@ -69,7 +70,7 @@ impl WaitQueue {
         mut done: impl FnMut() -> bool,
         deadline_tb: u64,
     ) -> Result<bool, Interrupted> {
-        let me = task::current();
+        let me = super::current();
         let late = || timer::now_tb() >= deadline_tb;
         if done() || Alarm::set(deadline_tb, || self.wait(done, || me.interrupted() || late())) {
             return Ok(true);
@@ -83,7 +84,7 @@ impl WaitQueue {
         if done() {
             return true;
         }
-        let me = task::current();
+        let me = super::current();
         let waiter = Waiter::new(me.as_ptr());
         loop {
             self.enqueue(&me, &waiter);
@@ -94,7 +95,7 @@ impl WaitQueue {
                 self.leave(&waiter);
                 return finished;
             }
-            task::sleep();
+            super::sleep();
             Window::Awake.pass(&me);
             if self.was_picked(&waiter) && done() {
                 return true;

@@ -6,7 +6,7 @@ use arch::mmu::tree::TableSource;
 use super::frame::{self, Frame};
 
 /// The frame allocator as a source of page tables.
-pub(super) struct TableFrames;
+pub(crate) struct TableFrames;
 
 /// The same with the reserve: for tables of the kernel's own pages.
 pub(super) struct KernelTableFrames;

@@ -12,7 +12,7 @@ use vm::buddy::{Buddy, Link};
 
 use super::cache::Cache;
 use super::{FRAMES, Frames};
-use crate::shutdown::cannot_start;
+use crate::console::cannot_start;
 use crate::sync::IrqLock;
 
 /// A CPU's cache as it lies in memory: on cache lines of its own.
@@ -44,7 +44,7 @@ impl Layout {
 /// Makes the frame allocator. Once, on the boot CPU, in real mode.
 ///
 /// Touches the metadata (0.4 % of memory) and no other frame.
-pub(in crate::mm) fn init(info: &BootInfo) {
+pub(in crate::memory) fn init(info: &BootInfo) {
     let memory = || info.memory.iter().map(|region| (region.base.0, region.size));
     let reserved = || info.reserved.iter().map(|region| (region.base.0, region.size));
     let end = memory().map(|(base, size)| base + size).max().expect("the firmware names no memory");

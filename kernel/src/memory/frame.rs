@@ -33,7 +33,7 @@ pub(super) use boot::init;
 use cache::Cache;
 
 /// The number of a frame: its physical address without the offset bits.
-pub(super) type FrameNumber = u32;
+pub(crate) type FrameNumber = u32;
 
 /// The count of a frame that is free and poisoned. Zero, the count after boot,
 /// is a frame that was never handed out, whose contents are arbitrary.
@@ -126,17 +126,17 @@ pub(crate) fn alloc() -> Option<Frame> {
 }
 
 /// A frame full of zeroes, also from the reserve: for the kernel's heap.
-pub(super) fn alloc_zeroed_from_reserve() -> Option<Frame> {
+pub(crate) fn alloc_zeroed_from_reserve() -> Option<Frame> {
     take(0).map(zeroed)
 }
 
 /// Whether `frames` can be had without the reserve, as far as one can tell.
-pub(super) fn has_spare(frames: u64) -> bool {
+pub(crate) fn has_spare(frames: u64) -> bool {
     FRAMES.buddy.lock().free_frames() >= FRAMES.reserve.saturating_add(frames)
 }
 
 /// Whether the heap has taken much of the reserve.
-pub(super) fn reserve_is_low() -> bool {
+pub(crate) fn reserve_is_low() -> bool {
     FRAMES.buddy.lock().free_frames() < FRAMES.reserve / 2
 }
 
@@ -206,7 +206,7 @@ pub(crate) fn total_count() -> u64 {
 ///
 /// # Safety
 /// The caller owns those references, and no translation leads there any more.
-pub(super) unsafe fn drop_references(frames: &mut [FrameNumber]) {
+pub(crate) unsafe fn drop_references(frames: &mut [FrameNumber]) {
     let counts = FRAMES.counts;
     // Those to free move to the front.
     let mut freed = 0;

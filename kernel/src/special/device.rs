@@ -2,10 +2,11 @@
 
 use alloc::sync::Arc;
 
+use super::{tty, use_mm};
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, Opener, root};
 use crate::fs::stat::{S_IFCHR, Stat};
-use crate::fs::{File, OpenFlags, tty, use_mm};
+use crate::fs::{File, OpenFlags};
 use crate::process::user_memory::Cursor;
 
 /// Linux's device numbers, major << 8 | minor.
@@ -24,8 +25,8 @@ pub(crate) fn init() -> Result<(), Errno> {
     let devices: [(&str, u64, Opener); 5] = [
         ("null", NULL, |_| Ok(Arc::new(Null))),
         ("zero", ZERO, |_| Ok(Arc::new(Zero))),
-        ("tty", TTY, |_| Ok(Arc::new(tty::Tty))),
-        ("console", CONSOLE, |_| Ok(Arc::new(tty::Tty))),
+        ("tty", TTY, |_| Ok(tty::console_file())),
+        ("console", CONSOLE, |_| Ok(tty::console_file())),
         ("use_mm", USE_MM, |_| Ok(Arc::new(use_mm::UseMm))),
     ];
     let directory = root().directory()?.get_or_make_directory("dev");
@@ -35,7 +36,7 @@ pub(crate) fn init() -> Result<(), Errno> {
     directory.directory()?.get_or_make_directory("shm").attributes.set_permissions(0o1777);
     #[cfg(feature = "selftest")]
     {
-        use crate::selftest::keep_mm::KeepMm;
+        use crate::upcalls::tests::KeepMm;
         let open: Opener = |_| Ok(Arc::new(KeepMm));
         directory.directory()?.add("keep_mm", Inode::new(Kind::Device(KEEP_MM, open), 0o666))?;
     }

@@ -70,7 +70,7 @@ pub(crate) fn kernel_tree() -> RadixTree {
 }
 
 /// The process table.
-pub(super) fn process_table() -> ProcessTable {
+pub(crate) fn process_table() -> ProcessTable {
     *PROCESS_TABLE
 }
 

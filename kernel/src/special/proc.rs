@@ -8,10 +8,12 @@ use alloc::vec::Vec;
 use arch::addr::PAGE_SIZE;
 use arch::timer;
 
+use super::interrupts;
+use super::processes::Processes;
+use crate::clock::ticks;
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, Opener, root};
-use crate::fs::processes::{Processes, clock_ticks};
-use crate::fs::{File, OpenFlags, interrupts};
+use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
 use crate::mm::frame;
 use crate::process::{self, user_memory::Cursor};
@@ -79,7 +81,7 @@ fn uptime() -> String {
 /// The time of each CPU: what is not idle counts as the programs'.
 fn stat() -> String {
     let line = |name: &str, all_tb: u64, idle_tb: u64| {
-        let (busy, idle) = (clock_ticks(all_tb.saturating_sub(idle_tb)), clock_ticks(idle_tb));
+        let (busy, idle) = (ticks(all_tb.saturating_sub(idle_tb)), ticks(idle_tb));
         format!("{name} {busy} 0 0 {idle} 0 0 0 0 0 0\n")
     };
     let cpus = lazy_tlb().online();

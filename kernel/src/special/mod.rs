@@ -1,0 +1,19 @@
+//! Special files: devices, /proc and /sys. They show the kernel to programs, so they lie
+//! above all that they show.
+
+mod cpus;
+mod device;
+pub(crate) mod input;
+mod interrupts;
+mod proc;
+mod processes;
+pub(crate) mod tty;
+mod use_mm;
+
+/// Puts them into the tree. At boot, once what the initrd has is there.
+pub(crate) fn init() {
+    let own = device::init().and_then(|()| proc::init()).and_then(|()| cpus::init());
+    if let Err(errno) = own {
+        crate::println!("initrd: a file is in the way of /dev, /proc or /sys: {errno}");
+    }
+}
