@@ -9,10 +9,11 @@ use kcore::mm::MmId;
 use super::event::Event;
 use super::limits::{INFINITY, Resource};
 use super::signal::{ERESTARTNOINTR, SIGCHLD};
-use super::{INIT_PID, Inheritance, Own, Process, Thread, current, current_thread, table, user_memory};
+use super::{INIT_PID, Inheritance, Own, Process, Thread, current, current_thread, table};
 use crate::errno::Errno;
 use crate::fs::table::TableUse;
 use crate::machine::lazy_tlb;
+use crate::mm::user_memory::UserAddr;
 use crate::mm::{self, heap};
 use crate::sync::Mutex;
 use crate::task::{self, registry};
@@ -178,7 +179,7 @@ fn start_child(
         .map_err(|task::OutOfMemory| Errno::ENOMEM)?;
     if request.flags.contains(CloneFlags::PARENT_SETTID) {
         // As in Linux, a bad address is not an error.
-        let _ = user_memory::write(request.parent_tid, tid);
+        let _ = UserAddr(request.parent_tid).write(tid);
     }
     if is_thread {
         // The process ends? So does the caller, which was told: it does not start over.

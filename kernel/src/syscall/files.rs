@@ -24,24 +24,24 @@ fn get_any(fd: u64) -> Result<Arc<Description>> {
 
 pub(super) fn read(frame: &mut TrapFrame) -> Result {
     let [fd, base, len, ..] = frame.syscall_args();
-    get(fd)?.read(Cursor::new(&[UserSlice { base, len }])?, None)
+    get(fd)?.read(Cursor::new(&[UserSlice { base: user_memory::UserAddr(base), len }])?, None)
 }
 
 pub(super) fn write(frame: &mut TrapFrame) -> Result {
     let [fd, base, len, ..] = frame.syscall_args();
-    get(fd)?.write(Cursor::new(&[UserSlice { base, len }])?, None)
+    get(fd)?.write(Cursor::new(&[UserSlice { base: user_memory::UserAddr(base), len }])?, None)
 }
 
 pub(super) fn pread64(frame: &mut TrapFrame) -> Result {
     let [fd, base, len, at, ..] = frame.syscall_args();
     let at = position(at)?;
-    get(fd)?.read(Cursor::new(&[UserSlice { base, len }])?, Some(at))
+    get(fd)?.read(Cursor::new(&[UserSlice { base: user_memory::UserAddr(base), len }])?, Some(at))
 }
 
 pub(super) fn pwrite64(frame: &mut TrapFrame) -> Result {
     let [fd, base, len, at, ..] = frame.syscall_args();
     let at = position(at)?;
-    get(fd)?.write(Cursor::new(&[UserSlice { base, len }])?, Some(at))
+    get(fd)?.write(Cursor::new(&[UserSlice { base: user_memory::UserAddr(base), len }])?, Some(at))
 }
 
 /// An offset or a length in a file. `EINVAL` below zero.
@@ -81,13 +81,13 @@ fn with_pieces(pieces: u64, count: u64, io: impl FnOnce(Cursor<'_>) -> Result) -
         return Err(Errno::EINVAL);
     }
     let count = count as usize;
-    let mut few = [UserSlice { base: 0, len: 0 }; FEW];
+    let mut few = [UserSlice { base: user_memory::UserAddr(0), len: 0 }; FEW];
     let mut many;
     let slices = if count <= FEW {
         &mut few[..count]
     } else {
         heap::check_room(count * size_of::<UserSlice>())?;
-        many = alloc::vec![UserSlice { base: 0, len: 0 }; count];
+        many = alloc::vec![UserSlice { base: user_memory::UserAddr(0), len: 0 }; count];
         &mut many[..]
     };
     for (slice, at) in slices.iter_mut().zip(0..) {

@@ -1,14 +1,16 @@
 //! System calls: Linux's numbers and conventions for ppc64.
 //!
 //! Number in r0, arguments in r3 to r8, result in r3; an error is the positive
-//! errno with CR0.SO set. A call of the table takes the frame, reads its arguments
-//! from there, and returns its result.
+//! errno with CR0.SO set. Each row of the table names a call's arguments and the function
+//! that takes them, each as its type says ([`Argument`]); a call that changes the frame, or
+//! waits with it, takes the frame, too.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use arch::exceptions::TrapFrame;
 
 use crate::errno::Errno;
+use crate::mm::user_memory::UserAddr;
 use crate::process::signal;
 use crate::task;
 
@@ -70,6 +72,77 @@ fn fail(frame: &mut TrapFrame, errno: Errno) {
     }
 }
 
+/// What a function of a call takes of a register, or gives for one.
+trait Word {
+    /// As Linux takes it: the low half, if the type has no more.
+    fn of(register: u64) -> Self;
+    fn register(self) -> u64;
+}
+
+macro_rules! word {
+    ($($kind:ty: $of:expr, $register:expr;)+) => {$(
+        impl Word for $kind {
+            #[inline(always)]
+            fn of(register: u64) -> Self {
+                $of(register)
+            }
+
+            #[inline(always)]
+            fn register(self) -> u64 {
+                $register(self)
+            }
+        }
+    )+};
+}
+word! {
+    u64: |word| word, |word| word;
+    u32: |word| word as u32, u64::from;
+    i32: |word| word as i32, |word| word as u64;
+    usize: |word| word as usize, |word| word as u64;
+    UserAddr: UserAddr, |address: UserAddr| address.0;
+    (): |_| (), |()| 0;
+}
+
+/// What a function of a call gives: a word, or a word or an error.
+trait Answer {
+    fn result(self) -> Result;
+}
+
+impl<T: Word> Answer for T {
+    #[inline(always)]
+    fn result(self) -> Result {
+        Ok(self.register())
+    }
+}
+
+impl<T: Word> Answer for Result<T> {
+    #[inline(always)]
+    fn result(self) -> Result {
+        self.map(T::register)
+    }
+}
+
+/// A row of the table: a function and the call's arguments, or the arguments and what is done
+/// with them.
+macro_rules! call {
+    ($module:ident::$name:ident(frame; $($argument:ident),*)) => {
+        call!(|frame; $($argument),*| $module::$name(frame, $($argument),*))
+    };
+    ($module:ident::$name:ident($($argument:ident),*)) => {
+        call!(|_frame; $($argument),*| $module::$name($($argument),*))
+    };
+    (|$($argument:ident),+| $call:expr) => {
+        call!(|_frame; $($argument),+| $call)
+    };
+    (|$frame:ident; $($argument:ident),*| $call:expr) => {
+        |$frame: &mut TrapFrame| -> Result {
+            let [$($argument,)* ..] = $frame.syscall_args();
+            $(let $argument = Word::of($argument);)*
+            $call.result()
+        }
+    };
+}
+
 /// A call that we do not have: said once for each number.
 fn unknown(frame: &mut TrapFrame) -> Result {
     static SAID: [AtomicU64; NR_CALLS.div_ceil(64)] = [const { AtomicU64::new(0) }; NR_CALLS.div_ceil(64)];
@@ -108,8 +181,8 @@ pub(crate) fn numbers() -> impl Iterator<Item = usize> {
 /// The calls by number (arch/powerpc/kernel/syscalls/syscall.tbl, "64").
 static TABLE: [Handler; NR_CALLS] = {
     let mut table: [Handler; NR_CALLS] = [unknown; NR_CALLS];
-    table[1] = processes::exit;
-    table[2] = processes::fork;
+    table[1] = call!(processes::exit(code));
+    table[2] = call!(processes::fork(frame;));
     table[3] = files::read;
     table[4] = files::write;
     table[5] = names::open;
@@ -117,119 +190,119 @@ static TABLE: [Handler; NR_CALLS] = {
     table[8] = names::creat;
     table[9] = links::link;
     table[10] = links::unlink;
-    table[11] = processes::execve;
+    table[11] = call!(processes::execve(frame; path, arguments, environment));
     table[12] = names::chdir;
-    table[13] = time::time;
+    table[13] = call!(time::time(to));
     table[15] = attributes::chmod;
     table[16] = attributes::lchown;
     table[19] = files::lseek;
-    table[20] = processes::getpid;
+    table[20] = call!(processes::getpid());
     table[24] = nothing; // getuid
-    table[27] = time::alarm;
-    table[29] = signals::pause;
+    table[27] = call!(time::alarm(seconds));
+    table[29] = call!(signals::pause(frame;));
     table[33] = names::access;
-    table[34] = priorities::nice;
+    table[34] = call!(priorities::nice(step));
     table[36] = nothing; // sync: memory is all there is
-    table[37] = signals::kill;
+    table[37] = call!(signals::kill(pid, number));
     table[38] = links::rename;
     table[39] = links::mkdir;
     table[40] = links::rmdir;
     table[41] = files::dup;
     table[42] = files::pipe;
-    table[43] = accounting::times;
-    table[45] = memory::brk;
+    table[43] = call!(accounting::times(to));
+    table[45] = call!(memory::brk(end));
     table[47] = nothing; // getgid
     table[49] = nothing; // geteuid
     table[50] = nothing; // getegid
     table[54] = files::ioctl;
     table[55] = files::fcntl;
-    table[57] = processes::setpgid;
+    table[57] = call!(processes::setpgid(pid, group));
     table[60] = names::umask;
     table[63] = files::dup2;
-    table[64] = processes::getppid;
-    table[65] = processes::getpgrp;
-    table[66] = processes::setsid;
-    table[75] = misc::setrlimit;
-    table[77] = accounting::getrusage;
-    table[78] = time::gettimeofday;
+    table[64] = call!(processes::getppid());
+    table[65] = call!(processes::getpgrp());
+    table[66] = call!(processes::setsid());
+    table[75] = call!(misc::setrlimit(resource, from));
+    table[77] = call!(accounting::getrusage(which, to));
+    table[78] = call!(time::gettimeofday(to, zone));
     table[83] = links::symlink;
     table[85] = names::readlink;
-    table[88] = misc::reboot;
-    table[90] = memory::mmap;
-    table[91] = memory::munmap;
+    table[88] = call!(misc::reboot(magic, magic2, command));
+    table[90] = call!(memory::mmap(hint, len, prot, flags, fd, offset));
+    table[91] = call!(memory::munmap(start, len));
     table[92] = sizes::truncate;
     table[93] = sizes::ftruncate;
     table[94] = attributes::fchmod;
     table[95] = attributes::fchown;
-    table[96] = priorities::getpriority;
-    table[97] = priorities::setpriority;
+    table[96] = call!(priorities::getpriority(which, who));
+    table[97] = call!(priorities::setpriority(which, who, nice));
     table[99] = stat::statfs;
     table[100] = stat::fstatfs;
-    table[104] = time::setitimer;
-    table[105] = time::getitimer;
+    table[104] = call!(time::setitimer(which, new, old));
+    table[105] = call!(time::getitimer(which, to));
     table[106] = stat::stat;
     table[107] = stat::lstat;
     table[108] = stat::fstat;
-    table[114] = processes::wait4;
-    table[116] = accounting::sysinfo;
+    table[114] = call!(processes::wait4(pid, status, options, usage));
+    table[116] = call!(accounting::sysinfo(to));
     table[117] = shm::ipc;
     table[118] = files::fsync;
-    table[120] = processes::clone;
-    table[122] = misc::uname;
-    table[125] = memory::mprotect;
-    table[132] = processes::getpgid;
+    table[120] = call!(processes::clone(frame; flags, stack, parent_tid, tls, child_tid));
+    table[122] = call!(misc::uname(to));
+    table[125] = call!(memory::mprotect(start, len, prot));
+    table[132] = call!(processes::getpgid(pid));
     table[133] = names::fchdir;
     table[140] = files::llseek;
     table[142] = select::select;
-    table[144] = memory::msync;
+    table[144] = call!(memory::msync(start, len, flags));
     table[145] = files::readv;
     table[146] = files::writev;
-    table[147] = processes::getsid;
+    table[147] = call!(processes::getsid(pid));
     table[148] = files::fsync; // fdatasync
-    table[150] = memory::mlock;
-    table[151] = memory::munlock;
-    table[152] = memory::mlockall;
+    table[150] = call!(|start, len| memory::mlock2(start, len, 0));
+    table[151] = call!(memory::munlock(start, len));
+    table[152] = call!(memory::mlockall(flags));
     table[153] = nothing; // munlockall
-    table[154] = priorities::sched_setparam;
-    table[155] = priorities::sched_getparam;
-    table[156] = priorities::sched_setscheduler;
-    table[157] = priorities::sched_getscheduler;
-    table[158] = scheduling::sched_yield;
-    table[159] = priorities::sched_get_priority_max;
-    table[160] = priorities::sched_get_priority_min;
-    table[161] = priorities::sched_rr_get_interval;
-    table[162] = time::nanosleep;
-    table[163] = memory::mremap;
+    table[154] = call!(priorities::sched_setparam(tid, from));
+    table[155] = call!(priorities::sched_getparam(tid, to));
+    table[156] = call!(priorities::sched_setscheduler(tid, policy, from));
+    table[157] = call!(priorities::sched_getscheduler(tid));
+    table[158] = call!(task::yield_now());
+    table[159] = call!(|policy| priorities::bound(policy, 99)); // sched_get_priority_max
+    table[160] = call!(|policy| priorities::bound(policy, 1)); // sched_get_priority_min
+    table[161] = call!(priorities::sched_rr_get_interval(tid, to));
+    table[162] = call!(time::nanosleep(frame; span, rest));
+    table[163] = call!(memory::mremap(start, old_len, new_len, flags, target));
     table[167] = poll::poll;
-    table[171] = prctl::prctl;
-    table[172] = signals::rt_sigreturn;
-    table[173] = signals::rt_sigaction;
-    table[174] = signals::rt_sigprocmask;
-    table[175] = signals::rt_sigpending;
-    table[176] = signal_values::rt_sigtimedwait;
-    table[177] = signal_values::rt_sigqueueinfo;
-    table[178] = signals::rt_sigsuspend;
+    table[171] = call!(prctl::prctl(option, argument));
+    table[172] = call!(signals::rt_sigreturn(frame;));
+    table[173] = call!(signals::rt_sigaction(number, new, old, bytes));
+    table[174] = call!(signals::rt_sigprocmask(how, new, old, bytes));
+    table[175] = call!(signals::rt_sigpending(to, bytes));
+    table[176] = call!(signal_values::rt_sigtimedwait(frame; signals, to, timeout, bytes));
+    table[177] = call!(signal_values::rt_sigqueueinfo(pid, number, from));
+    table[178] = call!(signals::rt_sigsuspend(frame; mask, bytes));
     table[179] = files::pread64;
     table[180] = files::pwrite64;
     table[181] = attributes::chown;
     table[182] = names::getcwd;
-    table[185] = signals::sigaltstack;
-    table[189] = processes::vfork;
-    table[190] = misc::getrlimit;
+    table[185] = call!(|frame; new, old| signals::sigaltstack(frame.gpr(1), new, old));
+    table[189] = call!(processes::vfork(frame;));
+    table[190] = call!(misc::getrlimit(resource, to));
     table[202] = files::getdents64;
-    table[205] = memory::madvise;
-    table[206] = memory::mincore;
-    table[207] = processes::gettid;
-    table[208] = signals::tkill;
-    table[221] = futex::futex;
-    table[222] = scheduling::sched_setaffinity;
-    table[223] = scheduling::sched_getaffinity;
-    table[232] = processes::set_tid_address;
-    table[234] = processes::exit_group;
-    table[246] = time::clock_gettime;
-    table[247] = time::clock_getres;
-    table[248] = time::clock_nanosleep;
-    table[250] = signals::tgkill;
+    table[205] = call!(memory::madvise(start, len, advice));
+    table[206] = call!(memory::mincore(start, len, answer));
+    table[207] = call!(processes::gettid());
+    table[208] = call!(signals::tkill(tid, number));
+    table[221] = call!(futex::futex(frame; address, operation, value, timeout, other, bits));
+    table[222] = call!(scheduling::sched_setaffinity(tid, len, from));
+    table[223] = call!(scheduling::sched_getaffinity(tid, len, to));
+    table[232] = call!(processes::set_tid_address(address));
+    table[234] = call!(processes::exit_group(code));
+    table[246] = call!(time::clock_gettime(clock, to));
+    table[247] = call!(time::clock_getres(clock, to));
+    table[248] = call!(time::clock_nanosleep(frame; clock, flags, span, rest));
+    table[250] = call!(signals::tgkill(pid, tid, number));
     table[252] = stat::statfs64;
     table[253] = stat::fstatfs64;
     table[280] = select::pselect6;
@@ -245,9 +318,9 @@ static TABLE: [Handler; NR_CALLS] = {
     table[296] = names::readlinkat;
     table[297] = attributes::fchmodat;
     table[298] = names::faccessat;
-    table[299] = robust_list::get_robust_list;
-    table[300] = robust_list::set_robust_list;
-    table[302] = scheduling::getcpu;
+    table[299] = call!(robust_list::get_robust_list(tid, head, bytes));
+    table[300] = call!(robust_list::set_robust_list(head, bytes));
+    table[302] = call!(scheduling::getcpu(cpu, node));
     table[304] = attributes::utimensat;
     table[307] = sockets::eventfd;
     table[309] = sizes::fallocate;
@@ -256,15 +329,15 @@ static TABLE: [Handler; NR_CALLS] = {
     table[317] = files::pipe2;
     table[320] = files::preadv;
     table[321] = files::pwritev;
-    table[322] = signal_values::rt_tgsigqueueinfo;
-    table[325] = misc::prlimit64;
+    table[322] = call!(signal_values::rt_tgsigqueueinfo(pid, tid, number, from));
+    table[325] = call!(misc::prlimit64(tid, resource, new, old));
     table[333] = sockets::socketpair;
-    table[355] = priorities::sched_setattr;
-    table[356] = priorities::sched_getattr;
+    table[355] = call!(priorities::sched_setattr(tid, from, flags));
+    table[356] = call!(priorities::sched_getattr(tid, to, size, flags));
     table[357] = links::renameat2;
-    table[359] = misc::getrandom;
-    table[365] = misc::membarrier;
-    table[378] = memory::mlock2;
+    table[359] = call!(misc::getrandom(to, len, flags));
+    table[365] = call!(misc::membarrier(command, flags));
+    table[378] = call!(memory::mlock2(start, len, flags));
     table[383] = absent; // statx
     table[387] = absent; // rseq
     table[435] = absent; // clone3

@@ -37,7 +37,7 @@ pub(super) fn poll(frame: &mut TrapFrame) -> Result {
 
 pub(super) fn ppoll(frame: &mut TrapFrame) -> Result {
     let [fds, count, timeout, mask, mask_bytes, _] = frame.syscall_args();
-    let timeout = Timeout::of_timespec(timeout)?;
+    let timeout = Timeout::of_timespec(user_memory::UserAddr(timeout))?;
     let mask = watch::read_mask(mask, mask_bytes)?;
     watch::with_mask(frame, mask, || {
         let result = poll_until(fds, count, timeout.deadline_tb);

@@ -92,7 +92,7 @@ impl Sets {
 
 pub(super) fn select(frame: &mut TrapFrame) -> Result {
     let [count, readable, writable, exceptional, timeout, _] = frame.syscall_args();
-    let timeout = Timeout::of_timeval(timeout)?;
+    let timeout = Timeout::of_timeval(user_memory::UserAddr(timeout))?;
     wait(frame, count, [readable, writable, exceptional], timeout, None)
 }
 
@@ -100,7 +100,7 @@ pub(super) fn pselect6(frame: &mut TrapFrame) -> Result {
     let [count, readable, writable, exceptional, timeout, mask] = frame.syscall_args();
     // Of six arguments the last one has to be two.
     let [mask, mask_bytes] = if mask == 0 { [0; 2] } else { user_memory::read(mask)? };
-    let timeout = Timeout::of_timespec(timeout)?;
+    let timeout = Timeout::of_timespec(user_memory::UserAddr(timeout))?;
     let mask = watch::read_mask(mask, mask_bytes)?;
     wait(frame, count, [readable, writable, exceptional], timeout, mask)
 }
