@@ -8,8 +8,6 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::Deref;
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arch::timer;
@@ -20,7 +18,7 @@ pub(crate) use crate::mm::user_memory;
 use crate::fs::path::Place;
 use crate::fs::table::TableUse;
 use crate::sync::{Mutex, SpinLock, WaitQueue};
-use crate::task::{self, Task, TaskRef, current as current_task};
+use crate::task::{self, Own, Task, TaskRef, current as current_task};
 
 pub(crate) mod alarm;
 pub(crate) mod clone;
@@ -252,32 +250,17 @@ impl Process {
     }
 }
 
-/// What the running task is, or is part of, lent to itself: it cannot leave the task's stack.
-pub(crate) struct Own<T>(NonNull<T>);
-
-impl<T> Deref for Own<T> {
-    type Target = T;
-
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        // SAFETY: of the running task, which is what calls this (`Own` is neither `Send` nor
-        // `Sync`, as its pointer): its thread, and so its process, live until its own last switch.
-        unsafe { self.0.as_ref() }
-    }
-}
-
 /// The user half of the running task.
 ///
 /// # Panics
 /// In a kernel thread.
 #[inline(always)]
 pub(crate) fn current_thread() -> Own<Thread> {
-    let task = current_task();
-    Own(task.user.as_ref().expect("a kernel thread asks for its user half").into())
+    current_task().map(|task| task.user.as_ref().expect("a kernel thread asks for its user half"))
 }
 
 /// The process of the running task.
 #[inline(always)]
 pub(crate) fn current() -> Own<Process> {
-    Own((&*current_thread().process).into())
+    current_thread().map(|thread| &*thread.process)
 }

@@ -11,7 +11,8 @@ use arch::exceptions::TrapFrame;
 
 use crate::errno::Errno;
 use crate::mm::user_memory::UserAddr;
-use crate::process::signal;
+use crate::process::clone::{self, Request};
+use crate::process::{current, current_thread, session, signal};
 use crate::task;
 
 mod accounting;
@@ -131,6 +132,9 @@ macro_rules! call {
     ($module:ident::$name:ident($($argument:ident),*)) => {
         call!(|_frame; $($argument),*| $module::$name($($argument),*))
     };
+    (|| $call:expr) => {
+        call!(|_frame;| $call)
+    };
     (|$($argument:ident),+| $call:expr) => {
         call!(|_frame; $($argument),+| $call)
     };
@@ -182,7 +186,7 @@ pub(crate) fn numbers() -> impl Iterator<Item = usize> {
 static TABLE: [Handler; NR_CALLS] = {
     let mut table: [Handler; NR_CALLS] = [unknown; NR_CALLS];
     table[1] = call!(processes::exit(code));
-    table[2] = call!(processes::fork(frame;));
+    table[2] = call!(|frame;| clone::clone(frame, &Request::fork()));
     table[3] = files::read;
     table[4] = files::write;
     table[5] = names::open;
@@ -196,7 +200,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[15] = attributes::chmod;
     table[16] = attributes::lchown;
     table[19] = files::lseek;
-    table[20] = call!(processes::getpid());
+    table[20] = call!(|| current().pid); // getpid
     table[24] = nothing; // getuid
     table[27] = call!(time::alarm(seconds));
     table[29] = call!(signals::pause(frame;));
@@ -219,9 +223,9 @@ static TABLE: [Handler; NR_CALLS] = {
     table[57] = call!(processes::setpgid(pid, group));
     table[60] = names::umask;
     table[63] = files::dup2;
-    table[64] = call!(processes::getppid());
-    table[65] = call!(processes::getpgrp());
-    table[66] = call!(processes::setsid());
+    table[64] = call!(|| current().parent()); // getppid
+    table[65] = call!(|| processes::getpgid(0)); // getpgrp
+    table[66] = call!(session::new_session());
     table[75] = call!(misc::setrlimit(resource, from));
     table[77] = call!(accounting::getrusage(which, to));
     table[78] = call!(time::gettimeofday(to, zone));
@@ -263,9 +267,9 @@ static TABLE: [Handler; NR_CALLS] = {
     table[151] = call!(memory::munlock(start, len));
     table[152] = call!(memory::mlockall(flags));
     table[153] = nothing; // munlockall
-    table[154] = call!(priorities::sched_setparam(tid, from));
+    table[154] = call!(|tid, from| priorities::sched_setscheduler(tid, None, from)); // sched_setparam
     table[155] = call!(priorities::sched_getparam(tid, to));
-    table[156] = call!(priorities::sched_setscheduler(tid, policy, from));
+    table[156] = call!(|tid, policy, from| priorities::sched_setscheduler(tid, Some(policy), from));
     table[157] = call!(priorities::sched_getscheduler(tid));
     table[158] = call!(task::yield_now());
     table[159] = call!(|policy| priorities::bound(policy, 99)); // sched_get_priority_max
@@ -287,13 +291,13 @@ static TABLE: [Handler; NR_CALLS] = {
     table[181] = attributes::chown;
     table[182] = names::getcwd;
     table[185] = call!(|frame; new, old| signals::sigaltstack(frame.gpr(1), new, old));
-    table[189] = call!(processes::vfork(frame;));
+    table[189] = call!(|frame;| clone::clone(frame, &Request::vfork()));
     table[190] = call!(misc::getrlimit(resource, to));
     table[202] = files::getdents64;
     table[205] = call!(memory::madvise(start, len, advice));
     table[206] = call!(memory::mincore(start, len, answer));
-    table[207] = call!(processes::gettid());
-    table[208] = call!(signals::tkill(tid, number));
+    table[207] = call!(|| current_thread().tid()); // gettid
+    table[208] = call!(|tid, number| signals::tgkill(None, tid, number)); // tkill
     table[221] = call!(futex::futex(frame; address, operation, value, timeout, other, bits));
     table[222] = call!(scheduling::sched_setaffinity(tid, len, from));
     table[223] = call!(scheduling::sched_getaffinity(tid, len, to));
@@ -302,7 +306,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[246] = call!(time::clock_gettime(clock, to));
     table[247] = call!(time::clock_getres(clock, to));
     table[248] = call!(time::clock_nanosleep(frame; clock, flags, span, rest));
-    table[250] = call!(signals::tgkill(pid, tid, number));
+    table[250] = call!(|pid, tid, number| signals::tgkill(Some(pid), tid, number));
     table[252] = stat::statfs64;
     table[253] = stat::fstatfs64;
     table[280] = select::pselect6;

@@ -40,26 +40,19 @@ fn read_priority(from: UserAddr) -> Result<u8> {
     Ok(u8::try_from(from.read::<i32>()?).unwrap_or(u8::MAX))
 }
 
-pub(super) fn sched_setscheduler(tid: u32, policy: u32, from: UserAddr) -> Result<()> {
-    if (tid as i32) < 0 || (policy as i32) < 0 {
+/// sched_setscheduler; without `policy`, sched_setparam, which keeps it.
+pub(super) fn sched_setscheduler(tid: u32, policy: Option<u32>, from: UserAddr) -> Result<()> {
+    if [Some(tid), policy].into_iter().flatten().any(|number| (number as i32) < 0) {
         return Err(Errno::EINVAL);
     }
     let priority = read_priority(from)?;
     let task = find(tid)?;
     let scheduling = scheduling(&task)?;
-    let (policy, reset_on_fork) = to_policy(policy)?;
-    scheduling.set(Parameters { policy, priority, reset_on_fork, ..scheduling.get() }.check()?);
-    Ok(())
-}
-
-pub(super) fn sched_setparam(tid: u32, from: UserAddr) -> Result<()> {
-    if (tid as i32) < 0 {
-        return Err(Errno::EINVAL);
+    let mut new = Parameters { priority, ..scheduling.get() };
+    if let Some(policy) = policy {
+        (new.policy, new.reset_on_fork) = to_policy(policy)?;
     }
-    let priority = read_priority(from)?;
-    let task = find(tid)?;
-    let scheduling = scheduling(&task)?;
-    scheduling.set(Parameters { priority, ..scheduling.get() }.check()?);
+    scheduling.set(new.check()?);
     Ok(())
 }
 

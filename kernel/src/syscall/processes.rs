@@ -19,30 +19,10 @@ use crate::process::{ARGUMENTS_MAX, Arguments};
 use crate::process::{Process, current, current_thread, session, table};
 use crate::task::{TaskRef, registry};
 
-pub(super) fn getpid() -> u32 {
-    current().pid
-}
-
-pub(super) fn gettid() -> u32 {
-    current_thread().tid()
-}
-
-pub(super) fn getppid() -> u32 {
-    current().parent()
-}
-
 pub(super) fn set_tid_address(address: u64) -> u32 {
     let thread = current_thread();
     thread.clear_child_tid.store(address, Ordering::Relaxed);
     thread.tid()
-}
-
-pub(super) fn fork(frame: &mut TrapFrame) -> Result<u32> {
-    cloning::clone(frame, &Request::fork())
-}
-
-pub(super) fn vfork(frame: &mut TrapFrame) -> Result<u32> {
-    cloning::clone(frame, &Request::vfork())
 }
 
 pub(super) fn clone(
@@ -166,14 +146,6 @@ pub(super) fn getpgid(pid: u32) -> Result<u32> {
     with_process(pid, |process| process.group.load(Ordering::Relaxed))
 }
 
-pub(super) fn getpgrp() -> u32 {
-    current().group.load(Ordering::Relaxed)
-}
-
 pub(super) fn getsid(pid: u32) -> Result<u32> {
     with_process(pid, Process::session)
-}
-
-pub(super) fn setsid() -> Result<u32> {
-    session::new_session()
 }

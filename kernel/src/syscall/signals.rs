@@ -57,14 +57,9 @@ pub(super) fn kill(pid: i32, number: u32) -> Result<()> {
     if any { info.map(drop) } else { Err(Errno::ESRCH) }
 }
 
-pub(super) fn tgkill(pid: u32, tid: u32, number: u32) -> Result<()> {
+pub(super) fn tgkill(pid: Option<u32>, tid: u32, number: u32) -> Result<()> {
     let me = current().pid;
-    send_to_thread(Some(pid), tid, number, |signal| Info::of_user(signal, me, true))
-}
-
-pub(super) fn tkill(tid: u32, number: u32) -> Result<()> {
-    let me = current().pid;
-    send_to_thread(None, tid, number, |signal| Info::of_user(signal, me, true))
+    send_to_thread(pid, tid, number, |signal| Info::of_user(signal, me, true))
 }
 
 /// Sends a signal with `info` to thread `tid`, of process `pid` if given.

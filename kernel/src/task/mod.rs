@@ -41,7 +41,9 @@ pub(crate) use affinity::set_affinity;
 pub(crate) use cpu::{area_addresses, area_of, idle_time_tb, init, online_cpus, server_of};
 #[cfg(feature = "selftest")]
 pub(crate) use cpu_bits::CpuBits;
-pub(crate) use descriptor::{Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
+pub(crate) use descriptor::{
+    Own, Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
+};
 pub(crate) use exit::exit_current;
 pub(crate) use idle::idle_loop;
 #[cfg(feature = "selftest")]
