@@ -11,48 +11,56 @@ SHELL := /bin/bash
 define HELP
 
   make run                boot the kernel: the demonstration, or a program of yours; on a
-                          terminal a monitor after it (help lists what it can be asked)
-  make compare            the demonstration under each policy, the reports side by side
-  make test               every test; the last line counts them
+                          terminal a monitor follows (its command help lists its commands)
+  make compare            run the demonstration under each policy, and print the reports
+                          side by side
+  make test               run every test; the last line counts them
   make gdb                boot stopped, with gdb-multiarch and the commands lazy-*
-                          (docs/debugging.md); with TEST=, go to the start of that
-                          in-kernel test
+                          (docs/debugging.md); TEST= starts at that in-kernel test
 
   make test-host          unit tests on this machine
   make test-loom          the protocol under the model checker
   make prove              the whole protocol in one Spin model, all states, and its mutants
-  make test-mutants       the protocol broken on purpose: the tests must notice
-  make mutants            the same, and kernels broken on purpose, each booted in QEMU
+  make test-mutants       the protocol broken on purpose: a test must fail for each error
+  make mutants            these errors, and kernels broken on purpose that QEMU boots
                           (MUTANT= a part of their names)
   make mutants-drawn      N=20 errors drawn by rule from the whole product (SEED=, WHERE= a
-                          folder, MUTANT= one of them, AGAIN=survived, JOBS=2 at a time)
+                          folder, MUTANT= one of them, AGAIN=survived, JOBS=2 side by side)
   make test-riscv64       the protocol's unit tests on another architecture
-  make test-kernel        tests inside the kernel, SMP 1 2 4 8 under each policy, or
-                          only SMP=, LAZY= and TEST= (a part of the tests' names)
-  make test-sequences     10,000 sequences of steps on a few pages, drawn and compared with a
-                          model of Linux (SEED=, SEQUENCE=, SEQUENCES=, SMP=, LAZY=)
+  make test-kernel        tests inside the kernel, on 1, 2, 4 and 8 CPUs under each policy;
+                          SMP=, LAZY= and TEST= (a part of the tests' names) choose some
+  make test-sequences     10,000 sequences of steps on a few pages, drawn at random and
+                          compared with a model of Linux (SEED=, SEQUENCE=, SEQUENCES=, SMP=,
+                          LAZY=)
   make test-crashes       ways to break the kernel, and the report of each
-  make test-programs      C programs, compared with the same under qemu-ppc64
-  make test-bad-input     broken programs, archives, options, variables: a clear end each
-                          (TEST= a part of the cases' names)
-  make test-fuzz          the parsers under random damage (FUZZ_SECONDS= each, FUZZ_SEED=)
+  make test-programs      C programs, compared with their output under qemu-ppc64
+  make test-bad-input     broken programs, archives, options and variables: each one must end
+                          with a clear sentence (TEST= a part of the cases' names)
+  make test-fuzz          the parsers under random damage (FUZZ_SECONDS= per parser,
+                          FUZZ_SEED=)
   make test-monitor       the monitor on a terminal, in tmux
   make test-gdb           the debugger's commands against live kernels
+  make test-instructions  the instructions of the images, as make instructions checks them
   make test-starts        a few rows of the matrix
   make test-soak          the soak below, for a minute
-  make test-determinism   one run done twice under ICOUNT=0
-  make soak               random use of everything for MINUTES=30, under each policy (or
-                          LAZY=, OPTIONS= one set of the kernel's), on SMP=8 CPUs; SEED=
-                          and ROUND= repeat what was printed
-  make lint               clippy, rustfmt, the layers, unused items, the stack frames and the fences
-  make layers             who depends on whom: nothing may look up
-  make unused             public items of the libraries that nobody uses
-  make frames             no function of the kernel takes much of its stack
-  make instructions       TLB instructions and changes of context have their fences (test-instructions)
-  make figures            what each policy costs, and how long it is
-  make matrix             every way of starting it, as a table in docs/matrix.md
+  make test-determinism   one run done twice under ICOUNT=0; the outputs must be equal
+  make soak               random use of everything for MINUTES=30, under each policy, on SMP=8
+                          CPUs (LAZY=: one policy; OPTIONS=: one set of kernel options; SEED=
+                          and ROUND= repeat a round that was printed)
+  make lint               clippy, rustfmt, and the checks from layers to guide
+  make layers             the crates: none depends on one above it
+  make unused             the libraries: every public item is used somewhere
+  make references         the citations: each leads to something that exists
+  make twice              numbers, policies and variables: two places that state one agree
+  make frames             the stack: no function of the kernel takes much of it
+  make instructions       the images: TLB instructions and changes of context have their fences
+  make guide              the documents: pictures, names, targets and counted lines are true
+  make fences             write the table of barrier pairs in docs/lazy-tlb.md from the comments
+  make lines              count the lines of code and comments by part
+  make figures            what each policy costs, and how long its code is
+  make matrix             start every configuration, and write docs/matrix.md
   make measure            time and instructions to init, loaded size
-  make setup              everything that run and test would install
+  make setup              install everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
 
   Variables of run, gdb and test-kernel:
@@ -69,8 +77,8 @@ define HELP
                           demonstration, or /init of an INITRD)
   APPEND="words"          more kernel command line
   TESTS=on                run: a kernel that has the in-kernel tests, for the monitor
-  TIMEOUT=120             seconds until the run is stopped, 0 for none; on a terminal none
-                          unless it is given
+  TIMEOUT=120             seconds until the run is stopped, 0 for no limit; on a terminal
+                          there is no limit unless TIMEOUT is given
   ICOUNT=                 0 to 10: a deterministic run, an instruction takes 2^ICOUNT ns
   QEMU=path               the QEMU to use
   QEMU_ARGS="words"       more arguments for it
@@ -113,7 +121,7 @@ help:
 setup:
 	@$(SCRIPTS)/setup
 
-# A bad variable is told before anything is built.
+# A bad variable ends make before anything is built.
 settings:
 	@$(SCRIPTS)/run --check
 
@@ -233,8 +241,8 @@ mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
 	@$(SCRIPTS)/soak
 
-.PHONY: lint layers unused frames instructions
-lint: setup-rust layers unused frames instructions
+.PHONY: lint layers unused references twice fences fences-check frames instructions guide lines
+lint: setup-rust layers unused references twice fences-check guide frames instructions
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
@@ -246,6 +254,26 @@ layers:
 
 unused:
 	@$(SCRIPTS)/unused
+
+references:
+	@$(SCRIPTS)/references
+
+twice:
+	@$(SCRIPTS)/twice
+
+fences:
+	@$(SCRIPTS)/fences
+
+# The table is not stale.
+fences-check:
+	@$(SCRIPTS)/fences --check
+
+guide:
+	@$(SCRIPTS)/guide --check
+	@$(SCRIPTS)/lines --check
+
+lines:
+	@$(SCRIPTS)/lines
 
 frames: build/kernel.elf build/kernel-test.elf
 	@$(SCRIPTS)/frames $^

@@ -17,6 +17,7 @@ from bad_files import (FIFO, FILE, LINK, field, good_program, init, load_headers
                        with_field)
 from bad_input_kinds import INITRD, KERNEL, Boot, Command, Offline
 from common import ROOT, SCRIPTS
+from settings import POLICIES
 from tally import Tally, failure
 
 # Text that no case may print: our own failures, not the input's.
@@ -113,7 +114,7 @@ def command_lines():
     yield option("no such init", "init=/bin/none", "cannot run init /bin/none: ENOENT$")
     yield option("relative init", "init=bin/hello", "init=bin/hello: the path of init; it begins with /$")
     yield option("init without value", "init", "init=: the path of init; it begins with /$")
-    yield option("no such policy", "lazy_tlb=eagre", "lazy_tlb=eagre: not a policy; eager, refcount, shootdown or hazard$")
+    yield option("no such policy", "lazy_tlb=eagre", f"lazy_tlb=eagre: not a policy; one of {', '.join(POLICIES)}$")
     yield option("policy without value", "lazy_tlb", "lazy_tlb=: not a policy; .*$")
     yield option("no such flush", "tlb=magic", "tlb=magic: how to flush other CPUs; tlbie or ipi$")
     yield option("trim 0", "trim=0", "trim=0: the period of the trim clock; .*$")
@@ -167,7 +168,7 @@ def commands():
     yield check("SMP", "0", r"run: SMP=0 is not a number of 1 or more\.$")
     yield check("SMP", "four", r"run: SMP=four is not a number of 1 or more\.$")
     yield check("MEM", "lots", r"run: MEM=lots is not a size such as 512M or 2G\.$")
-    yield check("LAZY", "eagre", r"run: LAZY=eagre is not one of eager, refcount, shootdown, hazard\.$")
+    yield check("LAZY", "eagre", rf"run: LAZY=eagre is not one of {', '.join(POLICIES)}\.$")
     yield check("TLB", "magic", r"run: TLB=magic is not one of tlbie, ipi\.$")
     yield check("TIMEOUT", "soon", r"run: TIMEOUT=soon is not a number of seconds \(0 for none\)\.$")
     yield check("ICOUNT", "11", r"run: ICOUNT=11 is not a shift of 0 to 10 .*\.$")

@@ -233,7 +233,7 @@ def what_is_wrong(crash, lines):
     before = iter(lines[:lines.index(cause)])
     for told in crash.tells:
         if not any(re.fullmatch(told, line) for line in before):
-            return f"no line before the cause is (in its place) {told}"
+            return f"no line before the cause matches, in this order: {told}"
     return crash.wrong(lines[lines.index(cause) + 1:-1])
 
 

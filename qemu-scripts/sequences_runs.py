@@ -250,8 +250,8 @@ class Batch:
         found = shrinker.shortest(culprits[0], dies)
         last = boot(self.settings, [found] * (REPEATS if dies else 1))
         wrong = last.wrong.get(0, (None, None))
-        return [*lines, f"sequence {found.number} of seed {self.seed}, as short as it still fails:", *told(found, *wrong),
-                *([last.reason] if dies else []), f"the whole of it again: {self.again(found.number)}"]
+        return [*lines, f"sequence {found.number} of seed {self.seed}, cut to the shortest that still fails:", *told(found, *wrong),
+                *([last.reason] if dies else []), f"to run all of it again: {self.again(found.number)}"]
 
 
 def left_out():

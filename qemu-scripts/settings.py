@@ -5,10 +5,21 @@ import os
 import re
 import shlex
 
-from common import USAGE, die
+from common import ROOT, USAGE, die
 
 FIRMWARES = ("vof", "slof")
-POLICIES = ("eager", "refcount", "shootdown", "hazard")
+FLUSHES = ("tlbie", "ipi")
+MOST_ICOUNT = 10
+
+
+def _policies():
+    """The names of the policies: those of `Policy::name`."""
+    sources = (path.read_text() for path in sorted((ROOT / "kernel/core/src/lazy_tlb").glob("*.rs")))
+    names = tuple(name for text in sources for name in re.findall(r'Policy::\w+ => "(\w+)"', text))
+    return names or die("kernel/core/src/lazy_tlb names no policy.")
+
+
+POLICIES = _policies()
 
 
 @dataclasses.dataclass
@@ -39,33 +50,33 @@ def _number(name, text, least, unit=""):
 
 def from_environment():
     """Reads and checks the variables; a bad value ends the script with one sentence."""
-    get = lambda name, default="": os.environ.get(name, "").strip() or default
     s = Settings()
-    cpus, _, threads = get("SMP", "4").partition(",threads=")
+    get = lambda name, default="": os.environ.get(name, "").strip() or str(default)
+    cpus, _, threads = get("SMP", s.smp).partition(",threads=")
     s.smp = _number("SMP", cpus, 1)
     s.threads = _number("SMP=…,threads", threads or "1", 1)
     if s.smp % s.threads:
-        die(f"SMP={s.smp},threads={s.threads}: the CPUs are no whole number of cores.", USAGE)
-    s.firmware = get("FIRMWARE", "vof")
+        die(f"SMP={s.smp},threads={s.threads}: the CPUs do not fill a whole number of cores.", USAGE)
+    s.firmware = get("FIRMWARE", s.firmware)
     if s.firmware not in FIRMWARES:
         die(f"FIRMWARE={s.firmware} is not one of {', '.join(FIRMWARES)}.", USAGE)
-    s.mem = get("MEM", "512M")
+    s.mem = get("MEM", s.mem)
     if not re.fullmatch(r"[1-9][0-9]*[MmGg]?", s.mem):
         die(f"MEM={s.mem} is not a size such as 512M or 2G.", USAGE)
-    s.cpu = get("CPU", "power9")
-    s.lazy = get("LAZY", "shootdown")
+    s.cpu = get("CPU", s.cpu)
+    s.lazy = get("LAZY", s.lazy)
     if s.lazy not in POLICIES:
         die(f"LAZY={s.lazy} is not one of {', '.join(POLICIES)}.", USAGE)
     s.tlb = get("TLB")
-    if s.tlb not in ("", "tlbie", "ipi"):
-        die(f"TLB={s.tlb} is not one of tlbie, ipi.", USAGE)
-    timeout = get("TIMEOUT", "120")
+    if s.tlb not in ("", *FLUSHES):
+        die(f"TLB={s.tlb} is not one of {', '.join(FLUSHES)}.", USAGE)
+    timeout = get("TIMEOUT", s.timeout_s)
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", timeout):
         die(f"TIMEOUT={timeout} is not a number of seconds (0 for none).", USAGE)
     s.timeout_s = float(timeout)
     s.icount = get("ICOUNT")
-    if s.icount and not (s.icount.isdigit() and int(s.icount) <= 10):
-        die(f"ICOUNT={s.icount} is not a shift of 0 to 10 (an instruction takes 2^shift ns).", USAGE)
+    if s.icount and not (s.icount.isdigit() and int(s.icount) <= MOST_ICOUNT):
+        die(f"ICOUNT={s.icount} is not a shift of 0 to {MOST_ICOUNT} (an instruction takes 2^shift ns).", USAGE)
     s.initrd, s.init, s.append = get("INITRD"), get("INIT"), get("APPEND")
     s.qemu_args = get("QEMU_ARGS")
     if get("TESTS", "off") not in ("on", "off"):

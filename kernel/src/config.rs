@@ -91,7 +91,10 @@ impl Config {
         match option.key {
             "lazy_tlb" => match Policy::from_name(value) {
                 Some(policy) => self.core.policy = policy,
-                None => return bad("not a policy; eager, refcount, shootdown or hazard"),
+                None => {
+                    let names = Policy::ALL.map(Policy::name).join(", ");
+                    return bad(&alloc::format!("not a policy; one of {names}"));
+                }
             },
             "tlb" => match value {
                 "ipi" => self.flush_by_ipi = Some(true),

@@ -66,9 +66,8 @@ impl RunState {
     #[inline]
     pub fn prepare(&self) {
         self.0.store(PREPARING, Ordering::Relaxed);
-        // The announcement before the look at the condition. Partners: the fence of the
-        // waker, between the condition and the look at the state ([`Waiters::are_there`],
-        // or the waker's own).
+        // F20 fence: orders the announcement before the look at the condition. Partner:
+        // `are_there`, or the waker's own.
         fence(Ordering::SeqCst);
     }
 
@@ -83,8 +82,9 @@ impl RunState {
     /// elsewhere.
     #[inline]
     pub fn fall_asleep(&self) -> bool {
-        // Acquire when it fails: what the waker did before. The fence in `prepare`
-        // makes it a release too: the stack in use before SLEEPING.
+        // F21 acquire: orders the wake-up, if there was one, before what the task does with
+        // it. Partner: `wake`. The fence in `prepare` makes it a release too: the stack in
+        // use before SLEEPING.
         self.0.compare_exchange(PREPARING, SLEEPING, Ordering::Relaxed, Ordering::Acquire).is_ok()
     }
 
@@ -98,9 +98,9 @@ impl RunState {
                 SLEEPING => Woken::MustQueue,
                 _ => return Woken::Nothing,
             };
-            // Release: what we did before, for the acquire in `fall_asleep`; for
-            // a sleeper the run-queue lock orders it. Acquire: who sees SLEEPING
-            // also sees the stack in use until the switch away is done.
+            // F21 acqrel: orders what the waker did before the wake-up, and SLEEPING before
+            // the look at the stack in use. Partner: `fall_asleep`. For a sleeper the
+            // run-queue lock orders the former.
             match self.0.compare_exchange(state, RUNNING, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return woken,
                 Err(now) => state = now,
@@ -141,14 +141,14 @@ impl InUse {
     /// and its mm part.
     #[inline]
     pub fn end(&self) {
-        // Release: what this CPU did with them. Partner: the acquire in `is_set`.
+        // F22 release: orders what this CPU did with the task before the word. Partner: `is_set`.
         self.0.store(0, Ordering::Release);
     }
 
     /// Whether a CPU is on the stack. Once it is not, the task may run anywhere.
     #[inline]
     pub fn is_set(&self) -> bool {
-        // Acquire: pairs with the release in `end`.
+        // F22 acquire: orders the word before the task's next switch. Partner: `end`.
         self.0.load(Ordering::Acquire) != 0
     }
 }
@@ -187,8 +187,7 @@ impl Waiters {
     /// comes later finds the condition.
     #[inline]
     pub fn are_there(&self) -> bool {
-        // The condition before the look at the queue. Partner: the fence in
-        // [`RunState::prepare`].
+        // F20 fence: orders the condition before the look at the queue. Partner: `prepare`.
         fence(Ordering::SeqCst);
         self.0.load(Ordering::Relaxed) != 0
     }
@@ -207,8 +206,8 @@ impl Request {
     /// Asks. What it is about is written before; an interrupt makes the CPU look.
     #[inline]
     pub fn make(&self) {
-        // Release: what it is about. Partner: the acquire in `take`. A swap, since a store
-        // over another's request would cut that off from the CPU that takes ours.
+        // F23 release: orders what it is about before the request. Partner: `take`. A swap,
+        // since a store over another's request would cut that off from the CPU that takes ours.
         self.0.swap(1, Ordering::Release);
     }
 
@@ -222,8 +221,8 @@ impl Request {
     /// later leaves another request.
     #[inline]
     pub fn take(&self) {
-        // One step: a store after the look would lose a request that came in between, and
-        // with a store alone the CPU could look at what it is about before.
+        // F23 acquire: orders the request before the look at what it is about. Partner:
+        // `make`. One step: a store after the look would lose a request that came in between.
         if self.is_made() {
             self.0.swap(0, Ordering::Acquire);
         }

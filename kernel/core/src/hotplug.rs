@@ -1,29 +1,8 @@
 //! A CPU joins the protocol and leaves it.
 //!
-//! ```text
-//! the CPU that goes                      who calls it
-//! leave_lazy, drop the borrow            sample `online`
-//! interrupts off from here on            post in its mailbox
-//! flush its whole TLB, clear its bits    full fence
-//! clear `online`                         still online? interrupt it
-//! full fence                             else take the post back, if it is there
-//! run what is in the mailbox
-//! stop
-//! ```
-//! **No sender has to be waited for.** Of the two fences one comes first. If it is
-//! the sender's, the post is there when the mailbox is emptied. If it is ours, the
-//! sender finds us offline and takes its post back; should we have got it all the
-//! same, we answer. One of the two gets it, so no call is lost or waits for ever,
-//! and a sender may sample `online` as early as it likes.
-//!
-//! **Who is offline needs no call.** Whoever finds the bit in `online` clear may
-//! skip the CPU, since that bit goes last: the CPU has left every mm and has flushed
-//! what it held of them before. That is why the flush stands before the clearing of
-//! `online`; behind it, a sender that skips us would free frames that our TLB still
-//! names.
-//!
-//! **Who comes flushes first.** What a TLB holds at a start the architecture leaves
-//! open; and whatever went out of page tables meanwhile was not flushed here.
+//! A CPU that goes flushes first and clears its bit in `online` last, so a CPU that is
+//! offline needs no call; and no sender is waited for. A CPU that comes flushes first.
+//! The order and its proof are in docs/lazy-tlb.md#cpu-hotplug.
 
 use crate::Kernel;
 use crate::lazy_tlb::{LazyRef, Policy};
@@ -47,7 +26,7 @@ impl<M: Machine> Kernel<M> {
             idle.set_active_mm(t, MmId::INIT_MM);
             self.switch_mm(t, MmId::NONE, MmId::INIT_MM);
             self.check_loaded(t, idle);
-            // Release: pairs with the acquire in `online`.
+            // F17 release: orders this CPU's state before its bit. Partner: `online`.
             self.online.set_ordered(t.cpu(), Ordering::Release);
         });
     }
@@ -76,11 +55,11 @@ impl<M: Machine> Kernel<M> {
         );
         self.machine.point(Point::StopCpu);
         self.leave_all_masks(t);
-        // Release: all of the above before the clear bit. Partner: the acquire in
-        // `online`.
+        // F18 release: orders having left every mm, and the flush, before the cleared bit.
+        // Partner: `online`.
         self.online.clear_ordered(t.cpu(), Ordering::Release);
-        // Offline before the look at the mailbox. Partner: the fence in
-        // `call_on_mask`, between the post and the look at `online`.
+        // F19 fence: orders the cleared bit before the last look into the mailbox. Partner:
+        // `call_on_mask`.
         fence(Ordering::SeqCst);
         self.handle_calls(t);
         idle.set_active_mm(t, MmId::NONE);
@@ -94,7 +73,8 @@ impl<M: Machine> Kernel<M> {
     fn leave_all_masks(&self, t: &IrqsOff) {
         self.machine.flush_cpu(t);
         for mm in self.mms.iter().filter(|mm| mm.cpumask().test(t.cpu())) {
-            // Release: as in `exit_lazy_flush_tlb`, the last touch of the mm.
+            // F12 release: orders the flush before the cleared bit, the last touch of the
+            // mm. Partners: `holders`, `holding_cpus`.
             mm.cpumask().clear_ordered(t.cpu(), Ordering::Release);
         }
     }

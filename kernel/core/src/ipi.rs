@@ -126,12 +126,11 @@ impl<M: Machine> Kernel<M> {
         record.write(call);
         record.waiting.store(targets, self.nr_cpus());
         for target in targets.iter() {
-            // Release: the record before the bit. Partner: the acquire in
-            // `handle_calls`. `send_ipi` orders the bit before the interrupt.
+            // F9 release: orders the record before the bit. Partner: `handle_calls`. F10
+            // orders the bit before the interrupt.
             self.cpu(target).mailbox.0.set_ordered(me, Ordering::Release);
         }
-        // The posts before the look at who is still there. Partner: the fence in
-        // `stop_cpu`, between `online` and the last look into the mailbox.
+        // F19 fence: orders the posts before the look at `online`. Partner: `stop_cpu`.
         fence(Ordering::SeqCst);
         let present = targets.and(&self.online());
         for target in targets.iter() {
@@ -149,8 +148,7 @@ impl<M: Machine> Kernel<M> {
     fn wait_for_answers(&self, me: CpuId, call: Call) {
         let waiting = &self.cpu(me).call.waiting;
         let (mut turn, mut started_ms, mut next_report_ms) = (0, 0, REPORT_AFTER_MS);
-        // Acquire: pairs with the release of each answer, so that what the
-        // handlers did happens before what we free.
+        // F11 acquire: orders the answers before what we free. Partner: `handle_calls`.
         while !waiting.is_clear(self.nr_cpus(), Ordering::Acquire) {
             self.machine.relax(turn);
             self.machine.point(Point::CallWaiting);
@@ -188,13 +186,13 @@ impl<M: Machine> Kernel<M> {
         let me = self.this_cpu(t);
         let mut called = false;
         for word in 0..self.nr_cpus().div_ceil(64) {
-            // Acquire: pairs with the release in `call_on_mask`.
+            // F9 acquire: orders the bit before the read of the record. Partner: `call_on_mask`.
             for bit in bits_of(me.mailbox.0.take_word(word, Ordering::Acquire)) {
                 called = true;
                 let record = &self.cpu(CpuId::new(word * 64 + bit)).call;
                 self.run_call(t, record.read());
-                // Release: what we did before the answer. Partner: the acquire
-                // in `wait_for_answers`. The record is the initiator's again.
+                // F11 release: orders what the handler did before the answer. Partner:
+                // `wait_for_answers`. The record is the initiator's again.
                 record.waiting.clear_ordered(t.cpu(), Ordering::Release);
             }
         }
@@ -223,9 +221,9 @@ impl<M: Machine> Kernel<M> {
             Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),
             Call::ExitLazy(mm) => self.exit_lazy_flush_tlb(t, mm),
             Call::Flush(mm, what) => self.flush_here(t, mm, what),
-            // An interrupt synchronises the instructions of its CPU and orders no
-            // storage. Release and acquire of the call order us and the initiator;
-            // two targets of one membarrier need this between them.
+            // F5 fence: orders a target's accesses before and after the IPI. Partner:
+            // `run_call` on another target. An interrupt orders no storage, and F9 and F11
+            // order us and the initiator alone.
             Call::Barrier => fence(Ordering::SeqCst),
             Call::Machine(a, b) => self.machine.machine_call(t, a, b),
         }

@@ -139,9 +139,9 @@ impl<M: Machine> Kernel<M> {
 
     /// The CPUs that take part in the protocol.
     pub fn online(&self) -> CpuSet {
-        // Acquire: pairs with the releases in `start_cpu` and `stop_cpu`; whoever
-        // sees a CPU online sees its state, whoever sees it gone sees it out of
-        // every mm.
+        // F17 acquire: orders the bit before the use of the CPU's state. Partner:
+        // `start_cpu`. F18 acquire: orders the cleared bit before the reuse of what the
+        // caller frees. Partner: `stop_cpu`.
         self.online.snapshot(self.nr_cpus(), Ordering::Acquire)
     }
 

@@ -11,8 +11,9 @@
 //! here:                full barrier (a); read each curr_mm; IPIs; full barrier (c)
 //! ```
 //!
-//! A `curr_mm` that is read old is paired by (a) and (e), one that is read new by
-//! (d) and (c). The letters are those of the scenarios in Linux's `membarrier.c`.
+//! If the old `curr_mm` is read, (a) and (e) order the accesses: F3. If the new one is
+//! read, (d) and (c) do: F4. The letters are those of the scenarios in Linux's
+//! `membarrier.c`.
 //!
 //! Linux keeps a copy of the mm's state for each run queue, since it cannot follow
 //! another CPU's `mm`. Here `curr_mm` is the name of a slot that is never freed, so
@@ -125,15 +126,14 @@ impl Registrations {
     }
 
     fn set_ready(&self, registration: Command) {
-        // Release: every CPU has seen the announcement. Partner: `ready`. No model misses
-        // either: the handlers' fences come before the answers that we have waited for,
-        // and (a) of whoever finds this comes after, in a model that runs fences in turn.
+        // F15 release: orders the call of every CPU before "ready". Partners: `ready`,
+        // `membarrier_fork`. No model fails without it (CLAIMS.md, "Fences").
         self.0.fetch_or((registration as u32) << Self::READY, Ordering::Release);
     }
 
     fn ready(&self) -> u32 {
-        // Acquire: whoever finds a registration ready, perhaps another thread's,
-        // counts on what came before.
+        // F15 acquire: orders "ready", perhaps another thread's, before what counts on it.
+        // Partner: `set_ready`.
         self.0.load(Ordering::Acquire) >> Self::READY
     }
 
@@ -178,7 +178,8 @@ impl<M: Machine> Kernel<M> {
     pub fn membarrier_fork(&self, parent: MmId, child: MmId) {
         // A registration that is being made meanwhile is announced and not ready: the
         // child has to make it again. Nobody else knows the child, so all CPUs know its
-        // state. Acquire: as in `ready`.
+        // state. F15 acquire: orders "ready" before what the child counts on. Partner:
+        // `set_ready`.
         let state = self.mm(parent).membarrier().0.load(Ordering::Acquire);
         self.mm(child).membarrier().0.store(state, Ordering::Relaxed);
     }
@@ -195,8 +196,7 @@ impl<M: Machine> Kernel<M> {
     /// fence: a kernel thread whose unit we do not see sees what came before it
     /// (partner: the fence in `end_of_borrow`).
     fn is_only_user(&self, mm: MmId) -> bool {
-        // Acquire: (c) for a thread whose unit is gone. Partner: the release in
-        // `mmput`.
+        // F7: it is (c) for a thread whose unit is gone.
         self.mm(mm).users_acquire() == 1
     }
 
@@ -207,9 +207,9 @@ impl<M: Machine> Kernel<M> {
     /// A full barrier on this CPU and on the others whose `curr_mm` is concerned; a
     /// `private` one is of no concern to anybody if its mm has no other user.
     fn barrier_on(&self, t: &PreemptOff, private: Option<MmId>, concerned: impl Fn(MmId) -> bool) {
-        // (a) The caller's accesses before the reads of `curr_mm`. Partner: (e), the
-        // fences after a `curr_mm` is set: in `switch_mm`, `finish_switch` and
-        // `end_of_borrow`.
+        // F3 fence (a): orders the caller's accesses before the reads of each `curr_mm`.
+        // Partners: `switch_mm`, `finish_switch`, `end_of_borrow`. F6 fence: orders the
+        // caller's accesses before the reads of the registrations. Partner: `register`.
         fence(Ordering::SeqCst);
         if private.is_some_and(|mm| self.is_only_user(mm)) {
             return;
@@ -221,9 +221,8 @@ impl<M: Machine> Kernel<M> {
             }
         }
         self.call_on_mask(t, &targets, Call::Barrier);
-        // (c) The reads of `curr_mm` before the caller's accesses. Partner: (d), the
-        // fences before a `curr_mm` is replaced: in `prepare_switch`, `give_up_mm`
-        // and `exec_mmap`.
+        // F4 fence (c): orders the reads of each `curr_mm` before the caller's accesses.
+        // Partners: `prepare_switch`, `give_up_mm`, `exec_mmap`.
         fence(Ordering::SeqCst);
     }
 
@@ -233,8 +232,7 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         state.announce(registration);
-        // No access of ours after this call comes before the announcement. Partner:
-        // (a) of a global caller, which reads it.
+        // F6 fence: orders the announcement before our later accesses. Partner: `barrier_on`.
         fence(Ordering::SeqCst);
         if !self.is_only_user(mm) {
             // A switch to `mm` that read the old state is over when its CPU takes

@@ -2,7 +2,8 @@
 //! thread's use of a user mm.
 //!
 //! Each changes (mm, active_mm, PID register) in one section with interrupts
-//! off, so an IPI never lands in the middle (section 5 (d) of the protocol).
+//! off, so an IPI never lands in the middle: step 4 of
+//! docs/lazy-tlb.md#why-no-stale-active_mm-can-exist.
 
 use crate::Kernel;
 use crate::lazy_tlb::LazyRef;
@@ -35,8 +36,9 @@ impl<M: Machine> Kernel<M> {
             task.locked(p, || {
                 let mm = locked(task.mm());
                 assert!(mm.is_some(), "the current task has no mm to give up");
-                // The last user access before `mm = none`. Partner: (c) of membarrier,
-                // which skips CPUs whose task has no mm.
+                // F4 fence (d): orders the last user access before `mm = none`. Partner:
+                // `barrier_on`. F14 fence: orders the load of the PID register before the
+                // next publication. Partner: `holders_by_hazard`.
                 fence(Ordering::SeqCst);
                 self.machine.with_irqs_off(|t| {
                     task.set_mm(t, MmId::NONE);
@@ -59,8 +61,8 @@ impl<M: Machine> Kernel<M> {
     pub fn exec_mmap(&self, new: MmId) {
         let (old, borrowed) = self.machine.with_preempt_off(|p| {
             let task = self.machine.current(p);
-            // The last user access in the old mm before it is replaced: other tasks
-            // may share it (vfork). Partner: (c) of membarrier.
+            // F4 fence (d): orders the last user access in the old mm, which other tasks may
+            // share (vfork), before it is replaced. Partner: `barrier_on`.
             fence(Ordering::SeqCst);
             task.locked(p, || self.enter_mm(task, new))
         });
@@ -122,8 +124,7 @@ impl<M: Machine> Kernel<M> {
 
     /// What a task owes that turned from a borrower into an owner.
     fn end_of_borrow(&self, borrowed: LazyRef) {
-        // `mm` is set before the first user access. Partner: (a) of membarrier, as
-        // in `finish_switch`.
+        // F3 fence (e): orders `mm` before the first user access. Partner: `barrier_on`.
         fence(Ordering::SeqCst);
         self.drop_lazy(borrowed);
     }

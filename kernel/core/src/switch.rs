@@ -31,9 +31,10 @@ impl<M: Machine> Kernel<M> {
     pub fn prepare_switch(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) -> Arm {
         let me = self.this_cpu(t);
         invariant!(me.prev_mm.get().is_none(), "{}: the switch before has not finished", t.cpu());
-        // The last user access of `prev` before the change of `curr_mm`. Partner: (c) of
-        // membarrier, which skips a CPU that is seen elsewhere. Callers may count on
-        // it as a full barrier.
+        // F4 fence (d): orders the last user access of `prev` before the change of
+        // `curr_mm`. Partner: `barrier_on`. F14 fence: orders the load of the PID register
+        // before the next publication. Partner: `holders_by_hazard`. Callers may count on
+        // a full barrier.
         fence(Ordering::SeqCst);
         me.curr_mm.set(next.mm());
         let arm = match (prev.mm().is_some(), next.mm().is_some()) {
@@ -91,10 +92,9 @@ impl<M: Machine> Kernel<M> {
             return None;
         }
         me.prev_mm.set(MmId::NONE);
-        // kernel→user owes a full barrier between the change of the running task
-        // and its first user access: `switch_mm` returns early when the mm is
-        // the borrowed one, and only refcount has an atomic here. Partner: (a) of
-        // membarrier, which skips CPUs that run kernel threads.
+        // F3 fence (e): orders the change of `curr_mm` before the first user access.
+        // Partner: `barrier_on`. `switch_mm` returns early when the mm is the borrowed one,
+        // and only refcount has an atomic here.
         fence(Ordering::SeqCst);
         Some(LazyRef::new(borrowed))
     }
@@ -107,14 +107,13 @@ impl<M: Machine> Kernel<M> {
         let mask = mm.cpumask();
         if !mask.test(t.cpu()) {
             mask.set(t.cpu());
-            // Our bit before our first walk. Partner: the fence in `flush`,
-            // between the PTE stores and the read of the mask. A `sync`, since
-            // what it orders is the MMU's own loads. For membarrier it is what the
-            // next one is.
+            // F1 fence: orders this CPU's bit before its first walk. Partner: `flush`. A
+            // `sync`, since a walk is a load of the MMU's own. F3 fence (e): orders the
+            // change of `curr_mm` before the first user access. Partner: `barrier_on`.
             fence(Ordering::SeqCst);
         } else if prev != next && mm.membarrier().any() {
-            // The change of `curr_mm` before the first user access. Partner: (a) of
-            // membarrier, which skips a CPU that is still seen elsewhere.
+            // F3 fence (e): orders the change of `curr_mm` before the first user access,
+            // on a CPU whose bit was set. Partner: `barrier_on`.
             fence(Ordering::SeqCst);
         }
         if prev == next {
@@ -128,9 +127,8 @@ impl<M: Machine> Kernel<M> {
         if prev.is_some() {
             self.machine.observe(t, TlbEvent::Leave(prev));
         }
-        // Release: the load of PIDR, and that we were told to have left, before its
-        // publication, or a reader would think us gone too soon. Partner: the acquire
-        // in `filter_lazies`.
+        // F13 release: orders the load of the PID register, and the observer's record of
+        // it, before the publication. Partner: `filter_lazies`.
         me.active_mm.set_ordered(next, Ordering::Release);
     }
 

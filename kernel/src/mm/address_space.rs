@@ -196,7 +196,7 @@ pub(crate) fn create() -> Result<MmId, Errno> {
 /// be lazy on it; they touch no user address, and a speculative walk finds the
 /// empty process-table entry. Interrupts and preemption on; may sleep.
 ///
-/// The order is section 6's: the process-table entry goes, then every
+/// docs/lazy-tlb.md#the-order-of-an-exit: the process-table entry goes, then every
 /// translation, walk cache and process-table cache, then what they pointed to.
 pub(crate) fn exit_mmap(mm: MmId) {
     let late = breaks::is(Broken::EntryLate);

@@ -21,9 +21,8 @@ use crate::machine::lazy_tlb;
 
 /// Frames of a batch; 2 KB of the stack.
 const BATCH: usize = 500;
-/// More pages than this are flushed as a whole address space (Linux's limit for
-/// local flushes; a broadcast has a lower one of its own).
-const MOST_PAGES: u64 = 256;
+/// More pages than this are flushed as a whole address space: no flush goes by page then.
+const MOST_PAGES: u64 = FlushRange::MOST_LOCAL_PAGES as u64;
 
 /// Entries taken away or weakened, and not yet flushed.
 ///

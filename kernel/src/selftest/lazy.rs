@@ -70,7 +70,7 @@ fn exit_others_lazy() -> Verdict {
     exit_with_lazies(new_mm_with_page()?)
 }
 
-/// The table "Per policy": an exit with every other CPU lazy.
+/// docs/lazy-tlb.md#per-policy-an-exit-that-finds-all-other-cpus-lazy.
 pub(super) fn exit_with_lazies(mm: MmId) -> Verdict {
     let others = other_cpus();
     let n = others.len() as u64;

@@ -52,7 +52,7 @@ pub(crate) struct Task {
     /// Where it stands between running and sleeping.
     pub(super) run_state: RunState,
     /// Whether a CPU uses its stack: a CPU that wants to run it elsewhere waits until
-    /// none does (section 5 (f) of the protocol).
+    /// none does: step 7 of docs/lazy-tlb.md#why-no-stale-active_mm-can-exist.
     pub(super) on_cpu: InUse,
     /// The CPU that it runs on or last ran on, or whose queue it is in.
     /// Changed under that CPU's run-queue lock.

@@ -31,9 +31,8 @@ impl InterruptController for Xics {
 
     #[inline]
     fn send_ipi(&self, server: u32) {
-        // Partner: the `sync` in `ack`. Whatever the sender asks for (a mailbox, a
-        // flag) is stored before the interrupt goes out; the hypervisor call alone
-        // orders nothing.
+        // F10 sync: orders what the sender stored (a mailbox, a flag) before the interrupt.
+        // Partner: `ack`. The hypervisor call alone orders nothing.
         isa::sync();
         let status = h_ipi(server, IPI_PRIORITY);
         assert!(status.ok().is_ok(), "xics: no IPI to server {server}: {status:?}");
@@ -51,9 +50,9 @@ impl InterruptController for Xics {
         if interrupt == Interrupt::Ipi {
             // Cannot fail for a CPU that just took the interrupt.
             let _ = h_ipi(percpu::this().server(), NO_IPI);
-            // The register is clear before any mailbox is read: a request that this
-            // reading misses was stored after it, and its IPI comes again. Partner:
-            // the `sync` in `send_ipi`.
+            // F10 sync: orders the cleared register before the read of any mailbox. Partner:
+            // `send_ipi`. A request that this reading misses was stored after it, and its
+            // IPI comes again.
             isa::sync();
         }
         // Devices signal by edges (message interrupts): one that says something

@@ -20,16 +20,16 @@ impl<M: Machine> Kernel<M> {
     pub(super) fn hazard_publish(&self, t: &IrqsOff, mm: MmId) {
         // It would stand for a borrow that nobody may miss: `leave_lazy` publishes none.
         invariant!(mm != MmId::INIT_MM, "init_mm is published over what is still loaded");
-        // Relaxed. For the last dropper of `mm` the release of the real reference that
-        // follows orders it. The last dropper of what we borrowed *before* may see it
-        // in place of the empty slot between: the fence of `prepare_switch` or of
-        // `give_up_mm`, from where we come, has the load of PIDR before it.
+        // Relaxed: F8, the release of the real reference that follows, orders it for the
+        // last dropper of `mm`. The last dropper of what we borrowed before may read it in
+        // place of the empty slot in between; for that one F14 in our callers orders the
+        // load of the PID register before it.
         self.this_cpu(t).hazard.set(mm);
     }
 
     /// This CPU borrows nothing any more: the next PID is loaded.
     pub(super) fn hazard_withdraw(&self, t: &IrqsOff) {
-        // Release: the load of PIDR before the empty slot. Partner: the acquire in
+        // F14 release: orders the load of the PID register before the empty slot. Partner:
         // `holders_by_hazard`.
         self.this_cpu(t).hazard.set_ordered(MmId::NONE, Ordering::Release);
     }
@@ -38,9 +38,8 @@ impl<M: Machine> Kernel<M> {
     pub(super) fn holders_by_hazard(&self, _: &PreemptOff, mm: MmId) -> CpuSet {
         let mut holders = CpuSet::EMPTY;
         for cpu in self.online().iter() {
-            // Acquire: who is seen with another mm, or none, has loaded its PID.
-            // Partners: the release in `hazard_withdraw`, and the fence before the
-            // next publication.
+            // F14 acquire: orders a slot with another mm, or none, before the reuse of what
+            // we free. Partners: `hazard_withdraw`, `prepare_switch`, `give_up_mm`.
             if self.cpu(cpu).hazard.get_ordered(Ordering::Acquire) == mm {
                 holders.insert(cpu);
             }

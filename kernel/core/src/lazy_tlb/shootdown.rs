@@ -1,11 +1,7 @@
 //! Shootdown: count nothing, and shoot the borrowers when the mm dies.
 //!
-//! Why no CPU is missed: a CPU comes to borrow an mm only by having loaded it
-//! under a real reference, which set its bit in the mask first, or by inheriting
-//! it from the task before, on the same CPU (I3). It clears the bit only after
-//! it has left the mm. So the mask holds every borrower (I4), nobody can take a
-//! real reference any more, and the set of borrowers only shrinks. The waited
-//! IPI to all of the mask empties it.
+//! The mask holds every borrower (I4), so a waited IPI to all of it misses no CPU:
+//! docs/lazy-tlb.md#why-no-stale-active_mm-can-exist.
 
 use crate::Kernel;
 use crate::cpu::CpuSet;
@@ -36,8 +32,8 @@ impl<M: Machine> Kernel<M> {
         }
         let mut lazy = targets;
         for cpu in targets.iter() {
-            // Acquire: pairs with the release in `switch_mm`. Who is seen with
-            // another mm has loaded its PID.
+            // F13 acquire: orders the name of another mm before the reuse of what we free.
+            // Partner: `switch_mm`.
             if self.cpu(cpu).active_mm.get_ordered(Ordering::Acquire) != mm {
                 lazy.remove(cpu);
                 self.this_cpu(t).counters.ipi_filtered.add(1);

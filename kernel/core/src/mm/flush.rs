@@ -1,9 +1,7 @@
 //! Which CPUs a flush must reach, and how it gets there.
 //!
-//! The caller has cleared or changed PTEs. A CPU that is not in the mask sets
-//! its bit before it can load the mm, so either we see its bit here, or its walk
-//! sees the new PTE: that is the handshake of the fence below with the one in
-//! [`switch_mm`](Kernel::switch_mm).
+//! The caller has cleared or changed PTEs. Either we see the bit of a CPU, or its walk
+//! sees the new PTE: the handshake F1 of docs/lazy-tlb.md#barrier-pairs.
 
 use crate::Kernel;
 use crate::cpu::CpuSet;
@@ -67,7 +65,9 @@ impl<M: Machine> Kernel<M> {
     /// so frames may be freed. Interrupts on.
     pub fn flush(&self, mm: MmId, what: FlushRange) {
         self.machine.with_preempt_off(|t| {
-            // The PTE stores before the read of mm_cpumask. Partner: switch_mm.
+            // F1 fence: orders the PTE stores before the read of the mask. Partner:
+            // `switch_mm`. F2 fence: orders the PTE stores before the read of `copros`.
+            // Partner: `copro_attach`.
             fence(Ordering::SeqCst);
             let reach = self.flush_reach_needed(t, mm, false);
             self.machine.point(Point::FlushDecided);
@@ -84,9 +84,9 @@ impl<M: Machine> Kernel<M> {
     /// moved in between and the CPU we left would be missed (T10).
     pub fn exit_flush(&self, mm: MmId) {
         self.machine.with_preempt_off(|t| {
-            // The cleared entry before the read of `copros`. Partner: `copro_attach`, whose
-            // caller need not be a user. The read of mm_cpumask alone needs no fence:
-            // without a use nobody sets a bit, and who had one gave it up before us.
+            // F2 fence: orders the cleared process-table entry before the read of `copros`.
+            // Partner: `copro_attach`. The read of the mask needs none:
+            // docs/lazy-tlb.md#the-order-of-an-exit.
             fence(Ordering::SeqCst);
             if self.config.policy.wants_exit_kick() {
                 // Who is filtered out keeps its bit, so the flush below is global.
@@ -104,8 +104,8 @@ impl<M: Machine> Kernel<M> {
     /// caller holds an `mm_count`, and lets it translate after the return.
     pub fn copro_attach(&self, mm: MmId) {
         self.mm(mm).copros.fetch_add(1, Ordering::Relaxed);
-        // The count before its first walk. Partners: the fences in `flush` and
-        // `exit_flush`, as for a CPU's bit in the mask.
+        // F2 fence: orders the count before the coprocessor's first walk. Partners:
+        // `flush`, `exit_flush`.
         fence(Ordering::SeqCst);
     }
 
@@ -114,15 +114,14 @@ impl<M: Machine> Kernel<M> {
         // Broadcast as long as the count says so; the next flush may be local, and
         // what the coprocessor has cached would outlive it.
         self.flush(mm, FlushRange::Everything);
-        // Release: its accesses and that flush before the count. Partner: `has_copros`. It
-        // states what a count of none means; the fence in `flush` has the accesses before
-        // it, and the flush is complete by itself, so no model misses it.
+        // F16 release: orders the coprocessor's accesses, and its last flush, before the
+        // count. Partner: `has_copros`. No model fails without it (CLAIMS.md, "Fences").
         self.mm(mm).copros.fetch_sub(1, Ordering::Release);
     }
 
     fn has_copros(&self, mm: MmId) -> bool {
-        // Acquire: one that is gone has finished, and what we free is reused after it.
-        // Partner: the release in `copro_detach`.
+        // F16 acquire: orders the read of the count before the reuse of what we free.
+        // Partner: `copro_detach`.
         self.mm(mm).copros.load(Ordering::Acquire) > 0
     }
 
@@ -154,8 +153,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn holders(&self, t: &PreemptOff, mm: MmId) -> Holders {
-        // Acquire: a bit that we see clear is a flush that has finished, and what
-        // we free is reused after it. Partner: the release of `exit_lazy_flush_tlb`.
+        // F12 acquire: orders the read of a clear bit before the reuse of what we free.
+        // Partners: `exit_lazy_flush_tlb`, `leave_all_masks`.
         let mask = self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Acquire);
         if !mask.without(t.cpu()).is_empty() {
             Holders::Others
@@ -211,7 +210,8 @@ impl<M: Machine> Kernel<M> {
 
     /// The online CPUs in `mm`'s mask.
     pub(crate) fn holding_cpus(&self, mm: MmId) -> CpuSet {
-        // Acquire: as in `holders`.
+        // F12 acquire: orders the read of a clear bit before the reuse of what we free.
+        // Partners: `exit_lazy_flush_tlb`, `leave_all_masks`.
         self.mm(mm).mm_cpumask.snapshot(self.nr_cpus(), Ordering::Acquire).and(&self.online())
     }
 
@@ -251,9 +251,9 @@ impl<M: Machine> Kernel<M> {
         self.flush_here(t, mm, FlushRange::Everything);
         self.machine.point(Point::KickFlushed);
         if self.mm(mm).mm_cpumask.test(t.cpu()) {
-            // The last touch: whoever sees the bit clear counts on the flush.
-            // Release: the flush and the load of the next mm come before. It states
-            // what a clear bit means; CLAIMS.md has why no model misses it.
+            // F12 release: orders the flush, and the load of the next mm, before the cleared
+            // bit, the last touch of the mm. Partners: `holders`, `holding_cpus`. No model
+            // fails without it (CLAIMS.md, "Fences").
             self.mm(mm).mm_cpumask.clear_ordered(t.cpu(), Ordering::Release);
         }
         if let Some(borrow) = left {

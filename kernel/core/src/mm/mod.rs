@@ -169,6 +169,8 @@ impl Mm {
     /// `mm_users`; whoever gave up a unit that is not counted any more did what it
     /// did before.
     pub(crate) fn users_acquire(&self) -> u32 {
+        // F7 acquire: orders the count before what its reader does as the only user.
+        // Partner: `mmput`.
         self.mm_users.load(Ordering::Acquire)
     }
 
@@ -263,7 +265,8 @@ impl<M: Machine> Kernel<M> {
     /// Ends a use of `mm`; the last one ends its mappings. Interrupts and
     /// preemption on, no spin lock held: it may wait for other CPUs.
     pub fn mmput(&self, mm: MmId) {
-        // AcqRel: the users' accesses happen before the teardown.
+        // F7 acqrel: orders the users' accesses before the teardown. Partners: `mmput`,
+        // `users_acquire`.
         if self.mm(mm).mm_users.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.machine.point(Point::MmputLast);
             self.machine.exit_mmap(mm);
@@ -279,8 +282,8 @@ impl<M: Machine> Kernel<M> {
     /// Gives back an `mm_count`; the last one frees the mm. Interrupts on, no
     /// spin lock held: the last one may wait for other CPUs.
     pub fn mmdrop(&self, mm: MmId) {
-        // AcqRel: every holder's accesses, its switch away from the mm included,
-        // happen before the free.
+        // F8 acqrel: orders every holder's accesses, its load of the next PID included,
+        // before the free. Partner: `mmdrop`.
         if self.mm(mm).mm_count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.__mmdrop(mm);
         }

@@ -10,7 +10,7 @@ use kcore::mm::MmId;
 
 use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, by_policy, each_policy};
 
-/// The table "per policy" of what an exit with the other CPUs lazy owes.
+/// docs/lazy-tlb.md#per-policy-an-exit-that-finds-all-other-cpus-lazy.
 #[test]
 fn exit_with_every_other_cpu_lazy() {
     each_policy(|rig| {
