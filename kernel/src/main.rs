@@ -12,7 +12,6 @@ mod config;
 mod console;
 mod crash;
 mod debug;
-mod errno;
 mod fs;
 mod limits;
 mod machine;
@@ -36,6 +35,7 @@ use arch::boot::BootInfo;
 use arch::{exceptions, rtas, tlb};
 
 use config::Config;
+use files::errno;
 
 /// The boot CPU comes here in real mode, alone, interrupts off. The order below is
 /// the order of dependence.

@@ -15,7 +15,8 @@ from common import ROOT
 from . import assembly_rules, code, rust_rules
 
 # Where mutants are drawn: the product.
-FOLDERS = ("kernel/src", "arch/powerpc64/src", "kernel/core/src", "kernel/vm/src", "kernel/formats/src", "kernel/terminal/src")
+FOLDERS = ("kernel/src", "arch/powerpc64/src", "kernel/core/src", "kernel/vm/src", "kernel/formats/src", "kernel/terminal/src",
+           "kernel/files/src")
 # And what is in there that is no product, or only tells a person what happened.
 LEFT_OUT = {
     "kernel/src/selftest": "tests",

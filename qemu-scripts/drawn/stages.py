@@ -41,7 +41,7 @@ def make(target, only=""):
 
 
 FOLDER = {"kcore": "kernel/core/", "vm": "kernel/vm/", "formats": "kernel/formats/", "terminal": "kernel/terminal/",
-          "powerpc64": "arch/"}
+          "files": "kernel/files/", "powerpc64": "arch/"}
 LOOM = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": "target/loom", "LOOM_MAX_PREEMPTIONS": "2"}
 
 STAGES = [
@@ -49,6 +49,7 @@ STAGES = [
     host("vm"),
     host("formats", FUZZ_SECONDS="2"),
     host("terminal"),
+    host("files"),
     host("powerpc64"),
     # On one CPU nobody waits for anybody: the cheapest boot, and what is wrong without a race fails there.
     boot(1, "eager"),

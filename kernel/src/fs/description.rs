@@ -32,17 +32,8 @@ impl Description {
         Self::with(file, None, flags, None)
     }
 
-    /// A description of `inode`, which was opened as `file`.
-    pub(super) fn of_inode(
-        inode: Arc<Inode>,
-        file: Arc<dyn File>,
-        flags: OpenFlags,
-        access: Option<WriteAccess>,
-    ) -> Arc<Self> {
-        Self::with(file, Some(inode), flags, access)
-    }
-
-    fn with(
+    /// A description of `named`, which was opened as `file`.
+    pub(super) fn with(
         file: Arc<dyn File>,
         named: Option<Arc<Inode>>,
         flags: OpenFlags,
@@ -87,23 +78,11 @@ impl Description {
         if !flags.readable() {
             return Err(Errno::EBADF);
         }
-        let wanted = to.remaining();
-        let mut io = |at| {
+        self.at_position(at, |at| {
+            check_end(at, to.remaining())?;
             let result = self.file.read(&mut to, at, flags);
-            outcome(to.done(), result)
-        };
-        match (self.file.is_seekable(), at) {
-            (false, None) => io(0),
-            (false, Some(_)) => Err(Errno::ESPIPE),
-            (true, Some(at)) => check_end(at, wanted).and_then(|()| io(at)),
-            (true, None) => {
-                let mut position = self.position.lock();
-                check_end(*position, wanted)?;
-                let done = io(*position)?;
-                *position += done;
-                Ok(done)
-            }
-        }
+            outcome(to.done(), result).map(|done| (done, at + done))
+        })
     }
 
     /// write, at the position or, for pwrite, at `at`; at the end if the file is open so.
@@ -114,35 +93,40 @@ impl Description {
         if !flags.writable() {
             return Err(Errno::EBADF);
         }
-        match (self.file.is_seekable(), at) {
-            (false, None) => {
-                let result = self.file.write(&mut from, 0, flags);
-                outcome(from.done(), result)
+        let named = self.named.as_ref().filter(|_| self.file.is_seekable());
+        self.at_position(at, |at| {
+            check_end(at, from.remaining())?;
+            // As the only one: at the end as it is then.
+            let _writing = named.map(|inode| inode.writing.lock());
+            let at_end = flags.contains(OpenFlags::APPEND) && from.remaining() > 0;
+            let start = named.filter(|_| at_end).map_or(at, |inode| inode.size());
+            let result = self.file.write(&mut from, start, flags);
+            let done = outcome(from.done(), result)?;
+            if let Some(inode) = named.filter(|_| done > 0) {
+                inode.attributes.modified();
             }
-            (false, Some(_)) => Err(Errno::ESPIPE),
-            (true, Some(at)) => self.write_at(from, at, flags).map(|(done, _)| done),
-            (true, None) => {
-                let mut position = self.position.lock();
-                let (done, end) = self.write_at(from, *position, flags)?;
-                *position = end;
-                Ok(done)
-            }
-        }
+            Ok((done, start + done))
+        })
     }
 
-    /// Writes as the only one: at `at`, or at the end as it is then. Returns the byte
-    /// count, and where the last byte went.
-    fn write_at(&self, mut from: Cursor<'_>, at: u64, flags: OpenFlags) -> Result<(u64, u64), Errno> {
-        let wanted = from.remaining();
-        check_end(at, wanted)?;
-        let _writing = self.named.as_ref().map(|inode| inode.writing.lock());
-        let start = if flags.contains(OpenFlags::APPEND) && wanted > 0 { self.size() } else { at };
-        let result = self.file.write(&mut from, start, flags);
-        let done = outcome(from.done(), result)?;
-        if let Some(inode) = self.named.as_ref().filter(|_| done > 0) {
-            inode.attributes.modified();
-        }
-        Ok((done, start + done))
+    /// Runs `io` at the position, which it moves, or at `at`. `io` gives the byte count, and
+    /// where the last byte went. `ESPIPE` of a place in a file that has none.
+    #[inline]
+    fn at_position(
+        &self,
+        at: Option<u64>,
+        io: impl FnOnce(u64) -> Result<(u64, u64), Errno>,
+    ) -> Result<u64, Errno> {
+        let (done, _) = match (self.file.is_seekable(), at) {
+            (false, Some(_)) => Err(Errno::ESPIPE),
+            (false, None) => io(0),
+            (true, Some(at)) => io(at),
+            (true, None) => {
+                let mut position = self.position.lock();
+                io(*position).inspect(|&(_, end)| *position = end)
+            }
+        }?;
+        Ok(done)
     }
 
     fn size(&self) -> u64 {

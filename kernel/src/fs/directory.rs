@@ -209,10 +209,10 @@ impl<'a> Directory<'a> {
     pub(super) fn take(self, list: &mut List, name: &str) -> Option<Arc<Inode>> {
         let entry = list.entries.remove(name)?;
         if entry.inode.is_directory() {
-            entry.inode.attributes.unlinked(2);
-            self.inode.attributes.unlinked(1);
+            entry.inode.attributes.linked(-2);
+            self.inode.attributes.linked(-1);
         } else {
-            entry.inode.attributes.unlinked(1);
+            entry.inode.attributes.linked(-1);
         }
         self.inode.attributes.modified();
         Some(entry.inode)

@@ -4,12 +4,12 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::Errno;
+use crate::fs::channel::wait;
 use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::Stat;
 use crate::fs::{File, OpenFlags};
 use crate::mm::user_memory::Cursor;
 use crate::sync::WaitQueue;
-use crate::upcalls::signal;
 
 /// The most that the number can be.
 const MOST: u64 = u64::MAX - 1;
@@ -66,10 +66,7 @@ impl File for Counter {
             if let Some(taken) = self.take() {
                 break taken;
             }
-            if flags.contains(OpenFlags::NONBLOCK) {
-                return Err(Errno::EAGAIN);
-            }
-            signal::wait(&self.not_zero, || self.value() != 0)?;
+            wait(flags, &self.not_zero, || self.value() != 0)?;
         };
         self.not_full.wake_all();
         self.poll.notify();
@@ -87,10 +84,7 @@ impl File for Counter {
             return Err(Errno::EINVAL);
         }
         while !self.add(more) {
-            if flags.contains(OpenFlags::NONBLOCK) {
-                return Err(Errno::EAGAIN);
-            }
-            signal::wait(&self.not_full, || self.value() <= MOST - more)?;
+            wait(flags, &self.not_full, || self.value() <= MOST - more)?;
         }
         from.skip(size_of::<u64>());
         self.not_zero.wake_all();
@@ -99,7 +93,7 @@ impl File for Counter {
     }
 
     fn stat(&self) -> Stat {
-        Stat::anonymous(0o600)
+        Stat::anonymous(0o600, 0)
     }
 
     fn events(&self) -> Events {

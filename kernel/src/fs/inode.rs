@@ -17,10 +17,10 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::Errno;
-use crate::fs::attributes::Attributes;
+use crate::fs::attributes::{Attributes, TimeNs};
 use crate::fs::directory::{Directory, Made, Names};
 use crate::fs::lock::RecordLocks;
-use crate::fs::stat::{BLOCK_BYTES, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, Stat};
+use crate::fs::stat::{BLOCK_BYTES, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, SECOND_NS, Stat};
 use crate::fs::text::Users;
 use crate::fs::{File, OpenFlags};
 use crate::mm::Object;
@@ -101,7 +101,7 @@ impl Inode {
             kind,
             attributes: Attributes::new(permissions),
             writing: Mutex::new(()),
-            users: Users::new(),
+            users: Users::new(0),
             locks: RecordLocks::new(number),
         })
     }
@@ -165,17 +165,18 @@ impl Inode {
 
     /// What the stat calls tell.
     pub(crate) fn stat(&self) -> Stat {
-        let (uid, gid) = self.attributes.owner();
+        let attributes = self.attributes.get();
+        let device = if let Kind::Device(device, _) = self.kind { device } else { 0 };
+        let seconds = |ns: TimeNs| [ns.div_euclid(SECOND_NS), ns.rem_euclid(SECOND_NS)];
         Stat {
             inode: self.number,
-            mode: self.kind.mode() | self.attributes.permissions(),
-            links: u64::from(self.attributes.links()),
-            uid,
-            gid,
-            device: if let Kind::Device(device, _) = self.kind { device } else { 0 },
+            links: attributes.links.into(),
+            uid: attributes.uid,
+            gid: attributes.gid,
             size: self.size(),
             blocks: if let Kind::Regular(object) = &self.kind { object.bytes() / BLOCK_BYTES } else { 0 },
-            times: self.attributes.times(),
+            times: [attributes.access_ns, attributes.modify_ns, attributes.change_ns].map(seconds),
+            ..Stat::anonymous(self.kind.mode() | attributes.permissions, device)
         }
     }
 }

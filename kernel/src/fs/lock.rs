@@ -6,21 +6,23 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use files::lock_ranges::{self as ranges, ADDED, Owner, Range};
+use files::lock_waits::Waits;
+
 use crate::errno::Errno;
-use crate::fs::lock_ranges::{self as ranges, ADDED};
-use crate::fs::lock_waits as waits;
 use crate::mm::heap;
 use crate::sync::{SpinLock, WaitQueue};
 use crate::upcalls::signal;
 
-pub(crate) use ranges::{Owner, Range};
+/// Nests inside a file's locks; nothing nests inside but the heap's.
+static WAITS: SpinLock<Waits> = SpinLock::new("lock waits", Waits::new());
 
 /// The locks of one file.
 pub(crate) struct RecordLocks {
     inode: u64,
     /// How many there are, so that a close of a file without locks takes none.
     count: AtomicUsize,
-    /// Guards the locks. [`waits`] and what a wake-up takes nest inside.
+    /// Guards the locks. [`WAITS`] and what a wake-up takes nest inside.
     state: SpinLock<State>,
     /// Told when a wait for one of them has ended.
     ended: WaitQueue,
@@ -50,7 +52,8 @@ impl RecordLocks {
     pub(crate) fn lock(&self, wanted: Range, sleep: bool) -> Result<(), Errno> {
         loop {
             self.check_room()?;
-            waits::check_room()?;
+            let bytes = WAITS.lock().bytes_to_add();
+            heap::check_room(bytes)?;
             let mut state = self.state.lock();
             let Some(other) = ranges::conflict(&state.held, &wanted) else {
                 state.reserve()?;
@@ -61,11 +64,11 @@ impl RecordLocks {
             if !sleep {
                 return Err(Errno::EAGAIN);
             }
-            let ticket = waits::add(wanted.owner, other.owner, self.inode)?;
+            let ticket = WAITS.lock().add(wanted.owner, other.owner, self.inode)?;
             state.waiters += 1;
             drop(state);
-            let waited = signal::wait(&self.ended, || waits::has_ended(ticket));
-            waits::end(ticket);
+            let waited = signal::wait(&self.ended, || WAITS.lock().has_ended(ticket));
+            WAITS.lock().end(ticket);
             self.state.lock().waiters -= 1;
             waited?;
         }
@@ -100,7 +103,8 @@ impl RecordLocks {
     fn changed(&self, state: &State) {
         self.count.store(state.held.len(), Ordering::Relaxed);
         if state.waiters > 0 {
-            waits::end_all(self.inode);
+            // With our locks held, so that nobody is seen to wait for what is free already.
+            WAITS.lock().end_all(self.inode);
             self.ended.wake_all();
         }
     }

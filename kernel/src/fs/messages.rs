@@ -3,17 +3,14 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::errno::Errno;
-use crate::fs::poll::{Events, PollHead};
-use crate::fs::stat::{S_IFSOCK, Stat};
-use crate::fs::{File, OpenFlags};
+use crate::fs::OpenFlags;
+use crate::fs::channel::{self, Channel, Ends, Pair};
 use crate::mm::heap;
 use crate::mm::user_memory::Cursor;
-use crate::sync::{SpinLock, WaitQueue};
-use crate::upcalls::signal;
+use crate::sync::SpinLock;
 
 /// The two that there are. They differ in what the end of the peer means.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,67 +28,44 @@ const OVERHEAD: usize = 256;
 /// The longest message.
 const MESSAGE_MAX: usize = CAPACITY - OVERHEAD;
 
-/// What one of the two is sent.
-struct Inbox {
+/// One direction.
+struct Messages {
+    kind: Kind,
+    ends: Ends,
     /// Guards the messages. The heap's locks nest inside; no user memory is touched.
     messages: SpinLock<VecDeque<Box<[u8]>>>,
     /// What they take, overhead included: written under the lock.
     used: AtomicUsize,
-    /// Nobody will read it, or nobody will write to it.
-    reader_gone: AtomicBool,
-    writer_gone: AtomicBool,
-    not_empty: WaitQueue,
-    not_full: WaitQueue,
-    /// Told of both inboxes' changes: both have this one.
-    poll: Arc<PollHead>,
-}
-
-/// One of the two.
-struct Socket {
-    kind: Kind,
-    incoming: Arc<Inbox>,
-    outgoing: Arc<Inbox>,
 }
 
 /// A new pair.
-pub(crate) fn pair(kind: Kind) -> (Arc<dyn File>, Arc<dyn File>) {
-    let head = Arc::new(PollHead::new());
-    let (one, other) = (Arc::new(Inbox::new(head.clone())), Arc::new(Inbox::new(head)));
-    let first = Socket { kind, incoming: one.clone(), outgoing: other.clone() };
-    let second = Socket { kind, incoming: other, outgoing: one };
-    (Arc::new(first), Arc::new(second))
+pub(crate) fn pair(kind: Kind) -> Pair {
+    channel::two_way(|ends| Messages {
+        kind,
+        ends,
+        messages: SpinLock::new("messages", VecDeque::new()),
+        used: AtomicUsize::new(0),
+    })
 }
 
-impl Inbox {
-    fn new(poll: Arc<PollHead>) -> Self {
-        Inbox {
-            messages: SpinLock::new("messages", VecDeque::new()),
-            used: AtomicUsize::new(0),
-            reader_gone: AtomicBool::new(false),
-            writer_gone: AtomicBool::new(false),
-            not_empty: WaitQueue::new(),
-            not_full: WaitQueue::new(),
-            poll,
-        }
-    }
-
+impl Messages {
     fn used(&self) -> usize {
         // Relaxed: a wait queue or the lock orders what depends on it.
         self.used.load(Ordering::Relaxed)
     }
 
-    fn has_room(&self, len: usize) -> bool {
+    fn has_room_for(&self, len: usize) -> bool {
         self.used() + len + OVERHEAD <= CAPACITY
     }
 
     fn push(&self, message: &mut Option<Box<[u8]>>) {
         let mut messages = self.messages.lock();
-        if let Some(bytes) = message.take_if(|bytes| self.has_room(bytes.len())) {
+        if let Some(bytes) = message.take_if(|bytes| self.has_room_for(bytes.len())) {
             self.used.store(self.used() + bytes.len() + OVERHEAD, Ordering::Relaxed);
             messages.push_back(bytes);
             drop(messages);
-            self.not_empty.wake_one();
-            self.poll.notify();
+            self.ends.not_empty.wake_one();
+            self.ends.poll.notify();
         }
     }
 
@@ -101,63 +75,33 @@ impl Inbox {
         self.used.store(self.used() - bytes.len() - OVERHEAD, Ordering::Relaxed);
         drop(messages);
         // All: the one that came first may want more room than there is.
-        self.not_full.wake_all();
-        self.poll.notify();
+        self.ends.not_full.wake_all();
+        self.ends.poll.notify();
         Some(bytes)
-    }
-
-    fn reader_is_gone(&self) -> bool {
-        self.reader_gone.load(Ordering::Relaxed)
-    }
-
-    fn writer_is_gone(&self) -> bool {
-        // Acquire: pairs with the release in `Socket::drop`: all that it wrote is there.
-        self.writer_gone.load(Ordering::Acquire)
-    }
-}
-
-impl Socket {
-    fn at_end(&self) -> bool {
-        self.kind == Kind::Sequenced && self.incoming.writer_is_gone()
     }
 
     /// What a write fails with that nobody can read.
     fn refusal(&self) -> Errno {
         match self.kind {
             Kind::Datagram => Errno::ECONNREFUSED,
-            Kind::Sequenced => {
-                signal::send_to_current(signal::SIGPIPE);
-                Errno::EPIPE
-            }
+            Kind::Sequenced => channel::broken_pipe(),
         }
     }
 }
 
-impl File for Socket {
+impl Channel for Messages {
+    fn ends(&self) -> &Ends {
+        &self.ends
+    }
+
     /// One message. What does not fit of it is lost.
-    fn read(&self, to: &mut Cursor<'_>, _: u64, flags: OpenFlags) -> Result<(), Errno> {
-        // As in Linux, it stays where it is if nothing is wanted of it.
-        while to.remaining() > 0 {
-            // Before the look at the messages: they are older than the end.
-            let at_end = self.at_end();
-            if let Some(bytes) = self.incoming.pop() {
-                return to.put(&bytes).map(drop);
-            }
-            if at_end {
-                break;
-            }
-            if flags.contains(OpenFlags::NONBLOCK) {
-                return Err(Errno::EAGAIN);
-            }
-            signal::wait(&self.incoming.not_empty, || self.incoming.used() != 0 || self.at_end())?;
-        }
-        Ok(())
+    fn take(&self, to: &mut Cursor<'_>) -> Option<Result<(), Errno>> {
+        self.pop().map(|bytes| to.put(&bytes).map(drop))
     }
 
     /// One message, which may be empty.
-    fn write(&self, from: &mut Cursor<'_>, _: u64, flags: OpenFlags) -> Result<(), Errno> {
-        let outgoing = &*self.outgoing;
-        if outgoing.reader_is_gone() {
+    fn write(&self, from: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
+        if self.ends.no_reader() {
             return Err(self.refusal());
         }
         let len = from.remaining();
@@ -169,47 +113,28 @@ impl File for Socket {
         from.peek(&mut bytes)?;
         let mut message = Some(bytes);
         loop {
-            outgoing.push(&mut message);
+            self.push(&mut message);
             if message.is_none() {
                 from.skip(len);
                 return Ok(());
             }
-            if flags.contains(OpenFlags::NONBLOCK) {
-                return Err(Errno::EAGAIN);
-            }
-            signal::wait(&outgoing.not_full, || outgoing.has_room(len) || outgoing.reader_is_gone())?;
-            if outgoing.reader_is_gone() {
+            channel::wait(flags, &self.ends.not_full, || self.has_room_for(len) || self.ends.no_reader())?;
+            if self.ends.no_reader() {
                 return Err(self.refusal());
             }
         }
     }
 
-    fn stat(&self) -> Stat {
-        Stat::anonymous(S_IFSOCK | 0o777)
+    fn is_empty(&self) -> bool {
+        self.used() == 0
     }
 
-    fn events(&self) -> Events {
-        let at_end = self.at_end();
-        let mut events = Events::empty();
-        events.set(Events::IN | Events::RDNORM, self.incoming.used() != 0 || at_end);
-        events.set(Events::RDHUP | Events::HUP, at_end);
-        // Not for a few bytes (Linux: `unix_writable`).
-        events.set(Events::OUT | Events::WRNORM, 4 * self.outgoing.used() <= CAPACITY);
-        events
+    /// Not for a few bytes (Linux: `unix_writable`).
+    fn has_room(&self) -> bool {
+        4 * self.used() <= CAPACITY
     }
 
-    fn poll_head(&self) -> Option<&PollHead> {
-        Some(&self.incoming.poll)
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        self.incoming.reader_gone.store(true, Ordering::Relaxed);
-        self.incoming.not_full.wake_all();
-        // Release: pairs with the acquire in `writer_is_gone`.
-        self.outgoing.writer_gone.store(true, Ordering::Release);
-        self.outgoing.not_empty.wake_all();
-        self.incoming.poll.notify();
+    fn at_end(&self) -> bool {
+        self.kind == Kind::Sequenced && self.ends.no_writer()
     }
 }

@@ -14,17 +14,15 @@ use crate::mm::Object;
 use crate::mm::user_memory::Cursor;
 
 pub(crate) mod attributes;
+mod channel;
 mod description;
 pub(crate) mod directory;
 pub(crate) mod eventfd;
-mod flags;
 mod initrd;
 pub(crate) mod inode;
 pub(crate) mod limits;
 pub(crate) mod listing;
 pub(crate) mod lock;
-mod lock_ranges;
-mod lock_waits;
 pub(crate) mod messages;
 pub(crate) mod open;
 pub(crate) mod path;
@@ -33,13 +31,13 @@ pub(crate) mod poll;
 mod regular;
 pub(crate) mod rename;
 mod size;
-pub(crate) mod socket;
 pub(crate) mod stat;
 pub(crate) mod table;
+pub(crate) mod table_use;
 pub(crate) mod text;
 
 pub(crate) use description::Description;
-pub(crate) use flags::OpenFlags;
+pub(crate) use files::flags::OpenFlags;
 
 use poll::{Events, PollHead};
 
@@ -64,7 +62,7 @@ pub(crate) trait File: Send + Sync {
 
     /// What the stat calls tell of a file without a name; of others the inode tells it.
     fn stat(&self) -> Stat {
-        Stat::anonymous(S_IFREG)
+        Stat::anonymous(S_IFREG, 0)
     }
 
     /// Whether it has positions.

@@ -63,7 +63,7 @@ fn find_or_make(walked: &Walked, permissions: u32) -> Result<(Arc<Inode>, bool),
 
 fn open_inode(inode: Arc<Inode>, flags: OpenFlags) -> Result<Arc<Description>, Errno> {
     if flags.contains(OpenFlags::PATH) {
-        return Ok(Description::of_inode(inode, Arc::new(NameOnly), flags, None));
+        return Ok(Description::with(Arc::new(NameOnly), Some(inode), flags, None));
     }
     let mut access = None;
     let file: Arc<dyn File> = match &inode.kind {
@@ -74,7 +74,7 @@ fn open_inode(inode: Arc<Inode>, flags: OpenFlags) -> Result<Arc<Description>, E
         Kind::Generated(make) => make(flags)?,
         Kind::Regular(object) => {
             if flags.is_for_change() {
-                access = Some(WriteAccess::get(&inode)?);
+                access = Some(WriteAccess::of(&inode)?);
                 if inode.is_fixed() {
                     return Err(Errno::EROFS);
                 }
@@ -86,5 +86,5 @@ fn open_inode(inode: Arc<Inode>, flags: OpenFlags) -> Result<Arc<Description>, E
         }
     };
     let access = access.filter(|_| flags.writable());
-    Ok(Description::of_inode(inode, file, flags, access))
+    Ok(Description::with(file, Some(inode), flags, access))
 }

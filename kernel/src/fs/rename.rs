@@ -131,7 +131,7 @@ pub(crate) fn link(inode: Arc<Inode>, to: Named<'_>) -> Result<(), Errno> {
     let directory = to.place.inode().directory()?;
     let mut list = directory.lock();
     list.check_free(to.name)?;
-    if inode.attributes.links() == 0 || to.slash {
+    if inode.attributes.get().links == 0 || to.slash {
         return Err(Errno::ENOENT);
     }
     directory.insert(&mut list, to.name, inode);

@@ -2,12 +2,11 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cell::UnsafeCell;
-use core::ops::Deref;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use files::lock_ranges::Owner;
 
 use crate::errno::Errno;
-use crate::fs::lock::Owner;
 use crate::fs::{Description, OpenFlags, limits};
 use crate::mm::heap;
 use crate::sync::SpinLock;
@@ -21,7 +20,7 @@ struct Slot {
 /// A table of descriptors; threads share one, fork copies it.
 pub(crate) struct FileTable {
     /// The processes that use it (CLONE_FILES) and have not ended.
-    users: AtomicUsize,
+    pub(super) users: AtomicUsize,
     /// Guards the slots. Nothing nests inside but the heap's locks; nothing is
     /// dropped while it is held, since closing may sleep.
     slots: SpinLock<Vec<Option<Slot>>>,
@@ -54,10 +53,13 @@ impl FileTable {
     /// stats.
     #[inline]
     pub(crate) fn get_any(&self, fd: u64) -> Result<Arc<Description>, Errno> {
-        match self.slots.lock().get(as_index(fd)) {
-            Some(Some(slot)) => Ok(slot.description.clone()),
-            _ => Err(Errno::EBADF),
-        }
+        self.with_slot(fd, |slot| slot.description.clone())
+    }
+
+    /// What `look` makes of the slot of `fd`. `EBADF` if it is free.
+    #[inline]
+    fn with_slot<T>(&self, fd: u64, look: impl FnOnce(&mut Slot) -> T) -> Result<T, Errno> {
+        self.slots.lock().get_mut(as_index(fd)).and_then(Option::as_mut).map(look).ok_or(Errno::EBADF)
     }
 
     /// `EMFILE` if there is no free descriptor: for calls that could not take back what they
@@ -130,24 +132,25 @@ impl FileTable {
 
     /// Whether exec closes `fd`.
     pub(crate) fn close_on_exec(&self, fd: u64) -> Result<bool, Errno> {
-        match self.slots.lock().get(as_index(fd)) {
-            Some(Some(slot)) => Ok(slot.close_on_exec),
-            _ => Err(Errno::EBADF),
-        }
+        self.with_slot(fd, |slot| slot.close_on_exec)
     }
 
     /// Changes whether exec closes `fd`.
     pub(crate) fn set_close_on_exec(&self, fd: u64, close_on_exec: bool) -> Result<(), Errno> {
-        match self.slots.lock().get_mut(as_index(fd)) {
-            Some(Some(slot)) => slot.close_on_exec = close_on_exec,
-            _ => return Err(Errno::EBADF),
-        }
-        Ok(())
+        self.with_slot(fd, |slot| slot.close_on_exec = close_on_exec)
     }
 
     /// Closes what exec closes.
     pub(crate) fn exec(&self) {
         self.close_where(|slot| slot.close_on_exec);
+    }
+
+    /// One use less: the last one closes everything.
+    pub(super) fn end_use(&self) {
+        // Relaxed: the table's lock orders what was done with it.
+        if self.users.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.close_where(|_| true);
+        }
     }
 
     fn close_where(&self, chosen: impl Fn(&Slot) -> bool) {
@@ -161,89 +164,6 @@ impl FileTable {
                 self.closed(gone);
             }
         }
-    }
-}
-
-/// A process's use of a table. With the end of the last one everything is closed, though
-/// the dead processes are still there.
-pub(crate) struct TableUse {
-    /// Read by the threads of the process; replaced by its only one (exec).
-    table: UnsafeCell<Arc<FileTable>>,
-    ended: AtomicBool,
-}
-
-// SAFETY: everything but `table` is atomic, and that one is replaced only while nobody
-// else can read it: the contract of `unshare`.
-unsafe impl Sync for TableUse {}
-
-impl TableUse {
-    /// The first use of `table`.
-    pub(crate) fn new(table: FileTable) -> Self {
-        Self::of(Arc::new(table))
-    }
-
-    fn of(table: Arc<FileTable>) -> Self {
-        table.users.fetch_add(1, Ordering::Relaxed);
-        TableUse { table: UnsafeCell::new(table), ended: AtomicBool::new(false) }
-    }
-
-    fn table(&self) -> &Arc<FileTable> {
-        // SAFETY: replaced only while nobody else reads it (the contract of `unshare`).
-        unsafe { &*self.table.get() }
-    }
-
-    /// One more use of the same table.
-    pub(crate) fn share(&self) -> Self {
-        Self::of(self.table().clone())
-    }
-
-    /// exec: if other processes use the table, the use becomes one of a copy (Linux:
-    /// `unshare_files`). The heap has room for it.
-    ///
-    /// # Safety
-    /// The caller is the only thread of the process that has this use, and holds nothing
-    /// that was borrowed from it.
-    pub(crate) unsafe fn unshare(&self) {
-        // Relaxed: a user more than there are costs a copy, and none comes: the threads of
-        // the process are what shares it.
-        if self.table().users.load(Ordering::Relaxed) == 1 {
-            return;
-        }
-        let copy = Arc::new(self.table().copy());
-        copy.users.store(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        let shared = unsafe { core::mem::replace(&mut *self.table.get(), copy) };
-        end_use(&shared);
-    }
-
-    /// Ends it, once: the process is about to be dead. May sleep.
-    pub(crate) fn end(&self) {
-        if !self.ended.swap(true, Ordering::Relaxed) {
-            end_use(self.table());
-        }
-    }
-}
-
-/// One use of `table` less: the last one closes everything.
-fn end_use(table: &FileTable) {
-    // Relaxed: the table's lock orders what was done with it.
-    if table.users.fetch_sub(1, Ordering::Relaxed) == 1 {
-        table.close_where(|_| true);
-    }
-}
-
-impl Deref for TableUse {
-    type Target = FileTable;
-
-    fn deref(&self) -> &FileTable {
-        self.table()
-    }
-}
-
-impl Drop for TableUse {
-    /// Of a process that was never started.
-    fn drop(&mut self) {
-        self.end();
     }
 }
 

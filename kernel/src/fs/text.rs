@@ -6,54 +6,26 @@ use core::sync::atomic::{AtomicI32, Ordering};
 use crate::errno::Errno;
 use crate::fs::inode::Inode;
 
-/// Descriptions that may write it, or, below zero, address spaces that run it.
-pub(super) struct Users(AtomicI32);
+/// Descriptions that may write it, or, below zero, address spaces that run it. Relaxed
+/// everywhere: only the number matters; what is read and written is ordered by the file's
+/// locks.
+pub(super) type Users = AtomicI32;
 
-impl Users {
-    pub(super) const fn new() -> Self {
-        Users(AtomicI32::new(0))
-    }
+/// A use of a file, as long as this lives: it counts as `STEP`, and excludes the uses of the
+/// other sign.
+pub(crate) struct Use<const STEP: i32>(Arc<Inode>);
 
-    /// One more in the direction of `step`, unless there are some in the other. Relaxed:
-    /// only the number matters; what is read and written is ordered by the file's locks.
-    fn enter(&self, step: i32) -> Result<(), Errno> {
-        let one_more = |users: i32| (users * step >= 0).then_some(users + step);
-        let entered = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        entered.map(drop).map_err(|_| Errno::ETXTBSY)
-    }
+/// The right to write a file.
+pub(crate) type WriteAccess = Use<1>;
+/// The program that an address space runs.
+pub(crate) type Text = Use<-1>;
 
-    fn leave(&self, step: i32) {
-        self.0.fetch_sub(step, Ordering::Relaxed);
-    }
-}
-
-/// The right to write a file, as long as this lives.
-pub(crate) struct WriteAccess(Arc<Inode>);
-
-impl WriteAccess {
-    const STEP: i32 = 1;
-
-    /// `ETXTBSY` while somebody runs it.
-    pub(crate) fn get(inode: &Arc<Inode>) -> Result<Self, Errno> {
-        inode.users.enter(Self::STEP).map(|()| WriteAccess(inode.clone()))
-    }
-}
-
-impl Drop for WriteAccess {
-    fn drop(&mut self) {
-        self.0.users.leave(Self::STEP);
-    }
-}
-
-/// The program that an address space runs, which nobody writes as long as this lives.
-pub(crate) struct Text(Arc<Inode>);
-
-impl Text {
-    const STEP: i32 = -1;
-
-    /// `ETXTBSY` while somebody may write it.
+impl<const STEP: i32> Use<STEP> {
+    /// `ETXTBSY` while it has a use of the other kind.
     pub(crate) fn of(inode: &Arc<Inode>) -> Result<Self, Errno> {
-        inode.users.enter(Self::STEP).map(|()| Text(inode.clone()))
+        let one_more = |users: i32| (users * STEP >= 0).then_some(users + STEP);
+        let entered = inode.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        entered.map(|_| Use(inode.clone())).map_err(|_| Errno::ETXTBSY)
     }
 }
 
@@ -63,8 +35,8 @@ impl Clone for Text {
     }
 }
 
-impl Drop for Text {
+impl<const STEP: i32> Drop for Use<STEP> {
     fn drop(&mut self) {
-        self.0.users.leave(Self::STEP);
+        self.0.users.fetch_sub(STEP, Ordering::Relaxed);
     }
 }

@@ -326,17 +326,3 @@ impl<'a> Cursor<'a> {
         self.advance(self.remaining, |to, _, bytes| uaccess::clear_user(to, bytes))
     }
 }
-
-// COMPAT
-pub(crate) fn read<T: Plain>(from: u64) -> Result<T, Errno> {
-    UserAddr(from).read()
-}
-pub(crate) fn write<T: Plain>(to: u64, value: T) -> Result<(), Errno> {
-    UserAddr(to).write(value)
-}
-pub(crate) fn write_bytes(to: u64, from: &[u8]) -> Result<(), Errno> {
-    UserAddr(to).write_bytes(from)
-}
-pub(crate) fn read_path(from: u64) -> Result<String, Errno> {
-    UserAddr(from).read_path()
-}

@@ -13,86 +13,45 @@ struct Command {
     name: &'static str,
     /// What may follow, for `help`.
     arguments: &'static str,
-    /// What it is good for, for `help`.
-    help: &'static str,
     /// How many words may follow.
     most: usize,
+    /// What it is good for, for `help`.
+    help: &'static str,
     answer: fn(&Monitor, &[&str]),
+}
+
+/// One of the table.
+const fn command(
+    name: &'static str,
+    arguments: &'static str,
+    most: usize,
+    help: &'static str,
+    answer: fn(&Monitor, &[&str]),
+) -> Command {
+    Command { name, arguments, most, help, answer }
 }
 
 /// All of them, by name.
 const COMMANDS: &[Command] = &[
-    Command {
-        name: "cpus",
-        arguments: "",
-        help: "each CPU: task, loaded address space, whether borrowed",
-        most: 0,
-        answer: |_, _| cpus::show(),
-    },
-    Command { name: "help", arguments: "", help: "this list", most: 0, answer: |_, _| help() },
-    Command {
-        name: "kill",
-        arguments: "PID",
-        help: "end a process",
-        most: 1,
-        answer: |_, words| run::kill(words),
-    },
-    Command {
-        name: "mms",
-        arguments: "",
-        help: "each address space: counts, mask, who is lazy on it",
-        most: 0,
-        answer: |_, _| mms::show(),
-    },
-    Command {
-        name: "offline",
-        arguments: "CPU",
-        help: "take a CPU offline",
-        most: 1,
-        answer: |_, words| hotplug::offline(words),
-    },
-    Command {
-        name: "online",
-        arguments: "CPU",
-        help: "bring a CPU back",
-        most: 1,
-        answer: |_, words| hotplug::online(words),
-    },
-    Command {
-        name: "poweroff",
-        arguments: "",
-        help: "end the machine, with the status of init",
-        most: 0,
-        answer: |monitor, _| shutdown::power_off(monitor.init),
-    },
-    Command {
-        name: "ps",
-        arguments: "",
-        help: "each task: state, CPU, address space",
-        most: 0,
-        answer: |_, _| ps::show(),
-    },
-    Command {
-        name: "report",
-        arguments: "",
-        help: "what every CPU has counted since boot",
-        most: 0,
-        answer: |_, _| report::print(),
-    },
-    Command {
-        name: "run",
-        arguments: "PATH [args] [&]",
-        help: "run a program, wait for its end unless there is a &",
-        most: usize::MAX,
-        answer: run::answer,
-    },
-    Command {
-        name: "test",
-        arguments: "[pattern]",
-        help: "run the in-kernel tests that have that in their names",
-        most: 1,
-        answer: |monitor, words| test::run(&monitor.config, words.first().copied()),
-    },
+    command("cpus", "", 0, "each CPU: task, loaded address space, whether borrowed", |_, _| cpus::show()),
+    command("help", "", 0, "this list", |_, _| help()),
+    command("kill", "PID", 1, "end a process", |_, words| run::kill(words)),
+    command("mms", "", 0, "each address space: counts, mask, who is lazy on it", |_, _| mms::show()),
+    command("offline", "CPU", 1, "take a CPU offline", |_, words| hotplug::offline(words)),
+    command("online", "CPU", 1, "bring a CPU back", |_, words| hotplug::online(words)),
+    command("poweroff", "", 0, "end the machine, with the status of init", |monitor, _| {
+        shutdown::power_off(monitor.init)
+    }),
+    command("ps", "", 0, "each task: state, CPU, address space", |_, _| ps::show()),
+    command("report", "", 0, "what every CPU has counted since boot", |_, _| report::print()),
+    command(
+        "run",
+        "PATH [args] [&]",
+        usize::MAX,
+        "run a program, wait for its end unless there is a &",
+        run::answer,
+    ),
+    command("test", "[pattern]", 1, "run the in-kernel tests that have that in their names", test::run),
 ];
 
 /// Their names, for Tab.

@@ -1,18 +1,17 @@
 //! What every CPU has, each asked at an instant at which it does not switch.
 //!
 //! The PID register of a CPU is visible to that CPU only, so each is called and
-//! fills in its own line, with interrupts off. That is one `ipi_sent_call` a CPU in
+//! adds its own line, with interrupts off. That is one `ipi_sent_call` a CPU in
 //! the report; it changes nobody's address space.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use arch::irqflags;
 use kcore::cpu::CpuId;
 use kcore::machine::Machine;
 use kcore::mm::MmId;
 
 use crate::machine::{call_function, lazy_tlb};
+use crate::sync::IrqLock;
 use crate::task::{self, TaskName};
 
 /// What a CPU says of itself.
@@ -57,69 +56,36 @@ impl Seen {
     }
 }
 
-/// A line that a CPU fills in.
-#[derive(Default)]
-struct Slot {
-    filled: AtomicU32,
-    tid: AtomicU32,
-    name: [AtomicU64; 2],
-    mm: AtomicU64,
-    active_mm: AtomicU64,
-    pidr: AtomicU32,
-    in_mask: AtomicU32,
+/// What the CPUs have said. [`look`] makes room for all of them.
+static SEEN: IrqLock<Vec<Seen>> = IrqLock::new("what CPUs have", Vec::new());
+
+/// Has the CPU that runs this say what it has.
+fn tell(_: u64) {
+    // From here on with interrupts off, so that it does not switch.
+    let mut seen = SEEN.lock();
+    let (task, cpu) = (task::current(), arch::percpu::cpu_id());
+    let active_mm = task.mm.active_mm();
+    seen.push(Seen {
+        cpu,
+        tid: task.tid(),
+        name: task.name(),
+        mm: task.mm.mm(),
+        active_mm,
+        pidr: arch::mmu::loaded_pid().get(),
+        in_mask: active_mm.is_some() && lazy_tlb().mms()[active_mm.slot()].cpumask().test(cpu),
+    });
 }
 
-impl Slot {
-    /// Of the CPU that runs this. Interrupts off.
-    fn fill(&self) {
-        let task = task::current();
-        let cpu = arch::percpu::cpu_id();
-        let active_mm = task.mm.active_mm();
-        let masked = active_mm.is_some() && lazy_tlb().mms()[active_mm.slot()].cpumask().test(cpu);
-        self.tid.store(task.tid(), Ordering::Relaxed);
-        for (to, from) in self.name.iter().zip(&task.name) {
-            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
-        self.mm.store(task.mm.mm().to_bits(), Ordering::Relaxed);
-        self.active_mm.store(active_mm.to_bits(), Ordering::Relaxed);
-        self.pidr.store(arch::mmu::loaded_pid().get(), Ordering::Relaxed);
-        self.in_mask.store(masked.into(), Ordering::Relaxed);
-        // The end of the call orders all of it before the caller's look.
-        self.filled.store(1, Ordering::Relaxed);
-    }
-
-    fn seen(&self, cpu: CpuId) -> Option<Seen> {
-        let mm = |bits: &AtomicU64| MmId::from_bits(bits.load(Ordering::Relaxed));
-        (self.filled.load(Ordering::Relaxed) != 0).then(|| Seen {
-            cpu,
-            tid: self.tid.load(Ordering::Relaxed),
-            name: TaskName::of_words([0, 1].map(|i: usize| self.name[i].load(Ordering::Relaxed))),
-            mm: mm(&self.mm),
-            active_mm: mm(&self.active_mm),
-            pidr: self.pidr.load(Ordering::Relaxed),
-            in_mask: self.in_mask.load(Ordering::Relaxed) != 0,
-        })
-    }
-}
-
-/// Called on each CPU, with the address of the first slot.
-fn fill_own(slots: u64) {
-    let first: *const Slot = core::ptr::with_exposed_provenance(slots as usize);
-    let own = arch::percpu::cpu_id().index();
-    // SAFETY: `look` gives the first of as many slots as there are CPUs, and keeps
-    // them until all calls are done.
-    unsafe { (*first.add(own)).fill() };
-}
-
-/// Asks all CPUs that are online. Interrupts and preemption on.
+/// Asks all CPUs that are online; by number. Interrupts and preemption on.
 pub(super) fn look() -> Vec<Seen> {
     let kernel = lazy_tlb();
-    let slots: Vec<Slot> = (0..kernel.nr_cpus()).map(|_| Slot::default()).collect();
-    let first = slots.as_ptr().expose_provenance() as u64;
+    let room = Vec::with_capacity(kernel.nr_cpus());
+    *SEEN.lock() = room;
     kernel.machine.with_preempt_off(|t| {
-        call_function(t, &kernel.online().without(t.cpu()), fill_own, first);
-        let _off = irqflags::disable();
-        fill_own(first);
+        call_function(t, &kernel.online().without(t.cpu()), tell, 0);
+        tell(0);
     });
-    slots.iter().enumerate().filter_map(|(n, slot)| slot.seen(CpuId::new(n))).collect()
+    let mut seen = core::mem::take(&mut *SEEN.lock());
+    seen.sort_unstable_by_key(|one| one.cpu.index());
+    seen
 }

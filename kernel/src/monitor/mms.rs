@@ -60,15 +60,12 @@ fn state(id: MmId, users: u32) -> &'static str {
 /// The tasks that own a share of it, the first few by name.
 fn names(id: MmId, tasks: &[TaskRef]) -> String {
     const SHOWN: usize = 3;
-    let owners: Vec<&TaskRef> = tasks.iter().filter(|task| task.mm.mm() == id).collect();
-    let shown: Vec<String> =
-        owners.iter().take(SHOWN).map(|task| format!("{} {}", task.tid(), task.name())).collect();
-    match owners.len() {
-        0 => "-".into(),
-        n @ ..=SHOWN => {
-            debug_assert!(n == shown.len());
-            shown.join(", ")
-        }
-        n => format!("{}, {} more", shown.join(", "), n - SHOWN),
+    let owners = || tasks.iter().filter(|task| task.mm.mm() == id);
+    let name = |task: &TaskRef| format!("{} {}", task.tid(), task.name());
+    let mut names: Vec<String> = owners().take(SHOWN).map(name).collect();
+    let more = owners().skip(SHOWN).count();
+    if more > 0 {
+        names.push(format!("{more} more"));
     }
+    if names.is_empty() { "-".into() } else { names.join(", ") }
 }

@@ -1,22 +1,22 @@
 //! `test`: the in-kernel tests, in builds that have them.
 
-use crate::config::Config;
+use super::Monitor;
 
-/// Runs the tests whose names contain `pattern`, all without one. They count CPUs and
+/// Runs the tests whose names contain the word, all without one. They count CPUs and
 /// are bound to them, so all have to be there.
 #[cfg(feature = "selftest")]
-pub(super) fn run(config: &Config, pattern: Option<&str>) {
+pub(super) fn run(monitor: &Monitor, words: &[&str]) {
     let kernel = crate::machine::lazy_tlb();
     if kernel.online().len() < kernel.nr_cpus() {
         return crate::println!("test: a CPU is offline; `online` brings it back");
     }
-    if !crate::selftest::run_matching(config, pattern) {
+    if !crate::selftest::run_matching(&monitor.config, words.first().copied()) {
         crate::println!("there were failures");
     }
 }
 
 /// Says how to get them.
 #[cfg(not(feature = "selftest"))]
-pub(super) fn run(_: &Config, _: Option<&str>) {
+pub(super) fn run(_: &Monitor, _: &[&str]) {
     crate::println!("this build has no tests: `make run TESTS=on` starts one that has");
 }

@@ -11,7 +11,7 @@ use super::limits::{INFINITY, Resource};
 use super::signal::{ERESTARTNOINTR, SIGCHLD};
 use super::{INIT_PID, Inheritance, Own, Process, Thread, current, current_thread, table};
 use crate::errno::Errno;
-use crate::fs::table::TableUse;
+use crate::fs::table_use::TableUse;
 use crate::machine::lazy_tlb;
 use crate::mm::user_memory::UserAddr;
 use crate::mm::{self, heap};

@@ -16,7 +16,7 @@ use arch::timer;
 pub(crate) use crate::mm::user_memory;
 
 use crate::fs::path::Place;
-use crate::fs::table::TableUse;
+use crate::fs::table_use::TableUse;
 use crate::sync::{Mutex, SpinLock, WaitQueue};
 use crate::task::{self, Own, Task, TaskRef, current as current_task};
 

@@ -5,7 +5,6 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
-use core::fmt::Write as _;
 
 use kcore::cpu::{CpuId, CpuSet};
 
@@ -40,21 +39,7 @@ pub(crate) fn init() -> Result<(), Errno> {
 
 /// Linux's list format: `0,2-3`.
 pub(super) fn ranges(cpus: &CpuSet) -> String {
-    let mut text = String::new();
-    let mut next = cpus.iter().map(CpuId::index).peekable();
-    while let Some(first) = next.next() {
-        let mut last = first;
-        while let Some(more) = next.next_if_eq(&(last + 1)) {
-            last = more;
-        }
-        let comma = if text.is_empty() { "" } else { "," };
-        // A string takes all that is written to it.
-        let _ = match last {
-            _ if last == first => write!(text, "{comma}{first}"),
-            _ => write!(text, "{comma}{first}-{last}"),
-        };
-    }
-    text + "\n"
+    terminal::ranges::list(cpus.iter().map(CpuId::index), 2) + "\n"
 }
 
 /// `cpuN/online`.

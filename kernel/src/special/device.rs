@@ -33,7 +33,11 @@ pub(crate) fn init() -> Result<(), Errno> {
     for (name, number, open) in devices {
         directory.directory()?.add(name, Inode::new(Kind::Device(number, open), 0o666))?;
     }
-    directory.directory()?.get_or_make_directory("shm").attributes.set_permissions(0o1777);
+    directory
+        .directory()?
+        .get_or_make_directory("shm")
+        .attributes
+        .change(|values, _| values.permissions = 0o1777);
     #[cfg(feature = "selftest")]
     {
         use crate::upcalls::tests::KeepMm;
@@ -45,7 +49,7 @@ pub(crate) fn init() -> Result<(), Errno> {
 
 /// What the stat calls tell of an open character device.
 pub(super) fn stat(device: u64) -> Stat {
-    Stat { device, ..Stat::anonymous(S_IFCHR | 0o666) }
+    Stat::anonymous(S_IFCHR | 0o666, device)
 }
 
 /// /dev/null.

@@ -11,16 +11,13 @@
 //!
 //! Without a monitor the discipline is none: bytes arrive as they were sent, for
 //! programs that read a pipe. With one, a program in the foreground gets lines
-//! ([`Cooked`]), and the monitor, when no program is, gets the bare keys.
+//! ([`Input`]), and the monitor, when no program is, gets the bare keys.
 
-use alloc::collections::VecDeque;
-use alloc::string::String;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use arch::{console, timer};
 use kcore::cpu::CpuId;
-use terminal::cooked::Cooked;
+use terminal::input::{Effect, Input, Key};
 
 use crate::errno::Errno;
 use crate::fs::poll::PollHead;
@@ -29,46 +26,14 @@ use crate::process::signal::{self, Info};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::task::{self, kthread};
 
-/// Bytes that wait to be read at most, more or less. Bare bytes beyond that stay in
-/// the hypervisor, which holds the sender up; of a line that nobody reads, nobody
-/// will miss them.
-const MAX_WAITING: usize = 4096;
+pub(crate) use terminal::input::Owner;
+
 /// How often a terminal without interrupt is asked, in microseconds: a person types
 /// slower.
 const POLL_US: u64 = 20_000;
 
-/// What a control character does to a program in the foreground.
-const CTRL_C: u8 = 0x03;
-const CTRL_BACKSLASH: u8 = 0x1c;
-
-/// Whose the terminal is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// Whoever reads: nobody sits at it.
-    Anybody,
-    /// The monitor.
-    Kernel,
-    /// A process group: the foreground.
-    Group(u32),
-}
-
-struct Input {
-    /// What can be read, oldest first. An empty piece is the end of the file, once,
-    /// and parts what comes before from what comes after.
-    pieces: VecDeque<Vec<u8>>,
-    /// Bytes in `pieces`.
-    waiting: usize,
-    /// Who may read them.
-    owner: Owner,
-    /// The line that is being typed for a process group.
-    line: Cooked,
-}
-
 /// Guards what was typed. The heap's locks nest inside.
-static INPUT: SpinLock<Input> = SpinLock::new(
-    "console input",
-    Input { pieces: VecDeque::new(), waiting: 0, owner: Owner::Anybody, line: Cooked::new() },
-);
+static INPUT: SpinLock<Input> = SpinLock::new("console input", Input::new());
 /// Those who wait for a piece.
 static READERS: WaitQueue = WaitQueue::new();
 /// Those who poll for one.
@@ -138,84 +103,24 @@ fn take_all() {
         let Some(byte) = console::read_byte() else { break };
         let effect = input.put(byte);
         drop(input);
-        effect.happen();
+        happen(effect);
     }
     READERS.wake_all();
     POLLERS.notify();
 }
 
-/// What a byte does beside being there to be read; not under the lock.
-#[derive(Default)]
-struct Effect {
-    echo: String,
-    /// To whom, and which.
-    signal: Option<(u32, u32)>,
-}
-
-impl Effect {
-    fn happen(self) {
-        if !self.echo.is_empty() {
-            crate::console::write_bytes(self.echo.as_bytes());
-        }
-        if let Some((group, signal)) = self.signal {
-            let in_group = |process: &Process| process.group.load(Ordering::Relaxed) == group;
-            signal::send_to_all(in_group, Some(Info::of_kernel(signal)));
-        }
+/// Shows and signals what a byte does beside being there to be read; not under the lock.
+fn happen(effect: Effect) {
+    if !effect.echo.is_empty() {
+        crate::console::write_bytes(effect.echo.as_bytes());
     }
-}
-
-impl Input {
-    /// Whether `reader` has something to read.
-    fn has_for(&self, reader: Owner) -> bool {
-        !self.pieces.is_empty() && (self.owner == Owner::Anybody || self.owner == reader)
-    }
-
-    fn is_full(&self) -> bool {
-        self.waiting >= MAX_WAITING
-    }
-
-    /// Whether what is typed has to wait where it is. Never behind the back of a
-    /// program that Ctrl-C is to reach.
-    fn must_wait(&self) -> bool {
-        self.is_full() && !matches!(self.owner, Owner::Group(_))
-    }
-
-    /// Takes a byte.
-    fn put(&mut self, byte: u8) -> Effect {
-        match (self.owner, byte) {
-            (Owner::Group(group), CTRL_C) => self.interrupt(group, signal::SIGINT, "^C\n"),
-            (Owner::Group(group), CTRL_BACKSLASH) => self.interrupt(group, signal::SIGQUIT, "^\\\n"),
-            (Owner::Group(_), byte) => self.discipline(byte),
-            (Owner::Anybody | Owner::Kernel, byte) => {
-                self.add(&[byte]);
-                Effect::default()
-            }
-        }
-    }
-
-    fn interrupt(&mut self, group: u32, signal: u32, echo: &str) -> Effect {
-        self.line.take();
-        Effect { echo: echo.into(), signal: Some((group, signal)) }
-    }
-
-    fn discipline(&mut self, byte: u8) -> Effect {
-        let mut effect = Effect::default();
-        match self.line.push(byte, &mut effect.echo) {
-            // The end of the file is a piece of its own.
-            Some(piece) if piece.is_empty() => self.pieces.push_back(piece),
-            Some(piece) if !self.is_full() => self.add(&piece),
-            _ => {}
-        }
-        effect
-    }
-
-    /// Adds bytes, at least one, behind those that wait; [`take`] finds the lines in them.
-    fn add(&mut self, bytes: &[u8]) {
-        self.waiting += bytes.len();
-        match self.pieces.back_mut() {
-            Some(piece) if !piece.is_empty() => piece.extend_from_slice(bytes),
-            _ => self.pieces.push_back(bytes.into()),
-        }
+    if let Some((group, key)) = effect.signal {
+        let number = match key {
+            Key::Interrupt => signal::SIGINT,
+            Key::Quit => signal::SIGQUIT,
+        };
+        let in_group = |process: &Process| process.group.load(Ordering::Relaxed) == group;
+        signal::send_to_all(in_group, Some(Info::of_kernel(number)));
     }
 }
 
@@ -234,22 +139,7 @@ pub(crate) fn poll_head() -> &'static PollHead {
 /// Moves what was typed to `to`, of one line at most. Returns how many bytes; 0 is
 /// the end of the file; none if there is nothing for `reader` now.
 pub(crate) fn take(reader: Owner, to: &mut [u8]) -> Option<usize> {
-    let mut input = INPUT.lock();
-    if !input.has_for(reader) {
-        return None;
-    }
-    let piece = input.pieces.front_mut()?;
-    let line = piece.iter().position(|&byte| byte == b'\n' || byte == b'\r').map_or(piece.len(), |at| at + 1);
-    let count = line.min(to.len());
-    to[..count].copy_from_slice(&piece[..count]);
-    piece.drain(..count);
-    if piece.is_empty() {
-        input.pieces.pop_front();
-    }
-    let was_full = input.is_full();
-    input.waiting -= count;
-    let has_room = was_full && !input.is_full();
-    drop(input);
+    let (count, has_room) = INPUT.lock().take(reader, to)?;
     if has_room {
         look();
     }
@@ -271,20 +161,8 @@ pub(crate) fn wait(reader: Owner) -> Result<(), Errno> {
 /// `ENOMEM` if there is no memory for the thread that reads.
 pub(crate) fn give(owner: Owner) -> Result<(), Errno> {
     start()?;
-    let mut input = INPUT.lock();
-    let rest = input.line.take();
-    if !rest.is_empty() {
-        input.add(&rest);
-    }
-    input.owner = owner;
-    let mut effects = Vec::new();
-    if matches!(owner, Owner::Group(_)) {
-        input.waiting = 0;
-        let typed = core::mem::take(&mut input.pieces);
-        effects.extend(typed.into_iter().flatten().map(|byte| input.put(byte)));
-    }
-    drop(input);
-    effects.into_iter().for_each(Effect::happen);
+    let effects = INPUT.lock().give(owner);
+    effects.into_iter().for_each(happen);
     // There may be bytes that were too many for the one before. The thread wakes
     // all readers afterwards.
     look();
@@ -293,5 +171,5 @@ pub(crate) fn give(owner: Owner) -> Result<(), Errno> {
 
 /// Whose the terminal is.
 pub(crate) fn owner() -> Owner {
-    INPUT.lock().owner
+    INPUT.lock().owner()
 }

@@ -40,7 +40,7 @@ pub(crate) fn init() -> Result<(), Errno> {
     }
     proc.add("self", Inode::new(Kind::magic_link(|| format!("{}", process::current().pid)), 0o777))?;
 
-    root.get_or_make_directory("tmp").attributes.set_permissions(0o1777);
+    root.get_or_make_directory("tmp").attributes.change(|values, _| values.permissions = 0o1777);
     Ok(())
 }
 

@@ -2,15 +2,14 @@
 
 use alloc::sync::Arc;
 
-use arch::exceptions::TrapFrame;
-
 use super::Result;
 use super::names::{AT_FDCWD, inode_at, lookup};
 use crate::errno::Errno;
 use crate::fs::attributes::{TimeNs, now_ns};
 use crate::fs::inode::{Inode, Kind};
 use crate::fs::stat::SECOND_NS;
-use crate::process::{current, user_memory};
+use crate::mm::user_memory::UserAddr;
+use crate::process::current;
 
 /// The inode that is open as `fd`.
 fn inode_of(fd: u64) -> Result<Arc<Inode>> {
@@ -22,22 +21,15 @@ fn change_mode(inode: &Inode, mode: u64) -> Result {
     if matches!(inode.kind, Kind::Symlink(_) | Kind::MagicLink(_)) {
         return Err(Errno::EOPNOTSUPP);
     }
-    inode.attributes.set_permissions(mode as u32);
+    inode.attributes.change(|values, _| values.permissions = mode as u32 & 0o7777);
     Ok(0)
 }
 
-pub(super) fn chmod(frame: &mut TrapFrame) -> Result {
-    let [path, mode, ..] = frame.syscall_args();
-    change_mode(&*inode_at(AT_FDCWD as u64, path, true, false)?, mode)
-}
-
-pub(super) fn fchmod(frame: &mut TrapFrame) -> Result {
-    let [fd, mode, ..] = frame.syscall_args();
+pub(super) fn fchmod(fd: u64, mode: u64) -> Result {
     change_mode(&*inode_of(fd)?, mode)
 }
 
-pub(super) fn fchmodat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, mode, ..] = frame.syscall_args();
+pub(super) fn fchmodat(fd: u64, path: UserAddr, mode: u64) -> Result {
     change_mode(&*inode_at(fd, path, true, false)?, mode)
 }
 
@@ -47,23 +39,11 @@ fn change_owner(inode: &Inode, uid: u64, gid: u64) -> Result {
     Ok(0)
 }
 
-pub(super) fn chown(frame: &mut TrapFrame) -> Result {
-    let [path, uid, gid, ..] = frame.syscall_args();
-    change_owner(&*inode_at(AT_FDCWD as u64, path, true, false)?, uid, gid)
-}
-
-pub(super) fn lchown(frame: &mut TrapFrame) -> Result {
-    let [path, uid, gid, ..] = frame.syscall_args();
-    change_owner(&*inode_at(AT_FDCWD as u64, path, false, false)?, uid, gid)
-}
-
-pub(super) fn fchown(frame: &mut TrapFrame) -> Result {
-    let [fd, uid, gid, ..] = frame.syscall_args();
+pub(super) fn fchown(fd: u64, uid: u64, gid: u64) -> Result {
     change_owner(&*inode_of(fd)?, uid, gid)
 }
 
-pub(super) fn fchownat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, uid, gid, flags, _] = frame.syscall_args();
+pub(super) fn fchownat(fd: u64, path: UserAddr, uid: u64, gid: u64, flags: u64) -> Result {
     let (follow, or_empty) = lookup(flags, 0)?;
     change_owner(&*inode_at(fd, path, follow, or_empty)?, uid, gid)
 }
@@ -81,12 +61,11 @@ fn new_time([seconds, ns]: [i64; 2]) -> Result<Option<TimeNs>> {
     }
 }
 
-pub(super) fn utimensat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, times, flags, ..] = frame.syscall_args();
+pub(super) fn utimensat(fd: u64, path: UserAddr, times: UserAddr, flags: u64) -> Result {
     let times = match times {
-        0 => [Some(now_ns()); 2],
+        UserAddr(0) => [Some(now_ns()); 2],
         _ => {
-            let [access, modify]: [[i64; 2]; 2] = user_memory::read(times)?;
+            let [access, modify]: [[i64; 2]; 2] = times.read()?;
             [new_time(access)?, new_time(modify)?]
         }
     };
@@ -94,13 +73,16 @@ pub(super) fn utimensat(frame: &mut TrapFrame) -> Result {
         return Ok(0);
     }
     let inode = match path {
-        0 if fd as i32 != AT_FDCWD && flags as u32 != 0 => return Err(Errno::EINVAL),
-        0 if fd as i32 != AT_FDCWD => inode_of(fd)?,
+        UserAddr(0) if fd as i32 != AT_FDCWD && flags as u32 != 0 => return Err(Errno::EINVAL),
+        UserAddr(0) if fd as i32 != AT_FDCWD => inode_of(fd)?,
         _ => {
             let (follow, or_empty) = lookup(flags, 0)?;
             inode_at(fd, path, follow, or_empty)?
         }
     };
-    inode.attributes.set_times(times[0], times[1]);
+    inode.attributes.change(|values, _| {
+        values.access_ns = times[0].unwrap_or(values.access_ns);
+        values.modify_ns = times[1].unwrap_or(values.modify_ns);
+    });
     Ok(0)
 }

@@ -2,16 +2,14 @@
 
 use alloc::sync::Arc;
 
-use arch::exceptions::TrapFrame;
-
 use super::Result;
-use super::names::{AT_EMPTY_PATH, AT_FDCWD, HEAP_BYTES, inode_at, permissions, start};
+use super::names::{AT_EMPTY_PATH, HEAP_BYTES, inode_at, permissions, start};
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind};
 use crate::fs::path::{Last, Walked};
 use crate::fs::rename::{self, Named};
 use crate::mm::heap;
-use crate::process::user_memory;
+use crate::mm::user_memory::UserAddr;
 
 /// unlinkat: a directory.
 const AT_REMOVEDIR: u64 = 0x200;
@@ -20,8 +18,8 @@ const AT_SYMLINK_FOLLOW: u64 = 0x400;
 
 /// The directory and the last name of the path at `path`, for calls that change a directory.
 /// Only those that add a name check for room: when memory is full a file can be removed.
-fn parent_at(fd: u64, path: u64) -> Result<Walked> {
-    let path = user_memory::read_path(path)?;
+fn parent_at(fd: u64, path: UserAddr) -> Result<Walked> {
+    let path = path.read_path()?;
     start(fd, &path)?.walk(&path)
 }
 
@@ -35,23 +33,13 @@ fn add(walked: &Walked, inode: Arc<Inode>) -> Result {
     directory.add(name, inode).map(|()| 0)
 }
 
-fn mkdir_at(fd: u64, path: u64, mode: u64) -> Result {
+pub(super) fn mkdirat(fd: u64, path: UserAddr, mode: u64) -> Result {
     heap::check_room(HEAP_BYTES)?;
     let walked = parent_at(fd, path)?;
     add(&walked, Inode::new_directory(permissions(mode, 0o1777)))
 }
 
-pub(super) fn mkdir(frame: &mut TrapFrame) -> Result {
-    let [path, mode, ..] = frame.syscall_args();
-    mkdir_at(AT_FDCWD as u64, path, mode)
-}
-
-pub(super) fn mkdirat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, mode, ..] = frame.syscall_args();
-    mkdir_at(fd, path, mode)
-}
-
-fn unlink_at(fd: u64, path: u64) -> Result {
+pub(super) fn unlink(fd: u64, path: UserAddr) -> Result {
     let walked = parent_at(fd, path)?;
     let Last::Name(name) = &walked.last else { return Err(Errno::EISDIR) };
     let directory = walked.place.inode().directory()?;
@@ -61,7 +49,7 @@ fn unlink_at(fd: u64, path: u64) -> Result {
     directory.remove(name, false).map(|()| 0)
 }
 
-fn rmdir_at(fd: u64, path: u64) -> Result {
+pub(super) fn rmdir(fd: u64, path: UserAddr) -> Result {
     let walked = parent_at(fd, path)?;
     match &walked.last {
         Last::Name(name) => walked.place.inode().directory()?.remove(name, true).map(|()| 0),
@@ -71,28 +59,17 @@ fn rmdir_at(fd: u64, path: u64) -> Result {
     }
 }
 
-pub(super) fn unlink(frame: &mut TrapFrame) -> Result {
-    let [path, ..] = frame.syscall_args();
-    unlink_at(AT_FDCWD as u64, path)
-}
-
-pub(super) fn rmdir(frame: &mut TrapFrame) -> Result {
-    let [path, ..] = frame.syscall_args();
-    rmdir_at(AT_FDCWD as u64, path)
-}
-
-pub(super) fn unlinkat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, flags, ..] = frame.syscall_args();
+pub(super) fn unlinkat(fd: u64, path: UserAddr, flags: u64) -> Result {
     match flags as u32 as u64 {
-        0 => unlink_at(fd, path),
-        AT_REMOVEDIR => rmdir_at(fd, path),
+        0 => unlink(fd, path),
+        AT_REMOVEDIR => rmdir(fd, path),
         _ => Err(Errno::EINVAL),
     }
 }
 
-fn symlink_at(target: u64, fd: u64, path: u64) -> Result {
+pub(super) fn symlinkat(target: UserAddr, fd: u64, path: UserAddr) -> Result {
     heap::check_room(HEAP_BYTES)?;
-    let target = user_memory::read_path(target)?;
+    let target = target.read_path()?;
     if target.is_empty() {
         return Err(Errno::ENOENT);
     }
@@ -100,17 +77,8 @@ fn symlink_at(target: u64, fd: u64, path: u64) -> Result {
     add(&walked, Inode::new(Kind::Symlink(target.into()), 0o777))
 }
 
-pub(super) fn symlink(frame: &mut TrapFrame) -> Result {
-    let [target, path, ..] = frame.syscall_args();
-    symlink_at(target, AT_FDCWD as u64, path)
-}
-
-pub(super) fn symlinkat(frame: &mut TrapFrame) -> Result {
-    let [target, fd, path, ..] = frame.syscall_args();
-    symlink_at(target, fd, path)
-}
-
-fn link_at(from_fd: u64, from: u64, fd: u64, path: u64, flags: u64) -> Result {
+pub(super) fn linkat(from_fd: u64, from: UserAddr, fd: u64, path: UserAddr, flags: u64) -> Result {
+    let flags = u64::from(flags as u32);
     if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
@@ -121,22 +89,13 @@ fn link_at(from_fd: u64, from: u64, fd: u64, path: u64, flags: u64) -> Result {
     rename::link(inode, named(&walked, name)).map(|()| 0)
 }
 
-pub(super) fn link(frame: &mut TrapFrame) -> Result {
-    let [from, path, ..] = frame.syscall_args();
-    link_at(AT_FDCWD as u64, from, AT_FDCWD as u64, path, 0)
-}
-
-pub(super) fn linkat(frame: &mut TrapFrame) -> Result {
-    let [from_fd, from, fd, path, flags, _] = frame.syscall_args();
-    link_at(from_fd, from, fd, path, flags as u32 as u64)
-}
-
 fn named<'a>(walked: &'a Walked, name: &'a str) -> Named<'a> {
     Named { place: &walked.place, name, slash: walked.slash }
 }
 
-fn rename_at(from_fd: u64, from: u64, fd: u64, path: u64, flags: u64) -> Result {
+pub(super) fn renameat2(from_fd: u64, from: UserAddr, fd: u64, path: UserAddr, flags: u64) -> Result {
     const NOREPLACE: u64 = 1;
+    let flags = u64::from(flags as u32);
     // EXCHANGE and WHITEOUT are refused, as by file systems that do not have them.
     if flags & !NOREPLACE != 0 {
         return Err(Errno::EINVAL);
@@ -150,19 +109,4 @@ fn rename_at(from_fd: u64, from: u64, fd: u64, path: u64, flags: u64) -> Result 
         (Last::Name(_), _) if flags == NOREPLACE => Err(Errno::EEXIST),
         _ => Err(Errno::EBUSY),
     }
-}
-
-pub(super) fn rename(frame: &mut TrapFrame) -> Result {
-    let [from, path, ..] = frame.syscall_args();
-    rename_at(AT_FDCWD as u64, from, AT_FDCWD as u64, path, 0)
-}
-
-pub(super) fn renameat(frame: &mut TrapFrame) -> Result {
-    let [from_fd, from, fd, path, ..] = frame.syscall_args();
-    rename_at(from_fd, from, fd, path, 0)
-}
-
-pub(super) fn renameat2(frame: &mut TrapFrame) -> Result {
-    let [from_fd, from, fd, path, flags, _] = frame.syscall_args();
-    rename_at(from_fd, from, fd, path, flags as u32 as u64)
 }

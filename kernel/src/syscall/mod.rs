@@ -2,13 +2,15 @@
 //!
 //! Number in r0, arguments in r3 to r8, result in r3; an error is the positive
 //! errno with CR0.SO set. Each row of the table names a call's arguments and the function
-//! that takes them, each as its type says ([`Argument`]); a call that changes the frame, or
+//! that takes them, each as its type says ([`Word`]); a call that changes the frame, or
 //! waits with it, takes the frame, too.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use arch::exceptions::TrapFrame;
 
+use self::names::{AT_SYMLINK_NOFOLLOW, HERE};
+use self::stat::STATFS_BYTES;
 use crate::errno::Errno;
 use crate::mm::user_memory::UserAddr;
 use crate::process::clone::{self, Request};
@@ -30,6 +32,7 @@ mod priorities;
 mod processes;
 pub(crate) mod robust_list;
 mod scheduling;
+mod segments;
 mod select;
 mod shm;
 mod signal_values;
@@ -187,82 +190,84 @@ static TABLE: [Handler; NR_CALLS] = {
     let mut table: [Handler; NR_CALLS] = [unknown; NR_CALLS];
     table[1] = call!(processes::exit(code));
     table[2] = call!(|frame;| clone::clone(frame, &Request::fork()));
-    table[3] = files::read;
-    table[4] = files::write;
-    table[5] = names::open;
-    table[6] = files::close;
-    table[8] = names::creat;
-    table[9] = links::link;
-    table[10] = links::unlink;
+    table[3] = call!(|fd, to, len| files::read(fd, to, len, None));
+    table[4] = call!(|fd, from, len| files::write(fd, from, len, None));
+    table[5] = call!(|path, flags, mode| names::openat(HERE, path, flags, mode));
+    table[6] = call!(files::close(fd));
+    table[8] = call!(names::creat(path, mode));
+    table[9] = call!(|from, path| links::linkat(HERE, from, HERE, path, 0));
+    table[10] = call!(|path| links::unlink(HERE, path));
     table[11] = call!(processes::execve(frame; path, arguments, environment));
-    table[12] = names::chdir;
+    table[12] = call!(names::chdir(path));
     table[13] = call!(time::time(to));
-    table[15] = attributes::chmod;
-    table[16] = attributes::lchown;
-    table[19] = files::lseek;
+    table[15] = call!(|path, mode| attributes::fchmodat(HERE, path, mode));
+    table[16] = call!(|path, uid, gid| attributes::fchownat(HERE, path, uid, gid, AT_SYMLINK_NOFOLLOW));
+    table[19] = call!(files::lseek(fd, offset, whence));
     table[20] = call!(|| current().pid); // getpid
     table[24] = nothing; // getuid
     table[27] = call!(time::alarm(seconds));
     table[29] = call!(signals::pause(frame;));
-    table[33] = names::access;
+    table[33] = call!(|path, wanted| names::faccessat2(HERE, path, wanted, 0));
     table[34] = call!(priorities::nice(step));
     table[36] = nothing; // sync: memory is all there is
     table[37] = call!(signals::kill(pid, number));
-    table[38] = links::rename;
-    table[39] = links::mkdir;
-    table[40] = links::rmdir;
-    table[41] = files::dup;
-    table[42] = files::pipe;
+    table[38] = call!(|from, path| links::renameat2(HERE, from, HERE, path, 0));
+    table[39] = call!(|path, mode| links::mkdirat(HERE, path, mode));
+    table[40] = call!(|path| links::rmdir(HERE, path));
+    table[41] = call!(files::dup(fd));
+    table[42] = call!(|fds| files::pipe2(fds, 0));
     table[43] = call!(accounting::times(to));
     table[45] = call!(memory::brk(end));
     table[47] = nothing; // getgid
     table[49] = nothing; // geteuid
     table[50] = nothing; // getegid
-    table[54] = files::ioctl;
-    table[55] = files::fcntl;
+    table[54] = call!(files::ioctl(fd, request, argument));
+    table[55] = call!(files::fcntl(fd, command, argument));
     table[57] = call!(processes::setpgid(pid, group));
-    table[60] = names::umask;
-    table[63] = files::dup2;
+    table[60] = call!(names::umask(mask));
+    table[63] = call!(files::dup2(old, new));
     table[64] = call!(|| current().parent()); // getppid
     table[65] = call!(|| processes::getpgid(0)); // getpgrp
     table[66] = call!(session::new_session());
     table[75] = call!(misc::setrlimit(resource, from));
     table[77] = call!(accounting::getrusage(which, to));
     table[78] = call!(time::gettimeofday(to, zone));
-    table[83] = links::symlink;
-    table[85] = names::readlink;
+    table[83] = call!(|target, path| links::symlinkat(target, HERE, path));
+    table[85] = call!(|path, to, len| names::readlinkat(HERE, path, to, len));
     table[88] = call!(misc::reboot(magic, magic2, command));
     table[90] = call!(memory::mmap(hint, len, prot, flags, fd, offset));
     table[91] = call!(memory::munmap(start, len));
-    table[92] = sizes::truncate;
-    table[93] = sizes::ftruncate;
-    table[94] = attributes::fchmod;
-    table[95] = attributes::fchown;
+    table[92] = call!(sizes::truncate(path, len));
+    table[93] = call!(sizes::ftruncate(fd, len));
+    table[94] = call!(attributes::fchmod(fd, mode));
+    table[95] = call!(attributes::fchown(fd, uid, gid));
     table[96] = call!(priorities::getpriority(which, who));
     table[97] = call!(priorities::setpriority(which, who, nice));
-    table[99] = stat::statfs;
-    table[100] = stat::fstatfs;
+    table[99] = call!(|path, to| stat::statfs(path, STATFS_BYTES, to));
+    table[100] = call!(|fd, to| stat::fstatfs(fd, STATFS_BYTES, to));
     table[104] = call!(time::setitimer(which, new, old));
     table[105] = call!(time::getitimer(which, to));
-    table[106] = stat::stat;
-    table[107] = stat::lstat;
-    table[108] = stat::fstat;
+    table[106] = call!(|path, to| stat::newfstatat(HERE, path, to, 0));
+    table[107] = call!(|path, to| stat::newfstatat(HERE, path, to, AT_SYMLINK_NOFOLLOW));
+    table[108] = call!(stat::fstat(fd, to));
     table[114] = call!(processes::wait4(pid, status, options, usage));
     table[116] = call!(accounting::sysinfo(to));
-    table[117] = shm::ipc;
-    table[118] = files::fsync;
+    table[117] = call!(shm::ipc(call, first, second, third, pointer));
+    table[118] = call!(files::fsync(fd));
     table[120] = call!(processes::clone(frame; flags, stack, parent_tid, tls, child_tid));
     table[122] = call!(misc::uname(to));
     table[125] = call!(memory::mprotect(start, len, prot));
     table[132] = call!(processes::getpgid(pid));
-    table[133] = names::fchdir;
-    table[140] = files::llseek;
-    table[142] = select::select;
+    table[133] = call!(names::fchdir(fd));
+    table[140] = call!(files::llseek(fd, high, low, to, whence));
+    table[142] = call!(|frame; count, read, write, except, timeout| {
+        select::select(frame, count, [read, write, except], timeout)
+    });
     table[144] = call!(memory::msync(start, len, flags));
-    table[145] = files::readv;
-    table[146] = files::writev;
+    table[145] = call!(|fd, pieces, count| files::readv(fd, pieces, count, None));
+    table[146] = call!(|fd, pieces, count| files::writev(fd, pieces, count, None));
     table[147] = call!(processes::getsid(pid));
-    table[148] = files::fsync; // fdatasync
+    table[148] = call!(files::fsync(fd)); // fdatasync
     table[150] = call!(|start, len| memory::mlock2(start, len, 0));
     table[151] = call!(memory::munlock(start, len));
     table[152] = call!(memory::mlockall(flags));
@@ -277,7 +282,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[161] = call!(priorities::sched_rr_get_interval(tid, to));
     table[162] = call!(time::nanosleep(frame; span, rest));
     table[163] = call!(memory::mremap(start, old_len, new_len, flags, target));
-    table[167] = poll::poll;
+    table[167] = call!(poll::poll(frame; fds, count, timeout_ms));
     table[171] = call!(prctl::prctl(option, argument));
     table[172] = call!(signals::rt_sigreturn(frame;));
     table[173] = call!(signals::rt_sigaction(number, new, old, bytes));
@@ -286,14 +291,14 @@ static TABLE: [Handler; NR_CALLS] = {
     table[176] = call!(signal_values::rt_sigtimedwait(frame; signals, to, timeout, bytes));
     table[177] = call!(signal_values::rt_sigqueueinfo(pid, number, from));
     table[178] = call!(signals::rt_sigsuspend(frame; mask, bytes));
-    table[179] = files::pread64;
-    table[180] = files::pwrite64;
-    table[181] = attributes::chown;
-    table[182] = names::getcwd;
+    table[179] = call!(|fd, to, len, at| files::read(fd, to, len, Some(at)));
+    table[180] = call!(|fd, from, len, at| files::write(fd, from, len, Some(at)));
+    table[181] = call!(|path, uid, gid| attributes::fchownat(HERE, path, uid, gid, 0));
+    table[182] = call!(names::getcwd(to, len));
     table[185] = call!(|frame; new, old| signals::sigaltstack(frame.gpr(1), new, old));
     table[189] = call!(|frame;| clone::clone(frame, &Request::vfork()));
     table[190] = call!(misc::getrlimit(resource, to));
-    table[202] = files::getdents64;
+    table[202] = call!(files::getdents64(fd, to, len));
     table[205] = call!(memory::madvise(start, len, advice));
     table[206] = call!(memory::mincore(start, len, answer));
     table[207] = call!(|| current_thread().tid()); // gettid
@@ -307,45 +312,47 @@ static TABLE: [Handler; NR_CALLS] = {
     table[247] = call!(time::clock_getres(clock, to));
     table[248] = call!(time::clock_nanosleep(frame; clock, flags, span, rest));
     table[250] = call!(|pid, tid, number| signals::tgkill(Some(pid), tid, number));
-    table[252] = stat::statfs64;
-    table[253] = stat::fstatfs64;
-    table[280] = select::pselect6;
-    table[281] = poll::ppoll;
-    table[286] = names::openat;
-    table[287] = links::mkdirat;
-    table[289] = attributes::fchownat;
-    table[291] = stat::newfstatat;
-    table[292] = links::unlinkat;
-    table[293] = links::renameat;
-    table[294] = links::linkat;
-    table[295] = links::symlinkat;
-    table[296] = names::readlinkat;
-    table[297] = attributes::fchmodat;
-    table[298] = names::faccessat;
+    table[252] = call!(stat::statfs(path, size, to));
+    table[253] = call!(stat::fstatfs(fd, size, to));
+    table[280] = call!(|frame; count, read, write, except, timeout, mask| {
+        select::pselect6(frame, count, [read, write, except], timeout, mask)
+    });
+    table[281] = call!(poll::ppoll(frame; fds, count, timeout, mask, mask_bytes));
+    table[286] = call!(names::openat(fd, path, flags, mode));
+    table[287] = call!(links::mkdirat(fd, path, mode));
+    table[289] = call!(attributes::fchownat(fd, path, uid, gid, flags));
+    table[291] = call!(stat::newfstatat(fd, path, to, flags));
+    table[292] = call!(links::unlinkat(fd, path, flags));
+    table[293] = call!(|from_fd, from, fd, path| links::renameat2(from_fd, from, fd, path, 0));
+    table[294] = call!(links::linkat(from_fd, from, fd, path, flags));
+    table[295] = call!(links::symlinkat(target, fd, path));
+    table[296] = call!(names::readlinkat(fd, path, to, len));
+    table[297] = call!(attributes::fchmodat(fd, path, mode));
+    table[298] = call!(|fd, path, wanted| names::faccessat2(fd, path, wanted, 0));
     table[299] = call!(robust_list::get_robust_list(tid, head, bytes));
     table[300] = call!(robust_list::set_robust_list(head, bytes));
     table[302] = call!(scheduling::getcpu(cpu, node));
-    table[304] = attributes::utimensat;
-    table[307] = sockets::eventfd;
-    table[309] = sizes::fallocate;
-    table[314] = sockets::eventfd2;
-    table[316] = files::dup3;
-    table[317] = files::pipe2;
-    table[320] = files::preadv;
-    table[321] = files::pwritev;
+    table[304] = call!(attributes::utimensat(fd, path, times, flags));
+    table[307] = call!(|start| sockets::eventfd2(start, 0));
+    table[309] = call!(sizes::fallocate(fd, mode, start, len));
+    table[314] = call!(sockets::eventfd2(start, flags));
+    table[316] = call!(files::dup3(old, new, flags));
+    table[317] = call!(files::pipe2(fds, flags));
+    table[320] = call!(|fd, pieces, count, at| files::readv(fd, pieces, count, Some(at)));
+    table[321] = call!(|fd, pieces, count, at| files::writev(fd, pieces, count, Some(at)));
     table[322] = call!(signal_values::rt_tgsigqueueinfo(pid, tid, number, from));
     table[325] = call!(misc::prlimit64(tid, resource, new, old));
-    table[333] = sockets::socketpair;
+    table[333] = call!(sockets::socketpair(family, kind, protocol, fds));
     table[355] = call!(priorities::sched_setattr(tid, from, flags));
     table[356] = call!(priorities::sched_getattr(tid, to, size, flags));
-    table[357] = links::renameat2;
+    table[357] = call!(links::renameat2(from_fd, from, fd, path, flags));
     table[359] = call!(misc::getrandom(to, len, flags));
     table[365] = call!(misc::membarrier(command, flags));
     table[378] = call!(memory::mlock2(start, len, flags));
     table[383] = absent; // statx
     table[387] = absent; // rseq
     table[435] = absent; // clone3
-    table[439] = names::faccessat2;
+    table[439] = call!(names::faccessat2(fd, path, wanted, flags));
     table[449] = absent; // futex_waitv
     table
 };

@@ -3,8 +3,6 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use arch::exceptions::TrapFrame;
-
 use super::Result;
 use crate::errno::Errno;
 use crate::fs::OpenFlags;
@@ -12,7 +10,8 @@ use crate::fs::inode::Inode;
 use crate::fs::open;
 use crate::fs::path::Place;
 use crate::mm::heap;
-use crate::process::{current, user_memory};
+use crate::mm::user_memory::UserAddr;
+use crate::process::current;
 
 /// What a call that makes a name or opens one can leave on the heap: an inode, a
 /// directory's node, a description, the text of a file in /proc.
@@ -20,6 +19,8 @@ pub(super) const HEAP_BYTES: usize = 64 << 10;
 
 /// The "descriptor" of the current directory.
 pub(super) const AT_FDCWD: i32 = -100;
+/// [`AT_FDCWD`] as the register has it: where the paths of calls without a directory start.
+pub(super) const HERE: u64 = AT_FDCWD as u64;
 /// Do not follow the last symbolic link.
 pub(super) const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
 /// An empty path is the descriptor itself.
@@ -40,8 +41,8 @@ pub(super) fn here() -> Place {
 }
 
 /// What the path at `path` names from `fd`; an empty one, if `or_empty`, `fd` itself.
-pub(super) fn inode_at(fd: u64, path: u64, follow: bool, or_empty: bool) -> Result<Arc<Inode>> {
-    let path = user_memory::read_path(path)?;
+pub(super) fn inode_at(fd: u64, path: UserAddr, follow: bool, or_empty: bool) -> Result<Arc<Inode>> {
+    let path = path.read_path()?;
     if !path.is_empty() || !or_empty {
         return start(fd, &path)?.look_up(&path, follow);
     }
@@ -67,45 +68,35 @@ pub(super) fn permissions(mode: u64, kept: u32) -> u32 {
     mode as u32 & kept & !current().umask.load(Ordering::Relaxed)
 }
 
-fn open_at(fd: u64, path: u64, flags: u64, mode: u64) -> Result {
+pub(super) fn openat(fd: u64, path: UserAddr, flags: u64, mode: u64) -> Result {
     heap::check_room(HEAP_BYTES)?;
     let flags = OpenFlags::of_open(flags)?;
-    let path = user_memory::read_path(path)?;
+    let path = path.read_path()?;
     // Before a file is made or emptied.
     current().files.check_free()?;
     let description = open::open(&start(fd, &path)?, &path, flags, permissions(mode, 0o7777))?;
     current().files.add(description, flags.contains(OpenFlags::CLOEXEC), 0)
 }
 
-pub(super) fn open(frame: &mut TrapFrame) -> Result {
-    let [path, flags, mode, ..] = frame.syscall_args();
-    open_at(AT_FDCWD as u64, path, flags, mode)
-}
-
-pub(super) fn openat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, flags, mode, ..] = frame.syscall_args();
-    open_at(fd, path, flags, mode)
-}
-
-pub(super) fn creat(frame: &mut TrapFrame) -> Result {
-    let [path, mode, ..] = frame.syscall_args();
+pub(super) fn creat(path: UserAddr, mode: u64) -> Result {
     let flags = OpenFlags::CREAT | OpenFlags::WRONLY | OpenFlags::TRUNC;
-    open_at(AT_FDCWD as u64, path, flags.bits().into(), mode)
+    openat(HERE, path, flags.bits().into(), mode)
 }
 
-fn access_at(fd: u64, path: u64, wanted: u64, flags: u64) -> Result {
+pub(super) fn faccessat2(fd: u64, path: UserAddr, wanted: u64, flags: u64) -> Result {
     const X_OK: u64 = 1;
     const W_OK: u64 = 2;
     const ALL: u64 = 7;
     /// For the effective user, who is the real one.
     const AT_EACCESS: u64 = 0x200;
     let (follow, or_empty) = lookup(flags, AT_EACCESS)?;
+    let wanted = u64::from(wanted as u32);
     if wanted & !ALL != 0 {
         return Err(Errno::EINVAL);
     }
     let inode = inode_at(fd, path, follow, or_empty)?;
     // Everybody is root, who may do all but run what nobody may run.
-    let runs = inode.is_directory() || inode.attributes.permissions() & 0o111 != 0;
+    let runs = inode.is_directory() || inode.attributes.get().permissions & 0o111 != 0;
     match () {
         () if wanted & X_OK != 0 && !runs => Err(Errno::EACCES),
         () if wanted & W_OK != 0 && inode.is_fixed() => Err(Errno::EROFS),
@@ -113,22 +104,7 @@ fn access_at(fd: u64, path: u64, wanted: u64, flags: u64) -> Result {
     }
 }
 
-pub(super) fn access(frame: &mut TrapFrame) -> Result {
-    let [path, wanted, ..] = frame.syscall_args();
-    access_at(AT_FDCWD as u64, path, wanted as u32 as u64, 0)
-}
-
-pub(super) fn faccessat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, wanted, ..] = frame.syscall_args();
-    access_at(fd, path, wanted as u32 as u64, 0)
-}
-
-pub(super) fn faccessat2(frame: &mut TrapFrame) -> Result {
-    let [fd, path, wanted, flags, ..] = frame.syscall_args();
-    access_at(fd, path, wanted as u32 as u64, flags as u32 as u64)
-}
-
-fn readlink_at(fd: u64, path: u64, to: u64, len: u64) -> Result {
+pub(super) fn readlinkat(fd: u64, path: UserAddr, to: UserAddr, len: u64) -> Result {
     if len as i32 <= 0 {
         return Err(Errno::EINVAL);
     }
@@ -136,41 +112,28 @@ fn readlink_at(fd: u64, path: u64, to: u64, len: u64) -> Result {
     let inode = inode_at(fd, path, false, true)?;
     let target = inode.link_target().ok_or(Errno::EINVAL)?;
     let bytes = &target.as_bytes()[..target.len().min(len as u32 as usize)];
-    user_memory::write_bytes(to, bytes)?;
+    to.write_bytes(bytes)?;
     Ok(bytes.len() as u64)
 }
 
-pub(super) fn readlink(frame: &mut TrapFrame) -> Result {
-    let [path, to, len, ..] = frame.syscall_args();
-    readlink_at(AT_FDCWD as u64, path, to, len)
-}
-
-pub(super) fn readlinkat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, to, len, ..] = frame.syscall_args();
-    readlink_at(fd, path, to, len)
-}
-
-pub(super) fn getcwd(frame: &mut TrapFrame) -> Result {
-    let [to, len, ..] = frame.syscall_args();
+pub(super) fn getcwd(to: UserAddr, len: u64) -> Result {
     heap::check_room(HEAP_BYTES)?;
     let mut path = here().path()?;
     path.push('\0');
     if path.len() as u64 > len {
         return Err(Errno::ERANGE);
     }
-    user_memory::write_bytes(to, path.as_bytes())?;
+    to.write_bytes(path.as_bytes())?;
     Ok(path.len() as u64)
 }
 
-pub(super) fn chdir(frame: &mut TrapFrame) -> Result {
-    let [path, ..] = frame.syscall_args();
+pub(super) fn chdir(path: UserAddr) -> Result {
     heap::check_room(HEAP_BYTES)?;
-    let path = user_memory::read_path(path)?;
+    let path = path.read_path()?;
     set_here(here().enter(&path)?)
 }
 
-pub(super) fn fchdir(frame: &mut TrapFrame) -> Result {
-    let [fd, ..] = frame.syscall_args();
+pub(super) fn fchdir(fd: u64) -> Result {
     set_here(current().files.get_any(fd)?.place()?)
 }
 
@@ -181,8 +144,7 @@ fn set_here(place: Place) -> Result {
     Ok(0)
 }
 
-pub(super) fn umask(frame: &mut TrapFrame) -> Result {
-    let [mask, ..] = frame.syscall_args();
+pub(super) fn umask(mask: u64) -> Result {
     // Relaxed: a word of its own.
     Ok(current().umask.swap(mask as u32 & 0o777, Ordering::Relaxed).into())
 }

@@ -10,8 +10,9 @@ use super::watch::{self, Watched};
 use crate::errno::Errno;
 use crate::fs::poll::Events;
 use crate::mm::heap;
+use crate::mm::user_memory::UserAddr;
+use crate::process::current;
 use crate::process::limits::Resource;
-use crate::process::{current, user_memory};
 
 /// What makes a descriptor readable, writable, exceptional (Linux: fs/select.c).
 const READABLE: Events = Events::IN.union(Events::RDNORM).union(Events::HUP).union(Events::ERR);
@@ -26,49 +27,46 @@ const BITS: usize = u64::BITS as usize;
 /// results nobody wants.
 #[derive(Clone, Copy)]
 struct Sets {
-    addresses: [u64; 3],
+    addresses: [UserAddr; 3],
     count: usize,
 }
 
 impl Sets {
     /// As a program gives them. There is nothing beyond the descriptors that it may have.
-    fn new(count: u64, addresses: [u64; 3]) -> Result<Self> {
-        let count = u64::try_from(count as i32).map_err(|_| Errno::EINVAL)?;
+    fn new(count: i32, addresses: [UserAddr; 3]) -> Result<Self> {
+        let count = u64::try_from(count).map_err(|_| Errno::EINVAL)?;
         Ok(Sets { addresses, count: count.min(current().limits.get(Resource::Nofile)) as usize })
+    }
+
+    /// The words of each set.
+    fn words(&self) -> usize {
+        self.count.div_ceil(BITS)
     }
 
     /// Three empty sets.
     fn empty(&self) -> [Vec<u64>; 3] {
-        core::array::from_fn(|_| alloc::vec![0; self.count.div_ceil(BITS)])
+        core::array::from_fn(|_| alloc::vec![0; self.words()])
     }
 
-    fn read(&self) -> Result<[Vec<u64>; 3]> {
-        let mut sets = self.empty();
-        for (set, address) in sets.iter_mut().zip(self.addresses).filter(|&(_, address)| address != 0) {
-            for (word, n) in set.iter_mut().zip(0..) {
-                *word = user_memory::read(address.wrapping_add(n * 8))?;
-            }
-        }
-        Ok(sets)
-    }
-
-    fn write(&self, sets: &[Vec<u64>; 3]) -> Result<()> {
-        for (set, address) in sets.iter().zip(self.addresses).filter(|&(_, address)| address != 0) {
-            for (&word, n) in set.iter().zip(0..) {
-                user_memory::write(address.wrapping_add(n * 8), word)?;
-            }
-        }
-        Ok(())
+    /// The words that the program has: of which set, which, and where.
+    fn places(self) -> impl Iterator<Item = (usize, usize, UserAddr)> {
+        let given = self.addresses.into_iter().enumerate().filter(|(_, address)| !address.is_null());
+        given.flat_map(move |(set, address)| {
+            (0..self.words()).map(move |word| (set, word, address.nth::<u64>(word)))
+        })
     }
 
     fn select(&self, deadline_tb: Option<u64>) -> Result {
-        heap::check_room(6 * self.count.div_ceil(BITS) * size_of::<u64>())?;
-        let asked = self.read()?;
+        heap::check_room(6 * self.words() * size_of::<u64>())?;
+        let mut asked = self.empty();
+        for (set, word, address) in self.places() {
+            asked[set][word] = address.read()?;
+        }
         let is_asked = |set: usize, fd: usize| asked[set][fd / BITS] >> (fd % BITS) & 1 != 0;
         let in_any = |fd: &usize| (0..3).any(|set| is_asked(set, *fd));
         let wanted = |fd| {
-            let meanings = MEANINGS.iter().enumerate().filter(|&(set, _)| is_asked(set, fd));
-            meanings.fold(Events::empty(), |all, (_, &meaning)| all | meaning)
+            let meanings = (0..3).filter(|&set| is_asked(set, fd)).map(|set| MEANINGS[set]);
+            meanings.fold(Events::empty(), Events::union)
         };
         let mut files = watch::room_for((0..self.count).filter(in_any).count())?;
         for fd in (0..self.count).filter(in_any) {
@@ -86,36 +84,32 @@ impl Sets {
             }
             ready
         })?;
-        self.write(&results).map(|()| ready)
+        for (set, word, address) in self.places() {
+            address.write(results[set][word])?;
+        }
+        Ok(ready)
     }
 }
 
-pub(super) fn select(frame: &mut TrapFrame) -> Result {
-    let [count, readable, writable, exceptional, timeout, _] = frame.syscall_args();
-    let timeout = Timeout::of_timeval(user_memory::UserAddr(timeout))?;
-    wait(frame, count, [readable, writable, exceptional], timeout, None)
+pub(super) fn select(frame: &mut TrapFrame, count: i32, sets: [UserAddr; 3], timeout: UserAddr) -> Result {
+    let timeout = Timeout::of_timeval(timeout)?;
+    wait(frame, Sets::new(count, sets)?, timeout, None)
 }
 
-pub(super) fn pselect6(frame: &mut TrapFrame) -> Result {
-    let [count, readable, writable, exceptional, timeout, mask] = frame.syscall_args();
-    // Of six arguments the last one has to be two.
-    let [mask, mask_bytes] = if mask == 0 { [0; 2] } else { user_memory::read(mask)? };
-    let timeout = Timeout::of_timespec(user_memory::UserAddr(timeout))?;
-    let mask = watch::read_mask(mask, mask_bytes)?;
-    wait(frame, count, [readable, writable, exceptional], timeout, mask)
-}
-
-fn wait(
+pub(super) fn pselect6(
     frame: &mut TrapFrame,
-    count: u64,
-    addresses: [u64; 3],
-    timeout: Timeout,
-    mask: Option<u64>,
+    count: i32,
+    sets: [UserAddr; 3],
+    timeout: UserAddr,
+    mask: UserAddr,
 ) -> Result {
-    let sets = Sets::new(count, addresses)?;
-    watch::with_mask(frame, mask, || {
-        let result = sets.select(timeout.deadline_tb);
-        timeout.tell_rest();
-        result
-    })
+    // Of six arguments the last one has to be two.
+    let [mask, mask_bytes] = mask.read_unless_null::<[u64; 2]>()?.unwrap_or_default();
+    let timeout = Timeout::of_timespec(timeout)?;
+    let mask = watch::read_mask(UserAddr(mask), mask_bytes)?;
+    wait(frame, Sets::new(count, sets)?, timeout, mask)
+}
+
+fn wait(frame: &mut TrapFrame, sets: Sets, timeout: Timeout, mask: Option<u64>) -> Result {
+    watch::call(frame, mask, timeout, |deadline_tb| sets.select(deadline_tb))
 }

@@ -1,35 +1,31 @@
 //! Calls that change how long a file is, or what memory it has.
 
-use arch::exceptions::TrapFrame;
-
 use super::Result;
 use super::files::position;
-use super::names::{AT_FDCWD, inode_at};
+use super::names::{HERE, inode_at};
 use crate::errno::Errno;
 use crate::fs::inode::Kind;
 use crate::fs::stat::{S_IFIFO, S_IFMT};
 use crate::fs::text::WriteAccess;
+use crate::mm::user_memory::UserAddr;
 use crate::process::current;
 
-pub(super) fn truncate(frame: &mut TrapFrame) -> Result {
-    let [path, len, ..] = frame.syscall_args();
+pub(super) fn truncate(path: UserAddr, len: u64) -> Result {
     let len = position(len)?;
-    let inode = inode_at(AT_FDCWD as u64, path, true, false)?;
-    let _access = matches!(inode.kind, Kind::Regular(_)).then(|| WriteAccess::get(&inode)).transpose()?;
+    let inode = inode_at(HERE, path, true, false)?;
+    let _access = matches!(inode.kind, Kind::Regular(_)).then(|| WriteAccess::of(&inode)).transpose()?;
     inode.set_len(len).map(|()| 0)
 }
 
-pub(super) fn ftruncate(frame: &mut TrapFrame) -> Result {
-    let [fd, len, ..] = frame.syscall_args();
+pub(super) fn ftruncate(fd: u64, len: u64) -> Result {
     let len = position(len)?;
     let description = current().files.get(fd)?;
     let inode = description.inode().filter(|_| description.flags().writable()).ok_or(Errno::EINVAL)?;
     inode.set_len(len).map(|()| 0)
 }
 
-pub(super) fn fallocate(frame: &mut TrapFrame) -> Result {
+pub(super) fn fallocate(fd: u64, mode: u64, start: u64, len: u64) -> Result {
     const KEEP_SIZE: u32 = 1;
-    let [fd, mode, start, len, ..] = frame.syscall_args();
     let description = current().files.get(fd)?;
     let start = position(start)?;
     if len.cast_signed() <= 0 {

@@ -2,23 +2,21 @@
 
 use alloc::sync::Arc;
 
-use arch::exceptions::TrapFrame;
-
 use super::Result;
 use super::files::{PIPES_BYTES, add_pair};
 use crate::errno::Errno;
-use crate::fs::{Description, File, OpenFlags, eventfd as counters, messages, socket};
+use crate::fs::{Description, File, OpenFlags, eventfd as counters, messages, pipe as pipes};
 use crate::mm::heap;
+use crate::mm::user_memory::UserAddr;
 use crate::process::current;
 
-pub(super) fn socketpair(frame: &mut TrapFrame) -> Result {
+pub(super) fn socketpair(family: u64, kind: u64, protocol: u64, fds: UserAddr) -> Result {
     const SOCK_TYPE: u32 = 0xf;
     /// Types are below this.
     const SOCK_MAX: u32 = 11;
     const AF_UNIX: i32 = 1;
     const AF_INET: i32 = 2;
     const AF_INET6: i32 = 10;
-    let [family, kind, protocol, fds, ..] = frame.syscall_args();
     // SOCK_NONBLOCK and SOCK_CLOEXEC are the O_ flags.
     let (kind, flags) = (kind as u32 & SOCK_TYPE, kind as u32 & !SOCK_TYPE);
     if flags & !(OpenFlags::NONBLOCK | OpenFlags::CLOEXEC).bits() != 0 || kind >= SOCK_MAX {
@@ -45,25 +43,16 @@ fn pair(kind: u32) -> Result<(Arc<dyn File>, Arc<dyn File>)> {
     const SOCK_RAW: u32 = 3;
     const SOCK_SEQPACKET: u32 = 5;
     match kind {
-        SOCK_STREAM => Ok(socket::pair()),
+        SOCK_STREAM => Ok(pipes::pair()),
         SOCK_DGRAM | SOCK_RAW => Ok(messages::pair(messages::Kind::Datagram)),
         SOCK_SEQPACKET => Ok(messages::pair(messages::Kind::Sequenced)),
         _ => Err(Errno::ESOCKTNOSUPPORT),
     }
 }
 
-pub(super) fn eventfd(frame: &mut TrapFrame) -> Result {
-    let [start, ..] = frame.syscall_args();
-    new_counter(start, 0)
-}
-
-pub(super) fn eventfd2(frame: &mut TrapFrame) -> Result {
-    let [start, flags, ..] = frame.syscall_args();
-    new_counter(start, flags as u32)
-}
-
-fn new_counter(start: u64, flags: u32) -> Result {
+pub(super) fn eventfd2(start: u64, flags: u64) -> Result {
     const EFD_SEMAPHORE: u32 = 1;
+    let flags = flags as u32;
     // The other two are the O_ flags.
     let open = OpenFlags::from_bits_retain(flags & !EFD_SEMAPHORE);
     if !(OpenFlags::NONBLOCK | OpenFlags::CLOEXEC).contains(open) {

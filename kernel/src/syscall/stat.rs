@@ -1,51 +1,37 @@
 //! Calls that tell what a file is like, and what its file system is.
 
 use arch::addr::PAGE_SIZE;
-use arch::exceptions::TrapFrame;
 
 use super::Result;
-use super::names::{AT_FDCWD, AT_SYMLINK_NOFOLLOW, inode_at, lookup};
+use super::names::{AT_FDCWD, HERE, inode_at, lookup};
 use crate::errno::Errno;
 use crate::fs::path::NAME_MAX;
-use crate::fs::stat::LinuxStat;
 use crate::mm::frame;
-use crate::process::{current, user_memory};
+use crate::mm::user_memory::UserAddr;
+use crate::process::current;
 
-fn stat_at(fd: u64, path: u64, to: u64, flags: u64) -> Result {
+pub(super) fn newfstatat(fd: u64, path: UserAddr, to: UserAddr, flags: u64) -> Result {
     /// There is nothing to be mounted on the way.
     const AT_NO_AUTOMOUNT: u64 = 0x800;
     let (follow, or_empty) = lookup(flags, AT_NO_AUTOMOUNT)?;
     // Pipes and sockets, too.
-    let is_open = or_empty && fd as i32 != AT_FDCWD && user_memory::read::<u8>(path)? == 0;
+    let is_open = or_empty && fd as i32 != AT_FDCWD && path.read::<u8>()? == 0;
     let stat = match is_open {
         true => current().files.get_any(fd)?.stat(),
         false => inode_at(fd, path, follow, or_empty)?.stat(),
     };
-    user_memory::write(to, LinuxStat::from(stat)).map(|()| 0)
+    to.write(stat).map(|()| 0)
 }
 
-pub(super) fn newfstatat(frame: &mut TrapFrame) -> Result {
-    let [fd, path, to, flags, ..] = frame.syscall_args();
-    stat_at(fd, path, to, flags)
+pub(super) fn fstat(fd: u64, to: UserAddr) -> Result {
+    to.write(current().files.get_any(fd)?.stat()).map(|()| 0)
 }
 
-pub(super) fn stat(frame: &mut TrapFrame) -> Result {
-    let [path, to, ..] = frame.syscall_args();
-    stat_at(AT_FDCWD as u64, path, to, 0)
-}
-
-pub(super) fn lstat(frame: &mut TrapFrame) -> Result {
-    let [path, to, ..] = frame.syscall_args();
-    stat_at(AT_FDCWD as u64, path, to, AT_SYMLINK_NOFOLLOW)
-}
-
-pub(super) fn fstat(frame: &mut TrapFrame) -> Result {
-    let [fd, to, ..] = frame.syscall_args();
-    user_memory::write(to, LinuxStat::from(current().files.get_any(fd)?.stat())).map(|()| 0)
-}
+/// Bytes of `struct statfs`.
+pub(super) const STATFS_BYTES: u64 = 120;
 
 /// Linux's `struct statfs` for ppc64, which is its `struct statfs64`, too.
-fn write_statfs(to: u64) -> Result {
+fn write_statfs(to: UserAddr) -> Result {
     const TMPFS_MAGIC: u64 = 0x0102_1994;
     /// All inodes that memory has room for: nobody counts them.
     const UNCOUNTED: u64 = 0;
@@ -54,35 +40,20 @@ fn write_statfs(to: u64) -> Result {
     words[..7].copy_from_slice(&[TMPFS_MAGIC, PAGE_SIZE, total, free, free, UNCOUNTED, UNCOUNTED]);
     // After the two halves of its number, which it has not: names, and the size of a fragment.
     words[8..10].copy_from_slice(&[NAME_MAX as u64, PAGE_SIZE]);
-    user_memory::write(to, words).map(|()| 0)
+    to.write(words).map(|()| 0)
 }
 
-pub(super) fn statfs(frame: &mut TrapFrame) -> Result {
-    let [path, to, ..] = frame.syscall_args();
-    inode_at(AT_FDCWD as u64, path, true, false)?;
-    write_statfs(to)
-}
-
-pub(super) fn fstatfs(frame: &mut TrapFrame) -> Result {
-    let [fd, to, ..] = frame.syscall_args();
-    current().files.get_any(fd)?;
-    write_statfs(to)
-}
-
-/// The size that a caller of the 64-bit calls names.
-const STATFS_BYTES: u64 = 120;
-
-pub(super) fn statfs64(frame: &mut TrapFrame) -> Result {
-    let [path, size, to, ..] = frame.syscall_args();
+/// statfs, and statfs64, whose caller names the size.
+pub(super) fn statfs(path: UserAddr, size: u64, to: UserAddr) -> Result {
     if size != STATFS_BYTES {
         return Err(Errno::EINVAL);
     }
-    inode_at(AT_FDCWD as u64, path, true, false)?;
+    inode_at(HERE, path, true, false)?;
     write_statfs(to)
 }
 
-pub(super) fn fstatfs64(frame: &mut TrapFrame) -> Result {
-    let [fd, size, to, ..] = frame.syscall_args();
+/// As [`statfs`], of what is open.
+pub(super) fn fstatfs(fd: u64, size: u64, to: UserAddr) -> Result {
     if size != STATFS_BYTES {
         return Err(Errno::EINVAL);
     }

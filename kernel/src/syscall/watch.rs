@@ -9,13 +9,15 @@ use arch::exceptions::TrapFrame;
 use arch::timer;
 
 use super::signals::wait_unless_handled;
+use super::time::Timeout;
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
 use crate::fs::Description;
 use crate::fs::poll::{Events, PollHead};
 use crate::mm::heap;
+use crate::mm::user_memory::UserAddr;
+use crate::process::current_thread;
 use crate::process::signal::{self, ERESTARTNOHAND};
-use crate::process::{current_thread, user_memory};
 use crate::task::{self, TaskRef};
 
 /// What is watched.
@@ -125,21 +127,29 @@ fn wait(files: &[Watched], deadline_tb: Option<u64>) -> Result<bool> {
 ///
 /// # Errors
 /// `EINVAL` for a set of another size than the kernel's, `EFAULT`.
-pub(super) fn read_mask(from: u64, bytes: u64) -> Result<Option<u64>> {
+pub(super) fn read_mask(from: UserAddr, bytes: u64) -> Result<Option<u64>> {
     match from {
-        0 => Ok(None),
+        UserAddr(0) => Ok(None),
         _ if bytes != size_of::<u64>() as u64 => Err(Errno::EINVAL),
-        _ => user_memory::read(from).map(Some),
+        _ => from.read().map(Some),
     }
 }
 
-/// Makes `call`, which waits, as [`wait_unless_handled`] does, with `mask` as the blocked
-/// signals. Handlers that end the wait run with it, too, and return to the mask of before.
-pub(super) fn with_mask(
+/// Makes `call`, which waits until the deadline that it is given, as
+/// [`wait_unless_handled`] does, and tells what is left of the time. `mask` are the blocked
+/// signals meanwhile; handlers that end the wait run with them, too, and return to those of
+/// before.
+pub(super) fn call(
     frame: &mut TrapFrame,
     mask: Option<u64>,
-    call: impl Fn() -> Result + Copy,
+    timeout: Timeout,
+    call: impl Fn(Option<u64>) -> Result + Copy,
 ) -> Result {
+    let call = || {
+        let result = call(timeout.deadline_tb);
+        timeout.tell_rest();
+        result
+    };
     let Some(mask) = mask else { return wait_unless_handled(frame, call) };
     let before = current_thread().blocked.load(Ordering::Relaxed);
     signal::set_blocked(mask);

@@ -198,14 +198,6 @@ impl Task {
 pub(crate) struct TaskName([u8; 16]);
 
 impl TaskName {
-    /// The name in the words of a [`Task`].
-    pub(crate) fn of_words(words: [u64; 2]) -> Self {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&words[0].to_be_bytes());
-        bytes[8..].copy_from_slice(&words[1].to_be_bytes());
-        Self(bytes)
-    }
-
     /// The name up to its end, or to what is no UTF-8.
     pub(crate) fn as_str(&self) -> &str {
         let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());

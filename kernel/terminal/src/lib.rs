@@ -2,7 +2,8 @@
 //!
 //! Bytes become keys ([`keys`]), keys change a line ([`line`]), and a [`prompt`]
 //! puts both on the screen with a [`history`] behind it. [`cooked`] is the poorer
-//! editing that programs get from a terminal. [`table`] and [`ranges`] are for the
+//! editing that programs get from a terminal, and [`input`] what was typed and is not read
+//! yet. [`table`] and [`ranges`] are for the
 //! answers.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -11,6 +12,7 @@ extern crate alloc;
 
 pub mod cooked;
 pub mod history;
+pub mod input;
 pub mod keys;
 pub mod line;
 pub mod prompt;

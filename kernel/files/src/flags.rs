@@ -5,7 +5,7 @@ use crate::errno::Errno;
 bitflags::bitflags! {
     /// Linux's `O_` flags for powerpc. As in Linux, open ignores bits that are not here.
     #[derive(Clone, Copy, PartialEq, Eq)]
-    pub(crate) struct OpenFlags: u32 {
+    pub struct OpenFlags: u32 {
         /// Not for reading, but for writing.
         const WRONLY = 0o1;
         /// For both.
@@ -47,8 +47,7 @@ bitflags::bitflags! {
 
 impl OpenFlags {
     /// What fcntl(F_SETFL) may change (Linux's `SETFL_MASK`).
-    pub(crate) const CHANGEABLE: Self =
-        Self::APPEND.union(Self::NONBLOCK).union(Self::DIRECT).union(Self::NOATIME);
+    pub const CHANGEABLE: Self = Self::APPEND.union(Self::NONBLOCK).union(Self::DIRECT).union(Self::NOATIME);
     /// What says something about the open itself only.
     const ONCE: Self =
         Self::CREAT.union(Self::EXCL).union(Self::NOCTTY).union(Self::TRUNC).union(Self::CLOEXEC);
@@ -59,7 +58,7 @@ impl OpenFlags {
     ///
     /// # Errors
     /// `EINVAL` for a directory that is to be made, `EOPNOTSUPP` for a file without name.
-    pub(crate) fn of_open(bits: u64) -> Result<Self, Errno> {
+    pub fn of_open(bits: u64) -> Result<Self, Errno> {
         let flags = Self::from_bits_truncate(bits as u32) | Self::LARGEFILE;
         if flags.contains(Self::PATH) {
             return Ok(flags & Self::OF_PATH);
@@ -74,22 +73,60 @@ impl OpenFlags {
     }
 
     /// What F_GETFL tells.
-    pub(super) fn kept(self) -> Self {
+    #[must_use]
+    pub fn kept(self) -> Self {
         self.difference(Self::ONCE)
     }
 
     /// Whether it may be read. With both WRONLY and RDWR there are only ioctls, as in Linux.
-    pub(crate) fn readable(self) -> bool {
-        self.intersection(Self::WRONLY | Self::RDWR | Self::PATH).bits().wrapping_add(1) & 1 != 0
+    pub fn readable(self) -> bool {
+        self.intersection(Self::WRONLY | Self::RDWR).bits().wrapping_add(1) & 1 != 0
     }
 
     /// Whether it may be written.
-    pub(crate) fn writable(self) -> bool {
+    pub fn writable(self) -> bool {
         self.intersection(Self::WRONLY | Self::RDWR).bits().wrapping_add(1) & 2 != 0
     }
 
     /// Whether it is opened for more than reading.
-    pub(super) fn is_for_change(self) -> bool {
+    pub fn is_for_change(self) -> bool {
         self.intersects(Self::WRONLY | Self::RDWR | Self::TRUNC)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_read_and_written() {
+        let may = |bits| {
+            let flags = OpenFlags::from_bits_retain(bits);
+            (flags.readable(), flags.writable())
+        };
+        assert_eq!([0, 1, 2, 3].map(may), [(true, false), (false, true), (true, true), (false, false)]);
+        assert_eq!(may(OpenFlags::APPEND.bits() | 1), (false, true));
+    }
+
+    #[test]
+    fn how_a_name_is_opened() {
+        let open = |flags: OpenFlags| OpenFlags::of_open(flags.bits().into());
+        let with = OpenFlags::RDWR | OpenFlags::CREAT | OpenFlags::CLOEXEC;
+        assert!(open(with) == Ok(with | OpenFlags::LARGEFILE));
+        assert!(with.kept() == OpenFlags::RDWR);
+        // Bits that are none are ignored, those of a name's open, too.
+        assert!(OpenFlags::of_open(1 << 31) == Ok(OpenFlags::LARGEFILE));
+        let name = OpenFlags::PATH | OpenFlags::NOFOLLOW;
+        assert!(open(name | OpenFlags::RDWR | OpenFlags::CREAT | OpenFlags::TMPFILE) == Ok(name));
+        assert!(open(OpenFlags::TMPFILE | OpenFlags::DIRECTORY) == Err(Errno::EOPNOTSUPP));
+        assert!(open(OpenFlags::CREAT | OpenFlags::DIRECTORY) == Err(Errno::EINVAL));
+        assert!(open(OpenFlags::DIRECTORY).is_ok());
+    }
+
+    #[test]
+    fn what_is_for_change() {
+        let changes = [OpenFlags::WRONLY, OpenFlags::RDWR, OpenFlags::TRUNC].map(OpenFlags::is_for_change);
+        assert_eq!(changes, [true; 3]);
+        assert!(!(OpenFlags::APPEND | OpenFlags::CREAT).is_for_change());
     }
 }

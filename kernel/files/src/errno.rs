@@ -6,16 +6,18 @@
 /// A Linux error number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
-pub(crate) struct Errno(pub(crate) i32);
+pub struct Errno(
+    /// The number; inside the kernel there are some above Linux's.
+    pub i32,
+);
 
 macro_rules! errnos {
     ($($name:ident = $number:literal, $doc:literal;)+) => {
-        #[allow(dead_code, reason = "the numbers are one table, whoever uses which")]
         impl Errno {
-            $(#[doc = $doc] pub(crate) const $name: Errno = Errno($number);)+
+            $(#[doc = $doc] pub const $name: Errno = Errno($number);)+
 
             /// The C name, for messages.
-            pub(crate) const fn name(self) -> Option<&'static str> {
+            pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
                     $($number => Some(stringify!($name)),)+
                     _ => None,
