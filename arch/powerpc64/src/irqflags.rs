@@ -19,6 +19,19 @@ pub struct Disabled {
 }
 
 impl Disabled {
+    /// Makes interrupts what they were, before the drop; whether they are on.
+    ///
+    /// # Safety
+    /// Nothing but the drop follows.
+    #[inline(always)]
+    pub unsafe fn restore(&mut self) -> bool {
+        let on = core::mem::take(&mut self.were_on);
+        if on {
+            turn_on();
+        }
+        on
+    }
+
     /// Runs `f` with the proof.
     #[inline(always)]
     pub fn lend<R>(&self, f: impl FnOnce(&IrqsOff) -> R) -> R {
@@ -41,9 +54,8 @@ impl Disabled {
 impl Drop for Disabled {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.were_on {
-            turn_on();
-        }
+        // SAFETY: this is the drop.
+        unsafe { self.restore() };
     }
 }
 
@@ -87,7 +99,7 @@ pub fn enabled_while<R>(off: &mut IrqsOff, f: impl FnOnce() -> R) -> R {
 }
 
 #[inline(always)]
-fn turn_on() {
+pub(crate) fn turn_on() {
     // SAFETY: handlers run on the same stack and leave every register as it was.
     // What they may find locked is the caller's rule, and a dead-lock, not unsafe.
     unsafe { isa::mtmsrd_ee_ri((Msr::EE | Msr::RI).bits()) };

@@ -14,7 +14,7 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use kcore::cpu::CpuId;
+use kcore::cpu::{CpuId, MAX_CPUS};
 
 /// Kernel stacks are slots of this size, aligned to it. The lower half is the
 /// guard, so bit 14 of r1 tells a good stack pointer from an overflown one.
@@ -236,7 +236,8 @@ pub fn cpu_id() -> CpuId {
         asm!("lwz {}, {}(13)", out(reg) cpu, const offset::CPU,
             options(nostack, readonly, preserves_flags));
     }
-    CpuId::new(cpu as usize)
+    // No more than a mask: the number is in range.
+    CpuId::new(cpu as usize % MAX_CPUS)
 }
 
 /// The running task. One load, so it is right with preemption on as well.

@@ -36,26 +36,24 @@ impl Section for PreemptGuard {
 }
 
 /// Interrupts are off.
-pub(crate) struct IrqSection {
-    _irqs: irqflags::Disabled,
-    _then: Reschedule,
-}
+pub(crate) struct IrqSection(irqflags::Disabled);
 
 impl Section for IrqSection {
     #[inline(always)]
     fn begin() -> Self {
-        Self { _irqs: irqflags::disable(), _then: Reschedule }
+        Self(irqflags::disable())
     }
 }
 
-/// A reschedule asked for inside the section came without an interrupt if this CPU asked
-/// itself: dropping it makes up for that, if interrupts are on now.
-struct Reschedule;
-
-impl Drop for Reschedule {
+impl Drop for IrqSection {
     #[inline(always)]
     fn drop(&mut self) {
-        preempt::reschedule_if_asked();
+        // SAFETY: this is the drop.
+        if unsafe { self.0.restore() } {
+            // A reschedule asked for inside the section came without an
+            // interrupt if this CPU asked itself.
+            preempt::reschedule_if_asked();
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use super::window::Window;
 pub(super) static IDLE: CpuBits = CpuBits::empty();
 
 /// The rest of an idle task's life.
+#[inline(never)]
 pub(crate) fn idle_loop(off: &mut IrqsOff) -> ! {
     // The boot's context becomes an idle task without having been chosen.
     IDLE.insert(cpu::this().id);

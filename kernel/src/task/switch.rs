@@ -227,6 +227,7 @@ pub(super) unsafe fn finish() -> IrqsOff {
 /// What the switch owes and could not pay with interrupts off. Preemption is off
 /// meanwhile, so that these do not nest.
 #[cold]
+#[inline(never)]
 fn finish_slow(borrow: Option<LazyRef>, dead: Option<&Task>, evicted: *const Task, off: &mut IrqsOff) {
     let settle = || {
         if let Some(borrow) = borrow {

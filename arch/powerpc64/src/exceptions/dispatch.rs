@@ -146,7 +146,7 @@ fn page_fault(frame: &mut TrapFrame, fault: Fault) {
         upcalls().kernel_fault(frame, KernelFault::Page(fault));
     }
     if frame.irqs_were_on() {
-        irqflags::enable(entered());
+        irqflags::turn_on();
     }
     upcalls().page_fault(frame, fault);
 }
@@ -169,7 +169,7 @@ fn user_exception(frame: &mut TrapFrame, vector: u64) {
     if vector == 0x700 {
         frame.msr &= !SRR1_CAUSE;
     }
-    irqflags::enable(entered());
+    irqflags::turn_on();
     let fault = match vector {
         0x800 | 0xf20 | 0xf40 => return upcalls().fpu_unavailable(frame),
         0x380 => UserFault::Segment(VirtAddr(frame.dar)),
