@@ -163,7 +163,7 @@ fn start_child(
     thread.blocked.store(parent.blocked.load(Ordering::Relaxed), Ordering::Relaxed);
     // Not a stack that both could be on at once (Linux: `sas_ss_reset` in copy_process).
     if !request.flags.contains(CloneFlags::VM) || request.flags.contains(CloneFlags::VFORK) {
-        thread.alternate_stack.copy_from(&parent.alternate_stack);
+        thread.alternate_stack = parent.alternate_stack.copy();
     }
     if request.flags.contains(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid.store(request.child_tid, Ordering::Relaxed);

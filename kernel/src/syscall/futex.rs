@@ -103,6 +103,7 @@ pub(crate) fn waiters_and_bytes() -> (usize, usize) {
     })
 }
 
+#[inline]
 pub(super) fn futex(
     frame: &mut TrapFrame,
     address: UserAddr,

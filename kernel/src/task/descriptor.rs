@@ -291,6 +291,7 @@ unsafe impl Send for TaskPtr {}
 unsafe impl Sync for TaskPtr {}
 
 impl TaskPtr {
+    #[inline(always)]
     pub(super) fn new(task: *const Task) -> Self {
         Self(NonNull::new(task.cast_mut()).expect("a task is not at address 0"))
     }

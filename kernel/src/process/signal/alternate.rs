@@ -51,9 +51,9 @@ impl StackCell {
         *self.0.lock()
     }
 
-    /// The thread, which has not run yet, gets that of `parent`, which runs.
-    pub(crate) fn copy_from(&self, parent: &StackCell) {
-        self.store(parent.stored());
+    /// A copy of it, for a thread that has not run yet.
+    pub(crate) fn copy(&self) -> Self {
+        Self(SpinLock::new("alternate stack", self.stored()))
     }
 
     /// There is none any more.
