@@ -50,7 +50,8 @@ define HELP
   make lint               clippy, rustfmt, and the checks from layers to guide
   make layers             the crates: none depends on one above it
   make unused             the libraries: every public item is used somewhere
-  make references         the citations: each leads to something that exists
+  make references         the citations: each leads to something that exists; and the prose:
+                          no phrase that must be read twice
   make twice              numbers, policies and variables: two places that state one agree
   make frames             the stack: no function of the kernel takes much of it
   make instructions       the images: TLB instructions and changes of context have their fences
@@ -91,7 +92,7 @@ export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU
 export MINUTES SEED ROUND SEQUENCE SEQUENCES
 export N WHERE MUTANT AGAIN JOBS
 
-# A missing component is the set-up's business, never a download by rustup on its own.
+# The set-up installs missing components; rustup must not download one on its own.
 export RUSTUP_AUTO_INSTALL := 0
 
 SCRIPTS := qemu-scripts
@@ -99,7 +100,7 @@ TARGET  := powerpc64-kernel
 OUT     := target/$(TARGET)/release
 
 # The kernel's target needs core and alloc built for it: a flag that stable cargo takes
-# only with RUSTC_BOOTSTRAP. Host builds never see any of this.
+# only with RUSTC_BOOTSTRAP. Host builds never use it.
 CROSS_FLAGS := -Zbuild-std=core,alloc -Zbuild-std-features=compiler-builtins-mem \
 	-Zjson-target-spec --target linker/$(TARGET).json --release
 CROSS_CARGO := RUSTC_BOOTSTRAP=1 cargo
@@ -155,7 +156,7 @@ build/kernel.elf: setup-rust
 	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel
 	@$(SCRIPTS)/symbols $(OUT)/kernel $@
 
-# Without the names for backtraces: enough for a mutant.
+# Without the names for backtraces: a mutant needs none.
 .PHONY: kernel-test-nameless
 kernel-test-nameless: setup-rust
 	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel --features selftest
@@ -175,7 +176,7 @@ build/c/%: user/c/%.c | setup-cross
 	@mkdir -p $(@D)
 	$(C_COMPILER) $(C_FLAGS) -o $@ $<
 
-# Some of the sequences that test-sequences draws: always the same.
+# Some of the sequences that test-sequences draws, by a fixed seed.
 build/sequences: $(wildcard $(SCRIPTS)/sequences*)
 	@$(SCRIPTS)/sequences --write $@
 
@@ -194,7 +195,7 @@ run: setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 compare: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/compare build/kernel.elf build/initrd.cpio
 
-# TEST= asks for the image that has the tests.
+# TEST= needs the image that has the tests.
 GDB_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).cpio
 .PHONY: terminal
 terminal:
@@ -214,7 +215,7 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 
 # --- tests ----------------------------------------------------------------------------
 
-# The driver builds what a stage needs, so that a build that fails is a failed stage.
+# The driver builds each stage's needs, so that a build that fails is a failed stage.
 TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 instructions kernel sequences crashes programs bad-input \
 	fuzz monitor gdb determinism starts soak)
 
@@ -264,7 +265,7 @@ twice:
 fences:
 	@$(SCRIPTS)/fences
 
-# The table is not stale.
+# Fails if the table is stale.
 fences-check:
 	@$(SCRIPTS)/fences --check
 

@@ -1,4 +1,4 @@
-"""Programs and archives with something wrong in them, made from a good program."""
+"""Programs and archives with an error in them, made from a good program."""
 
 import functools
 import struct
@@ -33,12 +33,12 @@ def load_headers():
 
 
 def field(offset):
-    """The 64-bit field there."""
+    """The 64-bit field at `offset`."""
     return struct.unpack_from(">Q", good_program(), offset)[0]
 
 
 def many_segments():
-    """65,535 program headers, as many as there can be, of one page each."""
+    """65,535 program headers, the most that a file can have, of one page each."""
     code = 128 + 56 * 65535
     code += -code % 4096
     head = patched(base=good_program()[:64])

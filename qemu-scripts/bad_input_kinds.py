@@ -1,4 +1,4 @@
-"""The kinds of bad input, and how each is fed: run(folder) gives (status, output)."""
+"""The kinds of bad input: run(folder) of each gives (status, output)."""
 
 import dataclasses
 import os
@@ -69,7 +69,7 @@ class Command:
 
 @dataclasses.dataclass
 class Offline:
-    """The set-up where programs are missing or the network is: `tools` are all there are."""
+    """The set-up where programs or the network are missing: only `tools` are there."""
 
     name: str
     last: str
@@ -94,7 +94,7 @@ class Offline:
 
 
 def clean_environment():
-    """Ours without the variables of the Makefile and of an outer make."""
+    """Our environment without the variables of the Makefile and of an outer make."""
     drop = ("SMP", "MEM", "CPU", "LAZY", "TLB", "INITRD", "INIT", "APPEND", "TIMEOUT", "ICOUNT", "QEMU", "QEMU_ARGS",
             "TEST", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
     return {name: value for name, value in os.environ.items() if name not in drop}
@@ -108,6 +108,6 @@ def finished(words, folder, environment):
                               timeout=COMMAND_LIMIT_S)
     except subprocess.TimeoutExpired as late:
         return 124, (late.stdout or b"").decode(errors="replace")
-    # GNU make tells once more what failed.
+    # GNU make adds lines of its own on the failure.
     lines = [line for line in done.stdout.splitlines() if not line.startswith(("make:", "make["))]
     return done.returncode, "\n".join(lines)

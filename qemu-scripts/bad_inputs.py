@@ -1,10 +1,10 @@
-"""Bad input, as a table: what is fed, what the last line says, how it ends.
+"""Bad input, as a table: the input, the last line, and the status.
 
 Three kinds of cases (bad_input_kinds.py). A *boot* feeds QEMU an archive and a command
-line and reads the console; `said` names a line before the last one that must be there.
-A *command* runs one of our scripts or make, with variables set. An *offline* case runs
-the set-up in a copy of the scripts on a machine that lacks something. None may panic,
-hang, or end in a traceback.
+line and reads the console; `said` names a line that must stand before the last one. A
+*command* runs one of our scripts or make, with variables set. An *offline* case runs the
+set-up in a copy of the scripts on a machine that lacks a tool or the network. None may
+panic, hang, or end in a traceback.
 """
 
 import pathlib
@@ -63,7 +63,7 @@ def elves():
               patched((first + 40, "Q", field(last + 16) - field(first + 16) + 1)))
     yield bad("entry outside", "an entry point outside its code", patched((24, "Q", 2**64 - 4)))
     yield bad("entry in data", "an entry point outside its code", patched((24, "Q", field(first + 16))))
-    # Nothing is wrong with a lot of zeroes that nobody touches.
+    # A large bss that is never touched is no error.
     yield Boot("elf 64 TiB of bss", r"init exited with status 0$", 0, init(patched((last + 40, "Q", 64 << 40))))
     yield Boot("elf 65535 segments", r"init was killed by SIGTRAP$", archive=init(many_segments()))
     start = entry - field(code + 16) + field(code + 8)
@@ -129,7 +129,7 @@ def command_lines():
 
 
 def deeds():
-    """Programs that want too much: as init, and as children of one that survives."""
+    """Programs that ask for too much: as init, and as children of an init that survives."""
     alone = lambda deed, last, status=1: Boot(f"init does {deed}", last, status, None, f"init=/bin/abuse -- self {deed}")
     yield Boot("init exits 7", "init exited with status 7$", 1, None, "init=/bin/exits -- 7")
     yield Boot("init exits 0", "init exited with status 0$", 0, None, "init=/bin/exits -- 0")
@@ -222,7 +222,7 @@ def cases():
 # --- running and judging --------------------------------------------------------------
 
 def why_not(case, status, output):
-    """Why a case did not end as the table says, "" if it did."""
+    """How a case's end differs from the table, "" if it does not."""
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
     last = lines[-1] if lines else ""
     if fault := OUR_FAULT.search(output):
@@ -233,12 +233,13 @@ def why_not(case, status, output):
         return f"last line {last!r}, not {case.last!r}"
     said = getattr(case, "said", "")
     if said and not any(re.match(rf"\s*(?:{said})", line) for line in lines):
-        return f"nothing says {said!r}"
+        return f"no line has {said!r}"
     return ""
 
 
 def run(pool, pattern=""):
-    """Runs the cases with `pattern` in their names through pool(function, items); counts them."""
+    """Runs the cases with `pattern` in their names through pool(function, items); returns the
+    tally."""
     chosen = [case for case in cases() if pattern in case.name]
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="bad-input-") as folder:

@@ -1,4 +1,4 @@
-"""Commands that threads run: each within its limit, and all of them ended with us."""
+"""Commands that threads run. Each has a limit, and all end when this script does."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ _ending = False
 
 
 def _end(child):
-    """Ends a command with all that it started."""
+    """Ends a command and all processes that it started."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -20,7 +20,7 @@ def _end(child):
 
 
 def _end_politely(child):
-    """Lets a command end what it started elsewhere; ends it if that takes long."""
+    """Lets a command end its own processes; ends it if that takes long."""
     try:
         os.killpg(child.pid, signal.SIGTERM)
         child.wait(timeout=5)
@@ -30,7 +30,7 @@ def _end_politely(child):
 
 
 def end_all():
-    """Ends every command, in whichever thread, and allows no new one."""
+    """Ends the commands of all threads, and allows no new one."""
     global _ending
     _ending = True
     for child in list(_running):
@@ -42,7 +42,7 @@ def output_within(limit_s, arguments, cwd, env):
     if _ending:
         raise KeyboardInterrupt
     try:
-        # A process group of its own, to be ended whole.
+        # A process group of its own, so that all of it can be ended.
         child = subprocess.Popen(arguments, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
     except OSError as error:
@@ -51,7 +51,7 @@ def output_within(limit_s, arguments, cwd, env):
     try:
         output, _ = child.communicate(timeout=limit_s)
         if _ending:
-            raise KeyboardInterrupt     # what was ended from outside has no result
+            raise KeyboardInterrupt     # a command that was ended from outside has no result
         return child.returncode, output
     except subprocess.TimeoutExpired:
         return None, ""
@@ -62,8 +62,8 @@ def output_within(limit_s, arguments, cwd, env):
 
 
 def lines_within(limit_s, arguments, cwd, env, last):
-    """As `output_within`, but ends the command at the first line that `last` matches.
-    (status, output, that line or None); whatever ended it, it may clean up before."""
+    """`output_within`, but ends the command at the first line that `last` matches. Returns (status,
+    output, that line or None). The command may clean up before it ends."""
     if _ending:
         raise KeyboardInterrupt
     child = subprocess.Popen(arguments, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -92,5 +92,5 @@ def lines_within(limit_s, arguments, cwd, env, last):
         child.communicate()
         _running.discard(child)
     if _ending:
-        raise KeyboardInterrupt         # what was ended from outside has no result
+        raise KeyboardInterrupt         # a command that was ended from outside has no result
     return None if late.is_set() else status, "".join(output), found

@@ -1,8 +1,8 @@
-"""What every script here shares: where things are, how we speak, how we give up.
+"""Shared by all scripts here: paths, output, and errors.
 
-Results of the set-up are one-line files in build/config, so that any script (or a
-person) can read them. The other rule of the house: one clear sentence on stderr and a
-status, never a traceback, for whatever the user or the machine did wrong.
+Results of the set-up are one-line files in build/config, which scripts and people can
+read. An error of the user or the machine ends a script with one clear sentence on stderr
+and a status, never with a traceback.
 """
 
 import os
@@ -19,14 +19,14 @@ BUILD = ROOT / "build"
 CONFIG = BUILD / "config"
 SCRIPTS = ROOT / "qemu-scripts"
 
-# rustup must never answer a missing component with a download of its own: offline
-# that fails or hangs, and the set-up has other roads.
+# rustup must not answer a missing component with a download of its own: without a network that
+# fails or hangs, and the set-up has other ways.
 os.environ["RUSTUP_AUTO_INSTALL"] = "0"
 
 # The first QEMU whose broadcast tlbie is finished before the next instruction runs.
 SYNCHRONOUS_TLBIE = (9, 1, 0)
 
-# A status of 2 is "you asked for something wrong", as make and getopt use it.
+# A status of 2 means wrong usage, as make and getopt use it.
 USAGE = 2
 
 
@@ -34,13 +34,13 @@ def _interrupt(*_):
     raise KeyboardInterrupt
 
 
-# An end from outside is an end as by Ctrl-C: what we started is ended with us.
+# A signal from outside acts like Ctrl-C: the processes that we started end with us.
 for _signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(_signal, _interrupt)
 
 
 _status = {"shown": False, "told": time.monotonic()}
-# How often a status becomes a line where it cannot be one that changes.
+# How often a status becomes a line on an output that cannot replace it.
 STATUS_INTERVAL_S = 20
 
 
@@ -51,14 +51,14 @@ def say(line):
     try:
         print(f"{wiped}{line}", flush=True)
     except BrokenPipeError:
-        # Nobody reads any more; nor shall Python's last flush complain.
+        # The reader is gone; Python's last flush must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
 
 
 def status(text):
-    """What goes on, for those who wait: the last line of a terminal, which the next one
-    replaces; elsewhere a line of its own, if nothing has been said for a while."""
+    """Shows the progress: as the last line of a terminal, which the next one replaces; elsewhere as
+    a line of its own, if nothing was printed for a while."""
     if sys.stdout.isatty():
         columns = shutil.get_terminal_size().columns
         print(f"\r\x1b[K{text[:columns - 1]}", end="", flush=True)
@@ -112,7 +112,7 @@ def old_tlbie(version):
 
 
 def output_of(command, timeout=30):
-    """What a command prints on stdout, or None if it fails, hangs or is not there."""
+    """The stdout of a command, or None if it fails, hangs or is missing."""
     try:
         done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, timeout=timeout)

@@ -1,10 +1,10 @@
-"""The configurations that the matrix starts, as data: what a row is, and all rows."""
+"""The configurations that the matrix starts, as data: the form of a row, and all rows."""
 
 import dataclasses
 
 from settings import POLICIES
 
-# What runs: the kernel's own tests, or an init and its arguments.
+# The work of a row: the kernel's own tests, or an init and its arguments.
 TESTS = "tests"
 DEMO = "/bin/demo"
 STORM = "/bin/storm 0 2"
@@ -13,17 +13,17 @@ TRUE = "/bin/true"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One way of starting the kernel, and how that has to end."""
+    """One way of starting the kernel, and how that must end."""
 
     firmware: str = "vof"
     cpu: str = "power9"
-    qemu: str = "new"        # what the set-up chose; "old": the system's, if it is another
+    qemu: str = "new"        # the set-up's; "old": the system's, if it is another
     smp: str = "4"
     mem: str = "512M"
     policy: str = "shootdown"
     work: str = DEMO
     append: str = ""
-    says: str = ""           # a line of the kernel or of QEMU that must be there
+    says: str = ""           # a line of the kernel or of QEMU that must appear
     status: int = 0
     known: str = ""          # the row is a known failure: why
     to_init_s: float = 0     # limit from the start of QEMU to init, 0 for none
@@ -37,7 +37,7 @@ class Row:
 
 
 def policies(**common):
-    """The same row under each policy."""
+    """A row under each policy."""
     return [Row(policy=policy, **common) for policy in POLICIES]
 
 
@@ -67,20 +67,22 @@ ROWS = [
     Row(smp="1024", mem="1G", work=TRUE, to_init_s=8, limit_s=90),
     Row(smp="1024", mem="1G", qemu="old", work=TRUE, limit_s=90),
     Row(smp="1100", mem="1G", work=TRUE, says="smp: 1100 CPUs, of which 1024 are used", limit_s=90),
-    # Memory: what QEMU gives begins at 256M, what the kernel needs is less.
+    # Memory: QEMU gives 256M or more, the kernel needs less.
     Row(mem="256M", append="mem=18M", short=True),
     Row(mem="256M", append="mem=64M", smp="16"),
     Row(mem="256M"),
     Row(mem="3G"),
     Row(mem="16G"),
     Row(mem="16G", firmware="slof"),
-    # What cannot work says so.
+    # Configurations that cannot work, with their error messages.
     Row(cpu="power8", status=1, says="this machine has no radix MMU", short=True),
     Row(cpu="power8", firmware="slof", qemu="old", status=1, says="this machine has no radix MMU"),
     Row(smp="1024", mem="256M", append="mem=64M", status=1, says="too little memory:", work=TRUE),
     Row(mem="256M", append="mem=4M", status=1, says="mem= is too small", work=TRUE, short=True),
     # A firmware that lacks something.
     Row(append="firmware_lacks=ibm,client-architecture-support", says="going on with what is offered", short=True),
+    Row(append="firmware_lacks=gtse", says="broadcast flush by IPI + tlbiel", short=True),
+    Row(append="firmware_lacks=gtse", says="broadcast flush by IPI + tlbiel", work=TESTS, limit_s=300),
     Row(append="firmware_lacks=start-cpu", says="no RTAS service start-cpu", work=TRUE, short=True),
     Row(append="firmware_lacks=power-off", status=1, says="no RTAS service power-off", work=TRUE),
 ]

@@ -1,8 +1,8 @@
-"""The protocol broken on purpose: each variant compiled, and its test run, under loom or
-on this machine.
+"""The protocol broken on purpose: each variant is compiled, and its test run under loom or on this
+machine.
 
-Each worker has a copy of kernel/core under build/mutants, and target folders for it: a
-mutant costs a build of what it changes, and one test.
+Each worker has a copy of kernel/core under build/mutants, and target folders for it: a mutant costs
+a build of its change, and one test.
 """
 
 import os
@@ -16,7 +16,7 @@ from common import BUILD, ROOT
 CRATE = "kernel/core"
 TABLE = ROOT / CRATE / "mutants/mutants.toml"
 SOURCES = ROOT / CRATE / "src"
-# Against a hang, not a measure: a crowded machine may be ten times slower.
+# A limit against hangs: a crowded machine may be ten times slower.
 BUILD_LIMIT_S = 900
 TEST_LIMIT_S = 300
 PREEMPTIONS = 2
@@ -28,7 +28,7 @@ def table():
 
 
 def write_if_new(path, text):
-    """Writes a file only if it changes, so that cargo rebuilds no more than it must."""
+    """Writes a file only if it changes, so that cargo rebuilds no more than necessary."""
     if not path.exists() or path.read_text() != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -53,7 +53,7 @@ class Copy:
                 place = self.tree / path.relative_to(ROOT)
                 wanted.add(place)
                 write_if_new(place, path.read_text())
-        # Files that are gone there go here.
+        # Files that were removed there are removed here.
         for path in (self.tree / CRATE).rglob("*"):
             if path.is_file() and path not in wanted:
                 path.unlink()
@@ -62,7 +62,7 @@ class Copy:
         """Runs cargo in the copy: (exit status or None after the time limit, output)."""
         env = dict(os.environ, RUST_BACKTRACE="0", CARGO_TERM_COLOR="never")
         env["CARGO_TARGET_DIR"] = str(self.target / program)
-        # What two preemptions reveal is found sooner than with the models' own bounds.
+        # Two preemptions reveal an error sooner than the models' own bounds.
         env["LOOM_MAX_PREEMPTIONS"] = str(preemptions)
         if program == "loom":
             env["RUSTFLAGS"] = "--cfg loom"
@@ -70,7 +70,7 @@ class Copy:
         return output_within(limit_s, command, self.tree, env)
 
     def verdict(self, mutant):
-        """Applies one mutant and runs its test: none if it was killed, else the reason."""
+        """Applies one mutant and runs its test: None if it was killed, else the reason."""
         original = (SOURCES / mutant["file"]).read_text()
         program, test = mutant["test"].split("::", 1)
         broken = self.tree / SOURCES.relative_to(ROOT) / mutant["file"]

@@ -1,9 +1,8 @@
 """Packages of Debian, in two ways.
 
-`install` is plain `apt-get install` on the machine. `fetch` gets packages of a suite
-that the machine does not use (backports) without touching its configuration: apt runs
-with a private state in build/apt, and a private source whose mirror address and keyring
-are those that the machine itself uses.
+`install` is plain `apt-get install` on the machine. `fetch` gets packages of a suite that the
+machine does not use (backports) without touching its configuration: apt runs with a private state
+in build/apt, and a private source with the machine's own mirror address and keyring.
 """
 
 import os
@@ -38,7 +37,7 @@ def is_debian(codename=None):
 
 
 def _logged(command, limit_s=NETWORK_LIMIT_S, **options):
-    """Runs a command with its output in the log; whether it succeeded."""
+    """Runs a command with its output in the log; returns whether it succeeded."""
     LOG.parent.mkdir(parents=True, exist_ok=True)
     with open(LOG, "ab") as log:
         log.write(f"\n$ {' '.join(map(str, command))}\n".encode())
@@ -69,7 +68,7 @@ def install(packages, why):
     if os.geteuid() != 0:
         if shutil.which("sudo") is None:
             die(f"missing for {why}: run as root: apt-get install {' '.join(packages)}")
-        # Without a terminal nobody can type a password: fail rather than wait.
+        # Without a terminal no password can be typed: fail rather than wait.
         command = ["sudo"] + ([] if sys.stdin.isatty() else ["-n"]) + ["DEBIAN_FRONTEND=noninteractive"] + command
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     stdin = None if sys.stdin and sys.stdin.isatty() else subprocess.DEVNULL
@@ -152,7 +151,7 @@ def _private_source(suite):
 
 
 def _private_options(suite):
-    """The options that give apt its own state for one suite; they name nothing of the machine's."""
+    """The options that give apt its own state for one suite; they name no file of the machine's."""
     base = APT / suite
     for part in ("lists/partial", "cache/archives/partial"):
         (base / part).mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Rust's symbol names as people write them: both manglings, without hashes.
+"""Readable forms of Rust's symbol names: both manglings, without hashes.
 
-The v0 scheme is a small language (rustc book, "v0 symbol format"); this reads all of
-it that a kernel's functions use. A name it cannot read stays as it is.
+The v0 scheme is a small language (rustc book, "v0 symbol format"); this reads all of it
+that a kernel's functions use. Any other name stays unchanged.
 """
 
 import re
@@ -11,11 +11,11 @@ BASIC = dict(zip("abcdefhijlmnopstuvxyz",
 
 
 class Unreadable(Exception):
-    """Not a name of this scheme, or a part of it that we do not know."""
+    """Not a name of this scheme, or a part of it that is not implemented."""
 
 
 class _V0:
-    """A recursive descent over one name; `at` is where it reads."""
+    """A recursive descent over one name; `at` is the place that it reads next."""
 
     def __init__(self, text):
         self.text, self.at, self.depth = text, 0, 0
@@ -100,7 +100,7 @@ class _V0:
             return f"{outer}::{name}" if name else outer
         if kind in "MX":
             self.optional_base62("s")
-            self.path()  # where the impl stands: the type says enough
+            self.path()  # the impl's place: the type says enough
             subject = self.type()
             return f"<{subject}>" if kind == "M" else f"<{subject} as {self.path()}>"
         if kind == "Y":
@@ -225,8 +225,8 @@ def demangle(symbol):
 
 
 def shorten(name):
-    """A readable name without generic arguments: a `<` behind a name opens them, one at
-    the start of a path is part of the path (`<T as Trait>::f`)."""
+    """A readable name without generic arguments: a `<` behind a name opens them, while one at the
+    start of a path is part of the path (`<T as Trait>::f`)."""
     kept, depth = [], 0
     for i, letter in enumerate(name):
         before = name[i - 1] if i else ""

@@ -13,7 +13,7 @@ INK, SOFT, PAPER = "#1b2430", "#5a6778", "#ffffff"
 FILLS = {"plain": "#f4f6f8", "core": "#dcebfb", "arch": "#fbe6d4", "kernel": "#e2f1df", "user": "#f0e4f7",
          "warn": "#fdf3c8", "none": "#ffffff"}
 SIZE, LINE = 14, 19
-# The widest that a character of each kind is, as a part of the size; fonts differ.
+# The greatest width of each kind of character, as a part of the size; fonts differ.
 WIDE_WORD, WIDE_BOLD, WIDE_NAME = 0.56, 0.66, 0.605
 
 
@@ -25,7 +25,7 @@ class Picture:
         self.names, self.wrong = [], []
 
     def text(self, x, y, line, anchor="start", size=SIZE, colour=INK, room=None):
-        """One line; `**` in front makes it bold. It has to fit into `room` pixels."""
+        """One line; `**` in front makes it bold. It must fit into `room` pixels."""
         bold = line.startswith("**")
         pieces = re.split(r"`([^`]+)`", line.removeprefix("**"))
         self.names += pieces[1::2]
@@ -55,7 +55,7 @@ class Picture:
         self.text(x + 10, y + 19, title, colour=SOFT, room=width - 12)
 
     def arrow(self, *points, says="", at=None, anchor="start", dashed=False, both=False):
-        """A line through `points` with a head at its end; `says` stands at `at`."""
+        """A line through `points` with a head at its end; the text `says` stands at `at`."""
         path = " ".join(f"{x},{y}" for x, y in points)
         dash = ' stroke-dasharray="6 4"' if dashed else ""
         start = ' marker-start="url(#tail)"' if both else ""
@@ -65,7 +65,7 @@ class Picture:
             self.note(*(at or points[0]), *says.split("\n"), anchor=anchor)
 
     def note(self, x, y, *lines, anchor="start", colour=INK):
-        """Words beside something, one line below the other."""
+        """Words beside an object, one line below the other."""
         for n, line in enumerate(lines):
             self.text(x, y + n * (LINE - 2), line, anchor, size=13, colour=colour)
 

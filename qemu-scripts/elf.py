@@ -1,4 +1,4 @@
-"""As much of the ELF format as the scripts need: big-endian, 64 bits, little else.
+"""The parts of the ELF format that the scripts need: big-endian, 64 bits, little else.
 
 Reads section headers, symbols and program headers of the kernel image with nothing
 but Python, so that no binutils for powerpc64 are needed.
@@ -87,7 +87,7 @@ class Image:
         return found
 
     def file_offset(self, address, size):
-        """Where `size` bytes at a link address lie in the file, None if they do not."""
+        """The place in the file of `size` bytes at a link address, None if they are not in it."""
         for s in self.segments:
             if s.address <= address and address + size <= s.address + s.file_size:
                 return address - s.address + s.offset

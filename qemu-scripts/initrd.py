@@ -1,8 +1,8 @@
-"""Archives in cpio's "newc" format, written the same way each time.
+"""Archives in cpio's "newc" format, with bytes that depend on the contents alone.
 
 Deterministic: entries in the order of their names, counted inode numbers, no times, no
-owners. A program carries no debug information in the archive: exec reads its program
-headers and nothing else, so the file ends where its last segment does.
+owners. A program carries no debug information in the archive: exec reads only its program
+headers and segments, so the file ends with its last segment.
 """
 
 import struct

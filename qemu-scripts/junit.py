@@ -1,13 +1,13 @@
-"""JUnit's XML of a run of tests: a suite a stage, a case a test.
+"""JUnit's XML of a run of tests: a suite per stage, a case per test.
 
-Every CI server reads it: the elements that Jenkins' schema has, and no others.
+It uses only the elements of Jenkins' schema, which every CI server reads.
 """
 
 import pathlib
 import re
 from xml.sax.saxutils import escape, quoteattr
 
-# XML 1.0 has no way to write these, not even escaped.
+# XML 1.0 cannot represent these, not even escaped.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 

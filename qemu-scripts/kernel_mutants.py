@@ -1,7 +1,7 @@
-"""The kernel broken on purpose: each variant booted in QEMU, where a test must notice.
+"""The kernel broken on purpose: each variant is booted in QEMU, where a test must notice.
 
 Each worker has a copy of the tree under build/mutants, built by the copy's own Makefile in
-its own target folder: a mutant costs a build of what it changes, and a boot.
+its own target folder: a mutant costs a build of its change, and a boot.
 """
 
 import os
@@ -26,7 +26,7 @@ BUILD_LIMIT_S = 600
 # Compiled many times, run once.
 FAST_BUILD = {f"CARGO_PROFILE_RELEASE_{name}": value for name, value in
               (("LTO", "off"), ("CODEGEN_UNITS", "16"), ("DEBUG", "0"), ("INCREMENTAL", "true"))}
-# A mutant that hangs is stopped by the kernel's own limits before.
+# The kernel's own limits stop a mutant that hangs before this.
 RUN_LIMIT_S = 60
 
 
@@ -36,7 +36,7 @@ def table():
 
 
 def copy_if_new(source, target):
-    """Copies a file only if it differs, so that cargo rebuilds no more than it must."""
+    """Copies a file only if it differs, so that cargo rebuilds no more than necessary."""
     if not target.exists() or target.read_bytes() != source.read_bytes():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
@@ -53,22 +53,22 @@ class Tree:
         wanted = {path.relative_to(ROOT) for path in wanted}
         for path in wanted:
             copy_if_new(ROOT / path, self.tree / path)
-        # Files that are gone there go here.
+        # Files that were removed there are removed here.
         for folder in FOLDERS:
             for path in list((self.tree / folder).rglob("*")):
                 if path.is_file() and path.relative_to(self.tree) not in wanted:
                     path.unlink()
-        # The set-up is done there, and is ours, too.
+        # The copy uses the results of the tree's set-up.
         for record in (BUILD / "config").glob("*"):
             copy_if_new(record, self.tree / "build/config" / record.name)
 
     def environment(self):
-        """In which the copy is built."""
+        """The environment in which the copy is built."""
         outer = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "CARGO_TARGET_DIR")
         return {name: value for name, value in os.environ.items() if name not in outer} | FAST_BUILD
 
     def build(self):
-        """Builds the test image of the copy: none, or what the build said."""
+        """Builds the test image of the copy; returns None, or the build's output."""
         command = ["make", "--no-print-directory", "kernel-test-nameless"]
         status, output = output_within(BUILD_LIMIT_S, command, self.tree, self.environment())
         if status is None:
@@ -83,7 +83,7 @@ class Copy(Tree):
         super().__init__(BUILD / f"mutants/kernel-{number}")
 
     def verdict(self, mutant):
-        """Builds one mutant and boots its test: none if it was killed, else the reason."""
+        """Builds one mutant and boots its test: None if it was killed, else the reason."""
         original = (SOURCES / mutant["file"]).read_text()
         target = self.tree / mutant["file"]
         target.write_text(original.replace(mutant["text"], mutant["replacement"]))
@@ -104,6 +104,9 @@ class Copy(Tree):
             return f"{test} still passes"
         if outcome.timed_out:
             return f"{test} was not over after {RUN_LIMIT_S} s"
+        accused = mutant.get("accuses", "")
+        if accused and not re.search(rf"^kernel panic: oracle: mm\d+\.\d+: {accused}", console, re.M):
+            return f"the oracle does not say {accused!r}:\n{console[-2000:]}"
         died = re.search(r"^kernel (panic|fault): ", console, re.M)
         failed = re.search(rf"^not ok \d+ {test}\b", console, re.M)
         return None if died or failed else f"{test} did not end as a failed test:\n{console[-2000:]}"

@@ -1,6 +1,6 @@
 """Runs the test image and reads its verdicts: KTAP, version 1, on the console.
 
-What the kernel prints, and what we make of it:
+The kernel's lines, and their meaning:
 
     KTAP version 1
     1..N
@@ -10,10 +10,9 @@ What the kernel prints, and what we make of it:
     ok 9 name # XFAIL reason          a known failure, as expected: passed, and shown
     not ok 10 name                    the lines since its start say why
 
-The kernel ends itself after the last test. If it hangs or dies in a test, that test has
-failed and the kernel starts again behind it (`test_from=N` on its command line;
-`test=PATTERN` runs the tests with that in their names). Test numbers stay the same
-across restarts.
+The kernel ends itself after the last test. If it hangs or dies in a test, that test has failed and
+the kernel starts again with the next test (`test_from=N` on its command line; `test=PATTERN` runs
+the tests with that in their names). Tests keep their numbers across restarts.
 """
 
 import dataclasses
@@ -29,7 +28,7 @@ from tally import Case, Tally
 
 KERNEL = BUILD / "kernel-test.elf"
 INITRD = BUILD / "initrd-test.cpio"
-# No test may be silent for longer, boot included; the kernel's own limits are shorter.
+# The longest silence of a test, boot included; the kernel's own limits are shorter.
 SILENCE_LIMIT_S = 60
 # All tests of one configuration.
 TOTAL_LIMIT_S = 300
@@ -43,17 +42,17 @@ PLAN = re.compile(r"1\.\.(\d+)$")
 
 @dataclasses.dataclass
 class Boot:
-    """What one boot of the test image said so far."""
+    """The output of one boot of the test image so far."""
 
     plan: int = None
     number: int = 0          # the test that runs, or the last one that has ended
     name: str = ""           # of the test that runs, "" between tests
     evidence: list = dataclasses.field(default_factory=list)
-    events: int = 0          # lines of KTAP, to tell silence from work
+    events: int = 0          # lines of KTAP, which shows that a test is not silent
 
 
 def what_matters(lines, most=40):
-    """The last lines, or of a crash report the first: the cause and who caused it."""
+    """The last lines, or of a crash report the first: the cause, and the CPU that reported it."""
     cause = next((at for at, line in enumerate(lines) if CRASH.match(line)), None)
     return lines[-most:] if cause is None else lines[max(0, cause - most // 2):][:most]
 
@@ -70,7 +69,7 @@ class Configuration:
         self.shown = []          # failures and oddities, in order
 
     def fail(self, name, reason, evidence=()):
-        """Counts a failed test and keeps its story."""
+        """Counts a failed test and keeps its output."""
         lines = what_matters(list(evidence))
         self.count(name, "failed", reason=reason, evidence="\n".join(lines))
         story = "".join(f"\n    | {line}" for line in lines)
@@ -115,7 +114,7 @@ class Configuration:
         boot.evidence.clear()
 
     def boot(self, first, limit_s):
-        """One boot from test `first` on. Gives back where to go on, None at the end."""
+        """One boot from test `first` on. Returns the test to go on from, None at the end."""
         words = [f"test={self.pattern}"] + [f"test_from={first}"] * (first > 1)
         settings = dataclasses.replace(self.settings, append=" ".join([*words, self.settings.append]).strip())
         command = machine.command_line(settings, KERNEL, machine.archive_for(settings, INITRD))
@@ -141,7 +140,7 @@ class Configuration:
             self.fail("boot", f"no test plan; {how}", boot.evidence)
             return None
         if boot.name or boot.number < boot.plan:
-            # Died in a test, or between two: then the next one gets the blame.
+            # Died in a test, or between two: then the next one is counted as failed.
             number = boot.number if boot.name else boot.number + 1
             self.fail(boot.name or f"test {number}", how, boot.evidence)
             return number + 1 if number < boot.plan else None

@@ -1,7 +1,7 @@
 """One QEMU machine: which QEMU, its command line, the kernel's, the initrd.
 
-Everything that starts QEMU comes through here, so that a test, a measurement and
-`make run` see the same machine.
+Everything that starts QEMU uses this module, so a test, a measurement and `make run` have one kind
+of machine.
 """
 
 import pathlib
@@ -20,7 +20,7 @@ FIRMWARE = {"vof": ",x-vof=on", "slof": ""}
 
 
 def find_qemu(given=""):
-    """(path, version) of the QEMU to use: the given one, else what the set-up chose."""
+    """(path, version) of the QEMU to use: the given one, else the set-up's."""
     path = given or recorded("qemu")
     if not path:
         die("no QEMU is set up: run `qemu-scripts/setup qemu`, or give QEMU=path.")
@@ -34,12 +34,12 @@ def find_qemu(given=""):
 
 
 def kernel_command_line(s, version):
-    """The -append text. What follows ` -- ` is init's, so APPEND comes before it."""
+    """The -append text. The words behind ` -- ` are init's, so APPEND comes before it."""
     words = [f"lazy_tlb={s.lazy}"]
     tlb = s.tlb or ("" if version >= SYNCHRONOUS_TLBIE else "ipi")
     if tlb:
         words.append(f"tlb={tlb}")
-    # The kernel's expected failures name the QEMU that they are expected on.
+    # The kernel's expected failures name the QEMU on which they are expected.
     words.append(f"qemu={dotted(version)}")
     path, _, arguments = s.init.partition(" ")
     if not path and s.initrd:
@@ -57,7 +57,7 @@ def command_line(s, kernel, archive=None):
     """The whole command line of QEMU."""
     qemu, version = find_qemu(s.qemu)
     words = [qemu]
-    # A QEMU that lies beside the system's finds its firmware through -L.
+    # A QEMU that is installed outside the system's folders finds its firmware through -L.
     data = pathlib.Path(qemu).resolve().parent.parent / "share/qemu"
     if (data / "vof.bin").exists():
         words += ["-L", str(data)]
@@ -65,8 +65,8 @@ def command_line(s, kernel, archive=None):
     words += ["-M", MACHINE + FIRMWARE[s.firmware], "-cpu", s.cpu, "-m", s.mem, "-smp", smp, "-nodefaults", "-display", "none",
               "-serial", "stdio", "-monitor", "none", "-action", "panic=exit-failure", "-accel", "tcg"]
     if s.icount:
-        # The same instructions in the same order each time: CPUs in turn, time from
-        # the instruction count, a clock and a random seed that do not change.
+        # One order of instructions in every run: CPUs in turn, time from the instruction count, a
+        # fixed clock and a fixed random seed.
         words += ["-icount", f"shift={s.icount},sleep=off", "-seed", "1",
                   "-rtc", "base=2026-01-01T00:00:00,clock=vm"]
     words += ["-kernel", str(kernel)]

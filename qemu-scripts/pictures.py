@@ -283,7 +283,7 @@ def process():
           "`exit_mmap`: disconnect it, flush (`exit_flush`), then free pages and page tables",
           "CPUs may still be lazy on it; then `mmdrop`: count − 1")
     p.arrow((585, 452), (585, 488), says="count 0: nobody can take a reference any more", at=(595, 475))
-    p.box(300, 488, 640, 58, "core", "**`__mmdrop`: `cleanup_lazies`", "the policy finds the CPUs that still have it loaded, and sends them to `init_mm`")
+    p.box(300, 488, 640, 58, "core", "**`__mmdrop`: `last_drop`", "the policy finds the CPUs that still have it loaded, and sends them to `init_mm`")
     p.arrow((585, 546), (585, 582), says="no CPU has it loaded", at=(595, 569))
     p.box(300, 582, 640, 40, "kernel", "`free_mm`: the root and the PID go; the slot gets its next generation")
     p.box(20, 376, 250, 118, "warn", "**why two counts", "A borrower needs the root and", "the PID, not the memory:", "it holds `mm_count`, or what", "its policy has in its place.")

@@ -39,7 +39,7 @@ _ending = False
 
 
 def end_all():
-    """Ends every run, in whichever thread, and allows no new one."""
+    """Ends the runs of all threads, and allows no new one."""
     global _ending
     _ending = True
     for run in list(_running):
@@ -47,10 +47,10 @@ def end_all():
 
 
 def terminal():
-    """The descriptor of the terminal that we may read keys from, None if there is none."""
+    """The descriptor of the terminal whose keys we may read, None if there is none."""
     try:
         fd = sys.stdin.fileno()
-        # In the background a terminal would stop QEMU at its first look.
+        # In the background a terminal would stop QEMU at its first read.
         return fd if os.isatty(fd) and os.tcgetpgrp(fd) == os.getpgrp() else None
     except (OSError, AttributeError):
         return None
@@ -61,12 +61,12 @@ def is_interactive():
     return terminal() is not None and sys.stdout.isatty()
 
 
-# The one key that is ours while a kernel has the keyboard: Ctrl-], as in telnet.
+# The only key that the runner takes while a kernel has the keyboard: Ctrl-], as in telnet.
 ESCAPE = b"\x1d"
 
 
 def give_keys(fd):
-    """Has the terminal send Ctrl-C and its like as bytes, and an interrupt for ESCAPE.
+    """Makes the terminal send Ctrl-C and its like as bytes, and an interrupt for ESCAPE.
 
     QEMU takes the rest of cooked mode away when it starts, and leaves this alone.
     """
@@ -151,7 +151,7 @@ class Run:
                      if line.strip() and "OS terminated:" not in line and ": warning:" not in line), "")
 
     def finish(self):
-        """Waits for QEMU, or ends it; gives back how it went."""
+        """Waits for QEMU, or ends it; returns the outcome."""
         try:
             self.child.wait(timeout=0 if self.timed_out else 10)
         except subprocess.TimeoutExpired:
@@ -172,7 +172,7 @@ class Run:
         self.restore()
 
     def restore(self):
-        """Gives the terminal back as it was."""
+        """Restores the terminal's settings."""
         if self.terminal:
             fd, state = self.terminal
             # A background process that touches the terminal is stopped; we may be one by now.
@@ -191,7 +191,7 @@ class Run:
 
 
 def run_quietly(command, timeout_s):
-    """Runs QEMU to its end and gives back the outcome with the console in it."""
+    """Runs QEMU to its end and returns the outcome with the console in it."""
     with Run(command, timeout_s) as run:
         for _ in run.pieces():
             pass

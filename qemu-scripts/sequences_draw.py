@@ -1,8 +1,8 @@
 """Draws sequences.
 
-Steps are drawn one after the other, with the model at hand: an operation, then accesses
-that would show it done wrongly, first by threads that still have the old translation, by
-the other processes, and on the way back. Seed and number of a sequence say all of it.
+Steps are drawn one after another, with the model at hand: an operation, then accesses that would
+show an error in it. Those come first from threads that still have the old translation, then from
+the other processes and the thread of the operation. Seed and number determine a sequence.
 """
 
 import random
@@ -10,7 +10,7 @@ import random
 from sequences_format import KINDS, MOST_STEPS, Sequence
 from sequences_model import CELL_BYTES, CELLS, EXEC, PAGE, PAGES, PROCESSES, READ, WRITE, Impossible, Model, Step
 
-# What a kernel may not have yet: shrinking a file that is mapped; a call that fails half-way.
+# Features that a kernel may lack: shrinking a file that is mapped; a call that fails half-way.
 FEATURES = ("truncate", "partial")
 
 PROTECTIONS = {0: 3, READ: 5, READ | WRITE: 6, EXEC: 2, READ | EXEC: 3, READ | WRITE | EXEC: 3, WRITE: 1, WRITE | EXEC: 1}
@@ -31,7 +31,7 @@ class Drawer:
         self.homes = tuple(draw.randrange(4) for _ in range(PROCESSES))
         self.spins = draw.random() < 0.5
         self.two_threads = draw.random() < 0.7
-        # Most that happens happens to one page.
+        # Most steps use one page.
         self.focus = draw.randrange(PAGES)
         self.model, self.steps, self.value = Model(self.file_size), [], 0
         self.sequence = Sequence(seed, number, self.steps, self.file_size, self.homes, self.spins)
@@ -41,7 +41,7 @@ class Drawer:
         return self.random.choices(list(weights), weights.values())[0]
 
     def chance(self, probability):
-        """True so often."""
+        """True with this probability."""
         return self.random.random() < probability
 
     def process(self):
@@ -53,7 +53,7 @@ class Drawer:
         return int(self.two_threads and self.chance(0.4))
 
     def page(self):
-        """A page, mostly the same one."""
+        """A page, mostly the focus."""
         return self.focus if self.chance(0.75) else self.random.randrange(PAGES)
 
     def pages(self):
@@ -62,12 +62,12 @@ class Drawer:
         return first, self.random.randint(1, PAGES - first) if self.chance(0.4) else 1
 
     def fresh(self):
-        """A value that nobody has stored."""
+        """A value that was never stored."""
         self.value += 1
         return self.value
 
     def add(self, step):
-        """Adds a step if it can stand here; whether it does."""
+        """Adds a step if it is possible here; returns whether."""
         if len(self.steps) >= MOST_STEPS:
             return False
         if step.op == "protect" and "partial" in self.without and self.may_fail_half_way(step):
@@ -100,7 +100,8 @@ class Drawer:
         return int(self.chance(0.2))
 
     def probe(self, pages, by):
-        """Accesses that would show that what `by` did to these pages was not done everywhere."""
+        """Accesses that would show that an operation of `by` on these pages was not done
+        everywhere."""
         process, thread = by
         page = self.random.choice(pages)
         if process in self.model.spaces:
@@ -112,7 +113,7 @@ class Drawer:
                 self.access(other, None, page)
 
     def change(self, op, process, thread):
-        """One step that is no access, and what would show it."""
+        """One step that is no access, and accesses that show its effect."""
         first, count = self.pages()
         if op in ("protect", "discard", "unmap") and self.model.spaces[process][first] is None and self.chance(0.8):
             first, count = self.focus, 1
@@ -134,7 +135,7 @@ class Drawer:
         self.probe(range(first, first + count), (process, thread))
 
     def map(self, process, thread, first, count):
-        """Maps something."""
+        """Maps some pages."""
         kind, offset = self.pick(KIND_WEIGHTS), 0
         if "file" in kind:
             offset = min(first if self.chance(0.8) else self.random.randrange(PAGES), PAGES - count)
@@ -149,8 +150,8 @@ class Drawer:
             self.add(Step("load", process, thread, first, 0))
 
     def fork(self, process, thread):
-        """A fork, mostly of a process that has stored to the page; then each side uses it, with
-        or without a way round by mprotect."""
+        """A fork, mostly of a process that has stored to the page. Then each side uses the page,
+        perhaps after a change of protection and back by mprotect."""
         page, child = self.focus, len(self.model.parents)
         if self.chance(0.7):
             self.add(Step("store", process, self.thread(), page, 0, self.fresh()))
@@ -165,7 +166,8 @@ class Drawer:
             self.add(Step("load", process + child - side, self.thread(), page, 0))
 
     def protect(self, process, thread, first, count):
-        """To a protection, and mostly back; what is warm before must not be used after."""
+        """Changes the protection, and mostly back; translations from before must not be used
+        after."""
         for page in range(first, first + count):
             if self.chance(0.5):
                 self.access(process, thread, page)
@@ -177,7 +179,7 @@ class Drawer:
             self.add(Step("protect", process, thread, first, count, back))
 
     def truncate(self, process, thread):
-        """To another size, and perhaps to a third."""
+        """Truncates the file to another size, and perhaps to a third."""
         for _ in range(self.random.randint(1, 2)):
             size = CELL_BYTES * self.random.randrange(PAGES * CELLS + 1)
             if "truncate" in self.without:
@@ -196,7 +198,7 @@ class Drawer:
                 self.access(process, thread)
             else:
                 self.change(self.pick(CHANGES), process, thread)
-        # All that is to be seen at the end.
+        # Reads everything at the end.
         for process in list(self.model.spaces):
             for page in range(PAGES):
                 if self.model.spaces[process][page] is not None:

@@ -1,4 +1,4 @@
-"""A sequence: its steps, the file that the program `sequences` reads, and what people read."""
+"""A sequence: its steps, the file that the program `sequences` reads, and the text for people."""
 
 import dataclasses
 import errno
@@ -6,29 +6,30 @@ import struct
 
 from sequences_model import ACCERR, ADRERR, BUS, END_OF_FILE, ERRNO, EXEC, ILL, MAPERR, PROCESSES, READ, SEGV, WRITE, Model
 
-# Their order is the program's, as is what can be mapped.
+# Operations and kinds of mappings are in the program's order.
 OPS = ("map", "unmap", "protect", "discard", "load", "store", "call", "kernel_load", "kernel_store", "truncate", "read_file",
        "write_file", "fork", "exec", "exit")
 KINDS = ("private memory", "shared memory", "private file", "shared file", "private read-only file", "shared read-only file")
 POPULATE = 0x1000
 MOST_STEPS = 96
-# What the program may see that the model never expects.
+# Results that the model never expects.
 GARBAGE, NO_ANSWER, STRAY_FAULT, BAD_END, SHORT = 0x600, 0x700, 0x800, 0x900, 0xb00
 
 
 @dataclasses.dataclass(frozen=True)
 class Sequence:
-    """What is drawn."""
+    """A sequence as it is drawn."""
 
     seed: int
     number: int
     steps: tuple
     file_size: int
     homes: tuple             # the CPU of each process
-    spins: bool              # whether those who wait spin at first
+    spins: bool              # whether waiting threads spin at first
 
     def expected(self):
-        """(what each step shows, the parent of each process); `Impossible` if one cannot stand where it does."""
+        """(each step's result, the parent of each process); `Impossible` if a step is out of
+        place."""
         model = Model(self.file_size)
         return [model.apply(step) for step in self.steps], model.parents
 
@@ -93,7 +94,7 @@ def text_of(step):
 
 
 def text_of_seen(seen):
-    """What a step showed, in words."""
+    """The result of a step, in words."""
     named = {MAPERR: "SIGSEGV (MAPERR)", ACCERR: "SIGSEGV (ACCERR)", ADRERR: "SIGBUS", ILL: "SIGILL: zeroes",
              END_OF_FILE: "end of file", GARBAGE: "a word that no step has stored", NO_ANSWER: "no answer",
              BAD_END: "a process that ends otherwise", SHORT: "not one whole word"}
@@ -109,7 +110,7 @@ def text_of_seen(seen):
 
 
 def told(sequence, wrong=None, seen=None):
-    """A sequence, line by line; the step that went wrong with what was seen."""
+    """A sequence, line by line; the step that went wrong with its result."""
     expected, _ = sequence.expected()
     homes = ", ".join(str(home) for home in sequence.homes[:1 + sum(step.op == "fork" for step in sequence.steps)])
     lines = [f"the file has {sequence.file_size} bytes; CPU of each process: {homes}"

@@ -1,10 +1,10 @@
-"""What Linux does with the steps of a sequence: the model that the kernel is compared with.
+"""Linux's behaviour for the steps of a sequence: the model that the kernel is compared with.
 
-A page of memory is a list of its words that are used (`CELLS` of them), each a number that
-some step stored, 0 at first. A file and shared memory keep their pages in an `Object`. A
-page of a process is a `Mapping`: what is mapped there, what it permits, and for private
-memory the process's own copy once there is one. Forks and copies on write are plain copies
-here: when pages are really shared is what the kernel has to get right.
+A page of memory is a list of its used words (`CELLS` of them), each a number that some step
+stored, 0 at first. A file and shared memory keep their pages in an `Object`. A page of a
+process is a `Mapping`: the object, the permissions, and for private memory the process's own
+copy once there is one. Forks and copies on write are plain copies here: the kernel shares
+pages, and must get that right.
 """
 
 import copy
@@ -20,14 +20,14 @@ PROCESSES = 3
 READ, WRITE, EXEC = 1, 2, 4
 EPERM, ENOMEM, EACCES, EFAULT = 1, 12, 13, 14
 
-# What a step shows, as `seen.rs` of the program has it: a value, or one of these.
+# The results of a step, with the numbers of `seen.rs` of the program: a value, or one of these.
 ERRNO, SEGV, BUS, ILL = 0x100, 0x200, 0x300, 0x400
 END_OF_FILE = 0xa00
 MAPERR, ACCERR, ADRERR = SEGV | 1, SEGV | 2, BUS | 2
 
 
 class Impossible(Exception):
-    """A step that makes no sense where it stands: its process does not live, say."""
+    """A step that is impossible in its place: its process does not live, for example."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Step:
     page: int = 0
     count: int = 0           # of pages; or which word of the page
     value: int = 0
-    kind: str = ""           # what is mapped
+    kind: str = ""           # the kind of mapping
     offset: int = 0          # the page of the file that is mapped
     populate: bool = False
 
@@ -53,7 +53,7 @@ class Object:
         self.pages = [[0] * CELLS for _ in range(PAGES)]
 
     def has(self, page):
-        """Whether the page is there at all, or wholly behind the end."""
+        """Whether the page exists, and is not wholly behind the end."""
         return page * PAGE < self.size
 
 
@@ -66,10 +66,10 @@ class Mapping:
     shared: bool
     may_write: bool          # false if stores would reach a file that is open for reading only
     prot: int
-    copy: list = None        # of private memory, once it differs from what is mapped
+    copy: list = None        # of private memory, once it differs from the object
 
     def words(self):
-        """The words that a load sees; None if there is nothing to see."""
+        """The words that a load sees; None if there are none."""
         if self.copy is not None:
             return self.copy
         if self.object is None:
@@ -85,7 +85,7 @@ class Mapping:
 
 
 class Model:
-    """The machine's memory, as the processes of a sequence see it."""
+    """The machine's memory, in the processes' view."""
 
     def __init__(self, file_size):
         self.file = Object(file_size)
@@ -93,7 +93,7 @@ class Model:
         self.parents = {0: 0}
 
     def apply(self, step):
-        """Does a step; what it shows. `Impossible` if it cannot stand here."""
+        """Does a step and returns its result. `Impossible` if it cannot stand here."""
         if step.process not in self.spaces:
             raise Impossible
         return getattr(self, "do_" + step.op)(step, self.spaces[step.process])
@@ -105,7 +105,7 @@ class Model:
     # --- accesses ---
 
     def allowed(self, mapping, needs):
-        """Why an access does not happen that needs one of these permissions; None if it does."""
+        """The fault of an access that needs one of these permissions; None if it is allowed."""
         if mapping is None:
             return MAPERR
         if not mapping.prot & needs:
@@ -121,7 +121,7 @@ class Model:
         wrong = self.allowed(mapping, WRITE)
         if wrong:
             return wrong
-        # What becomes of such a word when the file grows is each file system's own.
+        # The fate of such a word when the file grows differs between file systems.
         if mapping.object is self.file and mapping.shared and self.offset(mapping.number, step.count) >= self.file.size:
             raise Impossible
         mapping.words_to_change()[step.count] = step.value
@@ -138,7 +138,7 @@ class Model:
     def do_kernel_store(self, step, space):
         return self.do_store(step, space) and ERRNO | EFAULT
 
-    # --- what is mapped ---
+    # --- mappings ---
 
     def do_map(self, step, space):
         shared, read_only = step.kind.startswith("shared"), step.kind.endswith("read-only file")
@@ -151,7 +151,7 @@ class Model:
         first = step.offset if of_file else 0
         for at, page in enumerate(self.range(step)):
             space[page] = Mapping(backing, first + at, shared, not (shared and read_only), step.value)
-            # As if each had been stored to: private pages that may be.
+            # As if each had been stored to, where stores to private pages are allowed.
             if step.populate and not shared and step.value & WRITE:
                 space[page].words_to_change()
         return 0
@@ -162,7 +162,7 @@ class Model:
         return 0
 
     def do_protect(self, step, space):
-        # What lies before the page that is not right is changed.
+        # The pages before the page that is refused are changed.
         for page in self.range(step):
             if space[page] is None:
                 return ERRNO | ENOMEM
@@ -187,7 +187,7 @@ class Model:
 
     @staticmethod
     def offset(page, cell):
-        """Where a word of a page is in the file."""
+        """The place of a page's word in the file."""
         return page * PAGE + cell * CELL_BYTES
 
     def do_truncate(self, step, _):
@@ -196,7 +196,7 @@ class Model:
             for cell in range(CELLS):
                 if self.offset(number, cell) >= step.value:
                     words[cell] = 0
-        # Pages wholly behind the end are taken from all who map them, copies and all.
+        # Pages wholly behind the end are taken from all processes that map them, copies and all.
         for space in self.spaces.values():
             for mapping in filter(None, space):
                 if mapping.object is self.file and not self.file.has(mapping.number):
@@ -224,7 +224,7 @@ class Model:
 
     @staticmethod
     def copy_of(mapping):
-        """What a child has where its parent has `mapping`: the same object."""
+        """The child's form of its parent's `mapping`: it shares the object."""
         return mapping and dataclasses.replace(mapping, copy=copy.copy(mapping.copy))
 
     def do_exec(self, step, _):
@@ -232,7 +232,7 @@ class Model:
         return 0
 
     def do_exit(self, step, _):
-        # Its parent waits for it, so the parent lives; and it leaves no orphans.
+        # Its parent lives, because it waits; and it leaves no orphans.
         if step.process == 0 or self.children(step.process):
             raise Impossible
         del self.spaces[step.process]

@@ -1,14 +1,14 @@
-"""Runs sequences on the kernel, reads which steps were not as expected, and finds the
-shortest sequence that fails.
+"""Runs sequences on the kernel, reads which steps had unexpected results, and finds the shortest
+sequence that fails.
 
 A boot does all sequences of a file, as the in-kernel test `program_sequences`, which then
-looks whether all memory came back. What its program prints:
+checks that all memory came back. The program prints:
 
     sequences: at 300                                 now and then
     sequences: 312 step 7: seen 0x0201 (0x0)          one went wrong; the next goes on
     sequences: 499 of 500 as expected                 the last line
 
-A boot that dies, or that loses memory, has no step to blame: then fewer sequences are tried.
+If a boot dies, or loses memory, no single step is to blame: then fewer sequences are tried.
 """
 
 import concurrent.futures
@@ -35,21 +35,21 @@ KERNEL = BUILD / "kernel-test.elf"
 PROGRAM = "target/powerpc64-kernel/release/sequences"
 TEST = "program_sequences"
 SEQUENCES = 10_000
-# CPUs, share of the sequences, more for the kernel's command line; with each policy.
+# CPUs, share of the sequences, more words for the kernel's command line; with each policy.
 MACHINES = ((1, 6, ""), (4, 1, ""), (2, 1, "tlb=ipi trim=3"))
-# In the initrd of all in-kernel tests; and where a mutant must be noticed.
+# The number in the initrd of all in-kernel tests, and the number in which a mutant must be noticed.
 FEW, ENOUGH = 20, 200
-# What the kernel does not have yet: of FEATURES.
+# The members of FEATURES that the kernel lacks.
 NOT_YET = ()
 TELL_EVERY = 50
 BOOT_LIMIT_S = 240
-# A boot with few sequences.
+# The limit of a boot with few sequences.
 SHORT_LIMIT_S = 60
-# Looking for the shortest sequence ends after so long.
+# The limit of the search for the shortest sequence.
 SHRINK_LIMIT_S = 150
-# Held by the first batch that fails, for good.
+# The first batch that fails takes it and keeps it.
 SHRINKING = threading.Lock()
-# A loss of memory must be more than what the kernel keeps for the next one.
+# A loss of memory must exceed the memory that the kernel keeps for the next sequence.
 REPEATS = 3
 
 WRONG = re.compile(r"sequences: (\d+) step (\d+): seen 0x([0-9a-f]+) \(0x([0-9a-f]+)\)")
@@ -59,11 +59,11 @@ PASSED = re.compile(rf"ok \d+ {TEST}\b(?! # SKIP)")
 
 @dataclasses.dataclass
 class Result:
-    """What came of a boot."""
+    """The result of a boot."""
 
     passed: bool
-    wrong: dict              # (step, what was seen) of each sequence that was not as expected, by its place
-    last: int                # the last place that the program told of
+    wrong: dict              # (step, result) of each sequence with an unexpected result, by its place
+    last: int                # the last place that the program reported
     reason: str
     console: list            # its lines
     seconds: float
@@ -73,7 +73,7 @@ class Result:
         return not self.passed and not self.wrong
 
     def brief(self, sequences):
-        """Its last words, or how many sequences went wrong."""
+        """The kernel's last words, or the number of sequences that went wrong."""
         if self.wrong:
             return [f"{len(self.wrong)} of {len(sequences)} sequences were not as expected"]
         return what_matters([line for line in self.console if not AT.match(line)], 15)
@@ -85,7 +85,7 @@ def archive_of(file):
 
 
 def fixed_file(count):
-    """The file of so many sequences, always the same."""
+    """The file with the first `count` sequences of a fixed seed."""
     return file_of([draw(1, place, left_out()) for place in range(count)], 0)
 
 
@@ -97,7 +97,7 @@ def archive_for_mutants():
 
 
 def why(lines):
-    """What the kernel said of its end, or of the test; None if it said nothing."""
+    """The kernel's reason for its end, or for the test's failure; None if there is none."""
     for before, line in zip([""] + lines, lines):
         if CRASH.match(line):
             return line
@@ -141,8 +141,8 @@ class Shrinker:
         return time.monotonic() > self.end
 
     def failing(self, candidates, dies):
-        """The first of these lists of sequences that fails; None if none does. Where a step is to
-        blame one boot tries all, each a list of one; else each takes a boot, two at a time."""
+        """The first of these lists of sequences that fails; None if none does. If steps have
+        failed, one boot tries all, each a list of one; else each takes a boot, two at a time."""
         if not dies:
             result = boot(self.settings, [one_only for (one_only,) in candidates])
             return candidates[min(result.wrong)] if result.wrong else None
@@ -158,7 +158,7 @@ class Shrinker:
         return None
 
     def fewest(self, sequences):
-        """The fewest of these sequences, one after the other, with which the kernel dies."""
+        """The shortest run of these sequences with which the kernel dies."""
         while len(sequences) > 1 and not self.late():
             half = (len(sequences) + 1) // 2
             found = self.failing([sequences[:half], sequences[half:]], True)
@@ -184,7 +184,7 @@ class Shrinker:
 
 
 def without_each(sequence, size):
-    """The sequence without some steps, for each place where that makes sense."""
+    """The sequence without some steps, for each place where that is possible."""
     shorter = []
     for at in range(0, len(sequence.steps), size):
         candidate = dataclasses.replace(sequence, steps=sequence.steps[:at] + sequence.steps[at + size:])
@@ -210,12 +210,12 @@ class Batch:
     without: tuple
 
     def name(self):
-        """What its test is called."""
+        """The name of its test."""
         more = f" {self.settings.append}" if self.settings.append else ""
         return f"sequences (smp={self.settings.smp} lazy={self.settings.lazy}{more})"
 
     def again(self, sequence):
-        """The command that does one sequence on the same machine."""
+        """The command that does one sequence on this machine."""
         words = [f"make test-sequences SEED={self.seed} SEQUENCE={sequence} SMP={self.settings.smp} LAZY={self.settings.lazy}"]
         if self.settings.append:
             words.append(f'APPEND="{self.settings.append}"')
@@ -224,22 +224,22 @@ class Batch:
         return " ".join(words)
 
     def run(self):
-        """Does all of it; a tally of one."""
+        """Does all of it; returns a tally of one."""
         sequences = [draw(self.seed, self.first + place, self.without) for place in range(self.count)]
         result = boot(self.settings, sequences, BOOT_LIMIT_S)
         steps = sum(len(sequence.steps) for sequence in sequences)
         if result.passed:
             say(f"  {self.name()}: {self.count} sequences, {steps} steps, {result.seconds:.0f} s")
             return one(self.name(), seconds=result.seconds)
-        # A kernel that is wrong is wrong in many batches: one story is enough.
+        # A kernel with a bug fails in many batches: one detailed report is enough.
         story = self.story(result, sequences) if SHRINKING.acquire(blocking=False) else result.brief(sequences)
         return failure(self.name(), f"seed {self.seed}: {result.reason}", "\n".join(story), result.seconds)
 
     def story(self, result, sequences):
-        """What a reader needs: the kernel's last words, the shortest sequence, the command."""
+        """The report: the kernel's last words, the shortest sequence, the command."""
         shrinker, dies, lines = Shrinker(self.settings), result.died(), result.brief(sequences)
         if dies:
-            # It may be a while until a frame is missed, and then it is another's fault.
+            # A missing frame may be noticed late, in another sequence.
             near = sequences[max(0, result.last - TELL_EVERY):result.last + TELL_EVERY]
             culprits = shrinker.fewest(near if not boot(self.settings, near).passed else sequences)
         else:
@@ -264,8 +264,8 @@ def left_out():
 
 
 def batches():
-    """The batches of a run: each policy on each machine, or those that SMP and LAZY leave; SEED,
-    SEQUENCE (one, or `first-last`), SEQUENCES and WITHOUT are the environment's, too."""
+    """The batches of a run: each policy on each machine, or those that SMP and LAZY leave. The
+    environment also has SEED, SEQUENCE (one, or `first-last`), SEQUENCES and WITHOUT."""
     base = from_environment()
     seed = number("SEED", time.time_ns() % 1_000_000_000, 0)
     without = left_out()

@@ -1,4 +1,4 @@
-"""The variables of the Makefile: what they are by default, and which values are wrong."""
+"""The variables of the Makefile: their defaults, and the checks of their values."""
 
 import dataclasses
 import os

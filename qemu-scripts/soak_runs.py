@@ -1,15 +1,15 @@
 """Runs the soak: the test image under random use, for each policy and its options.
 
-A run is one boot (`soak=SECONDS soak_seed=SEED` on the kernel's command line). It does
-rounds until its time is over, and after each the kernel looks whether everything came
-back; seed and number of a round say what its programs do. What the kernel prints:
+A run is one boot (`soak=SECONDS soak_seed=SEED` on the kernel's command line). It does rounds until
+its time is over. After each round the kernel checks that everything came back. Seed and number
+determine a round's programs. The kernel prints:
 
     soak: seed 7, 20 s from round 1
     soak: 10 s, round 3, 812 address spaces freed       now and then
     soak: seed 7, round 4: what is wrong                a failure, then the end
     soak: 9 rounds, all came back                       the last line of a good run
 
-With `soak_loses=WHAT` the kernel loses something in its first round, to see it missed.
+With `soak_loses=WHAT` the kernel loses an object in its first round, and must report it.
 """
 
 import dataclasses
@@ -26,12 +26,11 @@ from tally import Tally, failure, one
 
 KERNEL = BUILD / "kernel-test.elf"
 INITRD = BUILD / "initrd-test.cpio"
-# What the kernel is started with besides the policy. A run in four has nothing special.
+# The kernel's options besides the policy. A run in four has none.
 OPTIONS = ["", "trim=3", "tlb=ipi", "trim=3 tlb=ipi filter_lazies=on"]
-# A shorter run is all boot.
+# A shorter run would hardly get past the boot.
 LEAST_S = 15
-# Beyond its time a run needs its boot, the end of its last round, and patience with a
-# crowded host.
+# Beyond its time a run needs its boot, the end of its last round, and a margin for a crowded host.
 GRACE_S = 200
 # The kernel's own limits end it earlier, with a report.
 SILENCE_LIMIT_S = 180
@@ -39,11 +38,11 @@ SILENCE_LIMIT_S = 180
 PROGRESS = re.compile(r"soak: (\d+) s, (round \d+, .*)")
 END = re.compile(r"soak: (\d+) rounds, all came back")
 ROUND = re.compile(r"\bround (\d+)\b")
-# Programs that end by a fault because they should, and programs that are content.
+# Programs that end by a fault on purpose, and programs that succeed.
 EXPECTED = re.compile(r"soak: (pid \d+: SIGSEGV: |ok$)")
 
 
-# What the kernel can be told to lose, and which of its books must show it.
+# The objects that the kernel can lose on purpose, and the count that must show it.
 LOSSES = {"frame": "free frames", "mm_count": "address spaces", "mm_users": "address spaces", "block": "bytes of the heap",
           "init_mm": "counts of init_mm"}
 LOSS_LIMIT_S = 120
@@ -80,7 +79,7 @@ class Plan:
 
 
 def run(plan):
-    """Runs a plan to its end; its tally of one."""
+    """Runs a plan to its end; returns a tally of one."""
     began, last, rest, at, done = time.monotonic(), time.monotonic(), b"", plan.first, None
     lines, silent = [], False
     with running.Run(plan.command(), plan.seconds + GRACE_S) as qemu:
@@ -118,7 +117,7 @@ def run(plan):
 
 
 def is_missed(what):
-    """One round in which `what` is lost: a passed test if that is what the kernel ends with."""
+    """One round in which `what` is lost: a passed test if the kernel ends with its report."""
     settings = Settings(smp=2, append=f"soak=1 soak_seed=1 soak_loses={what} report=off")
     outcome = running.run_quietly(machine.command_line(settings, KERNEL, INITRD), LOSS_LIMIT_S)
     wanted = rf"soak: seed 1, round 1: not all came back: .*\b{LOSSES[what]}: \d+ after \d+.*"
@@ -137,8 +136,8 @@ def number(name, default, least):
 
 
 def plans(total_s):
-    """The runs that share `total_s` seconds: each policy, and as many of its options as
-    there is time for; only those that LAZY and OPTIONS in the environment leave."""
+    """The runs that share `total_s` seconds: each policy, with as many of its options as there is
+    time for. LAZY and OPTIONS in the environment restrict them."""
     base = from_environment()
     if not os.environ.get("SMP", "").strip():
         base.smp = 8
@@ -157,7 +156,7 @@ def plans(total_s):
 
 
 def run_all(total_s):
-    """Runs all plans, one after the other: a guest of 8 CPUs has the host to itself."""
+    """Runs all plans, one after another: a guest of 8 CPUs has the host to itself."""
     tally, wanted = Tally(), plans(total_s)
     say(f"  seed {wanted[0].seed}: {len(wanted)} runs of {wanted[0].seconds} s on {wanted[0].settings.smp} CPUs")
     for plan in wanted:

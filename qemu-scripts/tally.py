@@ -1,4 +1,4 @@
-"""Counts of tests, their stories, and what a reader wants to see of them."""
+"""Counts of tests, with the output of those that failed."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ class Case:
 
     name: str
     outcome: str             # "passed", "failed", "skipped", or "expected": a known failure
-    seconds: float = None    # None if nobody measured it
+    seconds: float = None    # None if it was not measured
     reason: str = ""
     evidence: str = ""
     stage: str = ""          # filled in by the driver
@@ -19,7 +19,7 @@ class Case:
 
 @dataclasses.dataclass
 class Tally:
-    """What some tests came to. An expected failure that happened counts as passed.
+    """The result of some tests. An expected failure that happened counts as passed.
 
     The numbers count all tests; `cases` has those that are known by name.
     """
@@ -42,7 +42,7 @@ class Tally:
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
     def total(self):
-        """How many tests these are."""
+        """The number of tests."""
         return self.passed + self.failed + self.skipped
 
     def add(self, case):

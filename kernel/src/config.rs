@@ -182,12 +182,12 @@ impl Config {
         (version < (9, 1) && !self.core.global_by_ipi).then(reason)
     }
 
-    /// Decides how flushes travel. A `tlbie` needs `gtse`, or it is a privileged
-    /// instruction. It also bothers every CPU of the machine, an IPI only those in
-    /// the mask: on many CPUs that is better, unless the command line says otherwise.
-    pub(crate) fn choose_flush(&mut self, gtse: bool, nr_cpus: usize) {
+    /// Decides how flushes travel. A broadcast, if this machine `can_broadcast`, bothers
+    /// every CPU, an IPI only those in the mask: on many CPUs that is better, unless the
+    /// command line says otherwise.
+    pub(crate) fn choose_flush(&mut self, can_broadcast: bool, nr_cpus: usize) {
         let by_ipi = self.flush_by_ipi.unwrap_or(nr_cpus > MOST_CPUS_FOR_TLBIE);
-        self.core.global_by_ipi = by_ipi || !gtse;
+        self.core.global_by_ipi = by_ipi || !can_broadcast;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use core::ops::Range;
+use core::sync::atomic::{Ordering, fence};
 
 use arch::addr::PAGE_SIZE;
 use arch::encoding::PageSize;
@@ -10,18 +11,17 @@ use arch::irq::{self, InterruptController};
 use arch::{irqflags, isa, percpu, timer, tlb};
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ipi::Call;
-use kcore::machine::{IrqsOff, Machine, Point, PreemptOff, Stamp, TlbEvent};
+use kcore::machine::{Cpu, Host, IrqsOff, Mmu, Point, PreemptOff, Probe, Stamp, TlbEvent};
 use kcore::mm::flush::FlushRange;
 use kcore::mm::{MmId, Pid};
 use kcore::task::TaskMm;
-use kcore::{Config, Kernel};
+use kcore::{Config, LazyTlb};
 
-use crate::breaks::{self, Broken};
 use crate::sync::{Fixed, IrqLock, preempt};
-use crate::task::{current_mm, work};
+use crate::task::current_mm;
 
 /// The protocol's state. Written once at boot, before any other CPU starts.
-static LAZY_TLB: Fixed<Kernel<Hardware>> = Fixed::unset();
+static LAZY_TLB: Fixed<LazyTlb<Hardware>> = Fixed::unset();
 
 /// What each CPU has others run by [`call_function`]; its own until all have answered.
 static CALLED: Fixed<Box<[IrqLock<fn(u64)>]>> = Fixed::unset();
@@ -34,12 +34,12 @@ pub(crate) const NR_MMS: usize = 2048;
 const TURNS_PER_PAUSE: u64 = 64;
 
 /// The protocol, on this machine.
-pub(crate) fn lazy_tlb() -> &'static Kernel<Hardware> {
+pub(crate) fn lazy_tlb() -> &'static LazyTlb<Hardware> {
     LAZY_TLB.get()
 }
 
 /// As [`lazy_tlb`], or none early in the boot.
-pub(crate) fn lazy_tlb_if_ready() -> Option<&'static Kernel<Hardware>> {
+pub(crate) fn lazy_tlb_if_ready() -> Option<&'static LazyTlb<Hardware>> {
     LAZY_TLB.try_get()
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn lazy_tlb_if_ready() -> Option<&'static Kernel<Hardware>> {
 pub(crate) fn init(config: Config, nr_cpus: usize) {
     // SAFETY: the boot CPU is alone.
     unsafe {
-        LAZY_TLB.set(Kernel::new(Hardware, config, nr_cpus, NR_MMS));
+        LAZY_TLB.set(LazyTlb::new(Hardware, config, nr_cpus, NR_MMS));
         CALLED.set((0..nr_cpus).map(|_| IrqLock::new("a call", drop as fn(u64))).collect());
     }
 }
@@ -56,11 +56,11 @@ pub(crate) fn init(config: Config, nr_cpus: usize) {
 /// kernel.
 pub(crate) struct Hardware;
 
-impl Machine for Hardware {
+// SAFETY: each section makes its token true and lends it; `send_ipi` begins with a `sync`.
+unsafe impl Cpu for Hardware {
     fn with_preempt_off<R>(&self, f: impl FnOnce(&PreemptOff) -> R) -> R {
         let _guard = preempt::disable();
-        // SAFETY: preemption is off for as long as the guard lives.
-        #[allow(unused_unsafe, reason = "a promise is made here")]
+        // SAFETY: preemption is off until the guard goes, which is behind `f`.
         f(&unsafe { PreemptOff::new(percpu::cpu_id()) })
     }
 
@@ -72,9 +72,24 @@ impl Machine for Hardware {
         irqflags::are_enabled()
     }
 
-    fn current<'a>(&'a self, t: &'a PreemptOff) -> &'a TaskMm {
-        current_mm(t)
+    fn send_ipi(&self, _: &PreemptOff, cpu: CpuId) {
+        irq::controller().send_ipi(crate::task::server_of(cpu));
     }
+
+    fn relax(&self, turn: u64) {
+        // Interrupts are on: calls of other CPUs are served meanwhile. Now and then
+        // the hint hands the host's CPU to the one that we wait for, where several
+        // virtual CPUs share it; each time it costs QEMU a lock.
+        if turn % TURNS_PER_PAUSE == TURNS_PER_PAUSE - 1 {
+            isa::relax();
+        }
+    }
+}
+
+// SAFETY: a flush is `ptesync`, the invalidations, and what waits for them; the rest is
+// one register and one entry of the process table.
+unsafe impl Mmu for Hardware {
+    const BROADCASTS: bool = true;
 
     fn load_mm(&self, _: &IrqsOff, mm: MmId) {
         // SAFETY: interrupts are off, and who has what loaded is this trait's
@@ -84,6 +99,11 @@ impl Machine for Hardware {
 
     fn loaded_pid(&self, _: &IrqsOff) -> Pid {
         arch::mmu::loaded_pid()
+    }
+
+    fn order_mask_before_walks(&self, _: &IrqsOff) {
+        // `sync`: the loads of a table walk come after it, as other loads do.
+        fence(Ordering::SeqCst);
     }
 
     fn flush_local(&self, _: &PreemptOff, mm: MmId, what: FlushRange) {
@@ -107,23 +127,33 @@ impl Machine for Hardware {
     }
 
     fn flush_cpu(&self, t: &IrqsOff) {
-        if !breaks::is(Broken::CpuFlush) {
-            tlb::flush_all_local();
-            crate::oracle::cpu_flushed(t);
-        }
+        tlb::flush_all_local();
+        crate::oracle::cpu_flushed(t);
     }
 
-    fn send_ipi(&self, _: &PreemptOff, cpu: CpuId) {
-        irq::controller().send_ipi(crate::task::server_of(cpu));
+    fn disconnect(&self, mm: MmId) {
+        crate::mm::disconnect(mm);
+    }
+}
+
+// SAFETY: `current_mm` reads what the switch has set; each mm has its own tables.
+unsafe impl Host for Hardware {
+    fn current<'a>(&'a self, t: &'a PreemptOff) -> &'a TaskMm {
+        current_mm(t)
     }
 
-    fn relax(&self, turn: u64) {
-        // Interrupts are on: calls of other CPUs are served meanwhile. Now and then
-        // the hint hands the host's CPU to the one that we wait for, where several
-        // virtual CPUs share it; each time it costs QEMU a lock.
-        if turn % TURNS_PER_PAUSE == TURNS_PER_PAUSE - 1 {
-            isa::relax();
-        }
+    fn free_user_memory(&self, mm: MmId) {
+        crate::mm::free_user_memory(mm);
+    }
+
+    fn free_mm(&self, mm: MmId) {
+        crate::mm::free_mm(mm);
+    }
+
+    fn machine_call(&self, _: &IrqsOff, caller: u64, arg: u64) {
+        // The lock is free again before the call.
+        let function = *CALLED[caller as usize].lock();
+        function(arg);
     }
 
     fn uptime_ms(&self) -> u64 {
@@ -137,19 +167,9 @@ impl Machine for Hardware {
     fn report_silent(&self, cpu: CpuId, waited_ms: u64) {
         crate::println!("ipi: {cpu} has not answered {} for {waited_ms} ms", percpu::cpu_id());
     }
+}
 
-    fn exit_mmap(&self, mm: MmId) {
-        crate::mm::exit_mmap(mm);
-    }
-
-    fn free_mm(&self, mm: MmId) {
-        crate::mm::free_mm(mm);
-    }
-
-    fn defer_drop(&self, mm: MmId, users: bool) {
-        work::queue(move || if users { lazy_tlb().mmput(mm) } else { lazy_tlb().mmdrop(mm) });
-    }
-
+impl Probe for Hardware {
     #[inline(always)]
     fn point(&self, point: Point) {
         #[cfg(feature = "selftest")]
@@ -160,12 +180,6 @@ impl Machine for Hardware {
     #[inline(always)]
     fn observe(&self, t: &PreemptOff, event: TlbEvent) -> Stamp {
         crate::oracle::observe(t, event)
-    }
-
-    fn machine_call(&self, _: &IrqsOff, caller: u64, arg: u64) {
-        // The lock is free again before the call.
-        let function = *CALLED[caller as usize].lock();
-        function(arg);
     }
 }
 

@@ -6,7 +6,6 @@
 
 extern crate alloc;
 
-mod breaks;
 mod clock;
 mod config;
 mod console;
@@ -32,6 +31,7 @@ mod task;
 mod upcalls;
 
 use arch::boot::BootInfo;
+use arch::encoding::platform_support::Broadcast;
 use arch::{exceptions, rtas, tlb};
 
 use config::Config;
@@ -44,12 +44,11 @@ fn kmain(info: &'static BootInfo) -> ! {
     // SAFETY: here we are alone, without vectors.
     unsafe { exceptions::install(&upcalls::KernelUpcalls) };
     exceptions::install_vectors();
-    tlb::set_processor(info.pvr);
-    tlb::set_gtse(info.platform.gtse);
+    tlb::init(info.pvr, info.broadcast);
     memory::init(info);
     let mut config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
     let cpus = usable_cpus(info);
-    config.choose_flush(info.platform.gtse, cpus.len());
+    config.choose_flush(info.broadcast != Broadcast::Nothing, cpus.len());
     #[cfg(feature = "selftest")]
     selftest::crashes::early(config.crash.as_deref());
     machine::init(config.core, cpus.len());
@@ -80,7 +79,7 @@ fn usable_cpus(info: &'static BootInfo) -> &'static [u32] {
 /// What runs: CPUs, memory, MMU, interrupt controller, policy.
 fn banner(info: &BootInfo, config: &Config, online: usize) {
     let mib: u64 = info.memory.iter().map(|region| region.size >> 20).sum();
-    let how = if config.core.global_by_ipi { "IPI + tlbiel" } else { "tlbie" };
+    let how = if config.core.global_by_ipi { "IPI + tlbiel" } else { info.broadcast.name() };
     println!(
         "lazy-tlb: {online} CPU{} (PVR {:#x}), {mib} MiB, radix MMU, XICS, policy {}, broadcast flush by {how}",
         if online == 1 { "" } else { "s" },

@@ -1,11 +1,11 @@
-"""The rules by which assembly is broken: an instruction gone, a register, an offset."""
+"""The rules by which assembly is broken: on instructions, registers and offsets."""
 
 import re
 
 INSTRUCTION = re.compile(r"^(?:\d+:|\w+:)?[ \t]+(?!\.)([A-Za-z][\w.]*[+-]?)(?:[ \t]+(.*))?$", re.M)
 FENCE = re.compile(r"(?:hw|lw|pte)?sync|isync|eieio|tlbsync")
 REGISTER = re.compile(r"(?<=%)([a-z]+)(\d+)")
-# Not a register, nor a label such as 1f.
+# Neither a register nor a label such as 1f.
 NUMBER = re.compile(r"(?<![\w%.{])(0x[0-9a-f]+|\d+)(?![\w:])")
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 REGISTERS = 32
@@ -20,7 +20,7 @@ class Blanked:
 
 
 def instructions(code):
-    """What is an instruction or a macro that stands for some: (name's place, end, name)."""
+    """Each instruction, or macro that stands for some: (name's place, end, name)."""
     for found in INSTRUCTION.finditer(code.text):
         yield found.start(1), found.end(), found[1]
 
@@ -35,7 +35,7 @@ def left_out(fences):
 
 
 def registers(code):
-    """The next register, or the one before."""
+    """The next register, or the previous one."""
     for start, end, _ in instructions(code):
         for found in REGISTER.finditer(code.text, start, end):
             for other in (int(found[2]) + 1, int(found[2]) - 1):

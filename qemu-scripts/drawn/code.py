@@ -1,15 +1,15 @@
 """The text of a Rust file in which only the product's code is left.
 
-What runs in no kernel that somebody uses is blanked, character by character, so that a place
-in the blanked text is the same place in the file: comments, what strings say, attributes,
-imports, messages and assertions, the implementations of Debug and Display, and all that only
-test builds compile.
+Everything else is blanked, character by character, so that a place in the blanked text is
+a place in the file: comments, the contents of strings, attributes, imports, messages and
+assertions, the implementations of Debug and Display, and all that only test builds
+compile.
 """
 
 import re
 
 OPENING, CLOSING = "([{", ")]}"
-# Comments, strings and characters; a lifetime is none of them.
+# Comments, strings and characters. A lifetime is not matched.
 TEXT = re.compile(r"""
     //[^\n]*
   | /\*.*?\*/
@@ -22,7 +22,7 @@ MESSAGE = re.compile(r"\b(?:e?print(?:ln)?|panic|unreachable|format_args|invaria
 IMPORT = re.compile(r"^[ \t]*(?:pub(?:\([^)]*\))? )?use [^;]*;", re.M)
 SHOWN = re.compile(r"\bimpl(?:<[^>]*>)? (?:core::)?(?:fmt::)?(?:Debug|Display) for [^{]*")
 TEST_BLOCK = re.compile(r"\bif (cfg!\([^{]*)(?=\{)")
-# What the kernel tells the tests and the oracle.
+# The kernel's calls of the tests and the oracle.
 HOOK = re.compile(r"\b(?:oracle|points|selftest)::[^;{]*(?=;)")
 ONLY_IN_TESTS = re.compile(r"\b(?:test|loom)\b|\"(?:selftest|checks|model)\"")
 
@@ -41,8 +41,8 @@ def closing(text, opening):
 
 
 def find_outside(text, start, wanted):
-    """The first place from `start` on that has one of `wanted` outside of all brackets; or
-    that of the bracket that closes what `start` is in."""
+    """The first place from `start` on that has one of `wanted` outside of all brackets, or the
+    place of the bracket that closes the one around `start`."""
     at = start
     while at < len(text):
         if any(text.startswith(one, at) for one in wanted) or text[at] in CLOSING:
@@ -57,7 +57,7 @@ def only_in_tests(condition):
 
 
 class Blanked:
-    """A text and what is left of it."""
+    """A text, and its blanked form."""
 
     def __init__(self, source):
         self.source, self.text = source, source
@@ -74,11 +74,11 @@ class Blanked:
             self.blank(found.start(), closing(self.text, found.end()) + 1)
 
     def blank(self, start, end):
-        """Leaves only the lines of what lies between two places."""
+        """Blanks all between two places, except for line ends."""
         self.text = self.text[:start] + re.sub(r"[^\n]", " ", self.text[start:end]) + self.text[end:]
 
     def attributes(self):
-        """Takes out attributes, and with them what they leave to the tests."""
+        """Blanks attributes, and the items that they restrict to tests."""
         while found := ATTRIBUTE.search(self.text):
             end = closing(self.text, found.end() - 1) + 1
             if only_in_tests(self.source[found.start():end]):

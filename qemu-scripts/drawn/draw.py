@@ -1,8 +1,8 @@
-"""Draws mutants: which files, in which order, the same for the same tree and seed.
+"""Draws mutants: the tree and the seed determine which ones, and their order.
 
-Each place where a rule applies has a weight, so that a file has as many mutants as it has
-lines, and in a file each rule as many as the others. A hash of the seed and of the mutant
-itself decides the order: a change to one file leaves the order of all others as it was.
+Each place where a rule applies has a weight, so that a file's mutants are in proportion to
+its lines, and within a file each rule has an equal share. A hash of the seed and of the
+mutant decides the order: a change to one file leaves the order of all others unchanged.
 """
 
 import collections
@@ -17,10 +17,9 @@ from . import assembly_rules, code, rust_rules
 # Where mutants are drawn: the product.
 FOLDERS = ("kernel/src", "arch/powerpc64/src", "kernel/core/src", "kernel/vm/src", "kernel/formats/src", "kernel/terminal/src",
            "kernel/files/src")
-# And what is in there that is no product, or only tells a person what happened.
+# Parts that are no product, or only report to people.
 LEFT_OUT = {
     "kernel/src/selftest": "tests",
-    "kernel/src/breaks.rs": "tests: what they break",
     "kernel/src/limits.rs": "tests: what they limit",
     "kernel/src/oracle": "a judge",
     "arch/powerpc64/src/mmu/observer.rs": "a judge",
@@ -46,19 +45,19 @@ class Mutant:
     rule: str
     before: str      # the line or lines that change
     after: str
-    name: str        # eight hexadecimal digits, the same wherever the lines stand
-    start: int       # the change: what lies between two places becomes `text`
+    name: str        # eight hexadecimal digits, independent of the lines' place
+    start: int       # the change: the text between two places becomes `text`
     end: int
     text: str
 
     def applied(self, source):
-        """The file with the change in it. Lines stay where they are."""
+        """The file with the change in it. The other lines keep their places."""
         lost = source[self.start:self.end].count("\n") - self.text.count("\n")
         return source[:self.start] + self.text + "\n" * lost + source[self.end:]
 
 
 def files(where=""):
-    """The files that mutants are drawn from, in a fixed order; those that begin with one of
+    """The files that mutants are drawn from, in a fixed order: those whose path begins with one of
     the words of `where`."""
     begins = tuple(where.split()) or ""
     for folder in FOLDERS:
@@ -97,7 +96,7 @@ def mutants_of(file, seed):
             name = hashlib.sha256(identity.encode()).hexdigest()[:8]
             drawn = int.from_bytes(hashlib.sha256(f"{seed}\0{identity}".encode()).digest()[:8]) + 1
             mutant = Mutant(file, source.count("\n", 0, start) + 1, rule, before, after, name, start, end, new)
-            # As if each waited for its turn, at a rate that is its weight.
+            # The order of waiting times at rates that are the weights.
             yield -math.log(drawn / (2**64 + 1)) / weight, mutant
 
 

@@ -1,7 +1,7 @@
-"""Mutants that change nothing that anybody could see: a list that is kept, with reasons.
+"""A list of mutants that change nothing observable, with reasons.
 
-An entry of equivalents.toml is a file, an exact text that occurs in it once, what stands in
-its place in the mutant, and the reason. A mutant is the entry's if both make the same file.
+An entry of equivalents.toml is a file, an exact text that occurs in it once, the text that
+replaces it in the mutant, and the reason. A mutant matches if it makes the entry's file.
 """
 
 import tomllib
@@ -25,11 +25,11 @@ def table():
 
 
 def spaceless(text):
-    """A text as it reads, however it is laid out."""
+    """A text without its layout."""
     return " ".join(text.split())
 
 
 def reason(equivalents, mutant):
-    """Why a mutant is equivalent, "" if nobody has said so."""
+    """Why a mutant is equivalent, "" if it is not in the list."""
     text = mutant.applied((ROOT / mutant.file).read_text())
     return equivalents.get((mutant.file, spaceless(text)), "")

@@ -1,8 +1,8 @@
-"""Builds a mutant and lets one stage after the other try to notice it.
+"""Builds a mutant and runs one stage after another until one notices it.
 
 Each worker has a copy of the tree under build/mutants-drawn, with a target folder of its
-own: a mutant costs a build of what it changes. Every stage first runs in the copy as it is:
-all must pass there, and how long they take says when a mutant hangs.
+own: a mutant costs a build of its change. Every stage first runs in the unchanged copy: all
+must pass there, and their times give the limits after which a mutant is taken to hang.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from common import BUILD, ROOT, die
 from .stages import IMAGE, STAGES, stages_for
 
 PLACE = BUILD / "mutants-drawn"
-# The place of a panic without its column: a mutant that is as long as another is the same.
+# The place of a panic without its column: a mutant that only moves a column makes an equal image.
 FLAGS = {"CARGO_TARGET_POWERPC64_KERNEL_RUSTFLAGS": "-Zlocation-detail=file,line", "CARGO_TERM_COLOR": "never"}
 SETTINGS_OF_RUNS = ("SMP", "LAZY", "TLB", "APPEND", "INIT", "INITRD", "TEST", "TESTS", "TIMEOUT", "JUNIT", "SEED", "QEMU_ARGS",
                     "ICOUNT", "MEM", "CPU", "FIRMWARE")
 FIRST_FAILURE = re.compile(r"test .* \.\.\. FAILED|not ok |FAILED |kernel (?:panic|fault|stopped): ")
 UNBUILT = re.compile(r"^error: could not compile", re.M)
-# How many times as long as without a mutant a stage may take.
+# How many times its time without a mutant a stage may take.
 PATIENCE = 3
 LEAST_LIMIT_S = 15
 UNMUTATED_LIMIT_S = 900
 
 
 def loaded(image):
-    """What of an image comes into memory."""
+    """The parts of an image that are loaded into memory."""
     file = elf.Image(image)
     return [bytes(file.data[part.offset:part.offset + part.file_size]) for part in file.segments]
 
@@ -46,7 +46,8 @@ class Copy(kernel_mutants.Tree):
         self.seconds = {}
 
     def environment(self, product=False):
-        """In which the copy is built, fast or as the product is, and its stages run."""
+        """The environment in which the copy is built, fast or as the product is, and its stages
+        run."""
         outer = {name: value for name, value in super().environment().items() if name not in SETTINGS_OF_RUNS}
         if product:
             return {name: value for name, value in outer.items() if name not in kernel_mutants.FAST_BUILD}
@@ -64,21 +65,21 @@ class Copy(kernel_mutants.Tree):
         return digest.hexdigest()
 
     def build(self):
-        """As the other mutants', and keeps the image."""
+        """Builds the image fast, like the other mutants', and keeps it."""
         complaint = super().build()
         if not complaint:
             shutil.copy(self.tree / kernel_mutants.IMAGE, self.tree / IMAGE)
         return complaint
 
     def build_product(self):
-        """Builds the images as they are released, for the stages that want them; apart from
-        those, whose time counts. What the build said, if it failed."""
+        """Builds the images as they are released, for the stages that need them; apart from the
+        stages, whose time is limited. Returns the build's output if it failed."""
         command = ["make", "--no-print-directory", "build/kernel.elf", "build/kernel-test.elf"]
         status, output = output_within(kernel_mutants.BUILD_LIMIT_S, command, self.tree, self.environment(product=True))
         return None if status == 0 else output or "no end of the build"
 
     def run(self, stage, limit_s):
-        """(None if the stage passes, else what it found first; everything it said)."""
+        """(None if the stage passes, else its first failure; all its output)."""
         environment = self.environment(stage.product) | stage.environment
         status, output, line = lines_within(limit_s, stage.command, self.tree, environment, FIRST_FAILURE)
         if status == 0 and not line:
@@ -88,7 +89,7 @@ class Copy(kernel_mutants.Tree):
         return line or f"status {status}: {(output.strip().splitlines() or ['no output'])[-1]}", output
 
     def prepare(self, tell):
-        """Builds the tree as it is and measures each stage, unless that is known."""
+        """Builds the unchanged tree and measures each stage, unless the times are known."""
         if complaint := self.build():
             die(f"the tree does not build without a mutant:\n{complaint}")
         self.unmutated = loaded(self.tree / IMAGE)
@@ -102,7 +103,7 @@ class Copy(kernel_mutants.Tree):
             if stage.product and (complaint := self.build_product()):
                 die(f"the product does not build without a mutant:\n{complaint}")
             begun = time.monotonic()
-            # Twice: the first time builds what the stage needs.
+            # Twice: the first run also builds the stage's tools.
             why, output = self.run(stage, UNMUTATED_LIMIT_S)
             if why is None and time.monotonic() - begun > LEAST_LIMIT_S:
                 begun = time.monotonic()
@@ -113,8 +114,8 @@ class Copy(kernel_mutants.Tree):
             known.write_text(json.dumps({"tree": wanted, "seconds": self.seconds}, indent=1))
 
     def judge(self, mutant, equivalent, tell, log=None):
-        """{outcome, by} of a mutant; `equivalent` is the reason why it must survive, if one
-        is known. All that the stages say goes to the file `log`, if it is given."""
+        """{outcome, by} of a mutant; `equivalent` is the reason why it must survive, if one is
+        known. The output of all stages goes to the file `log`, if it is given."""
         original = (ROOT / mutant.file).read_text()
         target = self.tree / mutant.file
         target.write_text(mutant.applied(original))
@@ -145,7 +146,7 @@ class Copy(kernel_mutants.Tree):
             target.write_text(original)
 
     def patiently(self, stage):
-        """Runs a stage; one that does not end is believed when it does so twice."""
+        """Runs a stage. If it does not end, it runs again with twice the limit."""
         limit_s = max(LEAST_LIMIT_S, PATIENCE * self.seconds[stage.name])
         why, output = self.run(stage, limit_s)
         return self.run(stage, 2 * limit_s) if why and why.startswith("no end") else (why, output)

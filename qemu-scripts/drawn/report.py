@@ -1,10 +1,10 @@
-"""What came of the mutants: the survivors, and the score by folder."""
+"""The results of the mutants: the survivors, and the score by folder."""
 
 import collections
 
 from common import say
 
-# Each mutant counts in the first of its folders; the percentage is what is demanded.
+# Each mutant counts in the first of its folders; the percentage is the required score.
 FOLDERS = {
     "kernel/src/mm": 95, "kernel/src/task": 95, "kernel/core": 95,
     "kernel/src/process": 85, "kernel/src/fs": 85, "kernel/src/syscall": 85, "arch": 85,
@@ -34,12 +34,12 @@ def told(number, mutant, result):
 
 
 def score(killed, survived):
-    """Percent of what could be noticed."""
+    """The percentage killed of the mutants that could be noticed."""
     return 100 * killed / (killed + survived) if killed + survived else 100
 
 
 def final(judged, unbuilt):
-    """Prints survivors and the table; whether each folder has its score."""
+    """Prints survivors and the table; returns whether each folder has its score."""
     counts = collections.defaultdict(collections.Counter)
     for mutant, result in judged:
         counts[folder_of(mutant.file)][result["outcome"]] += 1

@@ -1,8 +1,8 @@
 """The rules by which Rust is broken: each gives all places where it applies.
 
-The sources are formatted by rustfmt, and that is enough of a parser: a binary operator has
-a space on both sides and a bracket of generics has none; a statement starts its line. What
-a rule mistakes for code of its kind does not compile, and is drawn anew.
+The sources are formatted by rustfmt, which makes a parser unnecessary: a binary operator
+has a space on both sides, a bracket of generics has none, and a statement starts its line.
+Where a rule errs, its mutant does not compile, and another is drawn.
 """
 
 import re
@@ -14,7 +14,7 @@ BOUND = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 RELATION = re.compile(r"(?<= )(?:[<>]=?|[=!]=)(?= )")
 RANGE = re.compile(r"(?<=[\w)\]])\.\.=?(?=[\w(])")
 NUMBER = re.compile(r"(?<![\w.])(0x[0-9a-f_]+|0b[01_]+|[0-9][0-9_]*)(?=(?:[ui](?:8|16|32|64|128|size))?\b(?!\.[0-9]))")
-# An operand that one can take out without reading all of the expression.
+# An operand that can be taken out without a parse of the whole expression.
 OPERAND = r"[!*&]?[\w:.]+(?:\([^()\n]*\))?(?:\.\w+(?:\([^()\n]*\))?)*"
 OR = re.compile(rf"\s+\|\s+(?=({OPERAND}))")
 BEFORE_OR = re.compile(rf"{OPERAND}$")
@@ -29,7 +29,7 @@ ERRNO = re.compile(r"(?<=\bErrno::)E[A-Z0-9]+\b")
 
 
 def swapped_words(pattern, table):
-    """A rule that puts other words in the place of some."""
+    """A rule that replaces words by others."""
     return lambda code: [(f.start(), f.end(), table[f[0]]) for f in pattern.finditer(code.text) if f[0] in table]
 
 
@@ -44,7 +44,7 @@ def numbers(code):
 
 
 def split(code, start, end, separators):
-    """The spans of what separators divide outside of all brackets."""
+    """The spans between separators outside of all brackets."""
     spans, begun = [], start
     while begun <= end:
         at = min(find_outside(code.text, begun, separators), end)
@@ -82,7 +82,7 @@ def conditions(code):
 
 
 def negated(code):
-    """A condition means its opposite."""
+    """A condition is negated."""
     for start, end in conditions(code):
         if not re.search(r"\blet\b", code.text[start:end]):
             yield start, end, f"!({code.source[start:end]})"
@@ -137,14 +137,14 @@ def guards(code):
 
 
 def ignored(code):
-    """An error that a statement hands on is ignored."""
+    """An error that a statement passes on is ignored."""
     for start, end in statements(code):
         if code.text[start:end].endswith("?;") and not code.text.startswith("return", start):
             yield start, end, f"let _ = {code.source[start:end - 2]};"
 
 
 def logic(code):
-    """`&&` for `||`, and the reverse."""
+    """`&&` becomes `||`, and `||` becomes `&&`."""
     for found in re.finditer(r"(?<=\s)(?:&&|\|\|)(?= )(?! let\b)", code.text):
         yield found.start(), found.end(), "||" if found[0] == "&&" else "&&"
 

@@ -1,11 +1,11 @@
-"""What judges a mutant, the cheapest first: one line each. A mutant that one of them
-notices sees none of the later ones."""
+"""The stages that judge a mutant, the cheapest first, one line each. A mutant that one of them
+notices is not shown to the later ones."""
 
 import dataclasses
 
 from common import BUILD
 
-# In a copy: the test image of the mutant. Other builds do not replace it.
+# In a copy: the test image of the mutant, which other builds do not replace.
 IMAGE = "build/mutant.elf"
 
 
@@ -17,8 +17,8 @@ class Stage:
     command: tuple
     environment: dict = dataclasses.field(default_factory=dict)
     only: str = ""       # for mutants of files that begin so
-    says: str = ""       # without which it has not passed
-    product: bool = False    # needs the image as it is released, not the one that is built fast
+    says: str = ""       # the output that a pass needs
+    product: bool = False    # needs the released image, not the one that is built fast
 
 
 def host(package, *arguments, **environment):
@@ -51,7 +51,8 @@ STAGES = [
     host("terminal"),
     host("files"),
     host("powerpc64"),
-    # On one CPU nobody waits for anybody: the cheapest boot, and what is wrong without a race fails there.
+    # The cheapest boot: on one CPU nothing waits for another CPU, and errors without a race show
+    # there.
     boot(1, "eager"),
     boot(4, "shootdown"),
     boot(2, "hazard", "trim=1"),
@@ -65,5 +66,5 @@ STAGES = [
 
 
 def stages_for(file):
-    """Those that may notice a mutant of a file."""
+    """The stages that may notice a mutant of a file."""
     return [stage for stage in STAGES if file.startswith(stage.only)]

@@ -2,10 +2,10 @@
 
     lazy-cpus  lazy-mms  lazy-tasks  lazy-check  lazy-bt [TASK]  lazy-walk EA [MM]  lazy-test
 
-`help lazy-…` tells what each shows; docs/debugging.md shows them at work. The kernel
-describes itself in one static, LAZY_TLB_DEBUG (kernel/src/debug.rs); no type information
-is used for its state, only for names and lines of code. The package `lazy` beside this
-file: memory and facts, radix (the walk), kernel (CPUs, mms, tasks), stack, check.
+`help lazy-…` describes each; docs/debugging.md shows them at work. The kernel describes
+itself in one static, LAZY_TLB_DEBUG (kernel/src/debug.rs). Type information serves only for
+names and lines of code, not for its state. The package `lazy` beside this file: memory and
+facts, radix (the walk), kernel (CPUs, mms, tasks), stack, check.
 """
 
 import pathlib
@@ -15,4 +15,4 @@ _here = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(_here), str(_here.parent)]
 sys.dont_write_bytecode = True
 
-import lazy.commands  # noqa: E402  (what `source` is for)
+import lazy.commands  # noqa: E402  (importing defines the commands)

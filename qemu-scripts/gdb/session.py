@@ -17,7 +17,7 @@ _ending = False
 
 
 def end_all():
-    """Ends every QEMU, in whichever thread, and allows no new one."""
+    """Ends the QEMUs of all threads, and allows no new one."""
     global _ending
     _ending = True
     for child in list(_children):
@@ -26,8 +26,8 @@ def end_all():
 
 @contextlib.contextmanager
 def listening(settings, kernel, archive, stopped, logs="gdb"):
-    """Starts QEMU; gives (child, socket, console file). Ends it afterwards. `logs` begins
-    the names of the files in build/ that hold the console and what QEMU says.
+    """Starts QEMU; gives (child, socket, console file), and ends it afterwards. `logs` begins the
+    names of the files in build/ that hold the console and QEMU's messages.
 
     QEMU has a session of its own: Ctrl-C is for GDB, and stops the kernel, not QEMU.
     """

@@ -1,7 +1,7 @@
 """Commands of the debugger's own test: they make the kernel's state wrong and mend it.
 
     test-break WHAT   a wrong value in memory; WHAT is a function's name below
-    test-mend         everything as it was
+    test-mend         restores all values
     test-transit      stops a CPU in the middle of a switch from a kernel thread to a user
     test-switches N   stops N times where a PID register is loaded, and some instructions
                       later, and judges the kernel there
@@ -54,10 +54,10 @@ def borrowed(kernel):
 
 
 class Breakages:
-    """What can be broken: one of each invariant, and each part that it has."""
+    """Values to break: for each invariant, and for each of its parts."""
 
     def active_mm(kernel):
-        """CPU 1 says that it is on init_mm; its task and its PID register differ."""
+        """CPU 1 records init_mm; its task and its PID register differ."""
         write(kernel, cpu_field(kernel, 1, kernel.memory.cpu_active_mm), kernel.memory.init_mm)
 
     def worker_keeps_mm(kernel):
@@ -69,12 +69,12 @@ class Breakages:
         write(kernel, cpu_field(kernel, 2, kernel.memory.cpu_prev_mm), borrowed(kernel).bits)
 
     def mask_bit(kernel):
-        """CPU 3 is not in the mask of what it has loaded."""
+        """CPU 3 is not in the mask of its loaded mm."""
         address = mm_field(kernel, borrowed(kernel).slot, kernel.memory.mm_cpumask)
         write(kernel, address, kernel.memory.u64(address) & ~(1 << 3))
 
     def init_mm_count(kernel):
-        """Nobody holds init_mm."""
+        """init_mm has no reference."""
         write(kernel, mm_field(kernel, kernel.init_slot, kernel.memory.mm_count), 0, 4)
 
     def mm_freed(kernel):
@@ -101,7 +101,7 @@ class TestBreak(gdb.Command):
 
 
 class TestMend(gdb.Command):
-    """test-mend: takes back all that test-break did, the last first."""
+    """test-mend: restores all that test-break changed, the last first."""
 
     def invoke(self, _arguments, _from_tty):
         while _mend:
@@ -125,7 +125,8 @@ class TestTransit(gdb.Command):
 
 
 class TestSwitches(gdb.Command):
-    """test-switches N: whether what is true in the middle of switches is taken for wrong."""
+    """test-switches N: checks that states in the middle of switches are not reported as
+    violations."""
 
     MOST_STEPS = 9
 

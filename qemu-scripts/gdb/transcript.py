@@ -1,9 +1,9 @@
-"""Transcripts: what GDB is told, and what it must answer.
+"""Transcripts: GDB's commands, and the answers that it must give.
 
-A transcript is what a session shows: a line `(gdb) COMMAND`, then the answer. Numbers in
-hexadecimal are addresses and the like, which differ from build to build: any stands for
-any. So do lines of source. `*` stands for anything in a line, a line `...` for any lines.
-What comes before the first command tells a reader what he sees.
+A transcript looks like a session: a line `(gdb) COMMAND`, then the answer. Hexadecimal
+numbers are addresses and the like, which differ from build to build: any matches any. So
+does any source line. `*` matches anything within a line, a line `...` any lines. The text
+before the first command is for the reader.
 """
 
 import re
@@ -23,7 +23,7 @@ def sections(text):
 
 
 def plain(line):
-    """A line without what differs from build to build."""
+    """A line without the parts that differ from build to build."""
     line = re.sub(r"0x[0-9a-f]+", "0x#", line)
     line = re.sub(r"(\.(?:rs|S)):\d+", r"\1:#", line)
     return re.sub(r" +", " ", line).strip()

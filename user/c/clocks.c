@@ -1,4 +1,4 @@
-/* CPU time: its clocks, timers and limit, what getrusage, times and wait4 tell; odd arguments of time. */
+/* CPU time: its clocks, timers and limit; getrusage, times and wait4; odd arguments. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -35,7 +35,7 @@ static long long now(clockid_t clock)
 	return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
-/* Runs until the thread has run for so much longer. */
+/* Runs until the thread has run for so many more nanoseconds. */
 static void spin(long long ns)
 {
 	long long end = now(CLOCK_THREAD_CPUTIME_ID) + ns;
@@ -80,12 +80,12 @@ static void clocks(void)
 	for (int id = 0; id < 8; id++)
 		printf("clock %d: %ld %ld\n", id, told(clock_gettime(id, &time)), told(syscall(SYS_clock_getres, id, &time)));
 	printf("none: %ld %ld\n", told(clock_gettime(99, &time)), told(clock_getres(99, &time)));
-	/* They run with the thread, and do not while it sleeps. */
+	/* The CPU clocks run with the thread, and stand still while it sleeps. */
 	long long thread = now(CLOCK_THREAD_CPUTIME_ID), process = now(CLOCK_PROCESS_CPUTIME_ID);
 	spin(20 * MS);
 	printf("spun: %d %d\n", now(CLOCK_THREAD_CPUTIME_ID) - thread >= 20 * MS,
 	       now(CLOCK_PROCESS_CPUTIME_ID) - process >= 20 * MS);
-	/* On a host that is busy a CPU may seem to run while it stands still: a few tries. */
+	/* On a busy host a CPU may seem to run while it stands still: several tries. */
 	long long wall = 0;
 	process = 50 * MS;
 	for (int i = 0; i < TRIES && process >= 45 * MS; i++) {
@@ -95,14 +95,14 @@ static void clocks(void)
 		process = now(CLOCK_PROCESS_CPUTIME_ID) - process;
 	}
 	printf("slept: %d %d\n", now(CLOCK_MONOTONIC) - wall >= 50 * MS, process < 45 * MS);
-	/* The process's is that of all its threads, also when they are gone. */
+	/* The process's time is that of all its threads, also of those that are gone. */
 	process = now(CLOCK_PROCESS_CPUTIME_ID);
 	for (int i = 0; i < 2; i++)
 		pthread_create(&threads[i], NULL, spinner, NULL);
 	for (int i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 	printf("threads: %d\n", now(CLOCK_PROCESS_CPUTIME_ID) - process >= 40 * MS);
-	/* Those of others. */
+	/* The clocks of other processes and threads. */
 	printf("own clock: %d %d\n", clock_getcpuclockid(0, &clock), now(clock) >= 60 * MS);
 	printf("nobody's: %d\n", clock_getcpuclockid(4000000, &clock));
 	stop = 0;
@@ -111,7 +111,7 @@ static void clocks(void)
 	while (now(clock) < 10 * MS)
 		usleep(1000);
 	printf(" reached\n");
-	/* Sleep in the time of the process: that thread's is enough. */
+	/* A sleep in the process's time: the other thread's running is enough. */
 	process = now(CLOCK_PROCESS_CPUTIME_ID);
 	struct timespec span = { 0, 20 * MS };
 	printf("sleep in CPU time: %d", clock_nanosleep(CLOCK_PROCESS_CPUTIME_ID, 0, &span, NULL));
@@ -138,7 +138,7 @@ static void usage(void)
 	fflush(stdout);
 	pid_t child = fork();
 	if (child == 0) {
-		/* What a grandchild uses counts when both were waited for. */
+		/* A grandchild's time counts when both were waited for. */
 		pid_t grandchild = fork();
 		if (grandchild == 0) {
 			spin(100 * MS);
@@ -153,7 +153,7 @@ static void usage(void)
 	printf(" children %d", used(RUSAGE_CHILDREN) - children >= 95 * MS);
 	times(&after);
 	printf(" times %d\n", after.tms_cutime + after.tms_cstime >= 1);
-	/* A child starts at nothing; a few tries, as above. */
+	/* A child starts at 0; again several tries. */
 	status = -1;
 	for (int i = 0; i < TRIES && status != 0; i++) {
 		if (fork() == 0)
@@ -187,14 +187,14 @@ static void timers(void)
 		       (long)old.it_interval.tv_usec / 10000);
 		while (rung < 3)
 			;
-		/* Three times 20 ms; Linux rings by the ticks that found us running, which may be early. */
+		/* Three times 20 ms. Linux rings by the ticks that found us running, which may be early. */
 		printf(" used %d", now(CLOCK_PROCESS_CPUTIME_ID) - start >= 10 * MS);
 		setitimer(kinds[i].timer, &off, &old);
 		printf(" old %d", old.it_value.tv_usec > 0);
 		getitimer(kinds[i].timer, &old);
 		printf(" off %ld\n", (long)(old.it_value.tv_sec + old.it_value.tv_usec));
 	}
-	/* In time that passes: once, and again and again. */
+	/* Wall-clock timers: one shot, and periodic. */
 	struct sigaction action = { .sa_handler = ring };
 	sigaction(SIGALRM, &action, NULL);
 	rung = 0;
@@ -242,7 +242,7 @@ static void sleeps(void)
 	printf(" %d\n", now(CLOCK_MONOTONIC) - start >= 19 * MS);
 	clock_gettime(CLOCK_REALTIME, &time);
 	printf("past: %d\n", clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &time, NULL));
-	/* What is left when a signal comes. */
+	/* The remaining time when a signal comes. */
 	struct itimerval soon = { { 0, 0 }, { 0, 20000 } };
 	struct timespec span = { 100, 0 }, left = { 0, 0 };
 	setitimer(ITIMER_REAL, &soon, NULL);
@@ -250,7 +250,7 @@ static void sleeps(void)
 	printf(" left %d\n", left.tv_sec >= 90 && left.tv_sec < 100);
 }
 
-/* A second of CPU time, and then a warning. */
+/* A second of CPU time, and then a SIGXCPU. */
 static void limit(void)
 {
 	struct rlimit limit = { 1, RLIM_INFINITY };
@@ -267,7 +267,7 @@ static void limit(void)
 		printf(" used %d", now(CLOCK_PROCESS_CPUTIME_ID) >= 900 * MS);
 		getrlimit(RLIMIT_CPU, &limit);
 		printf(" next %ld\n", (long)limit.rlim_cur);
-		/* No more: the end, without a warning that could be handled. */
+		/* The hard limit: the process ends, without a signal that could be handled. */
 		fflush(stdout);
 		limit = (struct rlimit){ 1, 1 };
 		setrlimit(RLIMIT_CPU, &limit);

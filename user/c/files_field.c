@@ -24,7 +24,7 @@ static void check(int good, const char *what)
 /* For O_DIRECT, which on the host wants it aligned. */
 static char block[BLOCK] __attribute__((aligned(BLOCK)));
 
-/* What one task works with: a file of its own, or all the same. */
+/* The files of one task: one of its own, or one that all share. */
 struct task {
 	int number, file;
 	char name[64];
@@ -92,7 +92,7 @@ static void seek_ends(struct task *task)
 
 static void read_direct(struct task *task)
 {
-	/* A file system of the host may not have it. */
+	/* A file system of the host may lack it. */
 	int fd = open(task->name, O_RDWR | O_DIRECT);
 	if (fd >= 0) {
 		check(pread(fd, block, BLOCK, 0) == BLOCK, "a direct read");

@@ -1,4 +1,4 @@
-/* What the flags and numbers of the calls on files mean, and which are refused. */
+/* The meaning of flags and numbers of the calls on files, and which are refused. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -17,11 +17,11 @@
 
 static char dir[] = "/tmp/flagsXXXXXX";
 
-/* Set by a 64-bit kernel in whatever is opened by name; the C library, where it is always
-   so, has no name for it, and the emulator hides it. */
+/* A 64-bit kernel sets it in every file that is opened by name. The C library, which relies on
+   that, has no name for it, and the emulator hides it. */
 enum { LARGE = 0200000 };
 
-/* Says what a call gave: its result if it is small, or the error. */
+/* Prints a call's result: its value if it is small, or the error. */
 #define SAY(call)                                                                                             \
 	do {                                                                                                  \
 		errno = 0;                                                                                    \
@@ -32,7 +32,7 @@ enum { LARGE = 0200000 };
 			printf("%-60s %ld\n", #call, result);                                                 \
 	} while (0)
 
-/* As open, but the descriptor's number is not said: 0 for any. */
+/* open, but prints 0 for any descriptor. */
 static int opens(const char *path, int flags)
 {
 	int fd = open(path, flags, 0666);
@@ -200,7 +200,7 @@ static void counts(void)
 	char bytes[16] = "abcdefghijklmno";
 	struct iovec two[2] = { { bytes, 3 }, { bytes + 3, 4 } };
 	struct iovec bad[1] = { { bytes, -1 } };
-	/* Volatile: the compiler would refuse them, too. */
+	/* Volatile: the compiler would refuse constants. */
 	volatile int many = 1025, negative = -1;
 	void *volatile nowhere = NULL;
 	SAY(pwritev(fd, two, 2, 2));
@@ -260,7 +260,7 @@ static void counts(void)
 	close(fd);
 }
 
-/* Without a free descriptor nothing is made and nothing emptied. */
+/* Without a free descriptor nothing is made and nothing is emptied. */
 static void full_table(void)
 {
 	struct rlimit limit = { 64, 64 };
@@ -308,7 +308,7 @@ static void busy(const char *self)
 			execv("program", arguments);
 			_exit(99);
 		}
-		/* Its exec closes the other end of this one. */
+		/* The child's exec closes the other end. */
 		close(told[1]);
 		read(told[0], bytes, 1);
 		SAY(opens("program", O_WRONLY));

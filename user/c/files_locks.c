@@ -1,4 +1,4 @@
-/* Record locks: which meet, whose they are, when they go, and who waits in a ring. */
+/* Record locks: which conflict, which process owns them, when they end, and deadlocks. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@ static int set(int fd, int type, off_t start, off_t len)
 	return lock(fd, F_SETLK, type, SEEK_SET, start, len);
 }
 
-/* A pipe that one side waits on until the other says so. */
+/* A pipe on which one side waits for the other. */
 struct gate {
 	int ends[2];
 };
@@ -56,7 +56,7 @@ static void pass(struct gate *gate)
 	check(read(gate->ends[0], &byte, 1) == 1, "a gate's read");
 }
 
-/* Runs what with its own descriptor in a child that ends with the result. */
+/* Runs `what` with a descriptor of its own in a child that exits with its result. */
 static int child_of(int (*what)(int))
 {
 	int status;
@@ -67,7 +67,7 @@ static int child_of(int (*what)(int))
 	return WEXITSTATUS(status);
 }
 
-/* What another process sees of the first 40 bytes: r, w, or . for free. */
+/* The locks that another process sees on the first 40 bytes: r, w, or . for free. */
 static int show(int fd)
 {
 	for (int at = 0; at < 40; at++) {
@@ -101,7 +101,7 @@ static void ranges(void)
 	child_of(show);
 	set(fd, F_UNLCK, 0, 0);
 	child_of(show);
-	/* From the end, from the position, backwards. */
+	/* Ranges from the end, from the position, and backwards. */
 	lock(fd, F_SETLK, F_WRLCK, SEEK_END, -3, 2);
 	lock(fd, F_SETLK, F_RDLCK, SEEK_CUR, 5, 5);
 	lock(fd, F_SETLK, F_WRLCK, SEEK_SET, 30, -5);
@@ -112,7 +112,7 @@ static void ranges(void)
 	int to_read = open(path, O_RDONLY), to_write = open(path, O_WRONLY);
 	printf("access %d %d %d %d\n", set(to_read, F_WRLCK, 0, 1), set(to_write, F_RDLCK, 0, 1),
 	       set(to_read, F_RDLCK, 0, 1), set(to_write, F_WRLCK, 0, 1));
-	/* Any close of the file takes all. */
+	/* Any close of the file drops all of the process's locks. */
 	close(to_read);
 	child_of(show);
 	set(fd, F_WRLCK, 0, 4);
@@ -140,7 +140,7 @@ static void conflicts(void)
 	child_of(tries);
 	set(fd, F_WRLCK, 0, 5);
 	child_of(tries);
-	/* A child does not have its parent's locks, and closes nothing of them. */
+	/* A child does not inherit its parent's locks, and its close does not drop them. */
 	fflush(stdout);
 	if (fork() == 0) {
 		printf("inherited: %d\n", set(fd, F_WRLCK, 0, 1));
@@ -153,7 +153,7 @@ static void conflicts(void)
 	close(fd);
 }
 
-/* F_SETLKW: sleeps until the other's lock goes, by unlock, by close, by its end. */
+/* F_SETLKW: sleeps until the other's lock ends, by unlock, by close, or by its exit. */
 static void waiting(void)
 {
 	for (int way = 0; way < 3; way++) {
@@ -205,7 +205,7 @@ static void interrupted(void)
 	}
 	pass(&held);
 	sigaction(SIGALRM, &action, NULL);
-	/* Again and again: the first may come before the wait. */
+	/* Periodic: the first signal may come before the wait. */
 	setitimer(ITIMER_REAL, &soon, NULL);
 	int fd = open(path, O_RDWR);
 	printf("interrupted: %d\n", lock(fd, F_SETLKW, F_WRLCK, SEEK_SET, 0, 1));
@@ -216,7 +216,7 @@ static void interrupted(void)
 	close(fd);
 }
 
-/* Three processes, each with one byte that the next one wants: exactly one is told. */
+/* Three processes, each with one byte that the next one wants: exactly one gets EDEADLK. */
 static void ring(void)
 {
 	enum { PROCESSES = 3 };
@@ -229,7 +229,7 @@ static void ring(void)
 			check(!set(fd, F_WRLCK, i, 1), "a lock of the ring");
 			open_gate(&held);
 			pass(&start);
-			/* Its end lets the one before it go on. */
+			/* Its exit lets the process before it go on. */
 			_exit(lock(fd, F_SETLKW, F_WRLCK, SEEK_SET, (i + 1) % PROCESSES, 1));
 		}
 	for (int i = 0; i < PROCESSES; i++)
@@ -243,7 +243,7 @@ static void ring(void)
 	printf("ring: %d told of the deadlock, %d got their lock\n", told, good);
 }
 
-/* Many who want the same bytes, exclusively: what they guard is never seen half done. */
+/* Many processes lock a range exclusively: its bytes are never seen half changed. */
 static void contended(void)
 {
 	enum { PROCESSES = 4, TURNS = 100 };

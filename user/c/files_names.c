@@ -1,4 +1,4 @@
-/* Names: made, moved, listed, taken away; and what stat tells of what they stand for. */
+/* Names: made, moved, listed, removed; and stat of their files. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 static char dir[] = "/tmp/namesXXXXXX";
 
-/* Says what a call gave: its result if it is small, or the error. */
+/* Prints a call's result: its value if it is small, or the error. */
 #define SAY(call)                                                                                             \
 	do {                                                                                                  \
 		errno = 0;                                                                                    \
@@ -100,7 +100,8 @@ static void renaming(void)
 	close(fd);
 }
 
-/* A directory that moves takes those along who are in it; one that is removed has an end. */
+/* A directory that moves takes along the processes inside it. In one that is removed nothing can be
+   made. */
 static void moving_directories(void)
 {
 	char path[256];
@@ -193,7 +194,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char **)a, *(char **)b);
 }
 
-/* All names with their types, sorted; how many reads it took is the kernel's affair. */
+/* Prints all names with their types, sorted. The kernel chooses the number of reads. */
 static void list(const char *path)
 {
 	char *names[64], line[300];
@@ -214,8 +215,7 @@ static void list(const char *path)
 		printf("%s\n", names[i]);
 }
 
-/* What is removed between two reads takes nothing else away, and what is there all the
-   time comes once. */
+/* A removal between two reads drops no other name, and a name that stays is listed once. */
 static void listing(void)
 {
 	char name[32], buffer[300];
@@ -241,7 +241,7 @@ static void listing(void)
 			twice += seen[n]++;
 			unlink(entry->d_name);
 			snprintf(name, sizeof name, "%d-%d", (n + 1) * 7919 % 200, n + 1);
-			/* Perhaps read already, perhaps not. */
+			/* It may be read already. */
 			if (n % 10 == 0 && n + 1 < 200)
 				gone[n + 1] = unlink(name) == 0;
 		}

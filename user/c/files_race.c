@@ -1,4 +1,4 @@
-/* Writers of one file: appends never meet, and readers see nothing that nobody wrote. */
+/* Writers of one file: appends never mix, and readers see only bytes that were written. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Records that cross pages: a write of one is long enough to be met by another's. */
+/* Records that cross pages: a write of one takes long enough to meet another. */
 enum { WRITERS = 4, RECORDS = 120, RECORD = 5000, BLOCK = 3 * 4096 + 100, READS = 400, PIECE = 256 };
 
 static char dir[] = "/tmp/raceXXXXXX";
@@ -26,10 +26,10 @@ static void check(int good, const char *what)
 	}
 }
 
-/* Where all writers have to be before one begins. */
+/* How many writers are ready: none begins before all are. */
 static atomic_int *gathered;
 
-/* Writes the records of one writer, each full of the writer's letter. */
+/* Writes the records of one writer, each filled with the writer's letter. */
 static void write_records(int fd, int writer, int odd_ways)
 {
 	char record[RECORD];
@@ -87,8 +87,8 @@ static void append(const char *what, int own, int flags)
 	count_records(what);
 }
 
-/* A file that is emptied and written again is never seen with zeroes in it, though the
-   writer has to bring in every page that it writes from. */
+/* A file that is emptied and written again is never seen with zeroes in it, though every page of
+   the writer's buffer must first be faulted in. */
 static void cut_and_write(void)
 {
 	static char block[BLOCK], seen[BLOCK];
@@ -140,7 +140,7 @@ static void *read_prefixes(void *odd)
 	return NULL;
 }
 
-/* A writev whose pieces are pages that have to be brought in shows a prefix, no more. */
+/* A writev from pages that must be faulted in shows readers a prefix, nothing else. */
 static void faulting_pieces(void)
 {
 	pthread_t reader;
@@ -164,7 +164,7 @@ static void faulting_pieces(void)
 	check(!odd, "faulting pieces");
 }
 
-/* A file whose own mapping is what is written to it, over its end. */
+/* A write to a file, over its end, from a mapping of that file. */
 static void own_pages(void)
 {
 	int fd = open("own", O_CREAT | O_RDWR, 0600);
@@ -178,7 +178,7 @@ static void own_pages(void)
 	close(fd);
 }
 
-/* What was cut off, or stored behind the end through a mapping, is zeroes when the file
+/* Bytes that were cut off, or stored behind the end through a mapping, are zeroes when the file
    grows again, by any call. */
 static void shrink_and_grow(void)
 {

@@ -1,4 +1,4 @@
-/* Children and their exit codes, waited for by name and by chance; orphans. */
+/* Children and their exit codes, waited for by number and as any child; orphans. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@ int main(void)
 	pid_t pids[CHILDREN];
 	int status, sum = 0;
 
-	/* What a child inherits in the buffer it would print again. */
+	/* A child would print the buffer that it inherits once more. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (int i = 0; i < CHILDREN; i++) {
 		pids[i] = fork();
@@ -21,13 +21,13 @@ int main(void)
 		if (pids[i] == 0)
 			_exit(10 + i);
 	}
-	/* Backwards: the last made is waited for first. */
+	/* Backwards: the child that was made last is waited for first. */
 	for (int i = CHILDREN - 1; i >= CHILDREN / 2; i--) {
 		if (waitpid(pids[i], &status, 0) != pids[i])
 			return perror("waitpid"), 1;
 		printf("child %d: exited %d, code %d\n", i, WIFEXITED(status), WEXITSTATUS(status));
 	}
-	/* The others in whatever order they come. */
+	/* The others in any order. */
 	for (int i = 0; i < CHILDREN / 2; i++) {
 		if (wait(&status) < 0)
 			return perror("wait"), 1;
@@ -51,7 +51,7 @@ int main(void)
 	printf("then it ends: %d", waitpid(pid, &status, 0) == pid);
 	printf(", code %d\n", WEXITSTATUS(status));
 
-	/* exit() flushes, in child and parent, each its own. */
+	/* exit() flushes in child and parent, each its own buffer. */
 	fflush(stdout);
 	if (fork() == 0) {
 		printf("a child's line\n");

@@ -8,7 +8,7 @@
 
 enum { THREADS = 4, TERMS = 20000 };
 
-/* Live in registers throughout, with the CPU given away between. */
+/* The values stay in registers while the CPU is given away. */
 static double series(int seed)
 {
 	double a = seed, b = 1.0 / (seed + 1), c = 0, d = seed * 0.5;

@@ -17,7 +17,7 @@ static void caught(int signal, siginfo_t *info, void *context)
 	siglongjmp(back, 1);
 }
 
-/* Nothing has happened, and these exceptions are enabled. */
+/* Clears all exceptions and enables these. */
 static void set_fpscr(uint64_t bits)
 {
 	double value;
@@ -26,7 +26,7 @@ static void set_fpscr(uint64_t bits)
 	__asm__ volatile("mtfsf 255, %0" : : "f"(value));
 }
 
-/* What raises each exception, in the order of `kinds`. */
+/* Raises each exception, in the order of `kinds`. */
 static void raise_one(int kind)
 {
 	volatile double zero = 0, one = 1, three = 3, big = 1e300, small = 1e-300, infinite = INFINITY, result;
@@ -64,7 +64,7 @@ int main(void)
 	for (int kind = 0; kind < 5; kind++) {
 		int without = code_of(kind, 0), with = code_of(kind, kinds[kind]);
 
-		/* FPE_FLTINV; qemu-ppc64 has one of its own for each invalid operation. */
+		/* FPE_FLTINV; qemu-ppc64 has a code for each invalid operation. */
 		if (kind == 1)
 			with = with != 0 ? 7 : 0;
 		printf("%s: code %d, if enabled %d\n", names[kind], without, with);

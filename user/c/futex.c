@@ -56,7 +56,7 @@ int main(void)
 		out = 0;
 		for (int i = 0; i < SLEEPERS; i++)
 			pthread_create(&threads[i], NULL, sleeper, round ? &private : NULL);
-		/* Each sleeps once: the wake-ups add up exactly. */
+		/* Each sleeps once, so the wake-ups add up exactly. */
 		while (woken < SLEEPERS) {
 			long now = futex(&word, FUTEX_WAKE | flag, 1, NULL);
 			if (now > most)

@@ -1,4 +1,4 @@
-/* Arguments and environment as the C library hands them on. */
+/* Arguments and environment as the C library passes them on. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * membarrier(2): what it answers in which order, and a flag that two threads raise
- * for each other with nothing but compiler barriers on one side.
+ * membarrier(2): its answers to a sequence of commands, and a flag that two threads raise for each
+ * other with only compiler barriers on one side.
  */
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -80,7 +80,7 @@ int main(void)
 {
 	long all = syscall(__NR_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
 
-	/* What only some kernels have is left out; user/src/bin/membarriers.rs has it. */
+	/* Commands that only some kernels have are left out; user/src/bin/membarriers.rs has them. */
 	printf("query: %#lx\n", all & 0x7f);
 	show("query with a flag", MEMBARRIER_CMD_QUERY, 1);
 	show("no such command", -1, 0);

@@ -9,7 +9,7 @@
 /* Whole pages whatever their size. */
 enum { STEP = 65536, STEPS = 8, BLOCKS = 500 };
 
-/* How a child ends that touches `at`: 0, or the signal. */
+/* How a child that touches `at` ends: 0, or the signal. */
 static int touch(volatile char *at, int write)
 {
 	int status;
@@ -59,7 +59,7 @@ int main(void)
 	printf("munmap: %d\n", munmap(map, STEPS * STEP));
 	printf("read of what is gone: %d\n", touch(map, 0));
 
-	/* Below malloc's break; 123 is no multiple of anything. */
+	/* Below malloc's break; 123 is aligned to nothing. */
 	char *old = sbrk(STEP + 123);
 	printf("sbrk: %d, grown by %d\n", old != (void *)-1, (int)((char *)sbrk(0) - old));
 	old[STEP + 122] = 1;
@@ -73,7 +73,7 @@ int main(void)
 		if (blocks[at])
 			wrong += blocks[at][0] != at % 256 || blocks[at][sizes[at] - 1] != at % 256;
 		free(blocks[at]);
-		/* Some beyond malloc's threshold, which it maps one by one. */
+		/* Some are beyond malloc's threshold: it maps each of those. */
 		sizes[at] = 1 + (i % 500 ? (random >> 16) % 3000 : 300000);
 		blocks[at] = malloc(sizes[at]);
 		memset(blocks[at], at % 256, sizes[at]);

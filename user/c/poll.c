@@ -1,4 +1,4 @@
-/* poll on pipes: empty, a byte that several see, the end. */
+/* poll on pipes: empty, with one byte that several see, and ended. */
 #include <poll.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -19,7 +19,7 @@ int main(void)
 	fflush(stdout);
 	for (int i = 0; i < WATCHERS; i++)
 		if (fork() == 0) {
-			/* Nobody reads the byte: it wakes them all. */
+			/* The byte is not read: it wakes them all. */
 			int ready = poll(&watch, 1, -1);
 			_exit(ready == 1 && watch.revents == POLLIN ? 0 : 1);
 		}

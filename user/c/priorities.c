@@ -1,4 +1,4 @@
-/* Policies, priorities, niceness, affinity: what is kept, inherited and refused. */
+/* Policies, priorities, niceness, affinity: kept, inherited and refused. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
@@ -168,7 +168,7 @@ static void affinity(void)
 
 int main(void)
 {
-	/* Who starts us may have been nice. */
+	/* Our parent may have been nice. */
 	setpriority(PRIO_PROCESS, 0, 0);
 	policies();
 	attributes();

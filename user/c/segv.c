@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Volatile itself, too: the compiler must not know better. */
+/* The pointer is volatile too: the compiler must not see its value. */
 static volatile int *volatile nowhere = (int *)16;
 
 static void null_read(void) { (void)*nowhere; }

@@ -1,4 +1,4 @@
-/* What is shared with a file that cannot be written, and with a peer that is gone. */
+/* Sharing with a file that cannot be written, and with a peer that is gone. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A file that is open for reading only does not become writable by way of a mapping. */
+/* A mapping does not make a read-only descriptor writable. */
 static void mapping(const char *self)
 {
 	int file = open(self, O_RDONLY);

@@ -43,7 +43,7 @@ int main(void)
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	printf("unblocked: %d\n", (int)caught);
 
-	/* A child sends signals until one finds us in read. */
+	/* A child sends signals until one interrupts the read. */
 	if (pipe(go))
 		return perror("pipe"), 1;
 	fflush(stdout);

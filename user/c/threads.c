@@ -27,7 +27,7 @@ static void *count(void *argument)
 		counter++;
 		pthread_mutex_unlock(&lock);
 	}
-	/* Memory of one thread, given back by another. */
+	/* Memory allocated by one thread, freed by another. */
 	int *result = malloc(sizeof *result);
 	*result = *(int *)argument * 3;
 	return result;
@@ -80,7 +80,7 @@ int main(void)
 	pthread_join(threads[0], NULL);
 	printf("sum of %d items: %ld\n", ITEMS, sum);
 
-	/* Many short lives: stacks and ids are used again. */
+	/* Many short lives: stacks and ids are reused. */
 	for (int i = 0; i < 100; i++) {
 		pthread_barrier_destroy(&barrier);
 		pthread_barrier_init(&barrier, NULL, 1);

@@ -1,4 +1,4 @@
-/* Thread-local variables: initialised for each thread, and each its own. */
+/* Thread-local variables: initialised for each thread, and separate. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>

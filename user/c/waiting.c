@@ -23,7 +23,7 @@ static void handler(int number)
 	sigset_t now;
 	(void)number;
 	sigprocmask(SIG_BLOCK, NULL, &now);
-	/* The mask of the call, and the signal itself. */
+	/* The call's mask, and the signal itself. */
 	blocked_inside = sigismember(&now, SIGUSR1) + 2 * sigismember(&now, SIGUSR2);
 	handled++;
 }
@@ -50,13 +50,13 @@ static void masks(void)
 	sigprocmask(SIG_BLOCK, &usr1, NULL);
 	raise(SIGUSR1);
 	printf("blocked: ppoll %ld, handled %d\n", told(ppoll(NULL, 0, &none, NULL)), handled);
-	/* It waits already: no time is left to it, and it comes all the same. */
+	/* The signal is pending: it is handled although the time limit is 0. */
 	printf("let in: ppoll %ld, handled %d\n", told(ppoll(NULL, 0, &none, &usr2)), handled);
 	printf("mask in the handler %d\n", blocked_inside);
 	sigprocmask(SIG_BLOCK, NULL, &now);
 	printf("after: USR1 %d USR2 %d\n", sigismember(&now, SIGUSR1), sigismember(&now, SIGUSR2));
 
-	/* A file that is ready comes first; the signal waits on. */
+	/* A ready file comes first; the signal stays pending. */
 	if (pipe(gate) || write(gate[1], &byte, 1) != 1)
 		return perror("pipe");
 	raise(SIGUSR1);
@@ -66,7 +66,7 @@ static void masks(void)
 	printf("pending %d\n", sigismember(&now, SIGUSR1));
 	printf("pselect %ld, handled %d\n", told(pselect(0, NULL, NULL, NULL, &none, &usr2)), handled);
 
-	/* One that comes while the call waits is for bin/interrupted: qemu-ppc64 loses it. */
+	/* bin/interrupted tests a signal that comes while the call waits: qemu-ppc64 loses it. */
 	printf("sets of 4 bytes: %ld\n", told(syscall(SYS_ppoll, NULL, 0, &none, &usr2, 4)));
 	printf("bad mask: %ld\n", told(syscall(SYS_ppoll, NULL, 0, &none, (void *)-8, 8)));
 	struct timespec bad = { 0, 1000000000 };
@@ -93,7 +93,7 @@ static void selects(void)
 	printf("select %ld", told(select(gate[1] + 1, &in, &out, &except, NULL)));
 	printf(" in %d out %d except %d\n", !!FD_ISSET(gate[0], &in), !!FD_ISSET(gate[1], &out),
 	       !!FD_ISSET(gate[0], &except));
-	/* Nothing comes: all of the time. */
+	/* Nothing comes: the whole time passes. */
 	FD_SET(gate[0], &in);
 	struct timespec before, after;
 	clock_gettime(CLOCK_MONOTONIC, &before);
@@ -102,7 +102,7 @@ static void selects(void)
 	long us = (after.tv_sec - before.tv_sec) * 1000000 + (after.tv_nsec - before.tv_nsec) / 1000;
 	printf(" in %d left %ld waited %d\n", !!FD_ISSET(gate[0], &in), time.tv_sec * 1000000 + time.tv_usec,
 	       us >= 30000);
-	/* The end of a pipe is readable, a pipe without readers writable, both sets' of one. */
+	/* The end of a pipe is readable, a pipe without readers writable; one descriptor in both sets. */
 	close(gate[1]);
 	close(other[0]);
 	FD_ZERO(&in);
@@ -112,7 +112,7 @@ static void selects(void)
 	FD_SET(other[1], &in);
 	printf("ends: select %ld", told(select(other[1] + 1, &in, &out, NULL, NULL)));
 	printf(" in %d %d out %d\n", !!FD_ISSET(gate[0], &in), !!FD_ISSET(other[1], &in), !!FD_ISSET(other[1], &out));
-	/* A pipe that ended is no reason for who only asks to write to it. */
+	/* A pipe that ended does not end a wait for writing alone. */
 	FD_ZERO(&out);
 	FD_SET(gate[0], &out);
 	time = (struct timeval){ 0, 0 };
@@ -196,7 +196,7 @@ static void counters(void)
 	}
 	close(fd);
 
-	/* Blocks until somebody adds, or takes. */
+	/* Blocks until the other thread adds, or takes. */
 	fd = eventfd(0, 0);
 	pthread_create(&thread, NULL, add_later, &fd);
 	printf("later: %ld", told(read(fd, &value, 8)));
@@ -210,7 +210,7 @@ static void counters(void)
 	pthread_join(thread, NULL);
 	printf(" value: %ld", told(read(fd, &value, 8)));
 	printf(" %ld\n", (long)value);
-	/* poll is told of it. */
+	/* poll sees it. */
 	pthread_create(&thread, NULL, add_later, &fd);
 	struct pollfd watch = { fd, POLLIN, 0 };
 	printf("polled: %d %#x\n", poll(&watch, 1, -1), watch.revents);
@@ -237,7 +237,7 @@ static void messages(int kind, const char *name)
 		printf(" %s\n", buffer);
 	}
 	printf("huge %ld\n", kind == SOCK_STREAM ? 0 : told(write(pair[0], huge, sizeof huge)));
-	/* It fills up, and empties. */
+	/* It fills up, and is emptied. */
 	int count = 0;
 	while (write(pair[0], huge, 1000) == 1000)
 		count++;
@@ -245,7 +245,7 @@ static void messages(int kind, const char *name)
 	while (read(pair[1], huge, 1000) == 1000)
 		count--;
 	printf("emptied: %d left, events %#x %#x\n", count, events(pair[0]), events(pair[1]));
-	/* The end of one, with something under way. */
+	/* The end of one socket, with data under way. */
 	printf("last %ld\n", told(write(pair[0], "last", 4)));
 	close(pair[0]);
 	printf("gone: events %#x", events(pair[1]));
@@ -269,14 +269,14 @@ static void *receive_later(void *argument)
 	char buffer[8];
 
 	usleep(20000);
-	/* All that were there: Linux wakes a writer when a quarter is left. */
+	/* Reads all of them: Linux wakes a writer when a quarter is left. */
 	for (; waiting > 0; waiting--)
 		if (read(*(int *)argument, buffer, 8) != 8)
 			perror("read");
 	return NULL;
 }
 
-/* A full one blocks its writer until there is room. */
+/* A full socket blocks its writer until there is room. */
 static void full(void)
 {
 	int pair[2];
@@ -309,7 +309,7 @@ static void pairs(void)
 	close(pair[0]);
 	close(pair[1]);
 	full();
-	/* An empty datagram is one. */
+	/* An empty datagram counts as one. */
 	socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair);
 	printf("empty: write %ld", told(write(pair[0], "", 0)));
 	printf(" read %ld", told(read(pair[1], buffer, 8)));
@@ -338,14 +338,14 @@ static void polls(void)
 
 	if (pipe(gate))
 		return perror("pipe");
-	/* Only the last field is written; a negative descriptor is nothing. */
+	/* Only the last field is written; a negative descriptor is ignored. */
 	struct pollfd watch[3] = { { gate[1], POLLOUT, 0x7f }, { -1, POLLIN, 0x7f }, { gate[0], POLLIN, 0x7f } };
 	printf("poll %d:", poll(watch, 3, 0));
 	for (int i = 0; i < 3; i++)
 		printf(" %d %#x %#x", watch[i].fd < 0, watch[i].events, watch[i].revents);
 	printf("\n");
 	printf("bad: %ld\n", told(syscall(SYS_poll, (void *)-16, 1, 0)));
-	/* A full pipe is not writable; a page less is. */
+	/* A full pipe is not writable; a pipe with a free page is. */
 	static char page[4096];
 	fcntl(gate[1], F_SETFL, O_NONBLOCK);
 	int pages = 0;

@@ -1,10 +1,10 @@
-//! Keys of the auxiliary vector (Linux `uapi/linux/auxvec.h`) that programs ask for.
+//! Keys of the auxiliary vector (Linux `uapi/linux/auxvec.h`) that programs read.
 
 /// Size of a page in bytes.
 pub const AT_PAGESZ: usize = 6;
 /// The program's entry point.
 pub const AT_ENTRY: usize = 9;
-/// What the processor has, see `HWCAP_*`.
+/// The processor's features, see `HWCAP_*`.
 pub const AT_HWCAP: usize = 16;
 
 /// `AT_HWCAP`: AltiVec registers may be used.

@@ -11,7 +11,7 @@ pub const STDOUT: Fd = Fd(1);
 /// Standard error.
 pub const STDERR: Fd = Fd(2);
 
-/// A descriptor, by number. Copies name the same one; `close` is explicit.
+/// A descriptor, by number. Copies name one descriptor; `close` is explicit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fd(pub i32);
 
@@ -27,10 +27,10 @@ pub fn open(path: &CStr) -> Result<Fd, Errno> {
     open_with(path, O_RDONLY)
 }
 
-/// Opens `path`, which must be there, for writing.
+/// Opens `path`, which must exist, for writing.
 ///
 /// # Errors
-/// As [`open`].
+/// Those of [`open`].
 pub fn open_for_writing(path: &CStr) -> Result<Fd, Errno> {
     open_with(path, O_WRONLY)
 }
@@ -41,7 +41,7 @@ fn open_with(path: &CStr, flags: usize) -> Result<Fd, Errno> {
     unsafe { syscall(nr::OPENAT, args) }.map(|fd| Fd(fd as i32))
 }
 
-/// Makes a pipe: what is written to the second comes out of the first.
+/// Makes a pipe: bytes written to the second end come out of the first.
 ///
 /// # Errors
 /// `EMFILE` without descriptors left.
@@ -68,7 +68,7 @@ impl Fd {
     /// read's; `EFAULT` if the address is bad.
     ///
     /// # Safety
-    /// Whatever of `len` bytes at `address` is mapped is the caller's to lose.
+    /// Mapped bytes among the `len` at `address` are the caller's to lose.
     pub unsafe fn read_at(self, address: usize, len: usize) -> Result<usize, Errno> {
         // SAFETY: the caller's promise.
         unsafe { syscall(nr::READ, [self.0 as usize, address, len, 0, 0, 0]) }
@@ -92,7 +92,7 @@ impl Fd {
     /// Writes at most `bytes.len()` bytes.
     ///
     /// # Errors
-    /// write's; `EPIPE` if nobody reads and SIGPIPE is ignored.
+    /// write's; `EPIPE` if the pipe has no reader and SIGPIPE is ignored.
     pub fn write(self, bytes: &[u8]) -> Result<usize, Errno> {
         self.write_at(bytes.as_ptr() as usize, bytes.len())
     }
@@ -102,7 +102,7 @@ impl Fd {
     /// # Errors
     /// write's; `EFAULT` if the address is bad.
     pub fn write_at(self, address: usize, len: usize) -> Result<usize, Errno> {
-        // SAFETY: the kernel only reads, and refuses what is not mapped.
+        // SAFETY: the kernel only reads, and refuses addresses that are not mapped.
         unsafe { syscall(nr::WRITE, [self.0 as usize, address, len, 0, 0, 0]) }
     }
 
@@ -118,7 +118,7 @@ impl Fd {
         Ok(())
     }
 
-    /// Another descriptor of the same open file, the lowest free.
+    /// Another descriptor of this open file, the lowest free.
     ///
     /// # Errors
     /// `EBADF`, `EMFILE`.

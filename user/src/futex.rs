@@ -19,16 +19,16 @@ pub fn wait(word: &AtomicU32, value: u32, limit: Option<Duration>) -> Result<(),
     wait_op(WAIT | PRIVATE, word, value, limit)
 }
 
-/// As [`wait`], for a word that the kernel itself wakes (the id that it clears
-/// when a thread ends): it uses the key of shared words.
+/// [`wait`] for a word that the kernel itself wakes (the id that it clears when a
+/// thread ends): it uses the key of shared words.
 ///
 /// # Errors
-/// As [`wait`].
+/// Those of [`wait`].
 pub fn wait_shared(word: &AtomicU32, value: u32, limit: Option<Duration>) -> Result<(), Errno> {
     wait_op(WAIT, word, value, limit)
 }
 
-/// Wakes all threads that sleep in [`wait_shared`] on `word`, in whichever process.
+/// Wakes all threads that sleep in [`wait_shared`] on `word`, in all processes.
 pub fn wake_shared(word: &AtomicU32) {
     let args = [word.as_ptr() as usize, WAKE, i32::MAX as usize, 0, 0, 0];
     // SAFETY: the kernel uses the word's address as a key only.
@@ -43,14 +43,14 @@ fn wait_op(op: usize, word: &AtomicU32, value: u32, limit: Option<Duration>) -> 
     unsafe { syscall(nr::FUTEX, args) }.map(drop)
 }
 
-/// Wakes at most `count` threads that sleep on `word`; gives how many.
+/// Wakes at most `count` threads that sleep on `word`; returns their number.
 pub fn wake(word: &AtomicU32, count: usize) -> usize {
     let args = [word.as_ptr() as usize, WAKE | PRIVATE, count, 0, 0, 0];
     // SAFETY: the kernel uses the word's address as a key only.
     unsafe { syscall(nr::FUTEX, args) }.unwrap_or(0)
 }
 
-/// Wakes all threads that sleep on `word`; gives how many.
+/// Wakes all threads that sleep on `word`; returns their number.
 pub fn wake_all(word: &AtomicU32) -> usize {
     wake(word, i32::MAX as usize)
 }

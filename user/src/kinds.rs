@@ -1,5 +1,5 @@
-//! Test programs of many small checks: each in a child of its own, so that what one leaves
-//! behind, or ends by, does not touch the next.
+//! Test programs of many small checks, each in a child of its own, so that neither its
+//! leftovers nor its end touch the next.
 
 use crate::process::{self, Status};
 use crate::sys::{Errno, syscall};
@@ -9,13 +9,13 @@ use crate::{Env, ensure, println};
 /// A name, and the check.
 pub type Kind = (&'static str, fn() -> Verdict);
 
-/// The longest that a check may take: then the kernel has left it waiting.
+/// The longest that a check may take, in seconds. After that it is taken to hang.
 const LIMIT_S: usize = 20;
 
-/// Makes the checks, or the one that the first argument names.
+/// Makes all checks, or the one that the first argument names.
 ///
 /// # Errors
-/// How many went wrong; or why, of the one.
+/// The number of failed checks; or the failure, of a named one.
 pub fn run(env: &Env, kinds: &[Kind]) -> Verdict {
     if let Some(name) = env.arg(1) {
         let kind = kinds.iter().find(|kind| kind.0 == name);
@@ -35,7 +35,7 @@ pub fn run(env: &Env, kinds: &[Kind]) -> Verdict {
 /// One check, in a child; its exit status.
 fn status_of(name: &str, check: fn() -> Verdict) -> i32 {
     const ALARM: usize = 27;
-    // For a kernel in which it would never end.
+    // Ends the child in a kernel where the check would hang.
     let _ = call(ALARM, [LIMIT_S, 0, 0, 0, 0, 0]);
     let verdict = check();
     match &verdict {
@@ -45,8 +45,8 @@ fn status_of(name: &str, check: fn() -> Verdict) -> i32 {
     i32::from(verdict.is_err())
 }
 
-/// A call by its number, for checks of the call itself: the kernel uses what the arguments
-/// point to, which lives, or refuses it.
+/// A call by its number, for checks of the call itself. The kernel uses the memory that
+/// the arguments point to, which lives, or refuses it.
 ///
 /// # Errors
 /// The kernel's error number.
@@ -55,10 +55,10 @@ pub fn call(number: usize, args: [usize; 6]) -> Result<usize, Errno> {
     unsafe { syscall(number, args) }
 }
 
-/// Checks what a call answers to each of several arguments.
+/// Checks a call's answer to each of several arguments.
 ///
 /// # Errors
-/// The first answer that is another one.
+/// The first answer that differs.
 pub fn answers(number: usize, cases: &[(&str, [usize; 6], Result<usize, Errno>)]) -> Verdict {
     for (what, args, expected) in cases {
         let answer = call(number, *args);
@@ -80,10 +80,10 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) -> Verdict {
     Ok(())
 }
 
-/// How a child ends that `make` makes.
+/// Checks how a child ends.
 ///
 /// # Errors
-/// It is not made, or ends otherwise.
+/// `child` is an error, or the child ends otherwise.
 pub fn ends_with(what: &str, expected: Status, child: Result<process::Pid, Errno>) -> Verdict {
     let status = process::wait(child.context(what)?).context("wait4")?.without_core();
     ensure!(status == expected, "{what}: {status}, not {expected}");

@@ -1,13 +1,13 @@
 //! The runtime of the programs of the default initrd.
 //!
 //! The programs speak the Linux system-call ABI of big-endian powerpc64 and
-//! nothing else, so the same file runs on this kernel and under `qemu-ppc64` on
-//! the host: a difference between the two is a bug to look at. They are static,
+//! nothing else, so one file runs on this kernel and under `qemu-ppc64` on the
+//! host: a difference between the two is to be explained. They are static,
 //! ELFv2, without floating point, and use no C library.
 //!
 //! From the bottom: [`sys`] makes a call, [`process`], [`memory`], [`file`],
 //! [`sched`], [`time`] and [`futex`] give the calls their types, [`thread`] and
-//! [`sync`] build on clone and futex what every program wants.
+//! [`sync`] build threads and locks on clone and futex.
 #![no_std]
 
 extern crate alloc;

@@ -7,7 +7,7 @@ use crate::sys::{Errno, nr, syscall};
 /// Bytes in the smallest page that a kernel of this machine may use.
 pub const PAGE: usize = 4096;
 
-/// What a mapping allows (`PROT_*`).
+/// The permissions of a mapping (`PROT_*`).
 #[derive(Clone, Copy)]
 pub struct Protection(usize);
 
@@ -25,7 +25,7 @@ impl Protection {
 const MAP_PRIVATE: usize = 2;
 const MAP_ANONYMOUS: usize = 0x20;
 
-/// Maps `len` bytes of zeroes, private, where the kernel likes.
+/// Maps `len` bytes of zeroes, private, at an address of the kernel's choice.
 ///
 /// # Errors
 /// `ENOMEM`, `EINVAL` for no length.
@@ -36,10 +36,10 @@ pub fn map(len: usize, protection: Protection) -> Result<*mut u8, Errno> {
         .map(|address| address as *mut u8)
 }
 
-/// As [`map`], at `address`, where nothing may be mapped.
+/// [`map`] at `address`, where nothing may be mapped.
 ///
 /// # Errors
-/// `EEXIST`, `EPERM`, `ENOMEM`, `EINVAL` for what cannot be at that place.
+/// `EEXIST`, `EPERM`, `ENOMEM`, `EINVAL` for an impossible place.
 pub fn map_at(address: usize, len: usize, protection: Protection) -> Result<*mut u8, Errno> {
     const MAP_FIXED_NOREPLACE: usize = 0x10_0000;
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
@@ -48,7 +48,7 @@ pub fn map_at(address: usize, len: usize, protection: Protection) -> Result<*mut
         .map(|address| address as *mut u8)
 }
 
-/// Changes what the pages of `address..address + len` allow.
+/// Changes the permissions of the pages of `address..address + len`.
 ///
 /// # Errors
 /// `ENOMEM` if part of it is not mapped, `EINVAL` if the address is not aligned.
@@ -60,7 +60,7 @@ pub unsafe fn protect(address: usize, len: usize, protection: Protection) -> Res
     unsafe { syscall(nr::MPROTECT, [address, len, protection.0, 0, 0, 0]) }.map(drop)
 }
 
-/// Removes what is mapped in `address..address + len`.
+/// Removes the mappings in `address..address + len`.
 ///
 /// # Errors
 /// `EINVAL` if the address is not aligned or the length is 0.
@@ -85,17 +85,17 @@ pub unsafe fn discard(address: usize, len: usize) -> Result<(), Errno> {
     unsafe { syscall(nr::MADVISE, [address, len, MADV_DONTNEED, 0, 0, 0]) }.map(drop)
 }
 
-/// Moves the program break to `address`, and gives where it is then: unchanged
-/// where the kernel refuses. 0 asks.
+/// Moves the program break to `address`, and returns the break, which is
+/// unchanged where the kernel refuses. 0 only asks.
 ///
 /// # Safety
-/// Nothing may refer to what lies above the new break.
+/// Nothing may refer to memory above the new break.
 pub unsafe fn brk(address: usize) -> usize {
-    // SAFETY: the caller's promise. brk knows no errors.
+    // SAFETY: the caller's promise. brk has no errors.
     unsafe { syscall(nr::BRK, [address, 0, 0, 0, 0, 0]) }.unwrap_or(0)
 }
 
-/// Reads a byte that need not be there: the fault is the point.
+/// Reads a byte that may be unmapped: callers test for the fault.
 #[must_use]
 pub fn peek(address: usize) -> u8 {
     let byte: u8;
@@ -107,7 +107,7 @@ pub fn peek(address: usize) -> u8 {
     byte
 }
 
-/// Writes a byte that need not be there.
+/// Writes a byte that may be unmapped.
 ///
 /// # Safety
 /// If something is mapped there, the byte is the caller's to lose.
@@ -132,7 +132,7 @@ impl Region {
     /// Maps `pages` pages of zeroes, untouched.
     ///
     /// # Errors
-    /// As [`map`].
+    /// Those of [`map`].
     pub fn new(pages: usize) -> Result<Self, Errno> {
         let len = pages * PAGE;
         map(len, Protection::READ_WRITE).map(|start| Self { start, len })
@@ -173,7 +173,7 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: nobody borrows a region that is dropped.
+        // SAFETY: a region that is dropped is not borrowed.
         let _ = unsafe { unmap(self.start as usize, self.len) };
     }
 }

@@ -1,5 +1,5 @@
-//! A panic says where and ends the whole process with status 101, as Rust's
-//! own programs do.
+//! A panic prints its place and ends the whole process with status 101,
+//! like Rust's own programs.
 
 use core::panic::PanicInfo;
 

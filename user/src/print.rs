@@ -15,7 +15,7 @@ struct Line {
 
 impl Line {
     fn flush(&mut self) {
-        // Nobody is left to tell if the console refuses.
+        // If the console refuses, nothing is left to report to.
         let _ = self.to.write_all(&self.bytes[..self.used]);
         self.used = 0;
     }

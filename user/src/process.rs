@@ -18,9 +18,9 @@ pub const SIGTRAP: i32 = 5;
 pub const SIGBUS: i32 = 7;
 /// SIGKILL: cannot be refused.
 pub const SIGKILL: i32 = 9;
-/// SIGSEGV: an access to what is not mapped or not allowed.
+/// SIGSEGV: an access to memory that is not mapped or not allowed.
 pub const SIGSEGV: i32 = 11;
-/// SIGPIPE: a write to a pipe that nobody reads.
+/// SIGPIPE: a write to a pipe without readers.
 pub const SIGPIPE: i32 = 13;
 const SIGCHLD: usize = 17;
 
@@ -41,7 +41,7 @@ impl Status {
         Self(signal)
     }
 
-    /// The same without the core-dump flag, which depends on limits.
+    /// This status without the core-dump flag, which depends on limits.
     #[must_use]
     pub const fn without_core(self) -> Self {
         Self(self.0 & !0x80)
@@ -69,7 +69,7 @@ impl fmt::Debug for Status {
     }
 }
 
-/// Makes a copy of the process: none in the copy, its number in the original.
+/// Makes a copy of the process: None in the copy, the copy's number in the original.
 ///
 /// # Errors
 /// `EAGAIN`, `ENOMEM`.
@@ -77,11 +77,11 @@ pub fn fork() -> Result<Option<Pid>, Errno> {
     clone(SIGCHLD)
 }
 
-/// As [`spawn`], with clone's flags and the child's signal at its end: none that share
-/// memory.
+/// [`spawn`] with clone's flags, none that share memory, and the signal that the
+/// child sends at its end.
 ///
 /// # Errors
-/// `EINVAL`, and as [`fork`].
+/// `EINVAL`, and those of [`fork`].
 pub fn spawn_as(flags: usize, child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     match clone(flags)? {
         Some(pid) => Ok(pid),
@@ -91,33 +91,33 @@ pub fn spawn_as(flags: usize, child: impl FnOnce() -> i32) -> Result<Pid, Errno>
 
 fn clone(flags: usize) -> Result<Option<Pid>, Errno> {
     // SAFETY: the child runs on a copy of everything. Only the calling thread is
-    // copied; what others hold (the heap's lock) stays held in the child.
+    // copied; a lock that another holds (the heap's) stays held in the child.
     let pid = unsafe { syscall(nr::CLONE, [flags, 0, 0, 0, 0, 0]) }?;
     Ok((pid != 0).then_some(Pid(pid as i32)))
 }
 
-/// Runs `child` in a forked process, which exits with what it returns.
+/// Runs `child` in a forked process, which exits with the value of `child`.
 ///
 /// # Errors
-/// As [`fork`].
+/// Those of [`fork`].
 pub fn spawn(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     spawn_as(SIGCHLD, child)
 }
 
-/// As [`spawn`], and the child shares the caller's descriptors.
+/// [`spawn`] with the caller's descriptors shared.
 ///
 /// # Errors
-/// As [`fork`].
+/// Those of [`fork`].
 pub fn spawn_with_files(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     const CLONE_FILES: usize = 0x400;
     spawn_as(CLONE_FILES | SIGCHLD, child)
 }
 
-/// As [`spawn`], and the calling thread sleeps until the child has exited. No signal
+/// [`spawn`], and the calling thread sleeps until the child has exited. No signal
 /// that is handled ends that sleep.
 ///
 /// # Errors
-/// As [`fork`].
+/// Those of [`fork`].
 pub fn spawn_ahead(child: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     const CLONE_VFORK: usize = 0x4000;
     spawn_as(CLONE_VFORK | SIGCHLD, child)
@@ -149,7 +149,7 @@ pub fn exec(path: &CStr, args: &[&CStr], vars: &[&CStr]) -> Errno {
     }
 }
 
-/// Waits until `child` has ended, and gives how.
+/// Waits until `child` has ended; returns its status.
 ///
 /// # Errors
 /// `ECHILD` if it is no child of ours, or was waited for.
@@ -191,8 +191,8 @@ pub fn ignore(signal: i32) -> Result<(), Errno> {
     set_action(signal, SIG_IGN, 0)
 }
 
-/// Has `handler` run for `signal`, with the signals of `blocked` (bit n - 1 for signal
-/// n) blocked meanwhile.
+/// Installs `handler` for `signal`, with the signals of `blocked` (bit n - 1 for
+/// signal n) blocked while it runs.
 ///
 /// # Errors
 /// `EINVAL` for SIGKILL and SIGSTOP.

@@ -11,8 +11,8 @@ impl Random {
         Self(seed)
     }
 
-    /// A generator of its own for the part of the work that has this number: what
-    /// one part draws changes nothing for the others.
+    /// A generator of its own for the part of the work with this number: the
+    /// draws of one part do not change those of another.
     #[must_use]
     pub fn part(&self, number: u64) -> Self {
         Self(mix(self.0 ^ mix(number)))

@@ -5,7 +5,7 @@ use crate::sys::{Errno, nr, syscall};
 /// Most CPUs that a set can name.
 pub const MAX_CPUS: usize = 1024;
 
-/// A set of CPUs, as the affinity calls pass it: one bit a CPU, in words of 64.
+/// A set of CPUs, as the affinity calls pass it: one bit per CPU, in words of 64.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CpuSet([u64; MAX_CPUS / 64]);
 
@@ -68,7 +68,7 @@ pub fn set_affinity(set: &CpuSet) -> Result<(), Errno> {
 /// The CPU that the caller runs on.
 ///
 /// # Errors
-/// `ENOSYS` where the kernel does not tell.
+/// `ENOSYS` where the kernel has no such call.
 pub fn current_cpu() -> Result<usize, Errno> {
     let mut cpu = 0u32;
     // SAFETY: the kernel writes one number, which is ours.
@@ -82,8 +82,8 @@ pub fn yield_now() {
     let _ = unsafe { syscall(nr::SCHED_YIELD, [0; 6]) };
 }
 
-/// Tells the processor that the caller spins: other threads of its core go first, and
-/// an emulator other CPUs.
+/// Marks the caller as spinning: the processor prefers other threads of its
+/// core, and an emulator other CPUs.
 pub fn relax() {
     // SAFETY: moves of registers to themselves, which set the thread's priority.
     unsafe { core::arch::asm!("or 1, 1, 1", "or 2, 2, 2", options(nomem, nostack)) };

@@ -8,7 +8,7 @@ use crate::verdict::Verdict;
 
 core::arch::global_asm!(include_str!("start.S"));
 
-/// What the kernel hands to a program: arguments, environment, auxiliary vector.
+/// The kernel's data for a program: arguments, environment, auxiliary vector.
 ///
 /// A view of the top of the stack, which lives as long as the program.
 pub struct Env {
@@ -21,7 +21,7 @@ pub struct Env {
 unsafe impl Sync for Env {}
 
 impl Env {
-    /// Argument `index`; 0 is the name the program was started by.
+    /// Argument `index`; 0 is the name by which the program was started.
     #[must_use]
     pub fn arg(&self, index: usize) -> Option<&'static str> {
         self.arg_bytes(index).map(text)
@@ -48,7 +48,7 @@ impl Env {
         self.arg(index).and_then(|text| text.parse().ok()).unwrap_or(default)
     }
 
-    /// The last part of the path that the program was started by.
+    /// The last part of the path by which the program was started.
     #[must_use]
     pub fn name(&self) -> &'static str {
         let path = self.arg(0).unwrap_or("?");
@@ -57,7 +57,7 @@ impl Env {
 
     /// The environment, as `NAME=value`.
     pub fn vars(&self) -> impl Iterator<Item = &'static str> + '_ {
-        // SAFETY: the environment follows the arguments' null and has its own.
+        // SAFETY: the environment follows the arguments' null and ends in another.
         let start = unsafe { self.vectors.add(self.argc + 1) };
         // SAFETY: the walk stops at that null.
         (0..).map_while(move |index| unsafe { string(*start.add(index)) }).map(text)
@@ -95,9 +95,9 @@ fn text(string: &'static CStr) -> &'static str {
     string.to_str().unwrap_or("(not UTF-8)")
 }
 
-/// What a `main` may return: an exit status, or a verdict.
+/// The result of a `main`: an exit status, or a verdict.
 pub trait Termination {
-    /// Prints what there is to say and gives the exit status.
+    /// Prints the verdict, if it needs a line, and returns the exit status.
     fn report(self, env: &Env) -> i32;
 }
 

@@ -8,7 +8,7 @@ use crate::futex;
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
-/// Held, and somebody may sleep: whoever unlocks must wake.
+/// Held, and a thread may sleep: the thread that unlocks must wake it.
 const CONTENDED: u32 = 2;
 
 /// A lock around a value. Sleeps when it has to wait; not fair.
@@ -33,7 +33,8 @@ impl<T> Mutex<T> {
         let free = self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
         if free.is_err() {
             // We cannot know whether others sleep, so we hold it as contended:
-            // at worst one wake-up too many. Acquire as above.
+            // at worst one wake-up too many. Acquire pairs with
+            // `Guard::drop`'s release.
             while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
                 let _ = futex::wait(&self.state, CONTENDED, None);
             }
@@ -70,14 +71,14 @@ impl<T> Drop for Guard<'_, T> {
     }
 }
 
-/// Waits for a change of what a [`Mutex`] guards.
+/// Waits for a change of the value that a [`Mutex`] guards.
 pub struct Condvar {
     /// Counts notifications, so that one between unlock and sleep is not lost.
     sequence: AtomicU32,
 }
 
 impl Condvar {
-    /// Nobody waits.
+    /// A condition without waiters.
     #[must_use]
     pub const fn new() -> Self {
         Self { sequence: AtomicU32::new(0) }
@@ -86,15 +87,16 @@ impl Condvar {
     /// Unlocks, sleeps until notified, locks again. May return without cause.
     pub fn wait<'a, T>(&self, guard: Guard<'a, T>) -> Guard<'a, T> {
         let mutex = guard.0;
-        // Relaxed: read under the lock. Who notifies changed the guarded value
-        // under the same lock, later; so we see the count before his.
+        // Relaxed: read under the lock. The notifier changed the guarded value
+        // later, under this lock, and counts after that: so we see the count
+        // before its own.
         let sequence = self.sequence.load(Ordering::Relaxed);
         drop(guard);
         let _ = futex::wait(&self.sequence, sequence, None);
         mutex.lock()
     }
 
-    /// Wakes everyone who waits. The value was changed under the lock before.
+    /// Wakes all waiters. The value was changed under the lock before.
     pub fn notify_all(&self) {
         // Relaxed: the futex call orders it against the sleepers' check.
         self.sequence.fetch_add(1, Ordering::Relaxed);
@@ -117,7 +119,7 @@ pub struct Barrier {
 
 struct Arrivals {
     missing: usize,
-    /// How often all have come: tells a waiter that his round is over.
+    /// How many rounds are over: shows a waiter that its round is.
     round: usize,
 }
 

@@ -1,8 +1,8 @@
-//! One system call, and what it may answer.
+//! One system call, and its possible errors.
 //!
 //! powerpc64 Linux: number in r0, arguments in r3 to r8, `sc`. The answer is in
-//! r3; CR0.SO set means that it is an error number (positive). Everything that
-//! the ELF ABI calls volatile is lost, the rest is kept.
+//! r3; CR0.SO set means that it is an error number (positive). The registers
+//! that the ELF ABI calls volatile are lost, the rest is kept.
 
 use core::arch::asm;
 use core::fmt;
@@ -46,8 +46,8 @@ pub(crate) mod nr {
 /// The kernel's error number.
 ///
 /// # Safety
-/// The call may read, write, map and unmap memory: the arguments must be such
-/// that what it does is sound for its caller.
+/// The call may read, write, map and unmap memory: with these arguments its
+/// effect must be sound for the caller.
 #[inline(always)]
 pub unsafe fn syscall(nr: usize, args: [usize; 6]) -> Result<usize, Errno> {
     let mut answer = args[0];
@@ -75,10 +75,11 @@ pub unsafe fn syscall(nr: usize, args: [usize; 6]) -> Result<usize, Errno> {
     if error == 0 { Ok(answer) } else { Err(Errno(answer as i32)) }
 }
 
-/// As [`syscall`], with as many arguments as matter: the value, or an error number below 0.
+/// [`syscall`] with as many arguments as matter: the value, or an error number
+/// below 0.
 ///
 /// # Safety
-/// As [`syscall`].
+/// That of [`syscall`].
 pub unsafe fn answer(nr: usize, args: &[usize]) -> isize {
     let mut all = [0; 6];
     all[..args.len()].copy_from_slice(args);

@@ -1,5 +1,5 @@
-# clone for threads. In Rust the child would come back from the call on a stack
-# that holds no frame of its caller; here it never comes back.
+# clone for threads. In Rust the child would return from the call on a stack
+# that holds no frame of its caller; here it never returns.
 #
 # In:  r3 = flags, r4 = top of the child's stack (16-byte aligned), r5 = parent's
 #      id, r6 = thread pointer, r7 = child's id, r8 = entry, r9 = its argument.

@@ -1,9 +1,9 @@
 //! Threads: clone with everything shared, a mapped stack, join on the id that the
 //! kernel clears.
 //!
-//! One mapping a thread: a page that nothing may touch, the stack, and at its top
-//! a [`Packet`] with the closure, later its result. No allocation is needed, and
-//! join gives all of it back.
+//! One mapping per thread: a page that nothing may touch, the stack, and at its top a
+//! [`Packet`] with the closure, later its result. No allocation is needed, and join
+//! gives all of it back.
 
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -27,18 +27,18 @@ unsafe extern "C" {
 }
 
 /// `CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM | SETTLS | PARENT_SETTID |
-/// CHILD_CLEARTID`: what glibc's threads are made of.
+/// CHILD_CLEARTID`: glibc's flags for a thread.
 pub const FLAGS: usize = 0x3d_0f00;
 
 /// A guard, and 60 KB of stack: formatting needs a few.
 const MAPPING_PAGES: usize = 16;
 
-/// What parent and thread share, at the top of the thread's stack.
+/// The data that parent and thread share, at the top of the thread's stack.
 struct Packet<F, R> {
-    /// The thread's id while it lives; the kernel clears it at its end, after
-    /// its last access to this mapping, and wakes who sleeps on it.
+    /// The thread's id while it lives. The kernel clears it at the thread's end,
+    /// after the last access to this mapping, and wakes the threads that sleep on it.
     id: AtomicU32,
-    /// Before the thread runs: set, taken by it.
+    /// The closure, until the thread takes it.
     work: ManuallyDrop<F>,
     /// Set by the thread before it ends.
     result: Option<R>,
@@ -48,11 +48,11 @@ struct Packet<F, R> {
 pub struct Thread<R> {
     id: *const AtomicU32,
     result: *mut Option<R>,
-    /// Holds the two above. Unmapped when dropped, after the thread's end.
+    /// Holds the id and the result. Unmapped when dropped, after the thread's end.
     _mapping: Region,
 }
 
-// SAFETY: the packet is only touched after the thread's end, by who has this.
+// SAFETY: the packet is only touched after the thread's end, by the owner of this.
 unsafe impl<R: Send> Send for Thread<R> {}
 
 /// Starts a thread that runs `work`.
@@ -68,21 +68,21 @@ where
     unsafe { spawn_as(FLAGS, work) }
 }
 
-/// As [`spawn`], with more or fewer flags, and perhaps the signal of a process's end.
+/// [`spawn`] with more or fewer flags, and perhaps the signal of a process's end.
 ///
 /// # Errors
-/// As [`spawn`], and `EINVAL`.
+/// Those of [`spawn`], and `EINVAL`.
 ///
 /// # Safety
-/// The flags are those of [`FLAGS`] that share memory and clear the id. A process that is
-/// made so is not told from a thread by the runtime: it ends before its maker does.
+/// The flags keep those of [`FLAGS`] that share memory and clear the id. The runtime
+/// treats a process that is made so as a thread: it must end before its maker.
 pub unsafe fn spawn_as<F, R>(flags: usize, work: F) -> Result<Thread<R>, Errno>
 where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
     let mapping = Region::new(MAPPING_PAGES)?;
-    // SAFETY: nobody looks at the region's bytes; the stack grows towards here.
+    // SAFETY: nothing uses the region's bytes yet; the stack grows towards here.
     unsafe { memory::protect(mapping.address(), PAGE, Protection::NONE) }?;
     let packet = mapping.address() + mapping.len() - size_of::<Packet<F, R>>();
     let packet = (packet & !(align_of::<Packet<F, R>>().max(16) - 1)) as *mut Packet<F, R>;
@@ -133,15 +133,15 @@ pub fn gettid() -> i32 {
 }
 
 impl<R> Thread<R> {
-    /// Whether it has ended.
+    /// Whether the thread has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        // SAFETY: the mapping lives until `drop`. Acquire: as in `wait`.
+        // SAFETY: the mapping lives until `drop`. Acquire pairs as in `wait`.
         unsafe { &*self.id }.load(Ordering::Acquire) == 0
     }
 
-    /// Waits for the thread's end and gives its result: none if it called
-    /// [`exit`] itself.
+    /// Waits for the thread's end and returns its result: None if it called [`exit`]
+    /// itself.
     #[must_use]
     pub fn join(self) -> Option<R> {
         self.wait();
@@ -153,8 +153,8 @@ impl<R> Thread<R> {
         // SAFETY: the mapping lives until `drop`.
         let word = unsafe { &*self.id };
         loop {
-            // Acquire pairs with the kernel's clearing of the id: what the thread
-            // wrote, its result, is visible.
+            // Acquire pairs with the kernel's clearing of the id: the result, which
+            // the thread wrote, is visible.
             match word.load(Ordering::Acquire) {
                 0 => return,
                 id => {
@@ -168,7 +168,7 @@ impl<R> Thread<R> {
 impl<R> Drop for Thread<R> {
     fn drop(&mut self) {
         self.wait();
-        // SAFETY: the thread has ended; a result that nobody took is ours.
+        // SAFETY: the thread has ended; a result that was not taken is ours.
         drop(unsafe { (*self.result).take() });
     }
 }

@@ -1,4 +1,4 @@
-//! What a test program says: all well, or one line why not.
+//! A test program's verdict: all well, or one line why not.
 
 pub use alloc::format;
 use alloc::string::String;
@@ -10,7 +10,7 @@ use crate::process::{self, Status};
 /// `Ok`, or the reason of the failure.
 pub type Verdict = Result<(), String>;
 
-/// Gives an error the name of what failed.
+/// Gives an error the name of the operation that failed.
 pub trait Context<T> {
     /// `what: error` as a verdict's reason.
     ///
@@ -35,7 +35,7 @@ macro_rules! ensure {
     };
 }
 
-/// Runs `child` in a process of its own and asks for how it ends.
+/// Runs `child` in a process of its own and checks how it ends.
 ///
 /// # Errors
 /// If it cannot be made, or ends otherwise.
@@ -46,8 +46,8 @@ pub fn child_ends(what: &str, expected: Status, child: impl FnOnce() -> i32) -> 
     Ok(())
 }
 
-/// Whether this is no kernel with a lazy-TLB report, but `qemu-ppc64` on a host:
-/// checks that mean nothing there are skipped.
+/// Whether this is no kernel with a lazy-TLB report, but `qemu-ppc64` on a
+/// host: checks that mean nothing there are skipped.
 #[must_use]
 pub fn on_foreign_kernel() -> bool {
     match file::open(c"/proc/lazy_tlb") {

@@ -1,8 +1,8 @@
 //! Physical and virtual addresses as types of their own.
 //!
 //! The linear map covers all of memory at [`LINEAR_BASE`]. In real mode the
-//! processor ignores the top four bits of an address, so a linear-map address
-//! means the same byte with the MMU on and off.
+//! processor ignores the top four bits of an address, so a linear-map
+//! address names one byte with the MMU on and off.
 
 use core::fmt;
 
@@ -27,7 +27,7 @@ pub struct PhysAddr(pub u64);
 pub struct VirtAddr(pub u64);
 
 impl PhysAddr {
-    /// The same byte, seen through the linear map.
+    /// This byte, seen through the linear map.
     #[inline]
     #[must_use]
     pub const fn to_virt(self) -> VirtAddr {
@@ -52,7 +52,7 @@ impl PhysAddr {
 impl VirtAddr {
     /// The physical address behind a *linear-map* address.
     ///
-    /// Meaningless for any other address: those need a walk of the tree.
+    /// Only for linear-map addresses: any other address needs a walk of the tree.
     #[inline]
     #[must_use]
     pub const fn to_phys(self) -> PhysAddr {

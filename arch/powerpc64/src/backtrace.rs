@@ -3,8 +3,9 @@
 //! Every function keeps a frame whose first doubleword points to its caller's
 //! frame; the return address is in the *caller's* frame. A return address within
 //! the entry code means that a trap frame follows: the walk goes on in the
-//! interrupted code. Trusts nothing: a frame must be aligned, go upwards and stay
-//! in the stack, unless a trap frame changes stacks; and the walk has a limit.
+//! interrupted code. The walk trusts nothing: a frame must be aligned, lie above
+//! the last one and stay in the stack, unless a trap frame changes stacks. The
+//! walk has a limit.
 
 use crate::exceptions::frame::{HEADER_BYTES, TrapFrame};
 use crate::exceptions::trap_text;
@@ -20,9 +21,9 @@ const MOST_FRAMES: usize = 256;
 pub enum Step {
     /// A return address.
     Call(u64),
-    /// The link register of code that an exception interrupted. Its caller, if it
-    /// has not yet saved the register (or never will: it calls nothing); else some
-    /// place that it has called from.
+    /// The link register of code that an exception interrupted. It is an address
+    /// in the code's caller if the code has not saved the register yet, or calls
+    /// nothing; else it may be any place that the code has called from.
     Link(u64),
     /// An exception came here.
     Trap {
@@ -44,12 +45,12 @@ pub struct Backtrace {
     trap: Option<u64>,
     /// A link register comes next.
     link: Option<u64>,
-    /// What the function that was interrupted may not have saved.
+    /// The link register that the interrupted function may not have saved.
     unsaved: Option<u64>,
 }
 
 impl Backtrace {
-    /// From the caller's own frame, so it is good until the caller returns.
+    /// Starts at the caller's own frame, so it is good until the caller returns.
     // Inlined: a frame of its own would be overwritten before the walk.
     #[inline(always)]
     #[must_use]
@@ -60,20 +61,20 @@ impl Backtrace {
         Self::from_stack(sp)
     }
 
-    /// From a stack pointer: that of a sleeping context, for instance.
+    /// Starts at a stack pointer: that of a sleeping context, for instance.
     #[must_use]
     pub fn from_stack(sp: u64) -> Self {
         Backtrace { sp, left: MOST_FRAMES, trap: None, link: None, unsaved: None }
     }
 
-    /// From a trap frame; the first step is the interrupted instruction.
+    /// Starts at a trap frame; the first step is the interrupted instruction.
     #[must_use]
     pub fn from_frame(frame: &TrapFrame) -> Self {
         let address = core::ptr::from_ref(frame).addr() as u64;
         Backtrace { trap: Some(address), ..Self::from_stack(address) }
     }
 
-    /// A trap frame at `address`: where it came from, and on from there.
+    /// A step over the trap frame at `address`, to the code that it interrupted.
     fn step_over_trap(&mut self, address: u64) -> Step {
         // SAFETY: `from_frame` had a reference, or the entry code's return
         // address says that it built one here, within the stack.
@@ -102,7 +103,7 @@ impl Iterator for Backtrace {
         if caller <= self.sp || caller + HEADER_BYTES > stack.end || !caller.is_multiple_of(16) {
             return None;
         }
-        // SAFETY: within the same stack (checked).
+        // SAFETY: within the stack (checked).
         let ret = unsafe { ((caller + 16) as *const u64).read() };
         self.sp = caller;
         let frame_end = caller + HEADER_BYTES + size_of::<TrapFrame>() as u64;
@@ -110,7 +111,7 @@ impl Iterator for Backtrace {
             self.trap = Some(caller + HEADER_BYTES);
         }
         match self.unsaved.take() {
-            // The word was never written, or says the same again.
+            // The word was never written, or repeats the link register.
             Some(lr) if ret == 0 || ret == lr => self.next(),
             _ => (ret != 0).then_some(Step::Call(ret)),
         }

@@ -1,8 +1,8 @@
-//! The console: PAPR's virtual terminal, 16 bytes a hypervisor call.
+//! The console: PAPR's virtual terminal, 16 bytes per hypervisor call.
 //!
-//! No lock, and no interrupt until somebody wants one: it works from the first line
-//! of Rust to the last words of a panic. Who wants whole lines holds a lock of his
-//! own.
+//! There is no lock, and no interrupt until [`enable_interrupt`]: the console works
+//! from the first line of Rust to the last words of a panic. A caller that needs
+//! whole lines holds a lock of its own.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -18,8 +18,8 @@ static UNIT: AtomicU32 = AtomicU32::new(0);
 /// The number of its interrupt; 0 for none.
 static SOURCE: AtomicU32 = AtomicU32::new(0);
 
-/// How long a full terminal may hold us up before a piece is dropped: 0.2 s of the
-/// 512 MHz that every timebase of the architecture since POWER6 has.
+/// How long a full terminal may delay a writer before a piece is dropped: 0.2 s of
+/// the 512 MHz that every timebase of the architecture since POWER6 has.
 const BUSY_LIMIT_TB: u64 = 512_000_000 / 5;
 
 /// Names the terminal: the unit address in its `reg` property, and the source in
@@ -29,23 +29,23 @@ pub(crate) fn set_unit(unit: u32, source: Option<u32>) {
     SOURCE.store(source.unwrap_or(0), Ordering::Relaxed);
 }
 
-/// Has the terminal interrupt the CPU `server` when something is typed and
-/// [`read_byte`] had nothing more to give. Returns the source of that interrupt, or
-/// none if the platform has no such thing and the terminal must be asked. Not from
-/// an interrupt handler.
+/// Has the terminal interrupt the CPU `server` when something is typed after
+/// [`read_byte`] returned None. Returns the source of that interrupt, or None if
+/// the platform has no such interrupt and the terminal must be polled. Not from an
+/// interrupt handler.
 pub fn enable_interrupt(server: u32) -> Option<u32> {
     let source = SOURCE.load(Ordering::Relaxed);
     if source == 0 {
         return None;
     }
-    // A terminal signals always: unlike other virtual devices it has no switch for
-    // that (H_VIO_SIGNAL), only the controller has.
+    // A terminal signals always: it lacks the switch (H_VIO_SIGNAL) of other
+    // virtual devices. Only the controller can turn it off.
     irq::controller().route(source, server).ok()?;
     Some(source)
 }
 
-/// Writes `bytes`. What a terminal that stays busy (or does not exist) refuses is
-/// lost: a console must not stop the kernel. Any context.
+/// Writes `bytes`. A piece that the terminal refuses for too long, or a piece
+/// without a terminal, is lost: a console must not stop the kernel. Any context.
 pub fn write_bytes(bytes: &[u8]) {
     let unit = UNIT.load(Ordering::Relaxed);
     for piece in bytes.chunks(16) {
@@ -61,13 +61,13 @@ pub fn write_bytes(bytes: &[u8]) {
     }
 }
 
-/// What the last hypervisor call read beyond the byte that was wanted,
-/// left-justified, and how many bytes of it are left.
+/// The bytes that the last hypervisor call read beyond the wanted one,
+/// left-justified. [`PENDING_BYTES`] counts them.
 static PENDING: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 static PENDING_BYTES: AtomicU32 = AtomicU32::new(0);
 
-/// The next byte that was typed, if there is one; never waits. The caller sees to
-/// it that there is one reader at a time (a second one could lose bytes, no more).
+/// The next byte that was typed, if there is one; never waits. The caller ensures
+/// that there is one reader at a time (a second one could lose bytes, no more).
 pub fn read_byte() -> Option<u8> {
     let mut count = PENDING_BYTES.load(Ordering::Relaxed) as usize;
     let data = if count == 0 {

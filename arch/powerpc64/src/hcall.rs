@@ -5,6 +5,8 @@
 
 use core::arch::asm;
 
+use crate::encoding::rpt_invalidate::{Arguments, H_RPT_INVALIDATE};
+
 /// The numbers of the calls that the kernel makes, by their PAPR names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
@@ -210,14 +212,14 @@ pub fn h_eoi(xirr: u32) -> Status {
 
 /// Invalidates translations for a partition that may not use `tlbie`; arguments
 /// as [`crate::encoding::rpt_invalidate`] makes them.
-pub fn h_rpt_invalidate(args: [u64; 6]) -> Status {
+pub fn h_rpt_invalidate(args: &Arguments) -> Status {
     let status;
     // SAFETY: as in `hcall`, with two more arguments; forgetting translations is
     // always allowed.
     unsafe {
         asm!(
             "sc 1",
-            inlateout("r3") crate::encoding::rpt_invalidate::H_RPT_INVALIDATE => status,
+            inlateout("r3") H_RPT_INVALIDATE => status,
             inlateout("r4") args[0] => _, inlateout("r5") args[1] => _,
             inlateout("r6") args[2] => _, inlateout("r7") args[3] => _,
             inlateout("r8") args[4] => _, inlateout("r9") args[5] => _,

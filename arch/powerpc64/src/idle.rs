@@ -3,7 +3,8 @@
 use crate::{hcall, irqflags};
 use kcore::machine::IrqsOff;
 
-/// Gives the CPU back to the hypervisor until an interrupt, and takes it.
+/// Gives the CPU back to the hypervisor until an interrupt comes, and takes
+/// that interrupt.
 ///
 /// Interrupts are off again on return. No wake-up is lost: the caller looks for work with
 /// interrupts off, so work that comes later leaves an interrupt pending, and H_CEDE with an

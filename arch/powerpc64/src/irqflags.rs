@@ -75,10 +75,7 @@ pub fn disable() -> Disabled {
 #[must_use]
 pub unsafe fn already_off() -> IrqsOff {
     // SAFETY: the caller's promise; without interrupts we stay on this CPU.
-    #[allow(unused_unsafe, reason = "a promise is made here")]
-    unsafe {
-        IrqsOff::new(percpu::cpu_id())
-    }
+    unsafe { IrqsOff::new(percpu::cpu_id()) }
 }
 
 /// Turns interrupts on for good. The caller holds no lock that a handler takes.

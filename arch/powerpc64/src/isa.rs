@@ -1,8 +1,8 @@
 //! One function per instruction: the only file with single-instruction `asm!`.
 //!
-//! Functions that are `unsafe` can break memory safety when used wrongly
-//! (translation, interrupt state, another task's registers); barriers and reads
-//! cannot. What a barrier is *for* is said where it is used.
+//! Functions that are `unsafe` can break memory safety when used wrongly (translation,
+//! interrupt state, another task's registers); barriers and reads cannot. The purpose of
+//! a barrier is stated at its use.
 
 use crate::encoding::instruction;
 use crate::encoding::tlb_operand::{Operands, Ric};
@@ -20,10 +20,10 @@ pub fn mfspr<const SPR: u32>() -> u64 {
 }
 
 /// Writes a special-purpose register.
+/// The compiler does not move memory accesses across the write.
 ///
 /// # Safety
-/// The caller answers for what the register does. Memory accesses are not moved
-/// across the write by the compiler.
+/// The caller answers for the register's effect.
 #[inline(always)]
 pub unsafe fn mtspr<const SPR: u32>(value: u64) {
     // SAFETY: passed to the caller.
@@ -40,9 +40,8 @@ pub fn mfmsr() -> u64 {
     value
 }
 
-/// `mtmsrd` with L=1: changes MSR\[EE\] and MSR\[RI\] only. Execution
-/// synchronising; a compiler barrier, so that nothing leaves the section that
-/// it opens or closes.
+/// `mtmsrd` with L=1: changes MSR\[EE\] and MSR\[RI\] only. Execution synchronising, and
+/// a compiler barrier: no access leaves the section that it opens or closes.
 ///
 /// # Safety
 /// Turning EE on lets interrupts in: no lock that a handler takes may be held.
@@ -70,8 +69,8 @@ plain_instructions! {
     /// Context synchronising: later instructions are fetched and translated in
     /// the context that earlier ones made.
     isync = "isync";
-    /// Orders storage and *translation*: PTE stores before later walks, and
-    /// `tlbie`/`tlbiel` completion before what follows.
+    /// Orders storage and *translation*: PTE stores before later walks, and the
+    /// completion of `tlbie`/`tlbiel` before later accesses.
     ptesync = "ptesync";
     /// Orders `tlbie` before `tlbsync`.
     eieio = "eieio";
@@ -79,14 +78,14 @@ plain_instructions! {
     tlbsync = "tlbsync";
 }
 
-/// Hints that this thread is waiting: a moment of low priority. The priority is then what
-/// it was: a user context's own ([`crate::context::ungated`]).
+/// Hints that this thread is waiting, by a moment of low priority. Then restores the
+/// priority, which is the user context's own ([`crate::context::ungated`]).
 #[inline(always)]
 pub fn relax() {
     let priority = mfspr::<{ spr::PPR }>();
     // SAFETY: the register is copied to itself; the form is the hint.
     unsafe { asm!("or 1, 1, 1", options(nomem, nostack, preserves_flags)) };
-    // SAFETY: the value that was there.
+    // SAFETY: writes back the value that was read.
     unsafe { mtspr::<{ spr::PPR }>(priority) };
 }
 
@@ -97,7 +96,7 @@ pub fn mftb() -> u64 {
     mfspr::<{ spr::TB }>()
 }
 
-/// RIC is a field of the instruction, not of a register: one instruction each.
+/// RIC is a field of the instruction, not of a register: one instruction per value.
 macro_rules! tlb_instruction {
     ($name:ident, $operands:ident) => {
         match $operands.ric() {
@@ -106,8 +105,8 @@ macro_rules! tlb_instruction {
         }
     };
     ($name:ident, $operands:ident, $ric:path) => {
-        // SAFETY: forgets cached translations, which are always allowed to be
-        // forgotten; the right order is the callers' contract.
+        // SAFETY: drops cached translations, which is always allowed; the right order is
+        // the caller's contract.
         unsafe {
             asm!(".long {}", const instruction::$name(4, 5, $ric as u32),
                 in("r4") $operands.rb(), in("r5") $operands.rs(),
@@ -119,7 +118,7 @@ macro_rules! tlb_instruction {
 /// Broadcast TLB invalidate.
 ///
 /// # Safety
-/// Wants the sequence of [`crate::encoding::tlb_sequence`] around it.
+/// Must be used in the sequence of [`crate::encoding::tlb_sequence`].
 #[inline(always)]
 pub unsafe fn tlbie(operands: Operands) {
     tlb_instruction!(tlbie, operands);
@@ -128,17 +127,17 @@ pub unsafe fn tlbie(operands: Operands) {
 /// Local TLB invalidate.
 ///
 /// # Safety
-/// Wants the sequence of [`crate::encoding::tlb_sequence`] around it.
+/// Must be used in the sequence of [`crate::encoding::tlb_sequence`].
 #[inline(always)]
 pub unsafe fn tlbiel(operands: Operands) {
     tlb_instruction!(tlbiel, operands);
 }
 
-/// Invalidates this thread's ERAT: translations of every context, looked up again in the
-/// TLB.
+/// Invalidates this thread's ERAT, with the translations of every context. The TLB
+/// supplies them again.
 #[inline(always)]
 pub fn erat_invalidate() {
-    // SAFETY: forgets cached translations, which are always allowed to be forgotten.
+    // SAFETY: drops cached translations, which is always allowed.
     unsafe { asm!(".long {}", const instruction::INVALIDATE_ERAT, options(nostack, preserves_flags)) };
 }
 
@@ -149,24 +148,24 @@ pub fn dcbst(address: *const u8) {
     unsafe { asm!("dcbst 0, {}", in(reg) address, options(nostack, preserves_flags)) };
 }
 
-/// Forgets the instruction cache block at `address`.
+/// Invalidates the instruction cache block at `address`.
 #[inline(always)]
 pub fn icbi(address: *const u8) {
     // SAFETY: a cache hint with the translation of a load.
     unsafe { asm!("icbi 0, {}", in(reg) address, options(nostack, preserves_flags)) };
 }
 
-/// Makes instructions that were just stored fetchable on this and, after their
-/// own `isync`, on all other processors.
+/// Makes instructions that were just stored visible to fetches on this CPU and, after
+/// their own `isync`, on all other CPUs.
 pub fn sync_instruction_cache(start: *const u8, bytes: usize) {
     const BLOCK: usize = 128;
     let first = start as usize & !(BLOCK - 1);
     let blocks = (first..start as usize + bytes).step_by(BLOCK);
     blocks.clone().for_each(|block| dcbst(block as *const u8));
-    // The write-backs are done before the instruction blocks are forgotten.
+    // Orders the write-backs before the instruction blocks are invalidated.
     sync();
     blocks.for_each(|block| icbi(block as *const u8));
-    // icbi completes everywhere before this CPU refetches.
+    // Orders the `icbi`s on all CPUs before this CPU refetches.
     sync();
     isync();
 }

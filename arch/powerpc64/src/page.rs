@@ -12,7 +12,7 @@ const CACHE_BLOCK: usize = 128;
 /// The page is memory that the caller owns.
 pub unsafe fn clear(page: PhysAddr) {
     let start: *mut u8 = page.as_mut_ptr();
-    // Every page that a program sees comes through here: four blocks a turn.
+    // Every page that a program sees is cleared here, so a turn clears four blocks.
     // SAFETY: the turns cover the caller's page and no more.
     unsafe {
         asm!(
@@ -36,7 +36,7 @@ pub unsafe fn clear(page: PhysAddr) {
 /// Copies a page. The pages do not overlap.
 ///
 /// # Safety
-/// `to` is memory that the caller owns, `from` memory that nobody writes.
+/// `to` is memory that the caller owns, `from` memory that nothing writes.
 pub unsafe fn copy(to: PhysAddr, from: PhysAddr) {
     let (to, from): (*mut u64, *const u64) = (to.as_mut_ptr(), from.as_mut_ptr());
     // SAFETY: 64 turns of 64 bytes. The registers are all declared; r3 and r4 end

@@ -1,13 +1,13 @@
-//! What a CPU finds through r13 while it is in the kernel.
+//! The area that a CPU finds through r13 while it is in the kernel.
 //!
-//! SPRG0 holds the same address; the interrupt prolog takes r13 from there and
-//! keeps the user's r13 in the frame. The fields at the top are touched by every
-//! entry and exit and share the first cache line.
+//! SPRG0 holds its address too; the interrupt prolog takes r13 from there and
+//! keeps the user's r13 in the frame. The fields at the top are touched by
+//! every entry and exit and share the first cache line.
 //!
 //! A running task can be moved to another CPU whenever interrupts are on.
-//! Accessors here are therefore *one* access relative to r13: `this()` gives a
-//! reference that stays with the CPU it was taken on, so holding one wants
-//! interrupts or preemption off.
+//! Accessors here are therefore *one* access relative to r13. `this()` gives a
+//! reference to the CPU's area that does not follow the task, so interrupts or
+//! preemption must be off while it is held.
 
 use crate::exceptions::frame::KERNEL_FRAME_BYTES;
 use core::arch::asm;
@@ -43,7 +43,7 @@ pub struct PerCpu {
     /// Target of the store that drops a stale reservation.
     pub(crate) reservation: AtomicU64,
 
-    /// As `scratch`, for the NMI prolog, which may interrupt the other.
+    /// Scratch of the NMI prolog, which may interrupt the other prolog.
     pub(crate) nmi_scratch: UnsafeCell<[u64; 4]>,
     /// NMIs that are being handled: a nested one stays on the stack it finds.
     pub(crate) nmi_depth: AtomicU64,
@@ -77,11 +77,11 @@ pub(crate) mod offset {
     pub(crate) const EMERGENCY_FRAME: usize = offset_of!(PerCpu, emergency_frame);
 }
 
-/// The tops of the stacks that a CPU owns, each the upper end of a
-/// [`STACK_SLOT`]-aligned slot; virtual addresses.
+/// The tops of the stacks that a CPU owns. Each is the virtual address of the
+/// upper end of a [`STACK_SLOT`]-aligned slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Stacks {
-    /// Of the first task on this CPU.
+    /// For the first task on this CPU.
     pub kernel_top: u64,
     /// For kernel-stack overflows.
     pub emergency_top: u64,
@@ -136,7 +136,7 @@ impl PerCpu {
         self.toc.store(toc(), Ordering::Relaxed);
     }
 
-    /// Sets the hardware number of the boot CPU, which the device tree tells.
+    /// Sets the hardware number of the boot CPU, from the device tree.
     pub(crate) fn set_server(&self, server: u32) {
         self.server.store(server, Ordering::Relaxed);
     }
@@ -163,7 +163,7 @@ impl PerCpu {
     }
 
     /// The task that runs on this CPU, null before the first: for reports about
-    /// other CPUs. [`current_task`] is the way to one's own.
+    /// other CPUs. A task finds itself with [`current_task`].
     #[must_use]
     pub fn current(&self) -> *const () {
         self.current.load(Ordering::Relaxed)
@@ -184,8 +184,8 @@ impl PerCpu {
         self.local.store(local, Ordering::Relaxed);
     }
 
-    /// Asks this CPU to look for work before it next leaves the kernel. On this CPU,
-    /// interrupts off: others send an interrupt, whose handler does it.
+    /// Asks this CPU to look for work before it next leaves the kernel. On this
+    /// CPU, interrupts off: another CPU sends an interrupt, whose handler calls this.
     #[inline]
     pub fn set_work(&self) {
         self.work.store(1, Ordering::Relaxed);
@@ -197,7 +197,7 @@ impl PerCpu {
         self.work.store(0, Ordering::Relaxed);
     }
 
-    /// Has somebody asked for work?
+    /// Whether work was asked for.
     #[inline]
     #[must_use]
     pub fn work_pending(&self) -> bool {
@@ -205,7 +205,7 @@ impl PerCpu {
     }
 }
 
-/// The image's TOC pointer: the same in every function of a static image.
+/// The image's TOC pointer: every function of a static image has this one.
 fn toc() -> u64 {
     let toc;
     // SAFETY: reads a register.
@@ -265,7 +265,7 @@ pub unsafe fn set_current(task: *const (), stack_top: u64) {
     area.user_frame.store(stack_top - KERNEL_FRAME_BYTES, Ordering::Relaxed);
 }
 
-/// How often preemption has been turned off on this CPU.
+/// This CPU's preemption count: how many sections with preemption off are open.
 #[inline(always)]
 #[must_use]
 pub fn preempt_count() -> u32 {

@@ -6,7 +6,7 @@ use bitflags::bitflags;
 
 /// Special-purpose register numbers.
 pub mod spr {
-    /// Authority mask: may data of a page class be read or written.
+    /// Authority mask: whether data of a page class may be read or written.
     pub const AMR: u32 = 29;
     /// Cause of a data storage interrupt.
     pub const DSISR: u32 = 18;
@@ -20,7 +20,7 @@ pub mod spr {
     pub const SRR1: u32 = 27;
     /// Process id: the process-table entry of quadrant 0.
     pub const PIDR: u32 = 48;
-    /// Instruction authority mask: may a page class be executed.
+    /// Instruction authority mask: whether a page class may be executed.
     pub const IAMR: u32 = 61;
     /// Facility status and control, with the cause of an 0xf60.
     pub const FSCR: u32 = 153;
@@ -76,11 +76,11 @@ bitflags! {
         const RI = 1 << 1;
         /// Little-endian.
         const LE = 1 << 0;
-        /// All that lazily loaded register state needs.
+        /// The facilities of all lazily loaded register state.
         const VECTOR_STATE = Self::FP.bits() | Self::VEC.bits() | Self::VSX.bits();
         /// The kernel with interrupts off.
         const KERNEL = Self::SF.bits() | Self::ME.bits() | Self::IR.bits() | Self::DR.bits() | Self::RI.bits();
-        /// A user program. It has the floating-point exceptions that it asks its FPSCR for.
+        /// A user program. The FPSCR chooses its floating-point exceptions.
         const USER =
             Self::KERNEL.bits() | Self::EE.bits() | Self::PR.bits() | Self::FE0.bits() | Self::FE1.bits();
         const _ = !0;
@@ -88,9 +88,8 @@ bitflags! {
 }
 
 bitflags! {
-    /// Cause of a data (0x300) storage interrupt. An instruction (0x400)
-    /// storage interrupt gives the same bits in SRR1, with [`Self::NOEXEC`] in
-    /// addition.
+    /// Cause of a data (0x300) storage interrupt. An instruction (0x400) storage
+    /// interrupt has these bits in SRR1, and [`Self::NOEXEC`] besides.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Dsisr: u64 {
         /// No translation.
@@ -111,7 +110,7 @@ bitflags! {
     }
 }
 
-/// Bits of SRR1 that tell the causes of a program interrupt (0x700) apart.
+/// Bits of SRR1 that distinguish the causes of a program interrupt (0x700).
 pub mod srr1_program {
     /// A privileged instruction in problem state.
     pub const PRIVILEGED: u64 = 0x4_0000;
@@ -123,13 +122,14 @@ pub mod srr1_program {
 
 /// AMR with everything closed: the kernel may not touch user pages.
 ///
-/// On radix the AMR rules *privileged* accesses to non-privileged pages only
-/// (ISA 3.0B, Book III, 5.7.11.3). A user program does not feel it, so it stays
-/// closed in user mode too, and entry and exit need not change it.
+/// On radix the AMR rules *privileged* accesses to non-privileged pages only (ISA 3.0B,
+/// Book III, 5.7.11.3). It does not concern user programs, so it stays closed in user
+/// mode too, and entry and exit need not change it.
 pub const AMR_CLOSED: u64 = !0;
 /// AMR inside a user copy.
 pub const AMR_OPEN: u64 = 0;
-/// IAMR that forbids the kernel to execute user pages; same rule as the AMR.
+/// IAMR that forbids the kernel to execute user pages. Like the AMR, it does not concern
+/// user programs.
 pub const IAMR_KERNEL_NO_EXEC: u64 = 0x4000_0000_0000_0000;
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //! makes hypervisor call 0xf000 with the address of the arguments. We make that
 //! call ourselves, so there is no blob to place and no mode to leave.
 //!
-//! RTAS is not reentrant: one lock, a leaf (nothing is taken under it). It guards
-//! the one argument buffer. The calls that end a CPU or the machine go without:
-//! the lock's owner may have been stopped in the middle.
+//! RTAS is not reentrant: one lock, a leaf (no lock is taken under it), guards the
+//! one argument buffer. The calls that end a CPU or the machine do without it: the
+//! lock's owner may have been stopped while it held the lock.
 
 use core::ffi::CStr;
 use core::fmt::Write as _;
@@ -37,7 +37,7 @@ static TOKENS: Tokens = Tokens {
     set_xive: AtomicU32::new(0),
 };
 
-/// Learns the tokens. `token` looks up a property of the node /rtas.
+/// Records the tokens. `token` looks up a property of the node /rtas.
 pub(crate) fn init(mut token: impl FnMut(&CStr) -> Option<u32>) {
     for (name, slot) in [
         (c"power-off", &TOKENS.power_off),
@@ -51,7 +51,7 @@ pub(crate) fn init(mut token: impl FnMut(&CStr) -> Option<u32>) {
     }
 }
 
-/// What a service answered, or that the machine has no such service.
+/// Why a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The tree has no token for it.
@@ -76,7 +76,7 @@ impl Args {
 }
 
 /// Buffers are statics: the image lies below 4 GB, a kernel stack may not. The lock
-/// is held for the length of one hypervisor call.
+/// is held for one hypervisor call.
 static SHARED: Mutex<Args> = Mutex::new(Args::EMPTY);
 
 /// Arguments and text of a call that ends the machine.
@@ -85,9 +85,9 @@ struct LastWords {
     text: [u8; 128],
 }
 
-/// Several, taken and never given back: whoever holds one may be stopped before
+/// Several, taken and never given back: a CPU that holds one may be stopped before
 /// the call, and a second CPU in trouble must still get through. With all taken,
-/// one of the holders will do.
+/// one of the holders will make the call.
 static LAST_WORDS: [Mutex<LastWords>; 8] =
     [const { Mutex::new(LastWords { args: Args::EMPTY, text: [0; 128] }) }; 8];
 
@@ -111,7 +111,7 @@ fn call_with<const N: usize>(
     let address = shared.as_mut_ptr().as_raw_ptr().expose_provenance().get() as u64;
     let real = address & 0x0fff_ffff_ffff_ffff;
     // SAFETY: RTAS writes `outputs` words after the inputs, which `slots` holds.
-    // What the service itself does is the caller's affair.
+    // The caller answers for the effect of the service.
     let (status, _) = unsafe { hcall(Op::Rtas, [real, 0, 0, 0]) };
     if status.ok().is_err() {
         return Err(Error::Status(status.0 as i32));
@@ -127,8 +127,8 @@ fn call_with<const N: usize>(
 /// Starts the CPU `server` at real address `entry` in 64-bit real mode, `argument`
 /// in its r3. Not from an interrupt handler (the lock is not interrupt-safe).
 ///
-/// A ceded CPU counts as stopped and would be *restarted*: the caller keeps its
-/// own record of who is online.
+/// A ceded CPU counts as stopped and would be *restarted*: the caller keeps its own
+/// record of the CPUs that are online.
 ///
 /// # Errors
 /// RTAS's status, e.g. -2 for no such CPU.
@@ -141,14 +141,14 @@ pub unsafe fn start_cpu(server: u32, entry: u32, argument: u32) -> Result<(), Er
     call_with(&mut args, &TOKENS.start_cpu, [server, entry, argument], 1).map(|_| ())
 }
 
-/// Whether CPUs can be stopped and be known to have stopped.
+/// Whether CPUs can be stopped, and seen to have stopped.
 pub fn can_stop_cpus() -> bool {
     let known = |token: &AtomicU32| token.load(Ordering::Relaxed) != 0;
     known(&TOKENS.stop_self) && known(&TOKENS.query_cpu_stopped_state)
 }
 
-/// Whether the CPU `server` has stopped. True of a ceded CPU as well: only the
-/// answer for a CPU that is known to have called [`stop_self`] means anything.
+/// Whether the CPU `server` has stopped. RTAS answers true for a ceded CPU as well:
+/// only the answer for a CPU that is known to have called [`stop_self`] means anything.
 ///
 /// # Errors
 /// RTAS's status.
@@ -158,8 +158,8 @@ pub fn query_cpu_stopped_state(server: u32) -> Result<bool, Error> {
     Ok(state == 0)
 }
 
-/// Has the interrupt `source` go to the CPU `server`, with `priority` (0xff: to
-/// nobody). Not from an interrupt handler (the lock is not interrupt-safe).
+/// Routes the interrupt `source` to the CPU `server`, with `priority` (0xff: to no
+/// CPU). Not from an interrupt handler (the lock is not interrupt-safe).
 ///
 /// # Errors
 /// RTAS's status, e.g. -3 for no such source.
@@ -174,10 +174,10 @@ pub(crate) fn set_xive(source: u32, server: u32, priority: u8) -> Result<(), Err
 /// Returns only if RTAS refuses.
 ///
 /// # Safety
-/// Nothing may count on this CPU any more.
+/// Nothing may depend on this CPU any more.
 pub unsafe fn stop_self() -> Error {
-    // Never the shared buffer: its lock would be held for ever. RTAS only reads this
-    // one, and all CPUs that stop write the same words.
+    // Not the shared buffer: its lock would stay held. RTAS only reads this buffer,
+    // and all CPUs that stop write the words with equal values.
     static STOP: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
     let token = TOKENS.stop_self.load(Ordering::Relaxed);
     if token == 0 {
@@ -191,7 +191,8 @@ pub unsafe fn stop_self() -> Error {
 }
 
 /// Switches the machine off; QEMU ends with status 0. Any context. Without that
-/// service it is [`os_term`]: better a wrong status than a machine that stays on.
+/// service it makes the call of [`os_term`]: better a wrong status than a machine
+/// that stays on.
 pub fn power_off() -> ! {
     if let Some(mut last) = LAST_WORDS.iter().find_map(Mutex::try_lock) {
         switch_off(&mut last.args);
@@ -200,9 +201,9 @@ pub fn power_off() -> ! {
     halt()
 }
 
-/// Tells the hypervisor that the kernel has died, with `message` (its first 127
-/// bytes). QEMU ends, with status 1 under `-action panic=exit-failure`. Any
-/// context. Without that service it is [`power_off`].
+/// Reports to the hypervisor that the kernel has died, with `message` (its first
+/// 127 bytes). QEMU ends, with status 1 under `-action panic=exit-failure`. Any
+/// context. Without that service it makes the call of [`power_off`].
 pub fn os_term(message: &str) -> ! {
     if let Some(mut last) = LAST_WORDS.iter().find_map(Mutex::try_lock) {
         terminate(&mut last, message);
@@ -211,8 +212,8 @@ pub fn os_term(message: &str) -> ! {
     halt()
 }
 
-/// The call behind [`os_term`]. Refused or not, the machine may still be there
-/// afterwards: what becomes of a dead guest is its owner's choice.
+/// The call behind [`os_term`]. The machine may run on afterwards, even if the call
+/// succeeds: its owner decides what becomes of a dead guest.
 fn terminate(last: &mut LastWords, message: &str) {
     let LastWords { args, text } = last;
     let length = message.len().min(text.len() - 1);
@@ -221,15 +222,15 @@ fn terminate(last: &mut LastWords, message: &str) {
     let _ = call_with(args, &TOKENS.os_term, [real], 1);
 }
 
-/// Comes back only if the machine stays on. No power-on event is to wake it again:
-/// both masks all ones.
+/// Returns only if the machine stays on. Both masks are all ones: no power-on event
+/// is to wake it again.
 fn switch_off(args: &mut Args) {
     if let Err(error) = call_with(args, &TOKENS.power_off, [u32::MAX, u32::MAX], 1) {
         let _ = writeln!(console::Writer, "rtas: power-off refused: {error:?}");
     }
 }
 
-/// The machine goes away under us, or cannot.
+/// Waits until the machine is gone, for ever if it cannot be ended.
 fn halt() -> ! {
     loop {
         core::hint::spin_loop();

@@ -1,7 +1,7 @@
 //! Other CPUs: starting them, stopping them, interrupting them for certain.
 //!
-//! RTAS knows whether a CPU is *stopped* only roughly (a ceded one looks the same).
-//! Who is online is for the kernel to remember; nothing here keeps state.
+//! RTAS does not know for certain whether a CPU is *stopped* (a ceded one looks
+//! stopped). The kernel records which CPUs are online; nothing here keeps state.
 
 use crate::addr::VirtAddr;
 use crate::hcall::{self, Status};
@@ -17,15 +17,15 @@ unsafe extern "C" {
 
 unsafe extern "Rust" {
     /// The kernel, on a secondary CPU: MMU on, guard PID loaded, interrupts off, on
-    /// the kernel stack of its `PerCpu`. What the TLB holds is nobody's, or after a
-    /// stop our own of long ago: to be flushed before a user PID is loaded.
+    /// the kernel stack of its `PerCpu`. The TLB may hold anything,
+    /// after a stop also stale translations: flush it before a user PID is loaded.
     fn secondary_main() -> !;
 }
 
 /// Starts the CPU that `percpu` describes (its `server` is the hardware id). It
-/// goes to the kernel's `secondary_main` by itself: that it has arrived, the
-/// kernel's own handshake must tell. Needs the MMU on (the process table is
-/// registered) and the vectors in place. Not from an interrupt handler.
+/// goes to the kernel's `secondary_main` by itself; the kernel's own handshake
+/// shows that it has arrived. Needs the MMU on (the process table is registered)
+/// and the vectors in place. Not from an interrupt handler.
 ///
 /// # Errors
 /// RTAS's: there is no such CPU, or it runs.
@@ -38,8 +38,8 @@ pub unsafe fn start_cpu(percpu: &'static PerCpu) -> Result<(), rtas::Error> {
     let argument = real(core::ptr::from_ref(percpu).cast());
     let argument = u32::try_from(argument).expect("smp: a PerCpu lies below 4 GB");
     let entry = real(&raw const secondary_entry) as u32;
-    // Partner: the start of the new CPU. It finds its PerCpu and all that the boot
-    // has set up; the call into RTAS alone orders nothing.
+    // Orders all that the boot has set up before the start of the new CPU, which
+    // reads its PerCpu. The call into RTAS alone orders nothing.
     isa::sync();
     // SAFETY: the entry takes a real PerCpu address; the rest is the caller's
     // promise.
@@ -49,21 +49,21 @@ pub unsafe fn start_cpu(percpu: &'static PerCpu) -> Result<(), rtas::Error> {
 /// From secondary.S.
 pub(crate) extern "C" fn secondary_start() -> ! {
     exceptions::init_cpu();
-    // Whatever the decrementer held: no interrupt before the kernel asks for one.
+    // The decrementer may hold anything: no interrupt before the kernel asks for one.
     timer::set_deadline_tb(u64::MAX);
     irq::controller().init_cpu();
     // SAFETY: the kernel crate defines it with this type.
     unsafe { secondary_main() }
 }
 
-/// Stops this CPU until the next [`start_cpu`]. What is sent to it
-/// from here on waits in the interrupt controller until then, and is then spurious.
+/// Stops this CPU until the next [`start_cpu`]. An interrupt that is sent to it from here on
+/// waits in the interrupt controller, and is spurious when the CPU has started again.
 ///
 /// # Errors
 /// Returns only if RTAS refuses.
 ///
 /// # Safety
-/// Nothing may count on this CPU any more.
+/// Nothing may depend on this CPU any more.
 pub unsafe fn stop(_: &IrqsOff) -> rtas::Error {
     // Nothing may be pending, or could become so, that would wake it.
     let _ = hcall::h_cppr(0);
@@ -75,20 +75,20 @@ pub unsafe fn stop(_: &IrqsOff) -> rtas::Error {
 /// Sends a system reset interrupt to the CPU `server`: the way to stop it when the
 /// kernel is dying. It need not have interrupts on.
 ///
-/// Only to a CPU that is online: one that was never started would wake up in our
-/// vector with nothing of its own.
+/// Only for a CPU that is online: one that was never started would run our vector
+/// without a PerCpu or a stack.
 ///
 /// # Errors
 /// The hypervisor's status.
 pub fn nmi(server: u32) -> Result<(), Status> {
-    // Partner: the handler over there. What was stored before, it sees; the
-    // hypervisor call alone orders nothing.
+    // Orders earlier stores before the interrupt, for the handler on the other CPU.
+    // The hypervisor call alone orders nothing.
     isa::sync();
     hcall::h_signal_sys_reset(server)
 }
 
 /// Stops this CPU for good, asleep in the hypervisor: the others have the host's
-/// processors to themselves. No interrupt wakes it but another NMI. Any context.
+/// processors to themselves. Only another NMI wakes it. Any context.
 pub fn park() -> ! {
     let _off = irqflags::disable();
     // Nothing may be pending, or the sleep would end at once.

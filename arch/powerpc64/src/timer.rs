@@ -1,7 +1,7 @@
 //! Time: the timebase counts up, the decrementer interrupts (0x900).
 //!
 //! All CPUs see one timebase. Each has its own decrementer, and no way to turn it
-//! off: "no deadline" is one that is far away.
+//! off: "no deadline" is a deadline that is far away.
 
 use core::cell::UnsafeCell;
 
@@ -9,7 +9,7 @@ use crate::encoding::timebase::{self, Timebase};
 use crate::isa;
 use crate::reg::spr;
 
-/// What the device tree tells about time.
+/// The device tree's facts about time.
 #[derive(Clone, Copy)]
 struct Clock {
     timebase: Timebase,
@@ -29,7 +29,7 @@ static CLOCK: BootClock =
 /// Sets the rates. Boot CPU, before kmain.
 pub(crate) fn init(timebase_hz: u32, decrementer_bits: u32) {
     let clock = Clock { timebase: Timebase::new(timebase_hz), decrementer_bits };
-    // SAFETY: no other CPU runs yet, and nobody keeps a reference.
+    // SAFETY: no other CPU runs yet, and nothing keeps a reference.
     unsafe { CLOCK.0.get().write(clock) };
 }
 
@@ -53,7 +53,7 @@ pub fn now_tb() -> u64 {
     isa::mftb()
 }
 
-/// Whole ticks in a microsecond.
+/// Whole ticks per microsecond.
 #[inline]
 #[must_use]
 pub fn ticks_per_us() -> u64 {
@@ -63,7 +63,7 @@ pub fn ticks_per_us() -> u64 {
 /// Arms this CPU's decrementer for the time `deadline_tb`; `u64::MAX` for none.
 ///
 /// It may come early where the decrementer is narrow, and comes at once if the
-/// deadline has passed. The handler of 0x900 has to arm it again: the interrupt
+/// deadline has passed. The handler of 0x900 must arm it again: the interrupt
 /// lasts as long as the decrementer is negative.
 #[inline]
 pub fn set_deadline_tb(deadline_tb: u64) {

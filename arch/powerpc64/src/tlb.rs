@@ -1,34 +1,45 @@
 //! TLB invalidation: has the sequences of [`crate::encoding::tlb_sequence`] executed.
 //!
-//! Broadcast ones reach every CPU of the partition: by `tlbie` if the hypervisor granted
-//! that to it (GTSE), else by the call H_RPT_INVALIDATE. Local ones reach this hardware
-//! thread only. Preemption is off from the decision to the end of the flush.
+//! Broadcast ones reach every CPU of the partition: by `tlbie` if the platform granted
+//! that (GTSE), else by the call H_RPT_INVALIDATE if the hypervisor has it. On a partition
+//! without both there is no broadcast. Local ones reach this hardware thread only.
+//! Preemption is off from the decision to the end of the flush.
 
 use crate::encoding::PageSize;
-use crate::encoding::rpt_invalidate::{self, Kind, Target};
+use crate::encoding::platform_support::Broadcast;
+use crate::encoding::rpt_invalidate::Arguments;
 use crate::encoding::tlb_operand::Ric;
 use crate::encoding::tlb_sequence::{self as sequence, Step};
 use crate::{hcall, isa};
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use kcore::mm::Pid;
 
 /// What [`sequence::sets`] says of this processor; the largest number until then.
 static SETS: AtomicU16 = AtomicU16::new(sequence::sets(0));
 
-/// May this partition use `tlbie`?
-static GTSE: AtomicBool = AtomicBool::new(true);
+/// A [`Broadcast`].
+static BROADCAST: AtomicU8 = AtomicU8::new(Broadcast::Nothing as u8);
 
-/// Tells the processor's version. Boot CPU, before others start: they see the relaxed
-/// store through being started.
-pub fn set_processor(pvr: u32) {
+/// Sets the processor's version, and what this partition has to broadcast with. On the boot
+/// CPU, before the first flush and before other CPUs start: those see the relaxed stores
+/// through being started.
+pub fn init(pvr: u32, broadcast: Broadcast) {
     SETS.store(sequence::sets(pvr), Ordering::Relaxed);
+    BROADCAST.store(broadcast as u8, Ordering::Relaxed);
 }
 
-/// Tells whether the platform granted `tlbie`, which is assumed until then. Boot CPU, before
-/// others start.
-pub fn set_gtse(granted: bool) {
-    GTSE.store(granted, Ordering::Relaxed);
+/// What this partition has to broadcast with.
+#[inline(always)]
+#[must_use]
+pub fn broadcast() -> Broadcast {
+    const TLBIE: u8 = Broadcast::Tlbie as u8;
+    const HYPERCALL: u8 = Broadcast::Hypercall as u8;
+    match BROADCAST.load(Ordering::Relaxed) {
+        TLBIE => Broadcast::Tlbie,
+        HYPERCALL => Broadcast::Hypercall,
+        _ => Broadcast::Nothing,
+    }
 }
 
 #[inline(always)]
@@ -37,22 +48,20 @@ fn run(step: Step) {
         Step::Ptesync => isa::ptesync(),
         // SAFETY: inside a sequence, and so the next.
         Step::Tlbiel(operands) => unsafe { isa::tlbiel(operands) },
-        // SAFETY: as above.
+        // SAFETY: inside a sequence, which has `tlbie` only if it was granted.
         Step::Tlbie(operands) => unsafe { isa::tlbie(operands) },
         Step::Eieio => isa::eieio(),
         Step::Tlbsync => isa::tlbsync(),
         Step::InvalidateErat => isa::erat_invalidate(),
         Step::Isync => isa::isync(),
+        Step::Call(arguments) => call(&arguments),
     }
 }
 
-/// The call that does what a sequence of `tlbie`s does.
+/// H_RPT_INVALIDATE. A flush that did not happen would be memory corruption later: panics.
 #[cold]
-fn call(arguments: [u64; 6]) {
-    // Partner: the PTE stores before the flush.
-    isa::ptesync();
+fn call(arguments: &Arguments) {
     let status = hcall::h_rpt_invalidate(arguments);
-    // A flush that did not happen is memory corruption later.
     status.ok().unwrap_or_else(|status| panic!("H_RPT_INVALIDATE: {status:?}"));
 }
 
@@ -72,19 +81,12 @@ pub fn flush_all_local() {
     sequence::all_local(SETS.load(Ordering::Relaxed), run);
 }
 
-/// The pages of `pid` in `range`, everywhere.
+/// The pages of `pid` in `range`, everywhere; there has to be a [`broadcast`].
 pub fn flush_range_broadcast(pid: Pid, range: Range<u64>, size: PageSize) {
-    if !GTSE.load(Ordering::Relaxed) {
-        let (start, end) = (range.start, range.end);
-        return call(rpt_invalidate::range(pid.get(), Target::Cmmu, Kind::TLB, size.into(), start, end));
-    }
-    sequence::range_broadcast(pid.get(), range, size, run);
+    sequence::range_broadcast(broadcast(), pid.get(), range, size, run);
 }
 
-/// All of `pid`, everywhere.
+/// All of `pid`, everywhere; there has to be a [`broadcast`].
 pub fn flush_pid_broadcast(pid: Pid, ric: Ric) {
-    if !GTSE.load(Ordering::Relaxed) {
-        return call(rpt_invalidate::whole_pid(pid.get(), Target::Cmmu, ric.into()));
-    }
-    sequence::pid_broadcast(pid.get(), ric, run);
+    sequence::pid_broadcast(broadcast(), pid.get(), ric, run);
 }

@@ -138,7 +138,7 @@ inline flush_here(cpu, mm) {
     fi
 }
 
-/* Kernel::borrow. I3: what is borrowed is loaded here. */
+/* LazyTlb::borrow. I3: what is borrowed is loaded here. */
 inline borrow(cpu, task, mm, uncounted) {
     assert(loaded[cpu] == mm && live[mm] == 1);
     t_active[task] = mm;
@@ -149,7 +149,7 @@ inline borrow(cpu, task, mm, uncounted) {
     fi
 }
 
-/* Kernel::leave_lazy, the way to init_mm. The caller drops `old`. */
+/* LazyTlb::leave_lazy, the way to init_mm. The caller drops `old`. */
 inline leave_lazy(cpu, task, old) {
     old = t_active[task];
     assert(t_mm[task] == NONE);
@@ -170,8 +170,8 @@ inline unref(mm, last) {
     last = (count[mm] == 0)
 }
 
-/* Kernel::drop_lazy, where the policy may not have to. */
-inline drop_lazy(mm, last) {
+/* LazyTlb::settle, where the policy may not have to. */
+inline settle(mm, last) {
     last = false;
     if
     :: refcount && mm != NONE -> unref(mm, last)
@@ -196,7 +196,7 @@ inline bury(mm) {
 
 /* --- the cross-call ---------------------------------------------------------------- */
 
-/* Kernel::call_on_mask: `to` was sampled before; `at` cannot change, preemption is off. */
+/* LazyTlb::call_on_mask: `to` was sampled before; `at` cannot change, preemption is off. */
 inline call_on_mask(cpu, to, what, mm) {
     if
     :: to == 0
@@ -238,7 +238,7 @@ inline call_on_mask(cpu, to, what, mm) {
     fi
 }
 
-/* Kernel::run_call in the task that the interrupt found: all of it, or for a kick the
+/* LazyTlb::run_call in the task that the interrupt found: all of it, or for a kick the
  * part up to the flush. */
 inline run_call(cpu) {
     if
@@ -248,7 +248,7 @@ inline run_call(cpu) {
         :: t_active[curr[cpu]] == m -> leave_lazy(cpu, curr[cpu], old); old = NONE
         :: else
         fi
-    /* exit_lazy_flush_tlb */
+    /* evict_here */
     :: op[from] == EXIT_LAZY && t_mm[curr[cpu]] == m -> flush_here(cpu, m)
     :: op[from] == EXIT_LAZY && t_mm[curr[cpu]] != m ->
         if
@@ -279,7 +279,7 @@ inline take_call() {
     m = op_mm[from]
 }
 
-/* Kernel::handle_calls: the mailbox is taken in one swap, then call by call. */
+/* LazyTlb::handle_calls: the mailbox is taken in one swap, then call by call. */
 inline handle_calls(cpu) {
     do
     :: d_step { got != 0 && !WRONG(answer_before_leaving) -> take_call(); run_call(cpu) }
@@ -300,7 +300,7 @@ inline finish_kick(cpu) {
         d_step {
             if
             :: old != NONE && !WRONG(kick_keeps_count) ->
-                drop_lazy(old, last);
+                settle(old, last);
                 assert(!last);
                 if
                 :: refcount && WRONG(kick_drops_twice) -> unref(old, last)
@@ -317,9 +317,9 @@ inline finish_kick(cpu) {
 
 /* --- tasks ------------------------------------------------------------------------- */
 
-/* Kernel::__mmdrop. Interrupts on, preemptible, in a task. */
+/* LazyTlb::__mmdrop. Interrupts on, preemptible, in a task. */
 inline __mmdrop(mm) {
-    /* cleanup_lazies: itself first, then those of the mask, or of the published. */
+    /* last_drop: itself first, then those of the mask, or of the published. */
     d_step {
         STEP;
         c = at[me];
@@ -360,7 +360,7 @@ inline mmdrop(mm) {
     fi
 }
 
-/* Kernel::exit_flush: the kick under shootdown, then the flush of all of it. */
+/* LazyTlb::exit_flush: the kick under shootdown, then the flush of all of it. */
 inline exit_flush(mm) {
     d_step {
         STEP;
@@ -372,7 +372,7 @@ inline exit_flush(mm) {
         fi
     }
     call_on_mask(c, to, EXIT_LAZY, mm);
-    /* flush_reach_needed: 0 none, 1 local, 2 global. */
+    /* plan_flush: 0 none, 1 local, 2 global. */
     d_step {
         STEP;
         if
@@ -410,7 +410,7 @@ inline mmput(mm) {
     d_step { STEP; assert(live[mm] == 1 && users[mm] > 0); users[mm]--; last = (users[mm] == 0) }
     if
     :: last ->
-        /* Machine::exit_mmap: the process-table entry goes first. */
+        /* exit_mmap: the process-table entry goes first. */
         d_step { STEP; last = false; pte[mm] = false }
         exit_flush(mm);
         mmdrop(mm)
@@ -418,7 +418,7 @@ inline mmput(mm) {
     fi
 }
 
-/* Kernel::give_up_mm: one section with interrupts off. */
+/* LazyTlb::give_up_mm: one section with interrupts off. */
 inline give_up_mm() {
     d_step {
         STEP;
@@ -435,7 +435,7 @@ inline exit_mm(mm) {
     fi
 }
 
-/* Kernel::enter_mm, then end_of_borrow: exec by a borrower, and kthread_use_mm. */
+/* LazyTlb::enter_mm, then end_of_borrow: exec by a borrower, and kthread_use_mm. */
 inline enter_mm(mm) {
     if
     :: WRONG(exec_reads_early) -> d_step { STEP; act = t_active[me] }
@@ -458,7 +458,7 @@ inline enter_mm(mm) {
         :: else
         fi;
         if
-        :: WRONG(drop_before_load) -> drop_lazy(act, last)
+        :: WRONG(drop_before_load) -> settle(act, last)
         :: else
         fi
     }
@@ -478,7 +478,7 @@ inline enter_mm(mm) {
         STEP;
         if
         :: WRONG(drop_before_load) || (WRONG(use_mm_leaks) && act == mm) -> last = false
-        :: else -> drop_lazy(act, last)
+        :: else -> settle(act, last)
         fi
     }
     if
@@ -489,7 +489,7 @@ inline enter_mm(mm) {
 
 #define LOCALS byte c, n, to, reach, act, old; bool last
 
-/* Kernel::flush by the only user of the mm, or one of them: munmap of a page. Trimming
+/* LazyTlb::flush by the only user of the mm, or one of them: munmap of a page. Trimming
  * is due or not. */
 inline munmap(mm) {
     if
@@ -646,7 +646,7 @@ inline switch_to(next) {
             :: else
             fi;
             if
-            :: WRONG(drop_before_load) && old != NONE -> drop_lazy(old, last)
+            :: WRONG(drop_before_load) && old != NONE -> settle(old, last)
             :: else
             fi
         fi;
@@ -668,7 +668,7 @@ inline switched(next) {
     prev = 0
 }
 
-/* The other half of switch_mm, the last of prepare_switch, finish_and_drop. */
+/* The other half of switch_mm, the last of prepare_switch, settle_switch. */
 inline switch_towards_user() {
     if
     :: last -> d_step { last = false; bury(old) }
@@ -685,7 +685,7 @@ inline switch_towards_user() {
     }
     d_step {
         if
-        :: old != NONE && !WRONG(drop_before_load) -> drop_lazy(old, last)
+        :: old != NONE && !WRONG(drop_before_load) -> settle(old, last)
         :: else
         fi;
         if
@@ -719,7 +719,7 @@ end:
     :: atomic { refcount && tasks_done && curr[c] == c && loaded[c] != INIT && !busy[c] && !nopre[c] && !irqoff[c] ->
             busy[c] = true }
         d_step { leave_lazy(c, c, old) }
-        d_step { drop_lazy(old, last) }
+        d_step { settle(old, last) }
         if
         :: last -> d_step { last = false; bury(old) }
         :: else
@@ -732,7 +732,7 @@ end:
         :: WRONG(offline_while_lazy) -> skip
         :: else ->
             atomic { !busy[c] -> d_step { leave_lazy(c, c, old) } }
-            d_step { drop_lazy(old, last) }
+            d_step { settle(old, last) }
             if
             :: last -> d_step { last = false; bury(old) }
             :: else
@@ -763,7 +763,7 @@ end:
             ipi[c] = false;
             if
             :: WRONG(offline_while_lazy) -> skip
-            :: else -> t_active[c] = NONE; loaded[c] = NONE; drop_lazy(INIT, last)
+            :: else -> t_active[c] = NONE; loaded[c] = NONE; settle(INIT, last)
             fi
         }
         /* start_cpu */

@@ -4,40 +4,38 @@
 //! offline needs no call; and no sender is waited for. A CPU that comes flushes first.
 //! The order and its proof are in docs/lazy-tlb.md#cpu-hotplug.
 
-use crate::Kernel;
-use crate::lazy_tlb::{LazyRef, Policy};
+use crate::LazyTlb;
+use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// This CPU joins the protocol: its current task, the idle task, borrows
-    /// `init_mm`. At boot and after each [`Kernel::stop_cpu`], before the CPU can
+    /// `init_mm`. At boot and after each [`LazyTlb::stop_cpu`], before the CPU can
     /// take an IPI or switch.
     pub fn start_cpu(&self) {
         self.machine.with_irqs_off(|t| {
             let idle = self.machine.current(t);
-            invariant!(self.this_cpu(t).active_mm.get().is_none(), "{} starts twice", t.cpu());
+            invariant!(self.this_cpu(t).active_mm.own().is_none(), "{} starts twice", t.cpu());
             // Before it can load an mm that it had once.
             self.machine.flush_cpu(t);
-            if self.config.policy == Policy::Refcount {
-                self.mmgrab(MmId::INIT_MM);
-            }
+            ask!(self, cpu_comes(t));
             idle.set_active_mm(t, MmId::INIT_MM);
             self.switch_mm(t, MmId::NONE, MmId::INIT_MM);
             self.check_loaded(t, idle);
             // F17 release: orders this CPU's state before its bit. Partner: `online`.
-            self.online.set_ordered(t.cpu(), Ordering::Release);
+            self.online.publish(t.cpu());
         });
     }
 
     /// The first half of leaving: this CPU, in its idle task, gives up what it
     /// borrows. It may be the last reference under refcount, so interrupts are on;
-    /// preemption stays off from here to [`Kernel::stop_cpu`], or the next task
+    /// preemption stays off from here to [`LazyTlb::stop_cpu`], or the next task
     /// would bring a borrow again.
     pub fn leave_before_stop(&self) {
         let borrowed = self.machine.with_irqs_off(|t| self.leave_lazy(t, self.machine.current(t)));
-        self.drop_lazy(borrowed);
+        self.settle(borrowed);
     }
 
     /// The second half: this CPU is out of the protocol on return. It is in no mask,
@@ -57,15 +55,14 @@ impl<M: Machine> Kernel<M> {
         self.leave_all_masks(t);
         // F18 release: orders having left every mm, and the flush, before the cleared bit.
         // Partner: `online`.
-        self.online.clear_ordered(t.cpu(), Ordering::Release);
+        self.online.retract(t.cpu());
         // F19 fence: orders the cleared bit before the last look into the mailbox. Partner:
         // `call_on_mask`.
         fence(Ordering::SeqCst);
         self.handle_calls(t);
         idle.set_active_mm(t, MmId::NONE);
         me.active_mm.set(MmId::NONE);
-        // What `start_cpu` took. Never the last: I5.
-        self.drop_lazy(LazyRef::new(MmId::INIT_MM));
+        ask!(self, cpu_goes(t));
     }
 
     /// Drops all that this CPU may hold and takes it out of every mask (T7). It has
@@ -74,8 +71,8 @@ impl<M: Machine> Kernel<M> {
         self.machine.flush_cpu(t);
         for mm in self.mms.iter().filter(|mm| mm.cpumask().test(t.cpu())) {
             // F12 release: orders the flush before the cleared bit, the last touch of the
-            // mm. Partners: `holders`, `holding_cpus`.
-            mm.cpumask().clear_ordered(t.cpu(), Ordering::Release);
+            // mm. Partners: `mask_shape`, `online_in_mask`.
+            mm.cpumask().retract(t.cpu());
         }
     }
 }

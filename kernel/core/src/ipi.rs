@@ -14,8 +14,9 @@
 //! * A CPU may go offline under a sender: see [`crate::hotplug`].
 //! * A CPU that does not answer is reported after 10 s and is fatal after 60 s.
 
-use crate::Kernel;
-use crate::cpu::{CpuId, CpuMask, CpuSet, bits_of};
+use crate::LazyTlb;
+use crate::cpu::{CpuId, CpuMask, CpuSet};
+use crate::cpuset::bits_of;
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
@@ -35,8 +36,8 @@ pub enum Call {
     Shoot(MmId),
     /// Panic if you have this mm: it was just cleaned up.
     AssertNotLazy(MmId),
-    /// Leave this mm if you borrow it, and flush it: `exit_lazy_flush_tlb`.
-    ExitLazy(MmId),
+    /// Leave this mm if you borrow it, and flush it: `evict_here`.
+    Evict(MmId),
     /// Flush this mm.
     Flush(MmId, FlushRange),
     /// A full barrier.
@@ -60,7 +61,7 @@ impl Call {
         match self {
             Call::Barrier => [0, 0, 0, 0],
             Call::Shoot(mm) => [1, mm.to_bits(), 0, 0],
-            Call::ExitLazy(mm) => [2, mm.to_bits(), 0, 0],
+            Call::Evict(mm) => [2, mm.to_bits(), 0, 0],
             Call::Flush(mm, FlushRange::Pages { start, pages }) => [3, mm.to_bits(), start, pages.into()],
             Call::Flush(mm, FlushRange::Translations) => [4, mm.to_bits(), 0, 0],
             Call::Flush(mm, FlushRange::Everything) => [5, mm.to_bits(), 0, 0],
@@ -74,7 +75,7 @@ impl Call {
         match op {
             0 => Call::Barrier,
             1 => Call::Shoot(mm),
-            2 => Call::ExitLazy(mm),
+            2 => Call::Evict(mm),
             3 => Call::Flush(mm, FlushRange::Pages { start: a, pages: b as u32 }),
             4 => Call::Flush(mm, FlushRange::Translations),
             5 => Call::Flush(mm, FlushRange::Everything),
@@ -104,7 +105,7 @@ impl CallRecord {
     }
 }
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// Runs `call` on each of `targets`, which were online when the caller looked,
     /// this CPU not among them, and waits until all have: what they did happens
     /// before the return. Interrupts on, preemption off.
@@ -128,7 +129,7 @@ impl<M: Machine> Kernel<M> {
         for target in targets.iter() {
             // F9 release: orders the record before the bit. Partner: `handle_calls`. F10
             // orders the bit before the interrupt.
-            self.cpu(target).mailbox.0.set_ordered(me, Ordering::Release);
+            self.cpu(target).mailbox.0.publish(me);
         }
         // F19 fence: orders the posts before the look at `online`. Partner: `stop_cpu`.
         fence(Ordering::SeqCst);
@@ -149,7 +150,7 @@ impl<M: Machine> Kernel<M> {
         let waiting = &self.cpu(me).call.waiting;
         let (mut turn, mut started_ms, mut next_report_ms) = (0, 0, REPORT_AFTER_MS);
         // F11 acquire: orders the answers before what we free. Partner: `handle_calls`.
-        while !waiting.is_clear(self.nr_cpus(), Ordering::Acquire) {
+        while !waiting.observe_empty(self.nr_cpus()) {
             self.machine.relax(turn);
             self.machine.point(Point::CallWaiting);
             turn += 1;
@@ -171,7 +172,7 @@ impl<M: Machine> Kernel<M> {
     /// Somebody has not answered for long: reports who, or ends it.
     #[cold]
     fn tell_silence(&self, me: CpuId, call: Call, waited_ms: u64) {
-        let silent = self.cpu(me).call.waiting.snapshot(self.nr_cpus(), Ordering::Relaxed);
+        let silent = self.cpu(me).call.waiting.peek(self.nr_cpus());
         // None if the last of them has answered just now.
         let Some(first) = silent.iter().next() else { return };
         if waited_ms >= self.machine.call_limit_ms() {
@@ -187,13 +188,13 @@ impl<M: Machine> Kernel<M> {
         let mut called = false;
         for word in 0..self.nr_cpus().div_ceil(64) {
             // F9 acquire: orders the bit before the read of the record. Partner: `call_on_mask`.
-            for bit in bits_of(me.mailbox.0.take_word(word, Ordering::Acquire)) {
+            for bit in bits_of(me.mailbox.0.take_word(word)) {
                 called = true;
                 let record = &self.cpu(CpuId::new(word * 64 + bit)).call;
                 self.run_call(t, record.read());
                 // F11 release: orders what the handler did before the answer. Partner:
                 // `wait_for_answers`. The record is the initiator's again.
-                record.waiting.clear_ordered(t.cpu(), Ordering::Release);
+                record.waiting.retract(t.cpu());
             }
         }
         if !called {
@@ -209,7 +210,7 @@ impl<M: Machine> Kernel<M> {
         }
         let counters = &self.this_cpu(t).counters;
         match call {
-            Call::Shoot(_) | Call::ExitLazy(_) => counters.call_lazy.bump(),
+            Call::Shoot(_) | Call::Evict(_) => counters.call_lazy.bump(),
             Call::Flush(..) => counters.call_flush.bump(),
             Call::Barrier => counters.call_barrier.bump(),
             Call::AssertNotLazy(_) | Call::Machine(..) => {}
@@ -219,7 +220,7 @@ impl<M: Machine> Kernel<M> {
                 self.shoot_lazy_here(t, mm);
             }
             Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),
-            Call::ExitLazy(mm) => self.exit_lazy_flush_tlb(t, mm),
+            Call::Evict(mm) => self.evict_here(t, mm),
             Call::Flush(mm, what) => self.flush_here(t, mm, what),
             // F5 fence: orders a target's accesses before and after the IPI. Partner:
             // `run_call` on another target. An interrupt orders no storage, and F9 and F11

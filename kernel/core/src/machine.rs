@@ -1,53 +1,18 @@
 //! The first seam: what the protocol asks of the machine under it.
 //!
-//! The kernel implements it with real instructions, the host with a model that
-//! detects misuse (`crate::model`), loom with the same model.
+//! Four traits, by who knows the answers: [`Cpu`] and [`Mmu`] are hardware's, [`Host`] is
+//! the kernel's around the protocol, [`Probe`] the tests'. The kernel implements them
+//! with real instructions, the host with a model that detects misuse (`crate::model`),
+//! loom with that model, too. docs/porting.md has what a port writes.
 
-use core::marker::PhantomData;
+mod tokens;
 
 use crate::cpu::CpuId;
-use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
+use crate::mm::{MmId, Pid};
 use crate::task::TaskMm;
 
-/// Proof that this thread cannot leave its CPU: preemption is off.
-///
-/// Made by the [`Machine`] and lent to a closure, so it cannot outlive what it
-/// proves, nor travel to another CPU.
-pub struct PreemptOff {
-    cpu: CpuId,
-    _not_send: PhantomData<*mut ()>,
-}
-
-impl PreemptOff {
-    /// For a [`Machine`] that has just turned preemption off on `cpu`.
-    pub fn new(cpu: CpuId) -> Self {
-        Self { cpu, _not_send: PhantomData }
-    }
-
-    /// The CPU that we are on, and stay on.
-    pub fn cpu(&self) -> CpuId {
-        self.cpu
-    }
-}
-
-/// Proof that interrupts are off on this CPU, which implies [`PreemptOff`].
-pub struct IrqsOff(PreemptOff);
-
-impl IrqsOff {
-    /// For a [`Machine`] that has just turned interrupts off on `cpu`.
-    pub fn new(cpu: CpuId) -> Self {
-        Self(PreemptOff::new(cpu))
-    }
-}
-
-impl core::ops::Deref for IrqsOff {
-    type Target = PreemptOff;
-
-    fn deref(&self) -> &PreemptOff {
-        &self.0
-    }
-}
+pub use tokens::{IrqsOff, PreemptOff};
 
 /// A named place between two steps of the protocol.
 ///
@@ -69,13 +34,13 @@ pub enum Point {
     UseMmSwitched,
     UnuseMmBorrowed,
     MmputLast,
-    ExitFlushKicked,
+    ExitEvicted,
     MmdropLast,
     MmdropClean,
     MapperGrabbed,
     FlushDecided,
-    KickArrived,
-    KickFlushed,
+    EvictArrived,
+    EvictFlushed,
     LeaveLazyHalf,
     CallPosted,
     CallWaiting,
@@ -122,8 +87,13 @@ impl core::fmt::Display for Stamp {
     }
 }
 
-/// Hardware, or the host's model of it.
-pub trait Machine {
+/// One CPU among others: its sections, its interrupts.
+///
+/// # Safety
+/// A token is lent only where it says the truth. A section leaves preemption and
+/// interrupts as it found them. Stores before `send_ipi` are visible to the handler.
+#[allow(unsafe_code, reason = "a contract in words")]
+pub unsafe trait Cpu {
     /// Runs `f` with preemption off.
     fn with_preempt_off<R>(&self, f: impl FnOnce(&PreemptOff) -> R) -> R;
 
@@ -133,32 +103,78 @@ pub trait Machine {
     /// Whether this CPU takes interrupts now.
     fn irqs_enabled(&self) -> bool;
 
-    /// The mm part of the task that runs on this CPU.
-    fn current<'a>(&'a self, t: &'a PreemptOff) -> &'a TaskMm;
-
-    /// Makes this CPU translate user addresses through `mm` (PIDR on radix).
-    /// Whoever calls has set this CPU's bit in `mm`'s cpumask before.
-    fn load_mm(&self, t: &IrqsOff, mm: MmId);
-
-    /// The PID register, to check I1 against.
-    fn loaded_pid(&self, t: &IrqsOff) -> crate::mm::Pid;
-
-    /// Drops this CPU's translations of `mm` in `what`; complete on return.
-    fn flush_local(&self, t: &PreemptOff, mm: MmId, what: FlushRange);
-
-    /// Drops every CPU's (and coprocessor's) translations of `mm` in `what` by
-    /// broadcast; complete on return.
-    fn flush_global(&self, t: &PreemptOff, mm: MmId, what: FlushRange);
-
-    /// Drops all that this CPU's TLB and walk caches hold, of every PID; complete on
-    /// return. Who observes is told by the machine. No user mm is loaded.
-    fn flush_cpu(&self, t: &IrqsOff);
-
     /// Interrupts `cpu`. Stores before this call are visible to its handler.
     fn send_ipi(&self, t: &PreemptOff, cpu: CpuId);
 
     /// One turn of a wait for other CPUs, interrupts on. `turn` counts from 0.
     fn relax(&self, turn: u64);
+}
+
+/// How this CPU translates user addresses, and what it remembers of that.
+///
+/// # Safety
+/// What was freed after a flush may be anybody's next: on return of a flush, no CPU that
+/// it reaches translates by what was in the tables before it, nor walks through tables
+/// that were cut off before. `load_mm` and `disconnect` do what they say on return, and
+/// `loaded_pid` says what is loaded.
+#[allow(unsafe_code, reason = "a contract in words")]
+pub unsafe trait Mmu {
+    /// Whether `flush_global` is there. Where it is not, every flush of other CPUs is a
+    /// cross-call, and no coprocessor can be attached.
+    const BROADCASTS: bool;
+
+    /// Makes this CPU translate user addresses through `mm` (PIDR on radix). The caller
+    /// has set this CPU's bit in `mm`'s cpumask before. Takes no lock and cannot fail:
+    /// what it needs of `mm` it finds by the id alone.
+    fn load_mm(&self, t: &IrqsOff, mm: MmId);
+
+    /// What `load_mm` has loaded, to check I1 against.
+    fn loaded_pid(&self, t: &IrqsOff) -> Pid;
+
+    /// A full barrier, which also orders the stores before it before the table walks of
+    /// this CPU after it.
+    fn order_mask_before_walks(&self, t: &IrqsOff);
+
+    /// Drops this CPU's translations of `mm` in `what`; complete on return. The stores of
+    /// this CPU to the tables come before it.
+    fn flush_local(&self, t: &PreemptOff, mm: MmId, what: FlushRange);
+
+    /// Drops every CPU's (and coprocessor's) translations of `mm` in `what` by
+    /// broadcast; complete on return, and behind stores to the tables as `flush_local`.
+    fn flush_global(&self, t: &PreemptOff, mm: MmId, what: FlushRange);
+
+    /// Drops all that this CPU's TLB and walk caches hold, of every PID; complete on
+    /// return. The machine tells its observers. No user mm is loaded.
+    fn flush_cpu(&self, t: &IrqsOff);
+
+    /// Cuts the user tables of `mm` off: a CPU that is lazy on it, or will be, begins no
+    /// walk through them behind its next flush of [`FlushRange::Everything`]. The mm stays
+    /// loadable. It has no users, so no CPU accesses user memory through it. Where a CPU
+    /// finds the root by a table (the process table of POWER), its entry is cleared; where
+    /// a CPU holds the root itself, the root's user half is emptied.
+    fn disconnect(&self, mm: MmId);
+}
+
+/// The kernel around the protocol: tasks, memory, messages.
+///
+/// # Safety
+/// `current` is the task that runs on this CPU. `free_user_memory` and `free_mm` free what
+/// is `mm`'s and nothing else.
+#[allow(unsafe_code, reason = "a contract in words")]
+pub unsafe trait Host {
+    /// The mm part of the task that runs on this CPU.
+    fn current<'a>(&'a self, t: &'a PreemptOff) -> &'a TaskMm;
+
+    /// Frees what `mm` maps, and its tables but the root: they are cut off and flushed.
+    /// Preemption and interrupts are on.
+    fn free_user_memory(&self, mm: MmId);
+
+    /// No CPU has `mm` loaded and none can load it: frees its root and what else
+    /// the machine keeps for it. Its PID is reused after the return.
+    fn free_mm(&self, mm: MmId);
+
+    /// A cross-call of the machine's own.
+    fn machine_call(&self, t: &IrqsOff, a: u64, b: u64);
 
     /// Milliseconds since boot, for reports on waits that take too long.
     fn uptime_ms(&self) -> u64;
@@ -169,24 +185,12 @@ pub trait Machine {
         crate::ipi::PANIC_AFTER_MS
     }
 
-    /// `cpu` has not answered a call for `waited_ms`: say so, and go on.
+    /// `cpu` has not answered a call for `waited_ms`: reports it, and goes on.
     fn report_silent(&self, cpu: CpuId, waited_ms: u64);
+}
 
-    /// The last user of `mm` is gone: give back what it mapped. Called with
-    /// preemption and interrupts on; calls back `exit_flush`.
-    fn exit_mmap(&self, mm: MmId);
-
-    /// No CPU has `mm` loaded and none can load it: free its root and what else
-    /// the machine keeps for it. Its PID is reused after the return.
-    fn free_mm(&self, mm: MmId);
-
-    /// Runs `kernel.mmdrop(mm)` or, with `users`, `kernel.mmput(mm)` later, from
-    /// a worker that may sleep.
-    fn defer_drop(&self, mm: MmId, users: bool);
-
-    /// A cross-call of the machine's own.
-    fn machine_call(&self, t: &IrqsOff, a: u64, b: u64);
-
+/// Where tests watch and interfere. A product's does nothing.
+pub trait Probe {
     /// A named place between two steps of the protocol.
     #[inline(always)]
     fn point(&self, _: Point) {}
@@ -198,3 +202,8 @@ pub trait Machine {
         Stamp::default()
     }
 }
+
+/// All of it.
+pub trait Machine: Cpu + Mmu + Host + Probe {}
+
+impl<T: Cpu + Mmu + Host + Probe> Machine for T {}

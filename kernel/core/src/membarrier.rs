@@ -23,7 +23,7 @@
 //!
 //! `MEMBARRIER_CMD_FLAG_CPU` belongs to the RSEQ command alone, which is not there.
 
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::cpu::CpuSet;
 use crate::ipi::Call;
 use crate::machine::{Machine, PreemptOff};
@@ -143,7 +143,7 @@ impl Registrations {
     }
 }
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// The system call, by a task that owns an mm. Interrupts and preemption on.
     ///
     /// # Errors
@@ -197,7 +197,7 @@ impl<M: Machine> Kernel<M> {
     /// (partner: the fence in `end_of_borrow`).
     fn is_only_user(&self, mm: MmId) -> bool {
         // F7: it is (c) for a thread whose unit is gone.
-        self.mm(mm).users_acquire() == 1
+        self.mm(mm).observe_users() == 1
     }
 
     fn takes_part_in_global(&self, mm: MmId) -> bool {
@@ -216,7 +216,7 @@ impl<M: Machine> Kernel<M> {
         }
         let mut targets = CpuSet::EMPTY;
         for cpu in self.online().without(t.cpu()).iter() {
-            if concerned(self.cpu(cpu).curr_mm.get()) {
+            if concerned(self.cpu(cpu).curr_mm.peek()) {
                 targets.insert(cpu);
             }
         }

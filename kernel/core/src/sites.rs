@@ -5,14 +5,15 @@
 //! off, so an IPI never lands in the middle: step 4 of
 //! docs/lazy-tlb.md#why-no-stale-active_mm-can-exist.
 
-use crate::Kernel;
-use crate::lazy_tlb::LazyRef;
+use crate::LazyTlb;
+use crate::lazy_tlb::EndedBorrow;
+use crate::lazy_tlb::policy::ask;
 use crate::machine::{Machine, Point};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
 use crate::task::TaskMm;
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// The current task gives up its address space, as an exiting task does: it
     /// runs on as a borrower, and the real reference goes last.
     ///
@@ -20,25 +21,25 @@ impl<M: Machine> Kernel<M> {
     /// the task could migrate between it and `mm = none` (harmless for a count,
     /// wrong for whatever is kept per CPU).
     pub fn exit_mm(&self) {
-        let mm = self.give_up_mm(|mm| {
-            self.machine.point(Point::ExitMmLocked);
-            mm
-        });
+        let mm = self.give_up_mm(Some(Point::ExitMmLocked));
         self.machine.point(Point::ExitMmBorrowed);
         self.mmput(mm);
     }
 
     /// `mm = none` for the current task, which borrows what it owned. Returns
-    /// the mm; its reference is the caller's to give back.
-    fn give_up_mm(&self, locked: impl FnOnce(MmId) -> MmId) -> MmId {
+    /// the mm; its reference is the caller's to give back. `locked` is passed under the task lock.
+    fn give_up_mm(&self, locked: Option<Point>) -> MmId {
         self.machine.with_preempt_off(|p| {
             let task = self.machine.current(p);
             task.locked(p, || {
-                let mm = locked(task.mm());
+                if let Some(point) = locked {
+                    self.machine.point(point);
+                }
+                let mm = task.mm();
                 assert!(mm.is_some(), "the current task has no mm to give up");
                 // F4 fence (d): orders the last user access before `mm = none`. Partner:
                 // `barrier_on`. F14 fence: orders the load of the PID register before the
-                // next publication. Partner: `holders_by_hazard`.
+                // next publication. Partner: `publishers_of`.
                 fence(Ordering::SeqCst);
                 self.machine.with_irqs_off(|t| {
                     task.set_mm(t, MmId::NONE);
@@ -75,7 +76,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A kernel thread enters the address space of `mm`, to use its memory until
-    /// [`Kernel::kthread_unuse_mm`]. The caller holds an `mm_users` for as long.
+    /// [`LazyTlb::kthread_unuse_mm`]. The caller holds an `mm_users` for as long.
     /// Interrupts and preemption on.
     pub fn kthread_use_mm(&self, mm: MmId) {
         // A real reference, always and first. Turning the borrow of the same mm
@@ -93,11 +94,11 @@ impl<M: Machine> Kernel<M> {
         self.end_of_borrow(borrowed);
     }
 
-    /// The end of [`Kernel::kthread_use_mm`]: the thread borrows `mm` from now
+    /// The end of [`LazyTlb::kthread_use_mm`]: the thread borrows `mm` from now
     /// on. Its reference may be the last one: under shootdown it then shoots
     /// itself. Interrupts and preemption on.
     pub fn kthread_unuse_mm(&self, mm: MmId) {
-        let used = self.give_up_mm(|mm| mm);
+        let used = self.give_up_mm(None);
         assert!(used == mm, "kthread_unuse_mm of {mm:?} by a thread that uses {used:?}");
         self.machine.point(Point::UnuseMmBorrowed);
         self.mmdrop(mm);
@@ -105,7 +106,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Loads `mm` as the current task's own. Returns the mm that the task owned
     /// and the one that was loaded, which was a borrow if it owned none.
-    fn enter_mm(&self, task: &TaskMm, mm: MmId) -> (MmId, LazyRef) {
+    fn enter_mm(&self, task: &TaskMm, mm: MmId) -> (MmId, EndedBorrow) {
         self.machine.point(Point::EnterMm);
         self.machine.with_irqs_off(|t| {
             let (old, active) = (task.mm(), task.active_mm());
@@ -115,18 +116,18 @@ impl<M: Machine> Kernel<M> {
             self.machine.point(Point::EnterMmHalf);
             self.switch_mm(t, active, mm);
             if old.is_none() {
-                self.withdraw(t);
+                ask!(self, ended(t));
             }
             self.check_loaded(t, task);
-            (old, LazyRef::new(active))
+            (old, EndedBorrow::new(active))
         })
     }
 
     /// What a task owes that turned from a borrower into an owner.
-    fn end_of_borrow(&self, borrowed: LazyRef) {
+    fn end_of_borrow(&self, borrowed: EndedBorrow) {
         // F3 fence (e): orders `mm` before the first user access. Partner: `barrier_on`.
         fence(Ordering::SeqCst);
-        self.drop_lazy(borrowed);
+        self.settle(borrowed);
     }
 
     /// A reference to the address space of another task, or none if it has none

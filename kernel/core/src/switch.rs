@@ -1,12 +1,13 @@
 //! The switch: four arms, by whether prev and next own an address space.
 //!
-//! The kernel calls [`Kernel::prepare_switch`], changes stacks, and calls
-//! [`Kernel::finish_switch`] on the new one. What kernel→user gives back waits
-//! for the second half, because the first runs with interrupts off, where nothing
-//! may be freed, and on the stack of the task that it leaves.
+//! The kernel calls [`LazyTlb::prepare_switch`], changes stacks, and calls
+//! [`LazyTlb::finish_switch`] on the new one; with interrupts on again,
+//! [`LazyTlb::settle_switch`]. What kernel→user gives back waits for that, because nothing
+//! may be freed with interrupts off, nor on the stack of the task that is left.
 
-use crate::Kernel;
-use crate::lazy_tlb::LazyRef;
+use crate::LazyTlb;
+use crate::lazy_tlb::EndedBorrow;
+use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point, TlbEvent};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
@@ -25,15 +26,15 @@ pub enum Arm {
     UserToUser,
 }
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// The mm half of a switch from `prev` to `next` on this CPU, up to the
     /// change of stacks. `next` is out of every run queue, so nobody else runs it.
     pub fn prepare_switch(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) -> Arm {
         let me = self.this_cpu(t);
-        invariant!(me.prev_mm.get().is_none(), "{}: the switch before has not finished", t.cpu());
+        invariant!(me.prev_mm.own().is_none(), "{}: the switch before has not finished", t.cpu());
         // F4 fence (d): orders the last user access of `prev` before the change of
         // `curr_mm`. Partner: `barrier_on`. F14 fence: orders the load of the PID register
-        // before the next publication. Partner: `holders_by_hazard`. Callers may count on
+        // before the next publication. Partner: `publishers_of`. Callers may count on
         // a full barrier.
         fence(Ordering::SeqCst);
         me.curr_mm.set(next.mm());
@@ -76,18 +77,19 @@ impl<M: Machine> Kernel<M> {
             me.counters.lazy_same_mm.bump();
         }
         self.switch_mm(t, borrowed, next.mm());
-        self.withdraw(t);
+        ask!(self, ended(t));
         me.prev_mm.set(borrowed);
         prev.set_active_mm(t, MmId::NONE);
     }
 
     /// The second half, on the stack of the task switched to; also a new task's
-    /// first act. Returns the borrow that ended, which the caller drops with
-    /// interrupts on.
-    #[must_use = "the borrow must be dropped"]
-    pub fn finish_switch(&self, t: &IrqsOff) -> Option<LazyRef> {
+    /// first act. Returns the borrow that ended, for [`LazyTlb::settle_switch`]. Preemption
+    /// is off until then, or a second switch would overwrite the borrow.
+    #[must_use = "the borrow must be settled"]
+    pub fn finish_switch(&self, t: &IrqsOff) -> Option<EndedBorrow> {
         let me = self.this_cpu(t);
-        let borrowed = me.prev_mm.get();
+        ask!(self, quiescent(t));
+        let borrowed = me.prev_mm.own();
         if borrowed.is_none() {
             return None;
         }
@@ -96,7 +98,15 @@ impl<M: Machine> Kernel<M> {
         // Partner: `barrier_on`. `switch_mm` returns early when the mm is the borrowed one,
         // and only refcount has an atomic here.
         fence(Ordering::SeqCst);
-        Some(LazyRef::new(borrowed))
+        Some(EndedBorrow::new(borrowed))
+    }
+
+    /// What the switch owes and could not give back with interrupts off: they are on now.
+    pub fn settle_switch(&self, borrow: Option<EndedBorrow>) {
+        self.machine.point(Point::FinishSwitch);
+        if let Some(borrow) = borrow {
+            self.settle(borrow);
+        }
     }
 
     /// Linux's `switch_mm_irqs_off`: from now on this CPU translates through
@@ -107,16 +117,17 @@ impl<M: Machine> Kernel<M> {
         let mask = mm.cpumask();
         if !mask.test(t.cpu()) {
             mask.set(t.cpu());
-            // F1 fence: orders this CPU's bit before its first walk. Partner: `flush`. A
-            // `sync`, since a walk is a load of the MMU's own. F3 fence (e): orders the
-            // change of `curr_mm` before the first user access. Partner: `barrier_on`.
-            fence(Ordering::SeqCst);
+            // F1 fence: orders this CPU's bit before its first walk. Partner: `flush`. F3
+            // fence (e): orders the change of `curr_mm` before the first user access.
+            // Partner: `barrier_on`.
+            self.machine.order_mask_before_walks(t);
         } else if prev != next && mm.membarrier().any() {
             // F3 fence (e): orders the change of `curr_mm` before the first user access,
             // on a CPU whose bit was set. Partner: `barrier_on`.
             fence(Ordering::SeqCst);
         }
         if prev == next {
+            ask!(self, arrived(t, next, true));
             return;
         }
         me.counters.pidr_writes.bump();
@@ -129,14 +140,15 @@ impl<M: Machine> Kernel<M> {
         }
         // F13 release: orders the load of the PID register, and the observer's record of
         // it, before the publication. Partner: `filter_lazies`.
-        me.active_mm.set_ordered(next, Ordering::Release);
+        me.active_mm.publish(next);
+        ask!(self, arrived(t, next, false));
     }
 
     /// I1: the PID register, the published mm and the task agree. I4: this CPU is in
     /// the mask of what it has loaded.
     pub(crate) fn check_loaded(&self, t: &IrqsOff, task: &TaskMm) {
         if cfg!(any(feature = "checks", loom, test)) {
-            let (active, published) = (task.active_mm(), self.this_cpu(t).active_mm.get());
+            let (active, published) = (task.active_mm(), self.this_cpu(t).active_mm.own());
             let pid = self.machine.loaded_pid(t);
             assert!(
                 active == published && active.pid() == pid,
@@ -148,17 +160,6 @@ impl<M: Machine> Kernel<M> {
             // `init_mm`, which has no translations.
             let known = self.slot_of(active).cpumask().test(t.cpu()) || !self.online.test(t.cpu());
             assert!(known, "I4: {} runs on {active:?} and is not in its cpumask", t.cpu());
-        }
-    }
-
-    /// [`Kernel::finish_switch`] and the drop, for callers without more to do in
-    /// between. Interrupts on, since the drop may free; preemption off since
-    /// `prepare_switch`, or a second switch would overwrite the borrow.
-    pub fn finish_and_drop(&self) {
-        let borrowed = self.machine.with_irqs_off(|t| self.finish_switch(t));
-        self.machine.point(Point::FinishSwitch);
-        if let Some(borrow) = borrowed {
-            self.drop_lazy(borrow);
         }
     }
 }

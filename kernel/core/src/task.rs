@@ -63,13 +63,13 @@ impl TaskMm {
 
     /// The address space that the task owns a share of, or none.
     pub fn mm(&self) -> MmId {
-        self.mm.get()
+        self.mm.own()
     }
 
     /// The address space that is loaded while the task runs; none for a
     /// descheduled kernel thread.
     pub fn active_mm(&self) -> MmId {
-        self.active_mm.get()
+        self.active_mm.own()
     }
 
     pub(crate) fn set_mm(&self, _: &IrqsOff, mm: MmId) {

@@ -1,4 +1,4 @@
-//! Big-endian fields out of bytes that nobody vouches for.
+//! Big-endian fields of untrusted bytes.
 
 /// The `N` bytes at `at`, or none if `bytes` ends before.
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

@@ -2,10 +2,10 @@
 //!
 //! Words are separated by spaces; double quotes keep spaces in a word and are
 //! dropped when they enclose a whole word or value. `--` ends the kernel's
-//! options: what follows are init's arguments. Before it, what the kernel does
-//! not know goes to init too: `name=value` to its environment, a plain word to
-//! its arguments, and a name with a dot (a module's option) to nobody (Linux,
-//! Documentation/admin-guide/kernel-parameters.rst).
+//! options: the words behind it are init's arguments. Options before it that
+//! the kernel does not know go to init too: `name=value` to its environment, a
+//! plain word to its arguments. A name with a dot (a module's option) is
+//! dropped (Linux, Documentation/admin-guide/kernel-parameters.rst).
 
 /// One piece of a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,19 +29,19 @@ pub struct KeyValue<'a> {
     pub word: &'a str,
 }
 
-/// Who gets an option that the kernel does not know.
+/// Where an option goes that the kernel does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
     /// `name=value`: init's environment.
     Environment,
     /// A plain word: init's arguments.
     Argument,
-    /// A name with a dot: nobody.
+    /// A name with a dot: dropped.
     Ignored,
 }
 
 impl KeyValue<'_> {
-    /// Who gets this option if the kernel does not know it.
+    /// Where this option goes if the kernel does not know it.
     #[must_use]
     pub fn if_unknown(&self) -> Unknown {
         if self.key.contains('.') {
@@ -122,7 +122,7 @@ pub fn value_of<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     })
 }
 
-/// A size in bytes, as `64M`: a number, alone or with K, M or G.
+/// A size in bytes, like `64M`: a number, alone or with K, M or G.
 #[must_use]
 pub fn size(text: &str) -> Option<u64> {
     let (digits, shift) = match text.as_bytes().last()?.to_ascii_uppercase() {
@@ -136,7 +136,7 @@ pub fn size(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
-/// `text` without a quote at its start and the one at its end.
+/// `text` without its quotes, if a quote starts it.
 fn unquoted(text: &str) -> &str {
     match text.strip_prefix('"') {
         Some(inner) => inner.strip_suffix('"').unwrap_or(inner),

@@ -1,4 +1,4 @@
-//! A reader for cpio archives in the "newc" form: what an initrd is made of.
+//! A reader for cpio archives in the "newc" form, that of an initrd.
 //!
 //! Each member is a 110-byte header of ASCII hexadecimal fields, its name with a
 //! NUL, and its data; name and data are padded to 4 bytes (Linux,
@@ -7,13 +7,13 @@
 
 const HEADER_BYTES: usize = 110;
 const MAGIC: &[u8] = b"070701";
-/// The same form with a checksum field that readers may ignore.
+/// This form with a checksum field, which readers may ignore.
 const MAGIC_CRC: &[u8] = b"070702";
 const TRAILER: &str = "TRAILER!!!";
 /// The longest name with its NUL (Linux's PATH_MAX).
 const NAME_MAX_BYTES: usize = 4096;
 
-/// The bits of a mode that say what kind of file it is.
+/// The bits of a mode that give the kind of file.
 const MODE_TYPE: u32 = 0o170_000;
 
 /// Why an archive was refused.
@@ -38,7 +38,7 @@ impl core::fmt::Display for Error {
     }
 }
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -56,7 +56,7 @@ pub enum Kind {
 pub struct Member<'a> {
     /// Its path without a leading `/` or `./`, and without NULs; empty for the root.
     pub name: &'a str,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Permissions: the low 12 bits of its mode.
     pub permissions: u32,

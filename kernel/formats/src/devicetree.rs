@@ -128,7 +128,7 @@ impl<'a> DeviceTree<'a> {
     pub fn root(&self) -> Node<'a> {
         match self.token(0) {
             Some((Token::Begin(name), body)) => Node { tree: *self, name, body },
-            // Not reached: `new` has seen the root. A node without anything in it.
+            // Not reached: `new` has checked the root. An empty node.
             _ => Node { tree: *self, name: "", body: self.structure.len() },
         }
     }
@@ -180,7 +180,7 @@ impl<'a> DeviceTree<'a> {
                     let value = self.structure.get(at + 8..end)?;
                     Some((Token::Property(Property { name, value }), aligned(end)?))
                 }
-                // END, or no kind at all.
+                // END, or an unknown token.
                 _ => None,
             };
         }
@@ -235,7 +235,8 @@ impl<'a> Node<'a> {
                             return Some(Node { tree, name, body: next });
                         }
                     }
-                    // Our own end: stay on it, so that the iterator stays at its end.
+                    // The end of this node: stay on it, so that the iterator stays
+                    // at its end.
                     Token::End => depth = depth.checked_sub(1)?,
                 }
                 at = next;

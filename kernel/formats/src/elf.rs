@@ -1,9 +1,9 @@
 //! A reader for programs: ELF64, big-endian, powerpc64, static.
 //!
 //! Both ABIs are accepted. Under ELFv1 the entry point names a *function
-//! descriptor* in the data (code address, TOC); under ELFv2 it is code, which
-//! expects its own address in r12. `e_flags` says which (64-bit ELF V2 ABI,
-//! section 4.1); 0 is what ELFv1 tools write.
+//! descriptor* in the data (code address, TOC). Under ELFv2 it is code, which
+//! expects its own address in r12. `e_flags` gives the ABI (64-bit ELF V2 ABI,
+//! section 4.1); ELFv1 tools write 0.
 
 use crate::bytes::{be16, be32, be64};
 
@@ -44,8 +44,8 @@ pub enum Error {
     Segment,
     /// Two segments that share addresses, or are not in ascending order.
     Overlap,
-    /// The entry point is not in code of the program, or its descriptor is not in
-    /// the file.
+    /// The entry point is not in code of the program, or its descriptor is not
+    /// in the file.
     Entry,
 }
 
@@ -104,8 +104,8 @@ pub struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    /// Reads the headers of `file`. Every segment is checked here, so that
-    /// loading cannot fail half-way for the file's sake.
+    /// Reads the headers of `file`. Every segment is checked here, so no fault
+    /// of the file can stop the loading half-way.
     pub fn parse(file: &'a [u8]) -> Result<Self, Error> {
         if !file.starts_with(b"\x7fELF") {
             return Err(Error::Magic);
@@ -146,7 +146,7 @@ impl<'a> Program<'a> {
             if end > USER_END || segment.file_bytes > segment.memory_bytes || !congruent {
                 return Err(Error::Segment);
             }
-            // The ELF specification has them ascend.
+            // The ELF specification demands ascending segments.
             if mapped_end.is_some_and(|mapped_end| segment.address < mapped_end) {
                 return Err(Error::Overlap);
             }
@@ -340,7 +340,7 @@ mod tests {
         assert_eq!(refused(0x1000, &0x1001_1000_u64.to_be_bytes()), Error::Entry);
     }
 
-    /// What a bound that is off by one would refuse, or let through.
+    /// Inputs at the bounds, which a check that is off by one would refuse or accept.
     #[test]
     fn segments_may_end_where_their_bounds_are() {
         const DATA: usize = 120;
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(with(&[text_end, (address, TEXT + 0x1000)]), Ok(TEXT + 0x1300));
         assert_eq!(with(&[text_end, (address, TEXT)]), Err(Error::Overlap));
         assert_eq!(with(&[(64 + 40, 0x1001), (address, TEXT + 0x1000)]), Err(Error::Overlap));
-        // All of it in the file, and to the last byte of that.
+        // The segment lies in the file, up to the file's last byte.
         assert_eq!(with(&[(file_bytes, 0x100), (memory_bytes, 0x100)]), Ok(0x1001_1100));
         assert_eq!(with(&[(file_bytes, 0x101), (memory_bytes, 0x101)]), Err(Error::Truncated));
         assert_eq!(with(&[(file_bytes, 0x100), (memory_bytes, 0xff)]), Err(Error::Segment));
@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(starts(TEXT + 0x7ff), Ok(TEXT + 0x7ff));
         assert_eq!(starts(TEXT + 0x800), Err(Error::Entry));
         assert_eq!(starts(TEXT - 1), Err(Error::Entry));
-        // Data is no code.
+        // Data is not code.
         assert_eq!(starts(0x1001_1000), Err(Error::Entry));
     }
 

@@ -1,4 +1,4 @@
-//! Parsers for what the outside hands the kernel.
+//! Parsers for the kernel's untrusted inputs.
 #![no_std]
 #![forbid(unsafe_code)]
 

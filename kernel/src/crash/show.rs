@@ -74,7 +74,7 @@ fn print_lazy_tlb(area: &'static PerCpu, pid: Option<u32>) {
         return println!("  lazy tlb: not yet up");
     };
     let state = kernel.cpu(area.cpu_id());
-    let (owns, loaded, left) = (state.curr_mm.get(), state.active_mm.get(), state.prev_mm.get());
+    let (owns, loaded, left) = (state.curr_mm.peek(), state.active_mm.peek(), state.prev_mm.peek());
     let kind = if owns == loaded || loaded == MmId::INIT_MM { "" } else { " (lazy)" };
     println!("  task: {}", RunningMm(area));
     println!("  lazy tlb: PIDR {}, active_mm {loaded:?}{kind}, curr_mm {owns:?}, prev_mm {left:?}", Pid(pid));

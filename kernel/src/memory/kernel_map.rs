@@ -17,7 +17,7 @@ use arch::mmu::tree::{OutOfMemory, RadixTree, TableSource};
 use kcore::mm::MmId;
 
 use super::frame;
-use super::tables::{KernelTableFrames, TableFrames};
+use super::tables::TableFrames;
 use crate::sync::Fixed;
 
 /// Where the heap may grow: 64 GiB.
@@ -49,7 +49,7 @@ pub(super) fn init(info: &BootInfo) {
     }
     // SAFETY: the tree has all of memory where the image and the linear map
     // expect it; no entry but the kernel's is set.
-    let enabled = unsafe { arch::mmu::enable(table, tree, MmId::INIT_MM.pid(), info.platform.gtse) };
+    let enabled = unsafe { arch::mmu::enable(table, &KERNEL_TREE, MmId::INIT_MM.pid(), info.platform.gtse) };
     enabled.unwrap_or_else(|status| panic!("the hypervisor refuses the process table: {status:?}"));
     // From now on interrupts are taken with the MMU on: their handlers run on
     // kernel stacks and use the heap, which are not in the linear map.
@@ -65,8 +65,8 @@ pub(crate) fn process_table_address() -> PhysAddr {
 
 /// The kernel's own tree.
 #[cfg(feature = "selftest")]
-pub(crate) fn kernel_tree() -> RadixTree {
-    *KERNEL_TREE
+pub(crate) fn kernel_tree() -> &'static RadixTree {
+    &KERNEL_TREE
 }
 
 /// The process table.
@@ -78,7 +78,7 @@ pub(crate) fn process_table() -> ProcessTable {
 /// is mapped, for good.
 pub(super) fn map_new_page(addr: VirtAddr) -> Result<(), OutOfMemory> {
     let page = frame::alloc_zeroed_from_reserve().ok_or(OutOfMemory)?;
-    map_kernel_page(*KERNEL_TREE, addr, page.phys(), PteFlags::KERNEL_RW, &mut AreaTables)?;
+    map_kernel_page(&KERNEL_TREE, addr, page.phys(), PteFlags::KERNEL_RW, &mut AreaTables)?;
     let _mapped_for_good = page.leak();
     AREA_FRAMES.fetch_add(1, Ordering::Relaxed);
     Ok(())
@@ -95,14 +95,15 @@ struct AreaTables;
 
 impl TableSource for AreaTables {
     fn alloc(&mut self, bytes: u64) -> Option<PhysAddr> {
-        let table = KernelTableFrames.alloc(bytes)?;
-        AREA_FRAMES.fetch_add(bytes / PAGE_SIZE, Ordering::Relaxed);
-        Some(table)
+        assert!(bytes == PAGE_SIZE, "the kernel's tree has its root");
+        let table = frame::alloc_zeroed_from_reserve()?;
+        AREA_FRAMES.fetch_add(1, Ordering::Relaxed);
+        Some(table.leak())
     }
 
     unsafe fn free(&mut self, table: PhysAddr, bytes: u64) {
         // SAFETY: the caller's promise.
         unsafe { TableFrames.free(table, bytes) };
-        AREA_FRAMES.fetch_sub(bytes / PAGE_SIZE, Ordering::Relaxed);
+        AREA_FRAMES.fetch_sub(1, Ordering::Relaxed);
     }
 }

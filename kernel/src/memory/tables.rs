@@ -8,25 +8,8 @@ use super::frame::{self, Frame};
 /// The frame allocator as a source of page tables.
 pub(crate) struct TableFrames;
 
-/// The same with the reserve: for tables of the kernel's own pages.
-pub(super) struct KernelTableFrames;
-
-impl TableSource for KernelTableFrames {
-    fn alloc(&mut self, bytes: u64) -> Option<PhysAddr> {
-        match order_of(bytes) {
-            0 => frame::alloc_zeroed_from_reserve().map(Frame::leak),
-            _ => TableFrames.alloc(bytes),
-        }
-    }
-
-    unsafe fn free(&mut self, table: PhysAddr, bytes: u64) {
-        // SAFETY: the caller's promise.
-        unsafe { TableFrames.free(table, bytes) };
-    }
-}
-
 /// The order of a table of `bytes`: 0, or 4 for a root.
-pub(super) fn order_of(bytes: u64) -> u32 {
+fn order_of(bytes: u64) -> u32 {
     (bytes / PAGE_SIZE).trailing_zeros()
 }
 
@@ -40,7 +23,7 @@ impl TableSource for TableFrames {
     }
 
     unsafe fn free(&mut self, table: PhysAddr, bytes: u64) {
-        // SAFETY: the caller gives back what `alloc` gave away.
+        // SAFETY: `alloc` gave the reference away, and the caller promises that it comes back.
         drop(unsafe { Frame::from_phys(table, order_of(bytes)) });
     }
 }

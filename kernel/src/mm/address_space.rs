@@ -4,8 +4,8 @@
 //! for: the page tables, the areas, the break. One [`AddressSpace`] a slot of the
 //! protocol's table, so that an id finds its state by index.
 //!
-//! The end comes in two steps. [`exit_mmap`] when the last user is gone: user
-//! memory and page tables go. [`free_mm`] when the last borrower is gone too: the
+//! The end comes in two steps. [`disconnect`] and [`free_user_memory`] when the last user is
+//! gone: user memory and page tables go. [`free_mm`] when the last borrower is gone too: the
 //! root and the PID go.
 
 use alloc::boxed::Box;
@@ -13,8 +13,7 @@ use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut, Range};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use arch::encoding::pte::ROOT_BYTES;
-use arch::mmu::tree::{RadixTree, TableSource};
+use arch::mmu::tree::RadixTree;
 use kcore::mm::MmId;
 use vm::area::{Area, Prot};
 use vm::areas::AreaSet;
@@ -24,8 +23,8 @@ use super::backing::Backing;
 use super::gather::Gather;
 use super::heap;
 use super::kernel_map::process_table;
+use super::page_tables::PageTables;
 use super::tables::TableFrames;
-use crate::breaks::{self, Broken};
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
 use crate::oracle;
@@ -47,12 +46,9 @@ struct AddressSpace {
 /// What `mmap_lock` guards.
 pub(super) struct Map {
     pub(super) mm: MmId,
-    /// None in a free slot.
-    tree: Option<RadixTree>,
+    pub(super) tables: PageTables,
     pub(super) areas: AreaSet<Backing>,
     pub(super) heap: Break,
-    /// Pages that the tree maps.
-    pub(super) resident: u64,
     /// Keeps the program's file from being written: Linux's `exe_file`.
     pub(super) text: Option<Text>,
 }
@@ -74,12 +70,8 @@ pub(crate) fn init(nr_mms: usize) {
 
 impl Map {
     fn new(mm: MmId, tree: Option<RadixTree>) -> Self {
-        Self { mm, tree, areas: AreaSet::default(), heap: Break::default(), resident: 0, text: None }
-    }
-
-    /// The page tables.
-    pub(super) fn tree(&self) -> RadixTree {
-        self.tree.expect("an address space without page tables")
+        let tables = PageTables { tree, resident: 0 };
+        Self { mm, tables, areas: AreaSet::default(), heap: Break::default(), text: None }
     }
 }
 
@@ -133,10 +125,7 @@ pub(crate) struct Shown {
 
 impl Shown {
     fn of(area: &Area<Backing>) -> Self {
-        let object = match &area.contents {
-            Backing::Object { object, offset, .. } => Some((object.id(), *offset)),
-            Backing::Anonymous => None,
-        };
+        let object = area.contents.object().map(|(object, offset)| (object.id(), offset));
         Self { range: area.range(), prot: area.prot, shared: area.shared, object }
     }
 }
@@ -168,7 +157,7 @@ pub(crate) fn layout(mm: MmId) -> Result<Layout, Errno> {
     Ok(Layout {
         areas: map.areas.iter().map(Shown::of).collect(),
         heap: map.heap.range(),
-        resident: map.resident,
+        resident: map.tables.resident,
     })
 }
 
@@ -178,9 +167,10 @@ pub(crate) fn layout(mm: MmId) -> Result<Layout, Errno> {
 /// `ENOMEM` without memory for the root, `EAGAIN` if all PIDs are in use.
 pub(crate) fn create() -> Result<MmId, Errno> {
     let tree = RadixTree::new(&mut TableFrames).map_err(|_| Errno::ENOMEM)?;
+    let root = tree.root();
     let Some(mm) = lazy_tlb().mm_alloc() else {
-        // SAFETY: nobody knows of it.
-        unsafe { TableFrames.free(tree.root(), ROOT_BYTES) };
+        // SAFETY: no process has had it.
+        unsafe { tree.free(&mut TableFrames) };
         return Err(Errno::EAGAIN);
     };
     let space = &SPACES.get()[mm.slot()];
@@ -188,27 +178,19 @@ pub(crate) fn create() -> Result<MmId, Errno> {
     // Relaxed: whoever learns of the mm learns of it through a lock or a switch.
     space.id.store(mm.to_bits(), Ordering::Relaxed);
     // Ends in ptesync and isync: the entry before any CPU loads the PID.
-    process_table().set(mm.pid(), tree.root());
+    process_table().set(mm.pid(), root);
     Ok(mm)
 }
 
-/// The last user of `mm` is gone: gives back all that it mapped. CPUs may still
-/// be lazy on it; they touch no user address, and a speculative walk finds the
-/// empty process-table entry. Interrupts and preemption on; may sleep.
-///
-/// docs/lazy-tlb.md#the-order-of-an-exit: the process-table entry goes, then every
-/// translation, walk cache and process-table cache, then what they pointed to.
-pub(crate) fn exit_mmap(mm: MmId) {
-    let late = breaks::is(Broken::EntryLate);
-    if !late {
-        clear_entry(mm);
-    }
-    if !breaks::is(Broken::ExitFlush) {
-        lazy_tlb().exit_flush(mm);
-    }
-    if late {
-        clear_entry(mm);
-    }
+/// Cuts the tables of `mm` off: no CPU finds its root any more, but for what is cached.
+/// A CPU may still be lazy on it; a speculative walk finds the empty process-table entry.
+pub(crate) fn disconnect(mm: MmId) {
+    process_table().clear(mm.pid());
+}
+
+/// Frees all that `mm` mapped, tables included: it is disconnected, and nothing of it is
+/// cached any more. Interrupts and preemption on; may sleep.
+pub(crate) fn free_user_memory(mm: MmId) {
     let mut map = lock(mm);
     let mut gather = Gather::after_exit_flush(mm);
     map.unmap_everything(&mut gather);
@@ -222,18 +204,16 @@ pub(crate) fn set_text(mm: MmId, text: Text) {
     lock(mm).text = Some(text);
 }
 
-fn clear_entry(mm: MmId) {
-    process_table().clear(mm.pid());
-}
-
 /// No CPU has `mm` loaded and none can load it: frees its root. Its PID may be
 /// reused after the return.
 pub(crate) fn free_mm(mm: MmId) {
     let mut map = lock(mm);
     assert!(!process_table().is_set(mm.pid()), "{mm:?} is freed with a process-table entry");
-    assert!(map.resident == 0 && map.areas.is_empty(), "{mm:?} is freed with {} pages", map.resident);
-    let tree = map.tree.take().expect("freed twice");
+    let resident = map.tables.resident;
+    assert!(resident == 0 && map.areas.is_empty(), "{mm:?} is freed with {resident} pages");
+    let tree = map.tables.tree.take().expect("freed twice");
     SPACES.get()[mm.slot()].id.store(MmId::NONE.to_bits(), Ordering::Relaxed);
-    // SAFETY: no process-table entry names it, and no CPU has it.
-    unsafe { TableFrames.free(tree.root(), ROOT_BYTES) };
+    // SAFETY: the entry is cleared (checked), and `exit_mmap` has flushed behind that and has
+    // taken out the other tables.
+    unsafe { tree.free(&mut TableFrames) };
 }

@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use arch::addr::PAGE_SIZE;
 use kcore::mm::MmId;
-use vm::area::{Area, Prot};
+use vm::area::Area;
 use vm::{page_down, page_up};
 
 use super::address_space::{self, Map};
@@ -50,7 +50,7 @@ pub(crate) fn madvise(mm: MmId, start: u64, len: u64, advice: Advice) -> Result<
                 if advice == Advice::Free && !map.is_private_anonymous(part.start) {
                     return Err(Errno::EINVAL);
                 }
-                map.unmap_pages(part, &mut gather);
+                map.tables.take(part, &mut gather);
                 Ok(())
             })
         }
@@ -142,20 +142,6 @@ impl Map {
                 FaultError::AccErr => Errno::EINVAL,
                 FaultError::Bus => Errno::EFAULT,
             })?;
-        }
-        Ok(())
-    }
-
-    /// Makes every page in `range` present.
-    pub(super) fn populate(&mut self, range: Range<u64>) -> Result<(), FaultError> {
-        for addr in range.step_by(PAGE_SIZE as usize) {
-            let area = self.areas.find(addr).ok_or(FaultError::MapErr)?;
-            if area.prot.is_empty() {
-                return Err(FaultError::AccErr);
-            }
-            // Stores to a shared file need no copy: whoever stores faults for it.
-            let write = area.prot.contains(Prot::WRITE) && !area.shared;
-            self.make_present(addr, write)?;
         }
         Ok(())
     }

@@ -49,12 +49,18 @@ impl Backing {
         }
     }
 
-    /// The object, and its page `bytes` behind the start of the area.
-    pub(super) fn page_at(&self, bytes: u64) -> Option<(&Object, u64)> {
+    /// The object, and what of it is at the start of the area.
+    #[inline]
+    pub(super) fn object(&self) -> Option<(&Object, u64)> {
         match self {
             Backing::Anonymous => None,
-            Backing::Object { object, offset, .. } => Some((object, (offset + bytes) >> PAGE_SHIFT)),
+            Backing::Object { object, offset, .. } => Some((object, *offset)),
         }
+    }
+
+    /// The object, and its page `bytes` behind the start of the area.
+    pub(super) fn page_at(&self, bytes: u64) -> Option<(&Object, u64)> {
+        self.object().map(|(object, offset)| (object, (offset + bytes) >> PAGE_SHIFT))
     }
 }
 

@@ -3,7 +3,6 @@
 use kcore::mm::MmId;
 
 use super::address_space::{self, Map};
-use super::backing::Backing;
 use super::heap;
 use super::object::Object;
 use crate::errno::Errno;
@@ -21,9 +20,7 @@ pub(crate) fn detach<N>(mm: MmId, addr: u64, name: impl Fn(&Object) -> Option<N>
         return Err(Errno::EINVAL);
     }
     let mut map = address_space::lock(mm);
-    if !heap::ensure_room(HEAP_BYTES) {
-        return Err(Errno::ENOMEM);
-    }
+    heap::check_room(HEAP_BYTES)?;
     let found = map
         .attached_parts(addr, u64::MAX)
         .find_map(|(object, _)| Some((name(object)?, object.id(), object.len())));
@@ -40,11 +37,9 @@ impl Map {
     /// The areas between `addr` and `end` that lie where they would if all of their object
     /// were mapped from `addr` on.
     fn attached_parts(&self, addr: u64, end: u64) -> impl Iterator<Item = (&Object, core::ops::Range<u64>)> {
-        self.areas.overlapping(&(addr..end)).filter_map(move |area| match &area.contents {
-            Backing::Object { object, offset, .. } if area.start.checked_sub(addr) == Some(*offset) => {
-                Some((&**object.object(), area.range()))
-            }
-            _ => None,
+        self.areas.overlapping(&(addr..end)).filter_map(move |area| {
+            let (object, offset) = area.contents.object()?;
+            (area.start.checked_sub(addr) == Some(offset)).then(|| (object, area.range()))
         })
     }
 }

@@ -9,7 +9,7 @@ use core::mem::ManuallyDrop;
 
 use arch::addr::{PAGE_SIZE, PhysAddr};
 use arch::encoding::pte::{Pte, PteFlags};
-use arch::mmu::tree::{AtomicPte, after_store};
+use arch::mmu::cursor::{Entry, after_store};
 use arch::{isa, page};
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
@@ -20,7 +20,6 @@ use super::address_space::{self, Map};
 use super::backing::Backing;
 use super::frame::{self, Frame};
 use super::tables::TableFrames;
-use crate::breaks::{self, Broken};
 use crate::machine::lazy_tlb;
 
 /// What the program tried.
@@ -108,23 +107,24 @@ impl Map {
         if !allowed(area.prot) {
             return Err(FaultError::AccErr);
         }
-        let tree = self.tree();
-        let entry = tree.walk_alloc(ea, &mut TableFrames).map_err(|_| FaultError::Oom)?;
-        let old = entry.load();
+        let mut cursor = self.tables.cursor_at(ea);
+        let mut entry = cursor.entry(ea, &mut TableFrames).map_err(|_| FaultError::Oom)?;
+        let old = entry.get();
         if !old.is_valid() {
-            fill(entry, area, ea, write)?;
-            self.resident += 1;
+            fill(entry.lend(), area, write)?;
         } else if write && !old.flags().contains(PteFlags::WRITE) {
-            make_writable(self.mm, entry, area, ea)?;
+            make_writable(self.mm, entry.lend(), area)?;
         }
         // Else another thread was here first, or the fault was spurious.
-        Ok(entry.load().page())
+        let page = entry.get().page();
+        self.tables.resident += u64::from(!old.is_valid());
+        Ok(page)
     }
 }
 
 /// Fills an empty entry. Nobody can have a translation of it: no flush.
-fn fill(entry: &AtomicPte, area: &Area<Backing>, ea: u64, write: bool) -> Result<(), FaultError> {
-    let (page, sole) = match area.contents.page_at(ea - area.start) {
+fn fill(entry: Entry<'_>, area: &Area<Backing>, write: bool) -> Result<(), FaultError> {
+    let (page, sole) = match area.contents.page_at(entry.ea() - area.start) {
         None => (frame::alloc_zeroed().ok_or(FaultError::Oom)?, true),
         Some((object, number)) => {
             let page = object.page(number)?;
@@ -141,24 +141,22 @@ fn fill(entry: &AtomicPte, area: &Area<Backing>, ea: u64, write: bool) -> Result
 
 /// The first store to a page that was read-only.
 #[inline(never)]
-fn make_writable(mm: MmId, entry: &AtomicPte, area: &Area<Backing>, ea: u64) -> Result<(), FaultError> {
+fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result<(), FaultError> {
     let flags = leaf_flags(area.prot, true);
-    let old = entry.load();
+    let old = entry.get();
     let shared_page = frame_of(old);
     if area.shared || shared_page.is_sole() {
         // More permissions for the same page: a CPU that remembers fewer walks
         // again when it hits them (ISA 3.0B, Book III 5.10.1.2). No flush.
-        entry.store(old.with_flags(flags));
+        entry.set(old.with_flags(flags));
         after_store();
         return Ok(());
     }
     let copy = copy_of(&shared_page)?;
     // Another frame behind a valid entry: clear, flush, set. Else one CPU could
     // store to the new frame while another still reads the old one.
-    entry.swap(Pte::NONE);
-    if !breaks::is(Broken::CopyFlush) {
-        lazy_tlb().flush(mm, FlushRange::Pages { start: ea, pages: 1 });
-    }
+    entry.set(Pte::NONE);
+    lazy_tlb().flush(mm, FlushRange::Pages { start: entry.ea(), pages: 1 });
     set(entry, copy, flags);
     // The entry's reference to the old frame; nobody translates to it any more.
     drop(ManuallyDrop::into_inner(shared_page));
@@ -174,12 +172,12 @@ fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
 }
 
 /// Fills an empty entry with `page`, whose reference becomes the entry's.
-fn set(entry: &AtomicPte, page: Frame, flags: PteFlags) {
+fn set(mut entry: Entry<'_>, page: Frame, flags: PteFlags) {
     let page = page.leak();
     if flags.contains(PteFlags::EXECUTE) {
         make_fetchable(page);
     }
-    entry.store(Pte::leaf(page, flags));
+    entry.set(Pte::leaf(page, flags));
     after_store();
 }
 

@@ -1,6 +1,8 @@
 //! Fork: the child gets the parent's areas, and its private pages until one of
 //! the two stores to them.
 
+use core::ops::Range;
+
 use arch::encoding::pte::PteFlags;
 use arch::mmu::tree::OutOfMemory;
 use kcore::mm::MmId;
@@ -10,6 +12,7 @@ use super::backing::Backing;
 use super::fault::frame_of;
 use super::gather::Gather;
 use super::heap;
+use super::page_tables::PageTables;
 use super::tables::TableFrames;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
@@ -57,37 +60,41 @@ impl Map {
         let mut gather = Gather::new(self.mm);
         // Shared areas need no copy: the child's faults find the object's pages.
         for area in self.areas.iter().filter(|area| !area.shared) {
-            self.copy_pages(area.range(), child, &mut gather)?;
+            self.tables.copy_to(area.range(), &mut child.tables, &mut gather)?;
         }
         Ok(())
     }
+}
 
-    fn copy_pages(
-        &self,
-        range: core::ops::Range<u64>,
-        child: &mut Map,
+impl PageTables {
+    /// The private pages in `range` are the child's, too.
+    fn copy_to(
+        &mut self,
+        range: Range<u64>,
+        child: &mut PageTables,
         gather: &mut Gather,
     ) -> Result<(), OutOfMemory> {
-        let child_tree = child.tree();
-        let mut result = Ok(());
-        self.tree().for_each_leaf(range, |ea, entry, _| {
+        let mut copies = child.cursor(range.clone());
+        let (mut copied, mut result) = (0, Ok(()));
+        self.cursor(range).for_each(|mut entry| {
             if result.is_err() {
                 return;
             }
-            let target = match child_tree.walk_alloc(ea, &mut TableFrames) {
+            let mut target = match copies.entry(entry.ea(), &mut TableFrames) {
                 Ok(target) => target,
                 Err(error) => return result = Err(error),
             };
-            let mut pte = entry.load();
+            let mut pte = entry.get();
             if pte.flags().contains(PteFlags::WRITE) {
                 pte = pte.with_flags(pte.flags() - PteFlags::WRITE);
-                entry.store(pte);
-                gather.weakened(ea);
+                entry.set(pte);
+                gather.weakened(entry.ea());
             }
             let _now_the_childs = frame_of(pte).share().leak();
-            target.store(pte);
-            child.resident += 1;
+            target.set(pte);
+            copied += 1;
         });
+        child.resident += copied;
         result
     }
 }

@@ -10,13 +10,11 @@ use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use arch::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
-use arch::encoding::pte::Pte;
-use arch::mmu::tree::AtomicPte;
+use arch::mmu::cursor::Entry;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 
 use super::frame::{self, FrameNumber};
-use crate::breaks::{self, Broken};
 use crate::machine::lazy_tlb;
 
 /// Frames of a batch; 2 KB of the stack.
@@ -62,13 +60,11 @@ impl Gather {
         gather
     }
 
-    /// Empties the valid entry at `ea`: its reference to the frame comes to us. The
-    /// store is not atomic: the `mmap_lock` is held, and the MMUs only read.
+    /// Empties a valid entry: its reference to the frame comes to us.
     #[inline(always)]
-    pub(super) fn take(&mut self, ea: u64, entry: &AtomicPte) {
-        let old = entry.load();
-        entry.store(Pte::NONE);
-        self.weakened(ea);
+    pub(super) fn take(&mut self, mut entry: Entry<'_>) {
+        let old = entry.take();
+        self.weakened(entry.ea());
         self.push(old.page());
     }
 
@@ -102,7 +98,6 @@ impl Gather {
         let span = self.span.take();
         if let Some(what) = range_to_flush(span, self.tables)
             && !self.dead
-            && !breaks::is(Broken::GatherFlush)
         {
             lazy_tlb().flush(self.mm, what);
         }
@@ -123,7 +118,7 @@ impl Drop for Gather {
 
 /// What to flush for changed entries in `span`, and tables that were taken out.
 fn range_to_flush(span: Option<Range<u64>>, tables: bool) -> Option<FlushRange> {
-    if tables && !breaks::is(Broken::WalkCache) {
+    if tables {
         return Some(FlushRange::Everything);
     }
     let span = span?;

@@ -89,19 +89,15 @@ pub(super) fn unmap_from(mm: MmId, object: &Object, first: u64) {
 impl Map {
     fn unmap_from(&mut self, object: &Object, first: u64) {
         let mut gather = Gather::new(self.mm);
-        let (tree, resident) = (self.tree(), &mut self.resident);
         for range in self.areas.iter().filter_map(|area| shown_from(area, object, first)) {
-            tree.for_each_leaf(range, |ea, entry, _| {
-                gather.take(ea, entry);
-                *resident -= 1;
-            });
+            self.tables.take(range, &mut gather);
         }
     }
 }
 
 /// Where `area` shows page `first` of `object` and those behind it.
 fn shown_from(area: &Area<Backing>, object: &Object, first: u64) -> Option<Range<u64>> {
-    let Backing::Object { object: shown, offset, .. } = &area.contents else { return None };
-    let skipped = first.saturating_mul(PAGE_SIZE).saturating_sub(*offset);
+    let (shown, offset) = area.contents.object()?;
+    let skipped = first.saturating_mul(PAGE_SIZE).saturating_sub(offset);
     (shown.id() == object.id() && skipped < area.bytes()).then(|| area.start + skipped..area.end)
 }

@@ -24,7 +24,7 @@ impl Map {
     /// mapped there. None without an area.
     fn is_in_memory(&self, addr: u64) -> Option<bool> {
         let area = self.areas.find(addr)?;
-        let present = self.tree().walk(addr).is_some_and(|entry| entry.load().is_valid());
+        let present = self.tables.is_present(addr);
         let of_file = || {
             let page = area.contents.page_at(addr - area.start);
             page.is_some_and(|(object, number)| object.has_page(number))

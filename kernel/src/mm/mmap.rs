@@ -28,8 +28,8 @@ pub(crate) const MMAP_TOP: u64 = STACK_TOP - (128 << 20);
 /// Nothing is mapped below: a null pointer plus a field must fault.
 pub(crate) const LOWEST: u64 = 64 << 10;
 
-/// What a call can cost on the heap: a few nodes of the tree of areas.
-const HEAP_BYTES: usize = 8 << 10;
+/// What a call can cost on the heap: a few nodes of the tree of areas, where they are cut.
+pub(super) const HEAP_BYTES: usize = 8 << 10;
 
 bitflags! {
     /// The bits of `MAP_*` (powerpc) that mean something to us.

@@ -3,10 +3,11 @@
 //! | file | its idea |
 //! |---|---|
 //! | [`object`], [`backing`], [`mapping`] | what a mapping shows, and who maps a file |
-//! | [`address_space`] | the machine's part of an mm, its begin and end |
-//! | [`mmap`], [`change`], [`unmap`], [`mremap`], [`detach`] | what programs ask for |
+//! | [`address_space`], [`page_tables`] | the machine's part of an mm, its begin and end; its page tables |
+//! | [`mmap`], [`mprotect`], [`unmap`], [`mremap`], [`detach`] | what programs ask for |
 //! | [`size_limit`] | how much of it they may have |
 //! | [`advice`], [`mincore`] | what they say or ask about memory |
+//! | [`access`] | stores and looks from outside |
 //! | [`fault`], [`fork`], [`grow`] | made on demand, copied on write |
 //! | [`gather`] | flush before free |
 //! | [`user_memory`] | what system calls read and write there |
@@ -15,10 +16,10 @@
 //! before child), an object's pages (all three sleep), its list of mappers, and those
 //! of [`memory`](crate::memory). Only the first two are ever held over a cross-call.
 
+mod access;
 mod address_space;
 mod advice;
 mod backing;
-mod change;
 mod detach;
 mod fault;
 mod fork;
@@ -27,25 +28,29 @@ mod grow;
 mod mapping;
 mod mincore;
 mod mmap;
+mod mprotect;
 mod mremap;
 mod object;
+mod page_tables;
 mod size_limit;
 mod unmap;
 pub(crate) mod user_memory;
 
+pub(crate) use access::{poke, poke_writable, shared_key};
 pub(crate) use address_space::{
-    Layout, create, exit_mmap, free_mm, init as init_address_spaces, layout, set_text,
+    Layout, create, disconnect, free_mm, free_user_memory, init as init_address_spaces, layout, set_text,
 };
 pub(crate) use advice::{Advice, madvise, mlock, mlockall, msync, munlock};
 pub(crate) use backing::Backing;
-pub(crate) use change::{Reach, mprotect, munmap, poke, poke_writable, shared_key};
 pub(crate) use detach::detach;
 pub(crate) use fault::{Access, FaultError, handle_fault};
 pub(crate) use fork::fork;
 pub(crate) use mincore::mincore;
 pub(crate) use mmap::{LOWEST, MMAP_TOP, MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};
+pub(crate) use mprotect::{Reach, mprotect};
 pub(crate) use mremap::{RemapFlags, mremap};
 pub(crate) use object::Object;
+pub(crate) use unmap::munmap;
 pub(crate) use vm::area::Prot;
 
 // For a while: names that moved to another floor.

@@ -9,8 +9,7 @@
 use core::ops::Range;
 
 use arch::addr::USER_END;
-use arch::encoding::pte::Pte;
-use arch::mmu::tree::after_store;
+use arch::mmu::cursor::after_store;
 use bitflags::bitflags;
 use kcore::mm::MmId;
 use vm::area::{Area, Contents};
@@ -66,9 +65,7 @@ pub(crate) fn mremap(
     }
     let mut map = address_space::lock(mm);
     map.areas.find(start).ok_or(Errno::EFAULT)?;
-    if !heap::ensure_room(HEAP_BYTES) {
-        return Err(Errno::ENOMEM);
-    }
+    heap::check_room(HEAP_BYTES)?;
     if elsewhere {
         return map.remap_to(start, old_len, new_len, flags, target);
     }
@@ -134,7 +131,7 @@ impl Map {
         if old_len > area.end - start {
             return Err(Errno::EFAULT);
         }
-        if let Backing::Object { offset, .. } = area.contents {
+        if let Some((_, offset)) = area.contents.object() {
             (offset + (start - area.start)).checked_add(new_len).ok_or(Errno::EINVAL)?;
         }
         if !self.may_grow(new_len.saturating_sub(old_len)) {
@@ -178,24 +175,30 @@ impl Map {
     }
 
     /// Makes the tables that the pages of `old` need at `new`; false without memory.
-    fn make_tables(&self, old: &Range<u64>, new: u64) -> bool {
-        let (tree, mut made) = (self.tree(), true);
-        tree.for_each_leaf(old.clone(), |ea, _, _| {
-            made = made && tree.walk_alloc(new + (ea - old.start), &mut TableFrames).is_ok();
+    fn make_tables(&mut self, old: &Range<u64>, new: u64) -> bool {
+        let (mut from, mut to) = self.tables.cursors(old.clone(), moved(old, new));
+        let mut made = true;
+        from.for_each(|entry| {
+            made = made && to.entry(new + (entry.ea() - old.start), &mut TableFrames).is_ok();
         });
         made
     }
 
     /// Moves the entries of `old` to `new`, where the tables are made.
-    fn move_pages(&self, old: &Range<u64>, new: u64, gather: &mut Gather) {
-        let tree = self.tree();
-        tree.for_each_leaf(old.clone(), |ea, entry, _| {
-            let target = tree.walk(new + (ea - old.start)).expect("the tables were just made");
+    fn move_pages(&mut self, old: &Range<u64>, new: u64, gather: &mut Gather) {
+        let (mut from, mut to) = self.tables.cursors(old.clone(), moved(old, new));
+        from.for_each(|mut entry| {
+            let target = to.find(new + (entry.ea() - old.start));
             // Never in both places at once: one reference, one entry.
-            let page = entry.swap(Pte::NONE);
-            gather.weakened(ea);
-            target.store(page);
+            let page = entry.take();
+            gather.weakened(entry.ea());
+            target.expect("the tables were just made").set(page);
         });
         after_store();
     }
+}
+
+/// Where the addresses of `old` are from `new` on.
+fn moved(old: &Range<u64>, new: u64) -> Range<u64> {
+    new..new + (old.end - old.start)
 }

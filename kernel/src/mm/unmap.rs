@@ -2,19 +2,27 @@
 
 use core::ops::Range;
 
-use super::address_space::Map;
+use kcore::mm::MmId;
+
+use super::address_space::{self, Map};
 use super::gather::Gather;
+use super::heap;
+use super::mmap::{HEAP_BYTES, user_range};
+use crate::errno::Errno;
+
+/// Linux's `munmap`. Unmapped pieces in the range are no error. May sleep.
+///
+/// # Errors
+/// `EINVAL` for an odd range, `ENOMEM` without memory to cut an area in two.
+pub(crate) fn munmap(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
+    let range = user_range(start, len, Errno::EINVAL)?;
+    let mut map = address_space::lock(mm);
+    heap::check_room(HEAP_BYTES)?;
+    map.unmap(range);
+    Ok(())
+}
 
 impl Map {
-    /// Takes the pages in `range` out of the tree. Areas and tables stay.
-    pub(super) fn unmap_pages(&mut self, range: Range<u64>, gather: &mut Gather) {
-        let (tree, resident) = (self.tree(), &mut self.resident);
-        tree.for_each_leaf(range, |ea, entry, _| {
-            gather.take(ea, entry);
-            *resident -= 1;
-        });
-    }
-
     /// Takes areas and pages in `range` away, and the tables that then lie wholly
     /// between the areas that are left. May wait for other CPUs.
     pub(super) fn unmap(&mut self, range: Range<u64>) {
@@ -25,9 +33,9 @@ impl Map {
 
     /// As [`Map::unmap`], with one flush for what was `gathered` before, too.
     pub(super) fn unmap_after(&mut self, range: Range<u64>, gather: &mut Gather) {
-        self.unmap_pages(range.clone(), gather);
+        self.tables.take(range.clone(), gather);
         let unused = self.areas.gap_without(&range);
-        self.tree().detach_tables(range.clone(), unused, |table| gather.detached(table));
+        self.tables.detach_tables(range.clone(), &unused, gather);
         // The flush comes before the areas go, and with them we from the lists of the
         // objects' mappers: who cuts a file counts on it that those who are not on the
         // list cannot read it.
@@ -37,17 +45,13 @@ impl Map {
 
     /// Empties the tree, up to its root. The areas are left for the caller.
     pub(super) fn unmap_everything(&mut self, gather: &mut Gather) {
-        let (tree, resident) = (self.tree(), &mut self.resident);
         let mut areas = self.areas.iter().peekable();
         while let Some(area) = areas.next() {
-            tree.for_each_leaf(area.range(), |ea, entry, _| {
-                gather.take(ea, entry);
-                *resident -= 1;
-            });
+            self.tables.take(area.range(), gather);
             // As if the areas went one by one, the lowest first: a table goes with
             // the last one that it serves.
             let unused = 0..areas.peek().map_or(u64::MAX, |next| next.start);
-            tree.detach_tables(area.range(), unused, |table| gather.detached(table));
+            self.tables.detach_tables(area.range(), &unused, gather);
         }
     }
 }

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use kcore::cpu::CpuId;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 
 use crate::machine::{call_function, lazy_tlb};

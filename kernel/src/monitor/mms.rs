@@ -3,7 +3,6 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use kcore::cpu::CpuId;
 use kcore::mm::MmId;
@@ -32,7 +31,7 @@ pub(super) fn show() {
             let there = cpus.iter().filter(|cpu: &&Seen| cpu.active_mm == id && cpu.is_lazy() == lazy);
             ranges(there.map(|cpu| cpu.cpu.index()))
         };
-        let mask = mm.cpumask().snapshot(kernel.nr_cpus(), Ordering::Relaxed);
+        let mask = mm.cpumask().peek(kernel.nr_cpus());
         table.row([
             &format!("{id:?}"),
             &id.pid().get(),

@@ -3,7 +3,7 @@
 //!
 //! It looks, and is asked. It sees every store to an entry of a tree and of the process
 //! table (`tree.rs`), wherever it is made, and the protocol's loads and flushes
-//! (`Machine::observe`). The frame allocator asks whether a frame may be had by somebody
+//! (`Probe::observe`). The frame allocator asks whether a frame may be had by somebody
 //! else, the `mmap_lock` whether all that was taken away under it is gone. If a CPU may
 //! still hold something of it, the machine ends here, with the history of the PID. In
 //! other builds nothing of this is left.

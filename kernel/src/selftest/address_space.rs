@@ -7,6 +7,7 @@ use arch::uaccess;
 use kcore::mm::MmId;
 
 use super::copies::copy_out;
+use super::coprocessor::FakeCoprocessor;
 use super::stage::{drain_borrows, flush_work};
 use super::{Outcome, Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
@@ -17,6 +18,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("mm_copy_on_write", copy_on_write),
     Test::new("mm_mprotect", mprotect),
     Test::new("mm_munmap_gives_frames_back", munmap_gives_frames_back),
+    Test::new("mm_munmap_under_a_coprocessor", munmap_under_a_coprocessor),
     Test::new("mm_reservation_is_lazy", reservation_is_lazy),
     Test::new("mm_exit_gives_frames_back", exit_gives_frames_back),
     Test::new("mm_pid_reuse_is_lowest_first", pid_reuse),
@@ -166,6 +168,20 @@ fn munmap_gives_frames_back() -> Verdict {
     check!(read(mm, base).is_err(), "a page can be read after its munmap");
     let back = available_frames() - during;
     check!(back >= PAGES, "{back} frames came back of {PAGES}");
+    lazy_tlb().mmput(mm);
+    Ok(Outcome::Pass)
+}
+
+/// This CPU alone is in the mask, and a local flush is not enough: the oracle looks.
+fn munmap_under_a_coprocessor() -> Verdict {
+    if !FakeCoprocessor::is_possible() {
+        return Ok(Outcome::Skip("no broadcast would reach a coprocessor"));
+    }
+    let mm = new_mm()?;
+    let page = map_written_page(mm)?;
+    let coprocessor = FakeCoprocessor::attach(mm);
+    mm::munmap(mm, page, PAGE_SIZE).map_err(|errno| alloc::format!("munmap: errno {}", errno.0))?;
+    coprocessor.detach();
     lazy_tlb().mmput(mm);
     Ok(Outcome::Pass)
 }

@@ -15,7 +15,7 @@ pub(super) const TESTS: &[Test] = &[
 ];
 
 /// Broadcasts up to 32 CPUs, IPIs above, what `tlb=` says on any number, and never a
-/// broadcast where it is a privileged instruction.
+/// broadcast where there is none.
 fn flushes() -> Verdict {
     let cases = [
         ("", true, 1, false),
@@ -26,13 +26,13 @@ fn flushes() -> Verdict {
         ("", false, 1, true),
         ("tlb=tlbie", false, 1, true),
     ];
-    for (line, gtse, cpus, by_ipi) in cases {
+    for (line, can_broadcast, cpus, by_ipi) in cases {
         let mut config = Config::parse(line)?;
-        config.choose_flush(gtse, cpus);
+        config.choose_flush(can_broadcast, cpus);
         check_eq!(
             config.core.global_by_ipi,
             by_ipi,
-            format!("flushes by IPI with '{line}', {cpus} CPUs, gtse {gtse}")
+            format!("flushes by IPI with '{line}', {cpus} CPUs, broadcast {can_broadcast}")
         );
     }
     Ok(Outcome::Pass)

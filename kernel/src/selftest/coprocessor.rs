@@ -1,8 +1,9 @@
 //! A coprocessor that is none: the protocol and the oracle take it for one.
 
+use arch::encoding::platform_support::Broadcast;
+use arch::tlb;
 use kcore::mm::MmId;
 
-use crate::breaks::{self, Broken};
 use crate::machine::lazy_tlb;
 use crate::oracle;
 
@@ -11,12 +12,15 @@ use crate::oracle;
 pub(super) struct FakeCoprocessor(MmId);
 
 impl FakeCoprocessor {
+    /// Whether there can be one: without broadcasts it would hear of no flush.
+    pub(super) fn is_possible() -> bool {
+        tlb::broadcast() != Broadcast::Nothing
+    }
+
     /// The caller has a reference to `mm`.
     pub(super) fn attach(mm: MmId) -> Self {
         lazy_tlb().mmgrab(mm);
-        if !breaks::is(Broken::CoproAttach) {
-            lazy_tlb().copro_attach(mm);
-        }
+        lazy_tlb().copro_attach(mm);
         oracle::copro_load(mm);
         FakeCoprocessor(mm)
     }

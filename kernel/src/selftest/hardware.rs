@@ -6,11 +6,16 @@ use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arch::addr::{LINEAR_BASE, PAGE_SIZE, PhysAddr, VirtAddr};
+use arch::encoding::platform_support::Broadcast;
 use arch::encoding::pte::{PteFlags, ROOT_BYTES};
+use arch::encoding::rpt_invalidate;
+use arch::encoding::tlb_operand::Ric;
 use arch::exceptions::authority;
+use arch::hcall::{self, Status};
 use arch::reg::{Msr, spr};
-use arch::{isa, page, percpu};
+use arch::{isa, page, percpu, tlb};
 use kcore::cpu::CpuId;
+use kcore::mm::MmId;
 
 use super::stage::on_cpus;
 use super::{Outcome, Test, Verdict, check, check_eq};
@@ -23,6 +28,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("hardware_pages", pages),
     Test::new("hardware_kernel_map", kernel_map),
     Test::new("hardware_switch_keeps_cr", switch_keeps_cr),
+    Test::new("hardware_flush_by_hypercall", flush_by_hypercall),
 ];
 
 /// On each CPU: no facility for users that nobody switches, user pages closed, the MSR of
@@ -47,6 +53,15 @@ fn registers() -> Verdict {
         WRONG.fetch_add(u64::from(!good), Ordering::Relaxed);
     });
     check_eq!(WRONG.load(Ordering::Relaxed), 0, "CPUs with a register that is wrong");
+    Ok(Outcome::Pass)
+}
+
+/// The hypervisor takes our H_RPT_INVALIDATE, or does not know it and has not announced it.
+fn flush_by_hypercall() -> Verdict {
+    const H_FUNCTION: Status = Status(-2);
+    let status = hcall::h_rpt_invalidate(&rpt_invalidate::pid(MmId::INIT_MM.pid().get(), Ric::All));
+    let unknown = status == H_FUNCTION && tlb::broadcast() != Broadcast::Hypercall;
+    check!(status == Status::SUCCESS || unknown, "H_RPT_INVALIDATE: {status:?}, {:?}", tlb::broadcast());
     Ok(Outcome::Pass)
 }
 
@@ -83,8 +98,8 @@ fn kernel_map() -> Verdict {
     static CONSTANT: [u64; 4] = [1, 2, 3, 4];
     let (wrong, executable, leaves) = (Cell::new(None), Cell::new(0_u64), Cell::new(0_u64));
     let tree = mm::kernel_tree();
-    tree.for_each_leaf(LINEAR_BASE..LINEAR_BASE + (1 << 45), |ea, entry, size| {
-        let flags = entry.load().flags();
+    tree.for_each_leaf(LINEAR_BASE..LINEAR_BASE + (1 << 45), |ea, leaf, size| {
+        let flags = leaf.flags();
         let both = PteFlags::WRITE | PteFlags::EXECUTE;
         let bad = !flags.contains(PteFlags::PAGE | PteFlags::PRIVILEGED | PteFlags::READ)
             || flags.contains(both)
@@ -99,7 +114,7 @@ fn kernel_map() -> Verdict {
     });
     check!(leaves.get() > 16, "{} leaves", leaves.get());
     check_eq!(wrong.get(), None, "a leaf of the kernel's map");
-    let flags = |address: u64| tree.walk(address).map(|entry| entry.load().flags() & !PteFlags::PAGE);
+    let flags = |address: u64| tree.look(address).map(|leaf| leaf.flags() & !PteFlags::PAGE);
     let kernel = |flags: PteFlags| Some(flags & !PteFlags::PAGE);
     check_eq!(flags(kernel_map as *const () as u64), kernel(PteFlags::KERNEL_RX), "this code");
     check_eq!(flags(LINEAR_BASE + 0x4300), kernel(PteFlags::KERNEL_RX), "the vectors");

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arch::{percpu, timer};
 use kcore::cpu::{CpuId, CpuSet};
-use kcore::machine::{Machine, Point};
+use kcore::machine::{Cpu, Point};
 
 use super::address_space::{check_account, new_mm, settled_account};
 use super::points::{self, Step};

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ipi::Call;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 
 use super::{Outcome, Test, Verdict, check_eq};
 use crate::machine::{call_function, lazy_tlb};

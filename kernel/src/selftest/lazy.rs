@@ -15,7 +15,7 @@ use super::stage::{
 use super::{Outcome, Test, Verdict, check, check_eq, points};
 use crate::machine::lazy_tlb;
 use crate::sync::WaitQueue;
-use crate::task::kthread;
+use crate::task::{kthread, work};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("lazy_return_to_same_mm", return_to_same_mm),
@@ -51,7 +51,7 @@ fn return_to_same_mm() -> Verdict {
         LOADS.store(loads_after - loads_before, Ordering::Relaxed);
         kernel.exit_mm();
     });
-    let sleeps = wait_for(|| STAGE.load(Ordering::Acquire) == 1 && kernel.cpu(cpu).curr_mm.get().is_none());
+    let sleeps = wait_for(|| STAGE.load(Ordering::Acquire) == 1 && kernel.cpu(cpu).curr_mm.peek().is_none());
     STAGE.store(2, Ordering::Release);
     QUEUE.wake_one();
     sleeper.wait_exit();
@@ -174,7 +174,7 @@ fn unuse_is_last() -> Verdict {
     let before = Bill::now();
     kernel.kthread_use_mm(mm);
     // The users go while the thread uses it, as a process's exit can.
-    kernel.mmput_async(mm);
+    work::queue(move || lazy_tlb().mmput(mm));
     flush_work();
     check_eq!(Bill::now().since(before).freed, 0, "mms freed while one is in use");
     kernel.kthread_unuse_mm(mm);

@@ -167,7 +167,7 @@ impl Script {
 
     fn has_finished(&self, cpu: CpuId) -> bool {
         // Acquire: what it did before. Partner: the release in `finished`.
-        self.finished.snapshot(lazy_tlb().nr_cpus(), Ordering::Acquire).contains(cpu)
+        self.finished.observe(lazy_tlb().nr_cpus()).contains(cpu)
     }
 
     /// Holds this CPU until `steps` steps are passed. `me`: the CPU that comes to one of
@@ -236,11 +236,11 @@ pub(super) fn wait_until_passed(steps: usize) {
 pub(super) fn finished() {
     if let Some(script) = playing() {
         // Release: what we did. Partner: the acquire in `has_finished`.
-        script.finished.set_ordered(percpu::cpu_id(), Ordering::Release);
+        script.finished.publish(percpu::cpu_id());
     }
 }
 
-/// This CPU is at `place`; from `Machine::point` and `Window::pass`.
+/// This CPU is at `place`; from `Probe::point` and `Window::pass`.
 #[inline]
 pub(crate) fn reached(place: impl Into<Place>) {
     let place = place.into();

@@ -9,7 +9,6 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::hint::black_box;
-use core::sync::atomic::Ordering;
 
 use arch::addr::PAGE_SIZE;
 use arch::timer;
@@ -232,7 +231,7 @@ impl Books {
         let (living_mms, lowest_pid) = (living_mms(), lowest_free_pid()?);
         // Every CPU has it since the borrows were drained for the two above.
         let init_mm = lazy_tlb().mm(MmId::INIT_MM);
-        let mask = init_mm.cpumask().snapshot(lazy_tlb().nr_cpus(), Ordering::Relaxed);
+        let mask = init_mm.cpumask().peek(lazy_tlb().nr_cpus());
         Ok(Books {
             free_frames: memory.available_frames,
             heap_bytes: memory.heap_bytes - futex_bytes,
@@ -269,7 +268,7 @@ impl Books {
         }
         check!(now == *self, "not all came back: {}", now.changes_since(self));
         for cpu in lazy_tlb().cpus() {
-            let active = cpu.active_mm.get();
+            let active = cpu.active_mm.peek();
             check!(active == MmId::INIT_MM, "a CPU still has {active:?} when nobody borrows");
         }
         Ok(())

@@ -12,7 +12,7 @@ use arch::timer;
 use kcore::counters::Counters;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::lazy_tlb::Policy;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::sync::Counter;
 
@@ -123,7 +123,7 @@ pub(super) fn new_mm_with_page() -> Result<MmId, String> {
 }
 
 pub(super) fn lazies_of(mm: MmId) -> usize {
-    lazy_tlb().cpus().iter().filter(|cpu| cpu.active_mm.get() == mm && cpu.curr_mm.get().is_none()).count()
+    lazy_tlb().cpus().iter().filter(|cpu| cpu.active_mm.peek() == mm && cpu.curr_mm.peek().is_none()).count()
 }
 
 pub(super) fn move_to(cpu: CpuId) {

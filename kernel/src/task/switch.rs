@@ -14,7 +14,7 @@ use core::sync::atomic::Ordering;
 
 use arch::context::{self, fpu};
 use arch::{irqflags, percpu, timer};
-use kcore::lazy_tlb::LazyRef;
+use kcore::lazy_tlb::EndedBorrow;
 use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu};
@@ -228,11 +228,9 @@ pub(super) unsafe fn finish() -> IrqsOff {
 /// meanwhile, so that these do not nest.
 #[cold]
 #[inline(never)]
-fn finish_slow(borrow: Option<LazyRef>, dead: Option<&Task>, evicted: *const Task, off: &mut IrqsOff) {
+fn finish_slow(borrow: Option<EndedBorrow>, dead: Option<&Task>, evicted: *const Task, off: &mut IrqsOff) {
     let settle = || {
-        if let Some(borrow) = borrow {
-            lazy_tlb().drop_lazy(borrow);
-        }
+        lazy_tlb().settle_switch(borrow);
         if let Some(dead) = dead {
             // SAFETY: the task's own reference, which came from `TaskRef::into_raw`
             // in `spawn`; it has made its last switch, and no one else gives it back.

@@ -3,7 +3,7 @@
 //! POSIX's canonical mode (termios, section 11.1.6) without its options: erase
 //! (backspace), kill (Ctrl-U), word erase (Ctrl-W) and end of file (Ctrl-D). The
 //! cursor is always at the end, since a program may have written before it on the
-//! row. Signals are the caller's: it sees the bytes before us.
+//! row. Signals are the caller's: it sees the bytes first.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -24,9 +24,9 @@ impl Cooked {
         Self { bytes: Vec::new() }
     }
 
-    /// Takes a byte; adds what the screen is to show to `echo`. What a program may
-    /// read now, if that is decided: a line with its newline, or what Ctrl-D ends,
-    /// which is empty for the end of the file.
+    /// Takes a byte, and adds to `echo` what the screen shows for it. Returns what
+    /// a program may read now, if the byte completes it: a line with its newline,
+    /// or the text that Ctrl-D ends, which is empty for the end of the file.
     pub fn push(&mut self, byte: u8, echo: &mut String) -> Option<Vec<u8>> {
         match byte {
             b'\r' | b'\n' => {
@@ -52,13 +52,13 @@ impl Cooked {
         None
     }
 
-    /// The line so far, which is then empty.
+    /// Takes the line so far and leaves it empty.
     pub fn take(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.bytes)
     }
 
-    /// Echoes the last character when its last byte is there. A tab is shown as a
-    /// blank, so that one backspace takes it back.
+    /// Echoes the last character once its last byte has come. A tab is shown as a
+    /// blank, so that one backspace erases it.
     fn echo_last(&self, echo: &mut String) {
         let start = self.last_start();
         match core::str::from_utf8(&self.bytes[start..]) {
@@ -99,7 +99,7 @@ impl Cooked {
 mod tests {
     use super::*;
 
-    /// (what could be read, what was echoed).
+    /// (the text that could be read, the echo).
     fn typed(bytes: &[u8]) -> (Vec<Vec<u8>>, String) {
         let (mut cooked, mut echo) = (Cooked::default(), String::new());
         let lines = bytes.iter().filter_map(|&byte| cooked.push(byte, &mut echo)).collect();

@@ -1,4 +1,4 @@
-//! The lines of before, and the way through them with up and down.
+//! The earlier lines, and the walk through them with up and down.
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -13,7 +13,7 @@ pub struct History {
     lines: VecDeque<String>,
     /// How many lines back the walk is; 0 when it is at the new line.
     back: usize,
-    /// What the new line was when the walk left it.
+    /// The new line as the walk left it.
     draft: String,
 }
 
@@ -31,8 +31,8 @@ impl History {
         self.lines.push_back(line.into());
     }
 
-    /// The line before the one that the walk is at, if there is one; `now` is
-    /// what the screen shows.
+    /// The line before the walk's place, if there is one. `now` is what the
+    /// screen shows.
     pub fn older(&mut self, now: &str) -> Option<&str> {
         if self.back == self.lines.len() {
             return None;
@@ -44,7 +44,8 @@ impl History {
         Some(&self.lines[self.lines.len() - self.back])
     }
 
-    /// The line after it; in the end, the new line as it was left.
+    /// The line after the walk's place; in the end, the new line as the walk
+    /// left it.
     pub fn newer(&mut self) -> Option<&str> {
         self.back = self.back.checked_sub(1)?;
         Some(if self.back == 0 { &self.draft } else { &self.lines[self.lines.len() - self.back] })

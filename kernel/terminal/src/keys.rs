@@ -1,10 +1,10 @@
 //! From the bytes of a terminal to keys.
 //!
-//! Control characters mean what they mean in a shell; arrows and their like come
-//! as escape sequences (ECMA-48, and the older `ESC O` form). A sequence that we
-//! do not know is swallowed whole, so that it does not end up in the line.
+//! Control characters have their meaning in a shell. Arrows and the like come as
+//! escape sequences (ECMA-48, and the older `ESC O` form). An unknown sequence
+//! is swallowed whole, so that it does not end up in the line.
 
-/// A key, or what it does.
+/// A key, or its action.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Key {
     /// A printable character.
@@ -52,7 +52,7 @@ enum State {
     Csi(u8),
     /// After `ESC O`.
     Ss3,
-    /// In a character of UTF-8 of which so many bytes are still to come.
+    /// Inside a character of UTF-8, with this many bytes still to come.
     Utf8 {
         missing: u8,
         value: u32,
@@ -70,7 +70,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Takes the next byte; the key that it completes, if it does.
+    /// Takes the next byte; returns the key that it completes, if any.
     pub fn push(&mut self, byte: u8) -> Option<Key> {
         let state = core::mem::replace(&mut self.0, State::Ground);
         match (state, byte) {
@@ -80,12 +80,12 @@ impl Decoder {
             (State::Csi(number), b'0'..=b'9') => {
                 self.go_on(State::Csi(number.saturating_mul(10).saturating_add(byte - b'0')))
             }
-            // Further parameters: modifiers, which we do not tell apart.
+            // Further parameters are modifiers, which are not distinguished.
             (State::Csi(number), 0x20..=0x3f) => self.go_on(State::Csi(number)),
             (State::Csi(number), b'~') => by_number(number),
             (State::Csi(_) | State::Ss3, 0x40..) => by_letter(byte),
             (State::Utf8 { missing, value }, 0x80..=0xbf) => self.continued(missing - 1, value, byte),
-            // Not what was expected: the byte starts anew.
+            // Not what was expected: the byte starts a new key.
             _ => self.start(byte),
         }
     }
@@ -116,7 +116,7 @@ impl Decoder {
     }
 }
 
-/// A control character; the letter in the comment is the one that goes with Ctrl.
+/// A control character; the comment behind each is its letter with Ctrl.
 fn control(byte: u8) -> Option<Key> {
     let key = match byte {
         0x01 => Key::Home,             // A
@@ -235,7 +235,7 @@ mod tests {
         for c in leads.chain(edges).filter_map(char::from_u32) {
             assert_eq!(keys(c.encode_utf8(&mut [0; 4]).as_bytes()), [Key::Char(c)], "{c:?}");
         }
-        // Cut off, alone, and too long: no key, and what follows is not lost.
+        // Cut off, alone, and too long: no key, and the bytes behind are not lost.
         assert_eq!(keys(b"\xe2\x82a\x80\xc0\xffb"), [Key::Char('a'), Key::Char('b')]);
     }
 }

@@ -1,9 +1,9 @@
-//! What talking to a person on a terminal needs, apart from any machine.
+//! The dialogue with a person on a terminal, apart from any machine.
 //!
 //! Bytes become keys ([`keys`]), keys change a line ([`line`]), and a [`prompt`]
 //! puts both on the screen with a [`history`] behind it. [`cooked`] is the poorer
 //! editing that programs get from a terminal, and [`input`] what was typed and is not read
-//! yet. [`table`] and [`ranges`] are for the
+//! yet. [`table`] and [`ranges`] format the
 //! answers.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]

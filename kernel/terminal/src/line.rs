@@ -1,16 +1,16 @@
-//! A line of text with a cursor in it: what the editing keys do.
+//! A line of text with a cursor in it, and the editing keys' actions on it.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// More than anybody types; a pasted file stops here.
+/// More than a person types; a pasted file stops here.
 const MAX_CHARS: usize = 1000;
 
 /// The line.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Line {
     text: Vec<char>,
-    /// In front of which character the cursor is; `text.len()` at the end.
+    /// The index of the character behind the cursor; `text.len()` at the end.
     cursor: usize,
 }
 
@@ -34,7 +34,7 @@ impl Line {
         &self.text
     }
 
-    /// In front of which character the cursor is.
+    /// The index of the character behind the cursor.
     #[must_use]
     pub fn cursor(&self) -> usize {
         self.cursor
@@ -102,7 +102,7 @@ impl Line {
         self.cursor = self.cursor.saturating_sub(1);
     }
 
-    /// As [`Line::left`], to the other side.
+    /// Moves the cursor by one to the right; stays inside the line.
     pub fn right(&mut self) {
         self.cursor = (self.cursor + 1).min(self.text.len());
     }

@@ -12,18 +12,18 @@ use crate::history::History;
 use crate::keys::{Decoder, Key};
 use crate::line::Line;
 
-/// What a byte has brought about, beside the echo.
+/// The effect of a byte, beside the echo.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Event {
     /// A line was entered. The cursor is on a new row; [`Prompt::show`] is next.
     Entered(String),
-    /// Ctrl-C: the line is given up. The rest as for a line.
+    /// Ctrl-C: the line is given up. The cursor is on a new row.
     GivenUp,
-    /// Ctrl-D on an empty line. The rest as for a line.
+    /// Ctrl-D on an empty line. The cursor is on a new row.
     EndOfInput,
 }
 
-/// A prompt, the line after it and the lines of before.
+/// A prompt, the line after it and the earlier lines.
 #[derive(Debug)]
 pub struct Prompt {
     prompt: &'static str,
@@ -54,14 +54,14 @@ impl Prompt {
         echo.push('\r');
         echo.push_str(self.prompt);
         echo.extend(&chars[start..end]);
-        // Erase what the row showed further right; then to the cursor.
+        // Erases what the row showed further right; then moves to the cursor.
         echo.push_str("\x1b[K");
         if cursor < end {
             let _ = write!(echo, "\x1b[{}D", end - cursor);
         }
     }
 
-    /// Takes a byte; adds what the screen is to show to `echo`.
+    /// Takes a byte, and adds to `echo` what the screen shows for it.
     pub fn push(&mut self, byte: u8, echo: &mut String) -> Option<Event> {
         match self.decoder.push(byte)? {
             Key::Enter => {
@@ -94,7 +94,7 @@ impl Prompt {
         None
     }
 
-    /// Whether one more character at the end is seen without moving the window.
+    /// Whether one more character at the end fits without moving the window.
     fn has_room(&self) -> bool {
         self.prompt.len() + self.line.chars().len() + 2 < self.columns
     }
@@ -126,8 +126,8 @@ impl Prompt {
         }
     }
 
-    /// Completes the first word as far as it is certain; lists what there is to
-    /// choose from if that is not far.
+    /// Completes the first word as far as it is certain. If that adds nothing,
+    /// lists the choices.
     fn complete(&mut self, echo: &mut String) {
         let typed: String = self.line.chars()[..self.line.cursor()].iter().collect();
         if !self.line.at_end() || typed.contains(' ') {
@@ -148,7 +148,7 @@ impl Prompt {
     }
 }
 
-/// What all of `words`, which are ASCII, begin with; none without words.
+/// The common start of all of `words`, which are ASCII; None without words.
 fn common_start<'a>(words: &[&'a str]) -> Option<&'a str> {
     let (first, rest) = words.split_first()?;
     let same = |word: &&str| first.bytes().zip(word.bytes()).take_while(|(a, b)| a == b).count();

@@ -1,11 +1,11 @@
-//! Text in columns that are as wide as what is in them.
+//! Text in columns as wide as their contents.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// A heading and rows. A column whose cells are all numbers (or `-`) is set to the
-/// right, any other to the left.
+/// A heading and rows. A column whose cells are all numbers (or `-`) is
+/// aligned to the right, any other to the left.
 #[derive(Debug)]
 pub struct Table<const N: usize> {
     rows: Vec<[String; N]>,

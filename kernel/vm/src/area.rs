@@ -10,7 +10,7 @@ use crate::PAGE_SIZE;
 pub const STACK_GUARD_GAP: u64 = 256 * PAGE_SIZE;
 
 bitflags! {
-    /// What a program may do with a page; the bits of `PROT_*`.
+    /// Permissions of a program on a page: the bits of `PROT_*`.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct Prot: u32 {
         /// Load from it.
@@ -22,13 +22,13 @@ bitflags! {
     }
 }
 
-/// What an area maps. The area set asks only whether two neighbours map
-/// neighbouring pieces of the same thing.
+/// The contents of an area. The area set asks only whether two neighbours map
+/// neighbouring pieces of one object.
 pub trait Contents: Clone {
-    /// The contents from `by` bytes further in.
+    /// The contents from `by` bytes further on.
     fn advanced(&self, by: u64) -> Self;
 
-    /// Whether `next` is what follows `len` bytes after the start of `self`.
+    /// Whether `next` continues the contents `len` bytes after the start of `self`.
     fn continues(&self, len: u64, next: &Self) -> bool;
 }
 
@@ -39,15 +39,15 @@ pub struct Area<C> {
     pub start: u64,
     /// Behind the last byte; page-aligned.
     pub end: u64,
-    /// What the program may do.
+    /// The program's permissions.
     pub prot: Prot,
-    /// Stores are seen by everybody who maps the contents, a forked child
+    /// Every address space that maps the contents sees the stores, a forked child's
     /// included; else they are private (copied on write).
     pub shared: bool,
     /// A stack: an access below it makes it larger (`MAP_GROWSDOWN`). Always private and
     /// without a file.
     pub grows_down: bool,
-    /// What is mapped at `start`.
+    /// The contents at `start`.
     pub contents: C,
 }
 
@@ -62,8 +62,9 @@ impl<C: Contents> Area<C> {
         self.end - self.start
     }
 
-    /// Where the addresses begin that others have to leave to it: below a stack there
-    /// is a gap, so that what overflows it faults (Linux: `vm_start_gap`).
+    /// Where the addresses begin that other areas must leave free. Below a stack
+    /// there is a gap, so that an overflow of the stack faults (Linux:
+    /// `vm_start_gap`).
     pub fn guarded_start(&self) -> u64 {
         if self.grows_down { self.start.saturating_sub(STACK_GUARD_GAP) } else { self.start }
     }
@@ -75,7 +76,7 @@ impl<C: Contents> Area<C> {
         Self { start, end, contents: self.contents.advanced(start - self.start), ..self.clone() }
     }
 
-    /// Whether `next` begins where this one ends and is more of the same.
+    /// Whether `next` begins where this area ends and could be one area with it.
     pub fn joins(&self, next: &Self) -> bool {
         self.end == next.start
             && self.prot == next.prot

@@ -1,5 +1,5 @@
-//! The areas of one address space: they do not overlap, and neighbours that are
-//! more of the same are one.
+//! The areas of one address space. They do not overlap, and neighbours that can be
+//! one area are one.
 
 use alloc::collections::BTreeMap;
 use core::ops::Range;
@@ -16,10 +16,10 @@ impl<C> Default for AreaSet<C> {
 }
 
 impl<C: Contents> AreaSet<C> {
-    /// A copy, with what `contents` makes of the contents of each.
+    /// A copy. `contents` makes each area's contents from the original's.
     ///
     /// # Errors
-    /// The first that `contents` gives.
+    /// The first error of `contents`.
     pub fn copy_with<E>(&self, mut contents: impl FnMut(&C) -> Result<C, E>) -> Result<Self, E> {
         let mut copy = BTreeMap::new();
         for (&start, area) in &self.0 {
@@ -63,8 +63,8 @@ impl<C: Contents> AreaSet<C> {
         self.overlapping(range).next().is_none()
     }
 
-    /// Whether nothing is mapped in `range`, nor has a stack its gap there: a place for
-    /// what may as well be elsewhere.
+    /// Whether `range` holds no mapping and no stack's gap. A mapping whose place is
+    /// free to choose goes only there.
     pub fn is_free_place(&self, range: &Range<u64>) -> bool {
         let above = self.0.range(range.end..).next();
         self.is_free(range) && above.is_none_or(|(_, area)| range.end <= area.guarded_start())
@@ -82,8 +82,8 @@ impl<C: Contents> AreaSet<C> {
         at >= range.end
     }
 
-    /// The free space around `range` once nothing is mapped there any more: from the
-    /// end of what is below to the start of what is above.
+    /// The free space around `range` if `range` were unmapped: from the end of the
+    /// area below to the start of the area above.
     pub fn gap_without(&self, range: &Range<u64>) -> Range<u64> {
         let below = self.0.range(..range.start).next_back().map_or(0, |(_, area)| area.end.min(range.start));
         let above = match self.find(range.end) {
@@ -123,8 +123,8 @@ impl<C: Contents> AreaSet<C> {
         self.0.insert(area.start, area);
     }
 
-    /// Takes everything out that lies in `range`, cutting areas that reach over
-    /// its ends, and gives each piece to `removed`, ascending.
+    /// Takes everything out that lies in `range`, cutting areas at its ends, and
+    /// gives each piece to `removed`, ascending.
     pub fn remove(&mut self, range: &Range<u64>, mut removed: impl FnMut(&Area<C>)) {
         self.cut_at(range.start);
         self.cut_at(range.end);
@@ -157,7 +157,7 @@ impl<C: Contents> AreaSet<C> {
         self.join_from(range.start, range.end);
     }
 
-    /// Joins what can be joined at the borders from `from` up to `to`.
+    /// Joins the areas at the borders from `from` up to `to` where possible.
     fn join_from(&mut self, from: u64, to: u64) {
         let mut at = self.0.range(..from).next_back().map_or(from, |(&start, _)| start);
         loop {

@@ -1,10 +1,10 @@
-//! What the firmware left us: memory less what is in use already.
+//! What the firmware left free: memory less the parts in use.
 
 use crate::{PAGE_SIZE, page_down};
 
 /// Calls `found(start, end)` for each free run of whole pages, ascending within
-/// each memory region: `memory` less `reserved`, both as (start, size) in bytes,
-/// in any order; reserved ranges may overlap. Needs no memory of its own.
+/// each memory region: `memory` less `reserved`, both as (start, size) in
+/// bytes, in any order. Reserved ranges may overlap. Allocates nothing.
 pub fn for_each_free(
     memory: impl Iterator<Item = (u64, u64)>,
     reserved: impl Iterator<Item = (u64, u64)> + Clone,

@@ -1,4 +1,4 @@
-//! The program break: byte-granular to the program, pages to us.
+//! The program break: to the byte for the program, whole pages for the kernel.
 
 use core::ops::Range;
 
@@ -13,12 +13,12 @@ pub struct Break {
     now: u64,
 }
 
-/// What a new break asks for.
+/// The change of mappings that a new break needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BreakChange {
     /// Refused: the break stays.
     None,
-    /// The same pages.
+    /// The pages stay.
     SamePages,
     /// These pages are to be mapped first.
     Grow(Range<u64>),
@@ -37,12 +37,12 @@ impl Break {
         self.now
     }
 
-    /// From where it begins to the break.
+    /// From the start of the heap to the break.
     pub fn range(&self) -> Range<u64> {
         self.start..self.now
     }
 
-    /// What it takes to make `new` the break.
+    /// The change of mappings that makes `new` the break.
     pub fn change(&self, new: u64) -> BreakChange {
         let (Some(old_end), Some(new_end)) = (page_up(self.now), page_up(new)) else {
             return BreakChange::None;
@@ -57,7 +57,8 @@ impl Break {
         }
     }
 
-    /// The pages are as [`Break::change`] asked: `new` is the break.
+    /// Makes `new` the break, after the pages were changed as
+    /// [`Break::change`] asked.
     pub fn set(&mut self, new: u64) {
         self.now = new;
     }

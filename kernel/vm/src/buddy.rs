@@ -1,21 +1,21 @@
 //! A binary buddy allocator over frame numbers.
 //!
-//! A block of order `n` is 2^n frames, aligned to its size; its buddy is the
-//! block whose number differs in bit `n` alone. Freeing a block joins it with its
-//! buddy as long as that is free too.
+//! A block of order `n` is 2^n frames, aligned to its size. Its buddy is the block
+//! whose number differs in bit `n` alone. Freeing a block joins it with its buddy as
+//! long as that is free too.
 //!
-//! Except single frames, up to a number: those come and go all the time, so they
-//! wait in a list of their own, to be handed out again as they are, and are joined
-//! only when somebody wants a larger block and there is none. The free lists run through a table with one
-//! [`Link`] a frame, so the allocator never touches the memory it hands out, and
-//! works on the host.
+//! Single frames are an exception, up to a number: they come and go all the time, so
+//! they wait in a list of their own and are handed out again unjoined. They are
+//! joined only when a larger block is wanted and there is none. The free lists run
+//! through a table with one [`Link`] per frame, so the allocator never touches the
+//! memory that it hands out, and works on the host.
 
 /// Orders 0 to 10: blocks of 4 KiB to 4 MiB.
 pub const ORDERS: usize = 11;
 /// The end of a list.
 const END: u32 = u32::MAX;
-/// Single frames that may wait unjoined: 16 MiB. It bounds how long the joining
-/// of all of them takes.
+/// Single frames that may wait unjoined: 16 MiB. It bounds the time that joining all
+/// of them takes.
 const MOST_SINGLES: u32 = 4096;
 /// `head_of` of a single frame that waits.
 const SINGLE: u32 = u32::MAX;
@@ -69,7 +69,7 @@ impl<'a> Buddy<'a> {
         }
     }
 
-    /// Takes a block of 2^`order` frames; none if no block is large enough.
+    /// Takes a block of 2^`order` frames; None if no block is large enough.
     pub fn alloc(&mut self, order: usize) -> Option<u32> {
         if order == 0
             && let Some(frame) = self.alloc_single()
@@ -113,7 +113,7 @@ impl<'a> Buddy<'a> {
         }
     }
 
-    /// Takes a single frame that waits; none if none does.
+    /// Takes a single frame that waits; None if none waits.
     pub fn alloc_single(&mut self) -> Option<u32> {
         let frame = self.single;
         if frame == END {
@@ -191,7 +191,7 @@ mod tests {
             seen[frame as usize] = true;
         }
         assert_eq!(buddy.free_frames(), 0);
-        // In an order that joins late.
+        // An order of frees in which buddies join late.
         (3..4999).step_by(2).chain((4..4999).step_by(2)).for_each(|frame| buddy.free(frame, 0));
         assert_eq!(buddy.free_frames(), 4996);
         // 1024..4096 are three blocks of the top order again.
@@ -255,7 +255,7 @@ mod tests {
             let held: Vec<_> = core::iter::from_fn(|| buddy.alloc(0)).collect();
             assert_eq!((held.len(), buddy.alloc_single()), (frames, None));
             held.into_iter().for_each(|frame| buddy.free(frame, 0));
-            // The others were joined at once, into blocks that no single comes from.
+            // The other frames were joined at once, into blocks that no single comes from.
             let waited = core::iter::from_fn(|| buddy.alloc_single()).collect::<Vec<_>>();
             assert_eq!(waited.len(), MOST_SINGLES as usize);
             waited.into_iter().for_each(|frame| buddy.free(frame, 0));

@@ -1,8 +1,8 @@
 //! The bookkeeping of memory, apart from any machine.
 //!
-//! Which areas an address space has ([`area`], [`areas`], [`brk`]) and which
-//! page frames are free ([`buddy`], [`boot_memory`]): arithmetic that can be
-//! wrong in many ways and wants no hardware to be tested.
+//! The areas of an address space ([`area`], [`areas`], [`brk`]) and the free
+//! page frames ([`buddy`], [`boot_memory`]): arithmetic that can be wrong in
+//! many ways and needs no hardware for its tests.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,7 @@ pub const fn page_down(addr: u64) -> u64 {
     addr & !(PAGE_SIZE - 1)
 }
 
-/// `addr` rounded up to a page, or none if there is no page up there.
+/// `addr` rounded up to a page, or None if no page begins there or above.
 pub const fn page_up(addr: u64) -> Option<u64> {
     match addr.checked_add(PAGE_SIZE - 1) {
         Some(sum) => Some(page_down(sum)),

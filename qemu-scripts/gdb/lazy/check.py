@@ -1,11 +1,10 @@
 """The invariants I1 to I6 (docs/lazy-tlb.md) over memory and the PID registers.
 
-The kernel changes (mm, active_mm, PID register) with interrupts off, one after the
-other, so a CPU may be stopped between two of them. Such a CPU is *in transit*: its
-interrupts are off, and it executes the protocol's or the switch's code, by itself and
-not below an interrupt (one cannot come in between). What it says of itself is not
-judged, nor are the tasks that it moves. A CPU with a wrong state anywhere else has no
-such excuse.
+The kernel changes mm, active_mm and PID register with interrupts off, one after another, so a CPU
+may be stopped between two changes. Such a CPU is *in transit*: its interrupts are off, and it
+executes the protocol's or the switch's code, by itself and not below an interrupt (none can come in
+between). The state of such a CPU is not judged, nor are the tasks that it moves. On any other CPU a
+wrong state is a violation.
 """
 
 import dataclasses
@@ -13,13 +12,13 @@ import dataclasses
 import lazy.radix as radix
 import lazy.stack as stack
 
-# Whose code changes what a CPU has loaded.
+# The code that changes a CPU's loaded mm.
 SWITCHING_CODE = ("kcore::", "<kcore::", "kernel::task::switch::", "context_switch", "context_first_run")
 
 
 @dataclasses.dataclass
 class Violation:
-    """An invariant that does not hold, and for whom."""
+    """An invariant that does not hold, and the CPU or task that breaks it."""
 
     invariant: str
     who: str
@@ -31,7 +30,7 @@ class Violation:
 
 
 class Check:
-    """What holds and what does not, at one look at the kernel."""
+    """The violations at one look at the kernel."""
 
     def __init__(self, kernel):
         self.kernel, self.memory = kernel, kernel.memory
@@ -51,7 +50,7 @@ class Check:
         self.violations.append(Violation(invariant, str(who), what, cpu))
 
     def of_cpu(self, number):
-        """What is wrong with one CPU."""
+        """The violations of one CPU."""
         return [violation for violation in self.violations if violation.cpu == number]
 
     # --- a CPU ------------------------------------------------------------------------
@@ -72,14 +71,14 @@ class Check:
             return ""
         for step in stack.of_cpu(self.memory, registers):
             if step.trap:
-                break  # what was interrupted had interrupts on
+                break  # the interrupted code had interrupts on
             for name in stack.names_of(step):
                 if name.startswith(SWITCHING_CODE):
                     return name
         return ""
 
     def loaded(self, cpu):
-        """I1: PID register, published mm and the task agree. I4, I6: what it has loaded."""
+        """I1: PID register, published mm and the task agree. I4, I6: the loaded mm."""
         say = lambda invariant, what: self.say(invariant, f"CPU {cpu.number}", what, cpu.number)
         task, active = self.kernel.task_of(cpu), cpu.active
         pid = cpu.registers.pid if cpu.registers else None
@@ -95,7 +94,7 @@ class Check:
             say("I1", f"mm is {cpu.mm}, active_mm is {active}")
         names = [("active_mm", active.slot, active)]
         if pid is not None and pid != active.slot:
-            # The MMU goes by the register, whatever memory says.
+            # The MMU uses the register, whatever memory has.
             names.append(("the PID register", pid, None))
         for what, slot, name in names:
             mm = self.kernel.mms[slot] if 0 < slot < len(self.kernel.mms) else None
@@ -109,7 +108,7 @@ class Check:
                 say("I4", f"{what} names {mm.name}, whose mm_cpumask has no bit for this CPU")
 
     def borrow(self, cpu):
-        """I3: a borrow ends where it was, before anything else happens there."""
+        """I3: a borrow ends on its CPU, before that CPU does anything else."""
         if cpu.left_behind:
             self.say("I3", f"CPU {cpu.number}", f"the borrow of {cpu.left_behind}, which a switch ended, was not "
                      "given back", cpu.number)
@@ -138,7 +137,7 @@ class Check:
     # --- address spaces ---------------------------------------------------------------
 
     def mm(self, mm):
-        """I5, and what I6 rests on: counts and the entry in the process table."""
+        """I5, and the grounds of I6: counts and the entry in the process table."""
         has_tree = self.memory.physical_u64(radix.process_entry(self.memory, mm.slot)) != 0
         if mm.slot == self.kernel.init_slot:
             if not mm.is_live or not mm.users or not mm.count or not mm.name.is_init:

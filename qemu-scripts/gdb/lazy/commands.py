@@ -10,7 +10,7 @@ from lazy.memory import symbol
 
 
 class Command(gdb.Command):
-    """A command by the first line of its class's text; errors end in one sentence."""
+    """A command, described by its class's text; errors end in one sentence."""
 
     def __init__(self):
         super().__init__(self.name, gdb.COMMAND_STATUS)
@@ -52,7 +52,7 @@ class LazyCpus(Command):
     name = "lazy-cpus"
 
     def show(self, _arguments):
-        """A heading, then a line a CPU."""
+        """A heading, then a line per CPU."""
         kernel = Kernel()
         check = Check(kernel)
         yield f"{kernel.policy}, {len(kernel.cpus)} CPUs"
@@ -70,7 +70,7 @@ class LazyCpus(Command):
                 "-" if mm is None else int(cpu.number in mm.mask), self.verdict(check, cpu))
 
     def verdict(self, check, cpu):
-        """What the CPU is, or what is wrong with it."""
+        """The CPU's state, or its violations."""
         if wrong := check.of_cpu(cpu.number):
             return f"WRONG ({wrong[0].invariant}): {wrong[0].what}"
         if cpu.number in check.in_transit:
@@ -81,7 +81,7 @@ class LazyCpus(Command):
 
 
 class LazyMms(Command):
-    """lazy-mms: each address space: state, users, count, PID, mask, and who is lazy on it."""
+    """lazy-mms: each address space: state, users, count, PID, mask, and the CPUs lazy on it."""
 
     name = "lazy-mms"
 
@@ -100,7 +100,7 @@ class LazyMms(Command):
 
 
 class LazyTasks(Command):
-    """lazy-tasks: each task: number, name, what it does, CPU, mm, active_mm."""
+    """lazy-tasks: each task: number, name, state, CPU, mm, active_mm."""
 
     name = "lazy-tasks"
 
@@ -112,7 +112,7 @@ class LazyTasks(Command):
         for address, task in sorted(kernel.tasks.items(), key=lambda item: (item[1].tid, item[1].cpu)):
             does = task.doing()
             if does == "running" and address not in running:
-                does = "leaving"  # its stack is in use, but its CPU has named the next one
+                does = "leaving"  # its stack is in use, but its CPU has named the next task
             rows.append((task.tid, task.name, does, task.cpu, task.mm, task.active))
         yield from table(rows)
 
@@ -123,7 +123,7 @@ class LazyCheck(Command):
     name = "lazy-check"
 
     def show(self, _arguments):
-        """A line a violation, a line a CPU in transit, then the verdict."""
+        """A line per violation, a line per CPU in transit, then the verdict."""
         kernel = Kernel()
         check = Check(kernel)
         for violation in check.violations:
@@ -145,7 +145,7 @@ class LazyBt(Command):
     name = "lazy-bt"
 
     def show(self, arguments):
-        """Each stack under a line that says whose it is."""
+        """Each stack under a line that names its task and CPU."""
         kernel = Kernel()
         memory, running = kernel.memory, kernel.running()
         wanted = lambda task: not arguments or task and arguments[0] in (str(task.tid), task.name)
@@ -158,7 +158,7 @@ class LazyBt(Command):
         for address, task in sorted(kernel.tasks.items(), key=lambda item: (item[1].tid, item[1].cpu)):
             if address not in running and wanted(task):
                 yield f"task {task}: {task.doing()}, CPU {task.cpu}, mm {task.mm}"
-                # The stack of one that a CPU is just leaving is that CPU's.
+                # The stack of a task that a CPU is just leaving is shown with that CPU.
                 yield from self.steps(() if task.on_cpu else stack.of_sleeper(memory, task))
 
     def steps(self, steps):
@@ -170,13 +170,13 @@ class LazyBt(Command):
 class LazyWalk(Command):
     """lazy-walk EA [MM]: the walk of the page tables for an address, level by level.
 
-    A user address is looked up in MM (mm7.2, mm7, 7), without one in what the selected
-    vCPU has loaded; a kernel address in the kernel's tree."""
+    A user address is looked up in MM (mm7.2, mm7, 7), or without MM in the selected vCPU's
+    loaded tree; a kernel address in the kernel's tree."""
 
     name = "lazy-walk"
 
     def show(self, arguments):
-        """A line a table, then where it leads."""
+        """A line per table, then the result."""
         if not 1 <= len(arguments) <= 2:
             raise gdb.GdbError("usage: lazy-walk EA [MM]")
         ea = int(gdb.parse_and_eval(arguments[0])) & (1 << 64) - 1
@@ -197,7 +197,7 @@ class LazyWalk(Command):
             yield f"physical address {found.physical:#x}, in a page of {size(1 << found.page_bits)}"
 
     def space(self, kernel, ea, named):
-        """(PID, whose tree that is) for an address."""
+        """(PID, name of its tree) for an address."""
         quadrant = ea >> 62
         if quadrant == 3:
             return radix.KERNEL_PID, "kernel address"
@@ -210,7 +210,7 @@ class LazyWalk(Command):
         return cpu.registers.pid or cpu.active.slot, f"user address, loaded on CPU {cpu.number}"
 
     def entry(self, memory, entry):
-        """What an entry of a table says."""
+        """The meaning of a table's entry."""
         if not entry & memory.pte_valid:
             return ""
         if not entry & memory.pte_leaf:
@@ -235,7 +235,7 @@ class LazyTest(Command):
     hook = "selftest_begins"
 
     def show(self, _arguments):
-        """Says which test it is."""
+        """Prints which test it is."""
         hook = symbol(self.hook)
         if hook is None:
             raise gdb.GdbError("this image has no tests: `make gdb TEST=pattern` starts the one that has.")
@@ -251,13 +251,13 @@ class LazyTest(Command):
 
 
 def stop_at(place):
-    """Goes on to a place, or to whatever else stops the machine."""
+    """Goes on to a place, or to anything else that stops the machine."""
     breakpoint = gdb.Breakpoint(place, internal=True)
     breakpoint.silent = True
     try:
         gdb.execute("continue", to_string=True)
     except gdb.error:
-        pass  # said below
+        pass  # reported below
     finally:
         breakpoint.delete()
     if gdb.selected_thread() is None:
@@ -265,7 +265,7 @@ def stop_at(place):
 
 
 def at(address):
-    """Whether the selected vCPU is there."""
+    """Whether the selected vCPU is at the address."""
     return int(gdb.parse_and_eval("$pc")) & (1 << 64) - 1 == address
 
 

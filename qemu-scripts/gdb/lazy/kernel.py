@@ -1,4 +1,4 @@
-"""The kernel's CPUs, address spaces and tasks as they are while the machine stands still."""
+"""The kernel's CPUs, address spaces and tasks, while the machine is stopped."""
 
 import struct
 
@@ -11,7 +11,8 @@ NAME_BYTES = 16
 
 
 class MmName:
-    """An mm by its name: slot, which is the PID, in the low, generation in the high half."""
+    """An mm by its name: the slot, which is the PID, in the low half, the generation in the high
+    half."""
 
     def __init__(self, bits, init_mm):
         self.bits, self.slot, self.generation = bits, bits & 0xFFFFFFFF, bits >> 32
@@ -44,7 +45,7 @@ class Mm:
         self.mask = {64 * word + bit for word, bits in enumerate(mask) for bit in range(64) if bits >> bit & 1}
 
     def state(self):
-        """Where it is in its life."""
+        """Its state of life."""
         if not self.is_live:
             return "free"
         return "dying" if not self.count else "zombie" if not self.users else "live"
@@ -68,21 +69,21 @@ class Task:
         return f"{self.tid} {self.name}"
 
     def doing(self):
-        """What it does, as people say it: a task that is awake but on no CPU waits for one."""
+        """Its state, for people: a task that is awake but on no CPU waits for one."""
         return "waiting" if self.state == "running" and not self.on_cpu else self.state
 
 
 class Registers:
-    """What a vCPU has in the registers that matter here."""
+    """A vCPU's registers that matter here."""
 
     def __init__(self, pc, msr, sp, lr, number):
         self.pc, self.msr, self.sp, self.lr, self.number = pc, msr, sp, lr, number
-        self.pid = self.special("pidr", "pid")  # QEMU 7 says pid, later versions pidr
+        self.pid = self.special("pidr", "pid")  # QEMU 7 has pid, later versions pidr
 
     def special(self, *names):
         """A special register by the first name that QEMU knows, None if it knows none.
 
-        Through the monitor: QEMU 7 shows GDB those of the first CPU only.
+        Through the monitor: QEMU 7 shows GDB these registers of the first CPU only.
         """
         _monitor(f"cpu {self.number}")
         answers = (_monitor(f"print/x ${name}") for name in names)
@@ -98,7 +99,7 @@ class Registers:
 
 
 class Cpu:
-    """A CPU: what the kernel keeps for it, and what the hardware has."""
+    """A CPU: the kernel's record of it, and the hardware's registers."""
 
     def __init__(self, memory, number, registers):
         state = memory.cpu_states + number * memory.cpu_state_size
@@ -117,7 +118,7 @@ class Cpu:
 
 
 class Kernel:
-    """A look at all of it."""
+    """A look at the whole kernel."""
 
     def __init__(self):
         thread = gdb.selected_thread()
@@ -130,13 +131,13 @@ class Kernel:
         self.mms = [Mm(memory, slot) for slot in range(memory.nr_mms)]
         idle = {cpu.idle_task: Task(memory, cpu.idle_task) for cpu in self.cpus}
         self.tasks = {**idle, **{task: Task(memory, task) for task in _listed_tasks(memory)}}
-        # One that exits is in no list any more, but runs.
+        # A task that exits is in no list any more, but runs.
         for cpu in self.cpus:
             if cpu.task and cpu.task not in self.tasks:
                 self.tasks[cpu.task] = Task(memory, cpu.task)
 
     def running(self):
-        """{address of a task: the CPUs that say they run it}."""
+        """{address of a task: the CPUs that record it as running}."""
         found = {}
         for cpu in self.cpus:
             if cpu.is_started:
@@ -144,7 +145,7 @@ class Kernel:
         return found
 
     def task_of(self, cpu):
-        """The task that a CPU says it runs, or None."""
+        """The task that a CPU records as running, or None."""
         return self.tasks.get(cpu.task)
 
     def mm_of(self, name):
@@ -170,7 +171,7 @@ def _listed_tasks(memory):
 
 
 def _monitor(command):
-    """What QEMU's monitor answers."""
+    """The answer of QEMU's monitor."""
     return gdb.execute(f"monitor {command}", to_string=True).strip()
 
 

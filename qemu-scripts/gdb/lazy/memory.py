@@ -1,10 +1,10 @@
-"""The memory of the stopped machine, and the list of facts that says how to read it.
+"""The memory of the stopped machine, and the list of facts about its layout.
 
-Everything is read by physical address, through a mode that QEMU's stub has for it. So
-it does not matter which vCPU is selected, whether its MMU is on, or whether it is in a
-user program; and no register is changed for a look. Kernel addresses are translated
-here, by the same trees that the MMU walks. A `Memory` is good for one command: it reads
-each page once, and the machine stands still meanwhile.
+Everything is read by physical address, through a mode that QEMU's stub has for it. So the
+selected vCPU does not matter, nor whether its MMU is on, nor whether it is in a user
+program; and no register is changed for a look. Kernel addresses are translated here, by
+the trees that the MMU walks. A `Memory` is good for one command: it reads each page once,
+and the machine is stopped meanwhile.
 """
 
 import struct
@@ -17,8 +17,8 @@ MAGIC = 0x4C5A544C42444247  # "LZTLBDBG"
 VERSION = 2
 NAME_BYTES = 24
 PAGE = 4096
-# The linear map is the physical address under this nibble: its pages need no walk, so
-# that the facts, which say where the trees are, can be read.
+# The linear map is the physical address under this nibble: its pages need no walk, so the facts,
+# which give the trees' places, can be read.
 QUADRANT_BITS = 60
 
 
@@ -48,10 +48,10 @@ class Memory:
         try:
             return self.facts[name]
         except KeyError:
-            raise gdb.GdbError(f"the kernel does not tell {name}: kernel and scripts are of different age.") from None
+            raise gdb.GdbError(f"the kernel's facts lack {name}: kernel and scripts are of different versions.") from None
 
     def names(self, prefix):
-        """{number: name} of the facts whose names begin so."""
+        """{number: name} of the facts whose names begin with `prefix`."""
         return {value: name[len(prefix):] for name, value in self.facts.items() if name.startswith(prefix)}
 
     def physical(self, address, size):
@@ -71,7 +71,7 @@ class Memory:
         return struct.unpack(">Q", self.physical(address, 8))[0]
 
     def to_physical(self, address):
-        """Where a kernel address is, by the kernel's own tree."""
+        """The physical address of a kernel address, by the kernel's own tree."""
         found = radix.walk(self, radix.KERNEL_PID, address).physical
         if found is None:
             raise Absent(f"nothing is mapped at {address:#x}")
@@ -102,7 +102,7 @@ class Memory:
 def symbol(name):
     """The address of a symbol, or None."""
     language = gdb.parameter("language")
-    gdb.execute("set language c", to_string=True)  # in Rust's, a linker symbol has no address
+    gdb.execute("set language c", to_string=True)  # in Rust a linker symbol has no address
     try:
         return int(gdb.parse_and_eval(f"(unsigned long)&{name}"))
     except gdb.error:
@@ -112,7 +112,7 @@ def symbol(name):
 
 
 def _facts(memory):
-    """{name: number}; a GdbError says what is wrong with them."""
+    """{name: number}. Errors in them are a GdbError."""
     address = symbol("LAZY_TLB_DEBUG")
     if address is None:
         raise gdb.GdbError("LAZY_TLB_DEBUG is not in this image: load the kernel with `file`.")

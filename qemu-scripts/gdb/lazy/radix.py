@@ -1,6 +1,6 @@
-"""The walk that the MMU makes: process table, then the tree's levels, by what each entry
-says. The shapes of entries are the architecture's (ISA 3.0B, Book III, 5.7.10); which
-software bits a leaf has is one of the kernel's facts.
+"""The walk of the MMU: process table, then the tree's levels, as each entry directs. The forms of
+entries are the architecture's (ISA 3.0B, Book III, 5.7.10); the software bits of a leaf are one of
+the kernel's facts.
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ SIZE_FIELD = 0x1F  # RPDS of a process-table entry, NLS of a directory entry
 
 @dataclasses.dataclass
 class Step:
-    """One table on the way: which of its entries was read, and what it holds. Levels are
-    the kernel's: those of the last one map base pages."""
+    """One table on the way: the entry that was read, and its value. Levels are the kernel's: the
+    entries of the last level map base pages."""
 
     level: int
     index: int

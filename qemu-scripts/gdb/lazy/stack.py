@@ -1,7 +1,7 @@
-"""Kernel stacks: the back chain, and on through exception frames into what was interrupted.
+"""Kernel stacks: the back chain, and on through exception frames into the interrupted code.
 
-Nothing is trusted: a frame is aligned, lies above the one before it and in the same
-stack, unless an exception changed stacks; and the walk has a limit.
+Nothing is trusted: a frame must be aligned, lie above the previous one and in its stack,
+unless an exception changed stacks; and the walk has a limit.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ class Step:
 
     pc: int
     is_return: bool = True
-    trap: int = 0           # this is where an exception with that vector interrupted
+    trap: int = 0           # an exception with that vector interrupted here
     user: bool = False      # in a user program: the end
 
 
@@ -30,7 +30,7 @@ def of_cpu(memory, registers):
     if registers.pc & ~0xFFF != VECTOR_BASE:
         yield from _interrupted(memory, registers.pc, registers.sp, registers.lr, registers.in_user_mode(), 0)
         return
-    # Just arrived: what was interrupted is in SRR0 and SRR1, all else as it was.
+    # Just arrived: the interrupted code is in SRR0 and SRR1, all other registers are unchanged.
     yield Step(registers.pc, False)
     pc, msr = registers.special("srr0"), registers.special("srr1")
     if pc is not None and msr is not None:
@@ -49,9 +49,9 @@ def _interrupted(memory, pc, sp, lr, user, trap):
     if user:
         return
     rest = list(_chain(memory, sp, MOST_STEPS))
-    # A function without a frame, or not yet with one, has its caller in LR only. If
-    # LR is where the frame above returns to it is there already; if it points into
-    # the function itself, it is left from a call that this made.
+    # A function without a frame, or not yet with one, has its caller in LR only. If LR is the
+    # address that the frame above returns to, the chain has it already. If it points into the
+    # function itself, a call that the function made has left it.
     in_chain = rest and lr == rest[0].pc
     if lr >> 60 == 0xC and not in_chain and function_at(lr) not in ("", function_at(pc)):
         yield Step(lr)
@@ -83,7 +83,7 @@ def _chain(memory, sp, left):
 
 
 def _stack_end(memory, sp):
-    """The end of the stack that a pointer points into; None if into none."""
+    """The end of the stack that a pointer points into; None if it points into none."""
     start = sp & -memory.stack_size
     return start + memory.stack_size if sp >> 60 == 0xC and not sp % 16 and start & memory.stack_size else None
 
@@ -101,13 +101,13 @@ def _symbol_at(pc):
     if " in section " not in told:
         return "", 0
     place = told.split(" in section ")[0]
-    name, plus, offset = place.rpartition(" + ")  # there may be one in the name, too
+    name, plus, offset = place.rpartition(" + ")  # the name may contain one, too
     return (name, int(offset)) if plus and offset.isdigit() else (place, 0)
 
 
 def names_of(step):
-    """The functions that a step is in, the innermost first, without generics: those that
-    were inlined, and the one that has the code."""
+    """The functions that a step is in, the innermost first, without generics: those that were
+    inlined, and the one that has the code."""
     pc = _place(step)
     names, block = [], gdb.block_for_pc(pc)
     while block is not None and not block.is_global and not block.is_static:
@@ -120,21 +120,20 @@ def names_of(step):
 
 
 def _place(step):
-    """The instruction that a step means: for a return address the call before it, unless
-    a new stack begins with the address of a function."""
+    """The instruction of a step: for a return address the call before it, unless a new stack begins
+    with the address of a function."""
     return step.pc - 4 if step.is_return and _symbol_at(step.pc)[1] else step.pc
 
 
 def describe(step):
-    """A step as a line: address, function, source line, and what interrupted it there."""
+    """A step as a line: address, function, source line, and the exception that interrupted it."""
     interrupted = f", interrupted by {vector(step.trap)}" if step.trap else ""
     if step.user:
         return f"{step.pc:#018x} user program{interrupted}"
     if step.pc & ~0xFFF == VECTOR_BASE:
         return f"{step.pc:#018x} vector {vector(step.pc - VECTOR_BASE & 0xF80)}{interrupted}"
     names = names_of(step) or ["?"]
-    # The code is the last one's; the first one is where it is. What is between them
-    # seldom tells more.
+    # The last function has the code; the first is the innermost. The functions between them seldom help.
     shown = names if len(names) < 3 else [names[0], "…", names[-1]]
     line = gdb.find_pc_line(_place(step))
     where = f" ({_tree_path(line.symtab.filename)}:{line.line})" if line.symtab else ""

@@ -1,4 +1,5 @@
-//! Prints what the kernel handed over: arguments, environment, auxiliary vector.
+//! Prints the kernel's data for a program: arguments, environment,
+//! auxiliary vector.
 #![no_std]
 #![no_main]
 

@@ -1,8 +1,9 @@
-//! `bench [SCALE [NAME]]`: what the kernel's common paths cost, in ns per operation.
+//! `bench [SCALE [NAME]]`: the cost of the kernel's common paths, in ns per
+//! operation.
 //!
 //! Meant for a deterministic run, where the clock counts instructions; under
 //! `qemu-ppc64` or an ordinary run the numbers say little. SCALE multiplies the
-//! repetitions; with NAME only the operations run that have it in their names.
+//! repetitions. With NAME only the operations run whose names contain it.
 #![no_std]
 #![no_main]
 
@@ -36,9 +37,9 @@ fn main(env: &Env) -> Verdict {
 /// Something to measure.
 struct Operation {
     name: &'static str,
-    /// How often it is done, with a SCALE of 1.
+    /// The repetitions, with a SCALE of 1.
     count: usize,
-    /// How many CPUs it takes.
+    /// How many CPUs it needs.
     cpus: usize,
     measure: fn(&Bench<'_>) -> Verdict,
 }
@@ -88,7 +89,7 @@ impl Bench<'_> {
         self.cpus[self.cpus.len() - 1]
     }
 
-    /// Does `operation` as often as it is to be done, and prints what one costs.
+    /// Repeats `operation` and prints its average cost.
     fn each(&self, mut operation: impl FnMut() -> Verdict) -> Verdict {
         // Once unmeasured: page faults of code and data are not the subject.
         operation()?;
@@ -100,7 +101,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Prints what one of the operations since `start` cost.
+    /// Prints the average cost of the operations since `start`.
     fn print_since(&self, start: core::time::Duration) {
         println!("{} {}", self.name, (time::now() - start).as_nanos() / self.count.max(1) as u128);
     }
@@ -164,7 +165,7 @@ fn large_region() -> Result<Region, alloc::string::String> {
 /// Takes the right to write away, and gives it back.
 fn mprotect(region: &Region) -> Verdict {
     for protection in [Protection::READ, Protection::READ_WRITE] {
-        // SAFETY: nothing refers to what is in it.
+        // SAFETY: nothing refers to the region's bytes.
         unsafe { protect(region.address(), region.len(), protection) }.context("mprotect")?;
     }
     Ok(())
@@ -248,7 +249,7 @@ fn futex_round_trip(bench: &Bench<'_>, cpu: usize) -> Verdict {
     const OURS: u32 = 0;
     const THEIRS: u32 = 1;
     const OVER: u32 = 2;
-    // Acquire and release around a turn, as a lock would have it.
+    // Acquire and release around a turn, like those of a lock.
     fn await_turn(turn: u32) -> u32 {
         loop {
             let now = TURN.load(Ordering::Acquire);

@@ -1,8 +1,8 @@
-//! `capture PROGRAM ARGUMENTS...`: runs a program and marks what it says.
+//! `capture PROGRAM ARGUMENTS...`: runs a program and marks its output.
 //!
-//! On the console the lines of a program stand among the kernel's. Each line that
-//! the program writes to standard output comes out as `NAME| line`, and its end as
-//! `NAME: exit 3` or `NAME: signal 11`, so that a script can tell them apart.
+//! On the console the lines of a program stand among the kernel's. Each line
+//! that the program writes to standard output comes out as `NAME| line`, and
+//! its end as `NAME: exit 3` or `NAME: signal 11`, so that a script can find them.
 #![no_std]
 #![no_main]
 
@@ -75,7 +75,7 @@ fn run(name: &str, command: &[&CStr]) -> Result<(), String> {
     Ok(())
 }
 
-/// The lowest free descriptor is what dup gives: 1, once that is closed.
+/// dup gives the lowest free descriptor: 1, once that is closed.
 fn become_stdout(writer: Fd) -> Result<(), user::Errno> {
     STDOUT.close()?;
     let copy = writer.dup()?;

@@ -1,5 +1,5 @@
-//! `clones [KIND]`: what clone shares and refuses, and what the end of a child, or of a
-//! parent, says to whom. Each kind in a child.
+//! `clones [KIND]`: which sharing clone allows and refuses, and which signals the end of a
+//! child, or of a parent, sends. Each kind in a child.
 #![no_std]
 #![no_main]
 
@@ -74,8 +74,8 @@ fn refused_flags() -> Verdict {
     )
 }
 
-/// The child's number goes to both sides' memory, as asked; and is cleared in the child's only
-/// if somebody else has that.
+/// Both sides' memory gets the child's number, if asked. The number in the child's memory
+/// is cleared only if another process shares that memory.
 fn numbers() -> Verdict {
     const CLONE: usize = 120;
     const PARENT_SETTID: usize = 0x10_0000;
@@ -102,7 +102,8 @@ extern "C" fn count(_: i32) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A child says at its end what its maker wants; only SIGCHLD makes it an ordinary child.
+/// A child sends at its end the signal that its maker chose; only SIGCHLD makes it an
+/// ordinary child.
 fn exit_signals() -> Verdict {
     process::handle(SIGCHLD, count, 0).context("rt_sigaction")?;
     process::handle(SIGUSR1, count, 0).context("rt_sigaction")?;
@@ -158,7 +159,7 @@ fn wait_options() -> Verdict {
 }
 
 /// A child belongs to the thread that made it, and to its process; after that thread's end
-/// to another one.
+/// to another thread of the process.
 fn children_of_a_thread() -> Verdict {
     static CHILD: AtomicU32 = AtomicU32::new(0);
     static GO: AtomicU32 = AtomicU32::new(0);
@@ -203,7 +204,7 @@ fn sibling() -> Verdict {
     Ok(())
 }
 
-/// What [`thread::spawn_as`] takes for a process that shares memory.
+/// The flags with which [`thread::spawn_as`] makes a process that shares memory.
 const PROCESS: usize = thread::FLAGS & !(THREAD | SIGHAND | FS | FILES) | SIGCHLD as usize;
 
 /// The parent waits for the child itself, not for a thread that the child makes.
@@ -225,7 +226,7 @@ fn vfork_outlives_a_thread() -> Verdict {
     Ok(())
 }
 
-/// A thread may be what is waited for: clone returns after its end.
+/// vfork may wait for a thread: clone returns after the thread's end.
 fn vfork_of_a_thread() -> Verdict {
     static DONE: AtomicBool = AtomicBool::new(false);
     // SAFETY: a thread.
@@ -241,7 +242,7 @@ fn vfork_of_a_thread() -> Verdict {
     Ok(())
 }
 
-/// A parent that is killed waits no longer.
+/// A parent that is killed stops waiting.
 fn vfork_parent_killed() -> Verdict {
     let (reader, writer) = file::pipe().context("pipe2")?;
     let (end, keep) = file::pipe().context("pipe2")?;
@@ -260,7 +261,7 @@ fn vfork_parent_killed() -> Verdict {
     ends_with("the parent", Status::signal(SIGKILL), Ok(parent))
 }
 
-/// Who waits for a thread is woken though the id cannot be cleared.
+/// A thread that waits for another's end is woken though the id cannot be cleared.
 fn read_only_id() -> Verdict {
     static GO: AtomicU32 = AtomicU32::new(0);
     static WOKEN: AtomicU32 = AtomicU32::new(0);
@@ -286,7 +287,7 @@ fn read_only_id() -> Verdict {
     core::mem::forget(ender.context("clone")?);
     eventually("a sleeper", || WOKEN.load(Ordering::Acquire) == 1)?;
     time::sleep(Duration::from_millis(20)).context("sleep")?;
-    // SAFETY: nobody stores there but the kernel.
+    // SAFETY: only the kernel stores there.
     unsafe { memory::protect(address, PAGE, Protection::READ) }.context("mprotect")?;
     GO.store(1, Ordering::Release);
     futex::wake_all(&GO);
@@ -295,11 +296,11 @@ fn read_only_id() -> Verdict {
     Ok(())
 }
 
-/// No thread of a process that ends sees a call fail for it: it never comes back.
+/// No thread of a process that ends sees a call fail for that: the call never returns.
 fn ending_process() -> Verdict {
     const ROUNDS: u64 = 20;
     const MMAP: usize = 90;
-    // Shared and anonymous: who comes back says so there.
+    // Shared and anonymous: a thread that returns from its call records it there.
     let page = call(MMAP, [0, PAGE, 3, 0x21, usize::MAX, 0]).context("mmap")?;
     // SAFETY: a page of zeroes that stays.
     let back = unsafe { &*(page as *const AtomicU32) };
@@ -310,7 +311,7 @@ fn ending_process() -> Verdict {
                 process::exit_group(9);
             });
             core::mem::forget(ender);
-            // Threads that are made until the end.
+            // Makes threads until the process ends.
             while thread::spawn(|| ()).map(drop) != Err(Errno::EINTR) {}
             back.store(1, Ordering::Relaxed);
             loop {
@@ -323,7 +324,7 @@ fn ending_process() -> Verdict {
     Ok(())
 }
 
-/// exec closes and resets what is its own, not what another process has, too.
+/// exec closes and resets the process's own things, not those that it shared.
 fn exec_unshares() -> Verdict {
     let (reader, writer) = file::pipe().context("pipe2")?;
     const FCNTL: usize = 55;
@@ -336,7 +337,7 @@ fn exec_unshares() -> Verdict {
     ends_with("files", Status::exit(0), process::spawn_as(FILES | SIGCHLD as usize, become_true))?;
     writer.write_all(b"x").context("write to what the child's exec closed")?;
     reader.read_full(&mut [0]).context("read")?;
-    // The other way: what one opens then is not the other's.
+    // In the other direction: a descriptor opened afterwards is not shared.
     let flags = PROCESS | SIGHAND | VFORK;
     // SAFETY: the child leaves this memory, or is waited for.
     let child = unsafe { thread::spawn_as(flags, become_true) };
@@ -363,7 +364,7 @@ fn shared_directory() -> Verdict {
     Ok(())
 }
 
-/// SA_NOCLDWAIT: the signal, and nothing to wait for. SIG_IGN: not the signal, either.
+/// SA_NOCLDWAIT: the signal, but nothing to wait for. SIG_IGN: no signal either.
 fn no_zombies() -> Verdict {
     const RT_SIGACTION: usize = 173;
     const SA_NOCLDWAIT: usize = 2;
@@ -382,11 +383,11 @@ fn no_zombies() -> Verdict {
     Ok(())
 }
 
-/// PR_SET_PDEATHSIG: for the end of the parent's thread that made the child, and again for
-/// that of its heir.
+/// PR_SET_PDEATHSIG: a signal at the end of the parent's thread that made the child, and
+/// again at the end of the thread that inherited it.
 fn parent_death() -> Verdict {
     let (reader, writer) = file::pipe().context("pipe2")?;
-    // The child says so for each signal, the last time when it is nobody's child any more.
+    // The child reports each signal. At the last one it has no parent left.
     let child = move || {
         let mask = 1_u64 << (SIGUSR1 - 1);
         let signals = &raw const mask as usize;

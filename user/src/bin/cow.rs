@@ -1,5 +1,5 @@
-//! Copy on write: after fork each side sees its own writes only, whoever writes
-//! first, down several generations, and when it is the kernel that writes.
+//! Copy on write: after fork each side sees its own writes only, in either
+//! order of the writes, down several generations, and when the kernel writes.
 #![no_std]
 #![no_main]
 
@@ -32,7 +32,7 @@ fn parent_first() -> Verdict {
     region.touch(1);
     let (reader, writer) = file::pipe().context("pipe2")?;
     let child = process::spawn(|| {
-        // Once the parent has written, we still read the old contents.
+        // After the parent's write, the child still reads the old contents.
         let go = reader.read(&mut [0]) == Ok(1);
         let kept = region.touched_with(1);
         region.touch(3);
@@ -59,7 +59,7 @@ fn child_first() -> Verdict {
     let status = process::wait(child).context("wait4")?;
     ensure!(status.success(), "the child lost its writes: {status}");
     ensure!(region.touched_with(1), "the parent saw the child's writes");
-    // The pages are ours alone again.
+    // The pages belong to the parent alone again.
     region.touch(3);
     ensure!(region.touched_with(3), "the parent lost its writes");
     Ok(())

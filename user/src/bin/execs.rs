@@ -1,5 +1,5 @@
-//! exec by a process of several threads: the others end, also those that are being
-//! made; of two that exec at once, one goes on.
+//! exec by a process of several threads. The others end, also those that are just
+//! being made. If two exec at once, one goes on.
 #![no_std]
 #![no_main]
 
@@ -28,7 +28,7 @@ fn main(env: &Env) -> Verdict {
             let maker = began.clone();
             let spawned = thread::spawn(move || {
                 maker.wait();
-                // Until it is to end.
+                // Until this thread is ended.
                 while thread::spawn(|| ()).is_ok() {}
             });
             began.wait();
@@ -49,7 +49,7 @@ fn main(env: &Env) -> Verdict {
     Ok(())
 }
 
-/// What a program finds that was executed with [`STRANGE`], or without arguments.
+/// Checks that a program started by `passes_on` finds [`STRANGE`], or an empty argument.
 fn started_as(env: &Env) -> i32 {
     let alone = env.args().count() == 1 && env.vars().eq(["VARIABLE=1"]);
     match env.arg_bytes(0).map(CStr::to_bytes) {
@@ -60,11 +60,11 @@ fn started_as(env: &Env) -> i32 {
     }
 }
 
-/// No text in any encoding that matters.
+/// Not text in any usual encoding.
 const STRANGE: &CStr = c"\xff\x01\x80";
 
-/// A program without arguments gets an empty one: many read the one behind `argv[0]` without
-/// a look at their number. Others are bytes.
+/// A program without arguments gets an empty one: many programs read the one
+/// behind `argv[0]` without a look at their number. Arguments need not be text.
 fn passes_on() -> Verdict {
     const EXECVE: usize = 11;
     let vars = [c"VARIABLE=1".as_ptr() as usize, 0];
@@ -106,13 +106,13 @@ fn refuses() -> Verdict {
     )
 }
 
-/// Returns only if it fails, or if the thread is to end.
+/// Returns only if exec fails, or if the thread must end.
 fn exec_false() -> i32 {
     process::exec(c"/bin/false", &[c"false"], &[]);
     2
 }
 
-/// Whether a child becomes the program, whose status is 1.
+/// Checks that a child becomes the program, whose status is 1.
 fn ends_well(what: &str, child: impl FnOnce() -> i32) -> Verdict {
     let child = process::spawn(child).context("fork")?;
     let status = process::wait(child).context("wait4")?;

@@ -1,6 +1,6 @@
-//! `faults KIND`: does one forbidden thing, and is killed for it.
-//! Without an argument: does each in a child, and checks the signal. `faults codes`: in
-//! one that handles the signal, and checks the code that comes with it.
+//! `faults KIND`: does one forbidden thing, and is killed for it. Without an argument:
+//! does each in a child, and checks the signal. `faults codes`: each child handles the
+//! signal, and the code that comes with it is checked.
 #![no_std]
 #![no_main]
 
@@ -85,7 +85,7 @@ fn codes() -> Verdict {
 
 const STACK_PAGES: usize = 8;
 
-/// Has the process end with the code of `signal` when that comes, on a stack of its own.
+/// Installs a handler for `signal`, on a stack of its own, that exits with the signal's code.
 fn handle(signal: i32, stack: [usize; 3]) -> Verdict {
     const RT_SIGACTION: usize = 173;
     const SIGALTSTACK: usize = 185;
@@ -103,7 +103,7 @@ fn handle(signal: i32, stack: [usize; 3]) -> Verdict {
 }
 
 unsafe extern "C" fn end_with_code(_: i32, info: *const i32, _: *const u8) {
-    // SAFETY: what SA_SIGINFO passes: `siginfo`, whose third word is the code.
+    // SAFETY: SA_SIGINFO passes `siginfo`, whose third word is the code.
     process::exit_group(unsafe { *info.add(2) });
 }
 
@@ -130,7 +130,7 @@ fn data_exec() {
     jump(region.address());
 }
 
-/// Calls what is at `address`: nothing, or a `blr`.
+/// Calls the code at `address`: nothing, or a `blr`.
 fn jump(address: usize) {
     // SAFETY: should it run, it only returns.
     unsafe { asm!("mtctr {0}", "bctrl", in(reg) address, out("ctr") _, out("lr") _) };
@@ -149,7 +149,7 @@ fn illegal() {
 }
 
 fn privileged() {
-    // SAFETY: reads the MSR, if it were allowed.
+    // SAFETY: would only read the MSR.
     unsafe { asm!("mfmsr {0}", out(reg) _) };
 }
 
@@ -161,7 +161,7 @@ fn trap() {
 /// A reserved load must be aligned.
 fn unaligned() {
     let words = [0u64; 2];
-    // SAFETY: reads inside `words`, if it were allowed.
+    // SAFETY: would only read inside `words`.
     unsafe {
         asm!("lwarx {0}, 0, {1}", out(reg) _, in(reg) words.as_ptr() as usize + 2);
     }

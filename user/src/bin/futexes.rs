@@ -1,4 +1,4 @@
-//! The futex call itself: values, time limits, counts of the woken, bad addresses,
+//! The futex call itself: values, time limits, counts of woken sleepers, bad addresses,
 //! and a ball that two threads throw.
 #![no_std]
 #![no_main]
@@ -66,15 +66,15 @@ const WAKE_BITSET: usize = 10;
 const PRIVATE: usize = 0x80;
 const MINUS_ONE: usize = usize::MAX;
 
-/// Every operation refuses words that cannot be, or, if shared, are not there; and values
-/// that make no sense.
+/// Every operation refuses words at impossible addresses, shared words that are not
+/// mapped, and meaningless values.
 fn odd_arguments() -> Verdict {
     let (word, other) = (AtomicU32::new(0), AtomicU32::new(0));
     let (here, there) = (word.as_ptr() as usize, other.as_ptr() as usize);
     let region = Region::new(2).context("mmap")?;
     let (none, unmapped) = (region.address(), region.address() + PAGE);
     core::mem::forget(region);
-    // SAFETY: nobody uses the region.
+    // SAFETY: nothing uses the region.
     unsafe {
         memory::protect(none, PAGE, Protection::NONE).context("mprotect")?;
         memory::unmap(unmapped, PAGE).context("munmap")?;
@@ -120,8 +120,8 @@ fn odd_arguments() -> Verdict {
     )
 }
 
-/// Sleepers wait with a bit each. Bits choose; counts limit; those that were moved wait for the
-/// other word only.
+/// Sleepers wait with a bit each. Bits choose sleepers, and counts limit them. Sleepers
+/// that were moved wait for the other word only.
 fn requeues() -> Verdict {
     static FROM: AtomicU32 = AtomicU32::new(0);
     static TO: AtomicU32 = AtomicU32::new(0);
@@ -134,7 +134,7 @@ fn requeues() -> Verdict {
         let sleep = move || kinds::call(FUTEX, [from, WAIT_BITSET | PRIVATE, 0, 0, 0, 1 << index]);
         sleepers.push(thread::spawn(sleep).context("clone")?);
     }
-    // All sleep when as many can be moved to their own word.
+    // All sleep once this many can be moved to their own word.
     let all = Ok(SLEEPERS);
     kinds::eventually("the sleepers", || futex(from, REQUEUE, 0, 99, from, 0) == all)?;
     ensure!(futex(from, WAKE_BITSET, 99, 0, 0, 1 << 20) == Ok(0), "a bit that nobody has");
@@ -177,7 +177,7 @@ fn ball() -> Verdict {
     static BALL: AtomicU32 = AtomicU32::new(0);
     fn play(parity: u32) {
         loop {
-            // Acquire and release: the ball is the only thing they share.
+            // Acquire and release: the threads share only the ball.
             let value = BALL.load(Ordering::Acquire);
             if value >= THROWS {
                 return;

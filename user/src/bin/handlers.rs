@@ -1,4 +1,4 @@
-//! `handlers [KIND]`: dispositions of signals, and with which mask and on which stack their
+//! `handlers [KIND]`: dispositions of signals, and the mask and stack with which their
 //! handlers run. Each kind in a child.
 #![no_std]
 #![no_main]
@@ -50,7 +50,7 @@ const KINDS: [Kind; 12] = [
     ("executed", executed),
 ];
 
-/// The argument that asks what an executed program finds.
+/// The argument by which an executed program checks what it inherited.
 const LOOK: &CStr = c"look";
 
 fn main(env: &Env) -> Verdict {
@@ -78,7 +78,7 @@ fn handle(signal: usize, handler: extern "C" fn(u32, usize, *mut u8), flags: u64
     set_action(signal, Some(new)).context("rt_sigaction").map(drop)
 }
 
-/// The mask; with `new` it becomes that.
+/// The mask; `new`, if any, replaces it.
 fn blocked(new: Option<u64>) -> Result<u64, Errno> {
     const SIG_SETMASK: usize = 2;
     let mut old = 0_u64;
@@ -90,7 +90,7 @@ fn raise(signal: usize) -> Verdict {
     process::kill(process::getpid(), signal as i32).context("kill")
 }
 
-/// How often a handler ran, and what it saw.
+/// How often a handler ran, and the mask that it saw.
 static RAN: AtomicU32 = AtomicU32::new(0);
 static SEEN: AtomicU64 = AtomicU64::new(0);
 
@@ -146,7 +146,7 @@ fn the_answers() -> Verdict {
     )
 }
 
-/// Flags that there are, and a mask without what cannot be blocked.
+/// Known flags are kept, and the mask without the signals that cannot be blocked.
 fn what_is_kept() -> Verdict {
     let handler = note_mask as *const () as u64;
     let flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER;
@@ -170,12 +170,12 @@ fn masks() -> Verdict {
     ensure!(blocked(None) == Ok(bit(SIGUSR2)), "unblocked: {:x?}", blocked(None));
     ensure!(blocked(Some(!0)) == Ok(bit(SIGUSR2)), "the mask before");
     ensure!(blocked(None) == Ok(!(bit(SIGKILL) | bit(SIGSTOP))), "all: {:x?}", blocked(None));
-    // A child and a thread have it, a program that is executed keeps it.
+    // A child and a thread inherit the mask, and an executed program keeps it.
     let mask = blocked(None);
     ends_with("a child", Status::exit(0), process::spawn(|| i32::from(blocked(None) != mask)))?;
     let thread = thread::spawn(|| blocked(None)).context("clone")?;
     ensure!(thread.join() == Some(mask), "a thread has another mask");
-    // Four bytes of what waits.
+    // Four bytes of the pending signals.
     raise(SIGUSR2)?;
     let mut waiting = [0xff_u8; 8];
     call(RT_SIGPENDING, [waiting.as_mut_ptr() as usize, 4, 0, 0, 0, 0]).context("rt_sigpending")?;
@@ -183,7 +183,7 @@ fn masks() -> Verdict {
     Ok(())
 }
 
-/// A handler runs with its own signal blocked, and those of its mask; then the old mask is
+/// A handler runs with its own signal blocked, and those of its mask. Then the old mask is
 /// back.
 fn handler_masks() -> Verdict {
     let before = bit(3);
@@ -199,7 +199,7 @@ fn handler_masks() -> Verdict {
     Ok(())
 }
 
-/// SA_RESETHAND: once. The flags stay.
+/// SA_RESETHAND: the handler runs once. The flags stay.
 fn reset() -> Verdict {
     handle(SIGUSR1, note_mask, SA_RESETHAND, bit(SIGUSR2))?;
     raise(SIGUSR1)?;
@@ -259,7 +259,8 @@ fn stack_answers() -> Verdict {
     Ok(())
 }
 
-/// What sigaltstack says in a handler, whether it can be changed there, and where that is.
+/// sigaltstack's answer in a handler, whether it can change the stack there, and the
+/// handler's address.
 static TOLD: AtomicU32 = AtomicU32::new(0);
 static CHANGED: AtomicU32 = AtomicU32::new(0);
 
@@ -312,7 +313,7 @@ extern "C" fn change_stack(_: u32, _: usize, context: *mut u8) {
     stack.base = OTHER.load(Ordering::Relaxed);
 }
 
-/// sigreturn sets the stack that the context has.
+/// sigreturn sets the stack from the context.
 fn stack_of_the_context() -> Verdict {
     let (stack, other) = (memory_for_stack()?, memory_for_stack()?);
     alternate_stack(Some(stack)).context("sigaltstack")?;
@@ -327,13 +328,13 @@ fn stack_of_the_context() -> Verdict {
 
 extern "C" fn change_mask(_: u32, _: usize, context: *mut u8) {
     RAN.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: as above.
+    // SAFETY: the kernel's context, which is aligned.
     let mask = unsafe { &mut *context.add(CONTEXT_MASK).cast::<u64>() };
     SEEN.store(*mask, Ordering::Relaxed);
     *mask = bit(SIGUSR2) | bit(SIGKILL);
 }
 
-/// ... and the mask.
+/// sigreturn sets the mask from the context.
 fn mask_of_the_context() -> Verdict {
     blocked(Some(bit(3))).context("block")?;
     handle(SIGUSR1, change_mask, 0, 0)?;
@@ -345,7 +346,7 @@ fn mask_of_the_context() -> Verdict {
     Ok(())
 }
 
-/// SS_AUTODISARM: the handler finds no stack, may set one, and its return brings it back.
+/// SS_AUTODISARM: the handler finds no stack and may set one. Its return restores the old one.
 fn disarmed() -> Verdict {
     let stack = Stack { flags: SS_AUTODISARM, ..memory_for_stack()? };
     alternate_stack(Some(stack)).context("sigaltstack")?;
@@ -366,7 +367,7 @@ fn pending() -> u64 {
     if answer == Ok(0) { mask } else { !0 }
 }
 
-/// rt_sigsuspend: handlers run with its mask and their own; then the old one is back.
+/// rt_sigsuspend: handlers run with its mask and their own. Then the old mask is back.
 fn suspended() -> Verdict {
     const RT_SIGSUSPEND: usize = 178;
     let before = bit(SIGUSR1) | bit(3);
@@ -389,8 +390,8 @@ fn suspended() -> Verdict {
     )
 }
 
-/// What waits for a process is not its child's, nor is its alarm; a program that it becomes
-/// has them, and what was ignored, but no handler and no stack of its own.
+/// A child inherits neither pending signals nor an alarm. An executed program keeps both,
+/// and the ignored signals, but no handler and no alternate stack.
 fn executed() -> Verdict {
     const ALARM: usize = 27;
     const SIGWINCH: usize = 28;
@@ -409,7 +410,7 @@ fn executed() -> Verdict {
     Err(alloc::format!("execve: {failed}"))
 }
 
-/// The exit status of the program that `executed` becomes: a bit for what is wrong.
+/// The exit status of the program that `executed` becomes: one bit per error.
 fn what_is_found() -> i32 {
     const ALARM: usize = 27;
     const SIGWINCH: usize = 28;

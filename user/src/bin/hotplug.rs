@@ -1,4 +1,4 @@
-//! `hotplug [ROUNDS]`: takes every CPU but the first offline and back, by way of
+//! `hotplug [ROUNDS]`: takes every CPU but the first offline and back, through
 //! /sys/devices/system/cpu, while a thread on each works in this address space.
 #![no_std]
 #![no_main]
@@ -51,7 +51,7 @@ fn main(env: &Env) -> Verdict {
     Ok(())
 }
 
-/// What Linux refuses, for a CPU that stays online.
+/// The writes that Linux refuses, for a CPU that stays online.
 fn refusals() -> Verdict {
     ensure!(read(0)? == *b"1\n", "CPU 0 is not online");
     ensure!(write(0, b"0\n") == Err(Errno::EBUSY), "CPU 0 may go offline");
@@ -80,7 +80,7 @@ fn write(cpu: usize, state: &[u8]) -> Result<usize, Errno> {
     count
 }
 
-/// Off and on again; ends on that CPU. The threads work on meanwhile.
+/// Takes a CPU offline and back, and ends on it. The threads work on meanwhile.
 fn toggle(cpu: usize, turns: &AtomicU32) -> Verdict {
     ensure!(write(cpu, b"0\n").context("offline")? == 2, "a short write");
     ensure!(read(cpu)? == *b"0\n", "CPU {cpu} is online after it went");
@@ -99,9 +99,9 @@ fn toggle(cpu: usize, turns: &AtomicU32) -> Verdict {
     Ok(())
 }
 
-/// Begins on `cpu` and touches memory, its own and what it maps anew.
+/// Begins on `cpu` and touches its memory and new mappings.
 fn work(cpu: usize, stop: &AtomicBool, turns: &AtomicU32) -> Verdict {
-    // It may be offline already; then we begin elsewhere.
+    // The CPU may be offline already; then the thread begins elsewhere.
     let _ = sched::set_affinity(&CpuSet::only(cpu));
     let mut mark = 1;
     while !stop.load(Ordering::Acquire) {

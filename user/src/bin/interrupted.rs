@@ -1,9 +1,9 @@
-//! What becomes of a call that a signal finds waiting. No handler has run: the call waits
-//! on, with its deadline as it was. A handler has run: `EINTR`, SA_RESTART or not.
+//! A signal interrupts a call that waits. If no handler has run, the call waits on until
+//! its original deadline. If a handler has run, it fails with `EINTR`, SA_RESTART or not.
 //!
-//! One thread waits, the first one sends. Both are on one CPU, where nobody is preempted
-//! for who wakes up: a signal that is ignored right after it was sent is ignored when the
-//! other thread looks. So that one has woken for nothing.
+//! One thread waits, the first one sends. Both are on one CPU, where a thread that wakes
+//! preempts no other. So if the sender ignores a signal right after sending it, the
+//! waiter finds an ignored signal: it has woken for nothing.
 #![no_std]
 #![no_main]
 
@@ -22,10 +22,10 @@ user::main!(main);
 const SIGUSR1: i32 = 10;
 const SIGUSR2: i32 = 12;
 
-/// A call, which waits for so many milliseconds where it waits for a span.
+/// A call. A call with a time limit waits for so many milliseconds.
 type Call = fn(u64) -> Result<usize, Errno>;
 
-/// Those that end at a deadline.
+/// The calls that end at a deadline.
 const TIMED: [(&str, Call); 7] = [
     ("nanosleep", nanosleep),
     ("clock_nanosleep", |ms| clock_nanosleep(0, span(ms))),
@@ -35,7 +35,7 @@ const TIMED: [(&str, Call); 7] = [
     ("futex", |ms| futex::wait(&NEVER, 0, Some(Duration::from_millis(ms))).map(|()| 0)),
     ("futex to a time", futex_until),
 ];
-/// Those that only a signal ends.
+/// The calls that only a signal ends.
 const ENDLESS: [(&str, Call); 6] = [
     ("pause", |_| call(29, [0; 6])),
     ("rt_sigsuspend", |_| call(178, [&0_u64 as *const u64 as usize, 8, 0, 0, 0, 0])),
@@ -47,12 +47,12 @@ const ENDLESS: [(&str, Call); 6] = [
 
 const SPAN_MS: u64 = 60;
 const HOUR_MS: u64 = 3_600_000;
-/// Between two signals: what wakes up can go back to sleep.
+/// The time between two signals, in which a woken thread can go back to sleep.
 const PAUSE: Duration = Duration::from_millis(20);
-/// So many pauses are long enough for whatever is to happen, also on a slow host.
+/// So many pauses are enough for any expected event, also on a slow host.
 const MANY_PAUSES: u32 = 100;
 
-/// A futex that nobody wakes.
+/// A futex that is never woken.
 static NEVER: AtomicU32 = AtomicU32::new(0);
 /// The thread that waits, 0 before it does.
 static WAITER: AtomicI32 = AtomicI32::new(0);
@@ -94,7 +94,7 @@ fn fails(name: &str, how: &str, check: impl FnOnce() -> Verdict) -> u32 {
 fn keeps_its_deadline(call: Call) -> Verdict {
     let start = time::now();
     let waiter = start_waiter(call, SPAN_MS)?;
-    // A span that began anew each time would not end.
+    // A call that began its whole span again each time would not end.
     for _ in 0..MANY_PAUSES {
         sleep();
         if ENDED.load(Ordering::Acquire) {
@@ -145,7 +145,7 @@ fn start_waiter(call: Call, ms: u64) -> Result<Waiter, alloc::string::String> {
         let answer = loop {
             let before = DISTURBED.load(Ordering::Relaxed);
             let answer = call(ms);
-            // The end of the sender's time slice: its signal was not ignored yet.
+            // The sender's time slice ended before it ignored its signal.
             if answer != Err(Errno::EINTR) || DISTURBED.load(Ordering::Relaxed) == before {
                 break answer;
             }
@@ -160,7 +160,7 @@ fn start_waiter(call: Call, ms: u64) -> Result<Waiter, alloc::string::String> {
     Ok(waiter)
 }
 
-/// Wakes the waiter for a signal that does nothing when it looks.
+/// Wakes the waiter by a signal that is ignored by the time the waiter looks.
 fn disturb() -> Verdict {
     process::handle(SIGUSR1, disturbed, 0).context("rt_sigaction")?;
     send(SIGUSR1)?;
@@ -201,7 +201,7 @@ fn time_in(ms: u64) -> Timespec {
 }
 
 fn call(number: usize, args: [usize; 6]) -> Result<usize, Errno> {
-    // SAFETY: only for calls that read what their arguments point to, which lives.
+    // SAFETY: only for calls that read living memory.
     unsafe { sys::syscall(number, args) }
 }
 
@@ -220,12 +220,12 @@ fn poll(ms: usize) -> Result<usize, Errno> {
 
 fn ppoll(ms: u64) -> Result<usize, Errno> {
     let mut span = span(ms);
-    // Linux stores there what is left.
+    // Linux stores the remaining time there.
     call(281, [0, 0, span.as_mut_ptr() as usize, 0, 0, 0])
 }
 
-/// `wait` is given the address of a mask that lets SIGUSR2 in, which is blocked before and
-/// has to be afterwards.
+/// `wait` gets the address of a mask that lets SIGUSR2 in. The signal is blocked before
+/// the call and must be blocked afterwards.
 fn lets_in(wait: impl FnOnce(usize) -> Result<usize, Errno>) -> Result<usize, Errno> {
     const SIGPROCMASK: usize = 174;
     let (none, usr2, mut after) = (0_u64, 1_u64 << (SIGUSR2 - 1), 0_u64);
@@ -242,7 +242,7 @@ fn futex_until(ms: u64) -> Result<usize, Errno> {
     call(221, [NEVER.as_ptr() as usize, WAIT_BITSET_PRIVATE, 0, time.as_ptr() as usize, 0, bits])
 }
 
-/// As [`Context`], for what may be none.
+/// [`Context`] for an Option.
 trait ContextNone<T> {
     fn context_none(self, what: &str) -> Result<T, alloc::string::String>;
 }

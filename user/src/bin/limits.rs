@@ -1,4 +1,4 @@
-//! Limits of processes: what is kept, who inherits it, and that it takes effect.
+//! Limits of processes: they are kept and inherited, and take effect.
 #![no_std]
 #![no_main]
 
@@ -47,8 +47,8 @@ const MIB: usize = 1 << 20;
 
 /// Makes the call; the memory that it is given is the caller's.
 fn call(nr: usize, args: &[usize]) -> isize {
-    // SAFETY: what is passed by address lives during the call and is changed by nobody else;
-    // what is mapped and unmapped no reference leads to.
+    // SAFETY: memory that is passed by address lives during the call, and nothing
+    // else changes it. No reference leads to memory that is mapped or unmapped.
     unsafe { answer(nr, args) }
 }
 
@@ -62,7 +62,7 @@ fn get(resource: usize) -> [u64; 2] {
     now
 }
 
-/// prlimit: changes the limit of `pid` if there is a new one; what it was.
+/// prlimit: changes the limit of `pid` if there is a new one; returns the old one.
 fn prlimit(pid: i32, resource: usize, new: Option<[u64; 2]>) -> (isize, [u64; 2]) {
     let mut old = [0; 2];
     let new = new.as_ref().map_or(0, |new| new.as_ptr() as usize);
@@ -89,7 +89,7 @@ fn ends_well(what: &str, child: impl FnOnce() -> bool) -> Verdict {
     child_ends(what, Status::exit(0), || i32::from(!child()))
 }
 
-/// What the first program starts with.
+/// Checks the limits that the first program starts with.
 fn start() -> Verdict {
     let expected =
         [(STACK, [8 << 20, INFINITY]), (NOFILE, [1024, 4096]), (CPU, [INFINITY; 2]), (AS, [INFINITY; 2])];
@@ -102,9 +102,9 @@ fn start() -> Verdict {
 fn kept() -> Verdict {
     for resource in 0..16 {
         let old = get(resource);
-        // Every one is itself, and no other.
+        // Each resource gets its own numbers.
         let mine = [1000 + resource as u64, 2000 + resource as u64];
-        // Of time it would be too little, of address space too.
+        // These numbers would be too small for time and for address space.
         if matches!(resource, CPU | STACK | NPROC | AS) {
             continue;
         }
@@ -140,7 +140,7 @@ fn inherited() -> Verdict {
         let _ = process::exec(c"/bin/limits", &[c"limits", c"after-exec"], &[]);
         1
     })?;
-    // Another process's, while it waits.
+    // Sets another process's limit while that process waits.
     let (gate, opener) = file::pipe().context("pipe")?;
     let pid = process::spawn(|| {
         let _ = gate.read(&mut [0]);
@@ -155,13 +155,13 @@ fn inherited() -> Verdict {
     gate.close().and_then(|()| opener.close()).context("close")
 }
 
-/// Threads share them; and RLIMIT_NPROC counts threads, here also root's.
+/// Threads share the limits. RLIMIT_NPROC counts threads, root's too.
 fn of_threads() -> Verdict {
     let setter = thread::spawn(|| set(CORE, 7, 8)).context("thread")?;
     ensure!(setter.join() == Some(0) && get(CORE) == [7, 8], "a thread's are not its process's");
     ends_well("no more processes", || {
         const SIGCHLD: usize = 17;
-        // This one and its parent are two already.
+        // This process and its parent are two already.
         set(NPROC, 2, INFINITY) == 0
             && call(CLONE, &[SIGCHLD]) == EAGAIN
             && thread::spawn(|| ()).is_err_and(|errno| -errno.0 as isize == EAGAIN)
@@ -196,7 +196,7 @@ fn address_space() -> Verdict {
             && (64 - OWN..64).contains(&count)
             && call(BRK, &[brk + MIB]) as usize == brk
             && call(MREMAP, &[last, MIB, 2 * MIB, MAYMOVE]) == ENOMEM
-            // What replaces something is no more than there was.
+            // A mapping that replaces another adds nothing.
             && map(last, MIB, FIXED) == last as isize
             && call(MUNMAP, &[last, MIB]) == 0
             && map(0, MIB, 0) > 0
@@ -230,7 +230,7 @@ fn stack() -> Verdict {
 /// Arguments take no more than a quarter of the stack's limit.
 fn arguments() -> Verdict {
     const LEN: usize = 90_000;
-    /// The parts of exec's arguments that this asks for.
+    /// The long argument, several times over in one exec.
     static LONG: [u8; LEN] = {
         let mut bytes = [b'x'; LEN];
         bytes[LEN - 1] = 0;
@@ -257,7 +257,7 @@ fn cpu_time() -> Verdict {
     };
     child_ends("no time", Status::signal(SIGKILL), spend(0, 0))?;
     child_ends("a warning", Status::signal(SIGXCPU), spend(0, INFINITY))?;
-    // A child has its parent's limit, and a time of its own.
+    // A child has its parent's limit, and a CPU time of its own.
     ends_well("a child's time", || {
         set(CPU, 3600, INFINITY) == 0
             && child_ends("its own", Status::signal(SIGKILL), || {
@@ -270,7 +270,7 @@ fn cpu_time() -> Verdict {
     })
 }
 
-/// poll takes as many entries as there may be descriptors.
+/// poll takes at most as many entries as the process may have descriptors.
 fn polled() -> Verdict {
     ends_well("poll", || {
         let entries = [u64::MAX; 11];

@@ -1,5 +1,5 @@
-//! What membarrier(2) answers here, while threads of this address space run on the
-//! other CPUs; and that each command is the barrier that a thread there goes without.
+//! membarrier(2)'s answers here, while threads of this address space run on the
+//! other CPUs; and each command is a barrier in those threads, which have none.
 #![no_std]
 #![no_main]
 
@@ -19,7 +19,7 @@ use user::{Context, Env, Errno, Verdict, ensure, println};
 
 user::main!(main);
 
-/// What there is: all but the two of restartable sequences.
+/// The commands of this kernel: all but the two of restartable sequences.
 const COMMANDS: usize = 0x7f | 1 << 9;
 
 fn main(_: &Env) -> Verdict {
@@ -28,7 +28,7 @@ fn main(_: &Env) -> Verdict {
         return Ok(());
     }
     let cpus: Vec<usize> = sched::affinity().context("sched_getaffinity")?.iter().collect();
-    // With nobody else in the mm a private command has nothing to do.
+    // Without another thread in the mm a private command has nothing to do.
     let others = Others::start(&cpus[1..])?;
     let answered = answers();
     others.stop()?;
@@ -90,8 +90,8 @@ fn answer(command: Command, flags: usize, expected: Result<usize, Errno>) -> Ver
     Ok(())
 }
 
-/// What is no command here, or takes no such flag: as a kernel without restartable
-/// sequences answers.
+/// Unknown commands, and unknown flags: the answers of a kernel without restartable
+/// sequences.
 fn refusals() -> Verdict {
     for command in [Command::PRIVATE_EXPEDITED_RSEQ, Command::REGISTER_PRIVATE_EXPEDITED_RSEQ] {
         for flags in [0, FLAG_CPU, 2] {
@@ -123,7 +123,7 @@ fn answers() -> Verdict {
     }
     answer(Command::REGISTER_GLOBAL_EXPEDITED, 0, Ok(0))?;
     registered()?;
-    // No registration makes a command out of what is none.
+    // No registration makes an unknown command known.
     refusals()
 }
 
@@ -145,8 +145,8 @@ fn registered() -> Verdict {
     })
 }
 
-/// Two threads raise a flag each and look at the other's. One has no barrier, and at
-/// least one of them sees the other.
+/// Two threads raise a flag each and read the other's. One has no barrier; yet at
+/// least one of them must see the other's flag.
 fn is_a_barrier(command: Command, cpu: usize) -> Verdict {
     const TURNS: usize = 20;
     struct Flags {
@@ -163,7 +163,7 @@ fn is_a_barrier(command: Command, cpu: usize) -> Verdict {
         for _ in 0..TURNS {
             theirs.turn.wait();
             theirs.fast.store(1, Ordering::Relaxed);
-            // The compiler keeps the order; the CPU's is the other side's business.
+            // Keeps the compiler's order; the other side's command orders the CPU.
             compiler_fence(Ordering::SeqCst);
             theirs.fast_saw.store(theirs.slow.load(Ordering::Relaxed), Ordering::Relaxed);
             theirs.turn.wait();
@@ -171,7 +171,7 @@ fn is_a_barrier(command: Command, cpu: usize) -> Verdict {
         moved
     })
     .context("clone")?;
-    // Both go through all turns, whatever the verdict: one waits for the other.
+    // Both go through all turns, even after an error: each waits for the other.
     let (mut missed, mut refused) = (0, 0);
     for _ in 0..TURNS {
         flags.fast.store(0, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Mappings: zeroes, protections, holes, the break; what is forbidden is tried in
-//! children, and seen in how they end.
+//! Mappings: zeroes, protections, holes, the break. Forbidden accesses run in
+//! children, whose end shows the answer.
 #![no_std]
 #![no_main]
 
@@ -107,10 +107,11 @@ fn holes() -> Verdict {
     }
     child_ends("read of a hole", SEGV, reads(step(2)))?;
     child_ends("write to a hole", SEGV, writes(step(2)))?;
-    // SAFETY: as above; where the range is not all mapped, the call says so.
+    // SAFETY: only `peek` and `poke` use the mapping. The call fails, for the hole.
     let answer = unsafe { memory::protect(step(1), 3 * STEP, Protection::READ_WRITE) };
     ensure!(answer == Err(Errno::ENOMEM), "mprotect over a hole: {answer:?}");
-    // SAFETY: as above. Holes are no obstacle to munmap.
+    // SAFETY: only `peek` and `poke` use the mapping. Holes are no obstacle
+    // to munmap.
     unsafe { memory::unmap(start, STEPS * STEP) }.context("munmap")?;
     child_ends("read of what is gone", SEGV, reads(step(4)))?;
     // SAFETY: nothing happens.
@@ -122,11 +123,11 @@ fn holes() -> Verdict {
 }
 
 fn the_break() -> Verdict {
-    // SAFETY: nobody else uses the break: the heap is a mapping.
+    // SAFETY: nothing else uses the break: the heap is a mapping.
     let brk = |address| unsafe { memory::brk(address) };
     let start = brk(0);
     ensure!(start != 0, "there is no break");
-    // Byte-granular: exactly what was asked.
+    // Byte-granular: exactly the break that was asked for.
     for size in [3 * STEP + 123, STEP, 4 * STEP + 7] {
         let got = brk(start + size);
         ensure!(got == start + size, "asked for {size} more, got {}", got - start);
@@ -142,7 +143,7 @@ fn the_break() -> Verdict {
     if !on_foreign_kernel() {
         child_ends("read above the break", SEGV, reads(end))?;
     }
-    // A page stays free between the break and what is mapped above.
+    // A page stays free between the break and the mapping above.
     if !on_foreign_kernel() {
         let above = end + 2 * STEP;
         memory::map_at(above, PAGE, Protection::READ).context("mmap above the break")?;
@@ -152,7 +153,7 @@ fn the_break() -> Verdict {
         // SAFETY: mapped here, and nothing refers to it.
         unsafe { memory::unmap(above, PAGE) }.context("munmap")?;
     }
-    // A child has a break of its own, which begins as its parent's.
+    // A child has a break of its own, which starts as its parent's.
     child_ends("a child's break", Status::exit(0), || {
         i32::from(brk(0) != end || brk(end + STEP) != end + STEP || peek(end) != 0)
     })?;

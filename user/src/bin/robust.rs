@@ -1,5 +1,5 @@
-//! `robust [KIND]`: the list of robust futexes at a thread's end, as programs leave it. Each
-//! kind in a child.
+//! `robust [KIND]`: the list of robust futexes at a thread's end, with the errors that
+//! programs make in it. Each kind in a child.
 #![no_std]
 #![no_main]
 
@@ -20,7 +20,7 @@ const HEAD_BYTES: usize = 24;
 
 const WAITERS: u32 = 0x8000_0000;
 const OWNER_DIED: u32 = 0x4000_0000;
-/// A word that holds whatever number the thread has.
+/// A word that holds the thread's number, whatever that is.
 const OWNED: u32 = 0x3fff_ffff;
 /// Nothing is mapped there.
 const NOWHERE: u64 = 8;
@@ -68,8 +68,8 @@ fn head() -> u64 {
     &raw const HEAD as u64
 }
 
-/// A pointer in the list: to a lock by its number times two, with the lowest bit for priority
-/// inheritance, or one of these.
+/// A pointer in the list: to a lock, by its number times two, with the lowest bit for
+/// priority inheritance; or one of these.
 const TO_HEAD: u64 = 100;
 const TO_NOWHERE: u64 = 102;
 const TO_EDGE: u64 = 104;
@@ -98,7 +98,7 @@ fn target(pointer: u64) -> u64 {
 }
 
 /// A thread ends with a list: the pointers in their order, and the one to the entry that is
-/// being changed. `OWNED` in `words` becomes its number, with the other bits.
+/// being changed. `OWNED` in `words` becomes the thread's number; other bits stay.
 fn die_with(pointers: &'static [u64], pending: Option<u64>, words: [u32; 3]) -> Verdict {
     die_at(OFFSET, pointers, pending, words)
 }
@@ -137,7 +137,7 @@ fn expect(words: [u32; 3]) -> Verdict {
     Ok(())
 }
 
-/// A thread that sleeps on lock `index` while it has `word`; whether it is woken by `act`.
+/// A thread sleeps on lock `index` while it has `word`. Returns whether `act` woke it.
 fn wakes(index: usize, word: u32, act: impl FnOnce() -> Verdict) -> Result<bool, alloc::string::String> {
     static READY: AtomicU32 = AtomicU32::new(0);
     const FUTEX: usize = 221;
@@ -151,7 +151,7 @@ fn wakes(index: usize, word: u32, act: impl FnOnce() -> Verdict) -> Result<bool,
     time::sleep(Duration::from_millis(20)).context("sleep")?;
     act()?;
     time::sleep(Duration::from_millis(20)).context("sleep")?;
-    // As many as still sleep.
+    // If the sleeper still sleeps, this wakes it.
     let left = call(FUTEX, [LOCKS[index].word.as_ptr() as usize, 1, 1, 0, 0, 0]).context("wake")?;
     ensure!(sleeper.join().is_some(), "the sleeper was lost");
     Ok(left == 0)
@@ -181,11 +181,11 @@ fn the_calls() -> Verdict {
             ("to a bad address", [0, NOWHERE as usize, to, 0, 0, 0], Err(Errno::EFAULT)),
         ],
     )?;
-    // Nothing of this program is in it.
+    // No lock of this program is in it.
     call(SET_ROBUST_LIST, [0, HEAD_BYTES, 0, 0, 0, 0]).context("no list").map(drop)
 }
 
-/// What the thread holds is marked, what another holds or nobody is not.
+/// A lock that the thread holds is marked. One that another holds, or no thread, is not.
 fn released() -> Verdict {
     die_with(&[A, B, C, TO_HEAD], None, [OWNED | WAITERS, 5 | WAITERS, OWNED])?;
     expect([OWNER_DIED | WAITERS, 5 | WAITERS, OWNER_DIED])?;
@@ -196,7 +196,7 @@ fn released() -> Verdict {
     Ok(())
 }
 
-/// An entry is released though the pointer in it leads nowhere; what comes after is not.
+/// An entry is released though the pointer in it leads nowhere. Entries behind it are not.
 fn bad_neighbour() -> Verdict {
     die_with(&[A, TO_NOWHERE], Some(C), [OWNED, 0, OWNED])?;
     ensure!(LOCKS[0].word.load(Ordering::Relaxed) == OWNER_DIED, "the one before is held");
@@ -205,7 +205,7 @@ fn bad_neighbour() -> Verdict {
     let page = region.address();
     core::mem::forget(region);
     EDGE.store((page + PAGE) as u64 - OFFSET, Ordering::Relaxed);
-    // SAFETY: nobody uses the page.
+    // SAFETY: nothing uses the page.
     unsafe { memory::protect(page, PAGE, Protection::NONE) }.context("mprotect")?;
     die_with(&[TO_EDGE], Some(C), [0, 0, OWNED])?;
     let word = edge_word().map(|word| word.load(Ordering::Relaxed));
@@ -232,31 +232,31 @@ fn pending() -> Verdict {
     Ok(())
 }
 
-/// A thread that ends between its store of 0 and its wake-up: a waiter is woken for it.
+/// If a thread ends between its store of 0 and its wake-up, the kernel wakes a waiter for it.
 fn pending_released() -> Verdict {
     ensure!(wakes(2, 0, || die_with(&[A, TO_HEAD], Some(C), [OWNED, 0, 0]))?, "a waiter of 0 sleeps on");
     let waits = WAITERS;
     ensure!(wakes(2, waits, || die_with(&[TO_HEAD], Some(C), [0, 0, WAITERS]))?, "a waiter sleeps on");
     ensure!(!wakes(2, 7, || die_with(&[TO_HEAD], Some(C), [0, 0, 7]))?, "another's waiter was woken");
-    // In the list a word without owner says nothing.
+    // In the list a word without owner wakes no waiter.
     ensure!(!wakes(2, 0, || die_with(&[A, C, TO_HEAD], None, [OWNED, 0, 0]))?, "woken without reason");
     Ok(())
 }
 
-/// The one that is pending may be in the list, too, with or without the lowest bit.
+/// The pending entry may be in the list too, with or without the lowest bit.
 fn pending_in_list() -> Verdict {
     for first in [&[C, A, TO_HEAD], &[C | 1, A, TO_HEAD]] {
         die_with(first, Some(C), [OWNED, 0, OWNED])?;
         expect([OWNER_DIED, 0, OWNER_DIED])?;
     }
-    // Dealt with once: as the pending one, whose waiter is woken.
+    // Handled once, as the pending entry, whose waiter is woken.
     ensure!(wakes(2, 0, || die_with(&[C | 1, TO_HEAD], Some(C), [0, 0, 0]))?, "not as pending");
     let once = || die_with(&[C | 1, TO_HEAD], Some(C), [0, 0, OWNED]);
     ensure!(!wakes(2, 5, once)?, "first as one in the list, then as pending");
     Ok(())
 }
 
-/// Marked, too; but nobody is woken here.
+/// Such entries are marked too, but no waiter is woken.
 fn inherits_priority() -> Verdict {
     die_with(&[A | 1, B, TO_HEAD], Some(C | 1), [OWNED, OWNED, OWNED])?;
     expect([OWNER_DIED; 3])?;
@@ -266,7 +266,7 @@ fn inherits_priority() -> Verdict {
     Ok(())
 }
 
-/// A list without end ends.
+/// A circular list ends.
 fn circle() -> Verdict {
     die_with(&[A, B, A], Some(C), [OWNED; 3])?;
     expect([OWNER_DIED; 3])

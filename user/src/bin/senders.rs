@@ -1,5 +1,5 @@
-//! `senders [KIND]`: kill and its relatives, what they say of a signal, and taking one
-//! without a handler. Each kind in a child.
+//! `senders [KIND]`: kill and its relatives, the `siginfo` of their signals, and
+//! taking a signal without a handler. Each kind in a child.
 #![no_std]
 #![no_main]
 
@@ -26,9 +26,9 @@ const RT_TGSIGQUEUEINFO: usize = 322;
 const SIGUSR1: usize = 10;
 const SIGUSR2: usize = 12;
 const SIGCHLD: usize = 17;
-/// The first that queues.
+/// The first signal that queues.
 const SIGRTMIN: usize = 34;
-/// No process has it.
+/// No process has this number.
 const NOBODY: usize = 4_000_000;
 
 const SI_USER: i32 = 0;
@@ -88,7 +88,7 @@ struct Info {
 
 const NOTHING: Info = Info { signal: 0, errno: 0, code: 0, pad: 0, pid: 0, uid: 0, value: 0, rest: [0; 12] };
 
-/// Takes one of `signals`, for `limit` at most.
+/// Takes one of `signals`, waiting for `limit` at most.
 fn take(signals: &[usize], limit: Option<Duration>) -> Result<Info, Errno> {
     let mask = bits(signals);
     let span = limit.map(|limit| [limit.as_secs(), u64::from(limit.subsec_nanos())]);
@@ -146,7 +146,7 @@ fn tkill_answers() -> Verdict {
     )
 }
 
-/// A dead child can be sent anything until it is waited for.
+/// A dead child accepts any signal until it is waited for.
 fn of_a_dead_child() -> Verdict {
     block(&[SIGCHLD])?;
     let child = process::spawn(|| 4).context("fork")?;
@@ -161,7 +161,7 @@ fn of_a_dead_child() -> Verdict {
     Ok(())
 }
 
-/// kill to a thread's number is for its process; tkill is for the thread.
+/// kill to a thread's number signals its process; tkill signals the thread.
 fn by_a_threads_number() -> Verdict {
     static TID: AtomicU32 = AtomicU32::new(0);
     static GO: AtomicU32 = AtomicU32::new(0);
@@ -180,14 +180,14 @@ fn by_a_threads_number() -> Verdict {
     GO.store(1, Ordering::Release);
     let there = other.join();
     ensure!(there == Some(bits(&[SIGUSR1, SIGUSR2])), "there wait {there:x?}");
-    // A thread says that it ends before it is gone.
+    // A thread signals its end before it is gone.
     eventually("ESRCH", || call(TKILL, [tid, 0, 0, 0, 0, 0]) == Err(Errno::ESRCH))?;
-    // What waited for the thread is gone with it.
+    // The thread's pending signals are gone with it.
     ensure!(pending() == bits(&[SIGUSR1]), "afterwards wait {:#x}", pending());
     Ok(())
 }
 
-/// Those that queue say when there is no room; the others are only noted.
+/// A signal that queues gives an error when there is no room. The others are only marked.
 fn full_queue() -> Verdict {
     const MANY: u32 = 20_000;
     block(&[SIGUSR1, SIGRTMIN])?;
@@ -249,7 +249,8 @@ fn queue(pid: usize, signal: usize, info: &Info) -> Result<usize, Errno> {
     call(RT_SIGQUEUEINFO, [pid, signal, &raw const *info as usize, 0, 0, 0])
 }
 
-/// Values arrive in order, each with its signal; and only as what a program may say.
+/// Values arrive in order, each with its signal; and only with codes that a program
+/// may use.
 fn values() -> Verdict {
     block(&[SIGUSR1, SIGRTMIN])?;
     let with = |value| Info { code: SI_QUEUE, pid: 5, uid: 6, value, ..NOTHING };
@@ -286,7 +287,7 @@ fn values() -> Verdict {
     )
 }
 
-/// What waits is taken at once, the lowest first; what does not is waited for.
+/// A pending signal is taken at once, the lowest first. Another one is waited for.
 fn taken() -> Verdict {
     block(&[SIGUSR1, SIGUSR2, SIGRTMIN])?;
     ensure!(take(&[SIGUSR1], AT_ONCE) == Err(Errno::EAGAIN), "nothing was taken");
@@ -313,7 +314,7 @@ fn taken() -> Verdict {
             ("without siginfo", [&raw const mask as usize, 0, 0, 8, 0, 0], Ok(SIGRTMIN)),
         ],
     )?;
-    // A signal that does nothing by default is taken, too.
+    // A signal that is ignored by default is taken, too.
     block(&[SIGCHLD])?;
     let child = process::spawn(|| {
         let _ = time::sleep(Duration::from_millis(20));
@@ -332,8 +333,8 @@ extern "C" fn count(_: i32) {
     CAUGHT.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The wait ends with its time, or with EINTR when the handler of another signal has run; a
-/// signal for the process goes to the thread that waits for it.
+/// The wait ends at its limit, or with EINTR when the handler of another signal has
+/// run. A signal for the process goes to the thread that waits for it.
 fn taken_in_time() -> Verdict {
     let limit = Duration::from_millis(20);
     block(&[SIGUSR1])?;

@@ -1,4 +1,4 @@
-//! `sessions [KIND]`: process groups and sessions, and what a process says of itself (prctl).
+//! `sessions [KIND]`: process groups and sessions, and a process's properties (prctl).
 //! Each kind in a child.
 #![no_std]
 #![no_main]
@@ -24,7 +24,7 @@ const PRCTL: usize = 171;
 
 const SIGKILL: i32 = 9;
 const SIGUSR1: i32 = 10;
-/// No process has it.
+/// No process has this number.
 const NOBODY: i32 = 4_000_000;
 
 const KINDS: [Kind; 8] = [
@@ -38,7 +38,7 @@ const KINDS: [Kind; 8] = [
     ("names", names),
 ];
 
-/// The argument that makes this a program that does nothing.
+/// The argument with which this program only sleeps.
 const SLEEP: &CStr = c"sleep";
 
 fn main(env: &Env) -> Verdict {
@@ -56,7 +56,7 @@ fn setpgid(pid: i32, group: i32) -> Result<usize, Errno> {
     call(SETPGID, [pid as isize as usize, group as isize as usize, 0, 0, 0, 0])
 }
 
-/// Until a signal ends it.
+/// Sleeps until a signal ends the process.
 fn sleep() -> ! {
     const PAUSE: usize = 29;
     loop {
@@ -121,12 +121,12 @@ fn group_of_a_child() -> Verdict {
     // A dead process keeps its group until it is waited for.
     process::kill(a, SIGKILL).context("kill")?;
     let c = child_after(|| ())?;
-    ensure!(setpgid(c.0, a.0) == Ok(0), "the group of who is dead");
+    ensure!(setpgid(c.0, a.0) == Ok(0), "the group of a dead process");
     ends_with("a", Status::signal(SIGKILL), Ok(a))?;
     ensure!(one(GETPGID, a.0) == Err(Errno::ESRCH), "it is still there");
     end(b)?;
     end(c)?;
-    // Not a grandchild's, nor the parent's.
+    // Not a grandchild, and not the parent.
     let stranger = process::spawn(|| {
         let parent = one(64, 0).unwrap_or(0) as i32;
         i32::from(setpgid(parent, parent) != Err(Errno::ESRCH))
@@ -162,7 +162,7 @@ fn odd_numbers() -> Verdict {
     ensure!(setpgid(-5, 1) == Err(Errno::ESRCH), "a negative process");
     ensure!(setpgid(NOBODY, NOBODY) == Err(Errno::ESRCH), "a process that is none");
     ensure!(setpgid(0, NOBODY) == Err(Errno::EPERM), "a group that is none");
-    // A further thread names its process, but no process.
+    // A thread's number names its process in getpgid, but is not a process's number.
     let group = one(GETPGID, 0);
     let thread = thread::spawn(move || {
         let me = thread::gettid();
@@ -178,7 +178,7 @@ extern "C" fn count(_: i32) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// kill(0) and kill(-group) reach the group, and nobody else.
+/// kill(0) and kill(-group) reach the group, and no other process.
 fn group_signals() -> Verdict {
     process::handle(SIGUSR1, count, 0).context("rt_sigaction")?;
     setpgid(0, 0).context("setpgid")?;
@@ -195,7 +195,8 @@ fn group_signals() -> Verdict {
     end(member)
 }
 
-/// What prctl keeps; a child has the rest of it, but not the signal for its parent's end.
+/// The properties that prctl keeps. A child inherits them, but not the signal for its
+/// parent's end.
 fn of_itself() -> Verdict {
     const SET_PDEATHSIG: usize = 1;
     const GET_PDEATHSIG: usize = 2;
@@ -218,7 +219,7 @@ fn of_itself() -> Verdict {
     ends_with("a child", Status::exit(0), child)
 }
 
-/// A thread's name: its own, 15 bytes of it, also where the memory ends behind it.
+/// A thread's name: its own, cut to 15 bytes, and read also where the memory ends behind it.
 fn names() -> Verdict {
     const SET_NAME: usize = 15;
     const GET_NAME: usize = 16;
@@ -232,7 +233,7 @@ fn names() -> Verdict {
     let mut region = Region::new(2).context("mmap")?;
     let end = region.address() + PAGE;
     region.bytes()[PAGE - 3..PAGE].copy_from_slice(b"ab\0");
-    // SAFETY: nobody looks there.
+    // SAFETY: nothing uses that page.
     unsafe { memory::protect(end, PAGE, Protection::NONE) }.context("mprotect")?;
     set(end - 3).context("a name at the end of a page")?;
     ensure!(get() == Ok(*b"ab\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), "a short name: {:?}", get());

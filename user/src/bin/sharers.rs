@@ -1,5 +1,5 @@
-//! Processes that share one table of descriptors (CLONE_FILES): what one opens the other
-//! has, and the end of one closes nothing.
+//! Processes that share one table of descriptors (CLONE_FILES): each has
+//! the other's descriptors, and the end of one closes nothing.
 #![no_std]
 #![no_main]
 
@@ -12,7 +12,7 @@ fn main(_: &Env) -> Verdict {
     let (reader, writer) = file::pipe().context("pipe2")?;
     let child = process::spawn_with_files(|| i32::from(writer.dup().is_err())).context("clone")?;
     ensure!(process::wait(child).context("wait4")? == Status::exit(0), "the child could not dup");
-    // The lowest one that is free but for the child's.
+    // The lowest free descriptor besides the child's.
     let own = writer.dup().context("dup after the child's end")?;
     writer.close().context("close")?;
     own.close().context("close")?;

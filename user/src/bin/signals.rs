@@ -84,7 +84,7 @@ fn blocked_ignored() -> Verdict {
     waits_for_a_handler(SIGUSR1)
 }
 
-/// The same for a signal that is ignored by default.
+/// The case of a signal that is ignored by default.
 fn blocked_default() -> Verdict {
     waits_for_a_handler(SIGWINCH)
 }
@@ -94,7 +94,7 @@ fn waits_for_a_handler(signal: i32) -> Verdict {
         block(bit(signal))?;
         send(signal).context("kill")?;
         ensure!(pending()? == bit(signal), "it does not wait");
-        // Ignored in the end, too: nothing comes of it.
+        // It is ignored in the end, too: it has no effect.
         block(0)?;
         ensure!(pending()? == 0, "it still waits");
     }
@@ -109,8 +109,8 @@ fn waits_for_a_handler(signal: i32) -> Verdict {
     Ok(())
 }
 
-/// What waits when the program begins to ignore it is gone: a handler that it installs
-/// later does not see it.
+/// A pending signal that the program begins to ignore is discarded: a handler that it
+/// installs later does not see it.
 fn ignoring_discards() -> Verdict {
     block(bit(SIGUSR1))?;
     for send in SENDERS {
@@ -125,7 +125,7 @@ fn ignoring_discards() -> Verdict {
     Ok(())
 }
 
-/// More real-time signals than wait leave room for the others, and for one of each.
+/// A full queue of real-time signals leaves room for the others, and for one of each.
 fn full_queue() -> Verdict {
     block(u64::MAX)?;
     process::handle(SIGUSR1, count, 0).context("rt_sigaction")?;
@@ -146,12 +146,12 @@ fn full_queue() -> Verdict {
 
 fn fill_queue(send: fn(i32) -> Result<(), Errno>) {
     for _ in 0..3000 {
-        // A kernel may say that there are too many.
+        // A kernel may refuse: there are too many.
         let _ = send(SIGRTMIN);
     }
 }
 
-/// ... and a fault has its handler.
+/// With a full queue a fault still has its handler.
 fn full_queue_fault() -> Verdict {
     block(bit(SIGRTMIN))?;
     fill_queue(SENDERS[1]);
@@ -162,7 +162,8 @@ fn full_queue_fault() -> Verdict {
     Ok(())
 }
 
-/// How often a fault was handled, and how often as if `nothing` had faulted.
+/// How often a fault was handled, and how often its handler found the address of
+/// `nothing`.
 static FAULTS: AtomicU32 = AtomicU32::new(0);
 static MISLED: AtomicU32 = AtomicU32::new(0);
 
@@ -197,8 +198,8 @@ extern "C" fn note(signal: i32) {
     RAN.store(RAN.load(Ordering::Relaxed) * 100 + signal, Ordering::Relaxed);
 }
 
-/// Of two signals the kind that faults send is taken first, whatever their numbers; so
-/// its handler is where the other's returns to.
+/// Of two signals, one of the kind that faults send is taken first, whatever the
+/// numbers. So its handler is where the other's returns to.
 fn synchronous_first() -> Verdict {
     for send in SENDERS {
         RAN.store(0, Ordering::Relaxed);
@@ -216,8 +217,8 @@ fn synchronous_first() -> Verdict {
 
 extern "C" fn nothing(_: i32) {}
 
-/// The handler of a fault is told where the program was, however many signals come
-/// meanwhile: of them it could only be told where their handler begins.
+/// The handler of a fault finds the place of the fault, however many signals come
+/// meanwhile. A later frame would show it only the start of their handler.
 fn fault_first() -> Verdict {
     static STOP: AtomicBool = AtomicBool::new(false);
     const TIME: Duration = Duration::from_secs(2);
@@ -258,10 +259,10 @@ fn alternate_stack(new: Option<AlternateStack>) -> Result<AlternateStack, Errno>
     Ok(old)
 }
 
-/// Nobody runs there: an address is enough.
+/// No handler runs there: an address is enough.
 const STACK: AlternateStack = [0x1000_0000, 0, 0x1_0000];
 
-/// A child has the alternate stack of who made it; a thread has none.
+/// A child has its maker's alternate stack; a thread has none.
 fn stack_inherited() -> Verdict {
     alternate_stack(Some(STACK)).context("sigaltstack")?;
     let inherited = || i32::from(alternate_stack(None) != Ok(STACK));
@@ -275,7 +276,7 @@ fn stack_inherited() -> Verdict {
     Ok(())
 }
 
-/// SS_ONSTACK asks for what 0 does; both at once with SS_DISABLE is nonsense.
+/// SS_ONSTACK is taken as 0; with SS_DISABLE it is an error.
 fn stack_flags() -> Verdict {
     let with = |flags| Some([STACK[0], flags, STACK[2]]);
     alternate_stack(with(SS_ONSTACK)).context("SS_ONSTACK")?;

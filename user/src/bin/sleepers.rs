@@ -1,7 +1,7 @@
 //! `sleepers`: a thread on every CPU that sleeps until the machine ends.
 //!
-//! Every CPU is idle then, and lazy on this program's address space: a kernel that
-//! stands still by itself, to look at.
+//! Every CPU is idle then, and lazy on this program's address space. The
+//! kernel stands still by itself, for a debugger.
 #![no_std]
 #![no_main]
 
@@ -39,7 +39,7 @@ fn main(_: &Env) -> Verdict {
 fn sleep_for_ever() -> Verdict {
     let never = AtomicU32::new(0);
     while never.load(Ordering::Relaxed) == 0 {
-        // Nobody wakes this; a signal might end one wait.
+        // Nothing wakes this; a signal might end one wait.
         let _ = futex::wait(&never, 0, None);
     }
     Ok(())

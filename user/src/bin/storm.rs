@@ -1,8 +1,9 @@
 //! `storm [WORKERS [ROUNDS [CHILDREN]]]`: a storm of forks and execs.
 //!
-//! WORKERS processes (0, the default: one a CPU), spread over the CPUs, go ROUNDS times:
-//! make CHILDREN children at once, half of which become `/bin/true` and half of
-//! which write to every page of a copied region and exit; then wait for them all.
+//! WORKERS processes (0, the default: one per CPU), spread over the CPUs, go
+//! ROUNDS times: make CHILDREN children at once, half of which become
+//! `/bin/true`, while the others write to every page of a copied region and exit;
+//! then wait for them all.
 #![no_std]
 #![no_main]
 
@@ -48,7 +49,7 @@ fn main(env: &Env) -> Verdict {
 }
 
 fn worker(cpu: usize, rounds: usize, children: usize) -> Verdict {
-    // Starts there; its children may be moved by the scheduler.
+    // The worker starts on its CPU; the scheduler may move its children.
     let everywhere = sched::affinity().context("sched_getaffinity")?;
     sched::set_affinity(&CpuSet::only(cpu)).context("sched_setaffinity")?;
     sched::set_affinity(&everywhere).context("sched_setaffinity")?;

@@ -1,5 +1,5 @@
-//! What the kernel tells of itself and of processes, and calls that take flags and numbers
-//! of their own: what qemu-ppc64 on a host answers otherwise.
+//! The kernel's reports on itself and on processes, and calls with flags and numbers that
+//! qemu-ppc64 on a host answers otherwise.
 #![no_std]
 #![no_main]
 
@@ -37,7 +37,8 @@ const GETRANDOM: usize = 359;
 
 /// Makes the call; the memory that it is given is the caller's.
 fn call(nr: usize, args: &[usize]) -> isize {
-    // SAFETY: what is passed by address lives during the call and is changed by nobody else.
+    // SAFETY: memory that is passed by address lives during the call, and nothing else
+    // changes it.
     unsafe { answer(nr, args) }
 }
 
@@ -79,7 +80,7 @@ fn numbers() -> Verdict {
     answers("pselect, a bad mask", PSELECT6, &[0, 0, 0, 0, 0, 8], EFAULT)
 }
 
-/// What is left of the time is told, in seconds and parts of one.
+/// The calls return the remaining time, in seconds and parts of one.
 fn rest_of_time() -> Verdict {
     let (ready, writer) = file::pipe().context("pipe")?;
     writer.write(b"x").context("write")?;
@@ -88,7 +89,7 @@ fn rest_of_time() -> Verdict {
     let mut set = [1_u64 << ready.0];
     let fds = set.as_mut_ptr() as usize;
     let (count, mut time) = (ready.0 as usize + 1, [100_i64, 500]);
-    // However little has passed: not more than before, in whole seconds and less than one.
+    // However little time has passed: not more than before, in whole seconds and less than one.
     let is_rest = |time: [i64; 2], before: [i64; 2], second: i64| {
         time <= before && time[0] >= 90 && (0..second).contains(&time[1])
     };
@@ -107,7 +108,7 @@ fn rest_of_time() -> Verdict {
     ready.close().and_then(|()| writer.close()).context("close")
 }
 
-/// Each page that is touched first is one fault.
+/// The first access to each page is one fault.
 fn faults() -> Verdict {
     const PAGES: u64 = 64;
     let faults = || {
@@ -188,7 +189,7 @@ fn memory() -> Verdict {
     answers("sysinfo, a bad address", SYSINFO, &[8], EFAULT)
 }
 
-/// One column a CPU, and numbers in all of them.
+/// One column per CPU, and numbers in all of them.
 fn interrupts() -> Verdict {
     let text = read_text(c"/proc/interrupts")?;
     let mut lines = text.lines();
@@ -255,7 +256,7 @@ fn own_files() -> Verdict {
     Ok(())
 }
 
-/// Of another process, while it waits, when it is dead, and when it is gone.
+/// /proc's files of another process, while it waits, when it is dead, and when it is gone.
 fn files_of_a_child() -> Verdict {
     let (gate, opener) = file::pipe().context("pipe")?;
     let child = process::spawn(|| gate.read(&mut [0]).map_or(1, |_| 0)).context("fork")?;

@@ -1,9 +1,9 @@
-//! A signal of the process is told to one thread. If that one blocks it before it has
-//! taken it, another thread takes it.
+//! A signal of the process wakes one thread for it. If that thread blocks the signal
+//! before it has taken it, another thread takes it.
 //!
-//! The first thread is told of two signals while it can take neither: it waits for a
-//! child that goes ahead of it, which sends them. The handler of the first signal blocks
-//! the second, and waits until that has been handled.
+//! Two signals come while the first thread can take neither: it waits for a child of
+//! vfork, which sends them. The handler of the first signal blocks the second, and
+//! waits until that has been handled.
 #![no_std]
 #![no_main]
 
@@ -19,7 +19,7 @@ user::main!(main);
 const SIGUSR1: i32 = 10;
 const SIGUSR2: i32 = 12;
 
-/// Which threads handled the signals; 0 before.
+/// The threads that handled the signals; 0 before.
 static FIRST_TAKER: AtomicI32 = AtomicI32::new(0);
 static SECOND_TAKER: AtomicI32 = AtomicI32::new(0);
 /// 1 once the second signal was handled. Both threads wait for that.
@@ -51,7 +51,7 @@ fn main(_: &Env) -> Verdict {
         i32::from(process::kill(us, SIGUSR1).is_err() || process::kill(us, SIGUSR2).is_err())
     })
     .context("fork")?;
-    // On the way back from there the first signal was taken.
+    // The first signal was taken on the return from there.
     await_second();
     ensure!(other.join().is_some(), "a thread was lost");
     let status = process::wait(child).context("wait4")?;

@@ -1,9 +1,9 @@
 //! `threads [COUNT]`: threads that start, share, wait for one another and end.
 //!
 //! Checks: one counter under a mutex, results through join, generations of short
-//! threads (stacks and ids are given back), affinity, and the three ways in which
-//! a process with threads ends: exit_group beside sleepers, exec, and a first
-//! thread that leaves before the others.
+//! threads (stacks and ids are given back), affinity, and the three ways in
+//! which a process with threads ends: exit_group beside sleepers, exec, and a
+//! first thread that leaves before the others.
 #![no_std]
 #![no_main]
 
@@ -102,7 +102,7 @@ fn counter(count: usize) -> Verdict {
     Ok(())
 }
 
-/// Each thread walks over all CPUs, and asks where it is.
+/// Each thread walks over all CPUs, and checks where it is.
 fn affinity(cpus: &[usize]) -> Verdict {
     let mut threads = Vec::new();
     for first in 0..cpus.len() {

@@ -1,4 +1,4 @@
-//! Does nothing, successfully: what the storms execute.
+//! Does nothing, successfully: the program that the storms execute.
 #![no_std]
 #![no_main]
 

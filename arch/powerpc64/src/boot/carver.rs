@@ -14,21 +14,21 @@ pub(super) struct Carver {
 
 impl Carver {
     /// # Safety
-    /// The `size` bytes at `start` must be memory in the linear map that nobody
+    /// The `size` bytes at `start` must be memory in the linear map that nothing
     /// else uses, now or later.
     pub(super) unsafe fn new(start: VirtAddr, size: u64) -> Self {
         Self { start, next: start.0, end: start.0 + size }
     }
 
-    /// Everything that is left, as bytes, to be written by `fill`, which says how
-    /// much it used: that part stays, the rest is still to be had.
+    /// Gives all memory that is left to `fill` as bytes. `fill` returns how many
+    /// it used: these stay, the rest can still be handed out.
     pub(super) fn bytes<E>(
         &mut self,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<&'static [u8], E> {
         let room = (self.end - self.next) as usize;
-        // SAFETY: nobody else uses it (the promise at `new`), and what is handed
-        // out below is never handed out again. Bytes may have any value.
+        // SAFETY: nothing else uses it (the promise at `new`), and what is
+        // handed out below is never handed out again. Bytes may have any value.
         let bytes: &'static mut [u8] =
             unsafe { core::slice::from_raw_parts_mut(VirtAddr(self.next).as_mut_ptr(), room) };
         let used = fill(bytes)?;
@@ -36,7 +36,7 @@ impl Carver {
         Ok(&bytes[..used.min(room)])
     }
 
-    /// A table of all `items`, none if there is no room.
+    /// A table of all `items`, or None if there is no room.
     pub(super) fn collect<T: Copy>(&mut self, items: impl Iterator<Item = T>) -> Option<&'static mut [T]> {
         let table: *mut T = VirtAddr(self.next.next_multiple_of(align_of::<T>() as u64)).as_mut_ptr();
         let mut next = table as u64;

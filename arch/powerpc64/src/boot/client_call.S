@@ -1,10 +1,10 @@
 // u64 openfirmware_enter(u64 args, u64 entry): one call of the client interface.
 //
 // The firmware runs in 32-bit mode with the MMU off and keeps only the lower
-// halves of the registers. So everything that the ABI wants kept, and MSR, is
-// saved in a frame of ours; the frame's address in a global. In by rfid (it
-// changes mode and address at once), out through a stub that repairs MSR first.
-// Boot CPU only, MMU off, interrupts off.
+// halves of the registers. So a frame of ours saves MSR and all that the ABI
+// preserves, and a global holds the frame's address. The way in is rfid, which
+// changes mode and address at once; the way out is a stub that repairs MSR
+// first. Boot CPU only, MMU off, interrupts off.
 
     .section .text.openfirmware_enter, "ax", @progbits
     .globl openfirmware_enter

@@ -45,8 +45,8 @@ _start:
     bl      {boot_start}
     trap
 
-// The stacks of the boot CPU are slots like every kernel stack: 32 KB aligned, the
-// lower half is the guard. The labels but the first are the tops.
+// The stacks of the boot CPU are slots like every kernel stack: aligned to 32
+// KB, with the lower half as the guard. All labels but the first are tops.
     .section .bss.boot_stacks, "aw", @nobits
     .balign 0x8000
     .globl boot_stacks

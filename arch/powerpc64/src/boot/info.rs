@@ -1,11 +1,11 @@
-//! What the boot hands to the kernel: [`BootInfo`], read from the flattened tree.
+//! The boot's result for the kernel: [`BootInfo`], read from the flattened tree.
 
 use formats::cmdline;
 use formats::devicetree::{DeviceTree, Node};
 
 use super::carver::Carver;
 use crate::addr::{PAGE_SIZE, PhysAddr};
-use crate::encoding::platform_support::Support;
+use crate::encoding::platform_support::{Broadcast, Support};
 use crate::isa;
 use crate::reg::spr;
 
@@ -31,8 +31,8 @@ impl MemoryRegion {
 pub struct BootInfo {
     /// All memory, lowest first.
     pub memory: &'static [MemoryRegion],
-    /// What of it is in use, in whole pages: vectors, image, initrd, this data. In
-    /// no order; ranges may touch.
+    /// The parts of it that are in use, in whole pages: vectors, image, initrd,
+    /// this data. In no order; ranges may touch.
     pub reserved: &'static [MemoryRegion],
     /// The initial ramdisk, to the byte.
     pub initrd: Option<MemoryRegion>,
@@ -40,14 +40,16 @@ pub struct BootInfo {
     pub bootargs: &'static str,
     /// Hardware (server) ids by logical CPU number; the boot CPU is first.
     pub cpus: &'static [u32],
-    /// Ticks of the timebase in a second.
+    /// Ticks of the timebase per second.
     pub timebase_hz: u32,
     /// Width of the decrementer, in bits.
     pub decrementer_bits: u32,
     /// The random seed of this boot, if the machine gives one.
     pub rng_seed: Option<[u8; 32]>,
-    /// What the platform has granted.
+    /// The platform's grants.
     pub platform: Support,
+    /// The means to invalidate translations on all CPUs at once.
+    pub broadcast: Broadcast,
     /// Processor version register.
     pub pvr: u32,
     /// The machine's name, e.g. "IBM pSeries (emulated by qemu)".
@@ -56,7 +58,7 @@ pub struct BootInfo {
     pub tree: DeviceTree<'static>,
 }
 
-/// Why the tree is no use. The text is for the last line of the boot.
+/// Why the tree cannot be used. The text is for the last line of the boot.
 pub(super) type Unusable = &'static str;
 
 /// A property of one word, of a node that may be missing.
@@ -83,7 +85,7 @@ fn initrd(chosen: Node<'static>, registers: (u64, u64)) -> Option<MemoryRegion> 
     Some(MemoryRegion { base: PhysAddr(start), size })
 }
 
-/// Where memory ends by `mem=`, as in Linux: what is above stays unused.
+/// Where memory ends by `mem=`, as in Linux: memory above stays unused.
 fn memory_limit(bootargs: &str) -> Result<u64, Unusable> {
     let Some(text) = cmdline::value_of(bootargs, "mem") else { return Ok(u64::MAX) };
     let size = cmdline::size(text).filter(|&size| size != 0).ok_or("mem= is not a size such as 64M")?;
@@ -100,9 +102,9 @@ fn lies_in(memory: &[MemoryRegion], region: &MemoryRegion) -> bool {
     covered >= end
 }
 
-/// Reads the tree. `registers`: the initrd as given at entry. Tables go to `carver`,
-/// and what it has handed out in the end is reserved, like the ranges `in_use`.
-/// `platform`: what there is, if it was not negotiated.
+/// Reads the tree. `registers` is the initrd as given at entry. Tables go to
+/// `carver`; all that it has handed out in the end is reserved, like the ranges
+/// `in_use`. `platform` is what the platform offers, if it was not negotiated.
 pub(super) fn read(
     tree: DeviceTree<'static>,
     boot_cpu: Option<u32>,
@@ -126,8 +128,8 @@ pub(super) fn read(
     let memory = carver.collect(regions).ok_or(FULL)?;
     memory.sort_unstable_by_key(|region| region.base);
 
-    // One id for each thread of a core. The boot CPU first, the others in order. A
-    // firmware that does not name the boot CPU starts the lowest one.
+    // One id for each thread of a core. The boot CPU comes first, the others in
+    // order. If the firmware does not name the boot CPU, it starts the lowest one.
     let servers = of_type(cpus, "cpu")
         .filter_map(|cpu| cpu.property("ibm,ppc-interrupt-server#s"))
         .flat_map(|servers| servers.words());
@@ -140,7 +142,7 @@ pub(super) fn read(
     let initrd_pages = initrd.map(|MemoryRegion { base: PhysAddr(base), size }| {
         MemoryRegion::pages(base, base.saturating_add(size))
     });
-    // Two tables are still to come: this one, and the result; each may be padded.
+    // Two tables are still to come: this one, and the result. Each may be padded.
     let tables = (in_use.len() + 2) * size_of::<MemoryRegion>() + size_of::<BootInfo>();
     let ours = carver.pages_after(tables + 2 * align_of::<BootInfo>());
     let reserved = in_use.into_iter().chain([ours]).chain(initrd_pages);
@@ -151,6 +153,10 @@ pub(super) fn read(
         );
     }
 
+    let platform = platform.unwrap_or_else(|| {
+        Support::granted(chosen.property("ibm,architecture-vec-5").map_or(&[], |vector| vector.value))
+    });
+    let hypertas = tree.find("/rtas").and_then(|rtas| rtas.property("ibm,hypertas-functions"));
     let seed = chosen.property("rng-seed").and_then(|seed| seed.value.first_chunk());
     let pvr = isa::mfspr::<{ spr::PVR }>() as u32;
     let info = BootInfo {
@@ -167,9 +173,8 @@ pub(super) fn read(
             .filter(|bits| (32..=64).contains(bits))
             .unwrap_or(32),
         rng_seed: seed.copied(),
-        platform: platform.unwrap_or_else(|| {
-            Support::granted(chosen.property("ibm,architecture-vec-5").map_or(&[], |vector| vector.value))
-        }),
+        platform,
+        broadcast: Broadcast::of(platform, hypertas.map_or(&[], |functions| functions.value)),
         pvr,
         model: tree.root().property("model").and_then(|model| model.as_str()).unwrap_or("?"),
         tree,

@@ -1,6 +1,6 @@
-//! What this boot does as if the firmware did not have it: `firmware_lacks=NAME+NAME`
-//! on the command line. No firmware at hand lacks any of it, and the kernel's way on
-//! without it is to be tried.
+//! What this boot treats as missing from the firmware: `firmware_lacks=NAME+NAME` on
+//! the command line. No firmware at hand lacks any of it, and the kernel's way on
+//! without it is to be tested.
 
 use core::ffi::CStr;
 
@@ -8,8 +8,10 @@ use formats::cmdline;
 
 use super::openfirmware::{Node, OpenFirmware};
 
-/// The name of the negotiation; tokens of RTAS have their own.
+/// The name of the negotiation. Services of RTAS go by the names of their tokens.
 pub(super) const NEGOTIATION: &str = "ibm,client-architecture-support";
+/// The name of guest translation shootdown, which is then not requested.
+pub(super) const GTSE: &str = "gtse";
 
 /// The list, as it is on the command line. A name may have commas of its own, so a
 /// `+` separates them.
@@ -33,7 +35,7 @@ impl Missing {
         cmdline::value_of(line, "firmware_lacks").is_some_and(|names| names.split('+').any(|one| one == name))
     }
 
-    /// As [`Self::has`], for a C string.
+    /// [`Self::has`] for a C string.
     pub(super) fn has_token(&self, name: &CStr) -> bool {
         name.to_str().is_ok_and(|name| self.has(name))
     }

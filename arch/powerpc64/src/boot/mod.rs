@@ -1,9 +1,9 @@
 //! From the firmware's jump to `kmain`: one pass, on the boot CPU, in real mode.
 //!
-//! The order is forced. Tokens and console first, so that everything after them
-//! can fail with a line and an exit status. Then the negotiation, which rebuilds
-//! the firmware's tree; then the copy of that tree; then `quiesce`, after which
-//! there is no firmware any more and all memory is ours.
+//! The order is forced. Tokens and console come first, so that everything after
+//! them can fail with a line and an exit status. The negotiation rebuilds the
+//! firmware's tree, so the copy of that tree follows it. After `quiesce` there is
+//! no firmware any more and all memory is the kernel's.
 
 mod carver;
 mod info;
@@ -25,7 +25,7 @@ use crate::percpu::{PerCpu, Stacks};
 use crate::reg::Msr;
 use crate::{console, exceptions, irq, percpu, rtas, timer};
 use carver::Carver;
-use missing::{Missing, NEGOTIATION};
+use missing::{GTSE, Missing, NEGOTIATION};
 use openfirmware::{Node, OpenFirmware};
 
 global_asm!(
@@ -60,14 +60,14 @@ unsafe extern "C" {
 /// is complete when `kmain` is called.
 pub static BOOT_PERCPU: PerCpu = PerCpu::empty();
 
-/// Vectors (two copies, the second at 0x4000) and what the firmware keeps there
-/// while it lives.
+/// The vectors (two copies, the second at 0x4000), and the firmware's own data
+/// while the firmware lives.
 const LOW_MEMORY: MemoryRegion = MemoryRegion { base: PhysAddr(0), size: 0x1_0000 };
 
 /// Claimed for the device tree and the boot's tables. A machine of 4096 CPUs uses
-/// about 600 KB; what is not used is free memory afterwards.
+/// about 600 KB; the rest is free memory afterwards.
 const CLAIM_BYTES: u32 = 2 << 20;
-/// Where the search for it goes on after a refusal.
+/// How far the search for it moves on after a refusal, in bytes.
 const CLAIM_STEP: u32 = 1 << 20;
 
 /// Ends the boot with one line and a failure.
@@ -76,26 +76,26 @@ fn fatal(why: fmt::Arguments<'_>) -> ! {
     rtas::os_term("boot failed")
 }
 
-/// Called by entry.S; see there.
+/// Called by entry.S, which documents the registers.
 extern "C" fn start(initrd: u64, initrd_size: u64, entry: u64) -> ! {
     let info = prepare((initrd, initrd_size), entry);
     // SAFETY: the kernel crate defines it with this type.
     unsafe { kmain(info) }
 }
 
-/// All before the kernel. Not inlined, nor are its larger parts: this stack is the boot
-/// CPU's for good, and what they need of it is needed once.
+/// All before the kernel. It and its larger parts are not inlined: this stack stays
+/// the boot CPU's, and their frames are needed only once.
 #[inline(never)]
 fn prepare(initrd: (u64, u64), entry: u64) -> &'static BootInfo {
     if entry == 0 {
-        // Without firmware there are no tokens either: say so and stay.
+        // Without firmware there are no tokens either: print a line and stop.
         fatal(format_args!("not started by Open Firmware (r5 is 0)"));
     }
     // SAFETY: entry.S passes on the firmware's r5; nothing has been overwritten.
     let firmware = unsafe { OpenFirmware::new(entry as u32) };
     let rtas_node = firmware.find(c"/rtas");
     if let Some(node) = rtas_node {
-        // Whatever goes wrong before the console is found can end the machine.
+        // A failure before the console is found can already end the machine.
         rtas::init(|name| firmware.property_u32(node, name));
     }
     let Some(chosen) = firmware.find(c"/chosen") else { fatal(format_args!("the firmware has no /chosen")) };
@@ -110,14 +110,14 @@ fn prepare(initrd: (u64, u64), entry: u64) -> &'static BootInfo {
     };
     check_grant(info.platform);
     complete_percpu(info.cpus[0]);
-    // Only now: the firmware used these registers too.
+    // Not earlier: the firmware used these registers too.
     exceptions::init_cpu();
     timer::init(info.timebase_hz, info.decrementer_bits);
     irq::controller().init_cpu();
     info
 }
 
-/// Fills in what the static [`BOOT_PERCPU`] could not have at compile time.
+/// Fills in the fields that the static [`BOOT_PERCPU`] could not have at compile time.
 fn complete_percpu(server: u32) {
     BOOT_PERCPU.set_server(server);
     // The addresses of symbols, nothing is read.
@@ -141,8 +141,8 @@ fn find_console(firmware: &OpenFirmware, chosen: Node) {
     }
 }
 
-/// Says which services of RTAS there are not; what needs one fails when it comes to
-/// that. Without any the machine still runs.
+/// Prints which services of RTAS are missing. An operation that needs one fails
+/// when it is called. The machine runs without any of them.
 fn find_services(firmware: &OpenFirmware, node: Option<Node>, missing: &Missing) {
     rtas::init(|name| {
         let token = firmware.property_u32(node?, name).filter(|_| !missing.has_token(name));
@@ -158,7 +158,8 @@ fn find_services(firmware: &OpenFirmware, node: Option<Node>, missing: &Missing)
 }
 
 /// Asks for radix, GTSE and XICS. The offer is read first: a platform that cannot
-/// do what it is asked for may end us without a word that a user understands.
+/// do what it is asked for may end the machine without a message that a user
+/// understands.
 ///
 /// A firmware that refuses leaves the machine as it is: then the offer is returned,
 /// and the boot goes on with it.
@@ -166,7 +167,8 @@ fn find_services(firmware: &OpenFirmware, node: Option<Node>, missing: &Missing)
 fn negotiate(firmware: &OpenFirmware, chosen: Node, missing: &Missing) -> Option<Support> {
     let mut pairs = [0; 32];
     let name = c"ibm,arch-vec-5-platform-support";
-    let offer = Support::offered(firmware.property(chosen, name, &mut pairs).unwrap_or_default());
+    let mut offer = Support::offered(firmware.property(chosen, name, &mut pairs).unwrap_or_default());
+    offer.gtse &= !missing.has(GTSE);
     if !offer.radix {
         fatal(format_args!("this machine has no radix MMU: it takes -cpu power9 or newer"));
     }
@@ -187,14 +189,14 @@ fn negotiate(firmware: &OpenFirmware, chosen: Node, missing: &Missing) -> Option
     }
 }
 
-/// What was asked for is what the kernel runs on.
+/// Checks that the platform granted all that the kernel needs.
 fn check_grant(granted: Support) {
     if !granted.radix || !granted.xics {
         fatal(format_args!("the platform granted something else than was asked: {granted:?}"));
     }
 }
 
-/// The hardware id of the CPU that runs this, if the firmware tells. PIR is no
+/// The hardware id of the CPU that runs this, if the firmware gives it. PIR is no
 /// help: some hypervisors answer 0 on every CPU.
 fn boot_cpu(firmware: &OpenFirmware) -> Option<u32> {
     let instance = firmware.property_u32(firmware.find(c"/chosen")?, c"cpu")?;
@@ -204,9 +206,9 @@ fn boot_cpu(firmware: &OpenFirmware) -> Option<u32> {
     Some(u32::from_be_bytes(first))
 }
 
-/// Copies the tree, ends the firmware and reads what the kernel wants to know.
+/// Copies the tree, ends the firmware and reads the facts for the kernel.
 ///
-/// `platform`: what there is, if it was not negotiated.
+/// `platform` is what the platform offers, if it was not negotiated.
 #[inline(never)]
 fn describe(
     firmware: OpenFirmware,
@@ -221,7 +223,7 @@ fn describe(
     let lowest = VirtAddr(end).to_phys().0.max(initrd_end).next_multiple_of(PAGE_SIZE);
     let address = claim(&firmware, lowest as u32).ok_or("the firmware has no 2 MB of memory")?;
     // SAFETY: claimed from the firmware, above image and initrd, and reserved in
-    // what the kernel is told.
+    // the `BootInfo`.
     let mut carver = unsafe { Carver::new(PhysAddr(address.into()).to_virt(), CLAIM_BYTES.into()) };
 
     let boot_cpu = boot_cpu(&firmware);

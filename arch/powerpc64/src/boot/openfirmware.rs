@@ -17,7 +17,7 @@ unsafe extern "C" {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Node(u32);
 
-/// The firmware said no.
+/// The firmware refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused;
 
@@ -35,7 +35,7 @@ pub(super) struct OpenFirmware {
     entry: u32,
 }
 
-/// The 32-bit real address of what lies in the kernel image or in claimed memory,
+/// The 32-bit real address of an object in the kernel image or in claimed memory,
 /// all below 4 GB.
 fn real<T: ?Sized>(pointer: *const T) -> u32 {
     pointer.cast::<u8>().expose_provenance() as u32
@@ -49,8 +49,8 @@ impl OpenFirmware {
         Self { entry }
     }
 
-    /// One call; the first `M` results. All ones in the first is a failure of most
-    /// services and stays the caller's to judge.
+    /// One call; returns the first `M` results. Most services report a failure by
+    /// all ones in the first; the caller must check for that.
     fn call<const N: usize, const M: usize>(
         &self,
         service: &CStr,
@@ -66,8 +66,8 @@ impl OpenFirmware {
         let mut shared = VolatileRef::from_mut_ref(&mut args);
         let address = real(shared.as_mut_ptr().as_raw_ptr().as_ptr());
         // SAFETY: the array lives until the end of this function and has room for
-        // the results; the caller of `new` promised the rest. What else the
-        // firmware writes are the buffers that a method here names and borrows.
+        // the results; the caller of `new` promised the rest. The firmware's other
+        // writes go to buffers that a method here names and borrows.
         let status = unsafe { openfirmware_enter(address.into(), self.entry.into()) };
         if status as u32 != 0 {
             return Err(Refused);
@@ -78,8 +78,8 @@ impl OpenFirmware {
         Ok(results)
     }
 
-    /// The node at `path`, or none. Every node comes from here or from a walk, so
-    /// no service ever sees the invalid handle, at which some firmware dies.
+    /// The node at `path`, or None. Every node comes from here or from a walk, so
+    /// no service ever sees the invalid handle, which makes some firmware crash.
     pub(super) fn find(&self, path: &CStr) -> Option<Node> {
         self.node(c"finddevice", real(path.as_ptr()))
     }
@@ -111,7 +111,7 @@ impl OpenFirmware {
         self.node(c"instance-to-package", instance)
     }
 
-    /// The length of a property, none if there is no such property.
+    /// The length of a property, or None if there is no such property.
     pub(super) fn property_length(&self, node: Node, name: &CStr) -> Option<usize> {
         match self.call(c"getproplen", [node.0, real(name.as_ptr())]) {
             Ok([length]) if (length as i32) >= 0 => Some(length as usize),
@@ -119,7 +119,7 @@ impl OpenFirmware {
         }
     }
 
-    /// Reads a property, cut to the buffer; the bytes that are there.
+    /// Reads a property, cut to the buffer; returns the bytes that were read.
     pub(super) fn property<'b>(&self, node: Node, name: &CStr, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
         let inputs = [node.0, real(name.as_ptr()), real(buffer.as_mut_ptr()), buffer.len() as u32];
         match self.call(c"getprop", inputs) {

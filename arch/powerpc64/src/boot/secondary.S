@@ -1,10 +1,10 @@
 // Where a secondary CPU starts: 64-bit real mode, interrupts off, r3 = the real
 // address of its PerCpu. The partition's process table and interrupt mode are in
-// force for it already; its own registers are not.
+// force for it already; its own registers are not set up.
 //
 // Out, in secondary_start(): MMU on with the guard PID loaded, r1 = its kernel
-// stack (which may lie outside the linear map, so nothing is stored before the MMU
-// is on), r2 = TOC, r13 = its PerCpu.
+// stack, r2 = TOC, r13 = its PerCpu. The stack may lie outside the linear map,
+// so nothing is stored before the MMU is on.
 
     .section .text.secondary_entry, "ax", @progbits
     .globl secondary_entry

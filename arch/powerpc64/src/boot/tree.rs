@@ -3,8 +3,9 @@
 //! The firmware dies at `quiesce`; the blob stays, and is read by safe code.
 //!
 //! Every question costs the firmware a search through its whole tree. With a
-//! thousand CPUs of forty properties that would take minutes, so of all CPU nodes
-//! but the first only what differs is asked for: name and [`SERVERS`].
+//! thousand CPUs of forty properties that would take minutes. So of all CPU
+//! nodes but the first only the parts that differ are asked for: name and
+//! [`SERVERS`].
 
 use core::ffi::CStr;
 
@@ -20,7 +21,7 @@ const SERVERS_BYTES: usize = 8 * 4;
 const CPU_NAME: &str = "PowerPC,";
 /// Its device_type.
 const CPU_TYPE: &[u8] = b"cpu\0";
-/// Deeper nodes are left out: nothing that a kernel boots from is down there.
+/// Deeper nodes are left out: a kernel needs none of them to boot.
 const MAX_DEPTH: usize = 12;
 /// Longer properties are left out: they are pictures and vendor data.
 const MAX_PROPERTY_BYTES: usize = 0x1_0000;
@@ -52,7 +53,7 @@ impl Copier<'_, '_> {
     fn node(&mut self, node: Node, depth: usize) -> Result<(), Full> {
         let is_cpu = self.begin(node)?;
         if is_cpu && self.cpu_seen {
-            // The name says so, no need to ask.
+            // The name implies it: no need to ask.
             self.builder.property("device_type", CPU_TYPE.len(), |room| {
                 room.copy_from_slice(CPU_TYPE);
                 Some(room.len())
@@ -70,8 +71,8 @@ impl Copier<'_, '_> {
         self.builder.end_node()
     }
 
-    /// Opens the node under the last step of its path. True if it is a CPU. The
-    /// path is not kept on the stack during the descent.
+    /// Opens the node under the last step of its path. True if it is a CPU. Not
+    /// inlined: the path must not stay on the stack during the descent.
     #[inline(never)]
     fn begin(&mut self, node: Node) -> Result<bool, Full> {
         let mut buffer = [0; 256];

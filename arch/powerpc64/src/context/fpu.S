@@ -34,7 +34,8 @@ fpu_save:
     stfd    %f0, {FPSCR}(%r3)
     mfvscr  %v0
     stxv    32, {VSCR}(%r3)                 // v0 is VSR 32
-    // The two that were borrowed: who makes a copy goes on with the registers.
+    // fpu_save borrowed these two; after a copy (fork) the program goes on
+    // with them.
     lxv     0, 0(%r3)
     lxv     32, 16 * 32(%r3)
     FPU_OFF %r5

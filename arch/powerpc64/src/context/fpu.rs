@@ -1,10 +1,10 @@
 //! Vector state: the 64 VSX registers, of which the floating-point registers are
 //! the left halves of the first 32 and the VMX registers the last 32.
 //!
-//! The kernel uses none of it. A user program starts with FP, VMX and VSX off;
-//! its first use gives an "unavailable" exception, where the kernel loads the
-//! whole state and turns all three on in the frame. When such a program is
-//! switched away from, the state is saved and they are turned off again.
+//! The kernel uses none of it. A user program starts with FP, VMX and VSX off. Its
+//! first use gives an "unavailable" exception, where the kernel loads the whole
+//! state and turns all three on in the frame. A switch away from such a program
+//! saves the state and turns them off again.
 
 use crate::exceptions::frame::TrapFrame;
 use crate::reg::Msr;
@@ -48,11 +48,11 @@ impl Default for VectorState {
 
 impl VectorState {
     /// Saves the registers if `frame`, the running task's user context, has them
-    /// loaded, and turns them off there. Preemption off until the task is
-    /// switched away from or done: the registers are nobody's afterwards.
+    /// loaded, and turns them off there. Preemption stays off until the task is
+    /// switched away from or done: afterwards the registers belong to no task.
     pub fn save(&mut self, frame: &mut TrapFrame) {
         if is_loaded(frame) {
-            // SAFETY: `self` has room for what the routine stores.
+            // SAFETY: `self` has room for all that the routine stores.
             unsafe { fpu_save(self) };
             frame.msr &= !Msr::VECTOR_STATE.bits();
         }
@@ -62,7 +62,7 @@ impl VectorState {
     /// (fork). Preemption off.
     pub fn copy_live(&mut self, frame: &TrapFrame) {
         if is_loaded(frame) {
-            // SAFETY: `self` has room for what the routine stores.
+            // SAFETY: `self` has room for all that the routine stores.
             unsafe { fpu_save(self) };
         }
     }
@@ -81,8 +81,8 @@ impl VectorState {
 #[inline]
 #[must_use]
 pub fn is_loaded(frame: &TrapFrame) -> bool {
-    // Volatile: whoever holds the frame while the task is switched away from finds that
-    // the switch has saved the registers and turned them off.
-    // SAFETY: a field of what is borrowed.
+    // Volatile: a task that holds the frame may be switched away from. Then the
+    // switch has saved the registers and turned them off in the frame.
+    // SAFETY: a field of the borrowed frame.
     unsafe { (&raw const frame.msr).read_volatile() & Msr::FP.bits() != 0 }
 }

@@ -35,7 +35,7 @@ impl Context {
     /// Where debuggers find the stack pointer.
     pub const STACK_POINTER_OFFSET: usize = core::mem::offset_of!(Context, sp);
 
-    /// For a context that runs already: filled in when it is first left.
+    /// A context that runs already: filled in when it is first left.
     #[must_use]
     pub const fn running() -> Self {
         Context { sp: 0 }
@@ -54,7 +54,7 @@ impl Context {
         entry: extern "C" fn(usize) -> !,
         argument: usize,
     ) -> Self {
-        /// What a first frame holds, as the ELFv2 ABI lays it out.
+        /// A first frame, as the ELFv2 ABI lays it out.
         #[repr(C)]
         struct Header {
             back_chain: u64,
@@ -83,21 +83,21 @@ impl Context {
     }
 }
 
-/// Leaves the running context in `prev` and goes on in `next`. Returns when
-/// somebody switches back to `prev`, maybe on another CPU.
+/// Leaves the running context in `prev` and goes on in `next`. Returns when a
+/// CPU, maybe another one, switches back to `prev`.
 ///
 /// # Safety
-/// Interrupts off. `next` was left (or made) and is switched to once; the CPU
+/// Interrupts off. `next` was left (or made) and is switched to once. The CPU
 /// that left it has published that with release, and this one has read it with
-/// acquire. [`percpu::set_current`] named the next task. Vector registers, [`ungated`] ones
-/// and the address space are the caller's to switch.
+/// acquire. [`percpu::set_current`] named the next task. The caller switches the
+/// vector registers, the [`ungated`] ones and the address space.
 #[inline]
 pub unsafe fn switch_to(prev: *mut Context, next: *const Context) {
     // SAFETY: passed to the caller.
     unsafe { context_switch(prev, next) };
 }
 
-/// The place of a task's user context: where every entry from user mode builds
+/// The place of a task's user context, where every entry from user mode builds
 /// its frame.
 #[must_use]
 pub fn user_frame(stack_top: u64) -> *mut TrapFrame {

@@ -1,9 +1,10 @@
 // switch_to: r3 = the Context to leave, r4 = the Context to enter.
 //
-// Saves what the ABI preserves across a call, in a frame on the stack that is
-// left, so that a backtrace can walk a sleeping task. The AMR is closed here
-// (every path into the scheduler goes through an entry that closes it), r2 is the
-// same everywhere, r13 belongs to the CPU.
+// Saves the registers that the ABI preserves across a call, in a frame on the
+// stack that is left, so that a backtrace can walk a sleeping task. Three
+// registers need no saving. The AMR is closed here, since every path into the
+// scheduler goes through an entry that closes it; r2 is one value for the
+// whole image; r13 belongs to the CPU.
 
     .section .text.context_switch, "ax", @progbits
     .globl context_switch
@@ -17,7 +18,8 @@ context_switch:
     std     %r\n, {SAVED} + 8 * (\n - 14)(%r1)
     .endr
     std     %r1, 0(%r3)
-    // The task that is entered must not find a reservation made by this one.
+    // The task that is entered must not find a reservation made by the task
+    // that is left.
     addi    %r6, %r13, {RESERVATION}
     stdcx.  %r6, 0, %r6
     ld      %r1, 0(%r4)

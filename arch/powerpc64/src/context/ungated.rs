@@ -2,9 +2,9 @@
 //! Book I, 3.2.3; Book II, 3.1).
 //!
 //! A program may use them at any moment and the kernel does not see it. So they hold the
-//! values of the user context that runs here, or ran last: the kernel keeps them as
-//! they are between ([`isa::relax`] does), and a switch to another user context saves and
-//! loads them.
+//! values of the user context that runs here, or ran last. In between the kernel leaves
+//! them unchanged ([`isa::relax`] restores PPR). A switch to another user context saves
+//! and loads them.
 
 use crate::isa;
 use crate::reg::spr;
@@ -19,13 +19,13 @@ pub struct Ungated {
 }
 
 impl Ungated {
-    /// Those of a new program. PPR: priority 3, "medium low", is the normal one.
+    /// The values of a new program. PPR: priority 3, "medium low", is the normal one.
     #[must_use]
     pub const fn fresh() -> Self {
         Ungated { vrsave: AtomicU64::new(0), ppr: AtomicU64::new(3 << 50) }
     }
 
-    /// A copy of those of the user context that runs (fork).
+    /// A copy of the running user context's values (fork).
     #[must_use]
     pub fn of_running() -> Self {
         let new = Self::fresh();
@@ -33,7 +33,7 @@ impl Ungated {
         new
     }
 
-    /// Saves the registers. Any context; of the running user context they are current.
+    /// Saves the registers. Any context: they are those of the running user context.
     #[inline]
     pub fn save(&self) {
         self.vrsave.store(vrsave(), Ordering::Relaxed);
@@ -45,7 +45,7 @@ impl Ungated {
     pub fn load(&self) {
         set_vrsave(self.vrsave.load(Ordering::Relaxed));
         let ppr = self.ppr.load(Ordering::Relaxed);
-        // Writing it takes longer than reading it, and few programs change it.
+        // A write of PPR takes longer than a read, and few programs change it.
         if isa::mfspr::<{ spr::PPR }>() != ppr {
             // SAFETY: a thread's priority among those of its core, and nothing else.
             unsafe { isa::mtspr::<{ spr::PPR }>(ppr) };

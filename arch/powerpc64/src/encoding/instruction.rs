@@ -36,7 +36,8 @@ pub const INVALIDATE_ERAT: u32 = x_form(498) | field(7, 10);
 
 #[cfg(test)]
 pub(super) mod decode {
-    //! A word's fields, taken out bit by bit: a second reading of the ISA's figures.
+    //! A word's fields, taken out bit by bit: a second, independent reading of the
+    //! ISA's figures.
 
     /// One of the instructions above.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub(super) mod decode {
         pub rb: u32,
     }
 
-    /// What `word` is; panics if a reserved bit is set, too.
+    /// Decodes `word`; panics if a reserved bit is set.
     pub(in super::super) fn decode(word: u32) -> Decoded {
         let bits = |first: u32, last: u32| word << first >> first >> (31 - last);
         assert_eq!((bits(0, 5), bits(31, 31)), (31, 0), "{word:#x}");

@@ -1,4 +1,4 @@
-//! What kernel and platform agree on at boot: PAPR's architecture vector.
+//! The agreement of kernel and platform at boot: PAPR's architecture vector.
 //!
 //! The platform offers (`ibm,arch-vec-5-platform-support`), the kernel asks
 //! (`ibm,client-architecture-support`, PAPR B.6.2.4), the platform grants
@@ -10,7 +10,7 @@
 const INTERRUPTS: usize = 23;
 /// Byte of option vector 5: MMU.
 const MMU: usize = 24;
-/// Byte of option vector 5: what a radix guest may do itself.
+/// Byte of option vector 5: operations that a radix guest may do itself.
 const RADIX_OPTIONS: usize = 26;
 
 /// The two bits that choose an interrupt controller or an MMU.
@@ -24,7 +24,7 @@ const GTSE: u8 = 0x40;
 /// Byte 2 of option vector 5: the kernel reads dynamic memory properties.
 const DYNAMIC_RECONFIGURATION: u8 = 0x20;
 
-/// What a platform offers, or has granted.
+/// The facilities that a platform offers, or has granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Support {
     /// The radix MMU.
@@ -36,8 +36,8 @@ pub struct Support {
 }
 
 impl Support {
-    /// Reads an offer: pairs of byte number and value. Without a pair the platform
-    /// is one from before the choice: hash MMU, XICS.
+    /// Reads an offer: pairs of byte number and value. A platform without a pair
+    /// is older than the choice: hash MMU, XICS.
     #[must_use]
     pub fn offered(pairs: &[u8]) -> Self {
         let byte = |number: usize| {
@@ -64,6 +64,42 @@ impl Support {
     }
 }
 
+/// The means to invalidate translations on every CPU of the partition, and in coprocessors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broadcast {
+    /// The instruction.
+    Tlbie,
+    /// The hypercall H_RPT_INVALIDATE.
+    Hypercall,
+    /// None: each CPU must do it for itself, by `tlbiel`.
+    Nothing,
+}
+
+impl Broadcast {
+    /// The means of a partition with this grant. `hypertas`: the strings of
+    /// `ibm,hypertas-functions`, each ended by a NUL.
+    #[must_use]
+    pub fn of(granted: Support, hypertas: &[u8]) -> Self {
+        if granted.gtse {
+            Self::Tlbie
+        } else if hypertas.split(|&byte| byte == 0).any(|name| name == b"hcall-rpt-invalidate") {
+            Self::Hypercall
+        } else {
+            Self::Nothing
+        }
+    }
+
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tlbie => "tlbie",
+            Self::Hypercall => "H_RPT_INVALIDATE",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
 /// Processors that the kernel runs on, as (mask, value) of the version register,
 /// ended by an entry that matches everything.
 const PROCESSORS: [(u32, u32); 7] = [
@@ -72,12 +108,12 @@ const PROCESSORS: [(u32, u32); 7] = [
     (0xffff_0000, 0x0082_0000), // POWER11
     (0xffff_ffff, 0x0f00_0005), // architecture level 3.00
     (0xffff_ffff, 0x0f00_0006), // 3.1
-    (0xffff_ffff, 0x0f00_0007), // 3.1, with what POWER11 adds
+    (0xffff_ffff, 0x0f00_0007), // 3.1, with POWER11's additions
     (0x0000_0000, 0xffff_ffff),
 ];
 
 /// Option vectors 1 to 4. Each starts with its length less one. Vector 1 byte 3:
-/// architecture level 3.00. 0x80 in the others: nothing to say ("ignore").
+/// architecture level 3.00. 0x80 in the others means "ignore".
 const VECTORS_1_TO_4: [u8; 10] = [2, 0, 0, 0x80, 0, 0x80, 0, 0x80, 0, 0x80];
 
 /// Option vector 5 with its length byte.
@@ -86,10 +122,10 @@ const VECTOR_5_BYTES: usize = RADIX_OPTIONS + 1;
 /// Bytes of a [`request`].
 pub const REQUEST_BYTES: usize = PROCESSORS.len() * 8 + 1 + VECTORS_1_TO_4.len() + VECTOR_5_BYTES;
 
-/// The kernel's wish: radix and XICS, and GTSE if `gtse`.
+/// The kernel's request: radix and XICS, and GTSE if `gtse`.
 ///
-/// "Either" must not be asked for: the choice is the kernel's, and the platform
-/// ends a guest that leaves it open.
+/// It never asks for "either": the choice is the kernel's, and the platform ends
+/// a guest that leaves it open.
 #[must_use]
 pub fn request(gtse: bool) -> [u8; REQUEST_BYTES] {
     let mut vector_5 = [0; VECTOR_5_BYTES];
@@ -135,6 +171,26 @@ mod tests {
         // Cut after byte 24: no GTSE. Before any negotiation: two zeros.
         assert!(!Support::granted(&grant[..25]).gtse);
         assert!(!Support::granted(&[0, 0]).radix);
+    }
+
+    #[test]
+    fn a_tlbie_takes_a_grant() {
+        let mut grant = [0; 27];
+        (grant[0], grant[24], grant[26]) = (0x19, 0x40, 0x40);
+        let with = Support::granted(&grant);
+        // The answers to the wish for GTSE that refuse it: the bit clear, the vector shorter.
+        grant[26] = !0x40;
+        let refused = [Support::granted(&grant), Support::granted(&grant[..25])];
+        let (can, cannot) =
+            (b"hcall-vio\0hcall-rpt-invalidate\0".as_slice(), b"hcall-rpt\0invalidate".as_slice());
+        assert_eq!([can, cannot, b""].map(|functions| Broadcast::of(with, functions)), [Broadcast::Tlbie; 3]);
+        for support in refused {
+            assert_eq!(Broadcast::of(support, can), Broadcast::Hypercall);
+            assert_eq!(
+                [cannot, b""].map(|functions| Broadcast::of(support, functions)),
+                [Broadcast::Nothing; 2]
+            );
+        }
     }
 
     #[test]

@@ -27,10 +27,10 @@ bitflags! {
         const VALID = 1 << 63;
         /// It maps a page rather than naming a table.
         const LEAF = 1 << 62;
-        /// Referenced. Preset: whether hardware sets it is a choice of the
-        /// implementation, and a fault where it does not.
+        /// Referenced. Preset: an implementation may set it in hardware or
+        /// give a fault.
         const REFERENCED = 1 << 8;
-        /// Changed. Preset, for the same reason.
+        /// Changed. Preset, like REFERENCED.
         const CHANGED = 1 << 7;
         /// Non-idempotent: device memory, guarded and not cached.
         const DEVICE = 1 << 5;
@@ -43,7 +43,7 @@ bitflags! {
         /// Instruction fetches are permitted.
         const EXECUTE = 1 << 0;
 
-        /// What every leaf carries.
+        /// The flags of every leaf.
         const PAGE = Self::VALID.bits() | Self::LEAF.bits() | Self::REFERENCED.bits() | Self::CHANGED.bits();
         /// Kernel constants.
         const KERNEL_RO = Self::PAGE.bits() | Self::PRIVILEGED.bits() | Self::READ.bits();
@@ -120,7 +120,7 @@ impl Pte {
         PteFlags::from_bits_truncate(self.0)
     }
 
-    /// The same page with other flags.
+    /// A leaf for this page with other flags.
     #[must_use]
     pub const fn with_flags(self, flags: PteFlags) -> Pte {
         Pte::leaf(self.page(), flags)

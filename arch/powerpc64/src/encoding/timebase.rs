@@ -7,8 +7,8 @@ const NS_PER_S: u64 = 1_000_000_000;
 
 /// The rate of the timebase, with the factors of the conversions.
 ///
-/// Both conversions round down and are exact to one part in 2^31; at 512 MHz,
-/// where ticks to nanoseconds is 125/64, that one is exact.
+/// Both conversions round down and are exact to one part in 2^31. At 512 MHz,
+/// ticks to nanoseconds is 125/64, and that conversion is exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timebase {
     hz: u64,
@@ -19,33 +19,33 @@ pub struct Timebase {
 }
 
 impl Timebase {
-    /// A timebase of `hz` ticks a second. Real ones run at 512 MHz; 0 counts as 1.
+    /// A timebase of `hz` ticks per second. Real ones run at 512 MHz; 0 counts as 1.
     #[must_use]
     pub const fn new(hz: u32) -> Self {
         let hz = if hz == 0 { 1 } else { hz as u64 };
         Self { hz, ns_per_tick: (NS_PER_S << 32) / hz, ticks_per_ns: (hz << 32) / NS_PER_S }
     }
 
-    /// Ticks in a second.
+    /// Ticks per second.
     #[must_use]
     pub const fn hz(&self) -> u64 {
         self.hz
     }
 
-    /// Whole ticks in a microsecond.
+    /// Whole ticks per microsecond.
     #[must_use]
     pub const fn ticks_per_us(&self) -> u64 {
         self.hz / 1_000_000
     }
 
-    /// Ticks to nanoseconds; more than 584 years stay at the largest value.
+    /// Ticks to nanoseconds, saturating (after 584 years).
     #[inline]
     #[must_use]
     pub const fn tb_to_ns(&self, ticks: u64) -> u64 {
         scale(ticks, self.ns_per_tick)
     }
 
-    /// Nanoseconds to ticks, saturating as well.
+    /// Nanoseconds to ticks, saturating.
     #[inline]
     #[must_use]
     pub const fn ns_to_tb(&self, ns: u64) -> u64 {
@@ -60,11 +60,11 @@ const fn scale(value: u64, factor: u64) -> u64 {
     if product > u64::MAX as u128 { u64::MAX } else { product as u64 }
 }
 
-/// What to load into a decrementer of `bits` bits so that it turns negative at
-/// `deadline`: at least 1, at most its largest positive value.
+/// The value of a decrementer of `bits` bits that turns negative at `deadline`:
+/// at least 1, at most its largest positive value.
 ///
-/// A deadline that is further away than the decrementer reaches comes as an early
-/// interrupt; whoever handles it compares with the timebase anyway.
+/// A deadline beyond the decrementer's reach gives an early interrupt. Its
+/// handler compares with the timebase anyway.
 #[inline]
 #[must_use]
 pub const fn decrementer(now: u64, deadline: u64, bits: u32) -> u64 {

@@ -12,12 +12,12 @@ use super::PageSize;
 pub enum Ric {
     /// Translations.
     Tlb = 0,
-    /// Those, the page-walk cache (upper levels of the tree), and the cached process-table
-    /// entry.
+    /// Translations, the page-walk cache (upper levels of the tree), and the
+    /// cached process-table entry.
     All = 2,
 }
 
-/// What the instruction is given.
+/// The operands of one instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operands {
     rb: u64,
@@ -50,8 +50,8 @@ impl Operands {
         Operands { rb: IS_ALL, rs: 0, ric }
     }
 
-    /// The same for congruence class `set`: on ISA 3.0 a `tlbiel` with the scope
-    /// of a process or more reaches one set only.
+    /// These operands for congruence class `set`: on ISA 3.0 a `tlbiel` with the
+    /// scope of a process or more reaches one set only.
     #[must_use]
     pub const fn in_set(self, set: u16) -> Self {
         Operands { rb: self.rb | (set as u64) << SET_SHIFT, ..self }

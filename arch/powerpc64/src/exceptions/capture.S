@@ -1,5 +1,5 @@
-// trap_capture: r3 = a TrapFrame. Stores the caller's registers in it; nip and lr are
-// where it returns to. Volatile registers are what the caller left in them.
+// trap_capture: r3 = a TrapFrame. Stores the caller's registers in it; nip and lr
+// are the return address. Volatile registers have the values that the caller left in them.
 
     .section .text.trap_capture, "ax", @progbits
     .globl trap_capture
@@ -23,8 +23,8 @@ trap_capture:
     std     %r4, {CR} - {HEADER}(%r3)
     blr
 
-// trap_overflow: r3 = the frame of an exception in a stack that is nearly full. Goes
-// on with the handler on the emergency stack.
+// trap_overflow: r3 = the frame of an exception on a stack that is nearly full. Runs
+// the handler on the emergency stack.
     .globl trap_overflow
 trap_overflow:
     ld      %r1, {EMERGENCY_FRAME}(%r13)

@@ -1,8 +1,8 @@
-//! Tells the exceptions apart and calls the kernel's half.
+//! Finds the cause of an exception and calls the kernel's half.
 //!
-//! All functions here are called by `entry.S` with interrupts off, except
-//! [`syscall`], and return with interrupts off or leave it to the exit path,
-//! which turns them off first.
+//! `entry.S` calls all functions here with interrupts off, except [`syscall`].
+//! They return with interrupts off, or leave that to the exit path, which
+//! turns them off first.
 
 #[cfg(feature = "checks")]
 use super::authority;
@@ -17,7 +17,7 @@ use kcore::machine::IrqsOff;
 
 /// Set by the entry code: the frame is on the emergency stack.
 pub(super) const OVERFLOW: u64 = 2;
-/// Bits of SRR1 that tell a cause and are no part of the MSR.
+/// Bits of SRR1 that give a cause and are no part of the MSR.
 const SRR1_CAUSE: u64 = 0x783f_0000;
 
 /// In test builds: see [`authority::check`].
@@ -65,14 +65,14 @@ pub(super) extern "C" fn irq(frame: &mut TrapFrame, vector: u64) {
     check(frame);
 }
 
-/// The work flag on the way to user mode.
+/// The work flag is set on the way to user mode.
 pub(super) extern "C" fn return_to_user(frame: &mut TrapFrame) {
     check(frame);
     upcalls().return_to_user(frame, &mut entered());
     check(frame);
 }
 
-/// The work flag on the way to kernel code.
+/// The work flag is set on the way to kernel code.
 pub(super) extern "C" fn preempt() {
     check_closed();
     upcalls().preempt_kernel(&mut entered());
@@ -134,11 +134,12 @@ fn cause(bits: Dsisr) -> FaultCause {
     }
 }
 
-/// From user mode, or from a user copy, for the kernel to resolve. A kernel
-/// access to a user address outside the copy code is a bug, whatever is there.
+/// A fault from user mode or from a user copy goes to the kernel to resolve. A
+/// kernel access to a user address outside the copy code is a bug, whether
+/// mapped or not.
 fn page_fault(frame: &mut TrapFrame, fault: Fault) {
     if !frame.is_user() && frame.hit_guard(fault.addr) {
-        // SAFETY: this handler does not go on: what is below does not return.
+        // SAFETY: the calls below do not return, so this handler does not go on.
         unsafe { trap_overflow(frame) };
     }
     let in_user_copy = || fault.addr.is_user() && uaccess::fixup_of(frame.nip).is_some();
@@ -157,13 +158,13 @@ unsafe extern "C" {
     fn trap_capture(frame: &mut TrapFrame);
 }
 
-/// A store of a function's prolog went into the guard. There was room for the frame
-/// of the exception, but not for a report.
+/// A store of a function's prolog went into the guard. There was room for the
+/// frame of the exception, but not for a report.
 pub(super) extern "C" fn overflow(frame: &TrapFrame) -> ! {
     upcalls().kernel_fault(frame, KernelFault::StackOverflow)
 }
 
-/// From user mode, and not a page fault.
+/// An exception from user mode that is no page fault.
 fn user_exception(frame: &mut TrapFrame, vector: u64) {
     let srr1 = frame.msr;
     if vector == 0x700 {
@@ -178,7 +179,8 @@ fn user_exception(frame: &mut TrapFrame, vector: u64) {
         0x700 if srr1 & srr1_program::TRAP != 0 => UserFault::Trap,
         0x700 if srr1 & srr1_program::PRIVILEGED != 0 => UserFault::Privileged,
         0x700 if srr1 & srr1_program::FP_ENABLED != 0 => UserFault::FloatingPoint,
-        // A facility that is off (FSCR is 0) looks as if it did not exist.
+        // FSCR is 0: a facility that is off looks to the program like a
+        // missing one.
         0x700 | 0xf60 => UserFault::Illegal,
         0xd00 => UserFault::SingleStep,
         vector => UserFault::Unexpected(vector),
@@ -207,9 +209,9 @@ impl TrapFrame {
         frame
     }
 
-    /// Of a page fault inside a user copy: has the copy end with an error
-    /// instead of trying the access again. False, and nothing changed, for any
-    /// other frame.
+    /// If this is a page fault inside a user copy: makes the copy end with an
+    /// error instead of trying the access again. Any other frame stays
+    /// unchanged, and the result is false.
     #[must_use]
     pub fn fixup(&mut self) -> bool {
         if self.is_user() {

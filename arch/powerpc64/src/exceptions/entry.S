@@ -8,13 +8,15 @@
 trap_text_start:
 
 // Finds the stack and saves r1, r9-r13, CR and the vector number.
-// A frame from user mode starts at the top of the task's kernel stack. One from
-// the kernel goes below the interrupted stack pointer, and below the ABI's protected
-// zone: prologs save registers there before they move r1, epilogs load them after,
-// whatever the target description says of red zones. If that would leave the
-// upper half of the stack's slot, the stack has overflown.
-// From the kernel the AMR is saved and closed: the interrupted code may be in a
-// user copy. User mode runs with it closed.
+//
+// A frame from user mode starts at the top of the task's kernel stack. One from the
+// kernel goes below the interrupted stack pointer, and below the ABI's protected
+// zone: prologs save registers there before they move r1, and epilogs load them
+// afterwards, whatever the target description says of red zones. A frame that would
+// leave the upper half of the stack's slot means an overflow.
+//
+// On entry from the kernel the AMR is saved and closed: the interrupted code may be
+// in a user copy. User mode runs with it closed.
     .macro TRAP_PROLOG
     std     %r9, {SCRATCH} + 0(%r13)
     std     %r10, {SCRATCH} + 8(%r13)
@@ -60,7 +62,7 @@ trap_text_start:
     TRAP_SAVE_SPR 1, {XER}, %r9
     .endm
 
-// The frame is complete: RI on, EE as asked. mtmsrd with L=1 changes these alone.
+// The frame is complete: RI on, EE as asked. mtmsrd with L=1 changes only these two.
     .macro TRAP_RECOVERABLE ee
     li      %r9, {MSR_RI}
     .if \ee
@@ -90,8 +92,8 @@ trap_entry:
     addi    %r3, %r1, {HEADER}
     bl      {trap_handler}
 
-// In: r1 = a complete frame. Also the way out of everything that had to look at
-// the work flag. Interrupts are off from the last look at the flag to rfid.
+// In: r1 = a complete frame. Every exit that had to look at the work flag comes
+// here. Interrupts are off from the last look at the flag to rfid.
 trap_exit:
     TRAP_UNRECOVERABLE
     ld      %r9, {MSR}(%r1)
@@ -204,11 +206,13 @@ syscall_entry:
 // ---- System reset and machine check -----------------------------------------
 //
 // In real mode, on a stack of their own in the linear map, at any moment: also
-// between the first instruction of another entry and its frame, hence SPRG2 and
+// between the first instruction of another entry and its frame. Hence SPRG2 and
 // scratch slots of their own. In that window RI is off, and SRR0 and SRR1 are
 // lost: the handler must not return then.
-// A nested one goes below the one it finds. r1 is on the NMI stack before the
-// depth says so: memory is safe in each gap, and RI is off in it.
+//
+// A nested one goes below the one it finds. r1 moves to the NMI stack before the
+// depth counts it: a nested NMI overwrites nothing in either gap, and RI is off
+// there.
 
 nmi_entry:
     std     %r9, {NMI_SCRATCH} + 0(%r13)

@@ -17,12 +17,12 @@ use crate::reg::Msr;
 /// Bytes of the ELFv2 frame header below the trap frame: back chain, CR save,
 /// LR save and TOC save.
 pub(crate) const HEADER_BYTES: u64 = 32;
-/// What the ELFv2 ABI lets a function use below its stack pointer. The compiler
-/// does: it saves r14 to r31 there before it moves r1.
+/// How much the ELFv2 ABI lets a function use below its stack pointer. The
+/// compiler does: it saves r14 to r31 there before it moves r1.
 #[cfg(target_os = "none")]
 pub(crate) const PROTECTED_ZONE_BYTES: u64 = 288;
-/// What an entry takes from a kernel stack, besides the protected zone if it
-/// interrupted the kernel.
+/// How much of a kernel stack an entry takes, without the protected zone that
+/// follows interrupted kernel code.
 pub const KERNEL_FRAME_BYTES: u64 = HEADER_BYTES + size_of::<TrapFrame>() as u64;
 
 /// CR0\[SO\]: a system call failed.
@@ -36,7 +36,7 @@ pub(crate) const RESTORE_ALL: u64 = 1;
 #[repr(C, align(16))]
 pub struct TrapFrame {
     pub(crate) gpr: [u64; 32],
-    /// Where it was, and where it goes on.
+    /// The interrupted instruction, and where the context goes on.
     pub nip: u64,
     /// Its MSR.
     pub msr: u64,
@@ -79,7 +79,7 @@ pub(crate) mod offset {
     pub(crate) const AMR: usize = H + offset_of!(TrapFrame, amr);
 }
 
-/// Where debuggers find what in a [`TrapFrame`], in bytes.
+/// Byte offsets of the fields of a [`TrapFrame`], for debuggers.
 #[allow(missing_docs, reason = "named after the fields")]
 pub struct TrapFrameLayout {
     pub gpr: usize,
@@ -87,12 +87,12 @@ pub struct TrapFrameLayout {
     pub msr: usize,
     pub lr: usize,
     pub trap: usize,
-    /// Of the stack frame's header, which is below the trap frame.
+    /// The stack frame's header, which is below the trap frame.
     pub header: u64,
 }
 
 impl TrapFrame {
-    /// Where debuggers find what.
+    /// The byte offsets, for debuggers.
     pub const LAYOUT: TrapFrameLayout = TrapFrameLayout {
         gpr: offset_of!(TrapFrame, gpr),
         nip: offset_of!(TrapFrame, nip),
@@ -119,7 +119,7 @@ impl TrapFrame {
         self.gpr[n]
     }
 
-    /// Changes a general-purpose register; seen when the context goes on.
+    /// Changes a general-purpose register; takes effect when the context goes on.
     #[inline]
     pub fn set_gpr(&mut self, n: usize, value: u64) {
         self.gpr[n] = value;
@@ -138,8 +138,8 @@ impl TrapFrame {
         self.restore_all();
     }
 
-    /// Has every register loaded from the frame on the way out. A system call
-    /// otherwise leaves r14-r31 alone: the handler preserved them.
+    /// Makes the way out load every register from the frame. Without it a
+    /// system call leaves r14-r31 alone: the handler preserved them.
     #[inline]
     pub fn restore_all(&mut self) {
         self.trap |= RESTORE_ALL;
@@ -152,14 +152,14 @@ impl TrapFrame {
         self.trap & !0xf
     }
 
-    /// Did it come from a user program?
+    /// Whether the context is a user program.
     #[inline]
     #[must_use]
     pub fn is_user(&self) -> bool {
         self.msr & Msr::PR.bits() != 0
     }
 
-    /// Were interrupts on?
+    /// Whether the context had interrupts on.
     #[inline]
     #[must_use]
     pub fn irqs_were_on(&self) -> bool {
@@ -188,9 +188,9 @@ impl TrapFrame {
         [self.gpr[a], self.gpr[b], self.gpr[c], self.gpr[d], self.gpr[e], self.gpr[f]]
     }
 
-    /// Sets a system call's outcome the Linux way: -4095 to -1 is an error,
+    /// Sets a system call's outcome in the Linux way: -4095 to -1 is an error,
     /// returned as the positive errno with CR0\[SO\] set; anything else is the
-    /// result with CR0\[SO\] clear.
+    /// result, with CR0\[SO\] clear.
     #[inline]
     pub fn set_result(&mut self, result: i64) {
         const MAX_ERRNO: i64 = 4095;

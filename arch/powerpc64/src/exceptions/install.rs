@@ -102,8 +102,8 @@ unsafe fn copy_code(from: *const u8, to: PhysAddr, bytes: usize) {
 }
 
 /// Readies this CPU for exceptions: r13 must point to its `PerCpu`. Interrupts
-/// off. Facilities that the kernel does not switch (FSCR) are closed to users,
-/// user pages are closed to the kernel.
+/// off. Closes to users the facilities that the kernel does not switch (FSCR),
+/// and closes user pages to the kernel.
 pub fn init_cpu() {
     // SAFETY: SPRG0 is what the entry code expects; closing facilities and
     // pages takes permissions away; RI is due from here on.
@@ -118,8 +118,8 @@ pub fn init_cpu() {
     isa::isync();
 }
 
-/// The code that calls handlers with a trap frame on the stack: a return
-/// address in it tells a backtrace of a frame.
+/// The code that calls handlers with a trap frame on the stack. A return
+/// address inside it marks a trap frame in a backtrace.
 #[must_use]
 pub fn trap_text() -> core::ops::Range<u64> {
     let start = (&raw const trap_text_start).addr();

@@ -32,8 +32,8 @@
     mtspr   \spr, \tmp
     .endm
 
-// Where to go on, and everything volatile but r1 and r13. SRR0 and SRR1 are
-// live from here to rfid: EE and RI are off.
+// Loads where to go on, and all volatile registers but r1 and r13. SRR0 and
+// SRR1 are live from here to rfid: EE and RI are off.
     .macro TRAP_LOAD_VOLATILE
     TRAP_LOAD_SPR {SRR0}, {NIP}, %r9
     TRAP_LOAD_SPR {SRR1}, {MSR}, %r10

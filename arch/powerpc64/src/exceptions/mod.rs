@@ -1,12 +1,12 @@
 //! Interrupts and exceptions: from the vector to the kernel's handler and back.
 //!
 //! `vectors.S` holds the vectors, `entry.S` the common entry and exit,
-//! [`frame`] what they save, `dispatch` tells the causes apart, and
-//! [`Upcalls`] is what the kernel is asked to do about them.
+//! [`frame`] the saved registers. `dispatch` finds the cause, and [`Upcalls`]
+//! is the kernel's half.
 //!
 //! Rules that the assembly keeps: no interrupt is enabled while SRR0, SRR1,
-//! SPRG1 or a scratch slot holds a live value, and MSR\[RI\] says so to an NMI;
-//! the work flag is looked at with interrupts off, and they stay off to `rfid`;
+//! SPRG1 or a scratch slot holds a live value, and MSR\[RI\] shows that to an
+//! NMI; the work flag is read with interrupts off, and they stay off to `rfid`;
 //! r13 is loaded from a frame only on the way to user mode.
 
 pub mod frame;

@@ -1,4 +1,4 @@
-//! What the kernel does about exceptions: one trait, installed once.
+//! The kernel's half of the exceptions: one trait, installed once.
 
 use super::frame::TrapFrame;
 use crate::addr::VirtAddr;
@@ -6,7 +6,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 use kcore::machine::IrqsOff;
 
-/// Why a page fault.
+/// The cause of a page fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultCause {
     /// No page there.
@@ -26,7 +26,7 @@ pub struct Fault {
     pub write: bool,
     /// It was an instruction fetch.
     pub exec: bool,
-    /// Why.
+    /// The cause.
     pub cause: FaultCause,
 }
 
@@ -35,7 +35,7 @@ pub struct Fault {
 pub enum UserFault {
     /// No such instruction, or a facility that is turned off.
     Illegal,
-    /// An instruction of the kernel's.
+    /// A privileged instruction.
     Privileged,
     /// A trap instruction.
     Trap,
@@ -47,7 +47,7 @@ pub enum UserFault {
     Segment(VirtAddr),
     /// A single step or branch trace that was asked for.
     SingleStep,
-    /// A vector that has no business here.
+    /// A vector that this kernel never enables.
     Unexpected(u64),
 }
 
@@ -60,22 +60,24 @@ pub enum KernelFault {
     StackOverflow,
     /// A machine check (0x200). Runs on the NMI stack.
     MachineCheck,
-    /// An NMI hit between two instructions that cannot be continued.
+    /// An NMI came while SRR0 and SRR1 were live: the code cannot be continued.
     Unrecoverable,
     /// Any other vector.
     Exception(u64),
 }
 
 /// The kernel's half. Methods run on the interrupted task's kernel stack unless
-/// said otherwise; "as before" means interrupts as the interrupted code had them.
+/// the method says otherwise. "As before" means interrupts as the interrupted
+/// code had them.
 pub trait Upcalls: Sync {
-    /// A system call. Interrupts on. Takes number and arguments from the frame,
-    /// answers with [`TrapFrame::set_result`].
+    /// A system call. Interrupts on. Takes number and arguments from the frame
+    /// and answers with [`TrapFrame::set_result`].
     fn syscall(&self, frame: &mut TrapFrame);
 
     /// A page fault, from user mode or at a user address inside a user copy
-    /// (`frame.is_user()` tells). Interrupts as before. On return the access is
-    /// tried again; from a copy that cannot succeed, call [`TrapFrame::fixup`].
+    /// (`frame.is_user()` distinguishes them). Interrupts as before. After the
+    /// return the access is tried again; for a copy that cannot succeed, call
+    /// [`TrapFrame::fixup`].
     fn page_fault(&self, frame: &mut TrapFrame, fault: Fault);
 
     /// Any other fault of a user program. Interrupts on.
@@ -100,12 +102,13 @@ pub trait Upcalls: Sync {
     /// preemption is on.
     fn preempt_kernel(&self, off: &mut IrqsOff);
 
-    /// The kernel broke. Interrupts off.
+    /// The kernel has failed. Interrupts off.
     fn kernel_fault(&self, frame: &TrapFrame, fault: KernelFault) -> !;
 
-    /// System reset (0x100), the non-maskable interrupt. On the NMI stack, with
-    /// interrupts off, amid anything: takes no lock. Not to return if
-    /// `!frame.is_recoverable()`; [`Self::kernel_fault`] follows if it does.
+    /// System reset (0x100), the non-maskable interrupt. Runs on the NMI stack
+    /// with interrupts off and may interrupt anything, so it takes no lock. Must
+    /// not return if `!frame.is_recoverable()`; [`Self::kernel_fault`] follows if
+    /// it does.
     fn nmi(&self, frame: &mut TrapFrame);
 }
 
@@ -124,7 +127,8 @@ static UPCALLS: Installed = Installed(UnsafeCell::new(None));
 pub unsafe fn install(upcalls: &'static dyn Upcalls) {
     static DONE: AtomicBool = AtomicBool::new(false);
     assert!(!DONE.swap(true, Ordering::Relaxed), "upcalls installed twice");
-    // SAFETY: this is the one write; nobody reads yet (contract above).
+    // SAFETY: this is the one write; nothing reads it yet (contract of
+    // `install`).
     unsafe { *UPCALLS.0.get() = Some(upcalls) };
 }
 

@@ -2,12 +2,13 @@
 //
 // With AIL=3 an interrupt from translated code arrives at 0xc000000000004000 +
 // vector, still translated. An interrupt from real mode arrives at the vector's
-// own number in real mode, and system reset (0x100) and machine check (0x200)
-// always do. Both sets are linked at the place where they run and copied there.
+// own number in real mode. System reset (0x100) and machine check (0x200)
+// always arrive there. Both sets are linked at the place where they run and
+// copied there.
 //
-// The first instructions free r12 and tell the vector. Nothing may fault and no
-// interrupt be enabled until the frame holds what SPRG1, SRR0, SRR1 and the
-// scratch slots hold: a second interrupt would overwrite them.
+// The first instructions free r12 and put the vector number there. Nothing may
+// fault and no interrupt be enabled until the frame holds what SPRG1, SRR0,
+// SRR1 and the scratch slots hold: a second interrupt would overwrite them.
 
     .macro TRAP_VECTOR number, target
     .org    \number
@@ -37,7 +38,7 @@
     TRAP_VECTOR 0x700, trap_entry           // program
     TRAP_VECTOR 0x800, trap_entry           // FP unavailable
     TRAP_VECTOR 0x900, irq_entry            // decrementer
-    TRAP_VECTOR 0xa00, trap_entry           // doorbell: never asked for
+    TRAP_VECTOR 0xa00, trap_entry           // doorbell: never enabled
     .endm
 
     .macro TRAP_VECTORS_D00_TO_F60

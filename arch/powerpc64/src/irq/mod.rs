@@ -1,24 +1,24 @@
 //! The interrupt controller, as far as the kernel needs one: inter-processor
-//! interrupts, and the one device that there is, the terminal.
+//! interrupts, and the only device, the terminal.
 
 mod xics;
 
 use crate::rtas;
 
-/// What was behind an external interrupt.
+/// The cause of an external interrupt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interrupt {
     /// Nothing any more.
     Spurious,
-    /// An inter-processor interrupt. What its senders stored before they sent is
-    /// visible.
+    /// An inter-processor interrupt. All that its senders stored before they
+    /// sent it is visible.
     Ipi,
     /// A device, by the number of its source.
     Device(u32),
 }
 
-/// Four functions cover it. All of them work with the MMU on or off and from any
-/// context.
+/// Four functions. All of them work with the MMU on or off and from any context,
+/// [`Self::route`] excepted.
 pub trait InterruptController: Sync {
     /// Lets interrupts through to the CPU that calls this. Interrupts off.
     fn init_cpu(&self);
@@ -36,11 +36,11 @@ pub trait InterruptController: Sync {
     /// context that may take a lock.
     ///
     /// # Errors
-    /// What the firmware says.
+    /// The firmware's status.
     fn route(&self, source: u32, server: u32) -> Result<(), rtas::Error>;
 }
 
-/// The one in use.
+/// The controller in use.
 #[inline]
 #[must_use]
 pub fn controller() -> &'static impl InterruptController {

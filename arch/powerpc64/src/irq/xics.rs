@@ -1,7 +1,7 @@
 //! XICS (PAPR chapter 16): four hypervisor calls, no memory and nothing to map.
 //!
-//! The other controller, XIVE, would save some microseconds an IPI for a queue page
-//! and an address mapping per CPU. It is asked out at boot.
+//! The other controller, XIVE, would save some microseconds per IPI, for a queue page and
+//! an address mapping per CPU. The boot does not ask for it.
 
 use super::{Interrupt, InterruptController};
 use crate::hcall::{h_cppr, h_eoi, h_ipi, h_xirr};
@@ -55,8 +55,9 @@ impl InterruptController for Xics {
             // IPI comes again.
             isa::sync();
         }
-        // Devices signal by edges (message interrupts): one that says something
-        // after this end comes again. Whoever serves it looks later than this.
+        // Devices signal by edges (message interrupts): a device that signals after this
+        // end interrupts again. Its handler reads the device after this end, so no signal
+        // is lost.
         let _ = h_eoi(xirr);
         interrupt
     }

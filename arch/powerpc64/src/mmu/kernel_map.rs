@@ -101,7 +101,7 @@ fn largest_leaf(at: u64, end: u64, sections: &[Section]) -> (PageSize, PteFlags)
 /// # Errors
 /// [`OutOfMemory`] for tables.
 pub fn map_kernel_page(
-    tree: RadixTree,
+    tree: &RadixTree,
     va: VirtAddr,
     page: PhysAddr,
     flags: PteFlags,

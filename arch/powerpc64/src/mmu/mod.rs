@@ -1,6 +1,8 @@
 //! Translation: trees, the process table, and how the kernel's own map is made
 //! and turned on.
 
+pub mod cursor;
+mod entry;
 pub mod kernel_map;
 pub mod observer;
 pub mod process_table;
@@ -27,7 +29,7 @@ pub const KERNEL_PID: Pid = Pid::new(0);
 /// # Safety
 /// `kernel` maps all that the kernel uses, at the addresses it uses; the entry of
 /// `guard` in `table` is empty.
-pub unsafe fn enable(table: ProcessTable, kernel: RadixTree, guard: Pid, gtse: bool) -> Result<(), Status> {
+pub unsafe fn enable(table: ProcessTable, kernel: &RadixTree, guard: Pid, gtse: bool) -> Result<(), Status> {
     table.set(KERNEL_PID, kernel.root());
     // SAFETY: `table` and `kernel` are good by contract; low addresses belong to
     // nobody with the guard PID.

@@ -1,18 +1,18 @@
 //! A radix tree: 13, 9, 9 and 9 index bits, leaves of 4 KiB, 2 MiB or 1 GiB.
 //!
 //! Entries are read by the MMUs of all CPUs at any time, without locks. So they
-//! are atomics, and a table is complete before an entry points to it. Tables are
-//! *added* without a lock (two CPUs that fault at once: one table wins); taking
-//! them away is for the owner alone, and the memory is reused only after a flush
-//! that covers the page-walk caches.
+//! are atomics, and a table is complete before an entry points to it. The one way to
+//! write an entry of a user's tree is a [`Cursor`]. Tables are *added* without a lock
+//! (two CPUs that need one at once: one table wins); taking them away is for the
+//! owner of a cursor, and the memory is reused only after a flush that covers the
+//! page-walk caches.
 
-use super::observer;
-use crate::addr::{PhysAddr, VirtAddr};
+use super::cursor::Cursor;
+use super::entry::AtomicPte;
+use crate::addr::PhysAddr;
 use crate::encoding::PageSize;
 use crate::encoding::pte::{Pte, ROOT_BITS, ROOT_BYTES, TABLE_BITS, TABLE_BYTES};
-use crate::isa;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Where tables come from and go to. Both in the linear map.
 pub trait TableSource {
@@ -21,79 +21,13 @@ pub trait TableSource {
     /// Takes a table back.
     ///
     /// # Safety
-    /// `alloc` gave it, of this size, and nothing translates through it any more.
+    /// `alloc` gave it, for so many `bytes`, and nothing translates through it any more.
     unsafe fn free(&mut self, table: PhysAddr, bytes: u64);
 }
 
 /// No memory for a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
-
-/// One entry of the tree, in memory.
-#[derive(Debug)]
-#[repr(transparent)]
-pub struct AtomicPte(AtomicU64);
-
-impl AtomicPte {
-    /// What the entry holds.
-    #[inline]
-    #[must_use]
-    pub fn load(&self) -> Pte {
-        Pte(self.0.load(Ordering::Relaxed))
-    }
-
-    /// Sets the entry. More permissions for the same page need no flush; what takes
-    /// away, a cleared entry included, is flushed afterwards, which begins with the full
-    /// barrier between this store and the read of who may hold the translation. Hardware
-    /// sets no bit in it: R and C are preset. The page's contents are visible to whoever translates through the entry: release, whose partner is
-    /// the address dependency of every access through the translation.
-    ///
-    /// The CPU's own next access may still not see it: that fault is spurious and
-    /// tried again, [`after_store`] makes it unlikely.
-    #[inline]
-    pub fn store(&self, pte: Pte) {
-        let old = if observer::ON { self.load() } else { Pte::NONE };
-        self.0.store(pte.0, Ordering::Release);
-        self.changed(old, pte);
-    }
-
-    /// As [`AtomicPte::store`], and returns what the entry was.
-    #[inline]
-    pub fn swap(&self, pte: Pte) -> Pte {
-        let old = Pte(self.0.swap(pte.0, Ordering::AcqRel));
-        self.changed(old, pte);
-        old
-    }
-
-    /// Replaces the entry if it still is `current`.
-    ///
-    /// # Errors
-    /// What it is instead.
-    #[inline]
-    pub fn replace(&self, current: Pte, new: Pte) -> Result<(), Pte> {
-        let order = (Ordering::AcqRel, Ordering::Acquire);
-        self.0.compare_exchange(current.0, new.0, order.0, order.1).map_err(Pte)?;
-        self.changed(current, new);
-        Ok(())
-    }
-
-    /// Behind the store, before the flush: the observer's rule.
-    #[inline(always)]
-    fn changed(&self, old: Pte, new: Pte) {
-        observer::tell(|observer| {
-            let here = VirtAddr(core::ptr::from_ref(self) as u64).to_phys();
-            (observer.entry_changed)(here, old, new);
-        });
-    }
-}
-
-/// Makes PTE stores of this CPU visible to its own table walks: after filling
-/// entries, before the access that faulted is tried again. Without it that access
-/// may fault once more, which costs more than this.
-#[inline]
-pub fn after_store() {
-    isa::ptesync();
-}
 
 /// The level of a table: 3 is the root, the entries of level 0 map 4 KiB pages.
 type Level = u32;
@@ -113,9 +47,9 @@ const fn leaf_size(level: Level) -> PageSize {
     }
 }
 
-/// A tree, by its root table of 64 KiB. The value is a handle, as a reference is:
-/// dropping it frees nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A tree, by its root table of 64 KiB. There is one value for each tree: to lend it out
+/// mutably is to lend the right to write it. Dropping it frees nothing.
+#[derive(Debug)]
 pub struct RadixTree {
     root: PhysAddr,
 }
@@ -135,11 +69,38 @@ impl RadixTree {
         self.root
     }
 
+    /// The right to write the entries of `range`, for as long as the tree is borrowed.
+    #[inline(always)]
+    pub fn cursor(&mut self, range: Range<u64>) -> Cursor<'_> {
+        Cursor::new(self, range)
+    }
+
+    /// As [`Self::cursor`], for two ranges at once.
+    ///
+    /// # Panics
+    /// If they overlap.
+    pub fn cursors(&mut self, one: Range<u64>, other: Range<u64>) -> (Cursor<'_>, Cursor<'_>) {
+        assert!(one.end <= other.start || other.end <= one.start, "two cursors for {one:x?} and {other:x?}");
+        (Cursor::new(self, one), Cursor::new(self, other))
+    }
+
+    /// What the leaf at `ea`, or the empty entry there, holds now. None where a table is
+    /// missing.
+    #[must_use]
+    pub fn look(&self, ea: u64) -> Option<Pte> {
+        self.walk(ea).map(AtomicPte::load)
+    }
+
+    /// Calls `f` with the address, the contents and the size of every leaf in `range`, in
+    /// order. Absent tables cost one load each.
+    pub fn for_each_leaf(&self, range: Range<u64>, mut f: impl FnMut(u64, Pte, PageSize)) {
+        self.leaves_in(range, |ea, entry, size| f(ea, entry.load(), size));
+    }
+
     /// The leaf, or the empty level-0 entry, at `ea`. None where a table is
     /// missing. The reference is good until the tables of this range go.
     #[inline]
-    #[must_use]
-    pub fn walk(&self, ea: u64) -> Option<&AtomicPte> {
+    pub(super) fn walk(&self, ea: u64) -> Option<&AtomicPte> {
         let mut table = self.root;
         for level in (0..=ROOT_LEVEL).rev() {
             let entry = self.entry(table, level, ea);
@@ -155,15 +116,8 @@ impl RadixTree {
         None
     }
 
-    /// As [`Self::walk`], making the tables that are missing.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
-    pub fn walk_alloc(&self, ea: u64, source: &mut dyn TableSource) -> Result<&AtomicPte, OutOfMemory> {
-        self.walk_to(ea, 0, source)
-    }
-
-    /// Maps one page of `size` that is not mapped yet.
+    /// Maps one page of `size` that is not mapped yet, in the kernel's tree: the owner
+    /// of the address writes its entry.
     ///
     /// # Errors
     /// [`OutOfMemory`].
@@ -182,6 +136,19 @@ impl RadixTree {
         Ok(())
     }
 
+    /// As [`Self::walk`], making the tables that are missing.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
+    pub(super) fn walk_alloc(
+        &self,
+        ea: u64,
+        source: &mut dyn TableSource,
+    ) -> Result<&AtomicPte, OutOfMemory> {
+        self.walk_to(ea, 0, source)
+    }
+
+    #[inline]
     fn walk_to(
         &self,
         ea: u64,
@@ -209,9 +176,8 @@ impl RadixTree {
         unsafe { &*table.as_mut_ptr::<AtomicPte>().add(index) }
     }
 
-    /// Calls `f(ea, entry, size)` for every leaf that lies in `range`, in order.
-    /// Absent tables cost one load each.
-    pub fn for_each_leaf(&self, range: Range<u64>, mut f: impl FnMut(u64, &AtomicPte, PageSize)) {
+    /// Calls `f` with the address, the entry and the size of every leaf in `range`.
+    pub(super) fn leaves_in(&self, range: Range<u64>, mut f: impl FnMut(u64, &AtomicPte, PageSize)) {
         self.leaves(self.root, ROOT_LEVEL, range, &mut f);
     }
 
@@ -243,16 +209,7 @@ impl RadixTree {
         }
     }
 
-    /// Takes tables out of the tree and calls `gone` with each: those that serve an
-    /// address in `range` and none outside `unused`, which contains it. Nothing in
-    /// `unused` is mapped any more, and nobody else changes the tree there
-    /// meanwhile. Their memory (4 KiB each) may be reused after a flush with the
-    /// page-walk cache (RIC 2, or 1 and the range).
-    pub fn detach_tables(&self, range: Range<u64>, unused: Range<u64>, mut gone: impl FnMut(PhysAddr)) {
-        self.detach(self.root, ROOT_LEVEL, range, &unused, &mut gone);
-    }
-
-    fn detach(
+    pub(super) fn detach(
         &self,
         table: PhysAddr,
         level: Level,
@@ -272,10 +229,20 @@ impl RadixTree {
                 self.detach(pte.next_table(), level - 1, part, unused, gone);
             }
             if unused.start <= served.start && served.end <= unused.end {
-                entry.swap(Pte::NONE);
+                entry.store(Pte::NONE);
                 gone(pte.next_table());
             }
         }
+    }
+
+    /// Frees the root of a tree that maps nothing: cursors have taken out its other tables.
+    ///
+    /// # Safety
+    /// No process-table entry names the tree, and the flush (RIC 2) that follows
+    /// such a change is complete on every CPU that had it loaded.
+    pub unsafe fn free(self, source: &mut dyn TableSource) {
+        // SAFETY: `new` had the root from such a source, and the rest is the caller's promise.
+        unsafe { source.free(self.root, ROOT_BYTES) };
     }
 }
 
@@ -287,7 +254,7 @@ fn add_table(entry: &AtomicPte, source: &mut dyn TableSource) -> Result<PhysAddr
     match entry.replace(Pte::NONE, Pte::table(table)) {
         Ok(()) => Ok(table),
         Err(other) => {
-            // SAFETY: it is new, and nothing points to it.
+            // SAFETY: just allocated, and no entry names it.
             unsafe { source.free(table, TABLE_BYTES) };
             Ok(other.next_table())
         }

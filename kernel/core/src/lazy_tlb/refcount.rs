@@ -1,24 +1,38 @@
-//! Refcount: every borrow is a unit of `mm_count`.
+//! Refcount: every borrow is a unit of `mm_count`, those of `init_mm` included.
 //!
 //! Nothing to do when the mm dies, at the price of two atomic changes of one
 //! cache line by every CPU that goes in and out of idle.
 
-use crate::Kernel;
+use super::policy::{Begin, Operations};
+use crate::LazyTlb;
 use crate::machine::{IrqsOff, Machine};
 use crate::mm::MmId;
 use crate::sync::Ordering;
 
-impl<M: Machine> Kernel<M> {
-    /// One more borrow of `mm`, which is loaded and referenced.
-    pub(super) fn refcount_borrow(&self, t: &IrqsOff, mm: MmId) {
-        self.this_cpu(t).counters.mm_count_rmw.bump();
-        self.mm(mm).mm_count().fetch_add(1, Ordering::Relaxed);
+pub(crate) enum Refcount {}
+
+impl Operations for Refcount {
+    #[inline(always)]
+    fn begin<M: Machine>(lazy: &LazyTlb<M>, t: &IrqsOff, mm: MmId) -> Begin {
+        lazy.this_cpu(t).counters.mm_count_rmw.bump();
+        lazy.mm(mm).mm_count().fetch_add(1, Ordering::Relaxed);
+        Begin::Borrow
     }
 
-    /// One borrow of `mm` less; frees it if it was the last of all. The release
-    /// in `mmdrop` orders the load of the next PID before it.
-    pub(super) fn refcount_drop(&self, mm: MmId) {
-        self.machine.with_preempt_off(|t| self.this_cpu(t).counters.mm_count_rmw.add(1));
-        self.mmdrop(mm);
+    /// Frees `mm` if this was the last reference of all. The release in `mmdrop` orders
+    /// the load of the next PID before it.
+    #[inline(always)]
+    fn settle<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) {
+        lazy.machine.with_preempt_off(|t| lazy.this_cpu(t).counters.mm_count_rmw.add(1));
+        lazy.mmdrop(mm);
+    }
+
+    fn cpu_comes<M: Machine>(lazy: &LazyTlb<M>, _: &IrqsOff) {
+        lazy.mmgrab(MmId::INIT_MM);
+    }
+
+    /// Never the last: I5.
+    fn cpu_goes<M: Machine>(lazy: &LazyTlb<M>, _: &IrqsOff) {
+        Self::settle(lazy, MmId::INIT_MM);
     }
 }

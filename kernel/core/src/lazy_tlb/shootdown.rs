@@ -3,18 +3,34 @@
 //! The mask holds every borrower (I4), so a waited IPI to all of it misses no CPU:
 //! docs/lazy-tlb.md#why-no-stale-active_mm-can-exist.
 
-use crate::Kernel;
+use super::policy::{Free, Operations};
+use crate::LazyTlb;
 use crate::cpu::CpuSet;
 use crate::ipi::Call;
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
-use crate::sync::Ordering;
 
-impl<M: Machine> Kernel<M> {
+pub(crate) enum Shootdown {}
+
+impl Operations for Shootdown {
+    /// The lazies must be sent away soon in any case, and a CPU that goes flushes
+    /// itself: one round of IPIs does both (Linux 6.6).
+    fn evicted_at_exit<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> CpuSet {
+        // A CPU that is filtered out keeps its bit, so the flush that follows is global.
+        lazy.filter_lazies(t, mm, lazy.online_in_mask(mm).without(t.cpu()))
+    }
+
+    fn last_drop<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> Free {
+        lazy.shoot_lazies(t, mm, lazy.online_in_mask(mm));
+        Free::Now
+    }
+}
+
+impl<M: Machine> LazyTlb<M> {
     /// Makes every CPU of `targets` leave `mm`. Interrupts on, preemption off.
     pub(super) fn shoot_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) {
         // The exits' last reference is usually dropped by a CPU that is itself
-        // lazy on the mm, and after the kick it is the only one: test it first.
+        // lazy on the mm, and after the eviction it is the only one: test it first.
         if targets.contains(t.cpu()) && self.machine.with_irqs_off(|t| self.shoot_lazy_here(t, mm)) {
             self.this_cpu(t).counters.shot_self.add(1);
         }
@@ -26,7 +42,7 @@ impl<M: Machine> Kernel<M> {
     /// Drops from `targets` the CPUs that have something else loaded, if the filter
     /// is on; counts them. Only for an mm that nobody can enter any more: a CPU
     /// that is seen elsewhere does not come back.
-    pub(crate) fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
+    fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
         if !self.config.filter_lazies {
             return targets;
         }
@@ -34,7 +50,7 @@ impl<M: Machine> Kernel<M> {
         for cpu in targets.iter() {
             // F13 acquire: orders the name of another mm before the reuse of what we free.
             // Partner: `switch_mm`.
-            if self.cpu(cpu).active_mm.get_ordered(Ordering::Acquire) != mm {
+            if self.cpu(cpu).active_mm.observe() != mm {
                 lazy.remove(cpu);
                 self.this_cpu(t).counters.ipi_filtered.add(1);
             }
@@ -44,7 +60,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Linux's `DEBUG_VM_SHOOT_LAZIES`: asks every CPU, in its own context, whether
     /// it still has `mm`, which was just cleaned up.
-    pub(super) fn check_nobody_is_lazy(&self, t: &PreemptOff, mm: MmId) {
+    pub(crate) fn check_nobody_is_lazy(&self, t: &PreemptOff, mm: MmId) {
         self.machine.with_irqs_off(|t| self.assert_not_lazy_here(t, mm));
         self.call_on_mask(t, &self.online().without(t.cpu()), Call::AssertNotLazy(mm));
     }
@@ -64,8 +80,7 @@ impl<M: Machine> Kernel<M> {
             return false;
         }
         assert!(me.mm().is_none(), "a task still owns {mm:?}, which is being freed");
-        // Under shootdown a borrow holds nothing, so nothing is given back.
-        let _ = self.leave_lazy(t, me).token();
+        self.leave_lazy(t, me).owes_nothing();
         true
     }
 }

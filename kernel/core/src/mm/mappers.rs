@@ -12,7 +12,7 @@
 //! | step | under | after |
 //! |---|---|---|
 //! | the file's length changes | the file's lock | |
-//! | [`Kernel::for_each_mapper`]: take away what is mapped behind the end | the `mmap_lock` of each | the length |
+//! | [`LazyTlb::for_each_mapper`]: take away what is mapped behind the end | the `mmap_lock` of each | the length |
 //! | an address space enters, its areas show the object | its `mmap_lock`, or before | |
 //! | a fault reads the length and sets an entry | its `mmap_lock` | the entering |
 //! | a fork's child enters, then gets the parent's entries | the `mmap_lock` of both | |
@@ -27,7 +27,7 @@
 use alloc::collections::BTreeMap;
 
 use super::MmId;
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::machine::{Machine, Point};
 use crate::sync::SpinLock;
 
@@ -42,7 +42,7 @@ struct List {
     mms: BTreeMap<u64, MmId>,
 }
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// `mm` is about to map the object. Returns its place in the list. The caller is a
     /// user of `mm`, and leaves before it stops being one. Allocates.
     pub fn enter_mappers(&self, mappers: &Mappers, mm: MmId) -> u64 {

@@ -1,21 +1,24 @@
 //! Address spaces: their names, their counts and their end.
 //!
 //! Two counts, as in Linux. `mm_users` counts those who use the memory: tasks,
-//! and whoever called [`Kernel::mmget`]. `mm_count` counts those who need the
+//! and whoever called [`LazyTlb::mmget`]. `mm_count` counts those who need the
 //! struct, the root and the PID: one for all users together, one a
-//! [`Kernel::mmgrab`], and under the refcount policy one a borrow.
+//! [`LazyTlb::mmgrab`], and under the refcount policy one a borrow.
 //!
 //! `mm_users` at 0 ends the mappings (the mm is then a zombie that only borrowers
 //! hold); `mm_count` at 0 ends the mm.
 
+mod copro;
+mod evict;
 pub mod flush;
 pub mod mappers;
 pub mod slots;
 
 use core::mem::offset_of;
 
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::cpu::{CpuId, CpuMask};
+use crate::lazy_tlb::policy::{Free, ask};
 use crate::machine::{Machine, Point, TlbEvent};
 use crate::membarrier::Registrations;
 use crate::mm::slots::Slots;
@@ -114,6 +117,8 @@ pub struct Mm {
     copros: AtomicU32,
     live: AtomicU32,
     membarrier: Registrations,
+    /// What the policy keeps for this mm, see [`Mm::policy`].
+    policy: AtomicU64,
     /// The CPUs that may hold translations of this mm: a superset of those that
     /// have it loaded (I4). A CPU sets its own bit before it loads the mm, and
     /// nobody but itself clears it, after a local flush.
@@ -149,6 +154,7 @@ impl Mm {
             copros: AtomicU32::new(0),
             live: AtomicU32::new(init.into()),
             membarrier: Registrations::default(),
+            policy: AtomicU64::new(0),
             mm_cpumask: CpuMask::default(),
         }
     }
@@ -168,7 +174,7 @@ impl Mm {
 
     /// `mm_users`; whoever gave up a unit that is not counted any more did what it
     /// did before.
-    pub(crate) fn users_acquire(&self) -> u32 {
+    pub(crate) fn observe_users(&self) -> u32 {
         // F7 acquire: orders the count before what its reader does as the only user.
         // Partner: `mmput`.
         self.mm_users.load(Ordering::Acquire)
@@ -182,6 +188,11 @@ impl Mm {
     /// `mm_count`.
     pub fn count(&self) -> u32 {
         self.mm_count.load(Ordering::Relaxed)
+    }
+
+    /// What the policy keeps for this mm, and says the meaning of.
+    pub fn policy(&self) -> &AtomicU64 {
+        &self.policy
     }
 
     /// The CPUs that may hold translations of this mm.
@@ -212,7 +223,7 @@ impl Mm {
     }
 }
 
-impl<M: Machine> Kernel<M> {
+impl<M: Machine> LazyTlb<M> {
     /// The mm that `id` names. Panics if it was freed: whoever asks should have
     /// held a reference.
     pub fn mm(&self, id: MmId) -> &Mm {
@@ -238,7 +249,9 @@ impl<M: Machine> Kernel<M> {
         self.machine.with_preempt_off(|t| {
             let slot = self.slots.with(t, Slots::take_lowest)?;
             self.this_cpu(t).counters.mm_created.add(1);
-            Some(self.mms[slot].revive())
+            let mm = self.mms[slot].revive();
+            ask!(self, mm_begins(t, mm));
+            Some(mm)
         })
     }
 
@@ -266,17 +279,23 @@ impl<M: Machine> Kernel<M> {
     /// preemption on, no spin lock held: it may wait for other CPUs.
     pub fn mmput(&self, mm: MmId) {
         // F7 acqrel: orders the users' accesses before the teardown. Partners: `mmput`,
-        // `users_acquire`.
+        // `observe_users`.
         if self.mm(mm).mm_users.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.machine.point(Point::MmputLast);
-            self.machine.exit_mmap(mm);
+            self.exit_mmap(mm);
             self.mmdrop(mm);
         }
     }
 
-    /// As [`Kernel::mmput`], for contexts that may not wait.
-    pub fn mmput_async(&self, mm: MmId) {
-        self.machine.defer_drop(mm, true);
+    /// The last user of `mm` is gone: gives back what it mapped. CPUs may still be lazy
+    /// on it; they access no user memory, but may walk its tables at any time.
+    ///
+    /// docs/lazy-tlb.md#the-order-of-an-exit: first no new walk can begin, then what walks
+    /// have left in caches goes, then what they led to is freed.
+    fn exit_mmap(&self, mm: MmId) {
+        self.machine.disconnect(mm);
+        self.exit_flush(mm);
+        self.machine.free_user_memory(mm);
     }
 
     /// Gives back an `mm_count`; the last one frees the mm. Interrupts on, no
@@ -287,11 +306,6 @@ impl<M: Machine> Kernel<M> {
         if self.mm(mm).mm_count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.__mmdrop(mm);
         }
-    }
-
-    /// As [`Kernel::mmdrop`], for contexts that may not wait.
-    pub fn mmdrop_async(&self, mm: MmId) {
-        self.machine.defer_drop(mm, false);
     }
 
     /// The end of `mm`: nobody may take a reference any more. CPUs may still be
@@ -307,13 +321,24 @@ impl<M: Machine> Kernel<M> {
             "{mm:?} dies with a coprocessor attached"
         );
         self.machine.point(Point::MmdropLast);
-        self.machine.with_preempt_off(|t| {
+        let when = self.machine.with_preempt_off(|t| {
             assert!(
-                self.this_cpu(t).curr_mm.get() != mm,
+                self.this_cpu(t).curr_mm.own() != mm,
                 "the last mmdrop of {mm:?} by one of its own tasks"
             );
-            self.cleanup_lazies(t, mm);
+            ask!(self, last_drop(t, mm))
         });
+        if when == Free::Now {
+            self.free(mm);
+        }
+    }
+
+    /// Frees `mm`, which has no reference and which no CPU has loaded. Interrupts and
+    /// preemption on.
+    pub(crate) fn free(&self, mm: MmId) {
+        if self.config.debug_shoot_lazies {
+            self.machine.with_preempt_off(|t| self.check_nobody_is_lazy(t, mm));
+        }
         self.check_nobody_has(mm);
         self.machine.point(Point::MmdropClean);
         self.machine.with_preempt_off(|t| self.machine.observe(t, TlbEvent::Free(mm)));
@@ -330,7 +355,7 @@ impl<M: Machine> Kernel<M> {
     fn check_nobody_has(&self, mm: MmId) {
         if cfg!(any(feature = "checks", loom, test)) {
             for cpu in (0..self.nr_cpus()).map(CpuId::new) {
-                let has = self.cpu(cpu).active_mm.get();
+                let has = self.cpu(cpu).active_mm.peek();
                 assert!(has != mm, "I6: {mm:?} is about to be freed and {cpu} still has it loaded");
             }
         }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use crate::mm::MmId;
 
-/// A bitmap of free slots; guarded by a spin lock in [`crate::Kernel`].
+/// A bitmap of free slots; guarded by a spin lock in [`crate::LazyTlb`].
 pub(crate) struct Slots {
     free: Box<[u64]>,
     /// No word before this one has a free slot.

@@ -1,11 +1,11 @@
 //! Interrupts.
 //!
-//! An IPI lands where interrupts come back on, at every [`Machine::point`] and in
+//! An IPI lands where interrupts come back on, at every [`Probe::point`] and in
 //! every turn of a wait. Whether it was sent before or after a CPU passes there is
 //! the order of two accesses to one atomic, so loom tries both: an IPI that is long
 //! on its way is one that is sent late.
 //!
-//! [`Machine::point`]: crate::machine::Machine::point
+//! [`Probe::point`]: crate::machine::Probe::point
 
 use std::sync::atomic as native;
 
@@ -26,10 +26,10 @@ impl Model {
         // Acquire: with the release in `send_ipi`, what the trait promises.
         let arrived = ipi.swap(0, Ordering::Acquire) != 0;
         if arrived || self.spurious_irqs.load(native::Ordering::Relaxed) {
-            let kernel = self.kernel();
+            let lazy_tlb = self.lazy_tlb();
             self.in_irqs_off(|t| {
-                kernel.cpu(t.cpu()).counters.ipi_received.bump();
-                kernel.handle_calls(t);
+                lazy_tlb.cpu(t.cpu()).counters.ipi_received.bump();
+                lazy_tlb.handle_calls(t);
             });
         }
     }

@@ -1,16 +1,18 @@
 //! What the core asks of the model.
+#![allow(unsafe_code, reason = "contracts that are kept where there is nothing to corrupt")]
 
 use std::sync::atomic as native;
 
 use super::Model;
 use crate::cpu::CpuId;
-use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
+use crate::machine::{Cpu, Host, IrqsOff, Mmu, Point, PreemptOff, Probe};
 use crate::mm::flush::FlushRange;
 use crate::mm::{MmId, Pid};
-use crate::sync::{Ordering, thread};
+use crate::sync::{Ordering, fence, thread};
 use crate::task::TaskMm;
 
-impl Machine for Model {
+// SAFETY: a thread has one CPU's seat; its context is changed for a section and changed back.
+unsafe impl Cpu for Model {
     fn with_preempt_off<R>(&self, f: impl FnOnce(&PreemptOff) -> R) -> R {
         self.in_preempt_off(f)
     }
@@ -23,41 +25,6 @@ impl Machine for Model {
 
     fn irqs_enabled(&self) -> bool {
         self.context().irqs_off == 0
-    }
-
-    fn current<'a>(&'a self, t: &'a PreemptOff) -> &'a TaskMm {
-        assert!(t.cpu() == self.context().cpu, "a token of {} on {}", t.cpu(), self.context().cpu);
-        self.task(self.current_task())
-    }
-
-    fn load_mm(&self, t: &IrqsOff, mm: MmId) {
-        assert!(!self.irqs_enabled() && t.cpu() == self.context().cpu, "load_mm with a false token");
-        self.tlbs.check_root(mm);
-        let mask = self.kernel().mm(mm).cpumask().test(t.cpu());
-        assert!(mask, "I4: {} loads {mm:?} and is not in its cpumask", t.cpu());
-        let unflushed = self.cpus[t.cpu().index()].unflushed.load(native::Ordering::Relaxed);
-        assert!(!unflushed, "{} loads {mm:?} with what its TLB held at the start", t.cpu());
-        self.cpus[t.cpu().index()].pidr.store(mm.to_bits(), Ordering::Relaxed);
-        if self.walk_on_load.load(native::Ordering::Relaxed) {
-            self.access(0);
-        }
-    }
-
-    fn loaded_pid(&self, t: &IrqsOff) -> Pid {
-        self.loaded(t.cpu()).pid()
-    }
-
-    fn flush_local(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
-        self.tlbs.flush(t.cpu().index(), mm, what);
-    }
-
-    fn flush_global(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
-        self.bus.with(t, |()| self.tlbs.flush_all(mm, what));
-    }
-
-    fn flush_cpu(&self, t: &IrqsOff) {
-        self.tlbs.flush_cpu(t.cpu().index());
-        self.cpus[t.cpu().index()].unflushed.store(false, native::Ordering::Relaxed);
     }
 
     fn send_ipi(&self, t: &PreemptOff, cpu: CpuId) {
@@ -79,20 +46,61 @@ impl Machine for Model {
         others.filter(|cpu| deaf >> cpu.index() & 1 == 0).for_each(|cpu| self.answer_for(cpu));
         thread::yield_now();
     }
+}
 
-    fn uptime_ms(&self) -> u64 {
-        self.clock_ms.load(native::Ordering::Relaxed)
+// SAFETY: the TLBs are sets, and what is stale in them is a panic.
+unsafe impl Mmu for Model {
+    const BROADCASTS: bool = true;
+
+    fn load_mm(&self, t: &IrqsOff, mm: MmId) {
+        assert!(!self.irqs_enabled() && t.cpu() == self.context().cpu, "load_mm with a false token");
+        self.tlbs.check_root(mm);
+        let mask = self.lazy_tlb().mm(mm).cpumask().test(t.cpu());
+        assert!(mask, "I4: {} loads {mm:?} and is not in its cpumask", t.cpu());
+        let unflushed = self.cpus[t.cpu().index()].unflushed.load(native::Ordering::Relaxed);
+        assert!(!unflushed, "{} loads {mm:?} with what its TLB held at the start", t.cpu());
+        self.cpus[t.cpu().index()].pidr.store(mm.to_bits(), Ordering::Relaxed);
+        if self.walk_on_load.load(native::Ordering::Relaxed) {
+            self.access(0);
+        }
     }
 
-    fn report_silent(&self, cpu: CpuId, _waited_ms: u64) {
-        self.silent.lock().unwrap().push(cpu);
+    fn loaded_pid(&self, t: &IrqsOff) -> Pid {
+        self.loaded(t.cpu()).pid()
     }
 
-    fn exit_mmap(&self, mm: MmId) {
-        let context = self.context();
-        assert!(context.irqs_off == 0 && context.preempt_off == 0, "exit_mmap must be able to wait");
+    fn order_mask_before_walks(&self, _: &IrqsOff) {
+        fence(Ordering::SeqCst);
+    }
+
+    fn flush_local(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
+        self.tlbs.flush(t.cpu().index(), mm, what);
+    }
+
+    fn flush_global(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
+        self.bus.with(t, |()| self.tlbs.flush_all(mm, what));
+    }
+
+    fn flush_cpu(&self, t: &IrqsOff) {
+        self.tlbs.flush_cpu(t.cpu().index());
+        self.cpus[t.cpu().index()].unflushed.store(false, native::Ordering::Relaxed);
+    }
+
+    fn disconnect(&self, mm: MmId) {
         self.tlbs.clear_entry(mm);
-        self.kernel().exit_flush(mm);
+    }
+}
+
+// SAFETY: tasks and memory are numbers.
+unsafe impl Host for Model {
+    fn current<'a>(&'a self, t: &'a PreemptOff) -> &'a TaskMm {
+        assert!(t.cpu() == self.context().cpu, "a token of {} on {}", t.cpu(), self.context().cpu);
+        self.task(self.current_task())
+    }
+
+    fn free_user_memory(&self, mm: MmId) {
+        let context = self.context();
+        assert!(context.irqs_off == 0 && context.preempt_off == 0, "who frees may wait");
         let exit = self.exit.lock().unwrap().clone();
         match exit {
             Some(exit) => exit(mm, &|| self.tlbs.free_tables(mm)),
@@ -107,20 +115,26 @@ impl Machine for Model {
         self.tlbs.free_root(mm);
     }
 
-    fn defer_drop(&self, mm: MmId, users: bool) {
-        self.deferred.lock().unwrap().push((mm, users));
-    }
-
     fn machine_call(&self, t: &IrqsOff, a: u64, b: u64) {
         let call = self.machine_call.lock().unwrap().clone();
         call.expect("nobody asked for a machine call")(t.cpu(), a, b);
     }
 
+    fn uptime_ms(&self) -> u64 {
+        self.clock_ms.load(native::Ordering::Relaxed)
+    }
+
+    fn report_silent(&self, cpu: CpuId, _waited_ms: u64) {
+        self.silent.lock().unwrap().push(cpu);
+    }
+}
+
+impl Probe for Model {
     fn point(&self, point: Point) {
         self.take_irq();
         let hook = self.hook.lock().unwrap().clone();
         if let Some(hook) = hook {
-            hook(&self.kernel(), point);
+            hook(&self.lazy_tlb(), point);
         }
     }
 }

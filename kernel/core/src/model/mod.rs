@@ -21,7 +21,7 @@ use crate::machine::Point;
 use crate::mm::MmId;
 use crate::sync::{AtomicU32, AtomicU64, SpinLock};
 use crate::task::TaskMm;
-use crate::{Config, Kernel};
+use crate::{Config, LazyTlb};
 
 pub use race::Race;
 pub use tlb::{Frame, PAGES};
@@ -45,7 +45,7 @@ pub struct Size {
 pub struct TaskId(usize);
 
 /// What a test does at a [`Point`]: an interrupt, a preemption, a migration.
-pub type Hook = dyn Fn(&Kernel<Model>, Point) + Send + Sync;
+pub type Hook = dyn Fn(&LazyTlb<Model>, Point) + Send + Sync;
 
 /// What a machine with files does between the final flush of an exit and the end of the
 /// tables, which it ends itself with its second argument.
@@ -81,7 +81,7 @@ struct ModelTask {
 
 /// The machine.
 pub struct Model {
-    kernel: Weak<Kernel<Model>>,
+    lazy_tlb: Weak<LazyTlb<Model>>,
     cpus: Box<[ModelCpu]>,
     tasks: Box<[ModelTask]>,
     next_task: native::AtomicUsize,
@@ -101,23 +101,22 @@ pub struct Model {
     hook: Mutex<Option<Arc<Hook>>>,
     machine_call: Mutex<Option<Arc<MachineCall>>>,
     exit: Mutex<Option<Arc<Exit>>>,
-    deferred: Mutex<Vec<(MmId, bool)>>,
 }
 
 impl Model {
     /// A machine whose CPUs have all started, each in its idle task.
-    pub fn boot(config: Config, size: Size) -> Arc<Kernel<Model>> {
-        let kernel = Arc::new_cyclic(|kernel| {
-            let machine = Model::new(kernel.clone(), size);
-            Kernel::new(machine, config, size.cpus, size.mms)
+    pub fn boot(config: Config, size: Size) -> Arc<LazyTlb<Model>> {
+        let lazy_tlb = Arc::new_cyclic(|lazy_tlb| {
+            let machine = Model::new(lazy_tlb.clone(), size);
+            LazyTlb::new(machine, config, size.cpus, size.mms)
         });
         for cpu in (0..size.cpus).map(CpuId::new) {
-            kernel.machine.on(cpu, || kernel.start_cpu());
+            lazy_tlb.machine.on(cpu, || lazy_tlb.start_cpu());
         }
-        kernel
+        lazy_tlb
     }
 
-    fn new(kernel: Weak<Kernel<Model>>, size: Size) -> Self {
+    fn new(lazy_tlb: Weak<LazyTlb<Model>>, size: Size) -> Self {
         let cpu = |current| ModelCpu {
             pidr: AtomicU64::new(MmId::NONE.to_bits()),
             ipi: AtomicU32::new(0),
@@ -127,7 +126,7 @@ impl Model {
             idler: Mutex::default(),
         };
         Self {
-            kernel,
+            lazy_tlb,
             cpus: (0..size.cpus).map(cpu).collect(),
             tasks: (0..size.tasks).map(|_| ModelTask::default()).collect(),
             next_task: native::AtomicUsize::new(size.cpus),
@@ -141,16 +140,15 @@ impl Model {
             hook: Mutex::default(),
             machine_call: Mutex::default(),
             exit: Mutex::default(),
-            deferred: Mutex::default(),
         }
     }
 
     /// Runs `hook` at every point from now on.
-    pub fn set_hook(&self, hook: impl Fn(&Kernel<Model>, Point) + Send + Sync + 'static) {
+    pub fn set_hook(&self, hook: impl Fn(&LazyTlb<Model>, Point) + Send + Sync + 'static) {
         *self.hook.lock().unwrap() = Some(Arc::new(hook));
     }
 
-    /// Runs `call` for every [`Machine::machine_call`] from now on.
+    /// Runs `call` for every [`Host::machine_call`] from now on.
     pub fn set_machine_call(&self, call: impl Fn(CpuId, u64, u64) + Send + Sync + 'static) {
         *self.machine_call.lock().unwrap() = Some(Arc::new(call));
     }
@@ -160,15 +158,7 @@ impl Model {
         *self.exit.lock().unwrap() = Some(Arc::new(exit));
     }
 
-    /// Does what [`Machine::defer_drop`] put off, as a worker on this CPU.
-    pub fn run_deferred(&self) {
-        let drops = std::mem::take(&mut *self.deferred.lock().unwrap());
-        for (mm, users) in drops {
-            if users { self.kernel().mmput(mm) } else { self.kernel().mmdrop(mm) }
-        }
-    }
-
-    fn kernel(&self) -> Arc<Kernel<Model>> {
-        self.kernel.upgrade().expect("the kernel is gone")
+    fn lazy_tlb(&self) -> Arc<LazyTlb<Model>> {
+        self.lazy_tlb.upgrade().expect("the protocol is gone")
     }
 }

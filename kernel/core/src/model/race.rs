@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic as native;
 
 use super::Model;
-use crate::Kernel;
+use crate::LazyTlb;
 use crate::cpu::CpuId;
 use crate::sync::thread::{self, Thread};
 
@@ -12,22 +12,22 @@ use crate::sync::thread::{self, Thread};
 /// until all have: no handler runs in another CPU's thread, with that one's view of
 /// memory.
 pub struct Race {
-    kernel: Arc<Kernel<Model>>,
+    lazy_tlb: Arc<LazyTlb<Model>>,
     /// How many still play. Loom need not see it: nothing depends on who is last.
     playing: native::AtomicUsize,
 }
 
 impl Race {
     /// A race of `cpus` CPUs.
-    pub fn of(cpus: usize, kernel: &Arc<Kernel<Model>>) -> Arc<Self> {
-        Arc::new(Self { kernel: kernel.clone(), playing: native::AtomicUsize::new(cpus) })
+    pub fn of(cpus: usize, lazy_tlb: &Arc<LazyTlb<Model>>) -> Arc<Self> {
+        Arc::new(Self { lazy_tlb: lazy_tlb.clone(), playing: native::AtomicUsize::new(cpus) })
     }
 
     /// `cpu` plays its `part`. Returns when all have played theirs.
-    pub fn run(&self, cpu: CpuId, part: impl FnOnce(&Arc<Kernel<Model>>)) {
-        let machine = &self.kernel.machine;
+    pub fn run(&self, cpu: CpuId, part: impl FnOnce(&Arc<LazyTlb<Model>>)) {
+        let machine = &self.lazy_tlb.machine;
         machine.on(cpu, || {
-            part(&self.kernel);
+            part(&self.lazy_tlb);
             if self.playing.fetch_sub(1, native::Ordering::Relaxed) == 1 {
                 machine.wake_all();
             }

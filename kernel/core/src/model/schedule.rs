@@ -5,7 +5,7 @@ use std::sync::atomic as native;
 use super::seat::Context;
 use super::{Model, TaskId};
 use crate::cpu::CpuId;
-use crate::machine::{IrqsOff, Machine, Point};
+use crate::machine::{Cpu, IrqsOff};
 use crate::mm::MmId;
 use crate::switch::Arm;
 use crate::sync::{Ordering, thread};
@@ -25,7 +25,7 @@ impl Model {
     /// A new user task, not running, which takes over one of `mm`'s users.
     pub fn user_task(&self, mm: MmId) -> TaskId {
         let id = self.kernel_thread();
-        let t = IrqsOff::new(CpuId::BOOT);
+        let t = IrqsOff::of_model(CpuId::BOOT);
         self.task(id).set_mm(&t, mm);
         self.task(id).set_active_mm(&t, mm);
         id
@@ -43,7 +43,7 @@ impl Model {
 
     /// A whole context switch of this CPU, as a scheduler does it.
     pub fn switch_to(&self, next: TaskId) -> Arm {
-        let kernel = self.kernel();
+        let lazy_tlb = self.lazy_tlb();
         let prev = self.current_task();
         assert!(prev != next, "a switch from a task to itself");
         let (arm, borrow) = self.with_irqs_off(|t| {
@@ -53,16 +53,13 @@ impl Model {
                 thread::yield_now();
             }
             self.tasks[next.0].on_cpu.store(1, Ordering::Relaxed);
-            let arm = kernel.prepare_switch(t, self.task(prev), self.task(next));
+            let arm = lazy_tlb.prepare_switch(t, self.task(prev), self.task(next));
             self.cpus[t.cpu().index()].current.store(next.0, native::Ordering::Relaxed);
-            let borrow = kernel.finish_switch(t);
+            let borrow = lazy_tlb.finish_switch(t);
             self.tasks[prev.0].on_cpu.store(0, Ordering::Release);
             (arm, borrow)
         });
-        self.point(Point::FinishSwitch);
-        if let Some(borrow) = borrow {
-            kernel.drop_lazy(borrow);
-        }
+        lazy_tlb.settle_switch(borrow);
         arm
     }
 
@@ -88,10 +85,10 @@ impl Model {
             thread::yield_now();
         }
         self.acting_as(cpu, false, || {
-            let kernel = self.kernel();
+            let lazy_tlb = self.lazy_tlb();
             self.with_preempt_off(|_| {
-                kernel.leave_before_stop();
-                self.in_irqs_off(|t| kernel.stop_cpu(t));
+                lazy_tlb.leave_before_stop();
+                self.in_irqs_off(|t| lazy_tlb.stop_cpu(t));
             });
         });
     }
@@ -99,6 +96,6 @@ impl Model {
     /// `cpu`, which [`Model::stop`] has stopped, comes online again.
     pub fn start(&self, cpu: CpuId) {
         self.cpus[cpu.index()].unflushed.store(true, native::Ordering::Relaxed);
-        self.acting_as(cpu, true, || self.kernel().start_cpu());
+        self.acting_as(cpu, true, || self.lazy_tlb().start_cpu());
     }
 }

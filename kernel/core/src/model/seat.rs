@@ -110,16 +110,16 @@ impl Model {
         let change = |c: &mut Context, enter| {
             if enter { c.preempt_off += 1 } else { c.preempt_off -= 1 }
         };
-        self.with_context(change, |cpu| f(&PreemptOff::new(cpu)))
+        self.with_context(change, |cpu| f(&PreemptOff::of_model(cpu)))
     }
 
-    /// As [`Machine::with_irqs_off`], but what came meanwhile stays pending at the end.
+    /// As [`Cpu::with_irqs_off`], but what came meanwhile stays pending at the end.
     ///
-    /// [`Machine::with_irqs_off`]: crate::machine::Machine::with_irqs_off
+    /// [`Cpu::with_irqs_off`]: crate::machine::Cpu::with_irqs_off
     pub(super) fn in_irqs_off<R>(&self, f: impl FnOnce(&IrqsOff) -> R) -> R {
         let change = |c: &mut Context, enter| {
             if enter { c.irqs_off += 1 } else { c.irqs_off -= 1 }
         };
-        self.with_context(change, |cpu| f(&IrqsOff::new(cpu)))
+        self.with_context(change, |cpu| f(&IrqsOff::of_model(cpu)))
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::watched::Watched;
 use super::{Model, PAGE_SHIFT};
 use crate::cpu::CpuId;
-use crate::machine::{Machine, PreemptOff};
+use crate::machine::{Cpu, PreemptOff};
 use crate::mm::flush::FlushRange;
 use crate::mm::{MmId, Pid};
 use crate::sync::{AtomicU64, Ordering};
@@ -195,7 +195,7 @@ impl Tlbs {
 impl Model {
     /// A new address space with a root and one user, the caller.
     pub fn create_mm(&self) -> MmId {
-        let mm = self.kernel().mm_alloc().expect("a free PID");
+        let mm = self.lazy_tlb().mm_alloc().expect("a free PID");
         self.tlbs.create(mm);
         mm
     }
@@ -232,7 +232,7 @@ impl Model {
     /// All of an unmapping of `page`.
     pub fn unmap(&self, mm: MmId, page: usize) {
         let frame = self.clear_pte(mm, page);
-        self.kernel().flush(mm, FlushRange::Pages { start: (page as u64) << PAGE_SHIFT, pages: 1 });
+        self.lazy_tlb().flush(mm, FlushRange::Pages { start: (page as u64) << PAGE_SHIFT, pages: 1 });
         self.free_frame(mm, frame);
     }
 
@@ -260,7 +260,7 @@ impl Model {
     /// The same, and what it does there is `touch`.
     pub fn copro_access_with<R>(&self, mm: MmId, page: usize, touch: impl FnOnce(Frame) -> R) -> Option<R> {
         // As for a CPU: a `tlbie` waits for it. It is on no CPU that could be left.
-        let t = PreemptOff::new(CpuId::BOOT);
+        let t = PreemptOff::of_model(CpuId::BOOT);
         self.bus.with(&t, |()| self.tlbs.translate(self.cpus.len(), mm.pid(), page).map(touch))
     }
 

@@ -3,7 +3,7 @@
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::{Machine, Point};
+use kcore::machine::{Point, Probe};
 use kcore::mm::MmId;
 use kcore::model::TaskId;
 

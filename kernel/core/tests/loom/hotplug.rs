@@ -7,7 +7,7 @@ use kcore::Config;
 use kcore::cpu::CpuSet;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 use kcore::sync::{AtomicU64, Ordering};
@@ -152,7 +152,7 @@ fn who_is_online_has_started() {
         let other = rig.clone();
         let start = loom::thread::spawn(move || other.machine.start(CPU1));
         if rig.online().contains(CPU1) {
-            assert_eq!(rig.cpu(CPU1).active_mm.get(), MmId::INIT_MM);
+            assert_eq!(rig.cpu(CPU1).active_mm.peek(), MmId::INIT_MM);
         }
         start.join().unwrap();
     });

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::{Machine, Point};
+use kcore::machine::{Cpu, Point, Probe};
 use kcore::sync::{AtomicU64, Ordering};
 
 use crate::{CPU0, CPU1, Rig, boot, config, explore, race};

@@ -26,16 +26,16 @@ use loom::cell::UnsafeCell;
 
 use kcore::cpu::CpuId;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::model::{Model, Race, Size, TaskId};
-use kcore::{Config, Kernel};
+use kcore::{Config, LazyTlb};
 
 const CPU0: CpuId = CpuId::new(0);
 const CPU1: CpuId = CpuId::new(1);
 const CPU2: CpuId = CpuId::new(2);
 
-type Rig = Arc<Kernel<Model>>;
+type Rig = Arc<LazyTlb<Model>>;
 
 /// Runs `test` in all interleavings, or in those with at most `bound` preemptions.
 fn explore(name: &str, bound: Option<usize>, test: impl Fn() + Send + Sync + 'static) {

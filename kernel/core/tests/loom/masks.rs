@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kcore::cpu::{CpuId, CpuMask};
 use kcore::lazy_tlb::Policy;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use loom::thread;
 
 use crate::under_each_policy;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use kcore::lazy_tlb::Policy;
-use kcore::machine::{Machine, Point};
+use kcore::machine::{Point, Probe};
 use kcore::membarrier::Command;
 use kcore::mm::MmId;
 use kcore::model::TaskId;

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kcore::Kernel;
+use kcore::LazyTlb;
 use kcore::lazy_tlb::Policy;
 use kcore::machine::Point;
 use kcore::mm::MmId;
@@ -17,7 +17,7 @@ use crate::{boot, boot_three, config, expect_dead_after_drain, explore, lazy_on,
 const EXIT: [Point; 3] = [Point::ExitMmBorrowed, Point::MmputLast, Point::MmdropLast];
 
 /// `task` does `what` when it comes to `point` for the first time.
-fn at_once(rig: &Rig, task: TaskId, point: Point, what: impl Fn(&Kernel<Model>) + Send + Sync + 'static) {
+fn at_once(rig: &Rig, task: TaskId, point: Point, what: impl Fn(&LazyTlb<Model>) + Send + Sync + 'static) {
     let done = AtomicBool::new(false);
     rig.machine.set_hook(move |kernel, at| {
         let there = at == point && kernel.machine.current_task() == task;
@@ -29,7 +29,7 @@ fn at_once(rig: &Rig, task: TaskId, point: Point, what: impl Fn(&Kernel<Model>) 
 
 /// `rig` has the owner of an mm run on CPU 0, and exit, while CPU 1, which is lazy on
 /// that mm, switches to another user; `away` says what happens in between.
-fn exit_and(rig: &Rig, point: Point, away: impl Fn(&Kernel<Model>, TaskId) + Send + Sync + 'static) {
+fn exit_and(rig: &Rig, point: Point, away: impl Fn(&LazyTlb<Model>, TaskId) + Send + Sync + 'static) {
     let ((mm, owner), (_, other)) = (process(rig), process(rig));
     lazy_on(rig, CPU1, mm);
     switch(rig, CPU0, owner);
@@ -111,7 +111,7 @@ fn work_and(
     rig: &Rig,
     work: Work,
     point: Point,
-    away: impl Fn(&Kernel<Model>, TaskId) + Send + Sync + 'static,
+    away: impl Fn(&LazyTlb<Model>, TaskId) + Send + Sync + 'static,
 ) {
     let ((mm, owner), (new, _), worker) = (process(rig), process(rig), rig.machine.kernel_thread());
     lazy_on(rig, CPU0, mm);

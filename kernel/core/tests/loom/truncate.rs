@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex};
 
 use kcore::lazy_tlb::Policy;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::mappers::Mappers;
 use kcore::mm::{Mm, MmId};
 use kcore::model::TaskId;

@@ -1,6 +1,6 @@
 //! The four arms of the switch, with each policy's ledger.
 
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::switch::Arm;
 
@@ -74,7 +74,7 @@ fn kernel_to_user_ends_the_borrow() {
         assert_eq!(count - rig.count(mm), by_policy(policy, 0, 1, 0));
         assert_eq!(rig.machine.task(rig.machine.idle(CPU0)).active_mm(), MmId::NONE);
         assert_eq!(rig.machine.loaded(CPU0), other_mm);
-        assert_eq!(rig.cpu(CPU0).prev_mm.get(), MmId::NONE);
+        assert_eq!(rig.cpu(CPU0).prev_mm.peek(), MmId::NONE);
         assert_eq!(rig.total("lazy_same_mm"), 0);
         // Only refcount touches a count on the way.
         assert_eq!(rig.total("mm_count_rmw"), by_policy(policy, 0, 3, 0));
@@ -93,7 +93,8 @@ fn the_second_half_gives_the_borrow_back() {
         rig.on(CPU0, || {
             rig.machine.with_preempt_off(|_| {
                 rig.machine.with_irqs_off(|t| rig.prepare_switch(t, idle, other));
-                rig.finish_and_drop();
+                let borrow = rig.machine.with_irqs_off(|t| rig.finish_switch(t));
+                rig.settle_switch(borrow);
             });
         });
         assert_eq!(rig.machine.loaded(CPU0), other_mm);

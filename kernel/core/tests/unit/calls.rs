@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use kcore::cpu::CpuSet;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::{Machine, Point};
+use kcore::machine::{Cpu, Point};
 
 use crate::{CPU0, CPU1, CPU2, Rig, assert_panics};
 
-fn call(rig: &kcore::Kernel<kcore::model::Model>, targets: CpuSet, call: Call) {
+fn call(rig: &kcore::LazyTlb<kcore::model::Model>, targets: CpuSet, call: Call) {
     rig.machine.with_preempt_off(|t| rig.call_on_mask(t, &targets, call));
 }
 

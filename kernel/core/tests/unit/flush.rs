@@ -107,7 +107,7 @@ fn a_single_threaded_process_sends_the_lazies_away() {
 #[test]
 fn a_kick_flushes_even_if_the_bit_is_clear() {
     use kcore::ipi::Call;
-    use kcore::machine::Machine;
+    use kcore::machine::Cpu;
     let rig = Rig::new(Policy::Shootdown);
     let (mm, user) = rig.process();
     rig.make_lazy(CPU1, user);
@@ -115,7 +115,7 @@ fn a_kick_flushes_even_if_the_bit_is_clear() {
     targets.insert(CPU1);
     for flushes in 1..=2 {
         rig.on(CPU0, || {
-            rig.machine.with_preempt_off(|t| rig.call_on_mask(t, &targets, Call::ExitLazy(mm)));
+            rig.machine.with_preempt_off(|t| rig.call_on_mask(t, &targets, Call::Evict(mm)));
         });
         assert!(!rig.mm(mm).cpumask().test(CPU1));
         assert_eq!(rig.total("tlbiel"), flushes);

@@ -7,7 +7,7 @@ use kcore::Config;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 
 use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, by_policy, each_policy};
@@ -27,14 +27,14 @@ fn who_is_offline_is_in_no_mask() {
         rig.machine.stop(CPU1);
         assert!(!masks_name(rig, CPU1));
         assert!(!rig.online().contains(CPU1));
-        assert_eq!(rig.cpu(CPU1).active_mm.get(), MmId::NONE);
+        assert_eq!(rig.cpu(CPU1).active_mm.peek(), MmId::NONE);
         // Nor has its TLB anything left: the model looks when a frame is freed.
         let frame = rig.machine.clear_pte(mm, 0);
         rig.on(CPU0, || rig.flush(mm, kcore::mm::flush::FlushRange::Translations));
         rig.machine.free_frame(mm, frame);
         rig.machine.start(CPU1);
         assert!(rig.mm(MmId::INIT_MM).cpumask().test(CPU1));
-        assert_eq!(rig.cpu(CPU1).active_mm.get(), MmId::INIT_MM);
+        assert_eq!(rig.cpu(CPU1).active_mm.peek(), MmId::INIT_MM);
     });
 }
 

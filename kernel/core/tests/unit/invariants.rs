@@ -6,7 +6,7 @@ use kcore::Config;
 use kcore::cpu::CpuSet;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::{IrqsOff, Machine, Point};
+use kcore::machine::{Cpu, Host, IrqsOff, Mmu, Point};
 use kcore::mm::MmId;
 
 use crate::{CPU0, CPU1, Rig, assert_panics, each_policy};

@@ -180,19 +180,6 @@ fn users_are_not_raised_from_zero() {
 }
 
 #[test]
-fn a_drop_that_may_not_wait_is_deferred() {
-    each_policy(|rig| {
-        let (mm, _) = rig.process();
-        rig.mmgrab(mm);
-        rig.mmput_async(mm);
-        rig.mmdrop_async(mm);
-        assert_eq!(rig.lookup(mm), mm);
-        rig.on(CPU0, || rig.machine.run_deferred());
-        assert!(rig.lookup(mm).is_none());
-    });
-}
-
-#[test]
 fn another_tasks_mm() {
     each_policy(|rig| {
         let (mm, user) = rig.process();

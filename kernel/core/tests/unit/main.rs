@@ -22,19 +22,19 @@ use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
 use kcore::mm::MmId;
 use kcore::model::{Model, Size, TaskId};
-use kcore::{Config, Kernel};
+use kcore::{Config, LazyTlb};
 
 const CPU0: CpuId = CpuId::new(0);
 const CPU1: CpuId = CpuId::new(1);
 const CPU2: CpuId = CpuId::new(2);
 
 /// A machine of three CPUs.
-struct Rig(Arc<Kernel<Model>>);
+struct Rig(Arc<LazyTlb<Model>>);
 
 impl std::ops::Deref for Rig {
-    type Target = Kernel<Model>;
+    type Target = LazyTlb<Model>;
 
-    fn deref(&self) -> &Kernel<Model> {
+    fn deref(&self) -> &LazyTlb<Model> {
         &self.0
     }
 }
@@ -95,8 +95,8 @@ impl Rig {
 
     /// CPU 1 has kicked CPU 0 out of `mm`, and the interrupt is on its way: it comes as
     /// soon as interrupts are on.
-    fn kick_is_on_its_way(kernel: &Kernel<Model>, mm: MmId) {
-        kernel.cpu(CPU1).call.post(Call::ExitLazy(mm), CPU0);
+    fn kick_is_on_its_way(kernel: &LazyTlb<Model>, mm: MmId) {
+        kernel.cpu(CPU1).call.post(Call::Evict(mm), CPU0);
         kernel.cpu(CPU0).mailbox.0.set(CPU1);
         kernel.machine.spurious_irqs.store(true, Ordering::Relaxed);
     }

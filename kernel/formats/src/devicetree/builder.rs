@@ -1,8 +1,8 @@
 //! Writes a flattened device tree into a buffer.
 //!
-//! The order inside the blob is header, an empty reservation map, strings,
-//! structure: the strings have a room of fixed size, so the structure can grow
-//! behind them in one pass over a tree whose size nobody knows yet.
+//! The blob holds a header, an empty reservation map, the strings and the
+//! structure, in this order. The strings have a room of fixed size. So the
+//! structure can grow behind them in one pass over a tree whose size is not known yet.
 
 use super::{BEGIN_NODE, END, END_NODE, HEADER_BYTES, MAGIC, OLDEST_COMPATIBLE, PROP, VERSION};
 
@@ -26,8 +26,8 @@ pub struct Builder<'b> {
     /// Where the next item of the structure goes.
     at: usize,
     strings_len: usize,
-    /// Where the string after the one used last starts: sibling nodes have the
-    /// same properties in the same order, so it is the best guess for the next.
+    /// Where the string after the one used last starts. Sibling nodes have equal
+    /// properties in equal order, so it is the best guess for the next.
     guess: usize,
 }
 
@@ -63,7 +63,7 @@ impl<'b> Builder<'b> {
     pub fn begin_node(&mut self, name: &str) -> Result<(), Full> {
         self.word(BEGIN_NODE)?;
         self.bytes(name.as_bytes())?;
-        // The name's NUL: the padding of `bytes`, unless there was none.
+        // The NUL of the name is in the padding of `bytes`, unless there was none.
         if name.len().is_multiple_of(4) { self.word(0) } else { Ok(()) }
     }
 
@@ -76,7 +76,7 @@ impl<'b> Builder<'b> {
     }
 
     /// Adds a property of `length` bytes, which `fill` writes in place and may cut
-    /// short: it returns how many bytes are good, or none for "leave it out".
+    /// short: it returns how many bytes are good, or None to leave the property out.
     ///
     /// # Errors
     /// The buffer is full.
@@ -102,7 +102,7 @@ impl<'b> Builder<'b> {
         Ok(())
     }
 
-    /// The offset of `name` in the strings, put there if it is new.
+    /// The offset of `name` in the strings, where it is added if it is new.
     fn string(&mut self, name: &str) -> Result<usize, Full> {
         let strings = &mut self.buffer[STRINGS..STRUCTURE];
         let matches = |at: usize, strings: &[u8]| {
@@ -128,8 +128,9 @@ impl<'b> Builder<'b> {
         Ok(at)
     }
 
-    /// Ends the tree and writes its header; the length of the whole blob. The
-    /// header's field for the boot CPU stays 0: only a walk of the tree could tell.
+    /// Ends the tree and writes its header; returns the length of the whole blob.
+    /// The header's field for the boot CPU stays 0: only a walk of the tree could
+    /// find it.
     ///
     /// # Errors
     /// The buffer is full.

@@ -131,7 +131,7 @@ fn a_small_buffer_is_full() {
     assert_eq!(full, Some(Err(Full)));
 }
 
-/// Everything a caller can ask, so that nothing stays unread.
+/// Asks everything that a caller can ask, so that every part is read.
 fn read_all(blob: &[u8]) {
     let Ok(tree) = DeviceTree::new(blob) else {
         return;

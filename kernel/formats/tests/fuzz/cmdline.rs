@@ -38,7 +38,7 @@ pub(crate) fn make(rng: &mut Rng) -> Vec<u8> {
     line
 }
 
-/// What holds of any line: pieces of it, in order, and an end.
+/// Properties of any line: its pieces lie in it, in order, and end.
 pub(crate) fn check(input: &[u8]) -> bool {
     // The kernel takes text only.
     let Ok(line) = core::str::from_utf8(input) else { return false };
@@ -71,8 +71,8 @@ pub(crate) fn check(input: &[u8]) -> bool {
     count > 0
 }
 
-/// A line of words that need no thought, separated by one space: the word count
-/// is known. Values with spaces are quoted.
+/// A line of plain words, separated by one space: the word count is known.
+/// Values with spaces are quoted.
 pub(crate) fn make_clean(rng: &mut Rng) -> Vec<u8> {
     let word =
         |rng: &mut Rng| (0..1 + rng.below(8)).map(|_| rng.pick(b"abcxyz019_-/:,")).collect::<Vec<u8>>();
@@ -92,7 +92,7 @@ pub(crate) fn make_clean(rng: &mut Rng) -> Vec<u8> {
     line
 }
 
-/// Reads a clean line and writes it again: the same.
+/// Reads a clean line and writes it again: the result must equal the line.
 pub(crate) fn check_clean(input: &[u8]) -> bool {
     let line = core::str::from_utf8(input).expect("ASCII");
     let again: Vec<String> = items(line)

@@ -48,7 +48,7 @@ fn put(archive: &mut Vec<u8>, magic: &[u8; 6], fields: [u32; 13], name: &[u8], d
     }
 }
 
-/// What holds of any archive: an end after at most one error; members in order,
+/// Properties of any archive: an end after at most one error; members in order,
 /// all inside.
 pub(crate) fn check(input: &[u8]) -> bool {
     let most = input.len() / 110 + 1;

@@ -1,4 +1,4 @@
-//! Device trees: random ones of our own builder, damaged.
+//! Device trees: random ones, made by our own builder, and damaged.
 
 use formats::devicetree::{Builder, DeviceTree, Full, Node};
 
@@ -41,8 +41,8 @@ pub(crate) fn make(rng: &mut Rng) -> Vec<u8> {
     blob
 }
 
-/// The builder's room for strings is mostly empty, and damage there tests nothing:
-/// the same tree with the structure moved up.
+/// Moves the structure up over the unused room for strings, where damage would
+/// test nothing.
 fn compact(blob: &[u8]) -> Vec<u8> {
     let word = |at: usize| u32::from_be_bytes(blob[at..at + 4].try_into().unwrap()) as usize;
     let (structure, strings, strings_len) = (word(8), word(12), word(32));
@@ -80,8 +80,8 @@ fn node(rng: &mut Rng, builder: &mut Builder<'_>, name: &str, depth: usize) -> R
     builder.end_node()
 }
 
-/// What holds of any tree that was accepted: everything in the blob, children
-/// among the nodes, and ends.
+/// Properties of any tree that was accepted: everything lies in the blob,
+/// children are among the nodes, and the walk ends.
 pub(crate) fn check(input: &[u8]) -> bool {
     let Ok(tree) = DeviceTree::new(input) else { return false };
     assert!(tree.total_size() <= input.len());

@@ -11,7 +11,7 @@ const USER_END: u64 = 1 << 52;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 
-/// A program header before it is bytes.
+/// A program header before it is written as bytes.
 struct Header {
     kind: u32,
     flags: u32,
@@ -89,7 +89,7 @@ fn segments(rng: &mut Rng, count: usize) -> Vec<Header> {
     (0..count).map(segment).collect()
 }
 
-/// What holds of a program that was accepted, all of which exec relies on.
+/// Properties of a program that was accepted; exec relies on all of them.
 pub(crate) fn check(input: &[u8]) -> bool {
     let Ok(program) = Program::parse(input) else { return false };
     let mut end = 0;

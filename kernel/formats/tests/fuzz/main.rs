@@ -1,11 +1,11 @@
-//! Fuzzing of the parsers: what the outside hands the kernel, made worse and worse.
+//! Fuzzing of the parsers with more and more damaged inputs.
 //!
-//! Each target makes an input (most start as valid ones and lose a little of that,
-//! so that the deep ends of the parsers are reached), feeds its parser and checks
-//! what must hold of any answer. Before that, every file that an earlier run found
-//! and somebody kept in `fuzz-seeds/TARGET/` is fed once.
+//! Each target makes an input, feeds its parser and checks the properties of any
+//! answer. Most inputs start as valid ones and lose a little of that, so that the
+//! deep ends of the parsers are reached. Before that, every file in
+//! `fuzz-seeds/TARGET/` is fed once: an input that an earlier run found.
 //!
-//! | variable | what it says |
+//! | variable | meaning |
 //! |---|---|
 //! | `FUZZ_SECONDS` | how long each target runs (default 1) |
 //! | `FUZZ_SEED` | the seed, to repeat a run; else one is made, and printed |

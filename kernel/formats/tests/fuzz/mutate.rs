@@ -4,7 +4,7 @@ use crate::rng::Rng;
 
 /// Damages `bytes` in a few places.
 pub(crate) fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
-    // Few most of the time: one wrong field at a time goes deepest.
+    // Few places most of the time: a single wrong field gets deepest into a parser.
     for _ in 0..1 + rng.below(4) {
         once(rng, bytes);
     }
@@ -34,7 +34,7 @@ fn once(rng: &mut Rng, bytes: &mut Vec<u8>) {
             let end = at + rng.below(len - at + 1).min(64);
             bytes.drain(at..end);
         }
-        // A piece again, elsewhere.
+        // Repeats a piece elsewhere.
         8 => {
             let piece = bytes[at..at + rng.below(len - at + 1).min(256)].to_vec();
             let to = rng.below(len + 1);

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same for the same seed (splitmix64).
+//! Pseudo-random numbers: a seed determines them (splitmix64).
 
 /// A stream of numbers.
 pub(crate) struct Rng(u64);

@@ -9,17 +9,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::rng::Rng;
 
-/// No parser may take longer over one input.
+/// The longest that a parser may take over one input.
 const HANG: Duration = Duration::from_secs(10);
 
 /// One parser under test.
 pub(crate) struct Target {
-    /// Of its test and its folders.
+    /// The name of its test and its folders.
     pub(crate) name: &'static str,
     /// Makes an input.
     pub(crate) make: fn(&mut Rng) -> Vec<u8>,
-    /// Feeds it; panics if the parser does or if its answer is wrong. True if the
-    /// parser accepted it: a target that never gets there tests nothing.
+    /// Feeds it; panics if the parser panics or its answer is wrong. True if the
+    /// parser accepted it: a target that never returns true tests nothing.
     pub(crate) check: fn(&[u8]) -> bool,
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn run(target: &Target) {
                 }
             }
         });
-        // Ends the watch also when it unwinds.
+        // Dropping it ends the watch, in a panic too.
         let beat: Sender<()> = beat;
         kept(target);
         fresh(target, current, &beat);
@@ -57,7 +57,7 @@ fn verdict(accepted: bool) -> &'static str {
     if accepted { "accepted" } else { "refused" }
 }
 
-/// Feeds what earlier runs found.
+/// Feeds the inputs that earlier runs found.
 fn kept(target: &Target) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz-seeds").join(target.name);
     for file in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -94,7 +94,7 @@ fn feed(target: &Target, input: &[u8]) -> bool {
         .unwrap_or_else(|_| panic!("{}", save(target, input, "a failure")))
 }
 
-/// Saves a failing input; the sentence says how to replay it.
+/// Saves a failing input. The result is a sentence with the command that replays it.
 fn save(target: &Target, input: &[u8], what: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/fuzz");
     let name = input.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use arch::percpu;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::{Machine, Point};
+use kcore::machine::{Cpu, Point};
 
 use super::{ONE_CPU, end_of};
 use crate::machine::{call_function, lazy_tlb};

@@ -1,7 +1,6 @@
 //! CPUs that come and go: T7, T8, T11.
 
 use alloc::format;
-use core::sync::atomic::Ordering;
 
 use arch::addr::PAGE_SIZE;
 use arch::percpu;
@@ -158,7 +157,7 @@ pub(super) fn init_mm_is_balanced() -> Verdict {
         // Who borrows it from moment to moment varies, so everybody does.
         drain_borrows();
         let (init_mm, online) = (kernel.mm(MmId::INIT_MM), kernel.online());
-        let mask = init_mm.cpumask().snapshot(kernel.nr_cpus(), Ordering::Relaxed);
+        let mask = init_mm.cpumask().peek(kernel.nr_cpus());
         check!(mask == online, "init_mm's mask is not the CPUs that are online, {when}");
         let borrows = if policy() == Policy::Refcount { online.len() as u32 } else { 0 };
         check_eq!(init_mm.count(), 1 + borrows, format!("init_mm's count {when}"));
@@ -167,7 +166,7 @@ pub(super) fn init_mm_is_balanced() -> Verdict {
     balanced("since the boot")?;
     for round in 0..3 {
         while_offline(cpu, || {
-            check_eq!(kernel.cpu(cpu).active_mm.get(), MmId::NONE, "what a CPU has that is offline");
+            check_eq!(kernel.cpu(cpu).active_mm.peek(), MmId::NONE, "what a CPU has that is offline");
             balanced(&format!("while {cpu} is offline, round {round}"))
         })?;
         balanced(&format!("when {cpu} is back, round {round}"))?;

@@ -56,7 +56,7 @@ pub(super) fn use_mm_races_a_flush() -> Verdict {
     let old = read_on(user, mm, page);
     // Who leaves by a switch keeps its bit, and what its TLB holds.
     drain_borrows();
-    let left = kernel.cpu(user).active_mm.get() != mm;
+    let left = kernel.cpu(user).active_mm.peek() != mm;
     check!(left && kernel.mm(mm).cpumask().test(user), "the CPU is not in the mask alone");
     kernel.exec_mmap(mm);
     let play = points::play(&[
@@ -134,7 +134,7 @@ fn giving_up_races_a_kick(user_part: fn(MmId), users: u32) -> Verdict {
     make_trim_due();
     kernel.flush(mm, FlushRange::Everything);
     points::finished();
-    let stayed = kernel.cpu(user).active_mm.get() == mm || kernel.mm(mm).cpumask().test(user);
+    let stayed = kernel.cpu(user).active_mm.peek() == mm || kernel.mm(mm).cpumask().test(user);
     part.wait_exit();
     let passed = play.passed();
     drop(play);
@@ -207,7 +207,7 @@ pub(super) fn exec_is_not_preempted() -> Verdict {
     });
     points::wait_until_passed(1);
     let intruder = kthread::spawn_on(cpu, "intruder", move || {
-        FOUND.store(kernel.cpu(cpu).active_mm.get().to_bits(), Ordering::Relaxed);
+        FOUND.store(kernel.cpu(cpu).active_mm.peek().to_bits(), Ordering::Relaxed);
         kernel.kthread_use_mm(third);
         kernel.kthread_unuse_mm(third);
     });

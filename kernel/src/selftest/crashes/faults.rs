@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arch::percpu;
 use kcore::cpu::CpuSet;
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 
 use super::{OTHER, wait_for};
 use crate::machine::{call_function, lazy_tlb};
@@ -147,7 +147,7 @@ pub(super) fn panic_in_message() {
 /// Panics when a program's address space is loaded somewhere.
 #[inline(never)]
 pub(super) fn panic_with_program() {
-    let runs = || lazy_tlb().cpus().iter().any(|cpu| !cpu.curr_mm.get().is_none());
+    let runs = || lazy_tlb().cpus().iter().any(|cpu| !cpu.curr_mm.peek().is_none());
     while !runs() {
         task::yield_now();
     }

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use arch::irqflags;
 use kcore::cpu::{CpuId, CpuSet};
-use kcore::machine::Machine;
+use kcore::machine::Cpu;
 
 use super::{OTHER, wait_for};
 use crate::machine::{call_function, lazy_tlb};

@@ -46,14 +46,6 @@ const KINDS: &[(&str, fn())] = &[
     ("ipi-silent", hangs::ipi_silent),
     ("irqs-off", hangs::irqs_off),
     ("no-yield", hangs::no_yield),
-    ("no-gather-flush", mms::no_gather_flush),
-    ("no-walk-cache-flush", mms::no_walk_cache_flush),
-    ("no-copy-flush", mms::no_copy_flush),
-    ("no-exit-flush", mms::no_exit_flush),
-    ("entry-cleared-late", mms::entry_cleared_late),
-    ("pid-without-flush", mms::pid_without_flush),
-    ("no-flush-before-stop", mms::no_flush_before_stop),
-    ("no-flush-after-start", mms::no_flush_after_start),
     ("coprocessor-not-counted", mms::coprocessor_not_counted),
 ];
 

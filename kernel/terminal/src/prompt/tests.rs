@@ -1,8 +1,8 @@
-//! A prompt, and a terminal of one row that shows what it says.
+//! A prompt, and a terminal of one row that shows its echo.
 
 use super::*;
 
-/// A terminal of one row: what the escape sequences that we send do to it.
+/// A terminal of one row: the effect of the escape sequences that a prompt sends.
 #[derive(Default)]
 struct Screen {
     row: Vec<char>,
@@ -72,7 +72,7 @@ impl Session {
         self.screen.take(&echo);
     }
 
-    /// Types `text`; what came of it.
+    /// Types `text`; returns the events.
     fn types(&mut self, text: &str) -> Vec<Event> {
         let mut events = Vec::new();
         for byte in text.bytes() {

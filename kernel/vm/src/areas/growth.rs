@@ -9,13 +9,13 @@ use crate::page_down;
 pub struct NoGrowth;
 
 impl<C: Contents> AreaSet<C> {
-    /// Makes the stack above `addr`, at which nothing is mapped, so much larger that it
-    /// holds `addr` (Linux: `expand_downwards`).
+    /// Makes the stack above `addr` large enough to hold `addr`, at which nothing is
+    /// mapped (Linux: `expand_downwards`).
     ///
     /// # Errors
-    /// The next area above is no stack, would be larger than `most_bytes` or lie below
-    /// `lowest`, or would come closer than its gap to something else that a program can
-    /// access.
+    /// The next area above is no stack; or the stack would be larger than
+    /// `most_bytes`, lie below `lowest`, or leave less than its gap above an area that
+    /// a program can access.
     pub fn grow_down(&mut self, addr: u64, lowest: u64, most_bytes: u64) -> Result<(), NoGrowth> {
         let start = page_down(addr);
         let (&old_start, area) = self.0.range(addr..).next().ok_or(NoGrowth)?;
@@ -23,8 +23,8 @@ impl<C: Contents> AreaSet<C> {
             return Err(NoGrowth);
         }
         let below = self.last_at_or_below(addr);
-        // Of two stacks the lower one ends where the gap of the upper one may begin: it
-        // is the upper one's thread that would run into it, and Linux lets it.
+        // A stack below may be closer than the gap: only the upper stack's thread would
+        // run into it. Linux allows this too.
         let too_close = below.is_some_and(|below| {
             !below.grows_down && below.prot != Prot::empty() && start - below.end < STACK_GUARD_GAP
         });
@@ -79,11 +79,11 @@ mod tests {
         set.insert(anonymous(100, 101, RW));
         assert_eq!(set.grow_down((101 + GAP) * PAGE - 1, 0, u64::MAX), Err(NoGrowth));
         assert_eq!(set.grow_down((101 + GAP) * PAGE, 0, u64::MAX), Ok(()));
-        // What cannot be accessed is a gap itself.
+        // An area without any permission serves as a gap itself.
         let mut set = with_stack(1000, 1002);
         set.insert(anonymous(100, 101, Prot::empty()));
         assert_eq!(set.grow_down(101 * PAGE, 0, u64::MAX), Ok(()));
-        // So is nobody's place in it.
+        // Nothing else is placed in the gap either.
         let set = with_stack(1000, 1002);
         assert!(set.is_free_place(&pages(1000 - GAP - 1..1000 - GAP)));
         assert!(!set.is_free_place(&pages(1000 - GAP..1000 - GAP + 1)));

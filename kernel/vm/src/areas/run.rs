@@ -1,11 +1,11 @@
-//! How far a call gets that works on one area after the other.
+//! How far a call gets when it works on one area after another.
 
 use core::ops::Range;
 
 use super::AreaSet;
 use crate::area::{Area, Contents};
 
-/// How far areas follow each other, all of them permitted.
+/// How far consecutive areas are all permitted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Run {
     /// To the end of the range.
@@ -17,8 +17,8 @@ pub enum Run {
 }
 
 impl<C: Contents> AreaSet<C> {
-    /// Follows the areas from the start of `range`, which is not empty, as long as there
-    /// is no hole between them and `permitted` holds.
+    /// Follows the areas from the start of `range`, which is not empty, up
+    /// to the first hole between them or the first area that `permitted` refuses.
     pub fn run(&self, range: &Range<u64>, permitted: impl Fn(&Area<C>) -> bool) -> Run {
         let mut at = range.start;
         for area in self.overlapping(range) {

@@ -1,4 +1,4 @@
-//! The area set against a model: one entry a page.
+//! The area set against a model with one entry per page.
 
 use super::*;
 
@@ -90,7 +90,7 @@ fn free_space_is_found_from_the_top() {
     assert_eq!(set.find_free_below(PAGE, &pages(1..95)), Some(89 * PAGE));
 }
 
-/// What is shared is no neighbour of what is private.
+/// A shared area does not join a private one.
 #[test]
 fn shared_and_private_areas_stay_apart() {
     let mut set = AreaSet::default();
@@ -121,7 +121,8 @@ fn as_a_map_of_pages() {
         match random(3) {
             0 if set.is_free(&range) => {
                 let file = random(2) as u32;
-                // Offsets equal to addresses: files join as anonymous areas do.
+                // Offsets equal to addresses: neighbouring pieces of a file
+                // join, as anonymous areas do.
                 let contents = |page: u64| File(file, if file == 0 { 0 } else { page * PAGE });
                 set.insert(area(start, end, prot, contents(start)));
                 (start..end).for_each(|page| model[page as usize] = Some((prot, contents(page))));

@@ -1,5 +1,5 @@
-//! System calls with arguments that make no sense: whatever happens to the
-//! program, the kernel stays.
+//! System calls with arguments that make no sense. The program may die of
+//! them, the kernel may not.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use user::process::{self, Pid, SIGKILL};
 use user::sys::syscall;
 use user::{println, time};
 
-/// Calls that would end the run rather than try the kernel: exit, pause,
+/// Calls that would end the run rather than test the kernel: exit, pause,
 /// exit_group; and kill, which reaches init.
 const NOT_CALLED: [u64; 4] = [1, 29, 37, 234];
 const NR_CALLS: u64 = 460;
@@ -59,12 +59,13 @@ pub(crate) fn random(seed: u64) {
             return println!("  fork fails");
         };
         let _ = time::sleep(PATIENCE);
-        // It may have forked, and so on: until there is nobody left but init.
+        // The batch itself, if it sleeps or waits.
         let _ = process::kill(child, SIGKILL);
         if let Err(why) = process::wait(child) {
             return println!("  wait: {why}");
         }
-        // It may have forked, and so on: until there is nobody left but init.
+        // It may have forked, and its children too: until no process is left
+        // but init.
         while process::kill(Pid(-1), SIGKILL).is_ok() {
             let _ = time::sleep(Duration::from_millis(1));
         }
@@ -75,7 +76,7 @@ fn make_calls(seed: u64) {
     let mut rng = Rng(seed);
     let Ok(room) = memory::map(2 * PAGE, Protection::READ_WRITE) else { return };
     let room = room as usize;
-    // SAFETY: nobody uses the second page.
+    // SAFETY: nothing uses the second page.
     let _ = unsafe { memory::unmap(room + PAGE, PAGE) };
     loop {
         let number = rng.below(NR_CALLS);
@@ -88,7 +89,7 @@ fn make_calls(seed: u64) {
             // SAFETY: if the room is gone by now, the program ends.
             unsafe { (at as *mut u64).write_volatile(rng.argument(room) as u64) };
         }
-        // SAFETY: none: that the program dies of it is expected.
+        // SAFETY: none: the program is expected to die of it.
         let _ = unsafe { syscall(number as usize, arguments) };
     }
 }

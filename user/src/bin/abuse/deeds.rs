@@ -10,7 +10,7 @@ use user::{Errno, println, thread};
 
 use crate::{calls, full};
 
-/// A name, and what it does with its number (`name=7`).
+/// A name, and the function, which gets the deed's number (`name=7`).
 pub(crate) type Deed = (&'static str, fn(u64));
 
 /// All of them.
@@ -35,7 +35,7 @@ pub(crate) const DEEDS: &[Deed] = &[
     ("random-calls", calls::random),
 ];
 
-/// Says by which error the kernel refused, as the deed's result.
+/// Prints the error by which the kernel refused, as the deed's result.
 pub(crate) fn refused(what: &str, why: Errno) {
     println!("  {what}: {why}");
 }
@@ -51,7 +51,7 @@ fn allocate() {
     loop {
         match memory::map(1 << 20, Protection::READ_WRITE) {
             Ok(start) => (0..1 << 20).step_by(memory::PAGE).for_each(|offset| {
-                // SAFETY: just mapped, and nobody else's.
+                // SAFETY: just mapped, and not used by anything else.
                 unsafe { start.add(offset).write_volatile(1) }
             }),
             Err(why) => return refused("mmap", why),
@@ -59,9 +59,9 @@ fn allocate() {
     }
 }
 
-/// Moves the break up and touches what it gives, without end.
+/// Moves the break up and touches the new memory, without end.
 fn grow_break() {
-    // SAFETY: asks.
+    // SAFETY: only asks.
     let mut end = unsafe { memory::brk(0) };
     loop {
         // SAFETY: the break only grows.
@@ -77,10 +77,10 @@ fn grow_break() {
     }
 }
 
-/// Asks for far more than there is to be present at once.
+/// Asks for far more present memory than there is.
 fn populate() {
     const PRIVATE_ANONYMOUS_POPULATE: usize = 0x8022;
-    // SAFETY: a mapping where the kernel likes.
+    // SAFETY: a mapping at an address of the kernel's choice.
     let asked = unsafe { syscall(MMAP, [0, 1 << 40, 3, PRIVATE_ANONYMOUS_POPULATE, usize::MAX, 0]) };
     match asked {
         Ok(_) => println!("  mmap: what could be had"),
@@ -88,7 +88,7 @@ fn populate() {
     }
 }
 
-/// Cuts one mapping into as many areas as the kernel bears.
+/// Cuts one mapping into as many areas as the kernel allows.
 fn areas() {
     let pages = 1 << 18;
     let start = match memory::map(pages * memory::PAGE, Protection::READ) {
@@ -97,7 +97,7 @@ fn areas() {
     };
     for page in (0..pages).step_by(2) {
         let address = start + page * memory::PAGE;
-        // SAFETY: nobody uses the mapping.
+        // SAFETY: nothing uses the mapping.
         let cut = unsafe { memory::protect(address, memory::PAGE, Protection::NONE) };
         if let Err(why) = cut {
             return refused("mprotect", why);
@@ -106,7 +106,7 @@ fn areas() {
     println!("  mprotect: no limit");
 }
 
-/// Forks children that sleep, until there is no more.
+/// Forks children that sleep, until the kernel refuses.
 fn forks() {
     let mut children = 0;
     loop {
@@ -138,7 +138,7 @@ pub(crate) fn end_children() {
     while process::wait_any().is_ok() {}
 }
 
-/// Starts threads that sleep, until there is no more.
+/// Starts threads that sleep, until the kernel refuses.
 fn threads() {
     loop {
         match thread::spawn(|| sleep_for_ever()) {
@@ -148,7 +148,7 @@ fn threads() {
     }
 }
 
-/// Duplicates a descriptor until there is no more.
+/// Duplicates a descriptor until the kernel refuses.
 fn descriptors() {
     loop {
         if let Err(why) = user::file::STDOUT.dup() {
@@ -179,7 +179,7 @@ fn many_arguments() {
     refused("execve", exec(c"/bin/true", vector as usize));
 }
 
-/// Argument vectors that lead nowhere.
+/// Argument vectors at bad addresses.
 fn wild_arguments() {
     for vector in [8, usize::MAX - 7, 0xc000_0000_0040_0000, (1 << 52) - 8] {
         refused("execve", exec(c"/bin/true", vector));
@@ -190,7 +190,7 @@ fn wild_arguments() {
 
 /// execve with any vector.
 pub(crate) fn exec(path: &CStr, arguments: usize) -> Errno {
-    // SAFETY: the kernel refuses what it cannot read; after success nothing of
+    // SAFETY: the kernel refuses bad addresses; after success nothing of
     // this program is left.
     match unsafe { syscall(EXECVE, [path.as_ptr() as usize, arguments, 0, 0, 0, 0]) } {
         Ok(_) => unreachable!("execve came back"),

@@ -1,5 +1,5 @@
-//! Deeds while memory is full: a file takes what there is until write fails, and
-//! is removed afterwards.
+//! Deeds while memory is full: a file takes all memory until write fails, and is
+//! removed afterwards.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -29,7 +29,7 @@ fn create(path: &CStr) -> Result<Fd, Errno> {
 }
 
 fn unlink(path: &CStr) {
-    // SAFETY: as above.
+    // SAFETY: the path is a live string.
     let _ = unsafe { syscall(UNLINK, [path.as_ptr() as usize, 0, 0, 0, 0, 0]) };
 }
 
@@ -37,7 +37,7 @@ impl Full {
     fn new() -> Option<Self> {
         static BYTES: [u8; 16 << 10] = [b'f'; 16 << 10];
         let file = create(FILLER).map_err(|why| refused("open", why)).ok()?;
-        // Large pieces first, then what is left, byte by byte at last.
+        // Large pieces first, then pages, at last single bytes.
         for len in [BYTES.len(), memory::PAGE, 1] {
             // SAFETY: the kernel only reads.
             let write =
@@ -47,7 +47,7 @@ impl Full {
         // SAFETY: touches no memory.
         let end = unsafe { syscall(LSEEK, [file.0 as usize, 0, 2, 0, 0, 0]) }.unwrap_or(0);
         let shorter = end.saturating_sub(SPARE_PAGES * memory::PAGE);
-        // SAFETY: as above.
+        // SAFETY: touches no memory.
         let _ = unsafe { syscall(FTRUNCATE, [file.0 as usize, shorter, 0, 0, 0, 0]) };
         Some(Self(file))
     }
@@ -88,21 +88,21 @@ pub(crate) fn exec() {
     });
 }
 
-/// A page fault has no page: who touches new memory is killed.
+/// A page fault has no page: the process that touches new memory is killed.
 pub(crate) fn touch() {
     const BYTES: usize = 16 << 20;
     let Ok(start) = memory::map(BYTES, Protection::READ_WRITE) else { return };
     in_child(|| {
         for offset in (0..BYTES).step_by(memory::PAGE) {
-            // SAFETY: ours.
+            // SAFETY: our own memory.
             unsafe { start.add(offset).write_volatile(1) };
         }
         0
     });
 }
 
-/// Runs `work` in a child that was made before memory was full, and says how the
-/// child ended.
+/// Runs `work` in a child that was made before memory was full, and prints how
+/// the child ended.
 fn in_child(work: impl FnOnce() -> i32) {
     let Ok((wait, go)) = file::pipe() else { return };
     let child = process::spawn(|| {
@@ -166,7 +166,7 @@ pub(crate) fn directories() {
 /// Makes empty files without end; then removes them.
 pub(crate) fn files() {
     names("open", |path| {
-        // SAFETY: as above.
+        // SAFETY: the path is a live string.
         let fd = unsafe { syscall(OPENAT, [AT_FDCWD, path, CREATE_WRITE, 0o600, 0, 0]) }?;
         Fd(fd as i32).close()?;
         Ok(0)

@@ -1,9 +1,9 @@
 //! `abuse DEED...`: asks the kernel for more than there is.
 //!
-//! Each deed runs in a child, and its end is one line, `DEED: exit 0` or
-//! `DEED: signal 9`; a deed that is refused says by which error. The parent, which
-//! may be init, survives all of them and can still fork and allocate. With `self`
-//! before the deed it is done by the program itself.
+//! Each deed runs in a child, and its end is one line, `DEED: exit 0` or `DEED:
+//! signal 9`. For a deed that is refused, a line names the error. The parent,
+//! which may be init, survives all of them and can still fork and allocate. With
+//! `self` before the deed the program itself does it.
 #![no_std]
 #![no_main]
 
@@ -44,8 +44,8 @@ fn main(env: &Env) -> Verdict {
     Ok(())
 }
 
-/// Waits for `child`, and then for all that it leaves behind: orphans come to us
-/// if we are init, also while the child still runs.
+/// Waits for `child`, and then for all that it leaves behind: if we are init, its
+/// orphans come to us, also while it still runs.
 fn wait(child: Pid) -> Result<Status, String> {
     loop {
         let (pid, status) = process::wait_any().context("wait")?;
@@ -56,7 +56,7 @@ fn wait(child: Pid) -> Result<Status, String> {
     }
 }
 
-/// Memory and processes can be had again.
+/// Checks that memory and processes are available again.
 fn still_works() -> Verdict {
     let pid = process::spawn(|| {
         let Ok(mut region) = Region::new(64) else { return 1 };

@@ -1,9 +1,9 @@
 //! The demonstration, and the default init: address spaces that die while other
 //! CPUs borrow them lazily.
 //!
-//! Three scenes, one line each: threads on every CPU, a storm of forks and execs,
-//! a kernel thread that works in our address space. The kernel prints what its
-//! lazy TLB made of it when it powers off.
+//! Three scenes, one line each: threads on every CPU, a storm of forks and
+//! execs, a kernel thread that works in our address space. At power-off the
+//! kernel prints its lazy-TLB report.
 #![no_std]
 #![no_main]
 
@@ -22,7 +22,7 @@ use user::{Context, Env, Verdict, println};
 
 user::main!(main);
 
-/// A scene: what it did, or what went wrong.
+/// A scene: its report, or its error.
 type Scene = fn(&[usize]) -> Result<String, String>;
 
 fn main(_env: &Env) -> Verdict {

@@ -1,8 +1,8 @@
 //! Scene 2: a storm of forks and execs, on several CPUs at once.
 //!
-//! One worker a CPU (a handful at most) makes children that become `/bin/true`,
-//! or exit at once, and waits for them. exec leaves the old address space while
-//! the CPU still runs on it; exit leaves the new one behind.
+//! One worker per CPU (a handful at most) makes children that become
+//! `/bin/true`, or exit at once, and waits for them. exec leaves the old
+//! address space while the CPU still runs on it; exit leaves the new one behind.
 
 use alloc::format;
 use alloc::string::String;

@@ -1,9 +1,10 @@
 //! Scene 1: a process with a thread on every CPU, several times over.
 //!
 //! A thread that sleeps leaves its CPU idle, and lazy on the process's address
-//! space. In odd rounds the threads end first, each CPU idling on after its own;
-//! in even rounds the process exits while they all sleep. Either way the address
-//! space dies with borrowers elsewhere, in a child, so that each round has its own.
+//! space. In odd rounds the threads end first, and each CPU idles on after its
+//! own; in even rounds the process exits while they all sleep. Either way the
+//! address space dies with borrowers on other CPUs. Each round runs in a child,
+//! so it has an address space of its own.
 
 use alloc::format;
 use alloc::string::String;
@@ -38,7 +39,7 @@ pub(crate) fn run(cpus: &[usize]) -> Result<String, String> {
 }
 
 fn one_round(cpus: &[usize], asleep: bool) -> Verdict {
-    // The main thread comes too: then everyone is where he belongs.
+    // The main thread waits too: then every thread is on its CPU.
     let all_here = Arc::new(Barrier::new(cpus.len() + 1));
     let mut threads: Vec<Thread<Verdict>> = Vec::new();
     for &cpu in cpus {
@@ -48,7 +49,8 @@ fn one_round(cpus: &[usize], asleep: bool) -> Verdict {
     }
     all_here.wait();
     if asleep {
-        // Long enough for them to fall asleep; the check is not ours to make.
+        // Long enough for them to fall asleep, as a rule; this cannot be checked
+        // from here.
         time::sleep(NAP).context("clock_nanosleep")?;
         exit_group(0);
     }
@@ -65,7 +67,7 @@ fn one_thread(cpu: usize, all_here: &Barrier, asleep: bool) -> Verdict {
     region.touch(mark);
     all_here.wait();
     if asleep {
-        // Until the process exits: nobody wakes this.
+        // Until the process exits: nothing wakes this.
         let never = AtomicU32::new(0);
         while never.load(Ordering::Relaxed) == 0 {
             let _ = futex::wait(&never, 0, None);

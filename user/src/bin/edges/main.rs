@@ -1,9 +1,9 @@
-//! The edge of the address space: every call that takes an address is given such that end
-//! at the last byte, reach over it by one, begin behind it, wrap, or are the kernel's. The
-//! first are good, the others are `EFAULT`, and the kernel goes on.
+//! The edge of the address space. Every call that takes an address gets some that end at
+//! the last byte, reach over it by one, begin behind it, wrap, or are the kernel's. The
+//! first are good, the others give `EFAULT`, and the kernel runs on.
 //!
-//! The arguments are the numbers of the calls that the kernel has: one that is not in the
-//! table here has not been thought about, and is a failure.
+//! The arguments are the numbers of the calls that the kernel has. A number that is
+//! missing from the table here is a failure: its edges have not been considered.
 #![no_std]
 #![no_main]
 
@@ -34,14 +34,14 @@ pub(crate) const FOREIGN: [usize; 4] = [
     0x4000_0000_0000_0000,
     0x8000_0000_0000_0000,
     0xc000_0000_0000_0000,
-    // The end of all, so that the sum wraps.
+    // The end of the address space, so that the sum wraps.
     0xffff_ffff_ffff_f000,
 ];
 
-/// Makes the call. What it may change is memory that the test mapped for it, to which
-/// nothing refers, or is read anew.
+/// Makes the call. Memory that it may change was mapped by the test for it: no reference
+/// leads there, or it is read anew.
 pub(crate) fn call(nr: usize, args: &[usize]) -> isize {
-    // SAFETY: as said above.
+    // SAFETY: changes no memory that a reference leads to.
     unsafe { answer(nr, args) }
 }
 
@@ -67,7 +67,7 @@ fn main(env: &Env) -> Verdict {
     Ok(())
 }
 
-/// The last page that there is, and those below it.
+/// Maps the last page of the address space, and those below it.
 pub(crate) fn map_last_pages() -> Verdict {
     let at = user::memory::map_at(LAST, PAGES * PAGE, Protection::READ_WRITE).context("the last pages")?;
     ensure!(at as usize == LAST, "the last pages are at {at:?}");

@@ -8,7 +8,7 @@ use super::{END, FOREIGN, call, vectors};
 
 const EFAULT: isize = -14;
 
-/// What the arguments of the table stand for.
+/// The objects that the arguments of the table stand for.
 pub(crate) struct Things {
     /// A file of many zeroes, open for both.
     file: usize,
@@ -18,7 +18,7 @@ pub(crate) struct Things {
     segment: usize,
     /// Where good arguments are, one after the other.
     room: *mut u8,
-    /// One piece of good memory, for those who take a vector of them.
+    /// One piece of good memory, for calls that take a vector of pieces.
     piece: [usize; 2],
 }
 
@@ -49,7 +49,7 @@ impl Things {
         })
     }
 
-    /// The bytes that an argument points to, as they have to be before the call; or the
+    /// The bytes that an argument points to, as they must be before the call; or the
     /// value.
     fn bytes(&self, arg: &Arg) -> Result<([u8; SLOT_BYTES], usize, usize), usize> {
         let mut bytes = [0x5a; SLOT_BYTES];
@@ -57,7 +57,7 @@ impl Things {
             Arg::Value(value) => return Err(value),
             Arg::File => return Err(self.file),
             Arg::Directory => {
-                // From its first name on, each time: at the end nothing is stored.
+                // Rewinds to the first name before each call: at the end nothing is stored.
                 call(19, &[self.directory, 0, 0]);
                 return Err(self.directory);
             }
@@ -86,7 +86,7 @@ impl Things {
         Ok((bytes, len, align))
     }
 
-    /// All arguments of `call`, good.
+    /// Good arguments for `row`.
     fn arguments(&self, row: &Call) -> [usize; 6] {
         let mut all = [0; 6];
         for (index, arg) in row.args.iter().enumerate() {
@@ -104,7 +104,7 @@ impl Things {
     }
 }
 
-/// Every row that `exists`.
+/// Checks every row that `exists`.
 pub(crate) fn check(exists: impl Fn(usize) -> bool) -> Verdict {
     let things = Things::new()?;
     for row in CALLS.iter().filter(|row| exists(row.nr)) {
@@ -121,7 +121,7 @@ pub(crate) fn check(exists: impl Fn(usize) -> bool) -> Verdict {
     Ok(())
 }
 
-/// The call with its argument `index` at one address after the other.
+/// The call with its argument `index` at one address after another.
 fn check_argument(things: &Things, row: &Call, index: usize, bytes: &[u8], align: usize) -> Verdict {
     let answer = |address: usize| -> Result<isize, alloc::string::String> {
         let mut args = things.arguments(row);
@@ -129,7 +129,7 @@ fn check_argument(things: &Things, row: &Call, index: usize, bytes: &[u8], align
         let child = if row.takes_child { Some(process::spawn(|| 0).context("fork")?) } else { None };
         let answer = call(row.nr, &args);
         if let Some(child) = child {
-            // It may be gone already.
+            // The child may have been waited for already.
             let _ = process::wait(child);
         }
         Ok(answer)
@@ -144,8 +144,8 @@ fn check_argument(things: &Things, row: &Call, index: usize, bytes: &[u8], align
         let got = answer(END - len)?;
         ensure!(got != EFAULT, "{name} ({nr}): argument {index} ends at the last byte, and is EFAULT");
     }
-    // One step too far; what is left of it in memory stays as it was. A string has no end
-    // there.
+    // One step too far. The part that is in memory must stay as it was. A string has no
+    // end there.
     let far = END - len + align;
     let unended = if matches!(row.args[index], Arg::Path(_)) { &bytes[..len - 1] } else { bytes };
     vectors::fill(far, &unended[..unended.len().min(END - far)]);

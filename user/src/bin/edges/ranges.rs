@@ -44,8 +44,8 @@ fn expect(what: &str, got: isize, expected: isize) -> Verdict {
 fn of_what_is_mapped() -> Verdict {
     const SYNC: usize = 4;
     let byte = LAST;
-    // Number, third argument, and the answers: to a range over the end, to one whose end
-    // wraps.
+    // Number, third argument, and two answers: to a range over the end, and to a range
+    // whose end wraps.
     let calls = [
         (MPROTECT, 3, ENOMEM, ENOMEM),
         (MSYNC, SYNC, ENOMEM, ENOMEM),
@@ -69,7 +69,7 @@ fn of_what_is_mapped() -> Verdict {
         ensure!(got == wraps, "call {nr} of a range that wraps: {got}, not {wraps}");
         for base in FOREIGN {
             let got = get(base, PAGE);
-            // The last page of all ends where the sum is 0.
+            // A range to the end of the address space ends where the sum is 0.
             let expected = if base.checked_add(PAGE).is_none() { wraps } else { over };
             ensure!(got == expected, "call {nr} at {base:#x}: {got}, not {expected}");
         }
@@ -97,7 +97,7 @@ fn new_ones() -> Verdict {
     }
     expect("the last page again", map(TOP, PAGE, NOREPLACE), EEXIST)?;
     expect("the last page anew", map(TOP, 1, FIXED), TOP as isize)?;
-    // A wish that cannot be fulfilled is no error; one beyond the usual half is heard.
+    // A wish that cannot be fulfilled is no error; one beyond the usual half is granted.
     expect("munmap", call(MUNMAP, &[TOP, PAGE]), 0)?;
     expect("a wish for the last page", map(TOP, PAGE, 0x22), TOP as isize)?;
     for wish in [END, TOP, FOREIGN[2], FOREIGN[3]] {
@@ -163,7 +163,7 @@ fn breaks() -> Verdict {
     Ok(())
 }
 
-/// What the program does itself.
+/// The program's own accesses.
 fn by_hand() -> Verdict {
     ensure!(peek(END - 1) == 0, "the last byte");
     for address in [END, FOREIGN[0], FOREIGN[2]] {

@@ -1,4 +1,4 @@
-//! Stacks at the edge, and addresses that are used when nobody can be told of an error.
+//! Stacks at the edge, and addresses that the kernel uses when no call can return an error.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,7 +32,7 @@ pub(crate) fn check() -> Verdict {
     ends_of_threads()
 }
 
-/// Has SIGUSR1 run on a stack of `size` bytes at `base`.
+/// Makes SIGUSR1's handler run on a stack of `size` bytes at `base`.
 fn signal_on(base: usize, size: usize) -> Verdict {
     const SA_ONSTACK: usize = 0x0800_0000;
     let stack = [base, 0, size];
@@ -65,7 +65,7 @@ fn alternate_stacks() -> Verdict {
 fn wild_stack_pointers() -> Verdict {
     for stack in [END - 256, END, FOREIGN[2], FOREIGN[3]] {
         child_ends("sigreturn from nowhere", Status::signal(SIGSEGV), || {
-            // SAFETY: it does not come back: there is no frame at the address, or one of
+            // SAFETY: it does not return: there is no frame at the address, or one of
             // zeroes, which ends the child as well.
             unsafe {
                 core::arch::asm!("mr 1, {0}", "sc", in(reg) stack, in("r0") RT_SIGRETURN, options(noreturn));
@@ -75,8 +75,8 @@ fn wild_stack_pointers() -> Verdict {
     Ok(())
 }
 
-/// The words that the kernel writes and the list that it walks when a thread ends: bad
-/// addresses are nobody's trouble.
+/// The words that the kernel writes and the list that it walks when a thread ends. Bad
+/// addresses there do no harm.
 fn ends_of_threads() -> Verdict {
     const CHILD_SETTID: usize = 0x0100_0000;
     const PARENT_SETTID: usize = 0x0010_0000;

@@ -18,7 +18,7 @@ pub(crate) enum Arg {
     Piece,
     /// The address of so many bytes, which the call reads, writes, or both.
     Out(usize),
-    /// The same, of which it may use a part.
+    /// The address of so many bytes, of which the call may use a part.
     Some(usize),
     /// The address of an aligned word of zero.
     Word,
@@ -30,7 +30,7 @@ pub(crate) struct Call {
     pub(crate) nr: usize,
     pub(crate) name: &'static str,
     pub(crate) args: &'static [Arg],
-    /// With good arguments it does not come back.
+    /// With good arguments it does not return.
     pub(crate) blocks: bool,
     /// It waits for a child.
     pub(crate) takes_child: bool,
@@ -46,8 +46,8 @@ const fn plain(nr: usize, name: &'static str) -> Call {
     call(nr, name, &[])
 }
 
-/// A call that is tried elsewhere in this program, or in memcalls: on ranges, stacks, or
-/// addresses that are used later.
+/// A call whose edges another part of this program, or memcalls, tests: ranges, stacks,
+/// or addresses that are used later.
 const fn elsewhere(nr: usize, name: &'static str) -> Call {
     call(nr, name, &[])
 }
@@ -65,19 +65,19 @@ const ZERO: Arg = Value(0);
 const ONE: Arg = Value(1);
 const NONE: Arg = Path("/tmp/edges-none");
 const TMP: Arg = Path("/tmp");
-/// A moment of no length, or two.
+/// A moment of length zero, or two.
 const NOW: Arg = In(&[0; 16]);
 const TWICE_NOW: Arg = In(&[0; 32]);
 /// `struct stat`, `struct statfs`, `struct rusage`.
 const STAT: Arg = Out(144);
 const STATFS: Arg = Out(120);
 const RUSAGE: Arg = Out(144);
-/// A limit that is none.
+/// No limit.
 const UNLIMITED: Arg = In(&[0xff; 16]);
 /// A set of signals, or an empty vector of strings.
 const EMPTY: Arg = In(&[0; 8]);
 
-/// Every call that there is, and those that Linux has besides and somebody may add.
+/// Every call of this kernel, and calls of Linux that may be added.
 pub(crate) const CALLS: &[Call] = &[
     plain(1, "exit"),
     plain(2, "fork"),
@@ -111,7 +111,7 @@ pub(crate) const CALLS: &[Call] = &[
     elsewhere(45, "brk"),
     // The console's window.
     call(54, "ioctl", &[ONE, Value(0x4008_7468), Out(8)]),
-    // The kinds of locks and owners take structures; those of today's commands are numbers.
+    // Locks and owners take structures; the arguments of the commands that exist are numbers.
     plain(55, "fcntl"),
     plain(57, "setpgid"),
     plain(60, "umask"),
@@ -187,7 +187,7 @@ pub(crate) const CALLS: &[Call] = &[
     call(180, "pwrite64", &[File, Out(16), Value(16), ZERO]),
     call(181, "chown", &[NONE, ZERO, ZERO]),
     call(182, "getcwd", &[Some(256), Value(256)]),
-    // Off: what a handler would run on is tried elsewhere.
+    // Switched off: signals.rs tests the stack that a handler would run on.
     call(
         185,
         "sigaltstack",

@@ -1,4 +1,4 @@
-//! Pieces of memory that a call is given in a vector, or one alone: their ends and sums.
+//! Pieces of memory, in a vector or alone: their ends and sums.
 
 use core::slice;
 
@@ -23,7 +23,7 @@ pub(crate) fn fill(address: usize, bytes: &[u8]) {
 
 /// Whether `bytes` are at `address`, in the last pages.
 pub(crate) fn holds(address: usize, bytes: &[u8]) -> bool {
-    // SAFETY: as above.
+    // SAFETY: in the last pages, to which nothing refers.
     unsafe { slice::from_raw_parts(address as *const u8, bytes.len()) == bytes }
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn check() -> Verdict {
     Ok(())
 }
 
-/// However few bytes the file has, the range as a whole has to be the user's.
+/// However few bytes the file has, the whole range must be the user's.
 fn alone(fd: usize) -> Verdict {
     for nr in [PREAD, PWRITE, READ, WRITE] {
         let io = |base, len| call(nr, &[fd, base, len, 0]);
@@ -56,7 +56,7 @@ fn alone(fd: usize) -> Verdict {
         ensure!(io(END, 0) == 0, "call {nr} of nothing at the end: {}", io(END, 0));
         ensure!(io(END + 1, 0) == EFAULT, "call {nr} of nothing behind the end: {}", io(END + 1, 0));
         ensure!(io(END - 8, 9) == EFAULT, "call {nr} over the end: {}", io(END - 8, 9));
-        // All that there is: as far as it gets.
+        // The whole address space: as much as the file gives.
         if nr == READ {
             ensure!(io(0, END) == 0, "a read of nothing to anywhere: {}", io(0, END));
         }
@@ -73,7 +73,7 @@ fn alone(fd: usize) -> Verdict {
 
 fn in_vectors(fd: usize) -> Verdict {
     for nr in [READV, WRITEV] {
-        // The file's position is put back: readv finds bytes.
+        // The file's position is put back, so that readv finds bytes.
         let io = |pieces: &[[usize; 2]]| {
             call(19, &[fd, 0, 0]);
             call(nr, &[fd, pieces.as_ptr() as usize, pieces.len()])
@@ -108,7 +108,7 @@ fn in_vectors(fd: usize) -> Verdict {
     Ok(())
 }
 
-/// Strings whose NUL is the very last byte, or is not there; argv, too.
+/// Strings whose NUL is the very last byte, or is missing; in argv, too.
 fn paths() -> Verdict {
     const OPEN: usize = 5;
     const EXECVE: usize = 11;
@@ -118,7 +118,7 @@ fn paths() -> Verdict {
         let string = [b'a'; 5000];
         fill(END - len, &string[..len]);
         let got = call(OPEN, &[END - len, 0, 0]);
-        // What is long enough to be too long is that before it is no string.
+        // A path of 4096 bytes is too long, before its missing end is found.
         let expected = if len >= 4096 { ENAMETOOLONG } else { EFAULT };
         ensure!(got == expected, "a path of {len} bytes without an end: {got}");
         fill(END - 1, &[0]);

@@ -13,7 +13,7 @@ const POPULATE_WRITE: usize = 23;
 const HINTS: [usize; 4] = [0, 1, 2, 3];
 
 pub(crate) fn check() -> Verdict {
-    // qemu-ppc64 lets most of it through unlooked at.
+    // qemu-ppc64 lets most of it through unchecked.
     if !on_foreign_kernel() {
         advice()?;
         populate()?;
@@ -34,7 +34,7 @@ fn advice() -> Verdict {
         advise("a length that wraps", at, usize::MAX, EINVAL)?;
         advise("an end that wraps", at, usize::MAX - at, EINVAL)?;
         advise("over a hole", at, 4 * PAGE, ENOMEM)?;
-        // Not to forget the stack, too.
+        // Not DONTNEED, which would drop the stack too.
         if advice != DONTNEED {
             advise("to beyond all", at, 1 << 60, ENOMEM)?;
         }
@@ -44,7 +44,8 @@ fn advice() -> Verdict {
     for unknown in [5, 6, 7, 26, 99, usize::MAX] {
         answers("unknown advice", MADVISE, &[at, PAGE, unknown], EINVAL)?;
     }
-    // Both sides of the hole are forgotten, and the pages that the range only touches.
+    // Both sides of the hole are dropped, and the pages that the range
+    // covers only partly.
     for page in [0, 1, 3] {
         // SAFETY: mapped, and nothing refers to it.
         unsafe { poke(at + page * PAGE, 5) };
@@ -53,7 +54,7 @@ fn advice() -> Verdict {
     ensure!([0, 1, 3].map(|page| peek(at + page * PAGE)) == [5, 0, 0], "DONTNEED forgot something else");
     let shared =
         call(MMAP, &[at + 2 * PAGE, PAGE, READ_WRITE, SHARED | ANONYMOUS | FIXED, usize::MAX, 0]) as usize;
-    // SAFETY: as above.
+    // SAFETY: mapped, and nothing refers to it.
     unsafe { poke(shared, 6) };
     answers("DONTNEED of shared memory", MADVISE, &[shared, PAGE, DONTNEED], 0)?;
     ensure!(peek(shared) == 6, "DONTNEED forgot what others share");

@@ -1,4 +1,4 @@
-//! Calls by number, with what they answer: a value, or an error number below 0.
+//! Calls by number, with their answers: a value, or an error number below 0.
 
 use user::memory::PAGE;
 use user::sys::answer;
@@ -44,10 +44,10 @@ pub(crate) const PRIVATE: usize = 2;
 pub(crate) const FIXED: usize = 0x10;
 pub(crate) const ANONYMOUS: usize = 0x20;
 
-/// Makes the call. The programs of this folder name only memory that they mapped for the
-/// purpose, and look at it by `peek` and `poke` alone.
+/// Makes the call. The programs of this folder pass only memory that they mapped for
+/// the purpose, and look at it by `peek` and `poke` alone.
 pub(crate) fn call(nr: usize, args: &[usize]) -> isize {
-    // SAFETY: as said above: no reference is to what the call changes.
+    // SAFETY: no reference leads to memory that the call changes (see the comment).
     unsafe { answer(nr, args) }
 }
 
@@ -76,14 +76,12 @@ pub(crate) fn new_file(path: &str, bytes: usize, flags: usize) -> usize {
     fd
 }
 
-/// Whether the byte at `address` may be stored to, as the kernel finds when it does: it
-/// has another value then.
+/// Whether the kernel can store to the byte at `address`: it stores a random byte there.
 pub(crate) fn may_store(address: usize) -> bool {
     call(GETRANDOM, &[address, 1, 0]) == 1
 }
 
-/// Whether the byte at `address` may be read, as the kernel finds when it takes a path
-/// from there.
+/// Whether the kernel can read the byte at `address`: a call takes a path from there.
 pub(crate) fn may_load(address: usize) -> bool {
     call(ACCESS, &[address, 0]) != EFAULT
 }

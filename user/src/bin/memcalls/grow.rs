@@ -1,4 +1,5 @@
-//! Stacks: they grow to what is touched below them, up to a limit, and not into others.
+//! Stacks: they grow to an access below them, up to a limit, and not into
+//! other mappings.
 
 use user::memory::{PAGE, peek, poke};
 use user::process::{SIGSEGV, Status};
@@ -10,7 +11,7 @@ use super::calls::*;
 const GROWSDOWN: usize = 0x100;
 /// The pages that stay free below a stack.
 const GAP: usize = 256 * PAGE;
-/// RLIMIT_STACK of a program that nobody changed it for.
+/// RLIMIT_STACK of a program for which it was not changed.
 const LIMIT: usize = 8 << 20;
 
 pub(crate) fn check() -> Verdict {
@@ -50,7 +51,7 @@ fn grows() -> Verdict {
         poke(at - 20 * PAGE, 2);
     }
     ensure!(peek(at - 8) == 1 && peek(at - 10 * PAGE) == 0 && peek(at - 20 * PAGE) == 2, "a stack that grew");
-    // By the kernel's hand, too; and mprotect finds its start.
+    // The kernel's own store grows it too; and mprotect finds its start.
     let byte = at - 30 * PAGE;
     answers("mincore to below a stack", MINCORE, &[at - PAGE, PAGE, byte], 0)?;
     ensure!(peek(byte) == 1, "what the kernel stored below a stack");
@@ -75,10 +76,10 @@ fn keeps_its_gap() -> Verdict {
     ensure!(map(below, READ) == below as isize, "a page below a stack");
     stores("into the gap", below + PAGE + GAP - 1, false)?;
     stores("down to the gap", below + PAGE + GAP, true)?;
-    // What nobody can touch is a gap itself.
+    // A page that allows no access serves as a gap itself.
     ensure!(map(below, NONE) == below as isize, "a closed page below a stack");
     stores("down to a closed page", below + PAGE, true)?;
-    // Nothing is put into the gap unless it has to be there.
+    // Nothing is put into the gap unless the address is fixed.
     let wish = at - GAP / 2;
     let got = call(MMAP, &[wish, PAGE, READ, PRIVATE | ANONYMOUS, usize::MAX, 0]) as usize;
     ensure!(got != wish, "a wish for a place in a stack's gap was heard");

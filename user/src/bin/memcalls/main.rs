@@ -1,4 +1,4 @@
-//! The calls on memory, and what each says of arguments that are wrong: as Linux.
+//! The calls on memory, and their errors for wrong arguments: those of Linux.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! mmap: what it refuses, and where it puts things.
+//! mmap: its errors, and where it puts mappings.
 
 use user::memory::{PAGE, peek, poke};
 use user::verdict::on_foreign_kernel;
@@ -35,7 +35,7 @@ fn anonymous() -> Verdict {
         map("strong access order", [0, PAGE, READ | 0x10, ANY, NO_FD, 0], EINVAL)?;
         map("an odd protection", [0, PAGE, READ | 0x1000, ANY, NO_FD, 0], EINVAL)?;
     }
-    // PROT_SEM, and flags that nobody knows, are no obstacle.
+    // PROT_SEM and unknown flags are no obstacle.
     for (prot, flags) in [(READ | 8, ANY), (READ, ANY | 1 << 25), (READ, ANY | 0x80)] {
         let at = call(MMAP, &[0, PAGE, prot, flags, NO_FD, 0]);
         ensure!(at > 0, "mmap with protection {prot:#x} and flags {flags:#x}: {at}");
@@ -77,7 +77,7 @@ fn files() -> Verdict {
         poke(private, 8);
         ensure!(peek(shown) == 7, "a private store reached the file");
     }
-    // What becomes writable later is checked later.
+    // A protection that is added later is checked later.
     let only_read = call(MMAP, &[0, PAGE, READ, SHARED, read_only, 0]) as usize;
     answers("a shared page of it made writable", MPROTECT, &[only_read, PAGE, READ_WRITE], EACCES)?;
     answers("a private page of it", MPROTECT, &[private, PAGE, READ], 0)?;

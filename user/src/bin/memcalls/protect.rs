@@ -38,7 +38,7 @@ fn arguments() -> Verdict {
     answers("munmap", MUNMAP, &[at, PAGE], 0)
 }
 
-/// What lies before a hole is changed, what lies behind is not.
+/// Pages before a hole are changed, pages behind it are not.
 fn holes() -> Verdict {
     let at = island(4);
     answers("munmap", MUNMAP, &[at + 2 * PAGE, PAGE], 0)?;
@@ -57,7 +57,7 @@ fn holes() -> Verdict {
     answers("munmap", MUNMAP, &[at, 4 * PAGE], 0)
 }
 
-/// The same where the obstacle is a shared page of a file that is only read.
+/// [`holes`], where the obstacle is a shared page of a file that is only read.
 fn closed_file() -> Verdict {
     const PATH: &str = "/tmp/memcalls-closed\0";
     let fd = new_file(PATH, PAGE, 1);
@@ -78,7 +78,8 @@ fn closed_file() -> Verdict {
     answers("unlink", UNLINK, &[PATH.as_ptr() as usize], 0)
 }
 
-/// Protections drawn page by page, in all sizes of ranges, against a list.
+/// Random protections, on ranges of all sizes, against a list of the pages'
+/// protections.
 fn cut_and_joined() -> Verdict {
     const PAGES: usize = 8;
     let at = island(PAGES);

@@ -140,7 +140,8 @@ fn to_a_place() -> Verdict {
     answers("munmap", MUNMAP, &[to, 4 * PAGE], 0)
 }
 
-/// A mapping of a file shows what lies in the file there; a shared one, the same twice.
+/// A mapping of a file shows the file's bytes there. A shared one can be
+/// mapped twice by mremap, and shows the bytes at both places.
 fn of_files() -> Verdict {
     const PATH: &str = "/tmp/memcalls-remap\0";
     let fd = new_file(PATH, 3 * PAGE, 2);
@@ -153,7 +154,7 @@ fn of_files() -> Verdict {
     let longer = remap(to, 2, 4, MAYMOVE, 0) as usize;
     ensure!(has(longer, 2, 2), "a file's pages after another move");
     child_ends("behind the end of the file", Status::signal(SIGBUS), || i32::from(peek(longer + 2 * PAGE)))?;
-    // qemu-ppc64 does not know that.
+    // qemu-ppc64 does not support that.
     if !on_foreign_kernel() {
         let twice = remap(longer, 0, 2, MAYMOVE, 0) as usize;
         // SAFETY: mapped here.

@@ -57,7 +57,7 @@ fn stat(id: usize) -> Result<[usize; 14], alloc::string::String> {
     Ok(words)
 }
 
-/// How often it is attached.
+/// How many attachments it has.
 fn attached(id: usize) -> Result<usize, alloc::string::String> {
     stat(id).map(|words| words[11])
 }
@@ -96,7 +96,7 @@ fn keys() -> Verdict {
     ensure!(control(private as usize, 99, 0) == EINVAL, "an odd command");
     ensure!(call(IPC, &[2, 0, 0, 0, 0]) == -38, "semaphores");
     remove(private as usize)?;
-    // The one that was made only to differ.
+    // Also the segment that only served to make the ids differ.
     (0..=private as usize + 1).filter(|&id| stat(id).is_ok()).try_for_each(remove)
 }
 
@@ -113,9 +113,9 @@ fn two_addresses() -> Verdict {
         0
     })?;
     answers("which stays read-only", MPROTECT, &[second, PAGE, READ_WRITE], EACCES)?;
-    // A child's stores are everybody's; its attachments go with it.
+    // A child's stores are seen by all; its attachments end with it.
     child_ends("a child that stores", Status::exit(0), || {
-        // SAFETY: as above.
+        // SAFETY: a byte of the segment, to which no reference leads.
         unsafe { poke(first, 6) };
         i32::from(attached(id) != Ok(4))
     })?;
@@ -176,7 +176,7 @@ fn attaches() -> Verdict {
     Ok(())
 }
 
-/// What is left of an attachment goes as one.
+/// The pieces of an attachment are detached together.
 fn pieces() -> Verdict {
     let id = get(0, 5 * PAGE, 0) as usize;
     let at = attach(id, 0, 0) as usize;

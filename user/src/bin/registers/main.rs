@@ -1,6 +1,6 @@
-//! Every register that a program can see is its own, whatever runs between: over system
-//! calls, interrupts, faults, signals, preemption and migration. fork and clone copy them;
-//! exec leaves nothing of another program's.
+//! Every register that a program can see is its own, over system calls, interrupts, faults,
+//! signals, preemption and migration. fork and clone copy them; exec leaves nothing of
+//! another program's.
 #![no_std]
 #![no_main]
 
@@ -18,7 +18,7 @@ use user::{Context, Env, Verdict, ensure, println, sched, thread};
 
 user::main!(main);
 
-/// The argument of the program that [`begins_fresh`] alone is.
+/// The argument of the program that only checks [`begins_fresh`].
 const FRESH: &str = "fresh";
 
 fn main(env: &Env) -> Verdict {
@@ -28,7 +28,7 @@ fn main(env: &Env) -> Verdict {
     ungated_without_vectors()?;
     println!("VRSAVE and PPR before any vector: ok");
     begins_fresh()?;
-    // qemu-ppc64 has no means to execute us again.
+    // qemu-ppc64 cannot execute this program again.
     if let (false, Some(path)) = (on_foreign_kernel(), env.arg_bytes(0)) {
         child_ends("exec", Status::exit(0), || {
             Registers::pattern(1).load_vectors();
@@ -60,15 +60,15 @@ fn main(env: &Env) -> Verdict {
     Ok(())
 }
 
-/// A new program starts with zeroes, whatever the old one left; but for the VSCR, in
-/// which Linux sets NJ.
+/// A new program starts with zeroes, whatever the old one left. Only the VSCR is not zero:
+/// Linux sets NJ in it.
 fn begins_fresh() -> Verdict {
     let fresh = Registers::zero(VSCR_NJ);
     Registers::with_vectors_of_now().check(&fresh, Kept::Vectors).context("a new program")
 }
 
-/// VRSAVE and PPR can be used with vectors never touched, which is so in this program until
-/// now. A thread starts with those of its maker.
+/// VRSAVE and PPR can be used before any vector, which this program has not touched until
+/// now. A thread starts with its maker's.
 fn ungated_without_vectors() -> Verdict {
     const ROUNDS: u64 = 50;
     /// Priorities that a program may choose: low, medium low, medium.
@@ -80,7 +80,7 @@ fn ungated_without_vectors() -> Verdict {
             let seen = ungated();
             ensure!(seen == mine, "VRSAVE and PPR of {seed} are {seen:x?}, were {mine:x?}");
             mine = [seed << 16 | round, PRIORITIES[(seed + round) as usize % 3]];
-            // SAFETY: registers that mean nothing to others.
+            // SAFETY: registers that mean nothing to other code.
             unsafe { asm!("mtspr 256, {}", "mtspr 896, {}", in(reg) mine[0], in(reg) mine[1]) };
             sched::yield_now();
         }
@@ -103,18 +103,18 @@ fn ungated() -> [u64; 2] {
     [vrsave, ppr]
 }
 
-/// The first use of floating point, VMX and VSX each have an exception of their own, and
-/// each brings all.
+/// The first use of floating point, VMX and VSX each raises an exception of its own, and
+/// each brings all vectors.
 fn first_uses() -> Verdict {
     let mine = Registers::pattern(79);
     mine.load_vectors();
     let uses: [(&str, fn()); 3] = [
-        // SAFETY: a store below the stack pointer, where the compiler has nothing. A register
-        // would not keep its second half.
+        // SAFETY: a store below the stack pointer, where the compiler has nothing. A
+        // register would not keep its second half.
         ("floating point", || unsafe { asm!("stfd 31, -8(1)") }),
         // SAFETY: registers that keep their values; compiled code does not use them.
         ("VMX", || unsafe { asm!("vor 31, 31, 31") }),
-        // SAFETY: as above.
+        // SAFETY: a register that keeps its value; compiled code does not use it.
         ("VSX", || unsafe { asm!("xxlor 40, 40, 40") }),
     ];
     for (name, first_use) in uses {
@@ -126,7 +126,7 @@ fn first_uses() -> Verdict {
     Ok(())
 }
 
-/// A thread begins with the vectors of its maker, whose stay as they are.
+/// A thread starts with its maker's vectors, and the maker's stay as they are.
 fn kept_by_clone() -> Verdict {
     let mine = Registers::pattern(78);
     mine.load_vectors();

@@ -1,5 +1,5 @@
-//! Threads that hold their registers while interrupts, signals, page faults, other
-//! processes and moves from CPU to CPU rain on them.
+//! Threads hold their registers during interrupts, signals, page faults, switches
+//! to other processes and moves from CPU to CPU.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -21,9 +21,9 @@ const MOVES: usize = 3;
 
 /// A thread that holds registers.
 struct Seat {
-    /// 0 before it is there.
+    /// 0 until the thread has started.
     tid: AtomicI32,
-    /// It spins, until a handler has it go on.
+    /// It spins until a handler lets it go on.
     spins: AtomicBool,
 }
 
@@ -31,7 +31,7 @@ static SEATS: [Seat; THREADS] =
     [const { Seat { tid: AtomicI32::new(0), spins: AtomicBool::new(false) } }; THREADS];
 /// Seats that are not done.
 static BUSY: AtomicUsize = AtomicUsize::new(THREADS);
-/// Handlers that ran, and those that found another FPSCR than 0.
+/// Handlers that ran, and those that found an FPSCR other than 0.
 static HANDLERS: AtomicU32 = AtomicU32::new(0);
 static BAD_HANDLERS: AtomicU32 = AtomicU32::new(0);
 
@@ -59,7 +59,8 @@ pub(crate) extern "C" fn note(_signal: i32, _info: usize, context: *mut u8) {
     }
 }
 
-/// Holds registers in [`THREADS`] threads, with values that tell `process`, and rains.
+/// Holds registers in [`THREADS`] threads, with values that differ by `process`,
+/// while it rains.
 pub(crate) fn all_are_kept(process: u64) -> Verdict {
     handle_signals().context("rt_sigaction")?;
     let mut threads = Vec::new();
@@ -78,7 +79,7 @@ pub(crate) fn all_are_kept(process: u64) -> Verdict {
 }
 
 fn call(number: usize, args: [usize; 6]) -> Result<usize, Errno> {
-    // SAFETY: only for calls that use what their arguments point to, which lives.
+    // SAFETY: only for calls that use living memory.
     unsafe { syscall(number, args) }
 }
 
@@ -114,7 +115,7 @@ fn rain() -> Verdict {
                 continue;
             }
             let cpu = &cpus[(drop * (number + 1)) % cpus.len()];
-            // It may have ended.
+            // The thread may have ended.
             let _ = call(SCHED_SETAFFINITY, [tid, size_of::<CpuSet>(), cpu as *const _ as usize, 0, 0, 0]);
             if drop % passes == 0 && seat.spins.load(Ordering::Relaxed) {
                 let _ = call(TKILL, [tid, SIGUSR1, 0, 0, 0, 0]);
@@ -141,7 +142,7 @@ fn sit(seat: &Seat, seed: u64) -> Verdict {
     held
 }
 
-/// Takes `pattern` through a window of each kind. Nobody has touched `page`.
+/// Takes `pattern` through a window of each kind. `page` must be untouched.
 fn hold(seat: &Seat, pattern: &Registers, page: usize) -> Result<(), (&'static str, String)> {
     const SCHED_YIELD: u64 = 158;
     const NANOSLEEP: u64 = 162;

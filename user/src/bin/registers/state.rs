@@ -24,7 +24,7 @@ pub(crate) struct Registers {
 
 const WORDS: usize = size_of::<Registers>() / 8;
 
-// The bits of a register that keep any value and make nothing happen.
+// The bits of a register that keep any value and have no effect.
 const XER_BITS: u64 = 0xe00c_007f;
 const WORD_BITS: u64 = 0xffff_ffff;
 /// Decimal rounding mode; sticky bits of exceptions that are not enabled, result class,
@@ -62,16 +62,16 @@ unsafe extern "C" {
     pub(crate) safe fn fpscr() -> u64;
 }
 
-/// What the signals' handler leaves in the registers.
+/// The values that the signals' handler leaves in the registers.
 static SPOILT: Registers = Registers::pattern(0xdead);
 
-/// Which registers an instruction has to leave as they are.
+/// Which registers an instruction must preserve.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
     /// Every one.
     All,
-    /// What Linux promises across `sc`: r13 to r31, r2, LR, CR2 to CR4, and the vectors
-    /// with what belongs to them.
+    /// The registers that Linux preserves across `sc`: r13 to r31, r2, LR, CR2 to CR4,
+    /// and the vectors with their status registers.
     AcrossCall,
     /// The vectors, FPSCR, VSCR and VRSAVE.
     Vectors,
@@ -84,7 +84,7 @@ impl Kept {
         const CR: usize = offset_of!(Registers, cr) / 8;
         const VRSAVE: usize = offset_of!(Registers, vrsave) / 8;
         match (self, at) {
-            // The windows could not go on with another one.
+            // A window needs its own.
             (_, 1) => 0,
             (Self::All, _) | (_, VRSAVE..) | (Self::AcrossCall, 2 | 13..=LR) => !0,
             (Self::AcrossCall, CR) => 0x00ff_f000,
@@ -94,7 +94,7 @@ impl Kept {
 }
 
 impl Registers {
-    /// Values that tell `seed` and register, where a register can have any.
+    /// Values that identify `seed` and register, where a register can have any.
     pub(crate) const fn pattern(seed: u64) -> Self {
         const fn value(seed: u64, at: usize) -> u64 {
             // Odd: different for each (seed, at).
@@ -118,12 +118,12 @@ impl Registers {
         new
     }
 
-    /// Loads these, runs the instruction of `window`, and gives what is there then.
+    /// Loads these, runs the instruction of `window`, and returns the registers after it.
     pub(crate) fn through(&self, window: Window) -> Registers {
         let mut after = MaybeUninit::uninit();
-        // SAFETY: a window reads one, writes the other, and keeps what a function keeps;
-        // compiled code uses no vectors. The instruction is the caller's choice: a store,
-        // or a call, that harms nobody.
+        // SAFETY: a window reads one, writes the other, and preserves what a function
+        // must; compiled code uses no vectors. The instruction is the caller's choice: a
+        // store, or a call, that does no harm.
         unsafe {
             window(self, after.as_mut_ptr());
             after.assume_init_mut().gpr[1] = 0;
@@ -131,7 +131,7 @@ impl Registers {
         }
     }
 
-    /// Loads the vectors. They stay until somebody loads others: compiled code uses none.
+    /// Loads the vectors. They stay until others are loaded: compiled code uses none.
     pub(crate) fn load_vectors(&self) {
         // SAFETY: reads `self`.
         unsafe { vectors_load(self) };
@@ -156,7 +156,7 @@ impl Registers {
         unsafe { &*core::ptr::from_ref(self).cast() }
     }
 
-    /// What is in them that should be as in `before`, but is not.
+    /// Checks that the registers of `kept` are those of `before`.
     pub(crate) fn check(&self, before: &Registers, kept: Kept) -> Result<(), String> {
         let pairs = self.words().iter().zip(before.words()).enumerate();
         let wrong = pairs.map(|(at, (now, then))| (at, *now, *then));
@@ -167,7 +167,7 @@ impl Registers {
     }
 }
 
-/// What doubleword `at` of a [`Registers`] is called.
+/// The name of doubleword `at` of a [`Registers`].
 fn name(at: usize) -> String {
     const NAMES: [&str; 8] = ["LR", "CTR", "XER", "CR", "VRSAVE", "FPSCR", "VSCR's left half", "VSCR"];
     match at {

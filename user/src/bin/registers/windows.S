@@ -1,6 +1,6 @@
 # Windows: all registers of a `Registers` are loaded, one instruction runs, all are
-# stored. The instruction is one that enters the kernel, or spins until a signal's
-# handler goes on behind it: `NAME_instruction` is its address.
+# stored. The instruction enters the kernel, or spins until a signal's handler goes
+# on behind it: `NAME_instruction` is its address.
 #
 # In: r3 = the `Registers` to load, r4 = where to store. r1 stays a stack pointer.
 
@@ -112,8 +112,8 @@
     WINDOW  window_trap, trap
     WINDOW  window_store, stb 4, 0(5)
 
-# The handler of the signals: has `note` look, and leaves other values everywhere. The
-# interrupted r2 may hold anything.
+# The handler of the signals: calls `note`, and leaves other values in all
+# registers. The interrupted r2 may hold anything.
     .globl  handler
     .type   handler, @function
 handler:
@@ -131,7 +131,7 @@ handler:
     LOAD_ALL
     blr
 
-# In: r3 = a `Registers`. The vectors of it alone, with FPSCR, VSCR and VRSAVE.
+# In: r3 = a `Registers`. Only its vectors, with FPSCR, VSCR and VRSAVE.
     .globl  vectors_load, vectors_store
     .type   vectors_load, @function
 vectors_load:

@@ -1,5 +1,5 @@
 # Accesses that may fault. The handler of the fault returns from the function in its
-# stead, with what happened in r3 and 1 in r4; else r3 is the value and r4 is 0.
+# place, with the fault in r3 and 1 in r4; else r3 is the value and r4 is 0.
 
     .section .text, "ax", @progbits
 
@@ -27,7 +27,7 @@ try_store_at:
     blr
     .size try_store, . - try_store
 
-# try_call(r3 = address): what is there changes r3 at most, or faults at its first word.
+# try_call(r3 = address): the code there changes r3 at most, or faults at its first word.
     .globl try_call
     .type try_call, @function
 try_call:

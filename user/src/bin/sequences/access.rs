@@ -1,4 +1,4 @@
-//! Loads, stores and calls that may fault, and what became of them.
+//! Loads, stores and calls that may fault, and their results.
 
 use core::arch::{asm, global_asm};
 
@@ -10,10 +10,10 @@ use crate::window;
 
 global_asm!(include_str!("access.S"));
 
-/// What an access gave.
+/// The result of an access.
 #[repr(C)]
 struct Answer {
-    /// The value, or what the handler made of the fault.
+    /// The value, or the handler's word for the fault.
     value: u64,
     /// 1 if it faulted.
     fault: u64,
@@ -37,7 +37,7 @@ pub(crate) fn load(address: usize) -> Seen {
 
 /// Stores `word` at `address`, which is in the window.
 pub(crate) fn store(address: usize, word: u64) -> Seen {
-    // SAFETY: the window holds nothing but what steps store; a fault is handled.
+    // SAFETY: the window holds only words that steps store; a fault is handled.
     let answer = unsafe { try_store(address, word) };
     if answer.fault == 0 {
         publish(address);
@@ -45,22 +45,22 @@ pub(crate) fn store(address: usize, word: u64) -> Seen {
     answer.value as Seen
 }
 
-/// Makes what was stored visible to instruction fetches.
+/// Makes stored words visible to instruction fetches.
 fn publish(address: usize) {
-    // SAFETY: changes no value. What was just stored to can be read, unless the kernel
-    // is wrong: then the fault ends the sequence.
+    // SAFETY: changes no value. The word was just stored to, so it can be read. If the
+    // kernel is wrong about that, the fault ends the sequence.
     unsafe { asm!("dcbst 0, {0}", "sync", "icbi 0, {0}", "sync", in(reg) address, options(nostack)) };
 }
 
-/// Calls what is at `address` in the window: a return with a number, or zeroes, which
+/// Calls the code at `address` in the window: a return with a number, or zeroes, which
 /// are no instruction.
 pub(crate) fn call(address: usize) -> Seen {
-    // SAFETY: `seen::word` says what is stored there; a fault is handled.
+    // SAFETY: `seen::word` describes the words that are stored there; a fault is handled.
     let answer = unsafe { try_call(address) };
     answer.value as Seen
 }
 
-/// Handles the faults of the functions above from now on; exec ends that.
+/// Handles the faults of the functions here from now on, until exec.
 pub(crate) fn handle_faults() -> Verdict {
     const RT_SIGACTION: usize = 173;
     const SA_SIGINFO: usize = 4;
@@ -79,11 +79,11 @@ pub(crate) fn handle_faults() -> Verdict {
 const NIP: usize = 32;
 const LINK: usize = 36;
 
-/// Returns from the function that faulted. A fault of anything else ends the sequence.
+/// Returns from the function that faulted. A fault anywhere else ends the sequence.
 unsafe extern "C" fn on_fault(signal: i32, info: *const i32, context: *const u8) {
     /// `uc_mcontext.regs` of `struct ucontext`: where `gp_regs` are.
     const REGS: usize = 224;
-    // SAFETY: what SA_SIGINFO passes: `siginfo`, whose third word is the code, and
+    // SAFETY: SA_SIGINFO passes `siginfo`, whose third word is the code, and
     // `ucontext`.
     let (code, registers) = unsafe { (*info.add(2), *context.add(REGS).cast::<*mut u64>()) };
     // SAFETY: inside `gp_regs`, which are 48 words and ours until the handler returns.
@@ -93,7 +93,7 @@ unsafe extern "C" fn on_fault(signal: i32, info: *const i32, context: *const u8)
         control().fail(seen::STRAY_FAULT | signal as Seen, at as u64);
         process::exit_group(1);
     }
-    // SAFETY: as above.
+    // SAFETY: inside `gp_regs`, which are ours until the handler returns.
     unsafe {
         *registers.add(3) = u64::from(seen::fault(signal, code));
         *registers.add(4) = 1;

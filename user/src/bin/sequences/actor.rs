@@ -20,8 +20,8 @@ pub(crate) fn first_of(process: u8) -> Actor {
     Actor { process, thread: FIRST_THREAD }
 }
 
-/// Does the steps of `me` as they become due, and ends the process after the last one.
-/// Comes back in second threads, which have nothing to do then.
+/// Does the steps of `me` as they become due, and ends the process after
+/// the last one. Returns in second threads, which have nothing left to do.
 pub(crate) fn play(mut me: Actor) {
     go_home(me);
     while let Some((turn, step)) = control().due() {
@@ -39,7 +39,7 @@ pub(crate) fn play(mut me: Actor) {
                 _ => control().done(step, steps::perform(step)),
             }
         } else if me.thread == FIRST_THREAD && op == Op::Exit && is_my_child(me, step.actor) {
-            // The step is done when nothing is left of the child.
+            // The step is done when the child is gone altogether.
             control().done(step, reap());
         } else {
             let near = step.actor.process == me.process;
@@ -60,7 +60,7 @@ fn go_home(me: Actor) {
     }
 }
 
-/// Does the fork that is due: the new process, in it.
+/// Does the fork that is due. In the new process, returns its actor.
 fn fork(child: Actor) -> Option<Actor> {
     let (_, step) = control().due()?;
     match process::fork() {
@@ -92,7 +92,7 @@ fn start_helper(helper: Actor) {
         return;
     }
     match thread::spawn(move || play(helper)) {
-        // It ends with the process.
+        // The thread ends with the process.
         Ok(thread) => core::mem::forget(thread),
         Err(errno) => control().fail(seen::ERRNO | errno.0 as Seen, 0),
     }

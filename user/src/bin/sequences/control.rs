@@ -1,6 +1,6 @@
-//! What the processes of a sequence share: the steps, and whose turn it is.
+//! The data that the processes of a sequence share: the steps, and whose turn it is.
 //!
-//! A page of a file, mapped at the same address by each, so that a program finds it
+//! A page of a file, mapped at one address in each process, so that a program finds it
 //! after exec, too.
 
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -22,20 +22,20 @@ pub(crate) const MOST_PROCESSES: usize = 3;
 const MOST_CPUS: usize = 8;
 /// The turn when all is done, or something is wrong.
 const OVER: u32 = u32::MAX;
-/// Machine time after which a step has hung.
+/// Machine time after which a step is taken to hang.
 const LIMIT: Duration = Duration::from_secs(20);
-/// How often one looks before one sleeps, where one is told to.
+/// How many times a thread looks before it sleeps, in a sequence with `spins`.
 const SPINS: u32 = 20_000;
 
-/// A step that went wrong, what was seen, and a number that says more.
+/// The step that went wrong, its result, and a number with more detail.
 pub(crate) type Failure = (u32, Seen, u64);
 
-/// Tells of a step that went wrong.
+/// Prints a step that went wrong.
 pub(crate) fn tell(sequence: u32, (step, seen, detail): Failure) {
     println!("sequences: {sequence} step {step}: seen {seen:#06x} ({detail:#x})");
 }
 
-/// Who does a step.
+/// The thread that does a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Actor {
@@ -44,21 +44,21 @@ pub(crate) struct Actor {
     pub(crate) thread: u8,
 }
 
-/// One step, as the file has it.
+/// One step, as the file stores it.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Step {
     pub(crate) op: u8,
     pub(crate) actor: Actor,
     pub(crate) page: u8,
-    /// Of pages; or which word of the page.
+    /// A number of pages; or the word of the page.
     pub(crate) count: u8,
     pub(crate) spare: u8,
     pub(crate) value: u16,
     pub(crate) expected: Seen,
 }
 
-/// What stands before the steps in the file.
+/// The file's header of the steps.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Head {
@@ -66,12 +66,12 @@ pub(crate) struct Head {
     pub(crate) steps: u16,
     /// The size of the file at first.
     pub(crate) file_len: u16,
-    /// Which CPU each process is on.
+    /// The CPU of each process.
     pub(crate) homes: [u8; MOST_PROCESSES],
-    /// Which process forks each.
+    /// The process that forks each.
     pub(crate) parents: [u8; MOST_PROCESSES],
-    /// Whether a thread whose sibling has the turn looks for a while before it sleeps: then
-    /// its CPU is not even lazy.
+    /// Whether a thread whose sibling has the turn looks for a while before it sleeps:
+    /// until then its CPU is not even lazy.
     pub(crate) spins: u8,
     pub(crate) spare: u8,
 }
@@ -79,14 +79,14 @@ pub(crate) struct Head {
 /// The page.
 #[repr(C)]
 pub(crate) struct Control {
-    /// The step that is due. Whoever has done it stores the next, with release; whoever
-    /// waits loads with acquire and sees all that was done before.
+    /// The step that is due. The thread that has done it stores the next, with release;
+    /// a thread that waits loads with acquire and sees all that was done before.
     turn: AtomicU32,
-    /// The step that went wrong, what was seen, and a number that says more.
+    /// The step that went wrong, its result, and a number with more detail.
     failed: AtomicU32,
     seen: AtomicU16,
     detail: AtomicU64,
-    /// All of these are written by the first process before there is another.
+    /// The first process writes all of these before there is another.
     pub(crate) head: Head,
     pub(crate) cpus: [u16; MOST_CPUS],
     pub(crate) nr_cpus: usize,
@@ -105,8 +105,8 @@ pub(crate) fn map(file: Fd) -> Result<*mut Control, Errno> {
     const MMAP: usize = 90;
     const READ_WRITE: usize = 3;
     const SHARED_FIXED: usize = 0x11;
-    // SAFETY: nothing else is at that address: programs lie below, what the kernel
-    // places far above.
+    // SAFETY: nothing else is at that address: programs lie below, and the kernel places
+    // mappings far above.
     unsafe { sys::syscall(MMAP, [ADDRESS, PAGE, READ_WRITE, SHARED_FIXED, file.0 as usize, 0]) }?;
     Ok(ADDRESS as *mut Control)
 }
@@ -119,7 +119,7 @@ pub(crate) fn control() -> &'static Control {
 }
 
 impl Control {
-    /// The step that is due, and its number: none after the last.
+    /// The step that is due, and its number; None after the last.
     pub(crate) fn due(&self) -> Option<(u32, &Step)> {
         let turn = self.turn.load(Ordering::Acquire);
         let steps = &self.steps[..usize::from(self.head.steps)];
@@ -135,7 +135,7 @@ impl Control {
         futex::wake_shared(&self.turn);
     }
 
-    /// Ends the sequence: `seen` is not what the step that is due should show.
+    /// Ends the sequence: the step that is due gave `seen`, which is not expected.
     pub(crate) fn fail(&self, seen: Seen, detail: u64) {
         let turn = self.turn.load(Ordering::Acquire);
         if turn != OVER
@@ -148,8 +148,8 @@ impl Control {
         futex::wake_shared(&self.turn);
     }
 
-    /// Returns when step `turn` is not due any more; `near` if it is the other thread's.
-    /// A step that hangs ends the program.
+    /// Returns when step `turn` is not due any more. `near` says that the process's
+    /// other thread does it. A step that hangs ends the program.
     pub(crate) fn wait(&self, turn: u32, near: bool) {
         let same = || self.turn.load(Ordering::Relaxed) == turn;
         let spins = if near && self.head.spins != 0 && self.nr_cpus > 1 { SPINS } else { 0 };
@@ -160,7 +160,7 @@ impl Control {
             core::hint::spin_loop();
         }
         if futex::wait_shared(&self.turn, turn, Some(LIMIT)) == Err(Errno::ETIMEDOUT) && same() {
-            // Who hangs does not end: all of the program does, by its process group.
+            // A process that hangs does not end by itself, so its process group is killed.
             tell(self.head.number, (turn, seen::NO_ANSWER, 0));
             let _ = process::kill(Pid(0), process::SIGKILL);
         }

@@ -1,9 +1,10 @@
-//! `sequences FILE [MOST]`: does the sequences of a file, at most so many, and says which
-//! step of which one was not as expected.
+//! `sequences FILE [MOST]`: does the sequences of a file, at most so many, and reports
+//! steps with unexpected results.
 //!
-//! A sequence is what up to three processes of two threads each do with a few pages, one
-//! step after the other: each step says what it must show. `qemu-scripts/sequences_*.py`
-//! draw them, with a model of Linux that knows what to expect, and read what is said here.
+//! In a sequence up to three processes of two threads each use a few pages, one step
+//! after another. Each step states its expected result. `qemu-scripts/sequences_*.py`
+//! draw the sequences, with a model of Linux that gives the results, and read this
+//! program's report.
 #![no_std]
 #![no_main]
 
@@ -27,20 +28,20 @@ use control::{Control, Failure, Head, MOST_STEPS, Step, control};
 
 user::main!(main);
 
-/// This program, as exec finds it.
+/// This program's path, for exec.
 const PROGRAM: &CStr = c"/bin/sequences";
 /// The first argument of a process that goes on after exec; its number is the second.
 const GO_ON: &CStr = c"--go-on";
 /// The descriptor of the control page's file, which outlives exec.
 const CONTROL: Fd = Fd(3);
 
-/// Begins the file.
+/// The start of the file.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Start {
     magic: [u8; 4],
     count: u32,
-    /// After so many sequences one line says how far it is.
+    /// After so many sequences a line reports the progress.
     tell_every: u32,
     spare: u32,
 }
@@ -53,13 +54,13 @@ fn main(env: &Env) -> Verdict {
     let page = make_control().context("the control page")?;
     access::handle_faults()?;
     let mut rest = map_file(path).context("the file of sequences")?;
-    // SAFETY: plain numbers, whatever they are.
+    // SAFETY: plain numbers, of any value.
     let start: Start = unsafe { take(&mut rest) }?;
     ensure!(&start.magic == b"SEQ1", "no file of sequences");
     let count = (start.count as usize).min(env.number(2, usize::MAX));
     let mut wrong = 0;
     for done in 0..count {
-        // SAFETY: as above.
+        // SAFETY: plain numbers, of any value.
         let head: Head = unsafe { take(&mut rest) }?;
         if start.tell_every != 0 && done % start.tell_every as usize == 0 {
             println!("sequences: at {}", head.number);
@@ -75,7 +76,7 @@ fn main(env: &Env) -> Verdict {
     Ok(())
 }
 
-/// After exec: the step that is due is done.
+/// Goes on after exec, whose step is then done.
 fn go_on(process: u8) -> Verdict {
     control::map(CONTROL).context("the control page")?;
     access::handle_faults()?;
@@ -117,7 +118,7 @@ fn unlink(path: &CStr) -> Result<usize, Errno> {
 
 fn set_len(file: Fd, len: usize) -> Result<usize, Errno> {
     const FTRUNCATE: usize = 93;
-    // SAFETY: the file is ours, and mapped by nobody who minds.
+    // SAFETY: the file is ours, and no mapping of it is in use.
     unsafe { syscall(FTRUNCATE, [file.0 as usize, len, 0, 0, 0, 0]) }
 }
 
@@ -132,7 +133,7 @@ fn make_control() -> Result<*mut Control, Errno> {
     set_len(file, PAGE)?;
     let page = control::map(file)?;
     let cpus = sched::affinity()?;
-    // SAFETY: nobody else has the page, whose zeroes are a `Control`.
+    // SAFETY: nothing else uses the page, whose zeroes are a `Control`.
     let control = unsafe { &mut *page };
     for (slot, cpu) in control.cpus.iter_mut().zip(cpus.iter()) {
         *slot = cpu as u16;
@@ -141,7 +142,7 @@ fn make_control() -> Result<*mut Control, Errno> {
     Ok(page)
 }
 
-/// Maps the whole of a file, shared: a fork need not copy what it has of it.
+/// Maps the whole of a file, shared, so that a fork copies none of it.
 fn map_file(path: &CStr) -> Result<&'static [u8], Errno> {
     const LSEEK: usize = 19;
     const SEEK_END: usize = 2;
@@ -149,7 +150,7 @@ fn map_file(path: &CStr) -> Result<&'static [u8], Errno> {
     const READ: usize = 1;
     const SHARED: usize = 1;
     let file = open(path, O_RDONLY)?;
-    // SAFETY: the kernel places a new mapping, which stays; nobody writes to the file.
+    // SAFETY: the kernel places a new mapping, which stays; nothing writes to the file.
     unsafe {
         let len = syscall(LSEEK, [file.0 as usize, 0, SEEK_END, 0, 0, 0])?;
         let at = syscall(MMAP, [0, len, READ, SHARED, file.0 as usize, 0])?;
@@ -161,11 +162,11 @@ fn map_file(path: &CStr) -> Result<&'static [u8], Errno> {
 fn prepare(page: *mut Control, head: Head, rest: &mut &[u8]) -> Verdict {
     const NAME: &CStr = c"/tmp/sequences-file";
     ensure!(usize::from(head.steps) <= MOST_STEPS, "sequence {} is too long", head.number);
-    // SAFETY: there is no other process, so nobody else looks at the page.
+    // SAFETY: there is no other process, so nothing else uses the page.
     let control = unsafe { &mut *page };
     control.head = head;
     for step in &mut control.steps[..usize::from(head.steps)] {
-        // SAFETY: plain numbers, whatever they are.
+        // SAFETY: plain numbers, of any value.
         *step = unsafe { take::<Step>(rest) }?;
     }
     control.file = open(NAME, O_RDWR | O_CREAT_TRUNC).context("the file")?;
@@ -176,7 +177,7 @@ fn prepare(page: *mut Control, head: Head, rest: &mut &[u8]) -> Verdict {
     Ok(())
 }
 
-/// Does the sequence that is prepared; nothing is left of it afterwards.
+/// Does the prepared sequence, and removes all traces of it.
 fn run() -> Result<Option<Failure>, alloc::string::String> {
     control().begin();
     let child = process::spawn(|| {

@@ -1,10 +1,10 @@
-//! What a step was seen to do, in sixteen bits: the kind in the upper eight, what the
-//! kind needs in the lower. `qemu-scripts/sequences_format.py` has the same numbers.
+//! The result of a step, in sixteen bits: the kind in the upper eight, its detail in
+//! the lower. `qemu-scripts/sequences_format.py` has equal numbers.
 
 use user::Errno;
 use user::process::{SIGBUS, SIGILL, SIGSEGV};
 
-/// What was seen.
+/// The result.
 pub(crate) type Seen = u16;
 
 /// A call failed, with this errno.
@@ -25,7 +25,7 @@ pub(crate) const STRAY_FAULT: Seen = 0x800;
 pub(crate) const BAD_END: Seen = 0x900;
 /// The end of a file.
 pub(crate) const END_OF_FILE: Seen = 0xa00;
-/// What a call moved was not one word.
+/// A call moved more or less than one word.
 pub(crate) const SHORT: Seen = 0xb00;
 
 /// A function that returns a number: `li r3, 0` and `blr`.
@@ -36,13 +36,13 @@ pub(crate) fn word_of(value: u8) -> u64 {
     if value == 0 { 0 } else { RETURN | u64::from(value) << 32 }
 }
 
-/// What a word in memory stands for.
+/// The result for a word in memory.
 pub(crate) fn word(word: u64) -> Seen {
     let value = (word >> 32) as u8;
     if word == word_of(value) { value.into() } else { GARBAGE }
 }
 
-/// What a fault is.
+/// The result for a fault.
 pub(crate) fn fault(signal: i32, code: i32) -> Seen {
     match signal {
         SIGSEGV => SEGV | code as u8 as Seen,
@@ -52,7 +52,7 @@ pub(crate) fn fault(signal: i32, code: i32) -> Seen {
     }
 }
 
-/// What a call gave that gives nothing.
+/// The result for a call that returns no value.
 pub(crate) fn done(result: Result<usize, Errno>) -> Seen {
     match result {
         Ok(_) => 0,

@@ -1,4 +1,4 @@
-//! What a step does.
+//! The steps' operations.
 
 use user::memory::PAGE;
 use user::process;
@@ -70,8 +70,8 @@ impl Op {
     }
 }
 
-/// Does a step, and tells what was seen. What changes processes is not done here, but for
-/// exec, which comes back only if it failed.
+/// Does a step and returns its result. Steps that change processes are done elsewhere,
+/// except exec, which returns only if it failed.
 pub(crate) fn perform(step: &Step) -> Seen {
     let (start, len) = (window::page(step.page), usize::from(step.count) * PAGE);
     let word = window::word(step.page, step.count);
@@ -101,8 +101,8 @@ pub(crate) fn perform(step: &Step) -> Seen {
 }
 
 fn raw(nr: usize, [a, b, c, d]: [usize; 4]) -> Result<usize, user::Errno> {
-    // SAFETY: what is mapped and unmapped is the window, which holds no object; what is
-    // read and written is there, or the caller's own word.
+    // SAFETY: only the window is mapped and unmapped, and it holds no object. Only the
+    // window or the caller's own word is read and written.
     unsafe { syscall(nr, [a, b, c, d, 0, 0]) }
 }
 
@@ -110,7 +110,7 @@ fn call(nr: usize, args: [usize; 4]) -> Seen {
     seen::done(raw(nr, args))
 }
 
-/// A call that moves a word, or nothing.
+/// The result of a call that must move one word.
 fn one_word(result: Result<usize, user::Errno>) -> Seen {
     match result {
         Ok(WORD) => 0,
@@ -119,8 +119,8 @@ fn one_word(result: Result<usize, user::Errno>) -> Seen {
     }
 }
 
-/// The value has the protection in its lowest bits, then what is mapped, the page of the
-/// file, and whether the pages are to be present at once.
+/// The value has the protection in its lowest bits, then the kind of mapping, the page
+/// of the file, and whether the pages are to be present at once.
 fn map(step: &Step, start: usize, len: usize) -> Seen {
     const SHARED: usize = 1;
     const PRIVATE: usize = 2;
@@ -166,7 +166,7 @@ fn kernel_store(address: usize, mut word: u64) -> Seen {
     }
     let stored = one_word(raw(nr::READ, [reader, address, WORD, 0]));
     if stored != 0 {
-        // It is still in the pipe.
+        // The word is still in the pipe.
         let drained = one_word(raw(nr::READ, [reader, &raw mut word as usize, WORD, 0]));
         return if drained == 0 { stored } else { seen::SHORT };
     }
@@ -183,7 +183,7 @@ fn read_file(at: usize) -> Seen {
     }
 }
 
-/// This program again, which ends the step.
+/// Executes this program again; it ends the step.
 fn exec(step: &Step) -> Seen {
     let process = [b'0' + step.actor.process, 0];
     let process = core::ffi::CStr::from_bytes_with_nul(&process).expect("a digit and a zero");

@@ -18,12 +18,12 @@ pub(crate) fn word(page_number: u8, cell: u8) -> usize {
     page(page_number) + usize::from(cell) * CELL
 }
 
-/// Whether `address` is in it.
+/// Whether `address` is in the window.
 pub(crate) fn contains(address: usize) -> bool {
     (START..START + PAGES * PAGE).contains(&address)
 }
 
-/// Where a word of a file is that has the same shape.
+/// The file offset of the word with this place in its page.
 pub(crate) fn offset(page_number: u8, cell: u8) -> usize {
     word(page_number, cell) - START
 }

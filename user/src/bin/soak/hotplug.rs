@@ -22,9 +22,9 @@ pub(crate) struct Toggler {
 /// Between two changes.
 const PAUSE_US: usize = 20_000;
 
-/// Starts it; none on a machine whose CPUs always stay.
+/// Starts it; None on a machine whose CPUs always stay.
 pub(crate) fn start(cpus: &[usize], mut random: Random) -> Result<Option<Toggler>, String> {
-    // The first one boots, and stays.
+    // The first CPU boots, and stays.
     let cpus: Vec<usize> = cpus.iter().copied().skip(1).collect();
     match cpus.first().map(|&cpu| open(cpu)) {
         None | Some(Err(Errno::ENOENT)) => return Ok(None),
@@ -32,7 +32,7 @@ pub(crate) fn start(cpus: &[usize], mut random: Random) -> Result<Option<Toggler
     }
     let toggle = || loop {
         let cpu = cpus[random.below(cpus.len())];
-        // Refused (EBUSY) if it is the last one, or already like that.
+        // EBUSY: the CPU's worker has not come to an end of its work.
         let answer = switch(cpu, random.one_in(2));
         if !matches!(answer, Ok(()) | Err(Errno::EBUSY | Errno::EINVAL)) {
             return 1;

@@ -28,7 +28,7 @@ pub(crate) fn use_mm(worker: &mut Worker) -> Verdict {
     device.close().context("close")
 }
 
-/// A process that dies, sooner or later, while kernel threads work for it.
+/// A process that is killed, sooner or later, while kernel threads work for it.
 pub(crate) fn killed_in_use_mm(worker: &mut Worker) -> Verdict {
     let pages = worker.random.between(1, 8);
     let child = process::spawn(|| read_for_ever(pages)).context("fork")?;

@@ -1,11 +1,12 @@
 //! `soak SEED ROUND [WORKERS [DEEDS]]`: random use of everything that touches
 //! address spaces, each result checked.
 //!
-//! WORKERS processes (0, the default: two a CPU) each do DEEDS deeds, drawn from the
-//! table below by a generator of their own, so that SEED and ROUND repeat what each
-//! does (not how they meet: that takes a machine which counts instructions). In round
-//! 0 the workers share the table, and do every deed once. Where CPUs can go offline,
-//! one more process sends them away and brings them back meanwhile.
+//! WORKERS processes (0, the default: two per CPU) each do DEEDS deeds. Each draws
+//! them from the table below by a generator of its own, so SEED and ROUND repeat
+//! each worker's deeds. How the workers meet repeats only on a machine that counts
+//! instructions. In round 0 the workers share the table, and do every deed once.
+//! Where CPUs can go offline, one more process sends them away and brings them back
+//! meanwhile.
 #![no_std]
 #![no_main]
 
@@ -35,14 +36,14 @@ const DEEDS: usize = 4;
 struct Worker {
     random: Random,
     cpus: Vec<usize>,
-    /// CPUs may go away under us: where we run cannot be asserted.
+    /// CPUs may go offline: a thread's CPU cannot be asserted.
     hotplug: bool,
 }
 
 type Deed = fn(&mut Worker) -> Verdict;
 
-/// What a worker may do. A deed leaves nothing behind: no child, thread, mapping or
-/// descriptor, and the worker may run everywhere.
+/// The deeds. A deed leaves nothing behind: no child, thread, mapping or descriptor,
+/// and no affinity.
 const TABLE: &[(&str, Deed)] = &[
     ("children", processes::children),
     ("a crowd that exits", processes::crowd),

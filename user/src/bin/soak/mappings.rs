@@ -1,5 +1,5 @@
-//! Random changes of one region, against a model of what each of its pages allows
-//! and holds.
+//! Random changes of one region, against a model of the permissions and contents of
+//! each page.
 
 use user::file::{self, Fd};
 use user::memory::{self, PAGE, Protection, peek, poke};
@@ -9,7 +9,7 @@ use super::Worker;
 
 const PAGES: usize = 24;
 
-/// What a page of the region should be.
+/// The model of a page of the region.
 #[derive(Clone, Copy, PartialEq)]
 enum Page {
     Gone,
@@ -17,7 +17,7 @@ enum Page {
     Writable(u8),
 }
 
-/// Steps of mprotect, munmap, madvise and use, each page's model along with it.
+/// Steps of mprotect, munmap, madvise and use, each with its change of the model.
 pub(crate) fn mappings(worker: &mut Worker) -> Verdict {
     let start = memory::map(PAGES * PAGE, Protection::READ_WRITE).context("mmap")? as usize;
     let ends = file::pipe().context("pipe2")?;
@@ -27,7 +27,7 @@ pub(crate) fn mappings(worker: &mut Worker) -> Verdict {
         let index = worker.random.below(PAGES);
         check(start + index * PAGE, pages[index], ends).context(format_args!("page {index}"))?;
     }
-    // SAFETY: only `peek`, `poke` and the kernel know of it. Holes are no obstacle.
+    // SAFETY: only `peek`, `poke` and the kernel use it. Holes are no obstacle.
     unsafe { memory::unmap(start, PAGES * PAGE) }.context("munmap")?;
     ends.0.close().and_then(|()| ends.1.close()).context("close")
 }
@@ -41,13 +41,13 @@ fn step(worker: &mut Worker, start: usize, pages: &mut [Page; PAGES]) -> Verdict
     let holes = range.contains(&Page::Gone);
     match worker.random.below(8) {
         0 => {
-            // SAFETY: only `peek`, `poke` and the kernel know of the pages.
+            // SAFETY: only `peek`, `poke` and the kernel use the pages.
             unsafe { memory::unmap(address, len) }.context("munmap")?;
             range.fill(Page::Gone);
         }
-        // What comes before a hole is changed although the call fails, so not there.
+        // Not over holes: pages before a hole are changed although the call fails.
         1 | 2 if !holes => {
-            // SAFETY: as above.
+            // SAFETY: only `peek`, `poke` and the kernel use the pages.
             unsafe { memory::protect(address, len, Protection::READ) }.context("mprotect")?;
             range.iter_mut().for_each(|page| {
                 if let Page::Writable(mark) = *page {
@@ -56,7 +56,7 @@ fn step(worker: &mut Worker, start: usize, pages: &mut [Page; PAGES]) -> Verdict
             });
         }
         3 | 4 if !holes => {
-            // SAFETY: as above.
+            // SAFETY: only `peek`, `poke` and the kernel use the pages.
             unsafe { memory::protect(address, len, Protection::READ_WRITE) }.context("mprotect")?;
             range.iter_mut().for_each(|page| {
                 if let Page::ReadOnly(mark) = *page {
@@ -65,7 +65,7 @@ fn step(worker: &mut Worker, start: usize, pages: &mut [Page; PAGES]) -> Verdict
             });
         }
         5 if !holes => {
-            // SAFETY: as above.
+            // SAFETY: only `peek`, `poke` and the kernel use the pages.
             unsafe { memory::discard(address, len) }.context("madvise")?;
             range.iter_mut().for_each(|page| match page {
                 Page::Gone => {}
@@ -76,7 +76,7 @@ fn step(worker: &mut Worker, start: usize, pages: &mut [Page; PAGES]) -> Verdict
             for (index, page) in range.iter_mut().enumerate() {
                 if let Page::Writable(mark) = page {
                     *mark = worker.random.next_u64() as u8;
-                    // SAFETY: ours, and writable.
+                    // SAFETY: our own, and writable.
                     unsafe { poke(address + index * PAGE, *mark) };
                 }
             }
@@ -85,7 +85,7 @@ fn step(worker: &mut Worker, start: usize, pages: &mut [Page; PAGES]) -> Verdict
     Ok(())
 }
 
-/// Whether the page at `address` is like that, to us and to the kernel.
+/// Checks that the page at `address` is like `page`, to us and to the kernel.
 fn check(address: usize, page: Page, (reader, writer): (Fd, Fd)) -> Verdict {
     let wrote = writer.write_at(address, 1);
     let (mark, writable) = match page {
@@ -97,7 +97,7 @@ fn check(address: usize, page: Page, (reader, writer): (Fd, Fd)) -> Verdict {
         Page::Writable(mark) => (mark, true),
     };
     ensure!(wrote == Ok(1), "write() from what is mapped: {wrote:?}");
-    // SAFETY: the same byte comes back, if it may.
+    // SAFETY: the byte comes back unchanged, if the page is writable.
     let read = unsafe { reader.read_at(address, 1) };
     if writable {
         ensure!(read == Ok(1), "read() to what is writable: {read:?}");

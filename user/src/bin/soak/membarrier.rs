@@ -1,4 +1,4 @@
-//! membarrier(2) as what it is for: the barrier of the slow side of a handshake
+//! membarrier(2) in its usual role: the barrier of the slow side of a handshake
 //! whose fast side has none.
 
 use alloc::sync::Arc;
@@ -41,7 +41,7 @@ pub(crate) fn asymmetric(worker: &mut Worker) -> Verdict {
         for _ in 0..TURNS {
             theirs.turn.wait();
             theirs.fast.store(1, Ordering::Relaxed);
-            // The compiler keeps the order; the CPU's is the slow side's business.
+            // Keeps the compiler's order; the slow side's command orders the CPU.
             compiler_fence(Ordering::SeqCst);
             theirs.fast_saw.store(theirs.slow.load(Ordering::Relaxed), Ordering::Relaxed);
             theirs.turn.wait();

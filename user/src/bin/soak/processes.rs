@@ -14,7 +14,7 @@ use user::{Context, Verdict, ensure, futex};
 use super::{Worker, move_to, sleep};
 
 /// Children that write to their copies, become other programs, have children or
-/// sleep. Each ends as it should, and none touches our memory.
+/// sleep. Each ends as it should, and none touches its parent's memory.
 pub(crate) fn children(worker: &mut Worker) -> Verdict {
     let mut region = Region::new(worker.random.between(1, 40)).context("mmap")?;
     region.touch(1);
@@ -40,8 +40,8 @@ pub(crate) fn children(worker: &mut Worker) -> Verdict {
                 _ => written(&mut region, 2, code),
             }
         });
-        // What the child drew from its copy of the generator is lost to us: it stays
-        // the same whatever the child does.
+        // The child drew from its copy of the generator. This one stays
+        // unchanged, whatever the child does.
         pids.push((child.context("fork")?, Status::exit(code)));
     }
     if worker.random.one_in(2) {
@@ -55,7 +55,7 @@ pub(crate) fn children(worker: &mut Worker) -> Verdict {
     Ok(())
 }
 
-/// Writes `mark` to all pages; `code` if it is there then.
+/// Writes `mark` to all pages; returns `code` if the pages then hold it.
 fn written(region: &mut Region, mark: u8, code: i32) -> i32 {
     region.touch(mark);
     if region.touched_with(mark) { code } else { 103 }
@@ -83,7 +83,7 @@ pub(crate) fn crowd(worker: &mut Worker) -> Verdict {
     Ok(())
 }
 
-/// Children whose parent is gone before them. They hold a pipe open: its end says
+/// Children whose parent ends before them. They hold a pipe open: its end shows
 /// that all have ended.
 pub(crate) fn orphans(worker: &mut Worker) -> Verdict {
     let (reader, writer) = file::pipe().context("pipe2")?;
@@ -124,7 +124,7 @@ pub(crate) fn killed(worker: &mut Worker) -> Verdict {
     Ok(())
 }
 
-/// Never returns unless something is wrong.
+/// Returns only after an error.
 fn busy(kind: usize) -> i32 {
     match kind % 3 {
         0 => sleep_for_ever(),

@@ -1,8 +1,8 @@
-//! What a stale translation would show: a thread on another CPU writes to a page
+//! The effects of a stale translation: a thread on another CPU writes to a page
 //! without pause while its mapping changes.
 //!
-//! Each scene is a process of its own, and mostly ends by the writer's fault. What
-//! it must never see has an exit status of its own.
+//! Each scene is a process of its own, and mostly ends by the writer's fault. Each
+//! forbidden effect has an exit status of its own.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -14,16 +14,16 @@ use user::{Context, Verdict, ensure, thread, time};
 
 use super::{Worker, move_to};
 
-/// The write was seen after the call that forbids it had returned.
+/// A write was seen after the call that forbids it had returned.
 const STALE: i32 = 10;
 /// The writer's fault never came.
 const NO_FAULT: i32 = 11;
-/// The scene could not be set.
+/// The scene could not be set up.
 const NO_SCENE: i32 = 12;
-/// Machine time until the writer must have been heard of.
+/// Machine time within which the writer must show an effect.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Where the scene plays.
+/// The memory and the CPUs of a scene.
 struct Scene {
     region: Region,
     here: usize,
@@ -50,8 +50,8 @@ impl Scene {
                 process::exit_group(NO_SCENE);
             }
             loop {
-                // SAFETY: an aligned word of the region; where it is gone, the fault
-                // ends the process.
+                // SAFETY: an aligned word of the region; if it is unmapped, the
+                // fault ends the process.
                 unsafe { count_up(word) };
             }
         });
@@ -63,7 +63,7 @@ impl Scene {
         within_limit(|| self.read() != 0)
     }
 
-    /// What the writer has counted to. The word must be readable.
+    /// The writer's count. The word must be readable.
     fn read(&self) -> u64 {
         // SAFETY: aligned, mapped by the caller's promise, and only written by
         // atomic stores in assembly.
@@ -71,10 +71,10 @@ impl Scene {
     }
 }
 
-/// One more in the word at `address`, which may be gone.
+/// Adds one to the word at `address`, which may be unmapped.
 ///
 /// # Safety
-/// Nobody else writes to it.
+/// Nothing else writes to it.
 unsafe fn count_up(address: usize) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -98,7 +98,7 @@ fn within_limit(mut done: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// When mprotect(READ) has returned, the word stands still.
+/// After mprotect(READ) has returned, the word stands still.
 pub(crate) fn mprotect(worker: &mut Worker) -> Verdict {
     let scene = Scene::new(worker)?;
     child_ends("the scene", Status::signal(SIGSEGV), || {
@@ -114,8 +114,8 @@ pub(crate) fn mprotect(worker: &mut Worker) -> Verdict {
     })
 }
 
-/// When munmap has returned, nobody writes to the frame any more, whoever has it
-/// next: we take fresh memory, of which it will be a part, and look.
+/// After munmap has returned, nothing writes to the frame any more, whatever uses
+/// it next: the test looks at fresh memory, which will contain it.
 pub(crate) fn munmap(worker: &mut Worker) -> Verdict {
     let scene = Scene::new(worker)?;
     child_ends("the scene", Status::signal(SIGSEGV), || {
@@ -124,7 +124,7 @@ pub(crate) fn munmap(worker: &mut Worker) -> Verdict {
         if !scene.begin() {
             return NO_SCENE;
         }
-        // SAFETY: nobody refers to the region but the writer, whose end it is.
+        // SAFETY: only the writer uses the region, and this ends it.
         if unsafe { memory::unmap(scene.region.address(), scene.region.len()) }.is_err() {
             return NO_SCENE;
         }
@@ -134,7 +134,8 @@ pub(crate) fn munmap(worker: &mut Worker) -> Verdict {
 }
 
 /// A child's copy of the page stands still from the first, whatever the parent's
-/// thread writes; and we, whose copy the parent is, see none of it.
+/// thread writes. The scene's own process is a child too: the test sees none of
+/// its writes.
 pub(crate) fn fork(worker: &mut Worker) -> Verdict {
     let scene = Scene::new(worker)?;
     let nap = worker.nap(3000);
@@ -142,7 +143,7 @@ pub(crate) fn fork(worker: &mut Worker) -> Verdict {
         if !scene.begin() {
             return NO_SCENE;
         }
-        // The writer uses no heap: a copy of us can.
+        // The writer uses no heap, so a copy of this process can.
         let child = process::spawn(|| {
             let still = scene.read();
             super::sleep(nap);

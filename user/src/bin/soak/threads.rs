@@ -44,8 +44,8 @@ pub(crate) fn gang(worker: &mut Worker) -> Verdict {
     Ok(())
 }
 
-/// Threads that wait for each other, sleeping on futexes: nobody is ever a round
-/// ahead.
+/// Threads that wait for each other, sleeping on futexes: no thread is ever
+/// a round ahead.
 pub(crate) fn barrier(worker: &mut Worker) -> Verdict {
     let (members, rounds) = (worker.random.between(2, 5), worker.random.between(1, 12));
     let shared = Arc::new((Barrier::new(members), AtomicUsize::new(0)));
@@ -63,7 +63,7 @@ pub(crate) fn barrier(worker: &mut Worker) -> Verdict {
                     verdict =
                         Err(alloc::format!("{arrivals} arrivals in round {round} of {members} threads"));
                 }
-                // Nobody arrives again before all have looked.
+                // No thread arrives again before all have looked.
                 shared.0.wait();
             }
             verdict
@@ -76,7 +76,7 @@ pub(crate) fn barrier(worker: &mut Worker) -> Verdict {
     Ok(())
 }
 
-/// From CPU to CPU, and found where it was sent.
+/// A thread moves from CPU to CPU, and finds itself where it was sent.
 pub(crate) fn wander(worker: &mut Worker) -> Verdict {
     for _ in 0..worker.random.between(1, 20) {
         let cpu = worker.any_cpu();

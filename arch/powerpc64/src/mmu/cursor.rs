@@ -1,0 +1,112 @@
+//! Who may write: a cursor is the right to change the entries of a range of a tree.
+//!
+//! It borrows the tree mutably, from the lock that guards it, so no two cursors of a tree
+//! can write the same entry at once. MMUs read all the while.
+
+use super::entry::AtomicPte;
+use super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource};
+use crate::addr::PhysAddr;
+use crate::encoding::pte::Pte;
+use crate::isa;
+use core::ops::Range;
+
+/// The right to write the entries of a range. [`RadixTree::cursor`] makes it.
+#[derive(Debug)]
+pub struct Cursor<'t> {
+    /// Borrowed mutably by whoever asked for the cursor.
+    tree: &'t RadixTree,
+    range: Range<u64>,
+}
+
+/// An entry that the owner of the cursor may write.
+#[derive(Debug)]
+pub struct Entry<'c> {
+    ea: u64,
+    pte: &'c AtomicPte,
+}
+
+impl<'t> Cursor<'t> {
+    #[inline(always)]
+    pub(super) fn new(tree: &'t RadixTree, range: Range<u64>) -> Self {
+        Self { tree, range }
+    }
+
+    /// The entry at `ea`, in the range. None where a table is missing.
+    #[inline]
+    pub fn find(&mut self, ea: u64) -> Option<Entry<'_>> {
+        debug_assert!(self.range.contains(&ea), "{ea:#x} is not in {:x?}", self.range);
+        self.tree.walk(ea).map(|pte| Entry { ea, pte })
+    }
+
+    /// As [`Self::find`], making the tables that are missing.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
+    #[inline]
+    pub fn entry(&mut self, ea: u64, source: &mut dyn TableSource) -> Result<Entry<'_>, OutOfMemory> {
+        debug_assert!(self.range.contains(&ea), "{ea:#x} is not in {:x?}", self.range);
+        Ok(Entry { ea, pte: self.tree.walk_alloc(ea, source)? })
+    }
+
+    /// Calls `f` with the entry of every page that is mapped in the range, in order. Absent
+    /// tables cost one load each.
+    #[inline]
+    pub fn for_each(&mut self, mut f: impl FnMut(Entry<'_>)) {
+        self.tree.leaves_in(self.range.clone(), |ea, pte, _| f(Entry { ea, pte }));
+    }
+
+    /// Takes tables out of the tree and calls `gone` with each: those that serve an
+    /// address in the range and none outside `unused`, which contains it. Nothing in
+    /// `unused` is mapped any more, and nobody else changes the tree there
+    /// meanwhile. Their memory (4 KiB each) may be reused after a flush with the
+    /// page-walk cache (RIC 2, or 1 and the range).
+    pub fn detach_tables(&mut self, unused: &Range<u64>, mut gone: impl FnMut(PhysAddr)) {
+        self.tree.detach(self.tree.root(), ROOT_LEVEL, self.range.clone(), unused, &mut gone);
+    }
+}
+
+impl Entry<'_> {
+    /// The right to write it, for a while.
+    #[inline(always)]
+    pub fn lend(&mut self) -> Entry<'_> {
+        Entry { ea: self.ea, pte: self.pte }
+    }
+
+    /// The address that it serves.
+    #[inline(always)]
+    #[must_use]
+    pub fn ea(&self) -> u64 {
+        self.ea
+    }
+
+    /// What it holds.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self) -> Pte {
+        self.pte.load()
+    }
+
+    /// Sets it. More permissions for the same page need no flush; what takes away, a
+    /// cleared entry included, is flushed afterwards.
+    #[inline(always)]
+    pub fn set(&mut self, pte: Pte) {
+        self.pte.store(pte);
+    }
+
+    /// Empties it, and returns what it held. Two steps: only the owner of the cursor writes,
+    /// and the MMUs only read.
+    #[inline(always)]
+    pub fn take(&mut self) -> Pte {
+        let held = self.get();
+        self.set(Pte::NONE);
+        held
+    }
+}
+
+/// Makes PTE stores of this CPU visible to its own table walks: after filling
+/// entries, before the access that faulted is tried again. Without it that access
+/// may fault once more, which costs more than this.
+#[inline]
+pub fn after_store() {
+    isa::ptesync();
+}

@@ -1,0 +1,55 @@
+//! One entry of a tree, in memory: here every store to one is made, and observed.
+
+use super::observer;
+use crate::addr::VirtAddr;
+use crate::encoding::pte::Pte;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// One entry of the tree, in memory.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(super) struct AtomicPte(AtomicU64);
+
+impl AtomicPte {
+    /// What the entry holds.
+    #[inline]
+    pub(super) fn load(&self) -> Pte {
+        Pte(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Sets the entry. More permissions for the same page need no flush. Fewer, or none,
+    /// need one afterwards; it begins with a full barrier, which orders this store before
+    /// the read of who may hold the translation. Hardware sets no bit in an entry: R and C
+    /// are preset. Release: what was stored to the page comes before the entry. Partner:
+    /// the address dependency of every access through the translation.
+    ///
+    /// This CPU's own next access may still not see it: that fault is spurious and tried
+    /// again, [`after_store`](super::cursor::after_store) makes it unlikely.
+    #[inline]
+    pub(super) fn store(&self, pte: Pte) {
+        let old = if observer::ON { self.load() } else { Pte::NONE };
+        self.0.store(pte.0, Ordering::Release);
+        self.changed(old, pte);
+    }
+
+    /// Replaces the entry if it still is `current`.
+    ///
+    /// # Errors
+    /// What it is instead.
+    #[inline]
+    pub(super) fn replace(&self, current: Pte, new: Pte) -> Result<(), Pte> {
+        let order = (Ordering::AcqRel, Ordering::Acquire);
+        self.0.compare_exchange(current.0, new.0, order.0, order.1).map_err(Pte)?;
+        self.changed(current, new);
+        Ok(())
+    }
+
+    /// Behind the store, before the flush: the observer's rule.
+    #[inline(always)]
+    fn changed(&self, old: Pte, new: Pte) {
+        observer::tell(|observer| {
+            let here = VirtAddr(core::ptr::from_ref(self) as u64).to_phys();
+            (observer.entry_changed)(here, old, new);
+        });
+    }
+}

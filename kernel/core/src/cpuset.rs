@@ -1,0 +1,224 @@
+//! CPUs by their names, and sets of them: a plain value, or a mask that CPUs share.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// The most CPUs that a mask can name.
+pub const MAX_CPUS: usize = if cfg!(loom) { 64 } else { 1024 };
+/// Words of 64 bits in a mask. One under loom, where sixteen would drown it.
+const WORDS: usize = MAX_CPUS / 64;
+
+/// A CPU's logical number: 0 is the boot CPU, without gaps.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(transparent)]
+pub struct CpuId(u32);
+
+impl CpuId {
+    /// The boot CPU.
+    pub const BOOT: CpuId = CpuId(0);
+
+    /// The CPU with logical number `n`; panics if no mask could hold it.
+    pub const fn new(n: usize) -> Self {
+        assert!(n < MAX_CPUS, "CPU number out of range");
+        CpuId(n as u32)
+    }
+
+    /// As an index into per-CPU arrays.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl core::fmt::Display for CpuId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "CPU {}", self.0)
+    }
+}
+
+/// A set of CPUs that several CPUs change at once, each only its own bit (or, for
+/// mailboxes, its own bit in another's mask). Each access says its part; the plain ones
+/// are relaxed, for a CPU's own bit or beside a named fence.
+pub struct CpuMask([AtomicU64; WORDS]);
+
+impl Default for CpuMask {
+    fn default() -> Self {
+        Self(core::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl CpuMask {
+    fn place(cpu: CpuId) -> (usize, u64) {
+        (cpu.index() / 64, 1 << (cpu.index() % 64))
+    }
+
+    /// Whether `cpu` is in the set.
+    pub fn test(&self, cpu: CpuId) -> bool {
+        let (word, bit) = Self::place(cpu);
+        self.0[word].load(Ordering::Relaxed) & bit != 0
+    }
+
+    /// Adds `cpu`.
+    pub fn set(&self, cpu: CpuId) {
+        self.add(cpu, Ordering::Relaxed);
+    }
+
+    /// Adds `cpu`, ordered after all that this CPU did before.
+    pub fn publish(&self, cpu: CpuId) {
+        self.add(cpu, Ordering::Release);
+    }
+
+    /// Removes `cpu`.
+    pub fn clear(&self, cpu: CpuId) {
+        self.remove(cpu, Ordering::Relaxed);
+    }
+
+    /// Removes `cpu`, ordered after all that this CPU did before.
+    pub fn retract(&self, cpu: CpuId) {
+        self.remove(cpu, Ordering::Release);
+    }
+
+    /// Removes `cpu`; whether it was in.
+    pub(crate) fn take(&self, cpu: CpuId) -> bool {
+        self.remove(cpu, Ordering::Relaxed)
+    }
+
+    fn add(&self, cpu: CpuId, order: Ordering) {
+        let (word, bit) = Self::place(cpu);
+        self.0[word].fetch_or(bit, order);
+    }
+
+    fn remove(&self, cpu: CpuId, order: Ordering) -> bool {
+        let (word, bit) = Self::place(cpu);
+        self.0[word].fetch_and(!bit, order) & bit != 0
+    }
+
+    /// Takes one word out: returns its bits and leaves it empty, ordered before all that
+    /// follows. Cheap when it was empty, which is the usual case.
+    pub(crate) fn take_word(&self, word: usize) -> u64 {
+        if self.0[word].load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        self.0[word].swap(0, Ordering::Acquire)
+    }
+
+    /// A copy of the first `nr_cpus` CPUs of the set, perhaps not as they are now.
+    pub fn peek(&self, nr_cpus: usize) -> CpuSet {
+        self.copy(nr_cpus, Ordering::Relaxed)
+    }
+
+    /// As [`CpuMask::peek`], ordered after what each CPU did before it changed its bit by
+    /// [`CpuMask::publish`] or [`CpuMask::retract`].
+    pub fn observe(&self, nr_cpus: usize) -> CpuSet {
+        self.copy(nr_cpus, Ordering::Acquire)
+    }
+
+    fn copy(&self, nr_cpus: usize, order: Ordering) -> CpuSet {
+        let mut set = CpuSet::EMPTY;
+        for word in 0..nr_cpus.div_ceil(64) {
+            set.0[word] = self.0[word].load(order);
+        }
+        set
+    }
+
+    /// Whether none of the first `nr_cpus` CPUs is in the set; ordered as
+    /// [`CpuMask::observe`].
+    pub(crate) fn observe_empty(&self, nr_cpus: usize) -> bool {
+        self.0[..nr_cpus.div_ceil(64)].iter().all(|word| word.load(Ordering::Acquire) == 0)
+    }
+
+    /// Makes the set equal to `set`. Only for masks that no one else changes.
+    pub(crate) fn store(&self, set: &CpuSet, nr_cpus: usize) {
+        for word in 0..nr_cpus.div_ceil(64) {
+            self.0[word].store(set.0[word], Ordering::Relaxed);
+        }
+    }
+}
+
+/// A set of CPUs as a plain value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CpuSet([u64; WORDS]);
+
+impl CpuSet {
+    /// No CPU.
+    pub const EMPTY: CpuSet = CpuSet([0; WORDS]);
+
+    /// The CPUs 0 to `n - 1`.
+    pub fn first(n: usize) -> CpuSet {
+        let mut set = Self::EMPTY;
+        (0..n).for_each(|cpu| set.insert(CpuId::new(cpu)));
+        set
+    }
+
+    /// Only `cpu`.
+    pub fn only(cpu: CpuId) -> CpuSet {
+        let mut set = Self::EMPTY;
+        set.insert(cpu);
+        set
+    }
+
+    /// Adds `cpu`.
+    pub fn insert(&mut self, cpu: CpuId) {
+        self.0[cpu.index() / 64] |= 1 << (cpu.index() % 64);
+    }
+
+    /// Removes `cpu`.
+    pub fn remove(&mut self, cpu: CpuId) {
+        self.0[cpu.index() / 64] &= !(1 << (cpu.index() % 64));
+    }
+
+    /// Whether `cpu` is in the set.
+    pub fn contains(&self, cpu: CpuId) -> bool {
+        self.0[cpu.index() / 64] & (1 << (cpu.index() % 64)) != 0
+    }
+
+    /// How many CPUs the set has.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether the set has no CPU.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|&word| word == 0)
+    }
+
+    /// The CPUs in both sets.
+    pub fn and(&self, other: &CpuSet) -> CpuSet {
+        CpuSet(core::array::from_fn(|i| self.0[i] & other.0[i]))
+    }
+
+    /// The same set without `cpu`.
+    pub fn without(mut self, cpu: CpuId) -> CpuSet {
+        self.remove(cpu);
+        self
+    }
+
+    /// The CPUs of the set in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = CpuId> {
+        self.0
+            .iter()
+            .enumerate()
+            .flat_map(|(word, &bits)| bits_of(bits).map(move |bit| CpuId::new(word * 64 + bit)))
+    }
+
+    /// The 64 CPUs of word `word` as bits, lowest CPU in bit 0.
+    pub fn word(&self, word: usize) -> u64 {
+        self.0.get(word).copied().unwrap_or(0)
+    }
+
+    /// Sets the 64 CPUs of word `word`; words beyond the last are ignored.
+    pub fn set_word(&mut self, word: usize, bits: u64) {
+        if let Some(slot) = self.0.get_mut(word) {
+            *slot = bits;
+        }
+    }
+}
+
+/// The positions of the one bits of `bits`, ascending.
+pub(crate) fn bits_of(mut bits: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        (bits != 0).then(|| {
+            let bit = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            bit
+        })
+    })
+}

@@ -1,0 +1,154 @@
+//! The second seam: what the protocol asks of a policy.
+//!
+//! A policy is a file beside this one with a type that has no values and answers by
+//! `Operations`; a variant of [`Policy`]; and a row in `ask`, the one place that
+//! tells the policies apart. It is chosen at boot, in one image: a question costs a
+//! comparison or two, and nothing where no policy has an answer of its own.
+//!
+//! A policy keeps its state in words that it alone reads and writes, two per CPU
+//! ([`CpuState::policy`]) and one per address space ([`Mm::policy`]), and names them
+//! in its file.
+//!
+//! [`CpuState::policy`]: crate::cpu::CpuState::policy
+//! [`Mm::policy`]: crate::mm::Mm::policy
+
+use crate::LazyTlb;
+use crate::cpu::CpuSet;
+use crate::machine::{IrqsOff, Machine, PreemptOff};
+use crate::mm::MmId;
+use crate::mm::flush::FlushRange;
+
+/// How borrowed address spaces are kept alive, or emptied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Policy {
+    /// Never borrow: a kernel thread runs on `init_mm`.
+    Eager,
+    /// Count every borrow in `mm_count` (Linux before 6.4).
+    Refcount,
+    /// Count nothing; shoot the borrowers when the mm dies (Linux 6.4, powerpc).
+    Shootdown,
+    /// Publish every borrow per CPU; when the mm dies, shoot who has published it.
+    Hazard,
+}
+
+impl Policy {
+    /// Every policy, for tests and menus.
+    pub const ALL: [Policy; 4] = [Policy::Eager, Policy::Refcount, Policy::Shootdown, Policy::Hazard];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Policy::Eager => "eager",
+            Policy::Refcount => "refcount",
+            Policy::Shootdown => "shootdown",
+            Policy::Hazard => "hazard",
+        }
+    }
+
+    /// The policy with this name.
+    pub fn from_name(name: &str) -> Option<Policy> {
+        Self::ALL.into_iter().find(|policy| policy.name() == name)
+    }
+}
+
+/// `ask!(lazy, operation(arguments))`: what the policy in force answers. The only
+/// `match` that chooses between policies; each arm is a call that can be inlined.
+macro_rules! ask {
+    ($lazy:expr, $operation:ident($($argument:expr),*)) => {{
+        use $crate::lazy_tlb::policy::{Operations, Policy};
+        use $crate::lazy_tlb::{eager::Eager, hazard::Hazard, refcount::Refcount, shootdown::Shootdown};
+        match $lazy.config.policy {
+            Policy::Eager => Eager::$operation($lazy, $($argument),*),
+            Policy::Refcount => Refcount::$operation($lazy, $($argument),*),
+            Policy::Shootdown => Shootdown::$operation($lazy, $($argument),*),
+            Policy::Hazard => Hazard::$operation($lazy, $($argument),*),
+        }
+    }};
+}
+pub(crate) use ask;
+
+/// What a task without an address space of its own does with the one that is loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Begin {
+    /// It stays on it.
+    Borrow,
+    /// It goes to `init_mm`.
+    LoadInitMm,
+}
+
+/// When an mm without references is freed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Free {
+    /// At once: no CPU has it loaded.
+    Now,
+    /// When the policy calls `LazyTlb::free`, once no CPU has it loaded any more: from
+    /// an operation that runs with interrupts on.
+    Later,
+}
+
+/// The questions. A policy leaves out those that are of no concern to it.
+///
+/// It carries no barrier that a switch owes: those are the switch's own, so no policy
+/// can forget one.
+pub(crate) trait Operations {
+    /// This CPU is about to borrow `mm`: a user's, which is loaded and of which the
+    /// caller holds a real reference, or `init_mm`, on the way to it
+    /// ([`LazyTlb::leave_lazy`], which goes there in any case). Interrupts are off until
+    /// that reference is given up, or the CPU has switched.
+    fn begin<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff, _mm: MmId) -> Begin {
+        Begin::Borrow
+    }
+
+    /// This CPU's borrow has ended: the next address space is loaded. Interrupts are
+    /// off since before that load.
+    #[inline(always)]
+    fn ended<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
+
+    /// Gives back what was kept for a borrow of `mm` that has ended. It may free the mm
+    /// if interrupts are on. They are off where the caller knows of another reference.
+    #[inline(always)]
+    fn settle<M: Machine>(_: &LazyTlb<M>, _mm: MmId) {}
+
+    /// This CPU joins the protocol, and its idle task borrows `init_mm` from now on.
+    #[inline(always)]
+    fn cpu_comes<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
+
+    /// This CPU has left the protocol, and `init_mm`.
+    #[inline(always)]
+    fn cpu_goes<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
+
+    /// A new mm: the policy's word of it is as the last mm in its slot left it.
+    #[inline(always)]
+    fn mm_begins<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) {}
+
+    /// `told` are CPUs in the mask of `mm`, which are to drop `what` of it now. Takes out
+    /// those that may do it later: they owe it, and pay in `arrived`. After the flusher's
+    /// full barrier.
+    #[inline(always)]
+    fn spare<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId, _what: FlushRange, _told: &mut CpuSet) {}
+
+    /// This CPU is on `mm`, which it had loaded before (`stayed`) or has just loaded:
+    /// pays what it owes. Before it accesses user memory.
+    #[inline(always)]
+    fn arrived<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff, _mm: MmId, _stayed: bool) {}
+
+    /// Which other CPUs are sent away from `mm` before the final flush of its exit.
+    #[inline(always)]
+    fn evicted_at_exit<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) -> CpuSet {
+        CpuSet::EMPTY
+    }
+
+    /// This CPU is in the second half of a switch: what it had loaded before the switch
+    /// and has not now it does not use any more.
+    #[inline(always)]
+    fn quiescent<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
+
+    /// The last reference to `mm` is gone, so nobody can begin a borrow of it: who
+    /// borrows inherits, and nobody has it to pass on. With [`Free::Now`] no CPU has it
+    /// loaded on return. Interrupts on, preemption off.
+    #[inline(always)]
+    fn last_drop<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) -> Free {
+        Free::Now
+    }
+}

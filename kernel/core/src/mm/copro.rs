@@ -1,0 +1,35 @@
+//! Coprocessors: they translate through an mm, are no CPU, and hear only broadcasts.
+
+use crate::LazyTlb;
+use crate::machine::Machine;
+use crate::mm::MmId;
+use crate::mm::flush::FlushRange;
+use crate::sync::{Ordering, fence};
+
+impl<M: Machine> LazyTlb<M> {
+    /// Attaches a coprocessor to `mm`: flushes must be broadcast from now on. The
+    /// caller holds an `mm_count`, and lets it translate after the return.
+    pub fn copro_attach(&self, mm: MmId) {
+        assert!(M::BROADCASTS, "a coprocessor that no flush can reach");
+        self.mm(mm).copros.fetch_add(1, Ordering::Relaxed);
+        // F2 fence: orders the count before the coprocessor's first walk. Partners:
+        // `flush`, `exit_flush`.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Detaches a coprocessor that no longer translates through `mm`. Interrupts on.
+    pub fn copro_detach(&self, mm: MmId) {
+        // Broadcast as long as the count says so; the next flush may be local, and
+        // what the coprocessor has cached would outlive it.
+        self.flush(mm, FlushRange::Everything);
+        // F16 release: orders the coprocessor's accesses, and its last flush, before the
+        // count. Partner: `has_copros`. No model fails without it (CLAIMS.md, "Fences").
+        self.mm(mm).copros.fetch_sub(1, Ordering::Release);
+    }
+
+    pub(super) fn has_copros(&self, mm: MmId) -> bool {
+        // F16 acquire: orders the read of the count before the reuse of what we free.
+        // Partner: `copro_detach`.
+        self.mm(mm).copros.load(Ordering::Acquire) > 0
+    }
+}

@@ -1,0 +1,58 @@
+//! Eviction: a CPU that is lazy on an mm is made to leave it, and flushes.
+//!
+//! One act, for three reasons: the only user of an mm flushes, and spares itself broadcasts
+//! from then on; a CPU's trim clock is due, so that masks do not grow for ever (Linux trims
+//! likewise); and an exit, before its final flush, if the policy wants it.
+
+use crate::LazyTlb;
+use crate::cpu::CpuSet;
+use crate::ipi::Call;
+use crate::lazy_tlb::policy::ask;
+use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
+use crate::mm::MmId;
+use crate::mm::flush::FlushRange;
+
+impl<M: Machine> LazyTlb<M> {
+    /// Evicts `others`, this CPU not among them, from `mm`, and waits.
+    pub(super) fn evict(&self, t: &PreemptOff, mm: MmId, others: CpuSet) {
+        self.call_on_mask(t, &others, Call::Evict(mm));
+    }
+
+    /// Before the final flush of `mm`'s exit.
+    pub(super) fn evict_before_exit(&self, t: &PreemptOff, mm: MmId) {
+        let lazies = ask!(self, evicted_at_exit(t, mm));
+        if !lazies.is_empty() {
+            self.this_cpu(t).counters.exit_kick.add(lazies.len() as u64);
+            self.evict(t, mm, lazies);
+            self.machine.point(Point::ExitEvicted);
+        }
+    }
+
+    /// Linux's `exit_lazy_flush_tlb`: this CPU leaves `mm` if it is lazy on it, flushes
+    /// it, and is out of its mask. A CPU that runs `mm` flushes and stays.
+    ///
+    /// Interrupts are off over all of it: a second eviction in a gap would find it
+    /// half done (T6). The flush comes even if the bit is already clear: two
+    /// initiators may evict the same CPU, and the second one counts on it too (T5).
+    pub(crate) fn evict_here(&self, t: &IrqsOff, mm: MmId) {
+        self.machine.point(Point::EvictArrived);
+        let me = self.machine.current(t);
+        if me.mm() == mm {
+            self.flush_here(t, mm, FlushRange::Everything);
+            return;
+        }
+        let left = (me.active_mm() == mm).then(|| self.leave_lazy(t, me));
+        self.flush_here(t, mm, FlushRange::Everything);
+        self.machine.point(Point::EvictFlushed);
+        if self.mm(mm).mm_cpumask.test(t.cpu()) {
+            // F12 release: orders the flush, and the load of the next mm, before the cleared
+            // bit, the last touch of the mm. Partners: `mask_shape`, `online_in_mask`. No
+            // model fails without it (CLAIMS.md, "Fences").
+            self.mm(mm).mm_cpumask.retract(t.cpu());
+        }
+        if let Some(borrow) = left {
+            // Never the last reference: the initiator has one.
+            self.settle(borrow);
+        }
+    }
+}

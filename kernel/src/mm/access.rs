@@ -1,0 +1,80 @@
+//! Accesses from outside: memory of an address space that need not be current is stored to,
+//! made present, or named.
+
+use core::ops::Range;
+
+use arch::addr::PAGE_SIZE;
+use kcore::mm::MmId;
+use vm::area::Prot;
+
+use super::FaultError;
+use super::address_space::{self, Map};
+use super::fault::make_fetchable;
+
+/// Stores `bytes` at `addr` of `mm`, which need not be current, whatever the
+/// protection: to build stacks and load programs. Pages are made present, and
+/// private ones copied, as a store of the program's own would. May sleep.
+///
+/// # Errors
+/// Those of the first fault that fails; bytes before it are stored.
+pub(crate) fn poke(mm: MmId, addr: u64, bytes: &[u8]) -> Result<(), FaultError> {
+    address_space::lock(mm).poke(addr, bytes)
+}
+
+/// As [`poke`], if the program itself may store there.
+///
+/// # Errors
+/// Those of a store of its own.
+pub(crate) fn poke_writable(mm: MmId, addr: u64, bytes: &[u8]) -> Result<(), FaultError> {
+    let mut map = address_space::lock(mm);
+    let last = addr.checked_add(bytes.len() as u64 - 1).ok_or(FaultError::MapErr)?;
+    for at in [addr, last] {
+        let area = map.areas.find(at).ok_or(FaultError::MapErr)?;
+        if !area.prot.contains(Prot::WRITE) {
+            return Err(FaultError::AccErr);
+        }
+    }
+    map.poke(addr, bytes)
+}
+
+/// What a shared futex at `addr` is known by: the object that is mapped there and
+/// the offset into it; none for private memory. May sleep.
+pub(crate) fn shared_key(mm: MmId, addr: u64) -> Option<(u64, u64)> {
+    let map = address_space::lock(mm);
+    let area = map.areas.find(addr).filter(|area| area.shared)?;
+    area.contents.object().map(|(object, offset)| (object.id(), offset + addr - area.start))
+}
+
+impl Map {
+    fn poke(&mut self, addr: u64, bytes: &[u8]) -> Result<(), FaultError> {
+        let (mut at, mut rest) = (addr, bytes);
+        while !rest.is_empty() {
+            let page = self.make_present(at, true)?;
+            let offset = at % PAGE_SIZE;
+            let (now, later) = rest.split_at(rest.len().min((PAGE_SIZE - offset) as usize));
+            let target = page.as_mut_ptr::<u8>().wrapping_add(offset as usize);
+            // SAFETY: inside the page, which the lock keeps. Threads of the program
+            // may look on, as they may at any store of each other's.
+            unsafe { core::ptr::copy_nonoverlapping(now.as_ptr(), target, now.len()) };
+            if self.areas.find(at).is_some_and(|area| area.prot.contains(Prot::EXEC)) {
+                make_fetchable(page);
+            }
+            (at, rest) = (at + now.len() as u64, later);
+        }
+        Ok(())
+    }
+
+    /// Makes every page in `range` present.
+    pub(super) fn populate(&mut self, range: Range<u64>) -> Result<(), FaultError> {
+        for addr in range.step_by(PAGE_SIZE as usize) {
+            let area = self.areas.find(addr).ok_or(FaultError::MapErr)?;
+            if area.prot.is_empty() {
+                return Err(FaultError::AccErr);
+            }
+            // Stores to a shared file need no copy: whoever stores faults for it.
+            let write = area.prot.contains(Prot::WRITE) && !area.shared;
+            self.make_present(addr, write)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! What a program may do with its mappings: mprotect.
+
+use core::ops::Range;
+
+use arch::addr::PAGE_SIZE;
+use arch::encoding::pte::PteFlags;
+use arch::mmu::cursor::after_store;
+use kcore::mm::MmId;
+use vm::area::{Area, Prot};
+use vm::areas::Run;
+
+use super::address_space::{self, Map};
+use super::backing::Backing;
+use super::fault::{frame_of, leaf_flags, make_fetchable};
+use super::gather::Gather;
+use super::heap;
+use super::mmap::{HEAP_BYTES, page_range};
+use crate::errno::Errno;
+
+/// How far an mprotect reaches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The range that it names.
+    Range,
+    /// From the start of the stack that the range begins in (`PROT_GROWSDOWN`).
+    Stack,
+}
+
+/// Linux's `mprotect`. Areas before the one that ends it with an error are changed. May
+/// sleep.
+///
+/// # Errors
+/// `EINVAL` for an odd range, `ENOMEM` if a part of it is not mapped, `EACCES` if stores
+/// would reach a file that was not opened for them.
+pub(crate) fn mprotect(mm: MmId, start: u64, len: u64, prot: Prot, reach: Reach) -> Result<(), Errno> {
+    if len == 0 && start.is_multiple_of(PAGE_SIZE) {
+        return Ok(());
+    }
+    // What reaches over the user's addresses has a hole at their end.
+    let mut range = page_range(start, len, Errno::ENOMEM)?;
+    let mut map = address_space::lock(mm);
+    if reach == Reach::Stack {
+        let first = map.areas.overlapping(&range).next().ok_or(Errno::ENOMEM)?;
+        if !first.grows_down {
+            return Err(Errno::EINVAL);
+        }
+        range.start = first.start;
+    }
+    heap::check_room(HEAP_BYTES)?;
+    let writes = prot.contains(Prot::WRITE);
+    let closed = |area: &Area<Backing>| {
+        area.shared && matches!(area.contents, Backing::Object { writable: false, .. })
+    };
+    let (end, result) = match map.areas.run(&range, |area| !(writes && closed(area))) {
+        Run::Whole => (range.end, Ok(())),
+        Run::Hole(end) => (end, Err(Errno::ENOMEM)),
+        Run::Refused(end) => (end, Err(Errno::EACCES)),
+    };
+    if range.start < end {
+        map.areas.protect(&(range.start..end), prot);
+        map.protect_pages(range.start..end);
+    }
+    result
+}
+
+impl Map {
+    /// Brings the entries in `range` into step with their areas.
+    fn protect_pages(&mut self, range: Range<u64>) {
+        let mut gather = Gather::new(self.mm);
+        for area in self.areas.overlapping(&range) {
+            let part = area.start.max(range.start)..area.end.min(range.end);
+            self.tables.cursor(part).for_each(|mut entry| {
+                let old = entry.get();
+                let flags = leaf_flags(area.prot, area.shared || frame_of(old).is_sole());
+                if flags.contains(PteFlags::EXECUTE) && !old.flags().contains(PteFlags::EXECUTE) {
+                    make_fetchable(old.page());
+                }
+                // The same frame all the time: no need to clear before the flush.
+                entry.set(old.with_flags(flags));
+                if !flags.contains(old.flags()) {
+                    gather.weakened(entry.ea());
+                }
+            });
+        }
+        after_store();
+    }
+}
