@@ -64,7 +64,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     fs::init(info.initrd);
     special::init();
     start(config);
-    arch::irqflags::disable().lend_mut(|off| task::idle_loop(off))
+    task::idle_for_ever()
 }
 
 /// The CPUs that the kernel has room for.

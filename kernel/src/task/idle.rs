@@ -12,7 +12,7 @@
 
 use core::sync::atomic::{Ordering, fence};
 
-use arch::idle;
+use arch::{idle, irqflags};
 use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu};
@@ -25,9 +25,16 @@ use super::window::Window;
 /// by the CPU itself, each time it chooses its idle task; taken out by wakers.
 pub(super) static IDLE: CpuBits = CpuBits::empty();
 
-/// The rest of an idle task's life.
+/// The boot's context is an idle task from here on. Interrupts on.
 #[inline(never)]
-pub(crate) fn idle_loop(off: &mut IrqsOff) -> ! {
+pub(crate) fn idle_for_ever() -> ! {
+    irqflags::disable().lend_mut(|off| idle_loop(off))
+}
+
+/// The rest of an idle task's life.
+// By name in the backtraces of idle CPUs.
+#[inline(never)]
+pub(super) fn idle_loop(off: &mut IrqsOff) -> ! {
     // The boot's context becomes an idle task without having been chosen.
     IDLE.insert(cpu::this().id);
     loop {

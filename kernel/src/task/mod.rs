@@ -45,7 +45,7 @@ pub(crate) use descriptor::{
     Own, Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
 };
 pub(crate) use exit::exit_current;
-pub(crate) use idle::idle_loop;
+pub(crate) use idle::idle_for_ever;
 #[cfg(feature = "selftest")]
 pub(crate) use idle::is_idle;
 pub(crate) use mutex::{Mutex, MutexGuard};
