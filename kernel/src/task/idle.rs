@@ -31,8 +31,7 @@ pub(crate) fn idle_for_ever() -> ! {
     irqflags::disable().lend_mut(|off| idle_loop(off))
 }
 
-/// The rest of an idle task's life.
-// By name in the backtraces of idle CPUs.
+/// The rest of an idle task's life; by this name in the backtraces of idle CPUs.
 #[inline(never)]
 pub(super) fn idle_loop(off: &mut IrqsOff) -> ! {
     // The boot's context becomes an idle task without having been chosen.
