@@ -1,10 +1,11 @@
-"""The protocol broken on purpose: each variant is compiled, and its test run under loom or on this
-machine.
+"""The protocol and the shadow TLB broken on purpose: each variant is compiled, and its test run under
+loom or on this machine.
 
-Each worker has a copy of kernel/core under build/mutants, and target folders for it: a mutant costs
+Each worker has a copy of the crates under build/mutants, and target folders for it: a mutant costs
 a build of its change, and one test.
 """
 
+import json
 import os
 import re
 import shutil
@@ -13,9 +14,9 @@ import tomllib
 from commands import output_within
 from common import BUILD, ROOT
 
-CRATE = "kernel/core"
-TABLE = ROOT / CRATE / "mutants/mutants.toml"
-SOURCES = ROOT / CRATE / "src"
+# By package: its folder, with a table in it.
+CRATES = {"kcore": "kernel/core", "shadow-tlb": "kernel/shadow-tlb"}
+SOURCES = ROOT
 # A limit against hangs: a crowded machine may be ten times slower.
 BUILD_LIMIT_S = 900
 TEST_LIMIT_S = 300
@@ -23,8 +24,9 @@ PREEMPTIONS = 2
 
 
 def table():
-    """The mutants, in their order."""
-    return tomllib.loads(TABLE.read_text())["mutant"]
+    """The mutants, in their order, with their package, and files from the root of the tree."""
+    return [mutant | {"package": package, "file": f"{folder}/src/{mutant['file']}"} for package, folder in CRATES.items()
+            for mutant in tomllib.loads((ROOT / folder / "mutants/mutants.toml").read_text())["mutant"]]
 
 
 def write_if_new(path, text):
@@ -35,30 +37,30 @@ def write_if_new(path, text):
 
 
 class Copy:
-    """A copy of the crate alone in a workspace of its own, for one mutant at a time."""
+    """A copy of the crates alone in a workspace of its own, for one mutant at a time."""
 
     def __init__(self, number):
         self.tree = BUILD / f"mutants/core-{number}"
         self.target = BUILD / f"mutants/core-{number}-target"
         workspace = (ROOT / "Cargo.toml").read_text()
-        workspace = re.sub(r"(?ms)^members = \[.*?\]", f'members = ["{CRATE}"]', workspace)
+        workspace = re.sub(r"(?ms)^members = \[.*?\]", f"members = {json.dumps(list(CRATES.values()))}", workspace)
         workspace = re.sub(r"(?ms)^default-members = \[.*?\]\n", "", workspace)
         write_if_new(self.tree / "Cargo.toml", workspace)
         for name in ("Cargo.lock", "rust-toolchain.toml"):
             if not (self.tree / name).exists():
                 shutil.copy(ROOT / name, self.tree / name)
         wanted = set()
-        for path in (ROOT / CRATE).rglob("*"):
+        for path in (path for folder in CRATES.values() for path in (ROOT / folder).rglob("*")):
             if path.is_file() and path.suffix in (".rs", ".toml"):
                 place = self.tree / path.relative_to(ROOT)
                 wanted.add(place)
                 write_if_new(place, path.read_text())
         # Files that were removed there are removed here.
-        for path in (self.tree / CRATE).rglob("*"):
+        for path in (path for folder in CRATES.values() for path in list((self.tree / folder).rglob("*"))):
             if path.is_file() and path not in wanted:
                 path.unlink()
 
-    def run(self, program, arguments, limit_s, preemptions=PREEMPTIONS):
+    def run(self, package, program, arguments, limit_s, preemptions=PREEMPTIONS):
         """Runs cargo in the copy: (exit status or None after the time limit, output)."""
         env = dict(os.environ, RUST_BACKTRACE="0", CARGO_TERM_COLOR="never")
         env["CARGO_TARGET_DIR"] = str(self.target / program)
@@ -66,23 +68,23 @@ class Copy:
         env["LOOM_MAX_PREEMPTIONS"] = str(preemptions)
         if program == "loom":
             env["RUSTFLAGS"] = "--cfg loom"
-        command = ["cargo", "test", "-q", "-p", "kcore", "--profile", "quick", "--test", program, *arguments]
+        command = ["cargo", "test", "-q", "-p", package, "--profile", "quick", "--test", program, *arguments]
         return output_within(limit_s, command, self.tree, env)
 
     def verdict(self, mutant):
         """Applies one mutant and runs its test: None if it was killed, else the reason."""
         original = (SOURCES / mutant["file"]).read_text()
         program, test = mutant["test"].split("::", 1)
-        broken = self.tree / SOURCES.relative_to(ROOT) / mutant["file"]
+        broken, package = self.tree / mutant["file"], mutant["package"]
         broken.write_text(original.replace(mutant["text"], mutant["replacement"]))
         try:
-            status, output = self.run(program, ["--no-run"], BUILD_LIMIT_S)
+            status, output = self.run(package, program, ["--no-run"], BUILD_LIMIT_S)
             if status is None:
                 return f"it was not built after {BUILD_LIMIT_S} s"
             if status != 0:
                 return "it does not build:\n" + output
             preemptions = mutant.get("preemptions", PREEMPTIONS)
-            status, output = self.run(program, ["--", "--exact", test], TEST_LIMIT_S, preemptions)
+            status, output = self.run(package, program, ["--", "--exact", test], TEST_LIMIT_S, preemptions)
         finally:
             broken.write_text(original)
         if status is None:

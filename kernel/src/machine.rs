@@ -10,8 +10,9 @@ use arch::encoding::tlb_operand::Ric;
 use arch::irq::{self, InterruptController};
 use arch::{irqflags, isa, percpu, timer, tlb};
 use kcore::cpu::{CpuId, CpuSet};
+use kcore::event::{Event, Stamp};
 use kcore::ipi::Call;
-use kcore::machine::{Cpu, Host, IrqsOff, Mmu, Point, PreemptOff, Probe, Stamp, TlbEvent};
+use kcore::machine::{Cpu, Host, IrqsOff, Mmu, Point, PreemptOff, Probe};
 use kcore::mm::flush::FlushRange;
 use kcore::mm::{MmId, Pid};
 use kcore::task::TaskMm;
@@ -178,7 +179,7 @@ impl Probe for Hardware {
     }
 
     #[inline(always)]
-    fn observe(&self, t: &PreemptOff, event: TlbEvent) -> Stamp {
+    fn observe(&self, t: &PreemptOff, event: Event) -> Stamp {
         crate::oracle::observe(t, event)
     }
 }

@@ -3,6 +3,7 @@
 
 use arch::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
 use arch::irq::{self, Interrupt, InterruptController};
+use kcore::event::Event;
 use kcore::machine::IrqsOff;
 
 use crate::machine::lazy_tlb;
@@ -71,7 +72,7 @@ impl Upcalls for KernelUpcalls {
         match irq::controller().ack() {
             Interrupt::Ipi => {
                 let kernel = lazy_tlb();
-                kernel.cpu(off.cpu()).counters.ipi_received.bump();
+                kernel.event(off, Event::Interrupted);
                 kernel.handle_calls(off);
                 task::handle_ipi(off);
             }

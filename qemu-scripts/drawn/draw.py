@@ -23,7 +23,6 @@ LEFT_OUT = {
     "kernel/src/limits.rs": "tests: what they limit",
     "kernel/src/oracle": "a judge",
     "arch/powerpc64/src/mmu/observer.rs": "a judge",
-    "kernel/core/src/oracle": "a judge",
     "kernel/core/src/model": "a judge",
     "kernel/core/src/sync/modelled.rs": "a judge",
     "kernel/src/crash": "crash reports",

@@ -1,6 +1,10 @@
 //! The report's counters. Their names are an interface: tests and tools read
 //! them by name.
 
+use crate::event::{Cause, Event};
+use crate::ipi::Call;
+use crate::mm::flush::Reach;
+use crate::switch::Arm;
 use crate::sync::Counter;
 
 macro_rules! counters {
@@ -75,4 +79,47 @@ counters! {
     mm_created,
     /// Address spaces freed.
     mm_freed,
+}
+
+impl Counters {
+    /// Which events are counted, and where: `me` finds the counters of this CPU. `bump` is for
+    /// what happens with interrupts off only.
+    #[inline(always)]
+    pub(crate) fn count<'a>(me: impl Fn() -> &'a Counters, event: Event) {
+        match event {
+            Event::Switch { arm: Arm::UserToKernel, .. } => me().switch_uk.bump(),
+            Event::Switch { arm: Arm::KernelToKernel, .. } => me().switch_kk.bump(),
+            Event::Switch { arm: Arm::KernelToUser, from, to } => {
+                me().switch_ku.bump();
+                if from == to {
+                    me().lazy_same_mm.bump();
+                }
+            }
+            Event::Switch { arm: Arm::UserToUser, .. } => me().switch_uu.bump(),
+            Event::Borrow(_) => me().lazy_enter.bump(),
+            Event::GrabLazy(_) => me().mm_count_rmw.bump(),
+            Event::DropLazy(_) => me().mm_count_rmw.add(1),
+            Event::Load(_) => me().pidr_writes.bump(),
+            Event::Evict { cause: Cause::Exit, cpus, .. } => me().exit_kick.add(cpus as u64),
+            Event::Shoot { cpus, .. } => me().shot_ipi.add(cpus as u64),
+            Event::ShotSelf(_) => me().shot_self.add(1),
+            Event::Filtered(..) => me().ipi_filtered.add(1),
+            Event::Ipi { .. } => me().ipi_sent_call.add(1),
+            Event::Interrupted => me().ipi_received.bump(),
+            Event::Called { call: Call::Shoot(_) | Call::Evict(_), .. } => me().call_lazy.bump(),
+            Event::Called { call: Call::Flush(..), .. } => me().call_flush.bump(),
+            Event::Called { call: Call::Barrier, .. } => me().call_barrier.bump(),
+            Event::NotCalled => me().ipi_resched.bump(),
+            Event::Flush { reach: Reach::Nobody, .. } => me().flush_none.add(1),
+            Event::Flush { reach: Reach::Local, .. } => me().flush_local.add(1),
+            Event::Flush { reach: Reach::Global, .. } => me().flush_global.add(1),
+            Event::FlushLocal(..) => me().tlbiel.add(1),
+            Event::FlushGlobal(..) => me().tlbie.add(1),
+            Event::Created(_) => me().mm_created.add(1),
+            Event::Freed(_) => me().mm_freed.add(1),
+            Event::Ended(_) | Event::Leave(_) | Event::Evict { cause: Cause::Trim, .. } => {}
+            Event::Called { call: Call::AssertNotLazy(_) | Call::Machine(..), .. } => {}
+            Event::Answered(_) | Event::FlushBegins(_) | Event::Zombie(_) | Event::Dead(_) => {}
+        }
+    }
 }

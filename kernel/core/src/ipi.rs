@@ -17,6 +17,7 @@
 use crate::LazyTlb;
 use crate::cpu::{CpuId, CpuMask, CpuSet};
 use crate::cpuset::bits_of;
+use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
@@ -123,7 +124,8 @@ impl<M: Machine> LazyTlb<M> {
         }
         let me = t.cpu();
         invariant!(!targets.contains(me), "{me} calls itself");
-        let record = &self.cpu(me).call;
+        let state = self.cpu(me);
+        let record = &state.call;
         record.write(call);
         record.waiting.store(targets, self.nr_cpus());
         for target in targets.iter() {
@@ -136,14 +138,15 @@ impl<M: Machine> LazyTlb<M> {
         let present = targets.and(&self.online());
         for target in targets.iter() {
             if present.contains(target) {
+                self.event_of(state, t, Event::Ipi { to: target, call });
                 self.machine.send_ipi(t, target);
             } else if self.cpu(target).mailbox.0.take(me) {
                 record.waiting.clear(target);
             }
         }
-        self.cpu(me).counters.ipi_sent_call.add(present.len() as u64);
         self.machine.point(Point::CallPosted);
         self.wait_for_answers(me, call);
+        self.event(t, Event::Answered(call));
     }
 
     fn wait_for_answers(&self, me: CpuId, call: Call) {
@@ -190,15 +193,18 @@ impl<M: Machine> LazyTlb<M> {
             // F9 acquire: orders the bit before the read of the record. Partner: `call_on_mask`.
             for bit in bits_of(me.mailbox.0.take_word(word)) {
                 called = true;
-                let record = &self.cpu(CpuId::new(word * 64 + bit)).call;
-                self.run_call(t, record.read());
+                let by = CpuId::new(word * 64 + bit);
+                let record = &self.cpu(by).call;
+                let call = record.read();
+                self.event_of(me, t, Event::Called { by, call });
+                self.run_call(t, call);
                 // F11 release: orders what the handler did before the answer. Partner:
                 // `wait_for_answers`. The record is the initiator's again.
                 record.waiting.retract(t.cpu());
             }
         }
         if !called {
-            me.counters.ipi_resched.bump();
+            self.event_of(me, t, Event::NotCalled);
         }
     }
 
@@ -207,13 +213,6 @@ impl<M: Machine> LazyTlb<M> {
             // No interrupt lands in the middle of a change of mms (T2). The models see
             // what follows if one does.
             self.check_loaded(t, self.machine.current(t));
-        }
-        let counters = &self.this_cpu(t).counters;
-        match call {
-            Call::Shoot(_) | Call::Evict(_) => counters.call_lazy.bump(),
-            Call::Flush(..) => counters.call_flush.bump(),
-            Call::Barrier => counters.call_barrier.bump(),
-            Call::AssertNotLazy(_) | Call::Machine(..) => {}
         }
         match call {
             Call::Shoot(mm) => {

@@ -37,6 +37,7 @@ macro_rules! invariant {
 pub mod counters;
 pub mod cpu;
 mod cpuset;
+pub mod event;
 pub mod handoff;
 pub mod hotplug;
 pub mod ipi;
@@ -46,7 +47,6 @@ pub mod membarrier;
 pub mod mm;
 #[cfg(any(loom, test, feature = "model"))]
 pub mod model;
-pub mod oracle;
 pub mod sites;
 pub mod switch;
 pub mod sync;

@@ -8,6 +8,7 @@
 mod tokens;
 
 use crate::cpu::CpuId;
+use crate::event::{Event, Stamp};
 use crate::mm::flush::FlushRange;
 use crate::mm::{MmId, Pid};
 use crate::task::TaskMm;
@@ -18,7 +19,8 @@ pub use tokens::{IrqsOff, PreemptOff};
 ///
 /// Under the model an IPI, a preemption or a migration may land there; in test
 /// builds of the kernel a test holds a CPU there; in a release image it is
-/// nothing. Some lie where interrupts must be off: there a test holds the CPU to
+/// nothing. A point is no [`Event`], since it may block: it lies between two events and
+/// is named after the one before it, or after what the function did last since. Some lie where interrupts must be off: there a test holds the CPU to
 /// see that nothing lands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
@@ -46,45 +48,6 @@ pub enum Point {
     CallWaiting,
     StopCpu,
     FinishSwitch,
-}
-
-/// What an observer of translations (the shadow TLB, [`crate::oracle`]) is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TlbEvent {
-    /// This CPU's PID register is about to name `mm`; its bit in the mask is set.
-    Load(MmId),
-    /// This CPU's PID register does not name `mm` any more.
-    Leave(MmId),
-    /// A flush of `mm` is about to begin here; the answer goes into its end.
-    FlushBegins(MmId),
-    /// This CPU dropped what it may have cached of `mm` in `what`.
-    FlushLocal(MmId, FlushRange, Stamp),
-    /// Every CPU dropped what it may have cached of `mm` in `what`.
-    FlushGlobal(MmId, FlushRange, Stamp),
-    /// `mm`'s PID and root are about to be freed.
-    Free(MmId),
-}
-
-/// A moment in an observer's order of events.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
-pub struct Stamp(u64);
-
-impl Stamp {
-    /// Before all others.
-    pub const FIRST: Stamp = Stamp(0);
-    /// After all others: a moment that does not come.
-    pub const NEVER: Stamp = Stamp(u64::MAX);
-
-    /// The moment number `n`.
-    pub const fn new(n: u64) -> Self {
-        Self(n)
-    }
-}
-
-impl core::fmt::Display for Stamp {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "#{}", self.0)
-    }
 }
 
 /// One CPU among others: its sections, its interrupts.
@@ -195,10 +158,9 @@ pub trait Probe {
     #[inline(always)]
     fn point(&self, _: Point) {}
 
-    /// Something that decides what a TLB may hold happens on this CPU. Returns the
-    /// moment of it.
+    /// Something happens on this CPU. Returns the moment of it.
     #[inline(always)]
-    fn observe(&self, _: &PreemptOff, _: TlbEvent) -> Stamp {
+    fn observe(&self, _: &PreemptOff, _: Event) -> Stamp {
         Stamp::default()
     }
 }

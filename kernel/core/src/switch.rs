@@ -6,9 +6,10 @@
 //! may be freed with interrupts off, nor on the stack of the task that is left.
 
 use crate::LazyTlb;
+use crate::event::Event;
 use crate::lazy_tlb::EndedBorrow;
 use crate::lazy_tlb::policy::ask;
-use crate::machine::{IrqsOff, Machine, Point, TlbEvent};
+use crate::machine::{IrqsOff, Machine, Point};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
 use crate::task::TaskMm;
@@ -37,28 +38,33 @@ impl<M: Machine> LazyTlb<M> {
         // before the next publication. Partner: `publishers_of`. Callers may count on
         // a full barrier.
         fence(Ordering::SeqCst);
-        me.curr_mm.set(next.mm());
-        let arm = match (prev.mm().is_some(), next.mm().is_some()) {
+        let (from, to) = (prev.active_mm(), next.mm());
+        me.curr_mm.set(to);
+        let begins = |arm| {
+            self.event_of(me, t, Event::Switch { arm, from, to });
+            arm
+        };
+        let arm = match (prev.mm().is_some(), to.is_some()) {
             (true, false) => {
-                me.counters.switch_uk.bump();
-                self.borrow(t, next, prev.active_mm());
-                Arm::UserToKernel
+                let arm = begins(Arm::UserToKernel);
+                self.borrow(t, next, from);
+                arm
             }
             (false, false) => {
-                me.counters.switch_kk.bump();
+                let arm = begins(Arm::KernelToKernel);
                 next.set_active_mm(t, prev.active_mm());
                 prev.set_active_mm(t, MmId::NONE);
-                Arm::KernelToKernel
+                arm
             }
             (false, true) => {
-                me.counters.switch_ku.bump();
+                let arm = begins(Arm::KernelToUser);
                 self.end_borrow(t, prev, next);
-                Arm::KernelToUser
+                arm
             }
             (true, true) => {
-                me.counters.switch_uu.bump();
-                self.switch_mm(t, prev.active_mm(), next.mm());
-                Arm::UserToUser
+                let arm = begins(Arm::UserToUser);
+                self.switch_mm(t, from, to);
+                arm
             }
         };
         invariant!(
@@ -73,13 +79,11 @@ impl<M: Machine> LazyTlb<M> {
     fn end_borrow(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) {
         let me = self.this_cpu(t);
         let borrowed = prev.active_mm();
-        if borrowed == next.mm() {
-            me.counters.lazy_same_mm.bump();
-        }
         self.switch_mm(t, borrowed, next.mm());
         ask!(self, ended(t));
         me.prev_mm.set(borrowed);
         prev.set_active_mm(t, MmId::NONE);
+        self.event(t, Event::Ended(borrowed));
     }
 
     /// The second half, on the stack of the task switched to; also a new task's
@@ -130,13 +134,12 @@ impl<M: Machine> LazyTlb<M> {
             ask!(self, arrived(t, next, true));
             return;
         }
-        me.counters.pidr_writes.bump();
         // Between the bit and the first walk, and after the last one: an observer
         // must see no CPU walk that it thinks elsewhere.
-        self.machine.observe(t, TlbEvent::Load(next));
+        self.event_of(me, t, Event::Load(next));
         self.machine.load_mm(t, next);
         if prev.is_some() {
-            self.machine.observe(t, TlbEvent::Leave(prev));
+            self.event(t, Event::Leave(prev));
         }
         // F13 release: orders the load of the PID register, and the observer's record of
         // it, before the publication. Partner: `filter_lazies`.

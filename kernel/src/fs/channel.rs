@@ -119,16 +119,19 @@ impl<C: Channel> End<C> {
 impl<C: Channel> File for End<C> {
     fn read(&self, to: &mut Cursor<'_>, _: u64, flags: OpenFlags) -> Result<(), Errno> {
         let channel = self.incoming.as_ref().ok_or(Errno::EINVAL)?;
+        let mut at_end = false;
         while to.remaining() > 0 {
-            // Before the look at what there is: that is older than the end.
-            let at_end = channel.at_end();
             if let Some(result) = channel.take(to) {
                 return result;
             }
             if at_end {
                 break;
             }
-            wait(flags, &channel.ends().not_empty, || !channel.is_empty() || channel.at_end())?;
+            // The last writer may have written between our look and its end: once more then.
+            at_end = channel.at_end();
+            if !at_end {
+                wait(flags, &channel.ends().not_empty, || !channel.is_empty() || channel.at_end())?;
+            }
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ impl Description {
         if !flags.readable() {
             return Err(Errno::EBADF);
         }
-        self.at_position(at, |at| {
+        self.at_position(at, |at, _| {
             check_end(at, to.remaining())?;
             let result = self.file.read(&mut to, at, flags);
             outcome(to.done(), result).map(|done| (done, at + done))
@@ -93,39 +93,57 @@ impl Description {
         if !flags.writable() {
             return Err(Errno::EBADF);
         }
-        let named = self.named.as_ref().filter(|_| self.file.is_seekable());
-        self.at_position(at, |at| {
+        self.at_position(at, |at, seekable| {
             check_end(at, from.remaining())?;
-            // As the only one: at the end as it is then.
-            let _writing = named.map(|inode| inode.writing.lock());
-            let at_end = flags.contains(OpenFlags::APPEND) && from.remaining() > 0;
-            let start = named.filter(|_| at_end).map_or(at, |inode| inode.size());
-            let result = self.file.write(&mut from, start, flags);
-            let done = outcome(from.done(), result)?;
-            if let Some(inode) = named.filter(|_| done > 0) {
-                inode.attributes.modified();
+            if let Some(inode) = self.named.as_ref().filter(|_| seekable) {
+                return self.write_alone(inode, &mut from, at, flags);
             }
-            Ok((done, start + done))
+            let result = self.file.write(&mut from, at, flags);
+            outcome(from.done(), result).map(|done| (done, at + done))
         })
     }
 
-    /// Runs `io` at the position, which it moves, or at `at`. `io` gives the byte count, and
-    /// where the last byte went. `ESPIPE` of a place in a file that has none.
-    #[inline]
+    /// Writes to `inode` as the only one: at `at`, or at the end as it is then. Gives the byte
+    /// count, and where the last byte went.
+    // Apart, so that a write to a pipe is one piece of code.
+    #[inline(never)]
+    fn write_alone(
+        &self,
+        inode: &Inode,
+        from: &mut Cursor<'_>,
+        at: u64,
+        flags: OpenFlags,
+    ) -> Result<(u64, u64), Errno> {
+        let _writing = inode.writing.lock();
+        let appends = flags.contains(OpenFlags::APPEND) && from.remaining() > 0;
+        let start = if appends { inode.size() } else { at };
+        let result = self.file.write(from, start, flags);
+        let done = outcome(from.done(), result)?;
+        if done > 0 {
+            inode.attributes.modified();
+        }
+        Ok((done, start + done))
+    }
+
+    /// Runs `io` at the position, which it moves, or at `at`, and tells it whether there are
+    /// positions. `io` gives the byte count, and where the last byte went. `ESPIPE` of `at`
+    /// in a file without positions.
+    #[inline(always)]
     fn at_position(
         &self,
         at: Option<u64>,
-        io: impl FnOnce(u64) -> Result<(u64, u64), Errno>,
+        io: impl FnOnce(u64, bool) -> Result<(u64, u64), Errno>,
     ) -> Result<u64, Errno> {
-        let (done, _) = match (self.file.is_seekable(), at) {
-            (false, Some(_)) => Err(Errno::ESPIPE),
-            (false, None) => io(0),
-            (true, Some(at)) => io(at),
-            (true, None) => {
-                let mut position = self.position.lock();
-                io(*position).inspect(|&(_, end)| *position = end)
-            }
-        }?;
+        let seekable = self.file.is_seekable();
+        if at.is_some() && !seekable {
+            return Err(Errno::ESPIPE);
+        }
+        let mut position = (at.is_none() && seekable).then(|| self.position.lock());
+        let start = position.as_deref().copied().or(at).unwrap_or(0);
+        let (done, end) = io(start, seekable)?;
+        if let Some(position) = &mut position {
+            **position = end;
+        }
         Ok(done)
     }
 

@@ -18,6 +18,12 @@ pub(super) fn max_file_size() -> u64 {
     limit_of_current(Resource::Fsize).min(i64::MAX as u64)
 }
 
+/// `EFBIG`, with a signal, if the current process may not make a file of `len` bytes longer,
+/// up to `wanted`.
+pub(super) fn check_growth(len: u64, wanted: u64) -> Result<(), Errno> {
+    if wanted > len && wanted > max_file_size() { Err(too_large()) } else { Ok(()) }
+}
+
 /// The current process wants a larger file than it may have: tells it so.
 #[cold]
 pub(super) fn too_large() -> Errno {

@@ -15,9 +15,7 @@ impl Inode {
     pub(crate) fn set_len(&self, len: u64) -> Result<(), Errno> {
         let object = self.object_to_change()?;
         let _writing = self.writing.lock();
-        if len > object.len() && len > limits::max_file_size() {
-            return Err(limits::too_large());
-        }
+        limits::check_growth(object.len(), len)?;
         object.set_len(len);
         self.attributes.modified();
         Ok(())
@@ -31,12 +29,11 @@ impl Inode {
     pub(crate) fn allocate(&self, start: u64, end: u64, keep_size: bool) -> Result<(), Errno> {
         let object = self.object_to_change()?;
         let _writing = self.writing.lock();
-        if end > object.len() && !keep_size && end > limits::max_file_size() {
-            return Err(limits::too_large());
-        }
+        let len = if keep_size { object.len() } else { object.len().max(end) };
+        limits::check_growth(object.len(), len)?;
         object.allocate(start, end)?;
-        if !keep_size && end > object.len() {
-            object.set_len(end);
+        if len > object.len() {
+            object.set_len(len);
         }
         self.attributes.modified();
         Ok(())

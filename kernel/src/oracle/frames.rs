@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arch::addr::PAGE_SHIFT;
 use arch::encoding::pte::TABLE_BITS;
-use kcore::oracle::FrameNumber;
+use shadow_tlb::FrameNumber;
 
 /// What a frame is, or was last, in the tree of the mm in a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -17,13 +17,15 @@ mod tree;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
+use core::ops::Range;
 
 use arch::addr::PhysAddr;
 use arch::{mmu, percpu};
 use kcore::cpu::{CpuId, CpuMask};
-use kcore::machine::{PreemptOff, Stamp, TlbEvent};
+use kcore::event::{Event, Stamp};
+use kcore::machine::PreemptOff;
 use kcore::mm::MmId;
-use kcore::oracle::{Holder, Record, Shadow, Slot, Violation};
+use shadow_tlb::{Holder, Record, Shadow, Slot, Violation};
 
 use crate::machine::lazy_tlb;
 use crate::println;
@@ -33,6 +35,9 @@ pub(crate) use tree::frame_freed;
 
 /// Whether it is there at all.
 const ON: bool = cfg!(feature = "selftest");
+
+/// Every address, for the lock of the whole address space.
+const ALL: Range<u64> = 0..u64::MAX;
 
 /// A PID, and the root of the tree that it has.
 #[derive(Default)]
@@ -67,27 +72,26 @@ fn slots() -> &'static [IrqLock<Watched>] {
     &SLOTS
 }
 
-/// What the protocol tells; any context.
+/// What the protocol does; any context. The oracle picks what decides what a TLB may hold.
 #[inline(always)]
-pub(crate) fn observe(t: &PreemptOff, event: TlbEvent) -> Stamp {
-    if ON { observe_always(t.cpu(), event) } else { Stamp::default() }
-}
-
-fn observe_always(cpu: CpuId, event: TlbEvent) -> Stamp {
+pub(crate) fn observe(t: &PreemptOff, event: Event) -> Stamp {
+    let cpu = t.cpu();
     match event {
-        TlbEvent::Load(mm) => check(mm.slot(), |slot| slot.load(cpu, UNFLUSHED.test(cpu))),
-        TlbEvent::Leave(mm) => ask(mm.slot(), |shadow| shadow.leave(cpu)),
-        TlbEvent::FlushBegins(mm) => return ask(mm.slot(), Shadow::flush_begins),
-        TlbEvent::FlushLocal(mm, what, began) => {
+        _ if !ON => {}
+        Event::Load(mm) => check(mm.slot(), |slot| slot.load(cpu, UNFLUSHED.test(cpu))),
+        Event::Leave(mm) => ask(mm.slot(), |shadow| shadow.leave(cpu)),
+        Event::FlushBegins(mm) => return ask(mm.slot(), Shadow::flush_begins),
+        Event::FlushLocal(mm, what, began) => {
             ask(mm.slot(), |shadow| shadow.flush_local(cpu, what, began));
         }
-        TlbEvent::FlushGlobal(mm, what, began) => {
+        Event::FlushGlobal(mm, what, began) => {
             ask(mm.slot(), |shadow| shadow.flush_global(cpu, what, began));
         }
-        TlbEvent::Free(mm) => {
+        Event::Dead(mm) => {
             check(mm.slot(), |slot| slot.free(cpu));
             tree::tree_ended(mm);
         }
+        _ => {}
     }
     Stamp::default()
 }
@@ -130,7 +134,7 @@ pub(crate) fn copro_leave(mm: MmId) {
 #[inline(always)]
 pub(crate) fn unlocked(mm: MmId) {
     if ON && mm.is_some() {
-        check(mm.slot(), |slot| slot.shadow().map_or(Ok(()), |shadow| shadow.settled(cpu_here())));
+        check(mm.slot(), |slot| slot.shadow().map_or(Ok(()), |shadow| shadow.settled(cpu_here(), ALL)));
     }
 }
 

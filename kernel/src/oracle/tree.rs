@@ -6,7 +6,7 @@ use arch::encoding::pte::{Pte, ROOT_BYTES};
 use arch::mmu::observer::Observer;
 use arch::mmu::tree::ROOT_LEVEL;
 use kcore::mm::{MmId, Pid};
-use kcore::oracle::FrameNumber;
+use shadow_tlb::FrameNumber;
 
 use super::frames::{Role, served_by_entry};
 use super::{FRAMES, ON, accuse, ask, check, cpu_here, slots};
@@ -57,7 +57,7 @@ fn table_changed(slot: usize, level: u32, base: u64, old: Pte, new: Pte) {
     let table = |pte: Pte| pte.is_valid().then(|| frame(pte.next_table()));
     assert!(!new.is_leaf(), "oracle: a large page at {base:#x} of a user's tree");
     if let Some(gone) = table(old)
-        && !ask(slot, |shadow| shadow.table_detached(cpu_here(), gone))
+        && !ask(slot, |shadow| shadow.table_detached(cpu_here(), base, gone))
     {
         FRAMES.disconnect(gone);
     }

@@ -136,12 +136,12 @@ fn maps(process: &Process) -> Result<String, Errno> {
     Ok(text)
 }
 
-/// Linux's letter for what a process does.
-fn state(task: Option<&TaskRef>) -> char {
+/// Linux's letter for what a process does, and its word.
+fn state(task: Option<&TaskRef>) -> &'static str {
     match task.map(|task| task.state()) {
-        None => 'Z',
-        Some("running" | "waiting") => 'R',
-        Some(_) => 'S',
+        None => "Z (zombie)",
+        Some("running" | "waiting") => "R (running)",
+        Some(_) => "S (sleeping)",
     }
 }
 
@@ -158,7 +158,7 @@ fn stat(process: &Process) -> Result<String, Errno> {
     let fields = format!(
         "{} {} {group} {group} 0 -1 0 {} {} 0 0 {} 0 {} 0 {} {nice} {} 0 {} {size} {} {} 0 0 0 0 0 \
          0 0 0 0 0 0 0 17 {} {priority} {policy} 0 0 0 0 0 0 0 0 0 0 0",
-        state(task.as_ref()),
+        &state(task.as_ref())[..1],
         process.parent(),
         own.faults,
         children.faults,
@@ -180,11 +180,7 @@ fn status(process: &Process) -> Result<String, Errno> {
     let layout = layout(task.as_ref())?;
     let size: u64 = layout.areas.iter().map(|area| area.range.end - area.range.start).sum();
     let usage = process.usage();
-    let state = match state(task.as_ref()) {
-        'R' => "R (running)",
-        'S' => "S (sleeping)",
-        _ => "Z (zombie)",
-    };
+    let state = state(task.as_ref());
     let mut text = format!(
         "Name:\t{}\nState:\t{state}\nTgid:\t{pid}\nPid:\t{pid}\nPPid:\t{}\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n",
         name(process),

@@ -123,18 +123,11 @@ pub(super) fn add_pair(
     let files = &current().files;
     let close = flags.contains(OpenFlags::CLOEXEC);
     let first = files.add(first, close, 0)?;
-    let second = files.add(second, close, 0);
-    let result = second.and_then(|second| {
+    let told = files.add(second, close, 0).and_then(|second| {
         let told = fds.write([first as u32, second as u32]);
-        if told.is_err() {
-            files.close(second)?;
-        }
-        told
+        told.or_else(|errno| files.close(second).and(Err(errno)))
     });
-    if result.is_err() {
-        files.close(first)?;
-    }
-    result.map(|()| 0)
+    told.or_else(|errno| files.close(first).and(Err(errno))).map(|()| 0)
 }
 
 pub(super) fn lseek(fd: u64, offset: u64, whence: u64) -> Result {

@@ -2,8 +2,8 @@
 //!
 //! Bytes become keys ([`keys`]), keys change a line ([`line`]), and a [`prompt`]
 //! puts both on the screen with a [`history`] behind it. [`cooked`] is the poorer
-//! editing that programs get from a terminal, and [`input`] what was typed and is not read
-//! yet. [`table`] and [`ranges`] format the
+//! editing that programs get from a terminal, and [`input`] the bytes that wait to be
+//! read. [`table`] and [`ranges`] format the
 //! answers.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]

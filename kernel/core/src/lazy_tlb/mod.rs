@@ -16,6 +16,7 @@ pub(crate) mod refcount;
 pub(crate) mod shootdown;
 
 use crate::LazyTlb;
+use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, Point};
 use crate::mm::MmId;
 use crate::task::TaskMm;
@@ -54,7 +55,7 @@ impl<M: Machine> LazyTlb<M> {
     pub(crate) fn borrow(&self, t: &IrqsOff, task: &TaskMm, mm: MmId) {
         task.set_active_mm(t, mm);
         match ask!(self, begin(t, mm)) {
-            Begin::Borrow => self.this_cpu(t).counters.lazy_enter.bump(),
+            Begin::Borrow => _ = self.event(t, Event::Borrow(mm)),
             Begin::LoadInitMm => self.leave_lazy(t, task).owes_nothing(),
         }
     }
@@ -79,6 +80,7 @@ impl<M: Machine> LazyTlb<M> {
         task.set_active_mm(t, MmId::INIT_MM);
         self.switch_mm(t, old, MmId::INIT_MM);
         ask!(self, ended(t));
+        self.event(t, Event::Ended(old));
         EndedBorrow::new(old)
     }
 }

@@ -5,6 +5,7 @@
 
 use super::policy::{Begin, Operations};
 use crate::LazyTlb;
+use crate::event::Event;
 use crate::machine::{IrqsOff, Machine};
 use crate::mm::MmId;
 use crate::sync::Ordering;
@@ -14,7 +15,7 @@ pub(crate) enum Refcount {}
 impl Operations for Refcount {
     #[inline(always)]
     fn begin<M: Machine>(lazy: &LazyTlb<M>, t: &IrqsOff, mm: MmId) -> Begin {
-        lazy.this_cpu(t).counters.mm_count_rmw.bump();
+        lazy.event(t, Event::GrabLazy(mm));
         lazy.mm(mm).mm_count().fetch_add(1, Ordering::Relaxed);
         Begin::Borrow
     }
@@ -23,7 +24,7 @@ impl Operations for Refcount {
     /// the load of the next PID before it.
     #[inline(always)]
     fn settle<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) {
-        lazy.machine.with_preempt_off(|t| lazy.this_cpu(t).counters.mm_count_rmw.add(1));
+        lazy.machine.with_preempt_off(|t| lazy.event(t, Event::DropLazy(mm)));
         lazy.mmdrop(mm);
     }
 

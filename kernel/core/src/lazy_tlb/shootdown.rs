@@ -6,6 +6,7 @@
 use super::policy::{Free, Operations};
 use crate::LazyTlb;
 use crate::cpu::CpuSet;
+use crate::event::Event;
 use crate::ipi::Call;
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
@@ -32,10 +33,10 @@ impl<M: Machine> LazyTlb<M> {
         // The exits' last reference is usually dropped by a CPU that is itself
         // lazy on the mm, and after the eviction it is the only one: test it first.
         if targets.contains(t.cpu()) && self.machine.with_irqs_off(|t| self.shoot_lazy_here(t, mm)) {
-            self.this_cpu(t).counters.shot_self.add(1);
+            self.event(t, Event::ShotSelf(mm));
         }
         let others = self.filter_lazies(t, mm, targets.without(t.cpu()));
-        self.this_cpu(t).counters.shot_ipi.add(others.len() as u64);
+        self.event(t, Event::Shoot { mm, cpus: others.len() });
         self.call_on_mask(t, &others, Call::Shoot(mm));
     }
 
@@ -52,7 +53,7 @@ impl<M: Machine> LazyTlb<M> {
             // Partner: `switch_mm`.
             if self.cpu(cpu).active_mm.observe() != mm {
                 lazy.remove(cpu);
-                self.this_cpu(t).counters.ipi_filtered.add(1);
+                self.event(t, Event::Filtered(mm, cpu));
             }
         }
         lazy
@@ -74,6 +75,8 @@ impl<M: Machine> LazyTlb<M> {
     /// Linux's `do_shoot_lazy_tlb`: leave `mm` if this CPU borrows it. Whether it
     /// did. Nothing is flushed: the exit's flush came before, and the
     /// process-table entry is empty since.
+    // Inlined it would make every IPI pay for the registers of a rare one.
+    #[inline(never)]
     pub(crate) fn shoot_lazy_here(&self, t: &IrqsOff, mm: MmId) -> bool {
         let me = self.machine.current(t);
         if me.active_mm() != mm {

@@ -6,6 +6,7 @@
 
 use crate::LazyTlb;
 use crate::cpu::CpuSet;
+use crate::event::{Cause, Event};
 use crate::ipi::Call;
 use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
@@ -14,7 +15,8 @@ use crate::mm::flush::FlushRange;
 
 impl<M: Machine> LazyTlb<M> {
     /// Evicts `others`, this CPU not among them, from `mm`, and waits.
-    pub(super) fn evict(&self, t: &PreemptOff, mm: MmId, others: CpuSet) {
+    pub(super) fn evict(&self, t: &PreemptOff, mm: MmId, others: CpuSet, cause: Cause) {
+        self.event(t, Event::Evict { mm, cause, cpus: others.len() });
         self.call_on_mask(t, &others, Call::Evict(mm));
     }
 
@@ -22,8 +24,7 @@ impl<M: Machine> LazyTlb<M> {
     pub(super) fn evict_before_exit(&self, t: &PreemptOff, mm: MmId) {
         let lazies = ask!(self, evicted_at_exit(t, mm));
         if !lazies.is_empty() {
-            self.this_cpu(t).counters.exit_kick.add(lazies.len() as u64);
-            self.evict(t, mm, lazies);
+            self.evict(t, mm, lazies, Cause::Exit);
             self.machine.point(Point::ExitEvicted);
         }
     }

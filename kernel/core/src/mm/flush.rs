@@ -5,9 +5,10 @@
 
 use crate::LazyTlb;
 use crate::cpu::CpuSet;
+use crate::event::{Cause, Event};
 use crate::ipi::Call;
 use crate::lazy_tlb::policy::ask;
-use crate::machine::{Machine, Point, PreemptOff, TlbEvent};
+use crate::machine::{Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::sync::{Ordering, fence};
 
@@ -44,7 +45,8 @@ impl FlushRange {
 }
 
 /// How far a flush must reach.
-enum Reach {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
     /// No CPU can hold a translation.
     Nobody,
     /// Only this CPU can.
@@ -93,6 +95,7 @@ impl<M: Machine> LazyTlb<M> {
     /// missed (T10).
     pub(super) fn exit_flush(&self, mm: MmId) {
         self.machine.with_preempt_off(|t| {
+            self.event(t, Event::Zombie(mm));
             // F2 fence: orders the tables, which are cut off, before the read of `copros`.
             // Partner: `copro_attach`. The read of the mask needs none:
             // docs/lazy-tlb.md#the-order-of-an-exit.
@@ -127,7 +130,7 @@ impl<M: Machine> LazyTlb<M> {
         match plan {
             Plan::Flush(reach) => return reach,
             Plan::LeaveHere => self.machine.with_irqs_off(|t| self.evict_here(t, mm)),
-            Plan::EvictOthers => self.evict(t, mm, self.online_in_mask(mm).without(t.cpu())),
+            Plan::EvictOthers => self.evict(t, mm, self.online_in_mask(mm).without(t.cpu()), Cause::Trim),
         }
         // A CPU that runs the mm keeps its bit, and has flushed: we are left.
         if self.mm(mm).mm_cpumask.test(t.cpu()) { Reach::Local } else { Reach::Nobody }
@@ -158,17 +161,11 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     fn flush_reaching(&self, t: &PreemptOff, mm: MmId, what: FlushRange, reach: Reach) {
-        let counters = &self.this_cpu(t).counters;
+        self.event(t, Event::Flush { mm, what, reach });
         match reach {
-            Reach::Nobody => counters.flush_none.add(1),
-            Reach::Local => {
-                counters.flush_local.add(1);
-                self.flush_here(t, mm, what);
-            }
-            Reach::Global => {
-                counters.flush_global.add(1);
-                self.flush_everywhere(t, mm, what);
-            }
+            Reach::Nobody => {}
+            Reach::Local => self.flush_here(t, mm, what),
+            Reach::Global => self.flush_everywhere(t, mm, what),
         }
     }
 
@@ -185,10 +182,9 @@ impl<M: Machine> LazyTlb<M> {
             }
         }
         let what = what.limited_to(FlushRange::MOST_GLOBAL_PAGES);
-        self.this_cpu(t).counters.tlbie.add(1);
-        let began = self.machine.observe(t, TlbEvent::FlushBegins(mm));
+        let began = self.event(t, Event::FlushBegins(mm));
         self.machine.flush_global(t, mm, what);
-        self.machine.observe(t, TlbEvent::FlushGlobal(mm, what, began));
+        self.event(t, Event::FlushGlobal(mm, what, began));
     }
 
     /// The online CPUs in `mm`'s mask.
@@ -200,9 +196,8 @@ impl<M: Machine> LazyTlb<M> {
 
     pub(crate) fn flush_here(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
         let what = what.limited_to(FlushRange::MOST_LOCAL_PAGES);
-        self.this_cpu(t).counters.tlbiel.add(1);
-        let began = self.machine.observe(t, TlbEvent::FlushBegins(mm));
+        let began = self.event(t, Event::FlushBegins(mm));
         self.machine.flush_local(t, mm, what);
-        self.machine.observe(t, TlbEvent::FlushLocal(mm, what, began));
+        self.event(t, Event::FlushLocal(mm, what, began));
     }
 }

@@ -18,8 +18,9 @@ use core::mem::offset_of;
 
 use crate::LazyTlb;
 use crate::cpu::{CpuId, CpuMask};
+use crate::event::Event;
 use crate::lazy_tlb::policy::{Free, ask};
-use crate::machine::{Machine, Point, TlbEvent};
+use crate::machine::{Machine, Point};
 use crate::membarrier::Registrations;
 use crate::mm::slots::Slots;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -248,8 +249,8 @@ impl<M: Machine> LazyTlb<M> {
     pub fn mm_alloc(&self) -> Option<MmId> {
         self.machine.with_preempt_off(|t| {
             let slot = self.slots.with(t, Slots::take_lowest)?;
-            self.this_cpu(t).counters.mm_created.add(1);
             let mm = self.mms[slot].revive();
+            self.event(t, Event::Created(mm));
             ask!(self, mm_begins(t, mm));
             Some(mm)
         })
@@ -341,10 +342,10 @@ impl<M: Machine> LazyTlb<M> {
         }
         self.check_nobody_has(mm);
         self.machine.point(Point::MmdropClean);
-        self.machine.with_preempt_off(|t| self.machine.observe(t, TlbEvent::Free(mm)));
+        self.machine.with_preempt_off(|t| self.event(t, Event::Dead(mm)));
         self.machine.free_mm(mm);
         self.machine.with_preempt_off(|t| {
-            self.this_cpu(t).counters.mm_freed.add(1);
+            self.event(t, Event::Freed(mm));
             self.mms[mm.slot()].bury(mm, self.nr_cpus());
             self.slots.with(t, |slots| slots.give_back(mm.slot()));
         });

@@ -10,7 +10,6 @@ mod invariants;
 mod lifetime;
 mod mappers;
 mod membarrier;
-mod oracle;
 mod sites;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

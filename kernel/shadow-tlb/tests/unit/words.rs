@@ -1,11 +1,10 @@
 //! What the oracle says.
 
-use kcore::machine::Stamp;
+use kcore::event::Stamp;
 use kcore::mm::flush::FlushRange;
-use kcore::oracle::Event;
+use shadow_tlb::Told;
 
-use super::{flush_local, free_table, live, on_two, remove};
-use crate::{CPU0, CPU1};
+use crate::{CPU0, CPU1, flush_local, free_table, live, on_two, remove};
 
 #[test]
 fn the_history_is_in_order_and_bounded() {
@@ -17,7 +16,7 @@ fn the_history_is_in_order_and_bounded() {
     let records: Vec<_> = shadow.history().collect();
     assert!(records.len() < 100);
     assert!(records.windows(2).all(|pair| pair[0].at < pair[1].at));
-    assert_eq!(records.last().unwrap().event, Event::Leave);
+    assert_eq!(records.last().unwrap().told, Told::Leave);
 }
 
 #[test]

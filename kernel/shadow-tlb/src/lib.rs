@@ -38,8 +38,16 @@
 //! wolf and from sleeping: a load is told *after* the CPU's bit in the mask is set
 //! and *before* PIDR is written; and a change is seen *after* the store and *before* the
 //! mask is read. A flush counts from its beginning, a departure from its end.
+//!
+//! Nothing here counts on one lock for the whole address space: several CPUs may change and
+//! flush parts of it at once.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
 
 mod changes;
+mod flushed;
 mod history;
 mod holding;
 mod slot;
@@ -50,12 +58,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::cpu::CpuId;
-use crate::machine::Stamp;
-use crate::mm::flush::FlushRange;
+use kcore::cpu::CpuId;
+use kcore::event::Stamp;
+use kcore::mm::flush::FlushRange;
 
+use flushed::Flushed;
 use history::History;
-pub use history::{Event, Record};
+pub use history::{Record, Told};
 use holding::Holding;
 pub use slot::Slot;
 pub use stale::FrameNumber;
@@ -100,16 +109,15 @@ pub struct Shadow {
     coprocessors: u32,
     /// One a CPU, the coprocessors' last.
     holdings: Box<[Holding]>,
-    /// The pages that were flushed last. Flushes of pages come one after the other
-    /// (the `mmap_lock`), and what one has covered is forgotten at its end, so one range
-    /// is enough.
-    pages: Range<u64>,
     /// When the last flush began.
     flushing: Stamp,
-    /// Leaf entries that were emptied, or lost permissions.
-    leaves: StaleSet,
-    /// Tables that were taken out of the tree.
-    tables: StaleSet,
+    /// When the PID was last loaded.
+    loading: Stamp,
+    /// Leaf entries that were emptied, or lost permissions, and tables that were taken out
+    /// of the tree.
+    stale: StaleSet,
+    /// Which holders have dropped pages of them.
+    flushed: Flushed,
     /// Frames and tables that nobody can reach any more, once an entry.
     released: Vec<FrameNumber>,
     history: History,
@@ -125,10 +133,10 @@ impl Shadow {
             cleared: Stamp::FIRST,
             coprocessors: 0,
             holdings: alloc::vec![Holding::NONE; nr_cpus + 1].into_boxed_slice(),
-            pages: 0..0,
             flushing: Stamp::FIRST,
-            leaves: StaleSet::default(),
-            tables: StaleSet::default(),
+            loading: Stamp::FIRST,
+            stale: StaleSet::default(),
+            flushed: Flushed::default(),
             released: Vec::new(),
             history: History::default(),
         }
@@ -152,34 +160,36 @@ impl Shadow {
     /// # Errors
     /// It may hold what it had before it stopped, or anything else.
     pub fn load(&mut self, cpu: CpuId, unflushed: bool) -> Result<(), Violation> {
-        let (now, entry_set) = (self.told(cpu, Event::Load), self.entry_set);
+        let (now, entry_set) = (self.told(cpu, Told::Load), self.entry_set);
         let holder = Holder::Cpu(cpu);
         if unflushed {
             let since = Stamp::FIRST;
             return Err(Violation { subject: Subject::Start, holder, held: None, since, removed: now });
         }
+        self.loading = now;
         self.holding(holder).load(entry_set, now);
         Ok(())
     }
 
     /// `cpu` has loaded another PID. What it cached stays.
     pub fn leave(&mut self, cpu: CpuId) {
-        let now = self.told(cpu, Event::Leave);
+        let now = self.told(cpu, Told::Leave);
         self.holding(Holder::Cpu(cpu)).leave(now);
     }
 
     /// A coprocessor, told by `cpu`, is about to translate through the PID; it is
     /// counted.
     pub fn copro_load(&mut self, cpu: CpuId) {
-        let (now, entry_set) = (self.told(cpu, Event::CoproLoad), self.entry_set);
+        let (now, entry_set) = (self.told(cpu, Told::CoproLoad), self.entry_set);
         self.coprocessors += 1;
+        self.loading = now;
         self.holding(Holder::Coprocessor).load(entry_set, now);
     }
 
     /// A coprocessor does not translate through the PID any more. What it cached
     /// stays.
     pub fn copro_leave(&mut self, cpu: CpuId) {
-        let now = self.told(cpu, Event::CoproLeave);
+        let now = self.told(cpu, Told::CoproLeave);
         self.coprocessors -= 1;
         if self.coprocessors == 0 {
             self.holding(Holder::Coprocessor).leave(now);
@@ -188,7 +198,7 @@ impl Shadow {
 
     /// `cpu` has flushed itself (`tlbiel`); the flush began at `began`.
     pub fn flush_local(&mut self, cpu: CpuId, what: FlushRange, began: Stamp) {
-        self.told(cpu, Event::FlushLocal(what, began));
+        self.told(cpu, Told::FlushLocal(what, began));
         let holder = self.index(Holder::Cpu(cpu));
         self.apply(holder..holder + 1, what, began);
     }
@@ -196,7 +206,7 @@ impl Shadow {
     /// `cpu` has flushed all CPUs and coprocessors (`tlbie`); the flush began at
     /// `began`.
     pub fn flush_global(&mut self, cpu: CpuId, what: FlushRange, began: Stamp) {
-        self.told(cpu, Event::FlushGlobal(what, began));
+        self.told(cpu, Told::FlushGlobal(what, began));
         self.apply(0..self.holdings.len(), what, began);
     }
 
@@ -206,7 +216,7 @@ impl Shadow {
         let holding = self.holding(Holder::Cpu(cpu));
         if !holding.is_loaded() && Kind::ALL.iter().any(|&kind| holding.may_hold(kind)) {
             holding.drop_all();
-            self.told(cpu, Event::FlushCpu);
+            self.told(cpu, Told::FlushCpu);
             self.release();
         }
     }
@@ -216,7 +226,7 @@ impl Shadow {
     /// # Errors
     /// Somebody may hold something of whoever had the PID before.
     pub fn set_entry(&mut self, cpu: CpuId) -> Result<(), Violation> {
-        let now = self.told(cpu, Event::EntrySet);
+        let now = self.told(cpu, Told::EntrySet);
         self.nobody_holds_anything(now)?;
         self.entry_set = true;
         Ok(())
@@ -224,7 +234,7 @@ impl Shadow {
 
     /// The process-table entry was cleared. Copies of it stay.
     pub fn clear_entry(&mut self, cpu: CpuId) {
-        self.cleared = self.told(cpu, Event::EntryCleared);
+        self.cleared = self.told(cpu, Told::EntryCleared);
         self.entry_set = false;
     }
 
@@ -233,7 +243,7 @@ impl Shadow {
     /// # Errors
     /// Somebody has the PID loaded or may hold something under its tag.
     pub fn free_pid(&mut self, cpu: CpuId) -> Result<(), Violation> {
-        let now = self.told(cpu, Event::PidFreed);
+        let now = self.told(cpu, Told::PidFreed);
         self.nobody_holds_anything(now)
     }
 
@@ -281,7 +291,7 @@ impl Shadow {
     fn apply(&mut self, reached: Range<usize>, what: FlushRange, began: Stamp) {
         let dropped: &[Kind] = match what {
             FlushRange::Pages { start, pages } => {
-                self.apply_to_pages(reached, start..start + (u64::from(pages) << PAGE_SHIFT), began);
+                self.apply_to_pages(reached, &(start..start + (u64::from(pages) << PAGE_SHIFT)), began);
                 return self.release();
             }
             FlushRange::Translations => &[Kind::Translation],
@@ -292,19 +302,9 @@ impl Shadow {
         self.release();
     }
 
-    fn apply_to_pages(&mut self, reached: Range<usize>, pages: Range<u64>, began: Stamp) {
-        if self.pages != pages {
-            self.pages = pages;
-            self.holdings.iter_mut().for_each(|holding| holding.pages_flushed = Stamp::FIRST);
-        }
-        self.holdings[reached]
-            .iter_mut()
-            .for_each(|holding| holding.pages_flushed = holding.pages_flushed.max(began));
-    }
-
-    fn told(&mut self, cpu: CpuId, event: Event) -> Stamp {
+    fn told(&mut self, cpu: CpuId, told: Told) -> Stamp {
         let at = self.now();
-        self.history.push(Record { at, cpu, event });
+        self.history.push(Record { at, cpu, told });
         at
     }
 }

@@ -6,9 +6,10 @@
 
 use alloc::boxed::Box;
 
-use super::{Holder, Shadow, Subject, Violation};
-use crate::cpu::CpuId;
-use crate::machine::Stamp;
+use kcore::cpu::CpuId;
+use kcore::event::Stamp;
+
+use crate::{Holder, Shadow, Subject, Violation};
 
 /// A PID.
 #[derive(Default)]

@@ -3,8 +3,9 @@
 use core::fmt;
 use core::ops::Range;
 
-use super::{FrameNumber, Holder, Kind};
-use crate::machine::Stamp;
+use kcore::event::Stamp;
+
+use crate::{FrameNumber, Holder, Kind};
 
 /// What is reused too soon.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,12 +1,12 @@
 //! PIDs: when they may be freed, and handed out again.
 
 use kcore::mm::flush::FlushRange;
-use kcore::oracle::{Holder, Shadow, Slot, Subject};
+use shadow_tlb::{Holder, Shadow, Slot, Subject};
 
-use super::{
-    ALL_FIRST, ENTRY, TRANSLATION, flush_global, free_frame, free_table, held, live, on_two, remove,
+use crate::{
+    ALL_FIRST, CPU0, CPU1, CPU2, ENTRY, TRANSLATION, flush_global, free_frame, free_table, held, live,
+    on_two, remove,
 };
-use crate::{CPU0, CPU1, CPU2};
 
 #[test]
 fn a_whole_life() {

@@ -1,10 +1,8 @@
 //! What one CPU, or all coprocessors together, may hold of a PID.
 
-use core::ops::Range;
+use kcore::event::Stamp;
 
-use super::Kind;
-use super::stale::Stale;
-use crate::machine::Stamp;
+use crate::Kind;
 
 /// In moments of the PID's clock.
 #[derive(Clone, Copy)]
@@ -13,26 +11,15 @@ pub(super) struct Holding {
     until: Stamp,
     /// By [`Kind`]: since when it may hold some; `NEVER` if it cannot.
     since: [Stamp; 3],
-    /// When the last flush began that dropped the pages that were flushed last.
-    pub(super) pages_flushed: Stamp,
 }
 
 impl Holding {
     /// Nothing.
-    pub(super) const NONE: Holding =
-        Holding { until: Stamp::FIRST, since: [Stamp::NEVER; 3], pages_flushed: Stamp::FIRST };
+    pub(super) const NONE: Holding = Holding { until: Stamp::FIRST, since: [Stamp::NEVER; 3] };
 
     /// Since when it may hold something of `kind`; `NEVER` if it cannot.
     pub(super) fn since(&self, kind: Kind) -> Stamp {
         self.since[kind as usize]
-    }
-
-    /// Whether it may translate through entries as they were. `pages`: those that were
-    /// flushed last.
-    pub(super) fn translates(&self, stale: &Stale, pages: &Range<u64>) -> bool {
-        let covered = pages.start <= stale.span.start && stale.span.end <= pages.end;
-        let flushed = covered && self.pages_flushed > stale.at;
-        self.since(Kind::Translation) < stale.at && !flushed
     }
 
     pub(super) fn may_hold(&self, kind: Kind) -> bool {

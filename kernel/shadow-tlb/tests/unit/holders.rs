@@ -1,13 +1,12 @@
 //! Holders of another kind: CPUs that stop and start, and coprocessors.
 
 use kcore::mm::flush::FlushRange;
-use kcore::oracle::{Holder, Shadow, Subject};
+use shadow_tlb::{Holder, Shadow, Subject};
 
-use super::{
-    ALL_FIRST, COPRO, ENTRY, TRANSLATION, WALK, flush_global, flush_local, free_frame, free_table, held,
-    live, on_two, remove,
+use crate::{
+    ALL_FIRST, COPRO, CPU0, CPU1, CPU2, ENTRY, TRANSLATION, WALK, flush_global, flush_local, free_frame,
+    free_table, held, live, on_two, remove,
 };
-use crate::{CPU0, CPU1, CPU2};
 
 #[test]
 fn a_cpu_that_drops_everything_before_it_stops() {

@@ -1,17 +1,23 @@
 //! The rules of the shadow TLB oracle, against sequences written by hand: right
 //! ones, which it must let pass, and wrong ones, which it must not.
 
+mod areas;
 mod holders;
 mod mappings;
 mod pids;
 mod words;
 
+use kcore::cpu::CpuId;
 use kcore::mm::flush::FlushRange;
-use kcore::oracle::{FrameNumber, Holder, Kind, Shadow, Violation};
+use shadow_tlb::{FrameNumber, Holder, Kind, Shadow, Violation};
 
-use crate::{CPU0, CPU1};
+const CPU0: CpuId = CpuId::new(0);
+const CPU1: CpuId = CpuId::new(1);
+const CPU2: CpuId = CpuId::new(2);
 
 const PAGE: u64 = 0x1000;
+/// The whole address space.
+const ALL: core::ops::Range<u64> = 0..u64::MAX;
 const FIRST: core::ops::Range<u64> = 0x1_0000..0x1_1000;
 /// What the entry of `FIRST` names.
 const FRAME: FrameNumber = 0x77;
@@ -33,7 +39,7 @@ fn on_two() -> Shadow {
     shadow
 }
 
-fn flush_local(shadow: &mut Shadow, cpu: kcore::cpu::CpuId, what: FlushRange) {
+fn flush_local(shadow: &mut Shadow, cpu: CpuId, what: FlushRange) {
     let began = shadow.flush_begins();
     shadow.flush_local(cpu, what, began);
 }
@@ -46,7 +52,7 @@ fn flush_global(shadow: &mut Shadow, what: FlushRange) {
 /// The page of `FIRST` is unmapped, and a table taken out of the tree.
 fn remove(shadow: &mut Shadow) {
     shadow.leaf_changed(CPU0, FIRST.start, Some(FRAME));
-    shadow.table_detached(CPU0, TABLE);
+    shadow.table_detached(CPU0, FIRST.start, TABLE);
 }
 
 fn free_frame(shadow: &mut Shadow) -> Result<(), Violation> {

@@ -1,0 +1,153 @@
+//! What happens in the protocol: one vocabulary for counters, observers and records.
+//!
+//! A site reports once what happens there, through [`LazyTlb::event`]. The counters count it
+//! (`Counters::count` is the table), then the machine's observer gets it. In a release build
+//! nobody observes, and an event that no counter counts is no instruction.
+
+use crate::LazyTlb;
+use crate::counters::Counters;
+use crate::cpu::{CpuId, CpuState};
+use crate::ipi::Call;
+use crate::machine::{Machine, PreemptOff};
+use crate::mm::MmId;
+use crate::mm::flush::{FlushRange, Reach};
+use crate::switch::Arm;
+
+/// Something that happens on this CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A context switch begins. `from` is what is loaded; `to` is what the next task owns.
+    Switch {
+        /// Which way it goes.
+        arm: Arm,
+        /// Loaded before.
+        from: MmId,
+        /// None for a kernel thread.
+        to: MmId,
+    },
+    /// A borrow has begun.
+    Borrow(MmId),
+    /// A borrow has ended: the next address space is loaded.
+    Ended(MmId),
+    /// A borrow takes a unit of `mm_count`.
+    GrabLazy(MmId),
+    /// A borrow that has ended gives its unit of `mm_count` back.
+    DropLazy(MmId),
+    /// The PID register is about to name the mm; this CPU's bit in the mask is set.
+    Load(MmId),
+    /// The PID register does not name the mm any more.
+    Leave(MmId),
+    /// A flush asks other CPUs to leave the mm if they are lazy on it.
+    Evict {
+        /// The mm to leave.
+        mm: MmId,
+        /// What they are asked for.
+        cause: Cause,
+        /// How many CPUs; an [`Event::Ipi`] for each follows.
+        cpus: usize,
+    },
+    /// The last `mmdrop` makes other CPUs leave the mm.
+    Shoot {
+        /// The dying mm.
+        mm: MmId,
+        /// How many CPUs; an [`Event::Ipi`] for each follows.
+        cpus: usize,
+    },
+    /// The last `mmdrop` has made this CPU leave the mm.
+    ShotSelf(MmId),
+    /// A CPU gets no IPI about the mm, since it has another one loaded.
+    Filtered(MmId, CpuId),
+    /// An IPI is sent for a cross-call.
+    Ipi {
+        /// The target.
+        to: CpuId,
+        /// What it is asked for.
+        call: Call,
+    },
+    /// All targets of a cross-call of this CPU have run it, or are offline.
+    Answered(Call),
+    /// An IPI has arrived.
+    Interrupted,
+    /// A cross-call is about to run here.
+    Called {
+        /// The initiator, which waits.
+        by: CpuId,
+        /// What it asks for.
+        call: Call,
+    },
+    /// The mailbox was empty: the IPI came to reschedule, or to look at a signal.
+    NotCalled,
+    /// It is decided how far a flush reaches.
+    Flush {
+        /// The mm to flush.
+        mm: MmId,
+        /// What is dropped of it.
+        what: FlushRange,
+        /// Where.
+        reach: Reach,
+    },
+    /// Invalidations are about to begin here. The observer answers with the moment, which
+    /// goes into the end.
+    FlushBegins(MmId),
+    /// This CPU has dropped what it may have cached of the mm since that moment.
+    FlushLocal(MmId, FlushRange, Stamp),
+    /// Every CPU has dropped what it may have cached of the mm since that moment.
+    FlushGlobal(MmId, FlushRange, Stamp),
+    /// The mm has its slot and its first user.
+    Created(MmId),
+    /// The last user is gone, and the exit's final flush begins.
+    Zombie(MmId),
+    /// No CPU has the mm loaded: its root and its PID are about to be freed.
+    Dead(MmId),
+    /// The root and all else that the machine kept is freed; the slot is next.
+    Freed(MmId),
+}
+
+/// Why lazy CPUs are asked to leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// The exit's final flush, after which nobody may be lazy on the mm for long.
+    Exit,
+    /// To make this flush and the later ones local.
+    Trim,
+}
+
+/// A moment in an observer's order of events.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub struct Stamp(u64);
+
+impl Stamp {
+    /// Before all others.
+    pub const FIRST: Stamp = Stamp(0);
+    /// After all others: a moment that does not come.
+    pub const NEVER: Stamp = Stamp(u64::MAX);
+
+    /// The moment number `n`.
+    pub const fn new(n: u64) -> Self {
+        Self(n)
+    }
+}
+
+impl core::fmt::Display for Stamp {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl<M: Machine> LazyTlb<M> {
+    /// `event` happens here: counts it and shows it to the observer, whose moment of it is
+    /// returned. Inlined, so that a site keeps the one count that its event means.
+    #[inline(always)]
+    pub fn event(&self, t: &PreemptOff, event: Event) -> Stamp {
+        Counters::count(|| &self.this_cpu(t).counters, event);
+        self.machine.observe(t, event)
+    }
+
+    /// As [`LazyTlb::event`], where this CPU's state, `me`, is at hand: on hot paths it need not
+    /// be found again.
+    #[inline(always)]
+    pub(crate) fn event_of(&self, me: &CpuState, t: &PreemptOff, event: Event) -> Stamp {
+        Counters::count(|| &me.counters, event);
+        self.machine.observe(t, event)
+    }
+}
