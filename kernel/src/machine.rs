@@ -25,7 +25,8 @@ use crate::task::current_mm;
 static LAZY_TLB: Fixed<LazyTlb<Hardware>> = Fixed::unset();
 
 /// What each CPU has others run by [`call_function`]; its own until all have answered.
-static CALLED: Fixed<Box<[IrqLock<fn(u64)>]>> = Fixed::unset();
+static CALLED: Fixed<Box<[IrqLock<Called>]>> = Fixed::unset();
+type Called = fn(u64);
 
 /// How many address spaces there may be at a time, `init_mm` included.
 pub(crate) const NR_MMS: usize = 2048;
@@ -49,7 +50,7 @@ pub(crate) fn init(config: Config, nr_cpus: usize) {
     // SAFETY: the boot CPU is alone.
     unsafe {
         LAZY_TLB.set(LazyTlb::new(Hardware, config, nr_cpus, NR_MMS));
-        CALLED.set((0..nr_cpus).map(|_| IrqLock::new("a call", drop as fn(u64))).collect());
+        CALLED.set((0..nr_cpus).map(|_| IrqLock::new("a call", drop as Called)).collect());
     }
 }
 
