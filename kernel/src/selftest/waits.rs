@@ -33,10 +33,10 @@ fn locks_keep_the_context() -> Verdict {
         let held = mutex.lock();
         (context(), mutex.try_lock().is_none(), drop(held)).0
     };
-    let irqs_were_on = irqflags::disable();
+    let off = irqflags::disable();
     drop(irq.lock());
     let stays_off = !irqflags::are_enabled();
-    irqflags::restore(irqs_were_on);
+    drop(off);
     check_eq!(under_spin, (true, false), "interrupts and preemption under a spin lock");
     check_eq!(under_irq, (false, false), "the same under a lock that handlers share");
     check_eq!(under_mutex, (true, true), "the same under a mutex");

@@ -129,13 +129,13 @@ pub(super) fn changes_while_stolen() -> Verdict {
         script::wait_until_played();
         // The thief is held with this CPU's queue locked: a timer that woke somebody here
         // would wait for it, and it for us.
-        let were_on = irqflags::disable();
+        let off = irqflags::disable();
         script::wait_until_passed(1);
         let prey = registry::find(tid.load(Ordering::Relaxed)).expect("the prey has not run");
         let sent = || lazy_tlb().cpu(cpu).counters.ipi_sent_resched.get();
         let before = sent();
         task::set_affinity(&prey, &CpuSet::only(cpu)).expect("an online CPU");
-        irqflags::restore(were_on);
+        drop(off);
         told.store(sent() - before, Ordering::Release);
     });
     busy.wait();
