@@ -178,7 +178,7 @@ pub(crate) fn init() {
     set("task_lists", registry::lists_address() as u64);
     set("trap_text_start", trap_text().start);
     set("trap_text_end", trap_text().end);
-    set("process_table", crate::mm::process_table_address().0);
+    set("process_table", crate::memory::process_table_address().0);
     // Last: a debugger takes it for the sign that the rest is there.
     set("percpus", task::area_addresses().as_ptr() as u64);
 }

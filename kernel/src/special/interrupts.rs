@@ -8,7 +8,7 @@ use kcore::cpu::CpuId;
 
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::task;
 
 /// Rows of counters: Linux's name of each where it has one, which counter, and what it is.
