@@ -193,6 +193,34 @@ impl Waiters {
     }
 }
 
+/// Whether a waiter was told that its wait is over. It lies on that waiter's stack, which
+/// goes on once it is told.
+#[repr(transparent)]
+pub struct Told(AtomicU32);
+
+impl Told {
+    /// It waits.
+    #[inline]
+    pub fn not_yet() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// By the waker: the last that it does with what lies on the stack of a waiter that is
+    /// awake, and with its task.
+    #[inline]
+    pub fn tell(&self) {
+        // F24 release: orders what the waker did with the waiter before the word. Partner: `is_told`.
+        self.0.store(1, Ordering::Release);
+    }
+
+    /// By the waiter, and under the lock of its queue by anyone.
+    #[inline]
+    pub fn is_told(&self) -> bool {
+        // F24 acquire: orders the word before the end of what lies on the stack. Partner: `tell`.
+        self.0.load(Ordering::Acquire) != 0
+    }
+}
+
 /// A CPU is asked to schedule. Set by all, taken by itself.
 #[repr(transparent)]
 pub struct Request(AtomicU32);

@@ -360,11 +360,25 @@ impl Task {
     /// Wakes the task if it sleeps or is about to; whether it slept. A wake-up
     /// that it did not wait for does no harm: all waits are loops. Any context.
     pub(crate) fn wake(&self) -> bool {
-        let slept = self.run_state.wake() == Woken::MustQueue;
+        let slept = self.rouse();
         if slept {
-            super::placement::queue(self);
+            self.run_again();
         }
         slept
+    }
+
+    /// The first half of [`Task::wake`], for a waker with a lock on what the task waits in. If
+    /// it slept, it does not run before the caller does the other half, [`Task::run_again`].
+    #[must_use]
+    #[inline]
+    pub(crate) fn rouse(&self) -> bool {
+        self.run_state.wake() == Woken::MustQueue
+    }
+
+    /// The other half, without that lock.
+    #[inline]
+    pub(crate) fn run_again(&self) {
+        super::placement::queue(self);
     }
 }
 

@@ -60,5 +60,4 @@ pub(crate) use timer::sleep_until_tb;
 pub(crate) use timer::timer_tick;
 pub(crate) use usage::Usage;
 pub(crate) use wait_queue::{Interrupted, WaitQueue};
-#[cfg(feature = "selftest")]
 pub(crate) use window::Window;

@@ -47,6 +47,9 @@ pub(crate) enum Window {
     Awake,
     /// It no longer waits, and is still in the queue of those who do.
     LeavesQueue,
+    /// It looks for the bucket of futexes that it waits in: it may be moved, or told, before
+    /// it has the lock.
+    FindsBucket,
     /// A waker has taken it out of the queue of those who wait, and not woken it.
     Picked,
     /// It has unlocked a mutex, and not woken the next.

@@ -1,0 +1,264 @@
+//! Who waits for which futex.
+//!
+//! A waiter lies on the stack of its thread, in the list of a bucket, which its [`Key`]
+//! chooses and whose lock orders everything:
+//!
+//! ```text
+//! waiter                                waker
+//! lock; the word is as expected         change the word
+//! state = PREPARING; queue; unlock      lock; take out; state = RUNNING; tell; unlock
+//! sleep                                 it slept: run it again
+//! told? return
+//! lock; told? return
+//! state = PREPARING; unlock; sleep
+//! ```
+//! **No wake-up is lost.** Whose lock comes first? If the waker's, the waiter sees the word
+//! changed. If the waiter's, the waker finds it in the list, and PREPARING or SLEEPING in its
+//! state: the sleep ends, or does not begin. Or it finds RUNNING, since a signal or an alarm
+//! woke it: then it prepares anew only under the lock, where it sees that it was told.
+//!
+//! **No waiter is touched after its end.** A thread leaves its wait when it was told, or has
+//! taken itself out under the lock. To tell is the last that a waker does with one that is
+//! awake. One that slept runs, and can end, only once its waker has put it into a run queue;
+//! until then its stack lies still, and its node may be in the waker's own list. So nobody
+//! needs a reference to the task.
+
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use arch::timer;
+use kcore::handoff::Told;
+
+use super::Result;
+use crate::sync::list::{List, Node};
+use crate::sync::{SpinGuard, SpinLock};
+use crate::task::timer::Alarm;
+use crate::task::{self, Task, TaskPtr, Window};
+
+/// What makes two words the same futex: page of an object and offset, or address
+/// space and address. The first tells which: ids of address spaces have a
+/// generation in the high half, objects are counted from 1.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key(pub(crate) u64, pub(crate) u64);
+
+impl Key {
+    #[inline]
+    pub(crate) fn bucket(self) -> usize {
+        // Multiplication mixes low bits into high ones.
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mixed = (self.0.rotate_left(32) ^ (self.1 >> 2)).wrapping_mul(GOLDEN);
+        (mixed >> (64 - BUCKET_BITS)) as usize
+    }
+}
+
+/// A waiter that any wake-up of its key wakes; a wake-up of any waiter.
+pub(crate) const ALL_BITS: u32 = u32::MAX;
+
+/// A thread that waits.
+struct Waiter {
+    /// The key's halves, and the bucket that it is in, which change under the locks of the
+    /// old and the new bucket.
+    key: [AtomicU64; 2],
+    bucket: AtomicUsize,
+    /// Woken by wakes that share a bit.
+    bits: u32,
+    task: TaskPtr,
+    told: Told,
+}
+
+impl Waiter {
+    fn waits_for(&self, key: Key, bits: u32) -> bool {
+        let [first, second] = &self.key;
+        second.load(Ordering::Relaxed) == key.1
+            && first.load(Ordering::Relaxed) == key.0
+            && self.bits & bits != 0
+    }
+
+    fn move_to(&self, key: Key) {
+        let [first, second] = &self.key;
+        first.store(key.0, Ordering::Relaxed);
+        second.store(key.1, Ordering::Relaxed);
+        self.bucket.store(key.bucket(), Ordering::Relaxed);
+    }
+}
+
+const BUCKET_BITS: u32 = 8;
+
+/// Waiters in order of arrival. Two buckets are locked in the order of the table; run-queue
+/// locks nest inside. Neighbours share no cache line.
+#[repr(align(128))]
+struct Bucket(SpinLock<List<Waiter>>);
+
+static BUCKETS: [Bucket; 1 << BUCKET_BITS] =
+    [const { Bucket(SpinLock::new("futex", List::new())) }; 1 << BUCKET_BITS];
+
+#[inline]
+fn lock(bucket: usize) -> SpinGuard<'static, List<Waiter>> {
+    BUCKETS[bucket].0.lock()
+}
+
+/// How many wait.
+#[cfg(feature = "selftest")]
+pub(crate) fn count() -> usize {
+    BUCKETS.iter().map(|bucket| bucket.0.lock().iter().count()).sum()
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    Woken,
+    Late,
+    /// A kill or a signal is pending.
+    Interrupted,
+}
+
+/// Sleeps until a wake-up of `key` that shares one of `bits`, a deadline, a kill or a signal;
+/// if `check`, under the bucket's lock, agrees. Interrupts and preemption on.
+///
+/// # Errors
+/// Those of `check`.
+pub(crate) fn wait(
+    key: Key,
+    bits: u32,
+    deadline_tb: Option<u64>,
+    check: impl FnOnce() -> Result<()>,
+) -> Result<End> {
+    let me = task::current();
+    let waiter = Node::new(Waiter {
+        key: [AtomicU64::new(key.0), AtomicU64::new(key.1)],
+        bucket: AtomicUsize::new(key.bucket()),
+        bits,
+        task: me.as_ptr(),
+        told: Told::not_yet(),
+    });
+    {
+        let mut bucket = lock(key.bucket());
+        check()?;
+        // Under the lock: who takes us out finds a state that its wake-up changes.
+        me.prepare_to_sleep();
+        // SAFETY: it is in no list and stays where it is, and `sleep_until_told` returns only
+        // after it has left all.
+        unsafe { bucket.push_back(&waiter) };
+    }
+    Ok(match deadline_tb {
+        None => sleep_until_told(&me, &waiter, || false),
+        Some(deadline_tb) => {
+            Alarm::set(deadline_tb, || sleep_until_told(&me, &waiter, || timer::now_tb() >= deadline_tb))
+        }
+    })
+}
+
+#[inline]
+fn sleep_until_told(me: &Task, waiter: &Node<Waiter>, is_late: impl Fn() -> bool) -> End {
+    loop {
+        let interrupted = me.interrupted();
+        if interrupted || is_late() {
+            me.stay_awake();
+            return match find(waiter, |bucket| bucket.remove(waiter)) {
+                None => End::Woken,
+                Some(()) if interrupted => End::Interrupted,
+                Some(()) => End::Late,
+            };
+        }
+        task::sleep();
+        Window::Awake.pass(me);
+        if waiter.value().told.is_told() || find(waiter, |_| me.prepare_to_sleep()).is_none() {
+            return End::Woken;
+        }
+    }
+}
+
+/// Does `f` with the bucket that `waiter`, the current thread's, is in; not if it was told.
+#[cold]
+fn find<R>(waiter: &Node<Waiter>, f: impl FnOnce(&mut List<Waiter>) -> R) -> Option<R> {
+    let Waiter { bucket: place, told, .. } = waiter.value();
+    loop {
+        let at = place.load(Ordering::Relaxed);
+        Window::FindsBucket.pass_here();
+        let mut bucket = lock(at);
+        if told.is_told() {
+            return None;
+        }
+        // Or a requeue moved us before we had the lock.
+        if place.load(Ordering::Relaxed) == at {
+            return Some(f(&mut bucket));
+        }
+    }
+}
+
+/// Those that a waker has taken out and that slept: nobody else runs them again.
+struct Roused(List<Waiter>);
+
+impl Roused {
+    /// The wait of `waiter`, which is in no list any more, is over. Under its bucket's lock.
+    fn add(&mut self, waiter: &Node<Waiter>) {
+        let Waiter { task, told, .. } = waiter.value();
+        // SAFETY: it does not leave its wait, much less end, before it is told.
+        let slept = unsafe { task.get() }.rouse();
+        if slept {
+            // SAFETY: it is in no list. It lies on a stack that nobody runs on before
+            // `run_again`, and has left this list then.
+            unsafe { self.0.push_back(waiter) };
+        }
+        // Last: an awake one is gone from here on.
+        told.tell();
+    }
+
+    /// Without the lock.
+    fn run_again(mut self) {
+        while let Some(waiter) = self.0.pop_front() {
+            // SAFETY: it was roused, and does not run before the next step.
+            unsafe { waiter.task.get() }.run_again();
+        }
+    }
+}
+
+/// Wakes up to `most` waiters of `key` that share one of `bits`, in order of arrival; how many.
+pub(crate) fn wake(key: Key, most: usize, bits: u32) -> usize {
+    let mut roused = Roused(List::new());
+    let wants = |waiter: &Waiter| waiter.waits_for(key, bits);
+    let count = lock(key.bucket()).extract(most, wants, |waiter| roused.add(waiter));
+    roused.run_again();
+    count
+}
+
+/// Wakes up to `wake_most` waiters of the first key and has up to `move_most` others wait for
+/// the second, if `check`, under the buckets' locks, agrees; how many both are.
+///
+/// # Errors
+/// Those of `check`.
+pub(crate) fn requeue(
+    [from, to]: [Key; 2],
+    [wake_most, move_most]: [usize; 2],
+    check: impl FnOnce() -> Result<()>,
+) -> Result<usize> {
+    let (mut roused, mut moved) = (Roused(List::new()), List::new());
+    let (mut source, mut target) = lock_both(from.bucket(), to.bucket());
+    check()?;
+    let wants = |waiter: &Waiter| waiter.waits_for(from, ALL_BITS);
+    let woken = source.extract(wake_most, wants, |waiter| roused.add(waiter));
+    // SAFETY: it is in no list, and leaves this one at once.
+    let count = source.extract(move_most, wants, |waiter| unsafe { moved.push_back(waiter) });
+    // In order of arrival: behind all that are there.
+    moved.merge_into(target.as_mut().unwrap_or(&mut source), |_, _| true, |waiter| waiter.move_to(to));
+    drop((source, target));
+    roused.run_again();
+    Ok(woken + count)
+}
+
+/// Locks two buckets in the order of the table; the second is none if they are
+/// the same.
+fn lock_both(
+    first: usize,
+    second: usize,
+) -> (SpinGuard<'static, List<Waiter>>, Option<SpinGuard<'static, List<Waiter>>>) {
+    if first == second {
+        return (lock(first), None);
+    }
+    if first < second {
+        let first = lock(first);
+        (first, Some(lock(second)))
+    } else {
+        let second = lock(second);
+        (lock(first), Some(second))
+    }
+}
