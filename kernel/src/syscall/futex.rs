@@ -73,26 +73,18 @@ pub(super) fn futex(
     let count = value as i32;
     match operation {
         FUTEX_WAIT_BITSET | FUTEX_WAKE_BITSET if bits == 0 => Err(Errno::EINVAL),
-        FUTEX_REQUEUE | FUTEX_CMP_REQUEUE if count < 0 || (timeout as i32) < 0 => Err(Errno::EINVAL),
-        FUTEX_WAIT => {
-            let deadline_tb = time::read_deadline(UserAddr(timeout), None)?;
-            let key = Key::new(address, shared)?;
-            wait_unless_handled(frame, || wait(key, address, value, ALL_BITS, deadline_tb))
-        }
+        FUTEX_WAIT if timeout == 0 => wait_for_ever(address, shared, value, ALL_BITS),
+        FUTEX_WAIT_BITSET if timeout == 0 => wait_for_ever(address, shared, value, bits),
+        FUTEX_WAIT => wait_until(frame, UserAddr(timeout), None, (address, shared), value, ALL_BITS),
         FUTEX_WAIT_BITSET => {
             let clock = if realtime { time::Clock::Realtime } else { time::Clock::Monotonic };
-            let deadline_tb = time::read_deadline(UserAddr(timeout), Some(clock))?;
-            let key = Key::new(address, shared)?;
-            wait_unless_handled(frame, || wait(key, address, value, bits, deadline_tb))
+            wait_until(frame, UserAddr(timeout), Some(clock), (address, shared), value, bits)
         }
-        FUTEX_WAKE => wake(Key::new(address, shared)?, count, ALL_BITS),
-        FUTEX_WAKE_BITSET => wake(Key::new(address, shared)?, count, bits),
+        FUTEX_WAKE => wake(address, shared, count, ALL_BITS),
+        FUTEX_WAKE_BITSET => wake(address, shared, count, bits),
         // The timeout's place has the second count.
-        FUTEX_REQUEUE | FUTEX_CMP_REQUEUE => {
-            let compare = (operation == FUTEX_CMP_REQUEUE).then_some((address, bits));
-            let keys = [Key::new(address, shared)?, Key::new(other, shared)?];
-            requeue(keys, count, timeout as i32, compare)
-        }
+        FUTEX_REQUEUE => requeue([address, other], shared, [count, timeout as i32], None),
+        FUTEX_CMP_REQUEUE => requeue([address, other], shared, [count, timeout as i32], Some(bits)),
         // Locks with priority inheritance and the like.
         _ => Err(Errno::ENOSYS),
     }
@@ -113,15 +105,36 @@ fn fetch(address: UserAddr) -> Result<()> {
     address.read::<u32>().map(drop)
 }
 
-/// FUTEX_WAIT: sleeps if the word at `address` is `expected`.
+/// FUTEX_WAIT without a timeout: sleeps if the word at `address` is `expected`.
+#[inline(never)]
+fn wait_for_ever(address: UserAddr, shared: bool, expected: u32, bits: u32) -> Result {
+    wait(Key::new(address, shared)?, address, expected, bits, None)
+}
+
+/// FUTEX_WAIT with one: the deadline is by `clock`, or from now.
+#[inline(never)]
+fn wait_until(
+    frame: &mut TrapFrame,
+    timeout: UserAddr,
+    clock: Option<time::Clock>,
+    (address, shared): (UserAddr, bool),
+    expected: u32,
+    bits: u32,
+) -> Result {
+    let deadline_tb = time::read_deadline(timeout, clock)?;
+    let key = Key::new(address, shared)?;
+    wait_unless_handled(frame, || wait(key, address, expected, bits, deadline_tb))
+}
+
+#[inline]
 fn wait(key: Key, address: UserAddr, expected: u32, bits: u32, deadline_tb: Option<u64>) -> Result {
-    let end = loop {
-        match futex_waiters::wait(key, bits, deadline_tb, || compare(address, expected)) {
-            Err(Errno::EFAULT) => fetch(address)?,
-            end => break end?,
-        }
-    };
-    match (end, deadline_tb) {
+    let check = || compare(address, expected);
+    let mut end = futex_waiters::wait(key, bits, deadline_tb, check);
+    while end == Err(Errno::EFAULT) {
+        fetch(address)?;
+        end = futex_waiters::wait(key, bits, deadline_tb, check);
+    }
+    match (end?, deadline_tb) {
         (End::Woken, _) => Ok(0),
         (End::Late, _) => Err(Errno::ETIMEDOUT),
         // As in Linux, SA_RESTART is for a wait without end only.
@@ -131,19 +144,24 @@ fn wait(key: Key, address: UserAddr, expected: u32, bits: u32, deadline_tb: Opti
 }
 
 /// FUTEX_WAKE: wakes up to `count` waiters; at least one, as in Linux.
-fn wake(key: Key, count: i32, bits: u32) -> Result {
-    Ok(futex_waiters::wake(key, count.max(1) as usize, bits) as u64)
+#[inline(never)]
+fn wake(address: UserAddr, shared: bool, count: i32, bits: u32) -> Result {
+    Ok(futex_waiters::wake(Key::new(address, shared)?, count.max(1) as usize, bits) as u64)
 }
 
-/// FUTEX_REQUEUE: wakes up to `count` waiters of the first key and has up to
-/// `move_count` others wait for the second.
-fn requeue(keys: [Key; 2], count: i32, move_count: i32, word: Option<(UserAddr, u32)>) -> Result {
-    let counts = [count as usize, move_count as usize];
-    let check = || word.map_or(Ok(()), |(address, expected)| compare(address, expected));
+/// FUTEX_REQUEUE: wakes up to so many waiters of the first address and has up to so many
+/// others wait for the second; if the first has the word `expected`, unless that is none.
+#[inline(never)]
+fn requeue([from, to]: [UserAddr; 2], shared: bool, counts: [i32; 2], expected: Option<u32>) -> Result {
+    if counts.iter().any(|&count| count < 0) {
+        return Err(Errno::EINVAL);
+    }
+    let keys = [Key::new(from, shared)?, Key::new(to, shared)?];
+    let check = || expected.map_or(Ok(()), |expected| compare(from, expected));
     loop {
-        match (futex_waiters::requeue(keys, counts, check), word) {
-            (Err(Errno::EFAULT), Some((address, _))) => fetch(address)?,
-            (found, _) => return found.map(|found| found as u64),
+        match futex_waiters::requeue(keys, counts.map(|count| count as usize), check) {
+            Err(Errno::EFAULT) => fetch(from)?,
+            found => return found.map(|found| found as u64),
         }
     }
 }

@@ -44,9 +44,9 @@ impl Key {
     #[inline]
     pub(crate) fn bucket(self) -> usize {
         // Multiplication mixes low bits into high ones.
-        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mixed = (self.0.rotate_left(32) ^ (self.1 >> 2)).wrapping_mul(GOLDEN);
-        (mixed >> (64 - BUCKET_BITS)) as usize
+        const GOLDEN: u32 = 0x9e37_79b9;
+        let mixed = ((self.0 as u32).rotate_left(16) ^ (self.1 >> 2) as u32).wrapping_mul(GOLDEN);
+        (mixed >> (32 - BUCKET_BITS)) as usize
     }
 }
 
@@ -116,6 +116,7 @@ pub(crate) enum End {
 ///
 /// # Errors
 /// Those of `check`.
+#[inline(never)]
 pub(crate) fn wait(
     key: Key,
     bits: u32,
@@ -152,61 +153,90 @@ fn sleep_until_told(me: &Task, waiter: &Node<Waiter>, is_late: impl Fn() -> bool
     loop {
         let interrupted = me.interrupted();
         if interrupted || is_late() {
-            me.stay_awake();
-            return match find(waiter, |bucket| bucket.remove(waiter)) {
-                None => End::Woken,
-                Some(()) if interrupted => End::Interrupted,
-                Some(()) => End::Late,
+            return match give_up(me, waiter) {
+                false => End::Woken,
+                true if interrupted => End::Interrupted,
+                true => End::Late,
             };
         }
         task::sleep();
         Window::Awake.pass(me);
-        if waiter.value().told.is_told() || find(waiter, |_| me.prepare_to_sleep()).is_none() {
+        if waiter.value().told.is_told() || !prepare_again(me, waiter) {
             return End::Woken;
         }
     }
 }
 
-/// Does `f` with the bucket that `waiter`, the current thread's, is in; not if it was told.
+/// The current thread no longer waits; false if it was told before.
 #[cold]
-fn find<R>(waiter: &Node<Waiter>, f: impl FnOnce(&mut List<Waiter>) -> R) -> Option<R> {
+#[inline(never)]
+fn give_up(me: &Task, waiter: &Node<Waiter>) -> bool {
+    me.stay_awake();
+    find(waiter, |bucket| bucket.remove(waiter))
+}
+
+/// Announces that the current thread, which was woken for something else, sleeps again; false
+/// if it was told.
+#[cold]
+#[inline(never)]
+fn prepare_again(me: &Task, waiter: &Node<Waiter>) -> bool {
+    find(waiter, |_| me.prepare_to_sleep())
+}
+
+/// Does `f` with the bucket that `waiter`, the current thread's, is in; false if it was told.
+fn find(waiter: &Node<Waiter>, f: impl FnOnce(&mut List<Waiter>)) -> bool {
     let Waiter { bucket: place, told, .. } = waiter.value();
     loop {
         let at = place.load(Ordering::Relaxed);
         Window::FindsBucket.pass_here();
         let mut bucket = lock(at);
         if told.is_told() {
-            return None;
+            return false;
         }
         // Or a requeue moved us before we had the lock.
         if place.load(Ordering::Relaxed) == at {
-            return Some(f(&mut bucket));
+            f(&mut bucket);
+            return true;
         }
     }
 }
 
-/// Those that a waker has taken out and that slept: nobody else runs them again.
-struct Roused(List<Waiter>);
+/// Those that a waker has taken out and that slept: nobody else runs them again. Mostly one.
+struct Roused {
+    first: Option<TaskPtr>,
+    rest: List<Waiter>,
+}
 
 impl Roused {
+    const fn nobody() -> Self {
+        Self { first: None, rest: List::new() }
+    }
+
     /// The wait of `waiter`, which is in no list any more, is over. Under its bucket's lock.
+    #[inline]
     fn add(&mut self, waiter: &Node<Waiter>) {
         let Waiter { task, told, .. } = waiter.value();
         // SAFETY: it does not leave its wait, much less end, before it is told.
         let slept = unsafe { task.get() }.rouse();
-        if slept {
+        if slept && self.first.is_none() {
+            self.first = Some(*task);
+        } else if slept {
             // SAFETY: it is in no list. It lies on a stack that nobody runs on before
             // `run_again`, and has left this list then.
-            unsafe { self.0.push_back(waiter) };
+            unsafe { self.rest.push_back(waiter) };
         }
         // Last: an awake one is gone from here on.
         told.tell();
     }
 
     /// Without the lock.
+    #[inline]
     fn run_again(mut self) {
-        while let Some(waiter) = self.0.pop_front() {
-            // SAFETY: it was roused, and does not run before the next step.
+        let Some(first) = self.first else { return };
+        // SAFETY: it was roused, and does not run before this step.
+        unsafe { first.get() }.run_again();
+        while let Some(waiter) = self.rest.pop_front() {
+            // SAFETY: as above.
             unsafe { waiter.task.get() }.run_again();
         }
     }
@@ -214,7 +244,7 @@ impl Roused {
 
 /// Wakes up to `most` waiters of `key` that share one of `bits`, in order of arrival; how many.
 pub(crate) fn wake(key: Key, most: usize, bits: u32) -> usize {
-    let mut roused = Roused(List::new());
+    let mut roused = Roused::nobody();
     let wants = |waiter: &Waiter| waiter.waits_for(key, bits);
     let count = lock(key.bucket()).extract(most, wants, |waiter| roused.add(waiter));
     roused.run_again();
@@ -231,7 +261,7 @@ pub(crate) fn requeue(
     [wake_most, move_most]: [usize; 2],
     check: impl FnOnce() -> Result<()>,
 ) -> Result<usize> {
-    let (mut roused, mut moved) = (Roused(List::new()), List::new());
+    let (mut roused, mut moved) = (Roused::nobody(), List::new());
     let (mut source, mut target) = lock_both(from.bucket(), to.bucket());
     check()?;
     let wants = |waiter: &Waiter| waiter.waits_for(from, ALL_BITS);
