@@ -108,7 +108,14 @@ fn fetch(address: UserAddr) -> Result<()> {
 /// FUTEX_WAIT without a timeout: sleeps if the word at `address` is `expected`.
 #[inline(never)]
 fn wait_for_ever(address: UserAddr, shared: bool, expected: u32, bits: u32) -> Result {
-    wait(Key::new(address, shared)?, address, expected, bits, None)
+    let key = Key::new(address, shared)?;
+    match futex_waiters::wait(key, bits, None, || compare(address, expected)) {
+        Ok(End::Woken) => Ok(0),
+        // As in Linux, SA_RESTART is for a wait without end only.
+        Ok(_) => Err(ERESTARTSYS),
+        Err(Errno::EFAULT) => wait(key, address, expected, bits, None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// FUTEX_WAIT with one: the deadline is by `clock`, or from now.
@@ -126,20 +133,20 @@ fn wait_until(
     wait_unless_handled(frame, || wait(key, address, expected, bits, deadline_tb))
 }
 
-#[inline]
+/// The same, whether the word is there or not, with or without a deadline.
+#[inline(never)]
 fn wait(key: Key, address: UserAddr, expected: u32, bits: u32, deadline_tb: Option<u64>) -> Result {
-    let check = || compare(address, expected);
-    let mut end = futex_waiters::wait(key, bits, deadline_tb, check);
-    while end == Err(Errno::EFAULT) {
-        fetch(address)?;
-        end = futex_waiters::wait(key, bits, deadline_tb, check);
-    }
-    match (end?, deadline_tb) {
-        (End::Woken, _) => Ok(0),
-        (End::Late, _) => Err(Errno::ETIMEDOUT),
-        // As in Linux, SA_RESTART is for a wait without end only.
-        (End::Interrupted, None) => Err(ERESTARTSYS),
-        (End::Interrupted, Some(_)) => Err(ERESTARTNOHAND),
+    let end = loop {
+        match futex_waiters::wait(key, bits, deadline_tb, || compare(address, expected)) {
+            Err(Errno::EFAULT) => fetch(address)?,
+            end => break end?,
+        }
+    };
+    match end {
+        End::Woken => Ok(0),
+        End::Late => Err(Errno::ETIMEDOUT),
+        End::Interrupted if deadline_tb.is_none() => Err(ERESTARTSYS),
+        End::Interrupted => Err(ERESTARTNOHAND),
     }
 }
 

@@ -116,7 +116,7 @@ pub(crate) enum End {
 ///
 /// # Errors
 /// Those of `check`.
-#[inline(never)]
+#[inline]
 pub(crate) fn wait(
     key: Key,
     bits: u32,
@@ -217,7 +217,9 @@ impl Roused {
     fn add(&mut self, waiter: &Node<Waiter>) {
         let Waiter { task, told, .. } = waiter.value();
         // SAFETY: it does not leave its wait, much less end, before it is told.
-        let slept = unsafe { task.get() }.rouse();
+        let thread = unsafe { task.get() };
+        let slept = thread.rouse();
+        Window::Picked.pass(thread);
         if slept && self.first.is_none() {
             self.first = Some(*task);
         } else if slept {
@@ -243,6 +245,7 @@ impl Roused {
 }
 
 /// Wakes up to `most` waiters of `key` that share one of `bits`, in order of arrival; how many.
+#[inline(always)]
 pub(crate) fn wake(key: Key, most: usize, bits: u32) -> usize {
     let mut roused = Roused::nobody();
     let wants = |waiter: &Waiter| waiter.waits_for(key, bits);

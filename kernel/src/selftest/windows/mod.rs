@@ -6,6 +6,7 @@
 
 mod affinity;
 mod exit;
+mod futex;
 mod idle;
 mod mutex;
 mod offline;
@@ -34,6 +35,10 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("window_late_when_woken", queue::late_when_woken),
     Test::new("window_awake_while_the_waker_walks", queue::awake_while_the_waker_walks),
     Test::new("window_leaves_unpicked", queue::leaves_unpicked),
+    Test::new("window_futex_woken_before_it_sleeps", futex::woken_before_it_sleeps),
+    Test::new("window_futex_told_as_it_looks", futex::told_as_it_looks),
+    Test::new("window_futex_moved_as_it_gives_up", futex::moved_as_it_gives_up),
+    Test::new("window_futex_wakes_in_order", futex::wakes_in_order),
     Test::new("window_unlocked_before_it_sleeps", mutex::unlocked_before_it_sleeps),
     Test::new("window_mutex_taken_before_the_wake", mutex::taken_before_the_wake),
     Test::new("window_affinity_while_queued", affinity::changes_while_queued),
