@@ -1,6 +1,6 @@
-//! The lazy-TLB kernel: a small SMP kernel whose subject is what `active_mm` costs
-//! and how it is kept safe. The protocol itself is the crate `kcore`
-//! (`kernel/core`); this is the kernel around it that makes it real.
+//! The lazy-TLB kernel: a small SMP kernel whose subject is what `active_mm` costs and how it is
+//! kept safe. The protocol itself is the crate `kcore` (`kernel/core`); this is the kernel around
+//! it.
 #![no_std]
 #![no_main]
 #![cfg_attr(
@@ -78,7 +78,7 @@ fn usable_cpus(info: &'static BootInfo) -> &'static [u32] {
     &all[..all.len().min(room)]
 }
 
-/// What runs: CPUs, memory, MMU, interrupt controller, policy.
+/// Prints the machine and the policy: CPUs, memory, MMU, interrupt controller.
 fn banner(info: &BootInfo, config: &Config, online: usize) {
     let mib: u64 = info.memory.iter().map(|region| region.size >> 20).sum();
     let how = if config.core.global_by_ipi { "IPI + tlbiel" } else { info.broadcast.name() };
@@ -90,7 +90,7 @@ fn banner(info: &BootInfo, config: &Config, online: usize) {
     );
 }
 
-/// Starts what the machine is here for: the tests, or the first process.
+/// Starts the tests, a soak, the monitor, or the first process.
 fn start(config: Config) {
     shutdown::set_report(config.report);
     #[cfg(feature = "selftest")]

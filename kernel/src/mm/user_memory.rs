@@ -38,7 +38,7 @@ pub(crate) fn write_bytes(to: u64, from: &[u8]) -> Result<(), Errno> {
     unsafe { uaccess::copy_to_user(to, from.as_ptr(), from.len()) }.map_err(|_| Errno::EFAULT)
 }
 
-/// Copies what is at `from` to `to`.
+/// Copies the user's bytes at `from` to `to`.
 pub(crate) fn read_bytes(from: u64, to: &mut [u8]) -> Result<(), Errno> {
     // SAFETY: `to` is writable for its length.
     unsafe { uaccess::copy_from_user(to.as_mut_ptr(), from, to.len()) }.map_err(|_| Errno::EFAULT)
@@ -57,7 +57,7 @@ pub(crate) fn read<T: Plain>(from: u64) -> Result<T, Errno> {
     }
 }
 
-/// As [`read`], for what is too large for a kernel stack.
+/// As [`read`], for a value that is too large for a kernel stack.
 pub(crate) fn read_boxed<T: Plain>(from: u64) -> Result<Box<T>, Errno> {
     let mut value = Box::<T>::new_uninit();
     // SAFETY: as in `read`.
@@ -69,7 +69,7 @@ pub(crate) fn read_boxed<T: Plain>(from: u64) -> Result<Box<T>, Errno> {
     }
 }
 
-/// All zeroes, made where they are: for what is too large for a kernel stack.
+/// A value of zeroes, made in place: for one that is too large for a kernel stack.
 pub(crate) fn zeroed<T: Plain>() -> Box<T> {
     // SAFETY: any bytes make a `T` (`Plain`).
     unsafe { Box::<T>::new_zeroed().assume_init() }
@@ -99,7 +99,7 @@ pub(crate) const PATH_MAX: usize = 4096;
 /// Reads a NUL-terminated path at `from`.
 pub(crate) fn read_path(from: u64) -> Result<String, Errno> {
     let bytes = read_string(from, PATH_MAX, Errno::ENAMETOOLONG)?;
-    // What is no UTF-8 names no file of ours.
+    // A name that is not UTF-8 names no file of ours.
     String::from_utf8(bytes).map_err(|_| Errno::ENOENT)
 }
 
@@ -145,8 +145,8 @@ pub(crate) struct UserSlice {
 // SAFETY: two `u64` without padding. This is Linux's `struct iovec`.
 unsafe impl Plain for UserSlice {}
 
-/// User memory that is read or written from front to back: one or several
-/// pieces, and how far we are. Files see nothing else of user memory.
+/// User memory that is read or written from front to back: one or several pieces, and the
+/// position. Files see nothing else of user memory.
 pub(crate) struct Cursor<'a> {
     rest: &'a [UserSlice],
     /// Bytes of `rest[0]` that are done.
@@ -183,7 +183,7 @@ impl<'a> Cursor<'a> {
         self.remaining
     }
 
-    /// What remains of the piece that is next.
+    /// The rest of the next piece.
     pub(crate) fn next_piece(&mut self) -> Option<UserSlice> {
         while let Some((piece, later)) = self.rest.split_first() {
             if self.at < piece.len {
@@ -221,8 +221,8 @@ impl<'a> Cursor<'a> {
         Ok(moved)
     }
 
-    /// Moves bytes out to the user, as many of `from` as fit. Returns how many.
-    /// After `EFAULT`, [`Cursor::done`] counts those that went before it.
+    /// Moves bytes out to the user, as many of `from` as fit. Returns how many. After `EFAULT`,
+    /// [`Cursor::done`] counts the bytes before it.
     pub(crate) fn put(&mut self, from: &[u8]) -> Result<usize, Errno> {
         // SAFETY: a slice is readable for its length.
         unsafe { self.put_raw(from.as_ptr(), from.len()) }
