@@ -87,7 +87,7 @@ impl List {
         self.entries.iter()
     }
 
-    /// `EEXIST` if `name` is taken, `ENOENT` if the directory is no longer there.
+    /// `EEXIST` if `name` is taken, `ENOENT` if the directory has been removed.
     pub(super) fn check_free(&self, name: &str) -> Result<(), Errno> {
         match () {
             () if self.entries.contains_key(name) => Err(Errno::EEXIST),
