@@ -31,8 +31,7 @@ pub(crate) struct Config {
     pub(crate) report: bool,
     /// Stay at the monitor when init has ended, for a user at the terminal.
     pub(crate) monitor: bool,
-    /// In test builds: run the tests whose names contain this (all if empty)
-    /// instead of init.
+    /// In test builds: run the tests whose names contain this (all if empty) instead of init.
     test: Option<String>,
     test_from: u64,
     /// In test builds: the way in which the kernel is to break.
@@ -181,9 +180,9 @@ impl Config {
         (version < (9, 1) && !self.core.global_by_ipi).then(reason)
     }
 
-    /// Decides how flushes travel. A broadcast, if this machine `can_broadcast`, bothers
-    /// every CPU, an IPI only those in the mask: on many CPUs that is better, unless the
-    /// command line says otherwise.
+    /// Decides how flushes travel. A broadcast, if this machine `can_broadcast`, bothers every
+    /// CPU, an IPI only those in the mask: on many CPUs an IPI is better. The command line may
+    /// say otherwise.
     pub(crate) fn choose_flush(&mut self, can_broadcast: bool, nr_cpus: usize) {
         let by_ipi = self.flush_by_ipi.unwrap_or(nr_cpus > MOST_CPUS_FOR_TLBIE);
         self.core.global_by_ipi = by_ipi || !can_broadcast;

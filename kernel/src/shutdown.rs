@@ -23,8 +23,7 @@ pub(crate) fn report() {
     }
 }
 
-/// Prints the report and, as the last line, `why`; ends QEMU with status 0 on
-/// success, 1 else.
+/// Prints the report and, as the last line, `why`; ends QEMU with status 0 on success, 1 else.
 pub(crate) fn finish(success: bool, why: fmt::Arguments<'_>) -> ! {
     report();
     end(success, why)

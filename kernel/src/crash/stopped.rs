@@ -1,4 +1,4 @@
-//! The other CPUs: stopped by a non-maskable interrupt, each keeps its registers for the
+//! The other CPUs: a non-maskable interrupt stops them, and each keeps its registers for the
 //! reporter. The reporter alone prints, so the parts of a report never mix.
 //!
 //! ```text
@@ -49,7 +49,7 @@ pub(super) fn remains_of(cpu: CpuId) -> Option<(&'static TrapFrame, u32)> {
     let theirs = &REMAINS[cpu.index()];
     // Acquire: see `leave_remains`.
     let frame = theirs.frame.load(Ordering::Acquire);
-    // SAFETY: null, or on the NMI stack of a CPU that has parked with it.
+    // SAFETY: null, or on the NMI stack of a parked CPU, which never leaves that stack.
     let frame = unsafe { frame.as_ref() }?;
     Some((frame, theirs.pid.load(Ordering::Relaxed)))
 }
@@ -75,8 +75,7 @@ pub(super) fn wait_for_others() {
     }
 }
 
-/// The CPUs that run besides this one; none before the protocol is up, when there are
-/// no others.
+/// The CPUs that run besides this one; none before the protocol is up, when there are no others.
 pub(super) fn others() -> Option<CpuSet> {
     machine::lazy_tlb_if_ready().map(|kernel| kernel.online().without(percpu::cpu_id()))
 }

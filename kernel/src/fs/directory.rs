@@ -12,8 +12,7 @@ use crate::sync::{Mutex, MutexGuard, SpinLock};
 
 /// The names in a directory inode.
 pub(crate) struct Names {
-    /// Guards the names. An upper directory's before a lower one's; see
-    /// [`inode`](super::inode).
+    /// Guards the names. An upper directory's before a lower one's; see [`inode`](super::inode).
     list: Mutex<List>,
     /// Guards the directory's own place. Nothing nests inside but the heap's locks.
     up: SpinLock<Up>,

@@ -1,7 +1,6 @@
 //! The initrd: a cpio archive that becomes the file tree.
 //!
-//! File contents stay in the archive's memory, which is never given back; they
-//! cannot be changed.
+//! File contents stay in the archive's memory, which is never given back; they cannot be changed.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;

@@ -23,8 +23,7 @@ const TYPE_SHIFT: u32 = 12;
 /// position behind them. Returns the bytes; 0 at the end. May sleep.
 ///
 /// # Errors
-/// `ENOTDIR`; `ENOENT` if it has been removed; `EINVAL` if the next name does not fit;
-/// `EFAULT`.
+/// `ENOTDIR`; `ENOENT` if it has been removed; `EINVAL` if the next name does not fit; `EFAULT`.
 pub(crate) fn read(description: &Description, to: u64, len: usize) -> Result<u64, Errno> {
     let inode = description.inode().ok_or(Errno::ENOTDIR)?;
     let directory = inode.directory()?;

@@ -21,7 +21,7 @@ pub(crate) struct RecordLocks {
     inode: u64,
     /// How many locks are held, so that a close of a file without locks takes none.
     count: AtomicUsize,
-    /// Guards the locks. [`WAITS`] and what a wake-up takes nest inside.
+    /// Guards the locks. [`WAITS`] and a wake-up's locks nest inside.
     state: SpinLock<State>,
     /// Woken when a wait for one of them has ended.
     ended: WaitQueue,

@@ -1,9 +1,8 @@
 //! Files, which descriptors stand for.
 //!
-//! A descriptor ([`table`]) names a [`Description`] (position and flags; shared by
-//! dup and fork), which has a [`File`]. Files with a name are [`inode`]s in one
-//! tree in memory, filled from the initrd at boot; pipes and devices implement
-//! [`File`] themselves.
+//! A descriptor ([`table`]) names a [`Description`] (position and flags; shared by dup and fork),
+//! which has a [`File`]. Files with a name are [`inode`]s in one tree in memory, filled from the
+//! initrd at boot; pipes and devices implement [`File`] themselves.
 
 use alloc::sync::Arc;
 

@@ -13,8 +13,7 @@ use crate::mm::user_memory::PATH_MAX;
 const MAX_SYMLINKS: u32 = 40;
 /// The longest name in a directory.
 pub(crate) const NAME_MAX: usize = 255;
-/// How many symbolic links may be inside each other: each takes a walk of its own
-/// on the stack.
+/// How many symbolic links may be inside each other: each takes a walk of its own on the stack.
 const MAX_NESTED: u32 = 8;
 
 /// A directory that paths start from.
@@ -188,7 +187,7 @@ impl Walk {
     /// Walks all of `path`, the last symbolic link included if `follow`.
     fn all(&mut self, path: &str, follow: bool) -> Result<Walked, Errno> {
         let mut walked = self.all_but_last(path)?;
-        // A name that does not exist is left to the caller, who may make it.
+        // A name that does not exist is left to the caller, which may make it.
         while (follow || walked.slash)
             && let Some(target) = walked.link_target()
         {

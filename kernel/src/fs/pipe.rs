@@ -1,5 +1,4 @@
-//! Pipes: a ring of 64K between writers and readers. A pair of stream sockets is two of
-//! them.
+//! Pipes: a ring of 64K between writers and readers. A pair of stream sockets is two of them.
 //!
 //! Bytes are copied once in and once out, in runs as long as a page of the ring
 //! allows. An empty pipe starts over at the beginning of its page, so one that

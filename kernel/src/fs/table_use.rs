@@ -47,8 +47,8 @@ impl TableUse {
     /// The caller is the only thread of the process that has this use, and holds nothing
     /// that was borrowed from it.
     pub(crate) unsafe fn unshare(&self) {
-        // Relaxed: an old count that is too high costs a copy. The count does not rise: only a
-        // thread of this process could share the table.
+        // Relaxed: an old count that is too high costs a copy. A count of 1 does not rise: only
+        // this process could share the table, and its only thread is here.
         if self.table().users.load(Ordering::Relaxed) == 1 {
             return;
         }

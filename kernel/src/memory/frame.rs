@@ -1,9 +1,9 @@
 //! Page frames and the references to them.
 //!
-//! Free frames are in a buddy allocator behind a lock, and in small per-CPU
-//! caches in front of it, which serve single frames. Every frame has a reference
-//! count: page tables, shared objects and forked children may all hold the same
-//! one. A [`Frame`] is one reference, and dropping the last one frees.
+//! Free frames are in a buddy allocator behind a lock, and in small per-CPU caches in front of
+//! it, which serve single frames. Every frame has a reference count: page tables, shared objects
+//! and forked children may all hold one frame. A [`Frame`] is one reference, and dropping the
+//! last one frees.
 //!
 //! A free frame is poisoned, and the poison is checked when the frame is handed out again: this
 //! finds writes through a stale translation.
@@ -90,8 +90,7 @@ impl Frame {
         count_of(self.number).load(Ordering::Acquire) == 1
     }
 
-    /// Gives the reference to something that is not a `Frame`: a page-table
-    /// entry, say.
+    /// Gives the reference to something that is not a `Frame`: a page-table entry, say.
     #[inline]
     pub(crate) fn leak(self) -> PhysAddr {
         ManuallyDrop::new(self).phys()

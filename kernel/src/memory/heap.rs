@@ -1,9 +1,8 @@
 //! The kernel heap: `alloc` for everything that is not a whole page.
 //!
-//! A first-fit list over a range of kernel addresses of its own, in which frames
-//! are mapped as the heap grows; they are never unmapped. In front of it sit free
-//! lists for the small sizes, which serve almost every request in a few
-//! instructions.
+//! A first-fit list over a range of kernel addresses of its own, in which frames are mapped as
+//! the heap grows; they are never unmapped. In front of it sit free lists for the small sizes,
+//! which serve almost every request in a few instructions.
 //!
 //! Code that can fail calls [`ensure_room`] first, as does every call of a program that makes
 //! something. It refuses while 64 KiB in the heap and half of the frames' reserve are left. These
@@ -153,9 +152,9 @@ impl Heap {
     }
 }
 
-// SAFETY: blocks come from the list allocator, disjoint and of the size and
-// alignment asked for (small classes are rounded up, and `dealloc` rounds the same
-// way); the lock makes that hold on all CPUs.
+// SAFETY: blocks come from the list allocator, disjoint and of the size and alignment asked for
+// (small classes are rounded up, in `dealloc` as in `alloc`); the lock makes that hold on all
+// CPUs.
 unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.0.lock().alloc(layout).map_or(null_mut(), NonNull::as_ptr)

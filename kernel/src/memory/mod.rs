@@ -45,8 +45,8 @@ fn check_enough(info: &BootInfo) {
     }
 }
 
-/// Makes the frames, the kernel's map and the heap, and turns the MMU on. Called once, on the
-/// boot CPU, in real mode with interrupts off.
+/// Makes the frame allocator, the kernel's map and the heap, and turns the MMU on. Called once,
+/// on the boot CPU, in real mode with interrupts off.
 pub(crate) fn init(info: &BootInfo) {
     frame::init(info);
     check_enough(info);

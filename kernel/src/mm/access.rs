@@ -1,5 +1,5 @@
-//! Accesses from outside: stores to memory of an address space that need not be current, making
-//! its pages present, naming it.
+//! Accesses to an address space that need not be current: stores, pages made present, the keys of
+//! futexes.
 
 use core::ops::Range;
 

@@ -115,7 +115,7 @@ pub(super) fn lock(mm: MmId) -> Locked {
 pub(crate) struct Shown {
     /// The addresses.
     pub(crate) range: Range<u64>,
-    /// What the program may do.
+    /// The accesses that the program may make.
     pub(crate) prot: Prot,
     /// Stores are seen by others.
     pub(crate) shared: bool,

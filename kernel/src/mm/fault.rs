@@ -37,7 +37,7 @@ pub(crate) enum FaultError {
     MapErr,
     /// The area does not allow it (SIGSEGV, `SEGV_ACCERR`).
     AccErr,
-    /// Behind the end of what is mapped (SIGBUS).
+    /// Behind the end of the mapped object (SIGBUS).
     Bus,
     /// Out of memory.
     Oom,
@@ -179,8 +179,8 @@ fn set(mut entry: Entry<'_>, page: Frame, flags: PteFlags) {
     after_store();
 }
 
-/// Makes what the kernel stored to `page` visible to instruction fetches. Not inlined: its
-/// loops would take the registers of callers who seldom come here.
+/// Makes the kernel's stores to `page` visible to instruction fetches. Not inlined: its loops
+/// would take registers of callers that seldom come here.
 #[inline(never)]
 pub(super) fn make_fetchable(page: PhysAddr) {
     isa::sync_instruction_cache(page.as_mut_ptr(), PAGE_SIZE as usize);

@@ -36,9 +36,9 @@ bitflags! {
     pub(crate) struct MapFlags: u32 {
         /// Stores are seen through every mapping of the object.
         const SHARED = 0x01;
-        /// Stores are seen by nobody else.
+        /// Stores are private to the address space.
         const PRIVATE = 0x02;
-        /// Exactly here, whatever is mapped there.
+        /// Exactly here: replaces other mappings.
         const FIXED = 0x10;
         /// Zeroes instead of a file.
         const ANONYMOUS = 0x20;
@@ -72,8 +72,7 @@ pub(super) fn user_range(start: u64, len: u64, too_large: Errno) -> Result<Range
 /// user's addresses, where nothing is mapped: for calls that report such a hole themselves.
 ///
 /// # Errors
-/// `EINVAL` if `start` is not aligned, `wraps` if they reach over the end of all
-/// addresses.
+/// `EINVAL` if `start` is not aligned, `wraps` if they reach over the end of all addresses.
 pub(super) fn page_range(start: u64, len: u64, wraps: Errno) -> Result<Range<u64>, Errno> {
     if start != page_down(start) {
         return Err(Errno::EINVAL);
@@ -86,8 +85,7 @@ pub(super) fn page_range(start: u64, len: u64, wraps: Errno) -> Result<Range<u64
 /// anonymous mapping gets an object of its own. May sleep.
 ///
 /// # Errors
-/// As Linux: `EINVAL`, `ENOMEM`, `EEXIST`, `EPERM` (below [`LOWEST`], as for everybody
-/// but root).
+/// As Linux: `EINVAL`, `ENOMEM`, `EEXIST`, `EPERM` (below [`LOWEST`], as for everybody but root).
 pub(crate) fn mmap(
     mm: MmId,
     hint: u64,

@@ -1,4 +1,4 @@
-//! Address spaces: what programs have mapped, and how it comes and goes.
+//! Address spaces: the mappings of programs, their begin and their end.
 //!
 //! | file | its idea |
 //! |---|---|

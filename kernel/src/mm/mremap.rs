@@ -31,7 +31,7 @@ bitflags! {
     pub(crate) struct RemapFlags: u64 {
         /// The mapping may move.
         const MAYMOVE = 1;
-        /// The mapping moves to `target`, whatever is mapped there.
+        /// The mapping moves to `target` and replaces other mappings there.
         const FIXED = 2;
         /// The old place stays mapped, without its pages.
         const DONTUNMAP = 4;

@@ -1,9 +1,8 @@
 //! The pages of a file or of shared memory: Linux's page cache, its `address_space`.
 //!
-//! Pages come into being when first asked for, from the bytes that the object was
-//! made of (a file of the initial ramdisk) or as zeroes. The object holds one
-//! reference to each; every mapping of it holds another. A store through a shared
-//! mapping and a `write` reach the same frame.
+//! Pages come into being when first asked for, from the bytes that the object was made of (a file
+//! of the initial ramdisk) or as zeroes. The object holds one reference to each; every mapping of
+//! it holds another. A store through a shared mapping and a `write` reach one frame.
 
 use alloc::collections::BTreeMap;
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -1,9 +1,8 @@
 //! Typed access to the memory of the current process.
 //!
-//! Every access goes through `arch::uaccess`, the only code for which user
-//! memory is open. A bad address is [`Errno::EFAULT`], never a kernel fault; a
-//! page that is not there yet is brought in on the way, so all of these may
-//! sleep: no spin lock held, interrupts on.
+//! Every access goes through `arch::uaccess`, the only code for which user memory is open. A bad
+//! address is [`Errno::EFAULT`], never a kernel fault; a page that is not there yet is brought in
+//! on the way, so all of these may sleep: no spin lock held, interrupts on.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -159,8 +158,7 @@ impl<'a> Cursor<'a> {
     /// Over `pieces` in order.
     ///
     /// # Errors
-    /// `EFAULT` if one of them is not within the user's addresses, whatever is mapped
-    /// there and however much of it would be used.
+    /// `EFAULT` if one of them is not within the user's addresses, even if it would not be used.
     pub(crate) fn new(pieces: &'a [UserSlice]) -> Result<Self, Errno> {
         let mut remaining = 0;
         for piece in pieces {

@@ -88,8 +88,7 @@ fn read_line(prompt: &mut Prompt) -> Event {
         console::write_bytes(echo.as_bytes());
         echo.clear();
         let mut typed = [0; 1];
-        // Nothing interrupts a kernel thread, and a failed start of the reader is
-        // tried again.
+        // Nothing interrupts a kernel thread, and a failed start of the reader is tried again.
         let _ = input::wait(Owner::Kernel);
         if input::take(Owner::Kernel, &mut typed) == Some(1)
             && let Some(event) = prompt.push(typed[0], &mut echo)

@@ -35,7 +35,7 @@ pub(super) fn answer(monitor: &Monitor, words: &[&str]) {
     }
 }
 
-/// Ends a process, whatever state it is in.
+/// Ends a process in any state.
 pub(super) fn kill(words: &[&str]) {
     let process = words.first().and_then(|word| word.parse().ok()).and_then(table::find);
     match process {

@@ -54,7 +54,7 @@ pub(super) fn served_by_entry(level: u32) -> u64 {
 /// All frames of the machine.
 pub(super) struct Frames {
     roles: Box<[AtomicU64]>,
-    /// For each frame: the entries that name it, and those that did and may still be cached.
+    /// For each frame: the entries that name it, and earlier ones that may still be cached.
     reachable: Box<[AtomicU32]>,
 }
 

@@ -3,9 +3,9 @@
 //!
 //! It sees every store to an entry of a tree or of the process table (`tree.rs`), and the
 //! protocol's loads and flushes (`Probe::observe`). The frame allocator asks it whether a freed
-//! frame may be reused. The end of an `mmap_lock` asks it whether no CPU holds what was taken
-//! away under the lock. If a CPU may still hold it, the machine ends here, with the history of
-//! the PID. Other builds have no oracle.
+//! frame may be reused. The unlock of an `mmap_lock` asks it whether a CPU may still hold
+//! translations that were taken away under the lock. A violation ends the machine, with the
+//! history of the PID. Other builds have no oracle.
 //!
 //! Its locks order more than the protocol does, so it does not prove fences: those
 //! are the model checker's.
@@ -48,8 +48,7 @@ struct Watched {
 /// By PID. Only the heap's lock is taken inside each lock, to make and free a shadow.
 static SLOTS: Fixed<Box<[IrqLock<Watched>]>> = Fixed::unset();
 static FRAMES: Fixed<Frames> = Fixed::unset();
-/// The CPUs that started and have not flushed their TLB since; each sets and clears
-/// its own bit.
+/// The CPUs that started and have not flushed their TLB since; each sets and clears its own bit.
 static UNFLUSHED: Fixed<CpuMask> = Fixed::unset();
 
 /// Makes room for PIDs below `pids` and for `frames` page frames. Once, on the boot CPU,
@@ -127,8 +126,8 @@ pub(crate) fn copro_leave(mm: MmId) {
     }
 }
 
-/// The address space of `mm` is about to be unlocked: checks that no CPU may hold what was taken
-/// away under the lock.
+/// The address space of `mm` is about to be unlocked: checks that no CPU may hold translations
+/// that were taken away under the lock.
 #[inline(always)]
 pub(crate) fn unlocked(mm: MmId) {
     if ON && mm.is_some() {

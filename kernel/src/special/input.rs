@@ -27,8 +27,7 @@ use crate::task::{self, kthread};
 
 pub(crate) use terminal::input::Owner;
 
-/// How often a terminal without interrupt is asked, in microseconds: a person types
-/// slower.
+/// How often a terminal without interrupt is asked, in microseconds: a person types slower.
 const POLL_US: u64 = 20_000;
 
 /// Guards the typed bytes. The heap's locks nest inside.
@@ -38,8 +37,7 @@ static READERS: WaitQueue = WaitQueue::new();
 /// The threads that poll for a piece.
 static POLLERS: PollHead = PollHead::new();
 
-/// The hypervisor may have bytes. Set by the interrupt, and by readers that make
-/// room.
+/// The hypervisor may have bytes. Set by the interrupt, and by readers that make room.
 static LOOK: AtomicBool = AtomicBool::new(true);
 /// The thread, until `LOOK`.
 static THREAD: WaitQueue = WaitQueue::new();
@@ -91,8 +89,8 @@ fn serve() {
     }
 }
 
-/// Takes the hypervisor's bytes until it has none (the next byte interrupts) or the room for
-/// unread ones is used up.
+/// Takes the hypervisor's bytes until it has none (the next byte interrupts) or they have to wait
+/// there ([`Input::must_wait`]).
 fn take_all() {
     loop {
         let mut input = INPUT.lock();

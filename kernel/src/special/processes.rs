@@ -29,8 +29,7 @@ impl Made for Processes {
     }
 
     fn names(&self) -> Vec<(u32, String)> {
-        // No allocation under the table's lock. Processes that come after the count are
-        // left out.
+        // No allocation under the table's lock. Processes that come after the count are left out.
         let mut count = 0;
         table::for_each(|_| count += 1);
         let mut pids: Vec<u32> = Vec::with_capacity(count);
