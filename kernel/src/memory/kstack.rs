@@ -49,6 +49,7 @@ impl KernelStack {
 }
 
 /// How many stacks are in use.
+#[cfg(feature = "selftest")]
 pub(super) fn in_use() -> u64 {
     let stacks = STACKS.lock();
     stacks.made - stacks.idle
