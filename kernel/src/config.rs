@@ -51,7 +51,8 @@ impl Config {
     /// Reads `line`. The error is one sentence for the console.
     pub(crate) fn parse(line: &str) -> Result<Config, String> {
         let core = kcore::Config {
-            // A test build asks after every cleanup, unless the command line says otherwise.
+            // A test build asks all CPUs after every cleanup, unless the command line says
+            // otherwise.
             debug_shoot_lazies: cfg!(feature = "selftest"),
             ..kcore::Config::default()
         };

@@ -1,8 +1,8 @@
 //! Limits of waiting: after such a time a waiting CPU takes the kernel to be broken, and the
 //! kernel reports and ends.
 //!
-//! All are far beyond what a crowded host does to a healthy kernel. Test builds
-//! shorten them (`watchdog=MS`) to provoke each in a moment.
+//! All are far longer than a crowded host delays a healthy kernel. Test builds shorten them
+//! (`watchdog=MS`) to provoke each in a moment.
 
 #[cfg(feature = "selftest")]
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -129,7 +129,7 @@ pub(crate) fn alloc_zeroed_from_reserve() -> Option<Frame> {
     take(0).map(zeroed)
 }
 
-/// Whether `frames` frames are free besides the reserve, at this moment.
+/// Whether the buddy allocator has `frames` besides the reserve at this moment.
 pub(crate) fn has_spare(frames: u64) -> bool {
     FRAMES.buddy.lock().free_frames() >= FRAMES.reserve.saturating_add(frames)
 }

@@ -87,7 +87,7 @@ impl Map {
         self.present_if(addr, access.write, |prot| permits(prot, access)).map(drop)
     }
 
-    /// Makes the page of `addr` present, whatever the area's protection; for `write`, one whose
+    /// Makes the page of `addr` present under any protection of the area; for `write`, one whose
     /// contents may be changed. Returns its address, which is good while the lock is held.
     pub(super) fn make_present(&mut self, addr: u64, write: bool) -> Result<PhysAddr, FaultError> {
         self.present_if(addr, write, |_| true)

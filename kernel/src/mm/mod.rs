@@ -3,7 +3,7 @@
 //! | file | its idea |
 //! |---|---|
 //! | [`object`], [`backing`], [`mapping`] | a mapping's contents, and a file's mappings |
-//! | [`address_space`], [`page_tables`] | the machine's part of an mm, its begin and end; its page tables |
+//! | [`address_space`], [`page_tables`] | the machine's part of an mm; its page tables |
 //! | [`mmap`], [`mprotect`], [`unmap`], [`mremap`], [`detach`] | the requests of programs |
 //! | [`size_limit`] | the limit on their size |
 //! | [`advice`], [`mincore`] | advice, and a question about memory |
