@@ -95,8 +95,8 @@ facts! {
     policy_shootdown: Policy::Shootdown,
     policy_hazard: Policy::Hazard,
 
-    // An array of `Mm`, one per slot. Counts and `live` have 32 bits; in the mask CPU n is bit n
-    // % 64 of word n / 64.
+    // An array of `Mm`, one per slot. Counts and `live` have 32 bits; in the mask CPU n is bit
+    // `n % 64` of word `n / 64`.
     mms: LATER,
     nr_mms: LATER,
     mm_size: size_of::<Mm>(),
@@ -177,7 +177,7 @@ pub(crate) fn init() {
     set("task_lists", registry::lists_address() as u64);
     set("trap_text_start", trap_text().start);
     set("trap_text_end", trap_text().end);
-    set("process_table", crate::mm::process_table_address().0);
+    set("process_table", crate::memory::process_table_address().0);
     // Last: to a debugger it is the sign that the other addresses are filled in.
     set("percpus", task::area_addresses().as_ptr() as u64);
 }

@@ -12,6 +12,7 @@ mod console;
 mod crash;
 mod debug;
 mod fs;
+mod hardware;
 mod limits;
 mod machine;
 mod memory;
@@ -53,7 +54,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     selftest::crashes::early(config.crash.as_deref());
     machine::init(config.core, cpus.len());
     mm::init_address_spaces(machine::NR_MMS);
-    oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot(), mm::frame::end());
+    oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot(), memory::frame::end());
     task::init(cpus);
     debug::init();
     // SAFETY: the boot has interrupts off, and no token is left.

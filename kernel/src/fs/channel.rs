@@ -13,7 +13,7 @@ use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::{S_IFIFO, S_IFSOCK, Stat};
 use crate::fs::{File, OpenFlags};
 use crate::mm::user_memory::Cursor;
-use crate::sync::WaitQueue;
+use crate::task::WaitQueue;
 use crate::upcalls::signal;
 
 /// One direction.

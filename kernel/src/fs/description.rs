@@ -10,7 +10,7 @@ use crate::fs::stat::Stat;
 use crate::fs::text::WriteAccess;
 use crate::fs::{File, OpenFlags};
 use crate::mm::user_memory::Cursor;
-use crate::sync::Mutex;
+use crate::task::Mutex;
 
 /// An open file.
 pub(crate) struct Description {

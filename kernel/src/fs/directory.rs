@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, root};
-use crate::sync::{Mutex, MutexGuard, SpinLock};
+use crate::sync::SpinLock;
+use crate::task::{Mutex, MutexGuard};
 
 /// The names in a directory inode.
 pub(crate) struct Names {

@@ -9,7 +9,7 @@ use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::Stat;
 use crate::fs::{File, OpenFlags};
 use crate::mm::user_memory::Cursor;
-use crate::sync::WaitQueue;
+use crate::task::WaitQueue;
 
 /// The most that the number can be.
 const MOST: u64 = u64::MAX - 1;

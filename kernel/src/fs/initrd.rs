@@ -10,7 +10,8 @@ use formats::cpio::{self, Member};
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, root};
 use crate::fs::path::NAME_MAX;
-use crate::mm::{Object, heap};
+use crate::memory::heap;
+use crate::mm::Object;
 
 /// The reason why an initrd is of no use.
 #[derive(Debug)]

@@ -24,7 +24,8 @@ use crate::fs::stat::{BLOCK_BYTES, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, SECOND_NS
 use crate::fs::text::Users;
 use crate::fs::{File, OpenFlags};
 use crate::mm::Object;
-use crate::sync::{Fixed, Mutex};
+use crate::sync::Fixed;
+use crate::task::Mutex;
 
 /// The root directory.
 static ROOT: Fixed<Arc<Inode>> = Fixed::unset();

@@ -9,7 +9,7 @@ use crate::errno::Errno;
 use crate::fs::Description;
 use crate::fs::directory::{Directory, FIRST_COOKIE};
 use crate::fs::inode::Inode;
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::mm::user_memory::UserAddr;
 
 /// The most bytes of one call, which the kernel has on the heap meanwhile.

@@ -9,8 +9,9 @@ use files::lock_ranges::{self as ranges, ADDED, Owner, Range};
 use files::lock_waits::Waits;
 
 use crate::errno::Errno;
-use crate::mm::heap;
-use crate::sync::{SpinLock, WaitQueue};
+use crate::memory::heap;
+use crate::sync::SpinLock;
+use crate::task::WaitQueue;
 use crate::upcalls::signal;
 
 /// Nests inside a file's locks; nothing nests inside but the heap's.

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use crate::errno::Errno;
 use crate::fs::OpenFlags;
 use crate::fs::channel::{self, Channel, Ends, Pair};
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::mm::user_memory::Cursor;
 use crate::sync::SpinLock;
 

@@ -11,9 +11,9 @@ use arch::addr::PAGE_SIZE;
 use crate::errno::Errno;
 use crate::fs::OpenFlags;
 use crate::fs::channel::{self, Channel, Ends, Pair};
-use crate::mm::frame::{self, Frame};
+use crate::memory::frame::{self, Frame};
 use crate::mm::user_memory::Cursor;
-use crate::sync::Mutex;
+use crate::task::Mutex;
 
 const PAGE: usize = PAGE_SIZE as usize;
 const PAGES: usize = 16;

@@ -6,7 +6,7 @@ use crate::errno::Errno;
 use crate::fs::directory::{Directory, List};
 use crate::fs::inode::Inode;
 use crate::fs::path::Place;
-use crate::sync::{Mutex, MutexGuard};
+use crate::task::{Mutex, MutexGuard};
 
 /// Guards the tree of directories: held while one may move, and during a climb of several steps.
 /// Taken before the locks of the directories (Linux's `s_vfs_rename_mutex`).

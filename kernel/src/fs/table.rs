@@ -8,7 +8,7 @@ use files::lock_ranges::Owner;
 
 use crate::errno::Errno;
 use crate::fs::{Description, OpenFlags, limits};
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::sync::SpinLock;
 
 #[derive(Clone)]

@@ -21,14 +21,15 @@ use vm::brk::Break;
 
 use super::backing::Backing;
 use super::gather::Gather;
-use super::heap;
-use super::kernel_map::process_table;
 use super::page_tables::PageTables;
-use super::tables::TableFrames;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
+use crate::memory::heap;
+use crate::memory::kernel_map::process_table;
+use crate::memory::tables::TableFrames;
 use crate::oracle;
-use crate::sync::{Fixed, Mutex, MutexGuard};
+use crate::sync::Fixed;
+use crate::task::{Mutex, MutexGuard};
 use crate::upcalls::Text;
 
 /// The machine's part of one mm, or of a free slot.

@@ -3,9 +3,9 @@
 use kcore::mm::MmId;
 
 use super::address_space::{self, Map};
-use super::heap;
 use super::object::Object;
 use crate::errno::Errno;
+use crate::memory::heap;
 
 /// The most that a call costs on the heap: no area is cut.
 const HEAP_BYTES: usize = 1 << 10;

@@ -17,9 +17,9 @@ use vm::page_down;
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::frame::{self, Frame};
-use super::tables::TableFrames;
 use crate::machine::lazy_tlb;
+use crate::memory::frame::{self, Frame};
+use crate::memory::tables::TableFrames;
 
 /// The access that a program tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -11,11 +11,11 @@ use super::address_space::{self, Map};
 use super::backing::Backing;
 use super::fault::frame_of;
 use super::gather::Gather;
-use super::heap;
 use super::page_tables::PageTables;
-use super::tables::TableFrames;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
+use crate::memory::heap;
+use crate::memory::tables::TableFrames;
 
 /// The most that an area costs on the heap: its share of a tree node.
 const AREA_BYTES: usize = 256;

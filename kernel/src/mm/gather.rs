@@ -13,8 +13,8 @@ use arch::mmu::cursor::Entry;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 
-use super::frame::{self, FrameNumber};
 use crate::machine::lazy_tlb;
+use crate::memory::frame::{self, FrameNumber};
 
 /// Frames of a batch; 2 KB of the stack.
 const BATCH: usize = 500;

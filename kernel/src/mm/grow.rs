@@ -3,8 +3,8 @@
 use vm::page_down;
 
 use super::address_space::Map;
-use super::heap;
 use super::mmap::LOWEST;
+use crate::memory::heap;
 use crate::upcalls::{Resource, limit_of_current};
 
 /// The most that moving an area in the tree of areas costs on the heap.

@@ -18,10 +18,10 @@ use vm::area::Area;
 use super::address_space::{self, Map};
 use super::backing::Backing;
 use super::gather::Gather;
-use super::heap;
 use super::object::Object;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
+use crate::memory::heap;
 
 /// The most that a mapping takes of the heap: its share of the object's list.
 const BYTES: usize = 512;

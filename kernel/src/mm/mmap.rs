@@ -12,9 +12,9 @@ use vm::{page_down, page_up};
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::heap;
 use super::object::Object;
 use crate::errno::Errno;
+use crate::memory::heap;
 
 /// The top of a program's stack: programs that know nothing of larger address
 /// spaces see 128 TiB, as under Linux.

@@ -52,9 +52,3 @@ pub(crate) use mremap::{RemapFlags, mremap};
 pub(crate) use object::Object;
 pub(crate) use unmap::munmap;
 pub(crate) use vm::area::Prot;
-
-// For a while: names that moved to another floor.
-#[cfg(feature = "selftest")]
-pub(crate) use crate::memory::{Account, kernel_tree};
-pub(crate) use crate::memory::{KernelStack, frame, heap, process_table_address};
-use crate::memory::{kernel_map, tables};

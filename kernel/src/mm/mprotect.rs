@@ -13,9 +13,9 @@ use super::address_space::{self, Map};
 use super::backing::Backing;
 use super::fault::{frame_of, leaf_flags, make_fetchable};
 use super::gather::Gather;
-use super::heap;
 use super::mmap::{HEAP_BYTES, page_range};
 use crate::errno::Errno;
+use crate::memory::heap;
 
 /// How far an mprotect reaches.
 #[derive(Clone, Copy, PartialEq, Eq)]

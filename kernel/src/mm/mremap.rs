@@ -17,10 +17,10 @@ use vm::page_up;
 use super::address_space::{self, Map};
 use super::backing::Backing;
 use super::gather::Gather;
-use super::heap;
 use super::mmap::{MapFlags, user_range};
-use super::tables::TableFrames;
 use crate::errno::Errno;
+use crate::memory::heap;
+use crate::memory::tables::TableFrames;
 
 /// The most that a call costs on the heap: areas that are cut in two, and a new one.
 const HEAP_BYTES: usize = 16 << 10;

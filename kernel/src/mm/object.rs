@@ -10,11 +10,14 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use arch::addr::PAGE_SIZE;
 use kcore::mm::mappers::Mappers;
 
-use super::frame::{self, Frame};
-use super::{FaultError, heap, mapping};
+use super::{FaultError, mapping};
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
-use crate::sync::Mutex;
+use crate::memory::{
+    frame::{self, Frame},
+    heap,
+};
+use crate::task::Mutex;
 
 /// Pages by their number. In an `Arc`: files and mappings share it.
 pub(crate) struct Object {

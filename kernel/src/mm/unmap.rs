@@ -6,9 +6,9 @@ use kcore::mm::MmId;
 
 use super::address_space::{self, Map};
 use super::gather::Gather;
-use super::heap;
 use super::mmap::{HEAP_BYTES, user_range};
 use crate::errno::Errno;
+use crate::memory::heap;
 
 /// Linux's `munmap`. Unmapped pieces in the range are no error. May sleep.
 ///

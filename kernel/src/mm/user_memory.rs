@@ -12,7 +12,7 @@ use core::mem::{MaybeUninit, size_of};
 use arch::uaccess::{self, BadAddress, BadString};
 
 use crate::errno::Errno;
-use crate::mm::heap;
+use crate::memory::heap;
 
 /// Types that are nothing but their bytes.
 ///

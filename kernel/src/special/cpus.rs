@@ -13,7 +13,7 @@ use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, root};
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 use crate::task::{self, Refused};
 
 /// Makes the directory.

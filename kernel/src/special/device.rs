@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, Opener, root};
 use crate::fs::stat::{S_IFCHR, Stat};
 use crate::fs::{File, OpenFlags};
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 
 /// Linux's device numbers, major << 8 | minor.
 const NULL: u64 = 0x103;

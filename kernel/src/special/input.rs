@@ -22,7 +22,8 @@ use crate::errno::Errno;
 use crate::fs::poll::PollHead;
 use crate::process::Process;
 use crate::process::signal::{self, Info};
-use crate::sync::{SpinLock, WaitQueue};
+use crate::sync::SpinLock;
+use crate::task::WaitQueue;
 use crate::task::{self, kthread};
 
 pub(crate) use terminal::input::Owner;

@@ -8,7 +8,7 @@ use kcore::cpu::CpuId;
 
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::task;
 
 /// Rows of counters: Linux's name where it has one, the counter, and its meaning.

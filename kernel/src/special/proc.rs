@@ -15,8 +15,9 @@ use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, Opener, root};
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
-use crate::mm::frame;
-use crate::process::{self, user_memory::Cursor};
+use crate::memory::frame;
+use crate::mm::user_memory::Cursor;
+use crate::process;
 use crate::task;
 
 /// Makes /proc, and /tmp.

@@ -15,7 +15,8 @@ use crate::errno::Errno;
 use crate::fs::directory::Made;
 use crate::fs::inode::{Inode, Kind};
 use crate::machine::lazy_tlb;
-use crate::mm::{self, Layout, Prot, heap};
+use crate::memory::heap;
+use crate::mm::{self, Layout, Prot};
 use crate::process::{Process, table};
 use crate::task::{TaskRef, Usage};
 

@@ -12,8 +12,8 @@ use kcore::mm::MmId;
 use crate::errno::Errno;
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
-use crate::process::user_memory::{Cursor, UserSlice};
-use crate::sync::WaitQueue;
+use crate::mm::user_memory::{Cursor, UserSlice};
+use crate::task::WaitQueue;
 use crate::task::{current, work};
 
 /// /dev/use_mm.
