@@ -15,6 +15,7 @@ use kcore::task::TaskMm;
 
 use super::cpu_bits::CpuBits;
 use super::descriptor::{Birth, Task, TaskPtr, TaskRef};
+use super::idle::IdleFlag;
 use super::offline::Departure;
 use super::registry::IDLE_TID;
 use super::run_queue::RunQueue;
@@ -39,6 +40,8 @@ pub(super) struct Cpu {
     pub(super) area: &'static PerCpu,
     /// Runs when nothing else does. It lives as long as the table.
     pub(super) idle: TaskPtr,
+    /// Whether it has nothing to do.
+    pub(super) idle_flag: IdleFlag,
     /// Somebody wants it to schedule.
     pub(super) need_resched: Request,
     /// What others and it itself watch it for.
@@ -71,6 +74,7 @@ impl Cpu {
             area,
             // The table keeps the idle task's own reference, for ever.
             idle: TaskPtr::new(TaskRef::into_raw(idle)),
+            idle_flag: IdleFlag::new(),
             need_resched: Request::none(),
             watch: Watch::new(),
             left: AtomicPtr::new(core::ptr::null_mut()),
@@ -141,6 +145,12 @@ pub(super) fn count() -> usize {
 /// All entries.
 pub(super) fn all() -> &'static [Cpu] {
     CPUS.get()
+}
+
+/// All entries, from the one behind `id` around to its own.
+pub(super) fn all_behind(id: CpuId) -> impl Iterator<Item = &'static Cpu> {
+    let (upto, behind) = all().split_at(id.index() + 1);
+    behind.iter().chain(upto)
 }
 
 /// The hardware number of `id`: the target of its interrupts.

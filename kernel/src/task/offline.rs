@@ -29,7 +29,6 @@ use kcore::cpu::CpuId;
 use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu, ONLINE};
-use super::idle::IDLE;
 use super::resched::resched;
 use super::window::Window;
 use super::{Mutex, WaitQueue, placement, yield_now};
@@ -216,8 +215,8 @@ fn inherit(cpu: &Cpu) {
 pub(super) fn depart(cpu: &'static Cpu, off: &mut IrqsOff) -> ! {
     // Nothing runs here meanwhile but interrupts. A CPU that comes up expects preemption on.
     preempt::without(|| {
-        // No waker claims us. Nobody puts the bit back: only `schedule` does, here.
-        IDLE.take(cpu.id);
+        // No waker claims us. Nobody sets the flag again: only `schedule` does, here.
+        cpu.idle_flag.claim();
         irqflags::enabled_while(off, || lazy_tlb().leave_before_stop());
         cpu.departure.stage.store(GOES, Ordering::Relaxed);
         cpu.departure.changed.wake_all();

@@ -11,7 +11,6 @@ use kcore::cpu::{CpuId, CpuSet};
 
 use super::cpu::{self, Cpu, ONLINE};
 use super::descriptor::Task;
-use super::idle::IDLE;
 use super::window::Window;
 use super::{resched, watchdog};
 use crate::sync::SpinWait;
@@ -29,14 +28,14 @@ pub(super) fn queue(task: &Task) {
     let (target, claimed) = choose(task);
     let cpu = cpu::get(target);
     Window::Placed.pass(task);
-    cpu.queue.lock().push(task);
-    // The push before its looks. At IDLE: partner is the fence in the idle
+    cpu.queue.lock().push(task, claimed);
+    // The push before its looks. At the idle flag: partner is the fence in the idle
     // loop, between IDLE and the look at the queue. At the slice timer: partner
     // in `Clock::tick`. At the affinity and at ONLINE: partners in `set_affinity`
     // and `offline`.
     fence(Ordering::SeqCst);
     Window::Pushed.pass(task);
-    if claimed || IDLE.take(target) {
+    if claimed || cpu.idle_flag.claim() {
         resched::resched(cpu);
     } else if !cpu.clock.slice_is_timed() {
         resched::time_slice(cpu);
@@ -51,17 +50,19 @@ pub(super) fn queue(task: &Task) {
 fn choose(task: &Task) -> (CpuId, bool) {
     let last = task.cpu();
     let may_stay = task.affinity.contains(last) && ONLINE.contains(last);
-    if may_stay && IDLE.take(last) {
+    if may_stay && cpu::get(last).idle_flag.claim() {
         return (last, true);
     }
-    while let Some(idle) = IDLE.first_common(&task.affinity, last, cpu::count()) {
-        // Another waker may have claimed it meanwhile.
-        if IDLE.take(idle) {
-            return (idle, true);
-        }
+    if let Some(idle) = cpu::all_behind(last).find(|cpu| may_claim(cpu, task)) {
+        return (idle.id, true);
     }
     let target = if may_stay { last } else { shortest_queue(task) };
     (target, false)
+}
+
+/// Whether `cpu` is idle, `task` may run there, and no other waker was faster.
+fn may_claim(cpu: &Cpu, task: &Task) -> bool {
+    cpu.idle_flag.is_set() && task.affinity.contains(cpu.id) && cpu.idle_flag.claim()
 }
 
 /// Of the CPUs where `task` may run. One that has none left may run everywhere.

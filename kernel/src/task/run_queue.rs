@@ -10,9 +10,11 @@ use super::window::Window;
 use crate::sync::list::List;
 use crate::sync::{IrqGuard, IrqLock};
 
-/// CPUs whose queue is not empty: where an idle CPU looks for something to do.
-/// Each bit changes under that CPU's run-queue lock.
-pub(super) static WAITING: CpuBits = CpuBits::empty();
+/// The CPUs in whose queue more waits than their idle task was woken for: where an idle CPU
+/// looks for something to do. Each bit changes under that CPU's run-queue lock. A task that
+/// is put on an idle CPU runs there at once and sets none, so that going in and out of idle
+/// only reads these lines.
+pub(super) static OVERLOADED: CpuBits = CpuBits::empty();
 
 /// One CPU's queue. Its lock is innermost, and guards the links and the `cpu` of
 /// the tasks in it. A task in it is runnable and, but for the instant of the
@@ -62,9 +64,9 @@ impl RunQueue {
 }
 
 impl Locked<'_> {
-    /// Adds `task` as the last.
+    /// Adds `task` as the last. `is_awaited` if the CPU was idle and is claimed for it.
     #[inline]
-    pub(super) fn push(&mut self, task: &Task) {
+    pub(super) fn push(&mut self, task: &Task, is_awaited: bool) {
         task.set_cpu(self.queue.owner);
         // SAFETY: a runnable task that is not yet queued is queued by one CPU
         // only: the one that woke it or that switches away from it. It does not
@@ -72,7 +74,9 @@ impl Locked<'_> {
         unsafe { self.tasks.push_back(&task.run_node) };
         let len = self.queue.len();
         self.queue.len.store(len + 1, Ordering::Relaxed);
-        WAITING.insert(self.queue.owner);
+        if !is_awaited {
+            OVERLOADED.insert(self.queue.owner);
+        }
     }
 
     /// Takes out the first.
@@ -99,7 +103,7 @@ impl Locked<'_> {
         let len = self.queue.len() - 1;
         self.queue.len.store(len, Ordering::Relaxed);
         if len == 0 {
-            WAITING.take(self.queue.owner);
+            OVERLOADED.take(self.queue.owner);
         }
     }
 }

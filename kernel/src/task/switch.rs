@@ -19,8 +19,7 @@ use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu};
 use super::descriptor::{Task, TaskPtr, TaskRef};
-use super::idle::IDLE;
-use super::run_queue::WAITING;
+use super::run_queue::OVERLOADED;
 use super::window::Window;
 use super::{affinity, placement};
 use crate::machine::lazy_tlb;
@@ -120,13 +119,13 @@ fn pick_next(cpu: &Cpu, prev: &Task, why: Leave) -> TaskPtr {
         // A CPU that goes offline gets no more to do.
         if online {
             Window::GoesIdle.pass(cpu.idle());
-            IDLE.insert(cpu.id);
+            cpu.idle_flag.set();
         }
         return cpu.idle;
     };
     if is_idle {
         // Usually a waker has claimed it already.
-        IDLE.take(cpu.id);
+        cpu.idle_flag.claim();
     }
     next
 }
@@ -146,14 +145,14 @@ fn rotate(cpu: &Cpu, prev: &Task, runnable: bool) -> (Option<TaskPtr>, bool) {
     let stays = stays();
     let next = queue.pop();
     if stays && next.is_some() {
-        queue.push(prev);
+        queue.push(prev, false);
     }
     (next, stays)
 }
 
 /// Something to do from another CPU's queue.
 fn steal(cpu: &Cpu) -> Option<TaskPtr> {
-    let victim = WAITING.first_common(&cpu::ONLINE, cpu.id, cpu::count())?;
+    let victim = OVERLOADED.first_common(&cpu::ONLINE, cpu.id, cpu::count())?;
     if victim == cpu.id {
         return cpu.queue.lock().pop();
     }
