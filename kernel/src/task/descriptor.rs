@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use arch::context::Context;
 use arch::percpu;
@@ -61,6 +61,12 @@ pub(crate) struct Task {
     pub(super) pending: AtomicU32,
     /// Its number; 0 for idle tasks.
     pub(crate) tid: u32,
+    /// It waits in a queue: a wait in the condition of another would need a second node.
+    pub(super) waits: AtomicBool,
+    /// Its place in a run queue; the links belong to that queue's lock.
+    pub(super) run_node: Node<TaskPtr>,
+    /// Its place in a wait queue; the links belong to that queue's lock.
+    pub(super) wait_node: Node<TaskPtr>,
     /// What it has used.
     pub(super) counts: Counts,
     /// Registers, while it does not run. Touched by the CPU that switches from or
@@ -68,8 +74,6 @@ pub(crate) struct Task {
     pub(super) context: UnsafeCell<Context>,
     /// Top of its kernel stack.
     pub(super) stack_top: u64,
-    /// Its place in a run queue; the links belong to that queue's lock.
-    pub(super) run_node: Node<TaskPtr>,
     /// Its place in the table of tasks; the links belong to the table's lock.
     pub(super) tid_node: Node<TaskPtr>,
     /// The name, as two big-endian words of text padded with zeros.
@@ -88,6 +92,9 @@ pub(crate) struct Task {
     /// Owns the stack; none for the task that the boot made.
     pub(super) stack: Option<KernelStack>,
 }
+
+// What a waker writes lies in one line, which moves once per wake-up.
+const _: () = assert!(core::mem::offset_of!(Task, counts) <= 128);
 
 // SAFETY: the two `UnsafeCell`s are touched by one CPU at a time: `context` by the
 // one that switches (handed over by `on_cpu`), `body` by the task itself. The
@@ -249,10 +256,12 @@ impl Task {
                 cpu: AtomicU32::new(0),
                 pending: AtomicU32::new(0),
                 tid: birth.tid,
+                waits: AtomicBool::new(false),
+                run_node: Node::new(this),
+                wait_node: Node::new(this),
                 counts: Counts::new(),
                 context: UnsafeCell::new(Context::running()),
                 stack_top,
-                run_node: Node::new(this),
                 tid_node: Node::new(this),
                 name: name_words(birth.name.as_bytes()).map(AtomicU64::new),
                 affinity: CpuBits::of(birth.affinity),

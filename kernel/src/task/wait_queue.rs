@@ -13,6 +13,8 @@
 //! All waits are loops, so a wake-up for another reason (a deadline, a kill) costs
 //! a turn and never lies.
 
+use core::sync::atomic::Ordering;
+
 use arch::timer;
 use kcore::handoff::Waiters;
 
@@ -36,7 +38,7 @@ pub(crate) struct WaitQueue {
     queue: IrqLock<List<TaskPtr>>,
 }
 
-/// A waiter, on the stack of the task that waits.
+/// A waiter: the node of the task that waits, in its first line, which a waker writes anyway.
 type Waiter = Node<TaskPtr>;
 
 impl WaitQueue {
@@ -80,24 +82,40 @@ impl WaitQueue {
 
     /// Sleeps until `done` (true) or `give_up` (false).
     #[inline]
-    fn wait(&self, mut done: impl FnMut() -> bool, mut give_up: impl FnMut() -> bool) -> bool {
+    fn wait(&self, mut done: impl FnMut() -> bool, give_up: impl FnMut() -> bool) -> bool {
         if done() {
             return true;
         }
         let me = super::current();
-        let waiter = Waiter::new(me.as_ptr());
+        let waiter = &me.wait_node;
+        assert!(!me.waits.load(Ordering::Relaxed), "{} waits in the condition of a wait", me.name());
+        me.waits.store(true, Ordering::Relaxed);
+        let finished = self.wait_as(&me, waiter, done, give_up);
+        me.waits.store(false, Ordering::Relaxed);
+        finished
+    }
+
+    /// As [`WaitQueue::wait`], with the node that the current task has.
+    #[inline]
+    fn wait_as(
+        &self,
+        me: &Task,
+        waiter: &Waiter,
+        mut done: impl FnMut() -> bool,
+        mut give_up: impl FnMut() -> bool,
+    ) -> bool {
         loop {
-            self.enqueue(&me, &waiter);
+            self.enqueue(me, waiter);
             let finished = done();
             if finished || give_up() {
                 me.stay_awake();
-                Window::LeavesQueue.pass(&me);
-                self.leave(&waiter);
+                Window::LeavesQueue.pass(me);
+                self.leave(waiter);
                 return finished;
             }
             super::sleep();
-            Window::Awake.pass(&me);
-            if self.was_picked(&waiter) && done() {
+            Window::Awake.pass(me);
+            if self.was_picked(waiter) && done() {
                 return true;
             }
         }
@@ -107,8 +125,8 @@ impl WaitQueue {
     fn enqueue(&self, me: &Task, waiter: &Waiter) {
         let mut queue = self.queue.lock();
         if !queue.contains(waiter) {
-            // SAFETY: the node is in no list, it stays where it is on our stack,
-            // and `wait` returns only after it has left the queue.
+            // SAFETY: the node is in no list, tasks do not move, and `wait` returns only
+            // after it has left the queue.
             unsafe { queue.push_back(waiter) };
             self.waiters.add();
         }
