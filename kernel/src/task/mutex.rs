@@ -1,6 +1,7 @@
 //! The lock whose waiters sleep.
 
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,19 +17,23 @@ const CONTENDED: u32 = 2;
 
 /// A sleeping lock: one atomic to take and one to give back when nobody waits.
 /// Task context only, with interrupts and preemption on.
+#[repr(C)]
 pub(crate) struct Mutex<T> {
     state: AtomicU32,
-    waiters: WaitQueue,
     value: UnsafeCell<T>,
+    waiters: WaitQueue,
 }
 
 // SAFETY: the value is reached only through a guard, and there is one at a time.
 unsafe impl<T: Send> Sync for Mutex<T> {}
 
 impl<T> Mutex<T> {
+    /// Where the value lies: close behind the state, for values whose line counts.
+    pub(crate) const VALUE_OFFSET: usize = offset_of!(Self, value);
+
     /// An unlocked lock around `value`.
     pub(crate) const fn new(value: T) -> Self {
-        Self { state: AtomicU32::new(FREE), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
+        Self { state: AtomicU32::new(FREE), value: UnsafeCell::new(value), waiters: WaitQueue::new() }
     }
 
     /// Takes the lock; sleeps while another task has it.
