@@ -36,6 +36,8 @@ pub(super) static ONLINE: CpuBits = CpuBits::empty();
 pub(super) struct Cpu {
     /// Its logical number.
     pub(super) id: CpuId,
+    /// Its hardware number, the target of its interrupts: here, because a waker has this line.
+    server: u32,
     /// What assembly knows of it.
     pub(super) area: &'static PerCpu,
     /// Runs when nothing else does. It lives as long as the table.
@@ -71,6 +73,7 @@ impl Cpu {
         idle.on_cpu.begin();
         Self {
             id,
+            server: area.server(),
             area,
             // The table keeps the idle task's own reference, for ever.
             idle: TaskPtr::new(TaskRef::into_raw(idle)),
@@ -85,6 +88,12 @@ impl Cpu {
             departure: Departure::new(),
             works: Works::new(),
         }
+    }
+
+    /// Its hardware number.
+    #[inline]
+    pub(super) fn server(&self) -> u32 {
+        self.server
     }
 
     /// The idle task.
@@ -156,7 +165,7 @@ pub(super) fn all_behind(id: CpuId) -> impl Iterator<Item = &'static Cpu> {
 /// The hardware number of `id`: the target of its interrupts.
 #[inline]
 pub(crate) fn server_of(id: CpuId) -> u32 {
-    get(id).area.server()
+    get(id).server()
 }
 
 /// What assembly knows of `id`.

@@ -197,7 +197,7 @@ fn wait_until_stopped(cpu: &Cpu) {
         yield_now();
     }
     // Now the answer means what it says: a CPU that has gone does not cede.
-    while rtas::query_cpu_stopped_state(cpu.area.server()) != Ok(true) {
+    while rtas::query_cpu_stopped_state(cpu.server()) != Ok(true) {
         wait.turn();
         yield_now();
     }

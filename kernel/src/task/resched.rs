@@ -45,7 +45,7 @@ fn poke(cpu: &Cpu) {
     } else {
         watchdog::expect_answer(me, cpu);
         lazy_tlb().cpu(me.id).counters.ipi_sent_resched.bump();
-        irq::controller().send_ipi(cpu.area.server());
+        irq::controller().send_ipi(cpu.server());
     }
 }
 
