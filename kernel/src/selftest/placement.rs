@@ -13,11 +13,13 @@ use super::random::{self, Random};
 use super::stage::{Helper, move_task, on_cpus, other_cpus, others, start_on, wait_for};
 use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
+use crate::sync::preempt;
 use crate::task::{self, CpuBits, TaskRef, kthread};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("placement_where_it_ran", where_it_ran),
     Test::new("placement_where_it_is_idle", where_it_is_idle),
+    Test::new("placement_idle_comes_and_takes", idle_comes_and_takes),
     Test::new("placement_shortest_queue", shortest_queue),
     Test::new("placement_needs_a_cpu", needs_a_cpu),
     Test::new("cpu_bits_of_one_word", bits_of_one_word),
@@ -127,6 +129,35 @@ fn where_it_is_idle() -> Verdict {
     settled?;
     check!(elsewhere != cpu, "a sleeper whose CPU is busy was queued there, with others idle");
     check_eq!(chosen, last, "the CPU of a sleeper while all are busy");
+    Ok(())
+}
+
+/// A task that waits behind one that keeps its CPU is taken by the first CPU that has nothing
+/// left to do.
+fn idle_comes_and_takes() -> Verdict {
+    let [cpu, _, _] = others()?;
+    let sleeper = Sleeper::of(cpu)?;
+    let rest: Vec<CpuId> = other_cpus().into_iter().filter(|other| *other != cpu).collect();
+    let (keeps, release) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (kept, released) = (keeps.clone(), release.clone());
+    let keeper = start_on(cpu, move || {
+        let _stay = preempt::disable();
+        kept.store(true, Ordering::Relaxed);
+        while !released.load(Ordering::Relaxed) {
+            core::hint::spin_loop();
+        }
+    });
+    let is_kept = wait_for(|| keeps.load(Ordering::Relaxed));
+    let chosen = while_busy(&rest, || Ok(sleeper.wake()));
+    let taken = sleeper.rest();
+    release.store(true, Ordering::Relaxed);
+    keeper.result();
+    let ran_on = sleeper.ran_on.load(Ordering::Acquire) as usize;
+    sleeper.end();
+    check!(is_kept, "no task keeps the CPU");
+    check_eq!(chosen?, cpu, "the CPU of a sleeper while all are busy");
+    taken?;
+    check!(ran_on != cpu.index(), "a sleeper ran on the CPU that another kept");
     Ok(())
 }
 
