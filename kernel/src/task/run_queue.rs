@@ -1,4 +1,4 @@
-//! The tasks that wait for a CPU, first come first served.
+//! The tasks that wait for a CPU, first come, first served.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,8 +10,8 @@ use super::window::Window;
 use crate::sync::list::List;
 use crate::sync::{IrqGuard, IrqLock};
 
-/// CPUs whose queue is not empty: where an idle CPU looks for something to do.
-/// Each bit changes under that CPU's run-queue lock.
+/// CPUs whose queue is not empty: where an idle CPU looks for a task. Each bit changes under that
+/// CPU's run-queue lock.
 pub(super) static WAITING: CpuBits = CpuBits::empty();
 
 /// One CPU's queue. Its lock is innermost, and guards the links and the `cpu` of
@@ -19,7 +19,7 @@ pub(super) static WAITING: CpuBits = CpuBits::empty();
 /// switch away from it, on no CPU.
 pub(super) struct RunQueue {
     owner: CpuId,
-    /// How many wait; written under the lock, read by anyone.
+    /// How many wait; written under the lock, read without it.
     len: AtomicU32,
     tasks: IrqLock<List<TaskPtr>>,
 }
@@ -83,8 +83,8 @@ impl Locked<'_> {
         Some(task)
     }
 
-    /// Takes out `task`; whether it was here. Looks through the queue: the task's links,
-    /// which might tell at once, may be another queue's at this moment, under another lock.
+    /// Takes out `task`. Returns whether it was here. Searches the queue, since the task's links
+    /// may belong to another queue at this moment, under another lock.
     pub(super) fn remove(&mut self, task: &Task) -> bool {
         let is_here = self.tasks.iter().any(|node| core::ptr::eq(node, &raw const task.run_node));
         if is_here {
