@@ -43,12 +43,15 @@ define HELP
   make test-instructions  the instructions of the images, as make instructions checks them
   make test-starts        a few rows of the matrix
   make test-soak          the soak below, for a minute
+  make test-headline      the model of the caches: sums worked out by hand, and one line handed
+                          over 4,000 times
   make test-determinism   one run done twice under ICOUNT=0; the outputs must be equal
   make soak               random use of everything for MINUTES=30, under each policy, on SMP=8
                           CPUs (LAZY=: one policy; OPTIONS=: one set of kernel options; SEED=
                           and ROUND= repeat a round that was printed)
   make lint               clippy, rustfmt, and the checks from layers to guide
   make layers             the crates: none depends on one above it
+  make unused             the libraries: every public item is used somewhere
   make references         the citations: each leads to something that exists; and the prose:
                           no phrase that must be read twice
   make twice              numbers, policies and variables: two places that state one agree
@@ -59,6 +62,9 @@ define HELP
   make lines              count the lines of code and comments by part
   make figures            what each policy costs, and how long its code is
   make matrix             start every configuration, and write docs/matrix.md
+  make headline           cache lines that a context switch moves, under each policy on 4 to 192
+                          CPUs, and the modelled rate of switches (docs/headline.md); QUICK=1:
+                          a short version; HEADLINE="--help" tells its options
   make measure            time and instructions to init, loaded size
   make setup              install everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
@@ -209,6 +215,18 @@ figures: setup-qemu build/kernel.elf build/initrd.cpio
 measure: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/measure build/kernel.elf build/initrd.cpio
 
+# Programs for the host, in packages of their own (the plugin's licence is QEMU's).
+.PHONY: headline headline-plugin headline-tools
+HOST_TOOL := cargo build --release --target-dir target/headline --manifest-path
+headline-plugin:
+	@$(HOST_TOOL) $(SCRIPTS)/plugin/Cargo.toml
+
+headline-tools: headline-plugin
+	@$(HOST_TOOL) $(SCRIPTS)/coherence/Cargo.toml --features attribute
+
+headline: setup-qemu build/kernel.elf build/c/headline headline-tools
+	@$(SCRIPTS)/headline build/kernel.elf $(if $(QUICK),--quick) $(HEADLINE)
+
 matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio build/initrd-test.cpio
 	@$(SCRIPTS)/matrix
 
@@ -216,7 +234,7 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 
 # The driver builds each stage's needs, so that a build that fails is a failed stage.
 TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 instructions kernel sequences crashes programs bad-input \
-	fuzz monitor gdb determinism starts soak)
+	fuzz monitor gdb headline determinism starts soak)
 
 .PHONY: test $(TEST_STAGES)
 test:
@@ -241,16 +259,24 @@ mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
 	@$(SCRIPTS)/soak
 
-.PHONY: lint layers references twice fences fences-check frames instructions guide lines
-lint: setup-rust layers references twice fences-check guide frames instructions
+.PHONY: lint layers unused references twice fences fences-check frames instructions guide lines
+lint: setup-rust layers unused references twice fences-check guide frames instructions
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
 	$(CROSS_CARGO) clippy $(CROSS_FLAGS) -p kernel -p user -- -D warnings
 	$(CROSS_CARGO) clippy $(CROSS_FLAGS) -p kernel --features selftest -- -D warnings
+	for tool in plugin coherence; do \
+		cargo fmt --check --manifest-path $(SCRIPTS)/$$tool/Cargo.toml && \
+		cargo clippy --target-dir target/headline --manifest-path $(SCRIPTS)/$$tool/Cargo.toml --all-features --all-targets \
+			-- -D warnings || exit 1; \
+	done
 
 layers:
 	@$(SCRIPTS)/layers
+
+unused:
+	@$(SCRIPTS)/unused
 
 references:
 	@$(SCRIPTS)/references

@@ -189,7 +189,10 @@ impl Config {
         let by_ipi = self.flush_by_ipi.unwrap_or(nr_cpus > MOST_CPUS_FOR_TLBIE);
         self.core.global_by_ipi = by_ipi || !can_broadcast;
     }
+}
 
+#[cfg(feature = "selftest")]
+impl Config {
     /// Whether to run the in-kernel tests instead of init.
     pub(crate) fn runs_tests(&self) -> bool {
         self.test.is_some()

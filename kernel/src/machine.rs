@@ -1,5 +1,6 @@
 //! The kernel's side of the protocol's first seam: the real machine.
 
+use alloc::boxed::Box;
 use core::ops::Range;
 use core::sync::atomic::{Ordering, fence};
 
@@ -17,11 +18,15 @@ use kcore::mm::{MmId, Pid};
 use kcore::task::TaskMm;
 use kcore::{Config, LazyTlb};
 
-use crate::sync::{Fixed, preempt};
+use crate::sync::{Fixed, IrqLock, preempt};
 use crate::task::current_mm;
 
 /// The protocol's state. Written once at boot, before any other CPU starts.
 static LAZY_TLB: Fixed<LazyTlb<Hardware>> = Fixed::unset();
+
+/// What each CPU has others run by [`call_function`]; its own until all have answered.
+static CALLED: Fixed<Box<[IrqLock<Called>]>> = Fixed::unset();
+type Called = fn(u64);
 
 /// How many address spaces there may be at a time, `init_mm` included.
 pub(crate) const NR_MMS: usize = 2048;
@@ -43,7 +48,10 @@ pub(crate) fn lazy_tlb_if_ready() -> Option<&'static LazyTlb<Hardware>> {
 /// Makes the protocol's state; once, on the boot CPU, heap up.
 pub(crate) fn init(config: Config, nr_cpus: usize) {
     // SAFETY: the boot CPU is alone.
-    unsafe { LAZY_TLB.set(LazyTlb::new(Hardware, config, nr_cpus, NR_MMS)) };
+    unsafe {
+        LAZY_TLB.set(LazyTlb::new(Hardware, config, nr_cpus, NR_MMS));
+        CALLED.set((0..nr_cpus).map(|_| IrqLock::new("a call", drop as Called)).collect());
+    }
 }
 
 /// This machine: the instructions of powerpc64, the tasks and memory of this
@@ -59,11 +67,7 @@ unsafe impl Cpu for Hardware {
     }
 
     fn with_irqs_off<R>(&self, f: impl FnOnce(&IrqsOff) -> R) -> R {
-        let were_on = irqflags::disable();
-        // SAFETY: interrupts are off until `f` has returned.
-        let result = f(&unsafe { IrqsOff::new(percpu::cpu_id()) });
-        irqflags::restore(were_on);
-        result
+        irqflags::disable().lend(f)
     }
 
     fn irqs_enabled(&self) -> bool {
@@ -148,10 +152,9 @@ unsafe impl Host for Hardware {
         crate::mm::free_mm(mm);
     }
 
-    fn machine_call(&self, _: &IrqsOff, function: u64, arg: u64) {
-        // SAFETY: only `call_function` below makes such calls, and puts a `fn(u64)`
-        // here, which lives as long as the kernel.
-        let function = unsafe { core::mem::transmute::<usize, fn(u64)>(function as usize) };
+    fn machine_call(&self, _: &IrqsOff, caller: u64, arg: u64) {
+        // The lock is free again before the call.
+        let function = *CALLED[caller as usize].lock();
         function(arg);
     }
 
@@ -190,5 +193,7 @@ fn bytes(start: u64, pages: u32) -> Range<u64> {
 /// Runs `function(arg)` on each of `targets` (online, not this CPU), with
 /// interrupts off there, and waits. Interrupts on, preemption off here.
 pub(crate) fn call_function(t: &PreemptOff, targets: &CpuSet, function: fn(u64), arg: u64) {
-    lazy_tlb().call_on_mask(t, targets, Call::Machine(function as usize as u64, arg));
+    let caller = t.cpu().index();
+    *CALLED[caller].lock() = function;
+    lazy_tlb().call_on_mask(t, targets, Call::Machine(caller as u64, arg));
 }

@@ -3,10 +3,6 @@
 //! (`kernel/core`); this is the kernel around it that makes it real.
 #![no_std]
 #![no_main]
-#![cfg_attr(
-    not(feature = "selftest"),
-    allow(dead_code, unused_imports, reason = "the tests use more of the modules")
-)]
 
 extern crate alloc;
 
@@ -45,7 +41,8 @@ use files::errno;
 /// the order of dependence.
 #[unsafe(no_mangle)]
 fn kmain(info: &'static BootInfo) -> ! {
-    exceptions::install(&upcalls::KernelUpcalls);
+    // SAFETY: here we are alone, without vectors.
+    unsafe { exceptions::install(&upcalls::KernelUpcalls) };
     exceptions::install_vectors();
     tlb::init(info.pvr, info.broadcast);
     memory::init(info);
@@ -59,14 +56,15 @@ fn kmain(info: &'static BootInfo) -> ! {
     oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot(), mm::frame::end());
     task::init(cpus);
     debug::init();
-    arch::irqflags::enable();
+    // SAFETY: the boot has interrupts off, and no token is left.
+    arch::irqflags::enable(unsafe { arch::irqflags::already_off() });
     let online = task::start_secondaries();
     banner(info, &config, online);
     process::seed_random(info.rng_seed);
     fs::init(info.initrd);
     special::init();
     start(config);
-    task::idle_loop()
+    task::idle_for_ever()
 }
 
 /// The CPUs that the kernel has room for.

@@ -42,6 +42,8 @@ pub mod handoff;
 pub mod hotplug;
 pub mod ipi;
 pub mod lazy_tlb;
+#[cfg(any(loom, test, feature = "checks"))]
+pub mod ledger;
 pub mod machine;
 pub mod membarrier;
 pub mod mm;

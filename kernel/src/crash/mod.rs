@@ -90,7 +90,7 @@ pub(crate) fn nmi(frame: &mut TrapFrame) {
 
 /// Reports and ends the machine. Any context.
 fn die(cause: fmt::Arguments<'_>, registers: &TrapFrame, steps: Backtrace) -> ! {
-    irqflags::disable();
+    let _off = irqflags::disable();
     let me = percpu::cpu_id();
     let mine = me.index() as u32;
     match REPORTER.compare_exchange(NOBODY, mine, Ordering::Relaxed, Ordering::Relaxed) {

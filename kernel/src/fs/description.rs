@@ -72,7 +72,7 @@ impl Description {
     }
 
     /// read, at the position or, for pread, at `at`. Returns the byte count.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&self, mut to: Cursor<'_>, at: Option<u64>) -> Result<u64, Errno> {
         let flags = self.flags();
         if !flags.readable() {
@@ -87,7 +87,7 @@ impl Description {
 
     /// write, at the position or, for pwrite, at `at`; at the end if the file is open so.
     /// Returns the byte count.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&self, mut from: Cursor<'_>, at: Option<u64>) -> Result<u64, Errno> {
         let flags = self.flags();
         if !flags.writable() {

@@ -10,7 +10,7 @@ use crate::fs::Description;
 use crate::fs::directory::{Directory, FIRST_COOKIE};
 use crate::fs::inode::Inode;
 use crate::mm::heap;
-use crate::mm::user_memory;
+use crate::mm::user_memory::UserAddr;
 
 /// The most bytes of one call: what the kernel has on the heap meanwhile.
 const MOST_BYTES: usize = 64 << 10;
@@ -25,12 +25,12 @@ const TYPE_SHIFT: u32 = 12;
 /// # Errors
 /// `ENOTDIR`; `ENOENT` if it has been removed; `EINVAL` if the next name does not fit;
 /// `EFAULT`.
-pub(crate) fn read(description: &Description, to: u64, len: usize) -> Result<u64, Errno> {
+pub(crate) fn read(description: &Description, to: UserAddr, len: usize) -> Result<u64, Errno> {
     let inode = description.inode().ok_or(Errno::ENOTDIR)?;
     let directory = inode.directory()?;
     description.with_position(|position| {
         let (bytes, next) = collect(directory, *position, len.min(MOST_BYTES))?;
-        user_memory::write_bytes(to, &bytes)?;
+        to.write_bytes(&bytes)?;
         *position = next;
         Ok(bytes.len() as u64)
     })

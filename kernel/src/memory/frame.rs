@@ -263,6 +263,7 @@ fn take_from_cache(left: u64) -> Option<FrameNumber> {
     cache_here().lock().take(&FRAMES.buddy, left)
 }
 
+#[inline]
 fn put_in_cache(frames: &[FrameNumber]) {
     if frames.len() > cache::BATCH {
         // They would only pass through.

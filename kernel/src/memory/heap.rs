@@ -86,6 +86,7 @@ pub(crate) fn check_room(bytes: usize) -> Result<(), Errno> {
 }
 
 /// How many bytes are handed out.
+#[cfg(feature = "selftest")]
 pub(super) fn bytes_in_use() -> usize {
     HEAP.0.lock().in_use
 }

@@ -85,6 +85,7 @@ pub(super) fn map_new_page(addr: VirtAddr) -> Result<(), OutOfMemory> {
 }
 
 /// How many frames [`map_new_page`] has taken for good, page tables included.
+#[cfg(feature = "selftest")]
 pub(super) fn area_frames() -> u64 {
     AREA_FRAMES.load(Ordering::Relaxed)
 }

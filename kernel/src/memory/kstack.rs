@@ -51,6 +51,7 @@ impl KernelStack {
 }
 
 /// How many stacks somebody has.
+#[cfg(feature = "selftest")]
 pub(super) fn in_use() -> u64 {
     let stacks = STACKS.lock();
     stacks.made - stacks.idle

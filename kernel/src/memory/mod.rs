@@ -9,6 +9,7 @@
 //! Locks, outermost first: kernel stacks, the heap, a frame cache, the buddy allocator,
 //! all with interrupts off.
 
+#[cfg(feature = "selftest")]
 mod account;
 pub(crate) mod frame;
 pub(crate) mod heap;
@@ -19,6 +20,7 @@ pub(crate) mod tables;
 use arch::addr::PAGE_SIZE;
 use arch::boot::BootInfo;
 
+#[cfg(feature = "selftest")]
 pub(crate) use account::Account;
 #[cfg(feature = "selftest")]
 pub(crate) use kernel_map::kernel_tree;

@@ -55,6 +55,6 @@ pub(crate) use vm::area::Prot;
 
 // For a while: names that moved to another floor.
 #[cfg(feature = "selftest")]
-pub(crate) use crate::memory::kernel_tree;
-pub(crate) use crate::memory::{Account, KernelStack, frame, heap, process_table_address};
+pub(crate) use crate::memory::{Account, kernel_tree};
+pub(crate) use crate::memory::{KernelStack, frame, heap, process_table_address};
 use crate::memory::{kernel_map, tables};

@@ -93,6 +93,7 @@ impl Frames {
         self.reachable[frame as usize].load(Ordering::Relaxed) != 0
     }
 
+    #[cfg(feature = "selftest")]
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.roles) + size_of_val(&*self.reachable)
     }

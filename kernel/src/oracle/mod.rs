@@ -114,6 +114,7 @@ pub(crate) fn cpu_flushed(t: &PreemptOff) {
 }
 
 /// A coprocessor, counted by `copro_attach`, is about to translate through `mm`.
+#[cfg(feature = "selftest")]
 pub(crate) fn copro_load(mm: MmId) {
     if ON {
         ask(mm.slot(), |shadow| shadow.copro_load(cpu_here()));
@@ -121,6 +122,7 @@ pub(crate) fn copro_load(mm: MmId) {
 }
 
 /// A coprocessor does not translate through `mm` any more.
+#[cfg(feature = "selftest")]
 pub(crate) fn copro_leave(mm: MmId) {
     if ON {
         ask(mm.slot(), |shadow| shadow.copro_leave(cpu_here()));
@@ -137,6 +139,7 @@ pub(crate) fn unlocked(mm: MmId) {
 }
 
 /// How many bytes the oracle takes whatever runs: for PIDs, and for page frames.
+#[cfg(feature = "selftest")]
 pub(crate) fn fixed_bytes() -> (usize, usize) {
     (size_of_val(&**SLOTS), FRAMES.bytes())
 }

@@ -49,7 +49,7 @@ pub(crate) fn exec(place: &Place, path: &str, passed: &Arguments) -> Result<Trap
         return Err(Reason::Errno(Errno::EINTR));
     }
     // No way back from here.
-    exit::release_memory(thread);
+    exit::release_memory(&thread);
     thread.set_tid(process.pid);
     thread.robust_list.store(0, Ordering::Relaxed);
     thread.alternate_stack.reset();

@@ -13,7 +13,7 @@ use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, root};
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
-use crate::process::user_memory::{self, Cursor};
+use crate::process::user_memory::Cursor;
 use crate::task::{self, Refused};
 
 /// Makes the directory.
@@ -55,7 +55,7 @@ impl File for Switch {
     fn write(&self, from: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
         let Some(piece) = from.next_piece() else { return Ok(()) };
         // Read, but not moved: an error after bytes have moved is a short write.
-        match user_memory::read::<u8>(piece.base)? {
+        match piece.base.read::<u8>()? {
             b'0' | b'n' | b'N' => task::offline(self.0),
             b'1' | b'y' | b'Y' => task::online(self.0),
             _ => return Err(Errno::EINVAL),

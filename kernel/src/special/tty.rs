@@ -12,8 +12,8 @@ use crate::errno::Errno;
 use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::Stat;
 use crate::fs::{File, OpenFlags};
+use crate::mm::user_memory::{Cursor, UserAddr};
 use crate::process::current;
-use crate::process::user_memory::{self, Cursor};
 
 /// Bytes that go to the console or come from it in one piece.
 const PIECE: usize = 512;
@@ -86,14 +86,14 @@ impl File for Tty {
     fn ioctl(&self, request: u64, arg: u64) -> Result<u64, Errno> {
         match request {
             // Rows, columns; pixels unknown.
-            TIOCGWINSZ => user_memory::write(arg, [24_u16, 80, 0, 0]).map(|()| 0),
+            TIOCGWINSZ => UserAddr(arg).write([24_u16, 80, 0, 0]).map(|()| 0),
             TIOCGPGRP => match input::owner() {
-                Owner::Group(group) => user_memory::write(arg, group).map(|()| 0),
+                Owner::Group(group) => UserAddr(arg).write(group).map(|()| 0),
                 Owner::Anybody | Owner::Kernel => Err(Errno::ENOTTY),
             },
             // From the front only: the others would take it from somebody.
             TIOCSPGRP if input::owner() == reader() => {
-                let group: u32 = user_memory::read(arg)?;
+                let group: u32 = UserAddr(arg).read()?;
                 input::give(Owner::Group(group)).map(|()| 0)
             }
             _ => Err(Errno::ENOTTY),

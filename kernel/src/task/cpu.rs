@@ -102,10 +102,12 @@ impl Cpu {
     /// its idle task. Interrupts off.
     pub(super) fn adopt(&'static self) {
         let idle = self.idle();
-        self.area.set_local(core::ptr::from_ref(self).cast_mut().cast());
-        // SAFETY: interrupts are off, and the context that runs here is the one
-        // that this task stands for, on the stack that it names.
-        unsafe { percpu::set_current(self.idle.raw().cast(), idle.stack_top) };
+        // SAFETY: an entry of the table. Interrupts are off, and the context that runs here
+        // is the one that this task stands for, on the stack that it names.
+        unsafe {
+            self.area.set_local(core::ptr::from_ref(self).cast_mut().cast());
+            percpu::set_current(self.idle.raw().cast(), idle.stack_top);
+        }
     }
 }
 

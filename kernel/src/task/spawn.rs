@@ -90,8 +90,8 @@ pub(crate) fn set_user_frame(frame: TrapFrame) {
 
 /// Where every task begins: it ends the switch to it, like any other.
 extern "C" fn first_run(task: usize) -> ! {
-    finish();
-    irqflags::enable();
+    // SAFETY: the first switch to this task has come here.
+    irqflags::enable(unsafe { finish() });
     // SAFETY: the argument that `create` gave: this task.
     let task = unsafe { TaskPtr::new(core::ptr::with_exposed_provenance(task)).get() };
     if let Some(body) = take_body(&task.body) {

@@ -32,7 +32,6 @@ unsafe extern "C" {
     fn uaccess_clear(to: u64, bytes: usize) -> usize;
     fn uaccess_string(to: u64, from: u64, most: usize) -> Outcome;
     fn uaccess_load_u32(from: u64) -> Outcome;
-    fn uaccess_store_u32(to: u64, value: u32) -> Outcome;
     fn uaccess_cmpxchg_u32(address: u64, expected: u32, new: u32) -> Outcome;
     static __ex_table_start: Range;
     static __ex_table_end: Range;
@@ -143,16 +142,6 @@ pub fn load_user_u32(from: u64) -> Result<u32, BadAddress> {
     check_word(from)?;
     // SAFETY: user memory only, where the routine survives every fault.
     word(unsafe { uaccess_load_u32(from) })
-}
-
-/// Stores an aligned word in one access.
-///
-/// # Errors
-/// [`BadAddress`], also for an unaligned address.
-pub fn store_user_u32(to: u64, value: u32) -> Result<(), BadAddress> {
-    check_word(to)?;
-    // SAFETY: user memory only, where the routine survives every fault.
-    word(unsafe { uaccess_store_u32(to, value) }).map(drop)
 }
 
 /// Replaces an aligned word by `new` if it is `expected`; returns what was found.

@@ -3,6 +3,7 @@
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::machine::{Point, Probe};
 use kcore::mm::MmId;
 use kcore::model::TaskId;
@@ -50,8 +51,8 @@ fn to_another_user(name: &str, policy: Policy) {
         let (_, next) = process(&rig);
         let leave = move |rig: &Rig| {
             rig.exit_mm();
-            // Under refcount the mm dies with the later of the two switches.
-            if policy == Policy::Refcount {
+            // An mm that lingers dies with the later of the two switches.
+            if Ledger::of(policy).lingers {
                 rig.machine.switch_to(next);
             }
         };
@@ -127,7 +128,7 @@ fn last_drop_of_a_zombie(name: &str, policy: Policy) {
 /// The same, and CPUs that are seen elsewhere get no IPI.
 #[test]
 fn zombie_filtered() {
-    for policy in [Policy::Shootdown, Policy::Hazard] {
+    for policy in Policy::ALL.into_iter().filter(|&policy| Ledger::of(policy).shoots) {
         let name = format!("zombie, {}, filtered", policy.name());
         last_drop(&name, Config { filter_lazies: true, ..config(policy) });
     }

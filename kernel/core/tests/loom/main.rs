@@ -26,6 +26,7 @@ use loom::cell::UnsafeCell;
 
 use kcore::cpu::CpuId;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::model::{Model, Race, Size, TaskId};
@@ -143,8 +144,7 @@ fn expect_dead_after_drain(rig: &Rig, mm: MmId) {
         });
     }
     assert!(rig.mms()[mm.slot()].id() != mm, "{mm:?} leaked");
-    let counted = rig.config().policy == Policy::Refcount;
-    let holders = 1 + if counted { rig.nr_cpus() } else { 0 };
+    let holders = 1 + Ledger::of(rig.config().policy).counted(rig.nr_cpus());
     assert_eq!(rig.mm(MmId::INIT_MM).count() as usize, holders, "holders of init_mm");
 }
 
@@ -178,26 +178,21 @@ macro_rules! under_each_policy {
         mod $name {
             use super::*;
 
-            #[test]
-            fn eager() {
-                $test(concat!(stringify!($name), ", eager"), Policy::Eager);
-            }
-
-            #[test]
-            fn refcount() {
-                $test(concat!(stringify!($name), ", refcount"), Policy::Refcount);
-            }
-
-            #[test]
-            fn shootdown() {
-                $test(concat!(stringify!($name), ", shootdown"), Policy::Shootdown);
-            }
-
-            #[test]
-            fn hazard() {
-                $test(concat!(stringify!($name), ", hazard"), Policy::Hazard);
+            crate::under_policies! {
+                $name: $test;
+                eager Eager, refcount Refcount, shootdown Shootdown, hazard Hazard
             }
         }
     )+};
 }
 use under_each_policy;
+
+macro_rules! under_policies {
+    ($name:ident: $test:expr; $($policy:ident $variant:ident),+) => {$(
+        #[test]
+        fn $policy() {
+            $test(concat!(stringify!($name), ", ", stringify!($policy)), Policy::$variant);
+        }
+    )+};
+}
+use under_policies;

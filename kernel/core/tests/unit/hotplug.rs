@@ -7,10 +7,11 @@ use kcore::Config;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::machine::Cpu;
 use kcore::mm::MmId;
 
-use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, by_policy, each_policy};
+use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, each_policy};
 
 fn masks_name(rig: &Rig, cpu: CpuId) -> bool {
     rig.mms().iter().any(|mm| mm.cpumask().test(cpu))
@@ -85,7 +86,7 @@ fn the_borrow_that_ends_may_be_the_last() {
         rig.switch(CPU1, owner);
         rig.on(CPU1, || rig.exit_mm());
         rig.idle(CPU1);
-        assert_eq!(rig.lookup(mm).is_some(), rig.config().policy == Policy::Refcount);
+        assert_eq!(rig.lookup(mm).is_some(), rig.owes().lingers);
         rig.machine.stop(CPU1);
         assert!(rig.lookup(mm).is_none(), "{mm:?} leaked");
     });
@@ -110,7 +111,7 @@ fn a_kick_does_not_land_in_the_leaving() {
 #[test]
 fn init_mm_is_balanced() {
     each_policy(|rig| {
-        let holders = |online: u32| by_policy(rig.config().policy, 1, 1 + online, 1);
+        let holders = |online: u32| 1 + rig.owes().counted(online);
         assert_eq!(rig.count(MmId::INIT_MM), holders(3));
         for round in 0..3 {
             rig.machine.stop(CPU1);
@@ -126,7 +127,7 @@ fn init_mm_is_balanced() {
 /// T8: refused, not left for the free to find.
 #[test]
 fn a_cpu_that_borrows_does_not_stop() {
-    for policy in [Policy::Refcount, Policy::Shootdown, Policy::Hazard] {
+    for policy in Policy::ALL.into_iter().filter(|&policy| Ledger::of(policy).borrows) {
         let rig = Rig::new(policy);
         let (_, user) = rig.process();
         rig.make_lazy(CPU1, user);

@@ -6,6 +6,7 @@ use kcore::Config;
 use kcore::cpu::CpuSet;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::machine::{Cpu, Host, IrqsOff, Mmu, Point};
 use kcore::mm::MmId;
 
@@ -21,12 +22,9 @@ fn i1_pid_register_and_active_mm_agree() {
         // Behind the core's back.
         rig.on(CPU0, || rig.machine.with_irqs_off(|t| rig.machine.load_mm(t, MmId::INIT_MM)));
         let worker = rig.machine.kernel_thread();
-        if rig.config().policy == Policy::Eager {
-            // Eager writes the register on this arm, so the next one shows it.
-            assert_panics("I1", || rig.switch(CPU0, rig.thread(mm)));
-        } else {
-            assert_panics("I1", || rig.switch(CPU0, worker));
-        }
+        // Without a borrow the register is written on that arm, so the next one shows it.
+        let next = if rig.owes().borrows { worker } else { rig.thread(mm) };
+        assert_panics("I1", || rig.switch(CPU0, next));
         let _ = other;
     });
 }
@@ -94,8 +92,8 @@ fn i5_init_mm_is_never_freed() {
 
 #[test]
 fn i6_a_loaded_mm_is_not_freed() {
-    // Shootdown's own clean-up would move the CPU away: these two trust counts.
-    for policy in [Policy::Eager, Policy::Refcount] {
+    // A policy that shoots would move the CPU away.
+    for policy in Policy::ALL.into_iter().filter(|&policy| !Ledger::of(policy).shoots) {
         let rig = Rig::new(policy);
         let (mm, user) = rig.process();
         rig.switch(CPU1, user);
@@ -110,8 +108,11 @@ fn i6_a_loaded_mm_is_not_freed() {
 /// `debug_shoot_lazies` asks the CPU that frees, and the others, before I6 looks.
 #[test]
 fn a_cpu_that_was_left_lazy_is_told_by_its_name() {
-    // As above: shootdown and hazard would move the CPU.
-    for (policy, here) in [(Policy::Eager, false), (Policy::Refcount, false), (Policy::Refcount, true)] {
+    let cases = Policy::ALL.into_iter().flat_map(|policy| [(policy, false), (policy, true)]);
+    // A policy that shoots would move the CPU, and one that does not count has no unit to lose.
+    let stays =
+        |(policy, here): (_, bool)| !Ledger::of(policy).shoots && (Ledger::of(policy).counts || !here);
+    for (policy, here) in cases.filter(|&case| stays(case)) {
         let rig = Rig::with(Config { policy, debug_shoot_lazies: true, ..Config::default() });
         let (mm, user) = rig.process();
         let lazy = if here { CPU0 } else { CPU1 };

@@ -8,13 +8,12 @@ use kcore::lazy_tlb::Policy;
 use kcore::machine::Point;
 use kcore::mm::MmId;
 
-use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, by_policy, each_policy};
+use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, each_policy};
 
-/// docs/lazy-tlb.md#per-policy-an-exit-that-finds-all-other-cpus-lazy.
+/// What each policy owes: docs/lazy-tlb.md#per-policy-an-exit-that-finds-all-other-cpus-lazy.
 #[test]
 fn exit_with_every_other_cpu_lazy() {
     each_policy(|rig| {
-        let policy = rig.config().policy;
         let (mm, user) = rig.process();
         rig.make_lazy(CPU1, rig.thread(mm));
         rig.make_lazy(CPU2, rig.thread(mm));
@@ -23,14 +22,12 @@ fn exit_with_every_other_cpu_lazy() {
         rig.mmput(mm);
         rig.switch(CPU0, user);
         rig.on(CPU0, || rig.exit_mm());
-        assert_eq!(rig.total("exit_kick"), if policy == Policy::Shootdown { 2 } else { 0 });
-        assert_eq!(rig.total("ipi_sent_call"), by_policy(policy, 0, 0, 2));
-        let shot = if policy == Policy::Hazard { 2 } else { 0 };
-        assert_eq!(rig.total("shot_ipi"), shot, "a kick leaves nobody to shoot");
-        assert_eq!(rig.total("shot_self"), by_policy(policy, 0, 0, 1));
-        let freed_in_exit = policy != Policy::Refcount;
-        assert_eq!(rig.lookup(mm).is_none(), freed_in_exit);
-        if !freed_in_exit {
+        assert_eq!(rig.total("exit_kick"), rig.owes().kicked(2));
+        assert_eq!(rig.total("ipi_sent_call"), rig.owes().shot(2));
+        assert_eq!(rig.total("shot_ipi"), rig.owes().shot_unkicked(2), "a kick leaves nobody to shoot");
+        assert_eq!(rig.total("shot_self"), rig.owes().shot(1));
+        assert_eq!(rig.lookup(mm) == mm, rig.owes().lingers);
+        if rig.owes().counts {
             assert_eq!((rig.mm(mm).users(), rig.count(mm)), (0, 3), "a zombie with three borrowers");
         }
         rig.idle(CPU0);
@@ -50,8 +47,7 @@ fn the_last_thread_leaves_what_it_frees() {
             rig.exit_mm();
         });
         assert_eq!(rig.machine.task(user).mm(), MmId::NONE);
-        let zombie = rig.config().policy == Policy::Refcount;
-        assert_eq!(rig.machine.loaded(CPU0), if zombie { mm } else { MmId::INIT_MM });
+        assert_eq!(rig.machine.loaded(CPU0), if rig.owes().lingers { mm } else { MmId::INIT_MM });
         rig.idle(CPU0);
         rig.drain(CPU0);
         assert!(rig.lookup(mm).is_none());
@@ -76,13 +72,13 @@ fn the_exiting_task_migrates_at_every_point() {
                 }
             });
             rig.on(CPU0, || rig.exit_mm());
-            if rig.config().policy != Policy::Refcount {
+            if !rig.owes().lingers {
                 assert_eq!(hits.load(Ordering::Relaxed), 1, "{point:?} was not passed");
                 assert!(rig.lookup(mm).is_none());
-                // The kick came before this point, so the shoot is what is left. The
-                // hazard policy has no kick.
-                let shot = u64::from(point == Point::MmdropLast || rig.config().policy == Policy::Hazard);
-                assert_eq!(rig.total("shot_ipi"), by_policy(rig.config().policy, 0, 0, shot));
+                // Where an exit kicks, that came before the last of the points: then the
+                // shoot is what is left.
+                let missed = point == Point::MmdropLast || !rig.owes().kicks;
+                assert_eq!(rig.total("shot_ipi"), rig.owes().shot(missed.into()));
             }
             for cpu in [CPU0, CPU1] {
                 rig.idle(cpu);
@@ -103,7 +99,7 @@ fn an_outsider_drops_the_last_reference() {
         rig.on(CPU0, || rig.exit_mm());
         assert_eq!(rig.mm(mm).users(), 0);
         rig.on(CPU2, || rig.mmdrop(mm));
-        assert_eq!(rig.total("shot_ipi"), by_policy(rig.config().policy, 0, 0, 1));
+        assert_eq!(rig.total("shot_ipi"), rig.owes().shot(1));
         rig.idle(CPU0);
         rig.drain(CPU0);
         assert!(rig.lookup(mm).is_none());

@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering;
 use kcore::cpu::CpuId;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::mm::MmId;
 use kcore::model::{Model, Size, TaskId};
 use kcore::{Config, LazyTlb};
@@ -89,7 +90,7 @@ impl Rig {
         self.switch(cpu, user);
         self.on(cpu, || self.exit_mm());
         self.idle(cpu);
-        assert!(self.config().policy != Policy::Shootdown || self.lookup(mm).is_none());
+        assert!(self.owes().lingers || self.lookup(mm).is_none());
     }
 
     /// CPU 1 has kicked CPU 0 out of `mm`, and the interrupt is on its way: it comes as
@@ -104,6 +105,11 @@ impl Rig {
     fn lookup(&self, mm: MmId) -> MmId {
         let id = self.mms()[mm.slot()].id();
         if id == mm { id } else { MmId::NONE }
+    }
+
+    /// What the policy owes.
+    fn owes(&self) -> Ledger {
+        Ledger::of(self.config().policy)
     }
 
     /// `mm_count` of an mm that may have other holders than its users.
@@ -138,14 +144,5 @@ fn each_policy(test: impl Fn(&Rig)) {
     for policy in Policy::ALL {
         println!("policy {}", policy.name());
         test(&Rig::new(policy));
-    }
-}
-
-/// What the policies do; hazard counts as little as shootdown.
-fn by_policy<T: Copy>(policy: Policy, eager: T, refcount: T, shootdown: T) -> T {
-    match policy {
-        Policy::Eager => eager,
-        Policy::Refcount => refcount,
-        Policy::Shootdown | Policy::Hazard => shootdown,
     }
 }

@@ -1,0 +1,95 @@
+"""The tables of docs/figures/headline.md."""
+
+import dataclasses
+
+import headline_model as model
+
+KINDS = {"pipe": "through pipes", "futex": "through futexes"}
+HOTTEST = 10
+
+
+def table(head, rows):
+    """A table of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def million(rate):
+    return f"{rate / 1e6:.1f} M"
+
+
+def of(runs, kind, policy):
+    return [run for run in runs if run["kind"] == kind and run["policy"] == policy]
+
+
+def ratio(runs, kind, inputs, cpus):
+    """How often shootdown switches while refcount does so once; None if one was not measured."""
+    both = [of(runs, kind, policy) for policy in ("shootdown", "refcount")]
+    if not all(both):
+        return None
+    faster, slower = (model.rate(inputs, cpus, model.between(some, cpus)) for some in both)
+    return faster / slower
+
+
+def summary(runs, kind, inputs):
+    rows = [[run["policy"], run["cpus"], f"{each['instructions']:,.0f}", f"{each['transfers']:.2f}", f"{each['misses']:.2f}",
+             run["by_all"], run["hot_by_all"], f"{each['hottest']:.2f}", million(model.rate(inputs, run["cpus"], each)),
+             f"{run['stolen']:.2%}"]
+            for run in runs if run["kind"] == kind for each in (run["per_switch"],)]
+    return table(["policy", "CPUs", "instructions", "transfers", "shared misses", "lines that 90 % of the CPUs write",
+                  "of these, at every second switch", "transfers of the hottest shared line", "modelled switches/s", "steps out of turn"], rows)
+
+
+def outermost(functions):
+    """The outermost function of a chain that has a name."""
+    chain = functions.split(" < ")
+    return next((name for name in reversed(chain) if "{closure" not in name), chain[-1])
+
+
+def hottest(run):
+    """The ten groups of lines that move most."""
+    rows = [[f"`{group['name']}`", group["kind"], group["lines"], f"{group['transfers'] / run['switches']:.2f}",
+             f"{group['misses'] / run['switches']:.2f}", group["writers"],
+             "; ".join(f"`{name}`" for name in dict.fromkeys(map(outermost, group["by"])))]
+            for group in run["lines"][:HOTTEST]]
+    return table(["line", "memory", "lines", "transfers", "misses", "CPUs that write it", "in"], rows)
+
+
+def variants(inputs):
+    """(what is changed, inputs): each input as it is, halved and doubled."""
+    yield "as given", inputs
+    for name, text in (("giga_instructions", "instructions per second"), ("local_ns", "latency within a socket"),
+                       ("remote_ns", "latency between sockets")):
+        for factor, word in ((0.5, "halved"), (2, "doubled")):
+            yield f"{text} {word}", dataclasses.replace(inputs, **{name: getattr(inputs, name) * factor})
+    yield "latency between sockets 500 ns", dataclasses.replace(inputs, remote_ns=500)
+
+
+def ratios(runs, kinds, inputs, cpus):
+    """Shootdown over refcount, for each way of charging and each input."""
+    ways = [(halves, private) for private in (True, False) for halves in (1, 2)]
+    head = ["inputs"] + [f"{kind}, an atomic {halves}, {'all lines' if private else 'shared lines alone'}"
+                         for kind in kinds for halves, private in ways]
+    rows = []
+    for text, changed in variants(inputs):
+        row = [ratio(runs, kind, dataclasses.replace(changed, halves=halves, private=private), cpus)
+               for kind in kinds for halves, private in ways]
+        rows.append([text, *("–" if one is None else f"{one:.1f}" for one in row)])
+    return table(head, rows)
+
+
+def page(told, inputs):
+    """The whole page."""
+    runs, kinds = told["runs"], [kind for kind in KINDS if any(run["kind"] == kind for run in told["runs"])]
+    cpus = max(run["cpus"] for run in runs)
+    out = ["# The headline, as measured\n", "Made by `make headline`; what it means is in [headline.md](../headline.md).\n",
+           "![Modelled switches per second by CPUs](headline.svg)\n",
+           f"Inputs: {inputs.giga_instructions:g} G instructions/s, {inputs.local_ns:g} ns within a socket of {inputs.cores} "
+           f"CPUs, {inputs.remote_ns:g} ns between sockets, an atomic on a shared line {inputs.halves} transfer(s).\n",
+           f"## Shootdown over refcount, on {cpus} CPUs\n", ratios(runs, kinds, inputs, cpus)]
+    for kind in kinds:
+        out += [f"## A switch {KINDS[kind]}\n", "Per context switch:\n", summary(runs, kind, inputs)]
+        for policy in ("shootdown", "refcount"):
+            for run in (run for run in of(runs, kind, policy) if run["cpus"] == cpus):
+                out += [f"### What moves: {policy}, {cpus} CPUs\n", hottest(run)]
+    return "\n".join(out)
