@@ -13,9 +13,10 @@ use super::{INIT_PID, Inheritance, Own, Process, Thread, current, current_thread
 use crate::errno::Errno;
 use crate::fs::table_use::TableUse;
 use crate::machine::lazy_tlb;
+use crate::memory::heap;
+use crate::mm;
 use crate::mm::user_memory::UserAddr;
-use crate::mm::{self, heap};
-use crate::sync::Mutex;
+use crate::task::Mutex;
 use crate::task::{self, registry};
 
 bitflags::bitflags! {

@@ -22,7 +22,8 @@ use crate::fs::inode::Kind;
 use crate::fs::path::Place;
 use crate::fs::text::Text;
 use crate::machine::lazy_tlb;
-use crate::mm::{self, Backing, MapFlags, Object, Prot, heap};
+use crate::memory::heap;
+use crate::mm::{self, Backing, MapFlags, Object, Prot};
 use crate::task;
 
 /// Where every address space has the page that signal handlers return to.

@@ -12,13 +12,11 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arch::timer;
 
-// For a while: names that moved to another floor.
-pub(crate) use crate::mm::user_memory;
-
 use crate::fs::path::Place;
 use crate::fs::table_use::TableUse;
-use crate::sync::{Mutex, SpinLock, WaitQueue};
+use crate::sync::SpinLock;
 use crate::task::{self, Own, Task, TaskRef, current as current_task};
+use crate::task::{Mutex, WaitQueue};
 
 pub(crate) mod alarm;
 pub(crate) mod clone;

@@ -15,7 +15,7 @@ use super::scheduling::Scheduling;
 use super::signal::{Queue, StackCell};
 use super::{Own, Process};
 use crate::errno::Errno;
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::sync::preempt;
 
 /// A thread.

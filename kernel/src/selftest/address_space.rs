@@ -12,7 +12,8 @@ use super::coprocessor::FakeCoprocessor;
 use super::stage::{drain_borrows, flush_work, start_on};
 use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
-use crate::mm::{self, Account, Backing, MapFlags, Prot};
+use crate::memory::Account;
+use crate::mm::{self, Backing, MapFlags, Prot};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("mm_demand_zero", demand_zero),

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use kcore::cpu::CpuId;
 
 use super::stage::{wait_at_most, wait_for};
-use crate::sync::WaitQueue;
+use crate::task::WaitQueue;
 use crate::task::{TaskRef, kthread};
 
 /// Fails unless `task` sleeps soon and its CPU has left it.

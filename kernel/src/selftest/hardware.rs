@@ -18,7 +18,7 @@ use kcore::mm::MmId;
 
 use super::stage::{all_cpus, on_cpus};
 use super::{Test, Verdict, check, check_eq};
-use crate::mm::{self, frame};
+use crate::memory::{self, frame};
 use crate::task::{self, kthread};
 
 pub(super) const TESTS: &[Test] = &[
@@ -90,7 +90,7 @@ fn pages() -> Verdict {
 fn kernel_map() -> Verdict {
     static CONSTANT: [u64; 4] = [1, 2, 3, 4];
     let (wrong, executable, leaves) = (Cell::new(None), Cell::new(0_u64), Cell::new(0_u64));
-    let tree = mm::kernel_tree();
+    let tree = memory::kernel_tree();
     tree.for_each_leaf(LINEAR_BASE..LINEAR_BASE + (1 << 45), |ea, leaf, size| {
         let flags = leaf.flags();
         let both = PteFlags::WRITE | PteFlags::EXECUTE;

@@ -15,7 +15,7 @@ use crate::errno::Errno;
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
 use crate::mm::user_memory::{Cursor, UserAddr};
-use crate::sync::WaitQueue;
+use crate::task::WaitQueue;
 use crate::task::{current, kthread, sleep_until_tb};
 
 /// More at once are refused (`EAGAIN`), or their stacks would be all that there is.

@@ -14,7 +14,7 @@ use super::stage::{
 };
 use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
-use crate::sync::WaitQueue;
+use crate::task::WaitQueue;
 use crate::task::work;
 
 pub(super) const TESTS: &[Test] = &[

@@ -10,8 +10,8 @@ use super::address_space::{check_account, new_mm, settled_account};
 use super::stage::{all_cpus, on_cpus};
 use super::{Test, Verdict, check, check_eq};
 use crate::machine::{NR_MMS, lazy_tlb};
-use crate::mm::frame::{self, Frame};
-use crate::mm::{Account, KernelStack, heap};
+use crate::memory::frame::{self, Frame};
+use crate::memory::{Account, KernelStack, heap};
 use crate::{oracle, println};
 
 pub(super) const TESTS: &[Test] = &[

@@ -39,7 +39,7 @@ impl Sleeper {
         let task = kthread::spawn_on(cpu, "test-sleeper", move || {
             let mut rounds = 0;
             while rounds != u32::MAX {
-                let queue = crate::sync::WaitQueue::new();
+                let queue = crate::task::WaitQueue::new();
                 queue.wait_until(|| asked.load(Ordering::Acquire) != rounds);
                 rounds = asked.load(Ordering::Acquire);
                 told.store(percpu::cpu_id().index() as u32, Ordering::Release);

@@ -9,8 +9,8 @@ use kcore::cpu::{CpuId, CpuSet};
 use super::stage::{flush_work, in_us, wait_for};
 use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
-use crate::sync::WaitQueue;
 use crate::sync::preempt;
+use crate::task::WaitQueue;
 use crate::task::{self, kthread};
 
 pub(super) const TESTS: &[Test] = &[

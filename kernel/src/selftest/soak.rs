@@ -21,7 +21,7 @@ use super::{check, keep_mm};
 use crate::fs::inode::Kind;
 use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
-use crate::mm::frame;
+use crate::memory::frame;
 use crate::process::{self, table};
 use crate::syscall::futex;
 use crate::task::{self, kthread, registry};

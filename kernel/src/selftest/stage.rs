@@ -19,7 +19,8 @@ use kcore::sync::Counter;
 
 use super::{Stop, check_eq};
 use crate::machine::lazy_tlb;
-use crate::sync::{SpinLock, WaitQueue};
+use crate::sync::SpinLock;
+use crate::task::WaitQueue;
 use crate::task::{self, TaskRef, kthread, online_cpus, work};
 
 /// A counter's sum over all CPUs.

@@ -11,7 +11,8 @@ use kcore::cpu::CpuId;
 use super::gate::expect_rest;
 use super::stage::{flush_work, last_others, wait_for};
 use super::{Test, Verdict, check, check_eq};
-use crate::sync::{SpinLock, WaitQueue};
+use crate::sync::SpinLock;
+use crate::task::WaitQueue;
 use crate::task::{self, kthread, work};
 
 pub(super) const TESTS: &[Test] = &[

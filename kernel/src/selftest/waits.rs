@@ -7,8 +7,9 @@ use arch::{irqflags, timer};
 use super::stage::in_us;
 use super::{Test, Verdict, check, check_eq};
 use crate::sync::preempt;
-use crate::sync::{Interrupted, IrqLock, Mutex, SpinLock, WaitQueue};
+use crate::sync::{IrqLock, SpinLock};
 use crate::task::{self, pending};
+use crate::task::{Interrupted, Mutex, WaitQueue};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("locks_keep_the_context", locks_keep_the_context),

@@ -20,5 +20,3 @@ mod spin_wait;
 pub(crate) use fixed::Fixed;
 pub(crate) use spin_lock::{IrqGuard, IrqLock, SpinGuard, SpinLock};
 pub(crate) use spin_wait::SpinWait;
-// For a while: names that moved to another floor.
-pub(crate) use crate::task::{Interrupted, Mutex, MutexGuard, WaitQueue};

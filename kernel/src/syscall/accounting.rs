@@ -6,7 +6,7 @@ use arch::timer;
 use super::Result;
 use crate::clock::ticks;
 use crate::errno::Errno;
-use crate::mm::frame;
+use crate::memory::frame;
 use crate::mm::user_memory::UserAddr;
 use crate::process::current;
 use crate::task::{self, Usage};

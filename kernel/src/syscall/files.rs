@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use super::{Result, locks};
 use crate::errno::Errno;
 use crate::fs::{Description, OpenFlags, limits, listing, pipe as pipes};
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::mm::user_memory::{Cursor, UserAddr, UserSlice};
 use crate::process::current;
 

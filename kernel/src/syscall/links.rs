@@ -8,7 +8,7 @@ use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind};
 use crate::fs::path::{Last, Walked};
 use crate::fs::rename::{self, Named};
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::mm::user_memory::UserAddr;
 
 /// unlinkat: a directory.

@@ -9,7 +9,7 @@ use crate::fs::OpenFlags;
 use crate::fs::inode::Inode;
 use crate::fs::open;
 use crate::fs::path::Place;
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::mm::user_memory::UserAddr;
 use crate::process::current;
 

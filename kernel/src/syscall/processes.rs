@@ -9,7 +9,7 @@ use arch::exceptions::TrapFrame;
 use super::accounting::to_rusage;
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::mm::user_memory::UserAddr;
 use crate::process::clone::{self as cloning, CloneFlags, Request};
 use crate::process::exec::exec;

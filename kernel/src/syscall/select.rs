@@ -9,7 +9,7 @@ use super::time::Timeout;
 use super::watch::{self, Watched};
 use crate::errno::Errno;
 use crate::fs::poll::Events;
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::mm::user_memory::UserAddr;
 use crate::process::current;
 use crate::process::limits::Resource;

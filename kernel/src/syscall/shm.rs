@@ -6,8 +6,9 @@ use arch::addr::PAGE_SIZE;
 use super::Result;
 use super::segments::{HEAP_BYTES, IPC_PRIVATE, SEGMENTS, now_s};
 use crate::errno::Errno;
+use crate::memory::heap;
 use crate::mm::user_memory::UserAddr;
-use crate::mm::{self, Backing, MapFlags, Object, Prot, heap};
+use crate::mm::{self, Backing, MapFlags, Object, Prot};
 use crate::process::current;
 use crate::task;
 

@@ -9,7 +9,7 @@ use crate::errno::Errno;
 use crate::mm::user_memory::UserAddr;
 use crate::process::current_thread;
 use crate::process::signal::{self, ERESTARTNOHAND, Info, LinuxInfo, UNBLOCKABLE};
-use crate::sync::WaitQueue;
+use crate::task::WaitQueue;
 
 /// What the program has at `from` of a signal that it sends to thread `tid`.
 ///

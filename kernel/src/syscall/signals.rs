@@ -7,11 +7,11 @@ use arch::exceptions::TrapFrame;
 use super::processes::{find_process, find_thread};
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::mm::user_memory::UserAddr;
 use crate::process::signal::{self, Action, ERESTARTNOHAND, ERESTARTSYS, Info, LAST, UNBLOCKABLE};
 use crate::process::{Process, current, current_thread, table};
-use crate::sync::WaitQueue;
+use crate::task::WaitQueue;
 
 /// Bytes of the kernel's signal masks.
 const MASK_BYTES: u64 = 8;

@@ -6,7 +6,7 @@ use super::Result;
 use super::files::{PIPES_BYTES, add_pair};
 use crate::errno::Errno;
 use crate::fs::{Description, File, OpenFlags, eventfd as counters, messages, pipe as pipes};
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::mm::user_memory::UserAddr;
 use crate::process::current;
 

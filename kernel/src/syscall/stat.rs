@@ -6,7 +6,7 @@ use super::Result;
 use super::names::{AT_FDCWD, HERE, inode_at, lookup};
 use crate::errno::Errno;
 use crate::fs::path::NAME_MAX;
-use crate::mm::frame;
+use crate::memory::frame;
 use crate::mm::user_memory::UserAddr;
 use crate::process::current;
 

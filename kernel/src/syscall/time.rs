@@ -15,8 +15,8 @@ use crate::errno::Errno;
 use crate::mm::user_memory::UserAddr;
 use crate::process::cpu_time::Timer;
 use crate::process::{Process, alarm as alarms, current, current_thread, signal, table};
-use crate::sync::WaitQueue;
 use crate::task;
+use crate::task::WaitQueue;
 
 /// Linux's `struct timespec`: seconds, nanoseconds.
 pub(super) type Timespec = [i64; 2];

@@ -14,7 +14,7 @@ use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
 use crate::fs::Description;
 use crate::fs::poll::{Events, PollHead};
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::mm::user_memory::UserAddr;
 use crate::process::current_thread;
 use crate::process::signal::{self, ERESTARTNOHAND};

@@ -25,7 +25,7 @@ use super::cpu_bits::CpuBits;
 use super::usage::Counts;
 use super::wait_queue::WaitQueue;
 use super::window::Window;
-use crate::mm::KernelStack;
+use crate::memory::KernelStack;
 use crate::upcalls::UserHalf;
 
 use crate::sync::list::Node;
@@ -345,7 +345,7 @@ pub(crate) fn current() -> Own<Task> {
 
 impl Task {
     /// The running task announces that its next [`super::sleep`] is one, unless
-    /// somebody wakes it first. A full barrier: see [`crate::sync::WaitQueue`].
+    /// somebody wakes it first. A full barrier: see [`crate::task::WaitQueue`].
     #[inline]
     pub(crate) fn prepare_to_sleep(&self) {
         self.run_state.prepare();

@@ -209,7 +209,7 @@ fn inherit(cpu: &Cpu) {
     evacuate(cpu);
     super::timer::adopt_alarms(cpu);
     cpu.works.pass_on();
-    crate::mm::frame::drain_cache_of(cpu.id);
+    crate::memory::frame::drain_cache_of(cpu.id);
 }
 
 /// The end of this CPU, from its idle loop: idle, nothing queued.

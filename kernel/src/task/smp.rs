@@ -11,7 +11,7 @@ use super::idle::idle_loop;
 use super::resched::resched;
 use super::timer::Alarm;
 use crate::machine::lazy_tlb;
-use crate::mm::{KernelStack, frame};
+use crate::memory::{KernelStack, frame};
 use crate::oracle;
 use crate::sync::SpinWait;
 

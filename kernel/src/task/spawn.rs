@@ -13,7 +13,7 @@ use super::descriptor::{Birth, Body, Task, TaskPtr, TaskRef};
 use super::exit::exit_current;
 use super::registry;
 use super::switch::finish;
-use crate::mm::KernelStack;
+use crate::memory::KernelStack;
 use crate::upcalls::UserHalf;
 
 /// There is no memory for a kernel stack.

@@ -1,8 +1,8 @@
 //! What a task keeps that does not run: T19.
 
 use super::*;
-use crate::sync::WaitQueue;
 use crate::task;
+use crate::task::WaitQueue;
 
 /// T19: a kernel thread that has run on a borrowed mm and sleeps has none, while the
 /// user task that it ran in between runs on.

@@ -11,7 +11,7 @@ use crate::selftest::gate::{expect_end, expect_rest};
 use crate::selftest::script::{self, script};
 use crate::selftest::stage::last_others;
 use crate::selftest::{Verdict, check_eq};
-use crate::sync::Mutex;
+use crate::task::Mutex;
 use crate::task::{self, TaskRef, Window, kthread};
 
 fn increment(mutex: &Mutex<u32>) {
