@@ -20,7 +20,7 @@ use crate::sync::{AtomicU32, Ordering, fence};
 
 /// It runs or waits for a CPU.
 pub const RUNNING: u32 = 0;
-/// It runs. It will sleep when it schedules next, unless it is woken before.
+/// It runs and is about to sleep. A wake-up before that keeps it awake.
 pub const PREPARING: u32 = 1;
 /// It sleeps.
 pub const SLEEPING: u32 = 2;
@@ -63,8 +63,8 @@ impl RunState {
         self.0.store(RUNNING, Ordering::Relaxed);
     }
 
-    /// By the task itself: it will sleep when it schedules next, unless it is woken
-    /// before.
+    /// By the task itself: announces that it is about to sleep. A wake-up from here on
+    /// keeps it awake.
     #[inline]
     pub fn prepare(&self) {
         self.0.store(PREPARING, Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! A CPU joins the protocol and leaves it.
 //!
 //! A CPU that goes flushes first and clears its bit in `online` last, so a CPU that is
-//! offline needs no call. It waits for no sender. A CPU that comes flushes first. The
-//! order and its proof are in docs/lazy-tlb.md#cpu-hotplug.
+//! offline needs no call. A CPU that goes waits for no sender. A CPU that comes flushes
+//! first. The order and its proof are in docs/lazy-tlb.md#cpu-hotplug.
 
 use crate::LazyTlb;
 use crate::lazy_tlb::policy::ask;

@@ -185,8 +185,8 @@ impl<M: Machine> LazyTlb<M> {
         silent.iter().for_each(|cpu| self.machine.report_silent(cpu, waited_ms));
     }
 
-    /// An IPI arrived: runs every call that waits for this CPU. From the
-    /// interrupt handler.
+    /// An IPI arrived: runs every call that waits for this CPU. Called by the interrupt
+    /// handler.
     pub fn handle_calls(&self, t: &IrqsOff) {
         let me = self.this_cpu(t);
         let mut called = false;

@@ -61,8 +61,8 @@ pub struct Config {
     pub policy: Policy,
     /// Flush other CPUs by IPI and `tlbiel` instead of a broadcast `tlbie`.
     pub global_by_ipi: bool,
-    /// Of a CPU's flushes that may trim a cpumask, every `trim_period`th does; at least
-    /// 1. Linux's value is 1073; 3 makes a stress test.
+    /// A CPU trims a cpumask at every `trim_period`th flush that may trim one. Not 0.
+    /// Linux's value is 1073; 3 makes a stress test.
     pub trim_period: u32,
     /// When an mm dies, send no IPI to a CPU of its mask that is seen to have another mm
     /// loaded.

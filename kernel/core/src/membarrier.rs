@@ -140,7 +140,7 @@ impl Registrations {
         self.0.load(Ordering::Acquire) >> Self::READY
     }
 
-    /// A new mm has no registration, even if an exec makes it.
+    /// A new mm has no registrations, that of an exec included.
     pub(crate) fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }

@@ -82,9 +82,9 @@ impl<M: Machine> LazyTlb<M> {
     /// Interrupts and preemption on.
     pub fn kthread_use_mm(&self, mm: MmId) {
         // A real reference, always and first. A borrow of `mm` cannot be turned into it,
-        // since the policy may not count borrows. To take it only where the thread
-        // borrows another mm, but to drop the borrow always, would free `mm` too soon;
-        // the reverse would leak it (T1).
+        // since not every policy counts borrows. Taking it only if the thread borrows
+        // another mm, but always dropping the borrow, frees `mm` too soon. The reverse
+        // leaks it (T1).
         self.mmgrab(mm);
         self.machine.point(Point::UseMmGrabbed);
         let (old, borrowed) = self.machine.with_preempt_off(|p| {

@@ -68,11 +68,11 @@ impl<M: Machine> LazyTlb<M> {
         ask!(self, settle(mm));
     }
 
-    /// Moves this CPU from the mm that it borrows to `init_mm`: the only way
-    /// there. `task` is the current task and owns no mm.
+    /// Moves this CPU from the mm that it borrows to `init_mm`: the only way from the one
+    /// to the other. `task` is the current task and owns no mm.
     ///
-    /// The policy counts or publishes the borrow of `init_mm` before that is loaded, and
-    /// lets the old borrow end afterwards. So a loaded mm is protected at every instant.
+    /// Under refcount the unit of `init_mm` is taken before the load. Under every policy
+    /// the old borrow ends only after it. So a loaded mm is protected at every instant.
     pub(crate) fn leave_lazy(&self, t: &IrqsOff, task: &TaskMm) -> EndedBorrow {
         let old = task.active_mm();
         self.machine.point(Point::LeaveLazyHalf);

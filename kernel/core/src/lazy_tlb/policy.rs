@@ -2,8 +2,9 @@
 //!
 //! A policy consists of a file beside this one, whose type without values implements
 //! `Operations`; of a variant of [`Policy`]; and of a row in `ask`, the one place that
-//! tells the policies apart. All are in one image, and the boot chooses one. A question
-//! costs a comparison or two, and nothing where every policy has the default answer.
+//! tells the policies apart. One image holds all policies, and an option of the boot
+//! chooses one. A question costs a comparison or two, and nothing where every policy has
+//! the default answer.
 //!
 //! A policy keeps its state in words that it alone reads and writes, two per CPU
 //! ([`CpuState::policy`]) and one per address space ([`Mm::policy`]), and names them
@@ -139,8 +140,8 @@ pub(crate) trait Operations {
         CpuSet::EMPTY
     }
 
-    /// This CPU is in the second half of a switch. If it has another mm loaded than
-    /// before the switch, it does not use the former any more.
+    /// This CPU is in the second half of a switch. If another mm is loaded than before
+    /// the switch, this CPU does not use the former any more.
     #[inline(always)]
     fn quiescent<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 

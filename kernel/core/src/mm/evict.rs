@@ -1,9 +1,8 @@
 //! Eviction: a CPU that is lazy on an mm is made to leave it, and flushes.
 //!
-//! There are three occasions. The only user of an mm flushes, and spares itself
-//! broadcasts from then on. A CPU's trim clock is due, so that masks do not grow for ever
-//! (Linux trims likewise). An exit is about to do its final flush, if the policy wants
-//! it.
+//! There are three occasions. The only user of an mm flushes, and needs no broadcasts
+//! from then on. A CPU's trim clock is due, so that masks do not grow for ever (Linux
+//! trims likewise). An exit is about to do its final flush, and the policy asks for it.
 
 use crate::LazyTlb;
 use crate::cpu::CpuSet;

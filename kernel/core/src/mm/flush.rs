@@ -30,7 +30,8 @@ pub enum FlushRange {
 
 impl FlushRange {
     /// A local flush of more pages than this goes by PID: one `tlbiel` per page would
-    /// cost more than the 128 of a PID and the walks that follow (Linux's value).
+    /// cost more than the 128 of a flush by PID and the walks that follow it (Linux's
+    /// value).
     pub const MOST_LOCAL_PAGES: u32 = 256;
     /// A broadcast flush of more pages than this goes by PID: each `tlbie` visits every
     /// CPU (Linux's value).

@@ -19,10 +19,10 @@
 //! | an address space leaves: unmap, exit | its `mmap_lock` | its entries are gone |
 //!
 //! A fault that reads the old length has set its entry before the visitor gets the
-//! `mmap_lock`. An address space that enters behind the visitor reads the new length,
-//! since both take the list's lock. A child that gets entries behind the new end was
-//! forked from a parent that had not been visited yet. It is behind its parent in the
-//! list, so the visitor comes to it later.
+//! `mmap_lock`. A fault in an address space that enters after the visitor's last look
+//! reads the new length, since entering and looking both take the list's lock. A child
+//! that gets entries behind the new end was forked from a parent that had not been
+//! visited yet. It is behind its parent in the list, so the visitor comes to it later.
 
 use alloc::collections::BTreeMap;
 

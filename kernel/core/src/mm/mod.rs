@@ -173,8 +173,8 @@ impl Mm {
         self.mm_users.load(Ordering::Relaxed)
     }
 
-    /// `mm_users`. What a user did before it gave up its unit happens before a result
-    /// that does not count it.
+    /// `mm_users`. If a unit is not counted any more, what its user did before giving it
+    /// back happens before the return.
     pub(crate) fn observe_users(&self) -> u32 {
         // F7 acquire: orders the count before what its reader does as the only user.
         // Partner: `mmput`.
