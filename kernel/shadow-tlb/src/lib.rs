@@ -10,7 +10,7 @@
 //! - a flush with RIC=0 drops translations only, RIC=2 everything of the PID;
 //!   `tlbiel` on its own CPU, `tlbie` on all;
 //! - a cached process-table entry lets a CPU refill everything below it, a cached
-//!   directory lets it refill translations, whatever memory says meanwhile.
+//!   directory lets it refill translations, even if memory shows other ones by then.
 //!
 //! A coprocessor caches these things too, and only `tlbie` reaches it. All coprocessors
 //! together are one more holder.

@@ -55,7 +55,7 @@ impl ProcessTable {
         assert!(index < PIDS, "PID {index} is beyond the process table");
         let entries: *mut Entry = self.base.as_mut_ptr();
         // SAFETY: in the table (checked), which is ours for ever. The MMU reads
-        // it behind our back: volatile.
+        // it at any time: volatile.
         unsafe { VolatilePtr::new(NonNull::new_unchecked(&raw mut (*entries.add(index)).tree)) }
     }
 

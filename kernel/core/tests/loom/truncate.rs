@@ -111,7 +111,7 @@ impl File {
         })
     }
 
-    /// `ftruncate` to nothing. What was in the file may be overwritten behind it.
+    /// `ftruncate` to nothing. What was in the file may be overwritten once it returns.
     fn cut(&self, rig: &Rig) {
         self.lock.with(rig, || self.len.store(0, Ordering::Relaxed));
         rig.for_each_mapper(&self.mappers, |mm| {
