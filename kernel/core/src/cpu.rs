@@ -9,7 +9,7 @@ pub use crate::cpuset::{CpuId, CpuMask, CpuSet, MAX_CPUS};
 
 /// What the protocol keeps for one CPU. `repr(C)`: debuggers read it by offset.
 ///
-/// Each line of 128 bytes holds fields with one kind of writer.
+/// Fields that other CPUs write have lines of 128 bytes of their own.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub struct CpuState {
