@@ -22,7 +22,7 @@ const SIGXCPU: u32 = 24;
 const SIGVTALRM: u32 = 26;
 const SIGPROF: u32 = 27;
 
-/// The least time between two checks of a process, in milliseconds: Linux's tick.
+/// The least time to the alarm for the next check of a process, in milliseconds: Linux's tick.
 const LOOK_MS: u64 = 10;
 
 /// The usage of a process's former threads, and of its children that were waited for.

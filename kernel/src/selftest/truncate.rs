@@ -1,5 +1,5 @@
-//! A file is cut while address spaces map it: the only flush of an mm that the caller may neither
-//! have loaded nor use.
+//! A file is cut while address spaces map it: the only flush whose caller need neither have the mm
+//! loaded nor be its user.
 
 use alloc::string::String;
 use alloc::sync::Arc;

@@ -36,7 +36,7 @@ pub(crate) type TaskRef = Arc<Task>;
 /// The function of a kernel thread.
 pub(super) type Body = Box<dyn FnOnce() + Send>;
 
-/// Why a sleeping or running task should stop to look: bits of [`Task::pending`].
+/// Reasons to interrupt a sleeping or running task: bits of [`Task::pending`].
 pub(crate) mod pending {
     /// The task is to end: it never returns to user mode.
     pub(crate) const KILL: u32 = 1;

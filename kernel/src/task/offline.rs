@@ -94,9 +94,9 @@ pub(crate) fn is_online(id: CpuId) -> bool {
     ONLINE.contains(id)
 }
 
-/// Takes `id` offline; does nothing if it is. On return it has stopped. The caller may run there:
-/// it is moved. Tasks that may run nowhere else may run everywhere from now on, as in Linux.
-/// Interrupts and preemption on.
+/// Takes `id` offline; does nothing if it is offline already. On return it has stopped. The caller
+/// may run there: it is moved. Tasks that may run nowhere else may run everywhere from now on, as
+/// in Linux. Interrupts and preemption on.
 ///
 /// # Errors
 /// See [`Refused`]; then nothing has changed.
@@ -133,7 +133,8 @@ pub(crate) fn offline(id: CpuId) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Brings `id` online; does nothing if it is. On return it schedules. Interrupts and preemption on.
+/// Brings `id` online; does nothing if it is online already. On return it schedules. Interrupts and
+/// preemption on.
 ///
 /// # Errors
 /// See [`Refused`].

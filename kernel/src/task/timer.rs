@@ -29,7 +29,7 @@ pub(crate) struct Alarm {
     cpu: AtomicU32,
 }
 
-/// One CPU's time. Only that CPU writes the fields but the alarms, with interrupts off; others read
+/// One CPU's time. Except for the alarms, only that CPU writes it, with interrupts off; others read
 /// `timed_since_tb` and `ticks`.
 pub(super) struct Clock {
     /// When the running task got the CPU.

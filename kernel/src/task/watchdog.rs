@@ -27,8 +27,8 @@ const LOOKS: u32 = 10;
 /// No look is due.
 const NEVER: u64 = u64::MAX;
 
-/// One CPU's part. Only that CPU uses the fields but `asked_tb`, with interrupts off but for a hint
-/// of `look_tb`.
+/// One CPU's part. Except for `asked_tb`, only that CPU uses it, with interrupts off. As a hint,
+/// `look_tb` is read in any context.
 pub(super) struct Watch {
     /// Since when an interrupt from another CPU waits to be taken; 0 for none. Stored before the
     /// interrupt is sent, cleared by its handler; relaxed: sending the interrupt orders the store

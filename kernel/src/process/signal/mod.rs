@@ -50,7 +50,7 @@ pub(crate) const SIGALRM: u32 = 14;
 pub(crate) const SIGCHLD: u32 = 17;
 /// Go on, if stopped.
 pub(crate) const SIGCONT: u32 = 18;
-/// Stops the process; cannot be caught.
+/// Stops the process in Linux; ignored here, and cannot be caught.
 pub(crate) const SIGSTOP: u32 = 19;
 /// The largest signal.
 pub(crate) const LAST: u32 = 64;

@@ -31,7 +31,7 @@ pub(super) fn queue_fills_as_it_goes_idle() -> Verdict {
     let [cpu] = last_others()?;
     let (gate, me, idles) = (Gate::new(), percpu::cpu_id(), Window::GoesIdle.of_idle());
     let sleeper = sleeper_on(cpu, &gate, script::mark)?;
-    // It makes the other task wait, so that its slice is timed.
+    // The queued task waits while `last` does not yield, so the slice of `last` is timed.
     let last = actor_on(cpu, move || {
         let queued = kthread::spawn_on(cpu, "test-queued", || ());
         while !queued.has_exited() {
