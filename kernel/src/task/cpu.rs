@@ -1,4 +1,4 @@
-//! What the scheduler keeps for a CPU, and the table of all of them.
+//! The scheduler's state of a CPU, and the table of all CPUs.
 //!
 //! The whole table is made by the boot CPU before any other starts, so it is read
 //! without locks; a CPU that never comes up leaves an unused entry.
@@ -28,7 +28,7 @@ use crate::sync::Fixed;
 
 static CPUS: Fixed<Box<[Cpu]>> = Fixed::unset();
 
-/// CPUs that take part in scheduling: where tasks are placed.
+/// CPUs where tasks are placed.
 pub(super) static ONLINE: CpuBits = CpuBits::empty();
 
 /// The scheduler's part of one CPU.
@@ -38,15 +38,15 @@ pub(super) struct Cpu {
     pub(super) id: CpuId,
     /// Its hardware number, the target of its interrupts: here, because a waker has this line.
     server: u32,
-    /// What assembly knows of it.
+    /// The part that assembly uses.
     pub(super) area: &'static PerCpu,
     /// Runs when nothing else does. It lives as long as the table.
     pub(super) idle: TaskPtr,
     /// Whether it has nothing to do.
     pub(super) idle_flag: IdleFlag,
-    /// Somebody wants it to schedule.
+    /// It was asked to schedule.
     pub(super) need_resched: Request,
-    /// What others and it itself watch it for.
+    /// The watchdog's state.
     pub(super) watch: Watch,
     /// The task that the last switch left; its own, interrupts off.
     pub(super) left: AtomicPtr<Task>,
@@ -102,8 +102,8 @@ impl Cpu {
         unsafe { self.idle.get() }
     }
 
-    /// Forgets what a former life of this CPU has left, while others kept asking for
-    /// it. On that CPU, before it takes interrupts.
+    /// Forgets requests from a former life of this CPU, which others may have made until now. On
+    /// that CPU, before it takes interrupts.
     pub(super) fn restart(&self) {
         self.need_resched.forget();
         self.area.clear_work();
@@ -115,8 +115,8 @@ impl Cpu {
     /// its idle task. Interrupts off.
     pub(super) fn adopt(&'static self) {
         let idle = self.idle();
-        // SAFETY: an entry of the table. Interrupts are off, and the context that runs here
-        // is the one that this task stands for, on the stack that it names.
+        // SAFETY: an entry of the table. Interrupts are off, and the context that runs here is the
+        // idle task's, on the stack that it names.
         unsafe {
             self.area.set_local(core::ptr::from_ref(self).cast_mut().cast());
             percpu::set_current(self.idle.raw().cast(), idle.stack_top);
@@ -168,7 +168,7 @@ pub(crate) fn server_of(id: CpuId) -> u32 {
     get(id).server()
 }
 
-/// What assembly knows of `id`.
+/// The part of `id` that assembly uses.
 pub(crate) fn area_of(id: CpuId) -> &'static PerCpu {
     get(id).area
 }

@@ -1,5 +1,4 @@
-//! What a CPU does when nothing is to be done: it borrows an address space and
-//! sleeps in the hypervisor.
+//! The idle CPU: it borrows an address space and sleeps in the hypervisor.
 //!
 //! ```text
 //! idle CPU                            placement::queue
@@ -62,7 +61,8 @@ pub(super) fn idle_loop(off: &mut IrqsOff) -> ! {
     cpu::this().idle_flag.set();
     loop {
         let cpu = cpu::this();
-        // Partner: the fence in `placement::queue` (see above).
+        // Orders the flag before the look at the queue. Partner: the fence in
+        // `placement::queue`.
         fence(Ordering::SeqCst);
         if has_work(cpu) {
             schedule(Leave::Yield, off);
@@ -76,7 +76,7 @@ pub(super) fn idle_loop(off: &mut IrqsOff) -> ! {
     }
 }
 
-/// Whether a CPU has come to its idle loop and no waker has claimed it.
+/// Whether a CPU idles and no waker has claimed it.
 #[cfg(feature = "selftest")]
 pub(crate) fn is_idle(cpu: kcore::cpu::CpuId) -> bool {
     cpu::get(cpu).idle_flag.is_set()

@@ -8,14 +8,14 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use super::wait_queue::WaitQueue;
 use super::window::Window;
 
-/// Nobody has it.
+/// Free.
 const FREE: u32 = 0;
-/// Held, and nobody waits.
+/// Held, and no task waits.
 const HELD: u32 = 1;
-/// Held, and somebody may be waiting: the unlock wakes one.
+/// Held, and a task may be waiting: the unlock wakes one.
 const CONTENDED: u32 = 2;
 
-/// A sleeping lock: one atomic to take and one to give back when nobody waits.
+/// A sleeping lock: one atomic operation to take it and one to give it back when no task waits.
 /// Task context only, with interrupts and preemption on.
 #[repr(C)]
 pub(crate) struct Mutex<T> {
@@ -45,7 +45,8 @@ impl<T> Mutex<T> {
     /// Takes the lock if it is free.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        // Acquire: pairs with the release in the unlock.
+        // Acquire: orders the lock before the accesses in our section. Partner: the release in
+        // `drop`.
         self.state
             .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
@@ -54,8 +55,8 @@ impl<T> Mutex<T> {
 
     #[cold]
     fn lock_slow(&self) -> MutexGuard<'_, T> {
-        // CONTENDED even when we get it at once: others may be waiting, and the
-        // price of being wrong is one empty wake-up. Acquire as above.
+        // CONTENDED even if we get it at once: others may be waiting. If none is, the unlock makes
+        // one needless wake-up. Acquire: as in `try_lock`.
         self.waiters.wait_until(|| self.state.swap(CONTENDED, Ordering::Acquire) == FREE);
         MutexGuard { mutex: self }
     }
@@ -69,7 +70,7 @@ pub(crate) struct MutexGuard<'a, T> {
 impl<T> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release: what we did before the next holder's section.
+        // Release: orders our section before the next holder's. Partner: the acquires of the lock.
         if self.mutex.state.swap(FREE, Ordering::Release) == CONTENDED {
             Window::Unlocked.pass_here();
             self.mutex.waiters.wake_one();

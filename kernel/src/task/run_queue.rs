@@ -1,4 +1,4 @@
-//! The tasks that wait for a CPU, first come first served.
+//! The tasks that wait for a CPU, first come, first served.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,7 +21,7 @@ pub(super) static OVERLOADED: CpuBits = CpuBits::empty();
 /// switch away from it, on no CPU.
 pub(super) struct RunQueue {
     owner: CpuId,
-    /// How many wait; written under the lock, read by anyone.
+    /// How many wait; written under the lock, read without it.
     len: AtomicU32,
     tasks: IrqLock<List<TaskPtr>>,
 }
@@ -87,8 +87,8 @@ impl Locked<'_> {
         Some(task)
     }
 
-    /// Takes out `task`; whether it was here. Looks through the queue: the task's links,
-    /// which might tell at once, may be another queue's at this moment, under another lock.
+    /// Takes out `task`. Returns whether it was here. Searches the queue, since the task's links
+    /// may belong to another queue at this moment, under another lock.
     pub(super) fn remove(&mut self, task: &Task) -> bool {
         let is_here = self.tasks.iter().any(|node| core::ptr::eq(node, &raw const task.run_node));
         if is_here {

@@ -6,12 +6,11 @@
 //! full barrier                        full barrier
 //! condition? no: sleep                queue empty? no: wake
 //! ```
-//! Either the waiter sees the condition or the waker sees the waiter. The waiter
-//! goes to sleep by PREPARING → SLEEPING in its switch; the waker's
-//! PREPARING → RUNNING before that keeps it awake, so nothing is lost in between.
+//! Either the waiter sees the condition or the waker sees the waiter. The waiter falls asleep by
+//! PREPARING → SLEEPING in its switch. A waker that comes first sets PREPARING → RUNNING, which
+//! keeps the waiter awake: no wake-up is lost in between.
 //!
-//! All waits are loops, so a wake-up for another reason (a deadline, a kill) costs
-//! a turn and never lies.
+//! All waits are loops, so a wake-up for another reason (a deadline, a kill) costs one more turn.
 
 use core::sync::atomic::Ordering;
 
@@ -42,7 +41,7 @@ pub(crate) struct WaitQueue {
 type Waiter = Node<TaskPtr>;
 
 impl WaitQueue {
-    /// A queue that nobody waits in.
+    /// A queue without waiters.
     pub(crate) const fn new() -> Self {
         Self { waiters: Waiters::none(), queue: IrqLock::new("a wait queue", List::new()) }
     }
@@ -66,7 +65,8 @@ impl WaitQueue {
         if self.wait(done, || me.interrupted()) { Ok(()) } else { Err(Interrupted) }
     }
 
-    /// Both: `Ok(false)` when the deadline came first. Interrupts and preemption on.
+    /// Sleeps until `done`; `Ok(false)` if the time base reaches `deadline_tb` first, `Err` if a
+    /// kill or signal is pending for the current task. Interrupts and preemption on.
     pub(crate) fn wait_interruptible_deadline(
         &self,
         mut done: impl FnMut() -> bool,
@@ -121,7 +121,7 @@ impl WaitQueue {
         }
     }
 
-    /// Queues the waiter unless it is, and announces the sleep.
+    /// Queues the waiter if it is in no queue, and announces the sleep.
     fn enqueue(&self, me: &Task, waiter: &Waiter) {
         let mut queue = self.queue.lock();
         if !queue.contains(waiter) {
@@ -130,9 +130,9 @@ impl WaitQueue {
             unsafe { queue.push_back(waiter) };
             self.waiters.add();
         }
-        // Still under the lock: whoever takes us out of the queue finds a state that
-        // its wake-up changes, or the wake-up would be lost. Ends in a full barrier:
-        // the queue and the state before the condition. Partner: [`Waiters::are_there`].
+        // Still under the lock: a waker that takes us out of the queue must find a state that its
+        // wake-up changes, or the wake-up would be lost. Ends in a full barrier, which orders the
+        // queue and the state before the condition. Partner: [`Waiters::are_there`].
         me.prepare_to_sleep();
     }
 
@@ -141,8 +141,7 @@ impl WaitQueue {
         !self.queue.lock().contains(waiter)
     }
 
-    /// Takes the waiter out of the queue, at the end of a wait that did not end
-    /// by being picked.
+    /// Takes the waiter out of the queue, at the end of a wait that did not end by being picked.
     #[cold]
     fn leave(&self, waiter: &Waiter) {
         let mut queue = self.queue.lock();
@@ -152,20 +151,17 @@ impl WaitQueue {
             return;
         }
         drop(queue);
-        // A `wake_one` picked us when we no longer needed it: it is for the next
-        // in the queue.
+        // A `wake_one` picked us when we no longer needed it: we pass it to the next waiter.
         self.wake_one();
     }
 
-    /// Wakes the waiter that came first. What makes its condition true is
-    /// written before. Any context.
+    /// Wakes the waiter that came first. The caller has made its condition true. Any context.
     #[inline]
     pub(crate) fn wake_one(&self) {
         self.wake(1);
     }
 
-    /// Wakes all waiters. What makes their condition true is written before.
-    /// Any context.
+    /// Wakes all waiters. The caller has made their condition true. Any context.
     #[inline]
     pub(crate) fn wake_all(&self) {
         self.wake(u32::MAX);
