@@ -16,7 +16,7 @@ def floors():
 
 
 def crates():
-    p = Picture(960, 670, "The crates, and who calls whom")
+    p = Picture(960, 670, "The crates, and which calls which")
     p.box(20, 20, 920, 46, "user", "**`user/`: programs of the initrd, and C programs of the tests")
     p.arrow((300, 66), (300, 104), says="a system call, a fault", at=(312, 90))
     p.arrow((660, 104), (660, 66), says="`rfid`", at=(672, 90))

@@ -1,5 +1,5 @@
-//! What the protocol asks of a machine, answered by this one: the instructions of
-//! powerpc64, the tasks and memory of this kernel.
+//! The machine's part of the protocol: the instructions of powerpc64, the tasks and memory of this
+//! kernel.
 
 use core::ops::Range;
 use core::sync::atomic::{Ordering, fence};
@@ -21,15 +21,15 @@ use crate::sync::preempt;
 use crate::task::{current_mm, server_of};
 use crate::{limits, mm, oracle, println};
 
-/// Turns of a wait for other CPUs between two pauses: they answer soon where each
-/// has a processor of its own.
+/// Turns of a wait for other CPUs between two pauses. CPUs with a processor of their own answer
+/// soon.
 const TURNS_PER_PAUSE: u64 = 64;
 
 // SAFETY: each section makes its token true and lends it; `send_ipi` begins with a `sync`.
 unsafe impl Cpu for Hardware {
     fn with_preempt_off<R>(&self, f: impl FnOnce(&PreemptOff) -> R) -> R {
         let _guard = preempt::disable();
-        // SAFETY: preemption is off until the guard goes, which is behind `f`.
+        // SAFETY: preemption is off until the guard goes, after `f`.
         f(&unsafe { PreemptOff::new(percpu::cpu_id()) })
     }
 
@@ -46,23 +46,23 @@ unsafe impl Cpu for Hardware {
     }
 
     fn relax(&self, turn: u64) {
-        // Interrupts are on: calls of other CPUs are served meanwhile. Now and then
-        // the hint hands the host's CPU to the one that we wait for, where several
-        // virtual CPUs share it; each time it costs QEMU a lock.
+        // Interrupts are on: calls of other CPUs are served meanwhile. Where virtual CPUs share a
+        // host CPU, the hint hands it to the CPU that we wait for. The hint is rare, since it costs
+        // QEMU a lock.
         if turn % TURNS_PER_PAUSE == TURNS_PER_PAUSE - 1 {
             isa::relax();
         }
     }
 }
 
-// SAFETY: a flush is `ptesync`, the invalidations, and what waits for them; the rest is
-// one register and one entry of the process table.
+// SAFETY: a flush is `ptesync`, the invalidations, and the instructions that wait for them; the
+// rest is one register and one entry of the process table.
 unsafe impl Mmu for Hardware {
     const BROADCASTS: bool = true;
 
     fn load_mm(&self, _: &IrqsOff, mm: MmId) {
-        // SAFETY: interrupts are off, and who has what loaded is this trait's
-        // caller's business: it keeps mm_cpumask and active_mm.
+        // SAFETY: interrupts are off, and the trait's caller keeps mm_cpumask and active_mm in
+        // step with the loads.
         unsafe { arch::mmu::load_pid(mm.pid()) };
     }
 
@@ -71,7 +71,7 @@ unsafe impl Mmu for Hardware {
     }
 
     fn order_mask_before_walks(&self, _: &IrqsOff) {
-        // `sync`: the loads of a table walk come after it, as other loads do.
+        // `sync` orders earlier stores before the loads of a table walk, as before other loads.
         fence(Ordering::SeqCst);
     }
 

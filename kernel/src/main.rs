@@ -1,6 +1,5 @@
-//! The lazy-TLB kernel: a small SMP kernel whose subject is what `active_mm` costs
-//! and how it is kept safe. The protocol itself is the crate `kcore`
-//! (`kernel/core`); this is the kernel around it that makes it real.
+//! The lazy-TLB kernel: a small SMP kernel about the cost and the safety of `active_mm`. The
+//! protocol itself is the crate `kcore` (`kernel/core`); this crate is the kernel around it.
 #![no_std]
 #![no_main]
 
@@ -42,7 +41,7 @@ use files::errno;
 /// the order of dependence.
 #[unsafe(no_mangle)]
 fn kmain(info: &'static BootInfo) -> ! {
-    // SAFETY: here we are alone, without vectors.
+    // SAFETY: the boot CPU is alone and has no vectors yet.
     unsafe { exceptions::install(&upcalls::KernelUpcalls) };
     exceptions::install_vectors();
     tlb::init(info.pvr, info.broadcast);
@@ -77,7 +76,7 @@ fn usable_cpus(info: &'static BootInfo) -> &'static [u32] {
     &all[..all.len().min(room)]
 }
 
-/// What runs: CPUs, memory, MMU, interrupt controller, policy.
+/// Prints the machine and the policy: CPUs, memory, MMU, interrupt controller.
 fn banner(info: &BootInfo, config: &Config, online: usize) {
     let mib: u64 = info.memory.iter().map(|region| region.size >> 20).sum();
     let how = if config.core.global_by_ipi { "IPI + tlbiel" } else { info.broadcast.name() };
@@ -89,7 +88,7 @@ fn banner(info: &BootInfo, config: &Config, online: usize) {
     );
 }
 
-/// Starts what the machine is here for: the tests, or the first process.
+/// Starts the tests, a soak, the monitor, or the first process.
 fn start(config: Config) {
     shutdown::set_report(config.report);
     #[cfg(feature = "selftest")]

@@ -1,8 +1,8 @@
 //! External-interrupt state of this CPU: MSR\[EE\].
 //!
-//! What turns interrupts off lends the token [`IrqsOff`], and they come on again only where
-//! the token has ended. `mtmsrd` with L=1 writes EE and RI alone and is one instruction. RI
-//! is set in all kernel code outside the interrupt prologs and epilogs.
+//! [`disable`] lends the token [`IrqsOff`], and interrupts come on again only where the token
+//! has ended. `mtmsrd` with L=1 writes EE and RI alone and is one instruction. RI is set in all
+//! kernel code outside the interrupt prologs and epilogs.
 
 use core::marker::PhantomData;
 
@@ -11,7 +11,7 @@ use kcore::machine::IrqsOff;
 use crate::reg::Msr;
 use crate::{isa, percpu};
 
-/// Interrupts are off; dropping it makes them what they were. It stays on its CPU.
+/// Interrupts are off. Dropping it restores their former state. It stays on its CPU.
 #[must_use = "interrupts are as before once it is dropped"]
 pub struct Disabled {
     were_on: bool,
@@ -19,7 +19,7 @@ pub struct Disabled {
 }
 
 impl Disabled {
-    /// Makes interrupts what they were, before the drop; whether they are on.
+    /// Restores the former state of interrupts, before the drop. Returns whether they are on.
     ///
     /// # Safety
     /// Nothing but the drop follows.
@@ -42,11 +42,11 @@ impl Disabled {
     /// Runs `f` with the right to turn interrupts on meanwhile, and to switch.
     ///
     /// # Panics
-    /// If interrupts were off before: somebody else has a token then.
+    /// If interrupts were off before: then another token exists.
     #[inline(always)]
     pub fn lend_mut<R>(&mut self, f: impl FnOnce(&mut IrqsOff) -> R) -> R {
         assert!(self.were_on, "interrupts would come on amid another section");
-        // SAFETY: they are off, and nobody else has a token.
+        // SAFETY: they are off, and no other token exists.
         f(&mut unsafe { already_off() })
     }
 }
@@ -70,7 +70,7 @@ pub fn disable() -> Disabled {
 /// The proof where interrupts are off without a [`Disabled`].
 ///
 /// # Safety
-/// They are off, and stay so for as long as the token is used.
+/// Interrupts are off, and stay off for as long as the token is used.
 #[inline(always)]
 #[must_use]
 pub unsafe fn already_off() -> IrqsOff {
@@ -84,7 +84,8 @@ pub fn enable(_: IrqsOff) {
     turn_on();
 }
 
-/// Runs `f` with interrupts on. It may end on another CPU, which `off` is the proof for then.
+/// Runs `f` with interrupts on. It may end on another CPU; `off` is then the proof for that
+/// one.
 #[inline(always)]
 pub fn enabled_while<R>(off: &mut IrqsOff, f: impl FnOnce() -> R) -> R {
     turn_on();

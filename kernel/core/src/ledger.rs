@@ -17,7 +17,8 @@ pub struct Ledger {
     pub lingers: bool,
     /// The final flush of an exit sends the lazy CPUs away, by IPI.
     pub kicks: bool,
-    /// The last drop sends those away that still borrow the mm: by IPI, and itself.
+    /// The last drop sends away the CPUs that still borrow the mm: other CPUs by IPI, its
+    /// own directly.
     pub shoots: bool,
 }
 
@@ -45,37 +46,37 @@ impl Ledger {
     /// The row of `policy`.
     ///
     /// # Panics
-    /// If it has none.
+    /// If the policy has no row.
     pub fn of(policy: Policy) -> Ledger {
         LEDGERS.into_iter().find(|row| row.policy == policy).expect("a policy without a row in the ledger")
     }
 
-    /// `n` if the policy borrows, else nothing. Those below likewise.
+    /// `n` if the policy borrows, else 0.
     pub fn borrowed<T: Default>(&self, n: T) -> T {
         when(self.borrows, n)
     }
 
-    /// `n` if borrows are counted.
+    /// `n` if borrows are counted, else 0.
     pub fn counted<T: Default>(&self, n: T) -> T {
         when(self.counts, n)
     }
 
-    /// `n` if an mm lives on while it is borrowed.
+    /// `n` if an mm lives on while it is borrowed, else 0.
     pub fn lingering<T: Default>(&self, n: T) -> T {
         when(self.lingers, n)
     }
 
-    /// `n` if an exit kicks.
+    /// `n` if an exit evicts lazy CPUs, else 0.
     pub fn kicked<T: Default>(&self, n: T) -> T {
         when(self.kicks, n)
     }
 
-    /// `n` if the last drop shoots.
+    /// `n` if the last drop shoots, else 0.
     pub fn shot<T: Default>(&self, n: T) -> T {
         when(self.shoots, n)
     }
 
-    /// `n` if the last drop shoots, and no kick has come before it.
+    /// `n` if the last drop shoots and no exit's eviction comes before it, else 0.
     pub fn shot_unkicked<T: Default>(&self, n: T) -> T {
         when(self.shoots && !self.kicks, n)
     }

@@ -1,10 +1,10 @@
-//! Pipes: a ring of 64K between writers and readers. A pair of stream sockets is two of
-//! them.
+//! Pipes: a ring of 64K between writers and readers. A pair of stream sockets is two of them.
 //!
 //! Bytes are copied once in and once out, in runs as long as a page of the ring
 //! allows. An empty pipe starts over at the beginning of its page, so one that
 //! never holds more than a page uses one page.
 
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use arch::addr::PAGE_SIZE;
@@ -14,7 +14,7 @@ use crate::fs::OpenFlags;
 use crate::fs::channel::{self, Channel, Ends, Pair};
 use crate::memory::frame::{self, Frame};
 use crate::mm::user_memory::Cursor;
-use crate::task::Mutex;
+use crate::task::{Mutex, WaitQueue};
 
 const PAGE: usize = PAGE_SIZE as usize;
 const PAGES: usize = 16;
@@ -23,21 +23,28 @@ const CAPACITY: usize = PAGES * PAGE;
 /// Writes up to this size are not mixed with others (PIPE_BUF).
 const ATOMIC: usize = PAGE;
 
-/// A pipe.
+/// A pipe. What a write and a read of a few bytes change lies in its first line, which moves
+/// once from the writer's CPU to the reader's.
+#[repr(C, align(128))]
 struct Pipe {
-    ends: Ends,
+    /// Readers that wait for something to read or for the writer's end.
+    not_empty: WaitQueue,
+    /// Bytes in the ring: written under the lock, read by waiting tasks.
+    len: AtomicU32,
     /// Guards the bytes. Held over user copies, which may sleep.
     ring: Mutex<Ring>,
-    /// Bytes in the ring: written under the lock, read by who waits.
-    len: AtomicU32,
+    ends: Ends,
 }
 
+const _: () = assert!(offset_of!(Pipe, ring) + Mutex::<Ring>::VALUE_OFFSET + offset_of!(Ring, pages) <= 128);
+
 /// The bytes, at positions that grow for ever modulo the capacity.
+#[repr(C)]
 struct Ring {
-    /// Allocated when first needed.
-    pages: [Option<Frame>; PAGES],
     head: u64,
     tail: u64,
+    /// Allocated when first needed.
+    pages: [Option<Frame>; PAGES],
 }
 
 impl Ring {
@@ -59,13 +66,13 @@ impl Ring {
         Ok(unsafe { core::slice::from_raw_parts_mut(page.add(offset), len.min(PAGE - offset)) })
     }
 
-    /// Moves bytes in until the ring is full or there are no more.
+    /// Moves bytes in until the ring is full or `from` is empty.
     fn fill(&mut self, from: &mut Cursor<'_>) -> Result<(), Errno> {
         while from.remaining() > 0 && self.len() < CAPACITY {
             let room = (CAPACITY - self.len()).min(from.remaining());
             let before = from.done();
             let result = from.take(self.run(self.tail, room)?);
-            // What was copied before a bad address is in the pipe, too.
+            // The bytes before a bad address are in the pipe, too.
             self.tail += (from.done() - before) as u64;
             result?;
         }
@@ -97,11 +104,11 @@ impl Ring {
 impl Pipe {
     fn new(ends: Ends) -> Self {
         let ring = Ring { pages: [const { None }; PAGES], head: 0, tail: 0 };
-        Pipe { ends, ring: Mutex::new(ring), len: AtomicU32::new(0) }
+        Pipe { not_empty: WaitQueue::new(), len: AtomicU32::new(0), ring: Mutex::new(ring), ends }
     }
 
     fn len(&self) -> usize {
-        // Relaxed: a wait queue or the ring's lock orders what depends on it.
+        // Relaxed: a wait queue or the ring's lock orders the accesses that depend on it.
         self.len.load(Ordering::Relaxed) as usize
     }
 
@@ -125,6 +132,10 @@ impl Channel for Pipe {
         &self.ends
     }
 
+    fn not_empty(&self) -> &WaitQueue {
+        &self.not_empty
+    }
+
     fn take(&self, to: &mut Cursor<'_>) -> Option<Result<(), Errno>> {
         let mut ring = self.ring.lock();
         if ring.len() == 0 {
@@ -135,9 +146,9 @@ impl Channel for Pipe {
         self.len.store(len as u32, Ordering::Relaxed);
         drop(ring);
         if len > 0 {
-            self.ends.not_empty.wake_one();
+            self.not_empty.wake_one();
         }
-        // Not for a few bytes: a woken writer shall find room for some.
+        // Not for a few bytes: a woken writer shall find room for an atomic write.
         if CAPACITY - len >= ATOMIC {
             self.ends.not_full.wake_one();
             self.ends.poll.notify();
@@ -147,7 +158,7 @@ impl Channel for Pipe {
 
     fn write(&self, from: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
         let ends = &self.ends;
-        // All of a small write at once; a large one as there is room.
+        // A small write goes in at once, a large one as room comes.
         let needed = if from.remaining() <= ATOMIC { from.remaining() } else { 1 };
         while from.remaining() > 0 {
             if ends.no_reader() {
@@ -159,7 +170,7 @@ impl Channel for Pipe {
                 let len = ring.len();
                 self.len.store(len as u32, Ordering::Relaxed);
                 drop(ring);
-                ends.not_empty.wake_one();
+                self.not_empty.wake_one();
                 ends.poll.notify();
                 if CAPACITY - len >= ATOMIC {
                     ends.not_full.wake_one();

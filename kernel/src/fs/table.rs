@@ -41,29 +41,28 @@ impl FileTable {
         Self::with(self.slots.lock().clone())
     }
 
-    /// What `fd` stands for: something that may be read, written, mapped or asked. `EBADF`,
-    /// too, if it is but a name (`O_PATH`).
+    /// The description of `fd`, for reads, writes, mappings and questions. `EBADF`, too, if it is
+    /// only a name (`O_PATH`).
     #[inline]
     pub(crate) fn get(&self, fd: u64) -> Result<Arc<Description>, Errno> {
         let description = self.get_any(fd)?;
         if description.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(description) }
     }
 
-    /// As [`FileTable::get`], names included: for what is done to descriptors, places and
-    /// stats.
+    /// As [`FileTable::get`], names included: for calls on descriptors, places and stats.
     #[inline]
     pub(crate) fn get_any(&self, fd: u64) -> Result<Arc<Description>, Errno> {
         self.with_slot(fd, |slot| slot.description.clone())
     }
 
-    /// What `look` makes of the slot of `fd`. `EBADF` if it is free.
+    /// The answer of `look` to the slot of `fd`. `EBADF` if it is free.
     #[inline]
     fn with_slot<T>(&self, fd: u64, look: impl FnOnce(&mut Slot) -> T) -> Result<T, Errno> {
         self.slots.lock().get_mut(as_index(fd)).and_then(Option::as_mut).map(look).ok_or(Errno::EBADF)
     }
 
-    /// `EMFILE` if there is no free descriptor: for calls that could not take back what they
-    /// do before they need it.
+    /// `EMFILE` if there is no free descriptor: for calls that need one after a step that they
+    /// cannot undo.
     pub(crate) fn check_free(&self) -> Result<(), Errno> {
         let (slots, limit) = (self.slots.lock(), limits::max_files());
         let full = slots.len() >= limit && slots[..limit].iter().all(Option::is_some);
@@ -89,7 +88,7 @@ impl FileTable {
         Ok(fd as u64)
     }
 
-    /// Makes `fd` stand for `description`, whatever it stood for.
+    /// Makes `fd` stand for `description`. A description that it stood for is closed.
     pub(crate) fn replace(
         &self,
         fd: u64,
@@ -118,7 +117,7 @@ impl FileTable {
         old.map(|old| self.closed(old)).ok_or(Errno::EBADF)
     }
 
-    /// What its processes are to record locks.
+    /// The owner of its processes' record locks.
     pub(crate) fn lock_owner(&self) -> Owner {
         Owner(core::ptr::from_ref(self).addr())
     }
@@ -140,14 +139,14 @@ impl FileTable {
         self.with_slot(fd, |slot| slot.close_on_exec = close_on_exec)
     }
 
-    /// Closes what exec closes.
+    /// Closes the descriptors that exec closes.
     pub(crate) fn exec(&self) {
         self.close_where(|slot| slot.close_on_exec);
     }
 
     /// One use less: the last one closes everything.
     pub(super) fn end_use(&self) {
-        // Relaxed: the table's lock orders what was done with it.
+        // Relaxed: the table's lock orders its uses.
         if self.users.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.close_where(|_| true);
         }
@@ -156,7 +155,7 @@ impl FileTable {
     fn close_where(&self, chosen: impl Fn(&Slot) -> bool) {
         let take =
             |slot: &mut Option<Slot>| if slot.as_ref().is_some_and(&chosen) { slot.take() } else { None };
-        // One by one: memory for a list of them may be what is missing.
+        // One by one: there may be no memory for a list of them.
         let len = self.slots.lock().len();
         for fd in 0..len {
             let gone = self.slots.lock().get_mut(fd).and_then(take);
@@ -178,8 +177,8 @@ fn grow(slots: &mut Vec<Option<Slot>>, len: usize) -> Result<(), Errno> {
     Ok(())
 }
 
-/// A descriptor as an index. Programs pass an `int`; what does not fit is an
-/// index that no table has.
+/// A descriptor as an index. Programs pass an `int`; a number that does not fit is an index that
+/// no table has.
 fn as_index(fd: u64) -> usize {
     usize::try_from(fd as i32).unwrap_or(usize::MAX)
 }

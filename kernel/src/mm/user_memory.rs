@@ -1,9 +1,8 @@
 //! Typed access to the memory of the current process.
 //!
-//! Every access goes through `arch::uaccess`, the only code for which user
-//! memory is open. A bad address is [`Errno::EFAULT`], never a kernel fault; a
-//! page that is not there yet is brought in on the way, so all of these may
-//! sleep: no spin lock held, interrupts on.
+//! Every access goes through `arch::uaccess`, the only code for which user memory is open. A bad
+//! address is [`Errno::EFAULT`], never a kernel fault; a page that is not there yet is brought in
+//! on the way, so all of these may sleep: no spin lock held, interrupts on.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -32,8 +31,8 @@ plain!(u8 u16 u32 u64 i32 i64);
 // SAFETY: an array of plain values has no padding between them.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
-/// An address in the memory of the current process, as the program gave it: nothing is
-/// known of it but what an access through it finds.
+/// An address in the memory of the current process, as the program gave it: unchecked until an
+/// access goes through it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct UserAddr(pub(crate) u64);
@@ -42,12 +41,12 @@ pub(crate) struct UserAddr(pub(crate) u64);
 unsafe impl Plain for UserAddr {}
 
 impl UserAddr {
-    /// Whether there is none.
+    /// Whether it is NULL.
     pub(crate) fn is_null(self) -> bool {
         self.0 == 0
     }
 
-    /// `bytes` further on. What would be beyond all addresses is no program's either.
+    /// `bytes` further on. Saturates at the last address, which is no program's.
     pub(crate) fn plus(self, bytes: usize) -> Self {
         UserAddr(self.0.saturating_add(bytes as u64))
     }
@@ -57,7 +56,7 @@ impl UserAddr {
         self.plus(n * size_of::<T>())
     }
 
-    /// Whether `bytes` from here are within what programs may name.
+    /// Whether `bytes` from here are within the user's addresses.
     pub(crate) fn has_room(self, bytes: usize) -> bool {
         uaccess::is_user_range(self.0, bytes)
     }
@@ -68,7 +67,7 @@ impl UserAddr {
         efault(unsafe { uaccess::copy_to_user(self.0, from.as_ptr(), from.len()) })
     }
 
-    /// Copies what is here to `to`.
+    /// Copies the bytes here to `to`.
     pub(crate) fn read_bytes(self, to: &mut [u8]) -> Result<(), Errno> {
         // SAFETY: `to` is writable for its length.
         efault(unsafe { uaccess::copy_from_user(to.as_mut_ptr(), self.0, to.len()) })
@@ -85,12 +84,12 @@ impl UserAddr {
         }
     }
 
-    /// As [`UserAddr::read`]; none if the address is NULL.
+    /// As [`UserAddr::read`]; `None` if the address is NULL.
     pub(crate) fn read_unless_null<T: Plain>(self) -> Result<Option<T>, Errno> {
         if self.is_null() { Ok(None) } else { self.read().map(Some) }
     }
 
-    /// As [`UserAddr::read`], for what is too large for a kernel stack.
+    /// As [`UserAddr::read`], for a value that is too large for a kernel stack.
     pub(crate) fn read_boxed<T: Plain>(self) -> Result<Box<T>, Errno> {
         let mut value = Box::<T>::new_uninit();
         // SAFETY: as in `read`.
@@ -121,7 +120,7 @@ impl UserAddr {
         efault(uaccess::load_user_u32(self.0))
     }
 
-    /// Replaces an aligned word by `new` if it is `expected`; returns what was found.
+    /// Replaces an aligned word by `new` if it is `expected`; returns the word found.
     pub(crate) fn exchange_u32(self, expected: u32, new: u32) -> Result<u32, Errno> {
         efault(uaccess::cmpxchg_user_u32(self.0, expected, new))
     }
@@ -129,7 +128,7 @@ impl UserAddr {
     /// Reads a NUL-terminated path.
     pub(crate) fn read_path(self) -> Result<String, Errno> {
         let bytes = self.read_string(PATH_MAX, Errno::ENAMETOOLONG)?;
-        // What is no UTF-8 names no file of ours.
+        // A name that is not UTF-8 names no file of ours.
         String::from_utf8(bytes).map_err(|_| Errno::ENOENT)
     }
 
@@ -159,7 +158,8 @@ impl UserAddr {
         Ok(bytes)
     }
 
-    /// Reads a NUL-terminated string into `to`, or as much of it as fits; returns how much.
+    /// Reads a NUL-terminated string into `to`, or as much of it as fits; returns the number of
+    /// bytes.
     pub(crate) fn read_prefix(self, to: &mut [u8]) -> Result<usize, Errno> {
         match uaccess::strncpy_from_user(to, self.0) {
             Ok(len) => Ok(len),
@@ -173,7 +173,7 @@ fn efault<T>(outcome: Result<T, BadAddress>) -> Result<T, Errno> {
     outcome.map_err(|_| Errno::EFAULT)
 }
 
-/// All zeroes, made where they are: for what is too large for a kernel stack.
+/// A value of zeroes, made in place: for one that is too large for a kernel stack.
 pub(crate) fn zeroed<T: Plain>() -> Box<T> {
     // SAFETY: any bytes make a `T` (`Plain`).
     unsafe { Box::<T>::new_zeroed().assume_init() }
@@ -198,8 +198,8 @@ pub(crate) struct UserSlice {
 // SAFETY: two words without padding. This is Linux's `struct iovec`.
 unsafe impl Plain for UserSlice {}
 
-/// User memory that is read or written from front to back: one or several
-/// pieces, and how far we are. Files see nothing else of user memory.
+/// User memory that is read or written from front to back: one or several pieces, and the
+/// position. Files see nothing else of user memory.
 pub(crate) struct Cursor<'a> {
     rest: &'a [UserSlice],
     /// Bytes of `rest[0]` that are done.
@@ -212,8 +212,7 @@ impl<'a> Cursor<'a> {
     /// Over `pieces` in order.
     ///
     /// # Errors
-    /// `EFAULT` if one of them is not within the user's addresses, whatever is mapped
-    /// there and however much of it would be used.
+    /// `EFAULT` if one of them is not within the user's addresses, even if it would not be used.
     pub(crate) fn new(pieces: &'a [UserSlice]) -> Result<Self, Errno> {
         let mut remaining = 0;
         for piece in pieces {
@@ -236,7 +235,7 @@ impl<'a> Cursor<'a> {
         self.remaining
     }
 
-    /// What remains of the piece that is next.
+    /// The rest of the next piece.
     pub(crate) fn next_piece(&mut self) -> Option<UserSlice> {
         while let Some((piece, later)) = self.rest.split_first() {
             if self.at < piece.len {
@@ -274,8 +273,8 @@ impl<'a> Cursor<'a> {
         Ok(moved)
     }
 
-    /// Moves bytes out to the user, as many of `from` as fit. Returns how many.
-    /// After `EFAULT`, [`Cursor::done`] counts those that went before it.
+    /// Moves bytes out to the user, as many of `from` as fit. Returns how many. After `EFAULT`,
+    /// [`Cursor::done`] counts the bytes before it.
     pub(crate) fn put(&mut self, from: &[u8]) -> Result<usize, Errno> {
         // SAFETY: a slice is readable for its length.
         unsafe { self.put_raw(from.as_ptr(), from.len()) }

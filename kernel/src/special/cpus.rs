@@ -1,4 +1,4 @@
-//! /sys/devices/system/cpu: which CPUs there are, and the switch of each.
+//! /sys/devices/system/cpu: the lists of CPUs, and the switch of each.
 //!
 //! Writing 0 to `cpuN/online` takes that CPU offline, 1 brings it back, as in Linux.
 
@@ -54,7 +54,7 @@ impl File for Switch {
     /// The first byte counts, as for Linux's flags: 0 or 1, n or y.
     fn write(&self, from: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
         let Some(piece) = from.next_piece() else { return Ok(()) };
-        // Read, but not moved: an error after bytes have moved is a short write.
+        // Reads the byte without moving on: an error after bytes have moved is a short write.
         match piece.base.read::<u8>()? {
             b'0' | b'n' | b'N' => task::offline(self.0),
             b'1' | b'y' | b'Y' => task::online(self.0),

@@ -1,7 +1,7 @@
 //! The console as a terminal: descriptors 0 to 2 of init.
 //!
-//! Where what is typed comes from, and what becomes of it on the way, is in
-//! [`input`]. There are no terminal attributes to set.
+//! [`input`] takes typed bytes and applies the discipline. There are no terminal attributes to
+//! set.
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -50,7 +50,7 @@ impl File for Tty {
                 typed.iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
                 return to.put(typed).map(drop);
             }
-            // Perhaps the first look at the terminal, which then has to be made.
+            // This may be the first question to the terminal, which starts its reader.
             if flags.contains(OpenFlags::NONBLOCK) && !input::is_ready(reader()) {
                 return Err(Errno::EAGAIN);
             }
@@ -91,7 +91,7 @@ impl File for Tty {
                 Owner::Group(group) => UserAddr(arg).write(group).map(|()| 0),
                 Owner::Anybody | Owner::Kernel => Err(Errno::ENOTTY),
             },
-            // From the front only: the others would take it from somebody.
+            // Only the group in front may give the terminal away.
             TIOCSPGRP if input::owner() == reader() => {
                 let group: u32 = UserAddr(arg).read()?;
                 input::give(Owner::Group(group)).map(|()| 0)

@@ -23,8 +23,8 @@ const FUTEX_PRIVATE_FLAG: u64 = 0x80;
 const FUTEX_CLOCK_REALTIME: u64 = 0x100;
 
 impl Key {
-    /// Of the word at `address`. `shared` if other address spaces may have it: then the word
-    /// must be there, also for who does not look at it (Linux: `get_futex_key`).
+    /// Of the word at `address`. With `shared` other address spaces may have it: then the word must
+    /// be readable, even if the caller does not read it (Linux: `get_futex_key`).
     ///
     /// # Errors
     /// `EINVAL` if it is not aligned, `EFAULT` if it is not the program's.
@@ -173,8 +173,8 @@ fn requeue([from, to]: [UserAddr; 2], shared: bool, counts: [i32; 2], expected: 
     }
 }
 
-/// Wakes one waiter of the word at `address`, which the kernel has changed at a
-/// thread's end, or would have. pthread_join waits as if other processes might have it.
+/// Wakes one waiter of the word at `address`, which the kernel has changed, or tried to, at a
+/// thread's end. A shared key: pthread_join waits as if other processes might have the word.
 pub(crate) fn wake_at(address: UserAddr) {
     futex_waiters::wake(Key::of_mapping(address), 1, ALL_BITS);
 }

@@ -12,8 +12,8 @@
 //! lock; told? return
 //! state = PREPARING; unlock; sleep
 //! ```
-//! **No wake-up is lost.** Whose lock comes first? If the waker's, the waiter sees the word
-//! changed. If the waiter's, the waker finds it in the list, and PREPARING or SLEEPING in its
+//! **No wake-up is lost.** If the waker has the lock first, the waiter sees the word changed.
+//! If the waiter has it first, the waker finds it in the list, and PREPARING or SLEEPING in its
 //! state: the sleep ends, or does not begin. Or it finds RUNNING, since a signal or an alarm
 //! woke it: then it prepares anew only under the lock, where it sees that it was told.
 //!
@@ -34,9 +34,9 @@ use crate::sync::{SpinGuard, SpinLock};
 use crate::task::timer::Alarm;
 use crate::task::{self, Task, TaskPtr, Window};
 
-/// What makes two words the same futex: page of an object and offset, or address
-/// space and address. The first tells which: ids of address spaces have a
-/// generation in the high half, objects are counted from 1.
+/// The identity of a futex: page of an object and offset, or address space and address. The first
+/// number distinguishes the two: ids of address spaces have a generation in the high half, objects
+/// are counted from 1.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key(pub(crate) u64, pub(crate) u64);
 
@@ -50,7 +50,7 @@ impl Key {
     }
 }
 
-/// A waiter that any wake-up of its key wakes; a wake-up of any waiter.
+/// A waiter that every wake-up of its key may take; a wake-up that takes waiters of any bits.
 pub(crate) const ALL_BITS: u32 = u32::MAX;
 
 /// A thread that waits.
@@ -134,7 +134,7 @@ pub(crate) fn wait(
     {
         let mut bucket = lock(key.bucket());
         check()?;
-        // Under the lock: who takes us out finds a state that its wake-up changes.
+        // Under the lock: a waker that takes us out finds a state that its wake-up changes.
         me.prepare_to_sleep();
         // SAFETY: it is in no list and stays where it is, and `sleep_until_told` returns only
         // after it has left all.
@@ -278,8 +278,7 @@ pub(crate) fn requeue(
     Ok(woken + count)
 }
 
-/// Locks two buckets in the order of the table; the second is none if they are
-/// the same.
+/// Locks two buckets in the order of the table; the second is none if both are one.
 fn lock_both(
     first: usize,
     second: usize,

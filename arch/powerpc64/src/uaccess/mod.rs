@@ -88,7 +88,8 @@ pub unsafe fn copy_to_user(to: u64, from: *const u8, bytes: usize) -> Result<(),
     if !is_user_range(to, bytes) {
         return Err(BadAddress { copied: 0 });
     }
-    // SAFETY: as above, the other way round. No Rust object lives in user memory.
+    // SAFETY: `from` is the caller's promise; `to` is a user address, where the routine
+    // survives every fault. No Rust object lives in user memory.
     complete(bytes, unsafe { uaccess_copy(to, from.addr() as u64, bytes) })
 }
 
@@ -196,7 +197,7 @@ pub(crate) fn fixup_of(nip: u64) -> Option<u64> {
     let (start, end) = (&raw const __ex_table_start, &raw const __ex_table_end);
     // SAFETY: the linker script puts the table's entries between the symbols.
     let table = unsafe { core::slice::from_raw_parts(start, end.offset_from_unsigned(start)) };
-    // A dozen entries, looked at on faults only: no need to sort.
+    // A dozen entries, read on faults only: no need to sort.
     let hit = table.iter().find(|range| (range.first..range.end).contains(&nip));
     hit.map(|range| range.fixup)
 }

@@ -78,7 +78,7 @@ fn process(rig: &Rig) -> (MmId, TaskId) {
     (mm, rig.machine.user_task(mm))
 }
 
-/// The same, and its owner runs on CPU 0.
+/// A process with page 0 mapped, whose owner runs on CPU 0.
 fn running(rig: &Rig) -> MmId {
     let (mm, owner) = process(rig);
     switch(rig, CPU0, owner);
@@ -148,14 +148,14 @@ fn expect_dead_after_drain(rig: &Rig, mm: MmId) {
     assert_eq!(rig.mm(MmId::INIT_MM).count() as usize, holders, "holders of init_mm");
 }
 
-/// The contents of a page: loom reports an access that is not ordered before the
-/// one that reuses the frame.
+/// The contents of a page: loom reports an access that is not ordered before the one that
+/// reuses the frame.
 struct Contents(UnsafeCell<()>);
 
-// SAFETY: the cell holds nothing and no pointer to it is followed; loom tracks
-// the accesses, and that is all it is for.
+// SAFETY: the cell holds nothing and no pointer to it is followed: it is there for loom
+// to track the accesses.
 unsafe impl Sync for Contents {}
-// SAFETY: as above.
+// SAFETY: the cell holds nothing and no pointer to it is followed.
 unsafe impl Send for Contents {}
 
 impl Contents {

@@ -1,4 +1,4 @@
-//! The choice of a flush's reach, kicks and trimming.
+//! The choice of a flush's reach, evictions and trimming.
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
@@ -102,7 +102,7 @@ fn a_single_threaded_process_sends_the_lazies_away() {
     });
 }
 
-/// T5: the second initiator finds the bit clear, and the flush comes all the same.
+/// T5: the second initiator finds the bit clear, and the CPU flushes nevertheless.
 #[test]
 fn a_kick_flushes_even_if_the_bit_is_clear() {
     use kcore::ipi::Call;
@@ -122,7 +122,7 @@ fn a_kick_flushes_even_if_the_bit_is_clear() {
     assert_eq!(rig.machine.loaded(CPU1), MmId::INIT_MM);
 }
 
-/// The kick of a CPU that runs the mm flushes it and leaves its bit (T4).
+/// The eviction of a CPU that runs the mm flushes there and leaves the CPU's bit (T4).
 #[test]
 fn a_kick_leaves_those_who_run_it() {
     each_policy(|rig| {
@@ -159,7 +159,7 @@ fn the_trim_clock_kicks_once_a_period() {
     }
 }
 
-/// T6: a flusher that does not run the mm trims itself, interrupts off over it.
+/// T6: a flusher that does not run the mm trims itself, with interrupts off throughout.
 #[test]
 fn trimming_oneself_leaves_nothing_to_flush() {
     for policy in Policy::ALL {

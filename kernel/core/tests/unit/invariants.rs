@@ -19,7 +19,7 @@ fn i1_pid_register_and_active_mm_agree() {
         rig.switch(CPU0, user);
         rig.idle(CPU0);
         rig.switch(CPU0, user);
-        // Behind the core's back.
+        // Without the core's knowledge.
         rig.on(CPU0, || rig.machine.with_irqs_off(|t| rig.machine.load_mm(t, MmId::INIT_MM)));
         let worker = rig.machine.kernel_thread();
         // Without a borrow the register is written on that arm, so the next one shows it.
@@ -75,7 +75,7 @@ fn i4_the_bit_stays_while_the_mm_is_loaded() {
     each_policy(|rig| {
         let (mm, user) = rig.process();
         rig.switch(CPU0, user);
-        // Behind the core's back.
+        // Without the core's knowledge.
         rig.mm(mm).cpumask().clear(CPU0);
         let call = || {
             rig.machine.with_preempt_off(|t| rig.call_on_mask(t, &CpuSet::only(CPU0), Call::Barrier));
@@ -105,7 +105,8 @@ fn i6_a_loaded_mm_is_not_freed() {
     assert_panics("still owns", || rig.on(CPU0, || rig.mmdrop(mm)));
 }
 
-/// `debug_shoot_lazies` asks the CPU that frees, and the others, before I6 looks.
+/// `debug_shoot_lazies` asks the CPU that frees, and the other CPUs, before I6 is
+/// checked.
 #[test]
 fn a_cpu_that_was_left_lazy_is_told_by_its_name() {
     let cases = Policy::ALL.into_iter().flat_map(|policy| [(policy, false), (policy, true)]);
@@ -157,7 +158,7 @@ fn the_machine_detects_a_frame_freed_too_soon() {
     });
 }
 
-/// T20: refused, not deadlocked.
+/// T20: the drop is refused, and does not deadlock.
 #[test]
 fn the_last_drop_with_interrupts_off_is_refused() {
     each_policy(|rig| {

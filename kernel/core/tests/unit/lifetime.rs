@@ -10,7 +10,8 @@ use kcore::mm::MmId;
 
 use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, each_policy};
 
-/// What each policy owes: docs/lazy-tlb.md#per-policy-an-exit-that-finds-all-other-cpus-lazy.
+/// The cost of an exit under each policy:
+/// docs/lazy-tlb.md#per-policy-an-exit-that-finds-all-other-cpus-lazy.
 #[test]
 fn exit_with_every_other_cpu_lazy() {
     each_policy(|rig| {
@@ -36,7 +37,7 @@ fn exit_with_every_other_cpu_lazy() {
     });
 }
 
-/// T13: the common case is a CPU that is lazy on what it frees.
+/// T13: the common case is a CPU that is lazy on the mm which it frees.
 #[test]
 fn the_last_thread_leaves_what_it_frees() {
     each_policy(|rig| {
@@ -75,8 +76,8 @@ fn the_exiting_task_migrates_at_every_point() {
             if !rig.owes().lingers {
                 assert_eq!(hits.load(Ordering::Relaxed), 1, "{point:?} was not passed");
                 assert!(rig.lookup(mm).is_none());
-                // Where an exit kicks, that came before the last of the points: then the
-                // shoot is what is left.
+                // Where an exit evicts, it has done so before the last of the points.
+                // Then only the shoot is left.
                 let missed = point == Point::MmdropLast || !rig.owes().kicks;
                 assert_eq!(rig.total("shot_ipi"), rig.owes().shot(missed.into()));
             }
@@ -106,7 +107,7 @@ fn an_outsider_drops_the_last_reference() {
     });
 }
 
-/// T15: an mm that nobody ever loaded.
+/// T15: an mm that no CPU ever loaded.
 #[test]
 fn an_mm_that_was_never_loaded() {
     each_policy(|rig| {
@@ -136,7 +137,8 @@ fn slots_are_reused_lowest_first_with_a_new_generation() {
     });
 }
 
-/// A shoot leaves the bits of those it moved; the slot's next mm starts without.
+/// A shoot leaves the bits of the CPUs that it moved. The slot's next mm starts without
+/// them.
 #[test]
 fn a_new_mm_is_in_no_tlb() {
     each_policy(|rig| {
@@ -190,8 +192,8 @@ fn another_tasks_mm() {
     });
 }
 
-/// The filter of shootdown spares a CPU that has gone on to something else, and
-/// the flush covers it by broadcast.
+/// The filter of shootdown spares a CPU that has gone on to another mm, and the flush
+/// reaches it by broadcast.
 #[test]
 fn the_filter_spares_who_has_left() {
     let rig = Rig::with(Config { filter_lazies: true, debug_shoot_lazies: true, ..Config::default() });

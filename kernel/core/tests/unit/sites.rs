@@ -78,7 +78,7 @@ fn use_mm_of_the_borrowed_mm() {
     each_policy(|rig| use_and_unuse(rig, true));
 }
 
-/// `init_mm`'s count is back to its baseline whatever happened in between.
+/// `init_mm`'s count is back to its baseline after every sequence.
 #[test]
 fn init_mm_is_balanced() {
     each_policy(|rig| {
@@ -140,8 +140,8 @@ fn misuse_of_use_mm_is_caught() {
     });
 }
 
-/// T3: a kick of what the thread borrows lands before it uses or execs another mm.
-/// The borrow that it drops is the one that it still had.
+/// T3: an eviction from what the thread borrows lands before it uses or execs another mm.
+/// The thread drops only the borrow that it still has.
 #[test]
 fn a_kick_of_the_borrow_lands_before_it_is_replaced() {
     for exec in [false, true] {
@@ -166,8 +166,8 @@ fn a_kick_of_the_borrow_lands_before_it_is_replaced() {
     }
 }
 
-/// A kick that arrives when the mm is gone from the task and is not yet a borrow waits
-/// until it is one (T2): a borrow that nobody counted must not be given back.
+/// An eviction that arrives when the task has no mm any more, and no borrow yet, waits
+/// until the borrow has begun (T2). A borrow that was not counted must not be given back.
 #[test]
 fn a_kick_waits_until_the_mm_is_borrowed() {
     each_policy(|rig| {
@@ -188,8 +188,8 @@ fn a_kick_waits_until_the_mm_is_borrowed() {
     });
 }
 
-/// An interrupt that kicks lands at every point of use and unuse (T2, T3): the
-/// state is never half changed.
+/// An IPI that evicts lands at every point of use and unuse (T2, T3): the state is never
+/// half changed.
 #[test]
 fn a_kick_lands_at_every_point_of_use_mm() {
     for policy in Policy::ALL {
