@@ -195,8 +195,8 @@ impl Waiters {
     }
 }
 
-/// Whether a waiter was told that its wait is over. It lies on that waiter's stack, which
-/// goes on once it is told.
+/// Whether a waiter was told that its wait is over. The word lies on the stack of the waiter,
+/// which returns as soon as it sees the word set.
 #[repr(transparent)]
 pub struct Told(AtomicU32);
 

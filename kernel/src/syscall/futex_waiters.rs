@@ -216,7 +216,7 @@ impl Roused {
     #[inline]
     fn add(&mut self, waiter: &Node<Waiter>) {
         let Waiter { task, told, .. } = waiter.value();
-        // SAFETY: it does not leave its wait, much less end, before it is told.
+        // SAFETY: it does not leave its wait, much less end, before the last line here.
         let thread = unsafe { task.get() };
         let slept = thread.rouse();
         Window::Picked.pass(thread);
@@ -238,7 +238,7 @@ impl Roused {
         // SAFETY: it was roused, and does not run before this step.
         unsafe { first.get() }.run_again();
         while let Some(waiter) = self.rest.pop_front() {
-            // SAFETY: as above.
+            // SAFETY: roused as well, and in no run queue before this step.
             unsafe { waiter.task.get() }.run_again();
         }
     }

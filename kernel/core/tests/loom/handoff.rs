@@ -185,7 +185,7 @@ impl Waiter {
                 self.frame.reuse();
                 return Ended::Returned;
             }
-            assert!(*is_listed, "who is not told is in the list");
+            assert!(*is_listed, "a waiter that was not told is in the list");
             self.state.prepare();
         }
         panic!("woken twice, and not told");
@@ -217,18 +217,18 @@ enum Ended {
 /// A waker takes a thread out of its bucket as it falls asleep: it returns, or the waker
 /// runs it again. It ends its frame when nobody looks there any more.
 #[test]
-fn who_is_told_returns() {
-    explore("who is told returns", None, || {
+fn a_frame_outlives_its_waker() {
+    explore("a frame outlives its waker", None, || {
         let (waits, wakes) = beside(&Waiter::listed(), Waiter::wait, Waiter::wake);
         assert_eq!(waits, wakes, "who sleeps is run again, and nobody else");
     });
 }
 
-/// The same beside a signal, which wakes the thread for something else: it prepares anew, and
-/// is told before or found.
+/// The same beside a signal, which wakes the thread for something else: before it sleeps again it
+/// sees that it was told, or the waker finds it about to sleep.
 #[test]
-fn who_prepares_anew_is_told() {
-    explore("who prepares anew is told", None, || {
+fn no_second_sleep_is_lost() {
+    explore("no second sleep is lost", None, || {
         let waiter = Waiter::listed();
         let signalled = waiter.clone();
         let signal = thread::spawn(move || signalled.state.wake() == Woken::MustQueue);

@@ -1,4 +1,4 @@
-//! Waiters for a futex that are told, or moved, while they do something else.
+//! Waiters for a futex that a waker or a requeue takes out while they do something else.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -48,7 +48,7 @@ pub(super) fn woken_before_it_sleeps() -> Verdict {
 }
 
 /// A waiter that was woken for something else looks for its bucket while a waker has taken it
-/// out: it is told before it looks, or has the lock.
+/// out: the waker tells it, and it sees that before it sleeps again.
 pub(super) fn told_as_it_looks() -> Verdict {
     let [cpu] = last_others()?;
     let me = percpu::cpu_id();
