@@ -369,7 +369,7 @@ impl Task {
     pub(crate) fn wake(&self) -> bool {
         let slept = self.rouse();
         if slept {
-            self.run_again();
+            super::placement::queue(self);
         }
         slept
     }
@@ -382,10 +382,12 @@ impl Task {
         self.run_state.wake() == Woken::MustQueue
     }
 
-    /// The other half, without that lock.
+    /// The other half, without that lock. A reference keeps the task, which may run and end
+    /// before the waker has done its last look at the affinity. No lock held, since that
+    /// reference may be the last.
     #[inline]
     pub(crate) fn run_again(&self) {
-        super::placement::queue(self);
+        super::placement::queue(&self.to_ref());
     }
 }
 

@@ -110,3 +110,20 @@ pub(super) fn wakes_in_order() -> Verdict {
     check_eq!((woken, last), (3, 1), "waiters that were woken");
     Ok(())
 }
+
+/// A waiter has run and ended before its waker goes on, which then has the last reference but
+/// the test's own.
+pub(super) fn exits_before_its_waker_goes_on() -> Verdict {
+    let [cpu] = last_others()?;
+    let me = percpu::cpu_id();
+    let sleeper = sleeper_on(cpu)?;
+    let play = script::play(script! {
+        me reaches Window::Told.of(&sleeper);
+        cpu reaches Window::Exits.of(&sleeper);
+        me leaves Window::Told.of(&sleeper);
+    });
+    let woken = wake(HERE);
+    expect_end(&sleeper, "a waiter that overtakes its waker does not end")?;
+    check_eq!(woken, 1, "waiters that were woken");
+    play.complete()
+}

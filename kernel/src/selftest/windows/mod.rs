@@ -39,6 +39,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("window_futex_told_as_it_looks", futex::told_as_it_looks),
     Test::new("window_futex_moved_as_it_gives_up", futex::moved_as_it_gives_up),
     Test::new("window_futex_wakes_in_order", futex::wakes_in_order),
+    Test::new("window_futex_exits_before_its_waker_goes_on", futex::exits_before_its_waker_goes_on),
     Test::new("window_unlocked_before_it_sleeps", mutex::unlocked_before_it_sleeps),
     Test::new("window_mutex_taken_before_the_wake", mutex::taken_before_the_wake),
     Test::new("window_affinity_while_queued", affinity::changes_while_queued),
