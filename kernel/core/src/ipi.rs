@@ -173,7 +173,7 @@ impl<M: Machine> LazyTlb<M> {
         }
     }
 
-    /// Some CPUs have not answered for long: reports each, or panics at the limit.
+    /// Some CPUs have not answered for `waited_ms`: reports each, or panics at the limit.
     #[cold]
     fn tell_silence(&self, me: CpuId, call: Call, waited_ms: u64) {
         let silent = self.cpu(me).call.waiting.peek(self.nr_cpus());

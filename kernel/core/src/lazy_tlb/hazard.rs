@@ -20,7 +20,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 pub(crate) enum Hazard {}
 
-/// The policy's word of a CPU: the mm that it has published, as [`MmId::to_bits`].
+/// The CPU's hazard slot, the first of its words for the policy: the mm that it has
+/// published, as [`MmId::to_bits`].
 fn slot(cpu: &CpuState) -> &AtomicU64 {
     &cpu.policy[0]
 }
