@@ -3,8 +3,8 @@
 //! A kernel thread that runs after a user task *borrows* its address space
 //! instead of switching away from it; when an address space dies, whoever still
 //! borrows it must let go. This crate is that protocol, and the few words by which a
-//! scheduler hands tasks over ([`handoff`]): the same code runs in the kernel, in host
-//! tests and under the loom model checker.
+//! scheduler hands tasks over ([`handoff`]) and descriptors are looked up ([`lookup`]): the
+//! same code runs in the kernel, in host tests and under the loom model checker.
 //!
 //! Reading order: [`task`] (what a task has), [`switch`] (the four arms of a
 //! context switch), [`lazy_tlb`] (the policies), [`mm`] (lifetimes), [`sites`]
@@ -42,6 +42,7 @@ pub mod handoff;
 pub mod hotplug;
 pub mod ipi;
 pub mod lazy_tlb;
+pub mod lookup;
 pub mod machine;
 pub mod membarrier;
 pub mod mm;

@@ -1,44 +1,124 @@
 //! The descriptors of a process.
+//!
+//! A descriptor is looked up without the table's lock, and without a store to memory that
+//! other CPUs write but the count of what it stands for: threads that use one table, each its
+//! own descriptors, share no line that changes. The handshake with those who close is
+//! [`kcore::lookup`]. While only one thread can use the table, nobody needs it.
+//!
+//! Slots never move: a table grows by chunks, which stay until it goes. Nobody reads it then:
+//! a thread looks up in the table of its own process, which has a reference to it until there
+//! is neither a thread of it nor anything that asks for the process.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::array;
+use core::ptr::{self, null_mut};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use files::lock_ranges::Owner;
+use kcore::lookup::{MARK, Slot, wait_for_lookups};
 
 use crate::errno::Errno;
 use crate::fs::{Description, OpenFlags, limits};
 use crate::mm::heap;
-use crate::sync::SpinLock;
+use crate::sync::{SpinGuard, SpinLock, SpinWait, preempt};
+use crate::task::{self, Window};
 
-#[derive(Clone)]
-struct Slot {
-    description: Arc<Description>,
-    close_on_exec: bool,
-}
+/// Slots in the table itself. Chunk `n`, from 1 on, has `FIRST << n`.
+const FIRST: usize = 16;
+/// So many that all together have a slot for every descriptor below `NR_OPEN`.
+const CHUNKS: usize = 16;
+/// exec closes the descriptor.
+const CLOSE_ON_EXEC: u64 = MARK;
 
-/// A table of descriptors; threads share one, fork copies it.
+/// A table of descriptors; threads share one, fork copies it. A slot names a description, of
+/// which it has a reference.
+// In this order, what is written at every change is apart from what is read at every lookup.
+#[repr(C)]
 pub(crate) struct FileTable {
+    /// More than one thread may use it. Set by the only one, before it makes another.
+    shared: AtomicBool,
+    first: [Slot; FIRST],
+    /// Null for those that were not needed yet.
+    chunks: [AtomicPtr<Slot>; CHUNKS],
     /// The processes that use it (CLONE_FILES) and have not ended.
     pub(super) users: AtomicUsize,
-    /// Guards the slots. Nothing nests inside but the heap's locks; nothing is
-    /// dropped while it is held, since closing may sleep.
-    slots: SpinLock<Vec<Option<Slot>>>,
+    /// Guards changes of slots; no slot below the number in it is free. Nothing nests inside
+    /// but the heap's locks; nothing is dropped while it is held, since closing may sleep.
+    lowest: SpinLock<usize>,
 }
 
 impl FileTable {
     /// Without descriptors.
     pub(crate) fn new() -> Self {
-        Self::with(Vec::new())
-    }
-
-    fn with(slots: Vec<Option<Slot>>) -> Self {
-        Self { users: AtomicUsize::new(0), slots: SpinLock::new("file table", slots) }
+        Self {
+            shared: AtomicBool::new(false),
+            first: array::from_fn(|_| Slot::default()),
+            chunks: array::from_fn(|_| AtomicPtr::new(null_mut())),
+            users: AtomicUsize::new(0),
+            lowest: SpinLock::new("file table", 0),
+        }
     }
 
     /// A copy, as fork makes.
     pub(crate) fn copy(&self) -> Self {
-        Self::with(self.slots.lock().clone())
+        let mut copy = Self::new();
+        let lowest = self.lowest.lock();
+        for number in 0..=CHUNKS {
+            let Some(from) = self.chunk(number) else { continue };
+            if number > 0 {
+                *copy.chunks[number - 1].get_mut() = new_chunk(number);
+            }
+            for (from, to) in from.iter().zip(copy.chunk(number).expect("it was just made")) {
+                let word = from.word();
+                if word != 0 {
+                    // SAFETY: the slot has a reference, and cannot change under the lock.
+                    unsafe { Arc::increment_strong_count(named(word)) };
+                    to.set(word);
+                }
+            }
+        }
+        drop(lowest);
+        copy
+    }
+
+    /// Before the only thread that can use the table makes another one that can.
+    pub(crate) fn begin_sharing(&self) {
+        // Relaxed: whoever else can use the table is started later.
+        self.shared.store(true, Ordering::Relaxed);
+    }
+
+    /// Chunk `number`, if it is there; 0 is the slots in the table.
+    fn chunk(&self, number: usize) -> Option<&[Slot]> {
+        if number == 0 {
+            return Some(&self.first);
+        }
+        // Acquire: the empty slots before the pointer to them. Partner: `slot_for`.
+        let slots = self.chunks.get(number - 1)?.load(Ordering::Acquire);
+        // SAFETY: null, or a chunk of this many slots, which stays as long as the table.
+        (!slots.is_null()).then(|| unsafe { core::slice::from_raw_parts(slots, FIRST << number) })
+    }
+
+    /// The slot of descriptor `fd`, if it is there.
+    #[inline]
+    fn slot(&self, fd: usize) -> Option<&Slot> {
+        if let Some(slot) = self.first.get(fd) {
+            return Some(slot);
+        }
+        let (number, at) = place(fd);
+        self.chunk(number)?.get(at)
+    }
+
+    /// The slot of descriptor `fd`, which is below the limit. `ENOMEM` if there is no room.
+    fn slot_for(&self, fd: usize, _locked: &SpinGuard<'_, usize>) -> Result<&Slot, Errno> {
+        if let Some(slot) = self.slot(fd) {
+            return Ok(slot);
+        }
+        let (number, at) = place(fd);
+        heap::check_room((FIRST << number) * size_of::<Slot>())?;
+        // Release: the empty slots before the pointer to them. Partner: `chunk`.
+        self.chunks[number - 1].store(new_chunk(number), Ordering::Release);
+        Ok(&self.chunk(number).expect("it was just made")[at])
     }
 
     /// What `fd` stands for: something that may be read, written, mapped or asked. `EBADF`,
@@ -53,20 +133,40 @@ impl FileTable {
     /// stats.
     #[inline]
     pub(crate) fn get_any(&self, fd: u64) -> Result<Arc<Description>, Errno> {
-        self.with_slot(fd, |slot| slot.description.clone())
+        let slot = self.slot(as_index(fd)).ok_or(Errno::EBADF)?;
+        let take = |word| {
+            Window::LooksUp.pass_here();
+            // SAFETY: what the slot names is there: nobody else can close it, or whoever
+            // does waits for us. The count is made to be that of the new `Arc`.
+            unsafe {
+                Arc::increment_strong_count(named(word));
+                Arc::from_raw(named(word))
+            }
+        };
+        // Relaxed: only we can make it true while it is false.
+        if self.shared.load(Ordering::Relaxed) {
+            let _here = preempt::disable();
+            task::claim().look_up(slot, take).ok_or(Errno::EBADF)
+        } else {
+            Some(slot.word()).filter(|&word| word != 0).map(take).ok_or(Errno::EBADF)
+        }
     }
 
-    /// What `look` makes of the slot of `fd`. `EBADF` if it is free.
-    #[inline]
-    fn with_slot<T>(&self, fd: u64, look: impl FnOnce(&mut Slot) -> T) -> Result<T, Errno> {
-        self.slots.lock().get_mut(as_index(fd)).and_then(Option::as_mut).map(look).ok_or(Errno::EBADF)
+    /// The slot of `fd` and its word, for changes and for the mark. `EBADF` if it is free.
+    fn used(&self, fd: u64) -> Result<(&Slot, u64), Errno> {
+        let used = self.slot(as_index(fd)).map(|slot| (slot, slot.word()));
+        used.filter(|&(_, word)| word != 0).ok_or(Errno::EBADF)
+    }
+
+    fn is_free(&self, fd: usize) -> bool {
+        self.slot(fd).is_none_or(|slot| slot.word() == 0)
     }
 
     /// `EMFILE` if there is no free descriptor: for calls that could not take back what they
     /// do before they need it.
     pub(crate) fn check_free(&self) -> Result<(), Errno> {
-        let (slots, limit) = (self.slots.lock(), limits::max_files());
-        let full = slots.len() >= limit && slots[..limit].iter().all(Option::is_some);
+        let (lowest, limit) = (self.lowest.lock(), limits::max_files());
+        let full = !(*lowest..limit).any(|fd| self.is_free(fd));
         if full { Err(Errno::EMFILE) } else { Ok(()) }
     }
 
@@ -78,14 +178,15 @@ impl FileTable {
         close_on_exec: bool,
         from: usize,
     ) -> Result<u64, Errno> {
-        let mut slots = self.slots.lock();
-        let used = slots.iter().skip(from).take_while(|slot| slot.is_some()).count();
-        let fd = from + used;
+        let mut lowest = self.lowest.lock();
+        let fd = (from.max(*lowest)..).find(|&fd| self.is_free(fd)).ok_or(Errno::EMFILE)?;
         if fd >= limits::max_files() {
             return Err(Errno::EMFILE);
         }
-        grow(&mut slots, fd + 1)?;
-        slots[fd] = Some(Slot { description, close_on_exec });
+        self.slot_for(fd, &lowest)?.set(word_of(description, close_on_exec));
+        if from <= *lowest {
+            *lowest = fd + 1;
+        }
         Ok(fd as u64)
     }
 
@@ -100,22 +201,24 @@ impl FileTable {
         if index >= limits::max_files() {
             return Err(Errno::EBADF);
         }
-        let mut slots = self.slots.lock();
-        grow(&mut slots, index + 1)?;
-        let old = slots[index].replace(Slot { description, close_on_exec });
-        drop(slots);
-        if let Some(old) = old {
-            self.closed(old);
-        }
+        let lowest = self.lowest.lock();
+        let slot = self.slot_for(index, &lowest)?;
+        let old = slot.word();
+        slot.set(word_of(description, close_on_exec));
+        drop(lowest);
+        self.closed(old);
         Ok(fd)
     }
 
     /// Closes `fd`.
     pub(crate) fn close(&self, fd: u64) -> Result<(), Errno> {
-        let mut slots = self.slots.lock();
-        let old = slots.get_mut(as_index(fd)).and_then(Option::take);
-        drop(slots);
-        old.map(|old| self.closed(old)).ok_or(Errno::EBADF)
+        let mut lowest = self.lowest.lock();
+        let (slot, old) = self.used(fd)?;
+        slot.set(0);
+        *lowest = as_index(fd).min(*lowest);
+        drop(lowest);
+        self.closed(old);
+        Ok(())
     }
 
     /// What its processes are to record locks.
@@ -123,63 +226,108 @@ impl FileTable {
         Owner(core::ptr::from_ref(self).addr())
     }
 
-    /// The end of a descriptor that has left the table (Linux's `filp_close`). May sleep.
-    fn closed(&self, slot: Slot) {
-        if let Some(inode) = slot.description.inode() {
+    /// The end of a descriptor (Linux's `filp_close`): `word` has left its slot, and with it
+    /// goes the reference that the slot had; 0 is none. May sleep.
+    fn closed(&self, word: u64) {
+        if word == 0 {
+            return;
+        }
+        // Relaxed: as in `get_any`.
+        if self.shared.load(Ordering::Relaxed) {
+            let mut wait = SpinWait::new("a lookup of what is closed");
+            wait_for_lookups(task::claims(), word & !MARK, || {
+                Window::WaitsForLookup.pass_here();
+                wait.turn();
+            });
+        }
+        // SAFETY: `word_of` or `copy` has made a reference for the slot, which we took over.
+        let description = unsafe { Arc::from_raw(named(word)) };
+        if let Some(inode) = description.inode() {
             inode.locks.closed_by(self.lock_owner());
         }
     }
 
     /// Whether exec closes `fd`.
     pub(crate) fn close_on_exec(&self, fd: u64) -> Result<bool, Errno> {
-        self.with_slot(fd, |slot| slot.close_on_exec)
+        self.used(fd).map(|(_, word)| word & CLOSE_ON_EXEC != 0)
     }
 
     /// Changes whether exec closes `fd`.
     pub(crate) fn set_close_on_exec(&self, fd: u64, close_on_exec: bool) -> Result<(), Errno> {
-        self.with_slot(fd, |slot| slot.close_on_exec = close_on_exec)
+        let _locked = self.lowest.lock();
+        let (slot, word) = self.used(fd)?;
+        slot.set(word & !CLOSE_ON_EXEC | mark_of(close_on_exec));
+        Ok(())
     }
 
-    /// Closes what exec closes.
+    /// Closes what exec closes. By the only thread that can use the table.
     pub(crate) fn exec(&self) {
-        self.close_where(|slot| slot.close_on_exec);
+        self.close_alone(CLOSE_ON_EXEC);
     }
 
     /// One use less: the last one closes everything.
     pub(super) fn end_use(&self) {
-        // Relaxed: the table's lock orders what was done with it.
-        if self.users.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.close_where(|_| true);
+        // AcqRel: what others did with the table before what we do alone.
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close_alone(!0);
         }
     }
 
-    fn close_where(&self, chosen: impl Fn(&Slot) -> bool) {
-        let take =
-            |slot: &mut Option<Slot>| if slot.as_ref().is_some_and(&chosen) { slot.take() } else { None };
-        // One by one: memory for a list of them may be what is missing.
-        let len = self.slots.lock().len();
-        for fd in 0..len {
-            let gone = self.slots.lock().get_mut(fd).and_then(take);
-            if let Some(gone) = gone {
-                self.closed(gone);
+    /// Closes what has one of `bits` in its word. By the only thread that can use the table.
+    fn close_alone(&self, bits: u64) {
+        self.shared.store(false, Ordering::Relaxed);
+        for slot in (0..=CHUNKS).filter_map(|number| self.chunk(number)).flatten() {
+            let word = slot.word();
+            if word & bits != 0 {
+                slot.set(0);
+                self.closed(word);
+            }
+        }
+        *self.lowest.lock() = 0;
+    }
+}
+
+impl Drop for FileTable {
+    /// The chunks; the last [`FileTable::end_use`] has closed everything.
+    fn drop(&mut self) {
+        for (slots, number) in self.chunks.iter_mut().zip(1..) {
+            let slots = *slots.get_mut();
+            if !slots.is_null() {
+                // SAFETY: `new_chunk` has made it, of this length, and nobody uses the table.
+                drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(slots, FIRST << number)) });
             }
         }
     }
 }
 
-/// Makes room for `len` descriptors.
-fn grow(slots: &mut Vec<Option<Slot>>, len: usize) -> Result<(), Errno> {
-    if len > slots.capacity() {
-        heap::check_room(2 * len * size_of::<Option<Slot>>())?;
-    }
-    if len > slots.len() {
-        slots.resize(len, None);
-    }
-    Ok(())
+/// Where the slot of descriptor `fd` is: the number of its chunk, and its place there.
+fn place(fd: usize) -> (usize, usize) {
+    let number = ((fd + FIRST) / FIRST).ilog2() as usize;
+    (number, fd + FIRST - (FIRST << number))
 }
 
-/// A descriptor as an index. Programs pass an `int`; what does not fit is an
-/// index that no table has.
+/// The empty slots of chunk `number`.
+fn new_chunk(number: usize) -> *mut Slot {
+    let slots: Box<[Slot]> = (0..FIRST << number).map(|_| Slot::default()).collect();
+    Box::into_raw(slots).cast()
+}
+
+/// The word of a slot for `description`, of which the slot gets the reference.
+fn word_of(description: Arc<Description>, close_on_exec: bool) -> u64 {
+    Arc::into_raw(description).expose_provenance() as u64 | mark_of(close_on_exec)
+}
+
+fn mark_of(close_on_exec: bool) -> u64 {
+    if close_on_exec { CLOSE_ON_EXEC } else { 0 }
+}
+
+/// What the word of a slot names.
+fn named(word: u64) -> *const Description {
+    ptr::with_exposed_provenance((word & !MARK) as usize)
+}
+
+/// A descriptor as an index. Programs pass an `int`; one below zero is an index that no table
+/// has.
 fn as_index(fd: u64) -> usize {
-    usize::try_from(fd as i32).unwrap_or(usize::MAX)
+    fd as u32 as usize
 }

@@ -37,6 +37,7 @@ impl TableUse {
 
     /// One more use of the same table.
     pub(crate) fn share(&self) -> Self {
+        self.table().begin_sharing();
         Self::of(self.table().clone())
     }
 
@@ -47,9 +48,10 @@ impl TableUse {
     /// The caller is the only thread of the process that has this use, and holds nothing
     /// that was borrowed from it.
     pub(crate) unsafe fn unshare(&self) {
-        // Relaxed: a user more than there are costs a copy, and none comes: the threads of
-        // the process are what shares it.
-        if self.table().users.load(Ordering::Relaxed) == 1 {
+        // A user more than there are costs a copy, and none comes: the threads of the process
+        // are what shares it. Acquire: what the others did before what we do alone. Partner:
+        // `FileTable::end_use`.
+        if self.table().users.load(Ordering::Acquire) == 1 {
             return;
         }
         let copy = Arc::new(self.table().copy());
