@@ -11,9 +11,9 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::array;
 use core::ptr::{self, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use core::{array, iter, slice};
 
 use files::lock_ranges::Owner;
 use kcore::lookup::{MARK, Slot, wait_for_lookups};
@@ -21,13 +21,15 @@ use kcore::lookup::{MARK, Slot, wait_for_lookups};
 use crate::errno::Errno;
 use crate::fs::{Description, OpenFlags, limits};
 use crate::mm::heap;
-use crate::sync::{SpinGuard, SpinLock, SpinWait, preempt};
+use crate::sync::{SpinLock, SpinWait, preempt};
 use crate::task::{self, Window};
 
 /// Slots in the table itself. Chunk `n`, from 1 on, has `FIRST << n`.
 const FIRST: usize = 16;
 /// So many that all together have a slot for every descriptor below `NR_OPEN`.
 const CHUNKS: usize = 16;
+/// The first slot of each chunk, from the first; null for those that were not needed yet.
+type Chunks = [AtomicPtr<Slot>; CHUNKS];
 /// exec closes the descriptor.
 const CLOSE_ON_EXEC: u64 = MARK;
 
@@ -39,8 +41,8 @@ pub(crate) struct FileTable {
     /// More than one thread may use it. Set by the only one, before it makes another.
     shared: AtomicBool,
     first: [Slot; FIRST],
-    /// Null for those that were not needed yet.
-    chunks: [AtomicPtr<Slot>; CHUNKS],
+    /// Null until a chunk is needed.
+    chunks: AtomicPtr<Chunks>,
     /// The processes that use it (CLONE_FILES) and have not ended.
     pub(super) users: AtomicUsize,
     /// Guards changes of slots; no slot below the number in it is free. Nothing nests inside
@@ -50,26 +52,22 @@ pub(crate) struct FileTable {
 
 impl FileTable {
     /// Without descriptors.
-    pub(crate) fn new() -> Self {
-        Self {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
             shared: AtomicBool::new(false),
             first: array::from_fn(|_| Slot::default()),
-            chunks: array::from_fn(|_| AtomicPtr::new(null_mut())),
+            chunks: AtomicPtr::new(null_mut()),
             users: AtomicUsize::new(0),
             lowest: SpinLock::new("file table", 0),
-        }
+        })
     }
 
     /// A copy, as fork makes.
-    pub(crate) fn copy(&self) -> Self {
-        let mut copy = Self::new();
+    pub(crate) fn copy(&self) -> Arc<Self> {
+        let copy = Self::new();
         let lowest = self.lowest.lock();
-        for number in 0..=CHUNKS {
-            let Some(from) = self.chunk(number) else { continue };
-            if number > 0 {
-                *copy.chunks[number - 1].get_mut() = new_chunk(number);
-            }
-            for (from, to) in from.iter().zip(copy.chunk(number).expect("it was just made")) {
+        for (number, from) in self.slots() {
+            for (from, to) in from.iter().zip(copy.chunk_for(number)) {
                 let word = from.word();
                 if word != 0 {
                     // SAFETY: the slot has a reference, and cannot change under the lock.
@@ -88,15 +86,42 @@ impl FileTable {
         self.shared.store(true, Ordering::Relaxed);
     }
 
-    /// Chunk `number`, if it is there; 0 is the slots in the table.
+    /// The chunks that are there, with their numbers; 0 is the slots in the table.
+    fn slots(&self) -> impl Iterator<Item = (usize, &[Slot])> {
+        let chunks = (1..=CHUNKS).take_while(|_| self.chunks().is_some());
+        let chunks = chunks.filter_map(|number| Some((number, self.chunk(number)?)));
+        iter::once((0, &self.first[..])).chain(chunks)
+    }
+
+    fn chunks(&self) -> Option<&Chunks> {
+        // SAFETY: null, or what stays as long as the table. Acquire: the null pointers before
+        // the pointer to them. Partner: `chunk_for`.
+        unsafe { self.chunks.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Chunk `number`, from 1 on, if it is there.
     fn chunk(&self, number: usize) -> Option<&[Slot]> {
-        if number == 0 {
-            return Some(&self.first);
-        }
-        // Acquire: the empty slots before the pointer to them. Partner: `slot_for`.
-        let slots = self.chunks.get(number - 1)?.load(Ordering::Acquire);
+        // Acquire: the empty slots before the pointer to them. Partner: `chunk_for`.
+        let slots = self.chunks()?.get(number - 1)?.load(Ordering::Acquire);
         // SAFETY: null, or a chunk of this many slots, which stays as long as the table.
-        (!slots.is_null()).then(|| unsafe { core::slice::from_raw_parts(slots, FIRST << number) })
+        (!slots.is_null()).then(|| unsafe { slice::from_raw_parts(slots, FIRST << number) })
+    }
+
+    /// Chunk `number`, which is made if it is not there. Under the lock.
+    fn chunk_for(&self, number: usize) -> &[Slot] {
+        if number == 0 {
+            return &self.first;
+        }
+        if self.chunks().is_none() {
+            let none: Box<Chunks> = Box::new(array::from_fn(|_| AtomicPtr::new(null_mut())));
+            self.chunks.store(Box::into_raw(none), Ordering::Release);
+        }
+        if self.chunk(number).is_none() {
+            let slots: Box<[Slot]> = (0..FIRST << number).map(|_| Slot::default()).collect();
+            let place = &self.chunks().expect("they were just made")[number - 1];
+            place.store(Box::into_raw(slots).cast(), Ordering::Release);
+        }
+        self.chunk(number).expect("it was just made")
     }
 
     /// The slot of descriptor `fd`, if it is there.
@@ -109,16 +134,15 @@ impl FileTable {
         self.chunk(number)?.get(at)
     }
 
-    /// The slot of descriptor `fd`, which is below the limit. `ENOMEM` if there is no room.
-    fn slot_for(&self, fd: usize, _locked: &SpinGuard<'_, usize>) -> Result<&Slot, Errno> {
+    /// The slot of descriptor `fd`, which is below the limit. Under the lock. `ENOMEM` if there
+    /// is no room for it.
+    fn slot_for(&self, fd: usize) -> Result<&Slot, Errno> {
         if let Some(slot) = self.slot(fd) {
             return Ok(slot);
         }
         let (number, at) = place(fd);
-        heap::check_room((FIRST << number) * size_of::<Slot>())?;
-        // Release: the empty slots before the pointer to them. Partner: `chunk`.
-        self.chunks[number - 1].store(new_chunk(number), Ordering::Release);
-        Ok(&self.chunk(number).expect("it was just made")[at])
+        heap::check_room((FIRST << number) * size_of::<Slot>() + size_of::<Chunks>())?;
+        Ok(&self.chunk_for(number)[at])
     }
 
     /// What `fd` stands for: something that may be read, written, mapped or asked. `EBADF`,
@@ -183,7 +207,7 @@ impl FileTable {
         if fd >= limits::max_files() {
             return Err(Errno::EMFILE);
         }
-        self.slot_for(fd, &lowest)?.set(word_of(description, close_on_exec));
+        self.slot_for(fd)?.set(word_of(description, close_on_exec));
         if from <= *lowest {
             *lowest = fd + 1;
         }
@@ -202,7 +226,7 @@ impl FileTable {
             return Err(Errno::EBADF);
         }
         let lowest = self.lowest.lock();
-        let slot = self.slot_for(index, &lowest)?;
+        let slot = self.slot_for(index)?;
         let old = slot.word();
         slot.set(word_of(description, close_on_exec));
         drop(lowest);
@@ -276,11 +300,13 @@ impl FileTable {
     /// Closes what has one of `bits` in its word. By the only thread that can use the table.
     fn close_alone(&self, bits: u64) {
         self.shared.store(false, Ordering::Relaxed);
-        for slot in (0..=CHUNKS).filter_map(|number| self.chunk(number)).flatten() {
-            let word = slot.word();
-            if word & bits != 0 {
-                slot.set(0);
-                self.closed(word);
+        for (_, slots) in self.slots() {
+            for slot in slots {
+                let word = slot.word();
+                if word & bits != 0 {
+                    slot.set(0);
+                    self.closed(word);
+                }
             }
         }
         *self.lowest.lock() = 0;
@@ -290,11 +316,17 @@ impl FileTable {
 impl Drop for FileTable {
     /// The chunks; the last [`FileTable::end_use`] has closed everything.
     fn drop(&mut self) {
-        for (slots, number) in self.chunks.iter_mut().zip(1..) {
-            let slots = *slots.get_mut();
-            if !slots.is_null() {
-                // SAFETY: `new_chunk` has made it, of this length, and nobody uses the table.
-                drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(slots, FIRST << number)) });
+        let chunks = *self.chunks.get_mut();
+        if chunks.is_null() {
+            return;
+        }
+        // SAFETY: `chunk_for` has made them, each of its length, and nobody uses the table.
+        unsafe {
+            for (slots, number) in Box::from_raw(chunks).iter_mut().zip(1..) {
+                let slots = *slots.get_mut();
+                if !slots.is_null() {
+                    drop(Box::from_raw(ptr::slice_from_raw_parts_mut(slots, FIRST << number)));
+                }
             }
         }
     }
@@ -304,12 +336,6 @@ impl Drop for FileTable {
 fn place(fd: usize) -> (usize, usize) {
     let number = ((fd + FIRST) / FIRST).ilog2() as usize;
     (number, fd + FIRST - (FIRST << number))
-}
-
-/// The empty slots of chunk `number`.
-fn new_chunk(number: usize) -> *mut Slot {
-    let slots: Box<[Slot]> = (0..FIRST << number).map(|_| Slot::default()).collect();
-    Box::into_raw(slots).cast()
 }
 
 /// The word of a slot for `description`, of which the slot gets the reference.

@@ -20,12 +20,8 @@ pub(crate) struct TableUse {
 unsafe impl Sync for TableUse {}
 
 impl TableUse {
-    /// The first use of `table`.
-    pub(crate) fn new(table: FileTable) -> Self {
-        Self::of(Arc::new(table))
-    }
-
-    fn of(table: Arc<FileTable>) -> Self {
+    /// A use of `table`.
+    pub(crate) fn new(table: Arc<FileTable>) -> Self {
         table.users.fetch_add(1, Ordering::Relaxed);
         TableUse { table: UnsafeCell::new(table), ended: AtomicBool::new(false) }
     }
@@ -38,7 +34,7 @@ impl TableUse {
     /// One more use of the same table.
     pub(crate) fn share(&self) -> Self {
         self.table().begin_sharing();
-        Self::of(self.table().clone())
+        Self::new(self.table().clone())
     }
 
     /// exec: if other processes use the table, the use becomes one of a copy (Linux:
@@ -54,7 +50,7 @@ impl TableUse {
         if self.table().users.load(Ordering::Acquire) == 1 {
             return;
         }
-        let copy = Arc::new(self.table().copy());
+        let copy = self.table().copy();
         copy.users.store(1, Ordering::Relaxed);
         // SAFETY: the caller's promise.
         let shared = unsafe { core::mem::replace(&mut *self.table.get(), copy) };

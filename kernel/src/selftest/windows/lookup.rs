@@ -15,7 +15,7 @@ use crate::task::{Window, current};
 /// table's reference stays until there is one.
 pub(super) fn closed_while_looked_up() -> Verdict {
     let Some(cpu) = another_cpu() else { return ONE_CPU };
-    let (table, gate, me) = (Arc::new(FileTable::new()), Gate::new(), percpu::cpu_id());
+    let (table, gate, me) = (FileTable::new(), Gate::new(), percpu::cpu_id());
     let file = Description::new(pipe::new().0, OpenFlags::empty());
     table.begin_sharing();
     let fd = table.add(file.clone(), false, 0).map_err(|_| "an empty table is full")?;
