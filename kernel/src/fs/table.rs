@@ -88,26 +88,32 @@ impl FileTable {
 
     /// The chunks that are there, with their numbers; 0 is the slots in the table.
     fn slots(&self) -> impl Iterator<Item = (usize, &[Slot])> {
-        let chunks = (1..=CHUNKS).take_while(|_| self.chunks().is_some());
-        let chunks = chunks.filter_map(|number| Some((number, self.chunk(number)?)));
+        let numbers = (1..=CHUNKS).take_while(|_| self.chunks().is_some());
+        let chunks = numbers.map(|number| (number, self.chunk(number)));
+        let chunks = chunks.filter(|(_, first)| !first.is_null()).map(|(number, first)| {
+            // SAFETY: a chunk of this many slots, which stays as long as the table.
+            (number, unsafe { slice::from_raw_parts(first, FIRST << number) })
+        });
         iter::once((0, &self.first[..])).chain(chunks)
     }
 
+    #[inline]
     fn chunks(&self) -> Option<&Chunks> {
         // SAFETY: null, or what stays as long as the table. Acquire: the null pointers before
         // the pointer to them. Partner: `chunk_for`.
         unsafe { self.chunks.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Chunk `number`, from 1 on, if it is there.
-    fn chunk(&self, number: usize) -> Option<&[Slot]> {
+    /// The first slot of chunk `number`, from 1 on, or null. The chunk has `FIRST << number`, and
+    /// stays as long as the table.
+    #[inline]
+    fn chunk(&self, number: usize) -> *const Slot {
         // Acquire: the empty slots before the pointer to them. Partner: `chunk_for`.
-        let slots = self.chunks()?.get(number - 1)?.load(Ordering::Acquire);
-        // SAFETY: null, or a chunk of this many slots, which stays as long as the table.
-        (!slots.is_null()).then(|| unsafe { slice::from_raw_parts(slots, FIRST << number) })
+        let load = |chunks: &Chunks| Some(chunks.get(number - 1)?.load(Ordering::Acquire).cast_const());
+        self.chunks().and_then(load).unwrap_or(ptr::null())
     }
 
-    /// Chunk `number`, which is made if it is not there. Under the lock.
+    /// The slots of chunk `number`, which is made if it is not there. Under the lock.
     fn chunk_for(&self, number: usize) -> &[Slot] {
         if number == 0 {
             return &self.first;
@@ -116,12 +122,13 @@ impl FileTable {
             let none: Box<Chunks> = Box::new(array::from_fn(|_| AtomicPtr::new(null_mut())));
             self.chunks.store(Box::into_raw(none), Ordering::Release);
         }
-        if self.chunk(number).is_none() {
+        if self.chunk(number).is_null() {
             let slots: Box<[Slot]> = (0..FIRST << number).map(|_| Slot::default()).collect();
             let place = &self.chunks().expect("they were just made")[number - 1];
             place.store(Box::into_raw(slots).cast(), Ordering::Release);
         }
-        self.chunk(number).expect("it was just made")
+        // SAFETY: a chunk of this many slots, which stays as long as the table.
+        unsafe { slice::from_raw_parts(self.chunk(number), FIRST << number) }
     }
 
     /// The slot of descriptor `fd`, if it is there.
@@ -131,7 +138,9 @@ impl FileTable {
             return Some(slot);
         }
         let (number, at) = place(fd);
-        self.chunk(number)?.get(at)
+        let first = self.chunk(number);
+        // SAFETY: the chunk has a slot there, and stays as long as the table.
+        (!first.is_null()).then(|| unsafe { &*first.add(at) })
     }
 
     /// The slot of descriptor `fd`, which is below the limit. Under the lock. `ENOMEM` if there
@@ -147,17 +156,21 @@ impl FileTable {
 
     /// What `fd` stands for: something that may be read, written, mapped or asked. `EBADF`,
     /// too, if it is but a name (`O_PATH`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, fd: u64) -> Result<Arc<Description>, Errno> {
-        let description = self.get_any(fd)?;
+        let description = self.look_up(fd).ok_or(Errno::EBADF)?;
         if description.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(description) }
     }
 
     /// As [`FileTable::get`], names included: for what is done to descriptors, places and
     /// stats.
-    #[inline]
     pub(crate) fn get_any(&self, fd: u64) -> Result<Arc<Description>, Errno> {
-        let slot = self.slot(as_index(fd)).ok_or(Errno::EBADF)?;
+        self.look_up(fd).ok_or(Errno::EBADF)
+    }
+
+    #[inline(always)]
+    fn look_up(&self, fd: u64) -> Option<Arc<Description>> {
+        let slot = self.slot(as_index(fd))?;
         let take = |word| {
             Window::LooksUp.pass_here();
             // SAFETY: what the slot names is there: nobody else can close it, or whoever
@@ -170,9 +183,9 @@ impl FileTable {
         // Relaxed: only we can make it true while it is false.
         if self.shared.load(Ordering::Relaxed) {
             let _here = preempt::disable();
-            task::claim().look_up(slot, take).ok_or(Errno::EBADF)
+            task::claim().look_up(slot, take)
         } else {
-            Some(slot.word()).filter(|&word| word != 0).map(take).ok_or(Errno::EBADF)
+            Some(slot.word()).filter(|&word| word != 0).map(take)
         }
     }
 
@@ -256,7 +269,7 @@ impl FileTable {
         if word == 0 {
             return;
         }
-        // Relaxed: as in `get_any`.
+        // Relaxed: as in `look_up`.
         if self.shared.load(Ordering::Relaxed) {
             let mut wait = SpinWait::new("a lookup of what is closed");
             wait_for_lookups(task::claims(), word & !MARK, || {
