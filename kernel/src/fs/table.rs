@@ -24,7 +24,7 @@ use crate::mm::heap;
 use crate::sync::{SpinLock, SpinWait, preempt};
 use crate::task::{self, Window};
 
-/// Slots in the table itself. Chunk `n`, from 1 on, has `FIRST << n`.
+/// Slots in the table itself. Chunk `n`, from 1 on, has `FIRST << n`, and stays as long as the table.
 const FIRST: usize = 16;
 /// So many that all together have a slot for every descriptor below `NR_OPEN`.
 const CHUNKS: usize = 16;
@@ -40,9 +40,9 @@ const CLOSE_ON_EXEC: u64 = MARK;
 pub(crate) struct FileTable {
     /// More than one thread may use it. Set by the only one, before it makes another.
     shared: AtomicBool,
-    first: [Slot; FIRST],
     /// Null until a chunk is needed.
     chunks: AtomicPtr<Chunks>,
+    first: [Slot; FIRST],
     /// The processes that use it (CLONE_FILES) and have not ended.
     pub(super) users: AtomicUsize,
     /// Guards changes of slots; no slot below the number in it is free. Nothing nests inside
@@ -55,8 +55,8 @@ impl FileTable {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             shared: AtomicBool::new(false),
-            first: array::from_fn(|_| Slot::default()),
             chunks: AtomicPtr::new(null_mut()),
+            first: array::from_fn(|_| Slot::default()),
             users: AtomicUsize::new(0),
             lowest: SpinLock::new("file table", 0),
         })
@@ -104,8 +104,7 @@ impl FileTable {
         unsafe { self.chunks.load(Ordering::Acquire).as_ref() }
     }
 
-    /// The first slot of chunk `number`, from 1 on, or null. The chunk has `FIRST << number`, and
-    /// stays as long as the table.
+    /// The first slot of chunk `number`, from 1 on; null if the chunk is not there.
     #[inline]
     fn chunk(&self, number: usize) -> *const Slot {
         // Acquire: the empty slots before the pointer to them. Partner: `chunk_for`.
@@ -120,11 +119,13 @@ impl FileTable {
         }
         if self.chunks().is_none() {
             let none: Box<Chunks> = Box::new(array::from_fn(|_| AtomicPtr::new(null_mut())));
+            // Release: the null pointers before the pointer to them. Partner: `chunks`.
             self.chunks.store(Box::into_raw(none), Ordering::Release);
         }
         if self.chunk(number).is_null() {
             let slots: Box<[Slot]> = (0..FIRST << number).map(|_| Slot::default()).collect();
             let place = &self.chunks().expect("they were just made")[number - 1];
+            // Release: the empty slots before the pointer to them. Partner: `chunk`.
             place.store(Box::into_raw(slots).cast(), Ordering::Release);
         }
         // SAFETY: a chunk of this many slots, which stays as long as the table.
@@ -168,6 +169,8 @@ impl FileTable {
         self.look_up(fd).ok_or(Errno::EBADF)
     }
 
+    /// What `fd` stands for, if anything.
+    // Always inlined: read and write are too short for the call.
     #[inline(always)]
     fn look_up(&self, fd: u64) -> Option<Arc<Description>> {
         let slot = self.slot(as_index(fd))?;
@@ -180,7 +183,7 @@ impl FileTable {
                 Arc::from_raw(named(word))
             }
         };
-        // Relaxed: only we can make it true while it is false.
+        // Relaxed: while it is false, only we can make it true.
         if self.shared.load(Ordering::Relaxed) {
             let _here = preempt::disable();
             task::claim().look_up(slot, take)
