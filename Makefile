@@ -51,6 +51,7 @@ define HELP
                           and ROUND= repeat a round that was printed)
   make lint               clippy, rustfmt, and the checks from layers to guide
   make layers             the crates: none depends on one above it
+  make unused             the libraries: every public item is used somewhere
   make references         the citations: each leads to something that exists; and the prose:
                           no phrase that must be read twice
   make twice              numbers, policies and variables: two places that state one agree
@@ -258,8 +259,8 @@ mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
 soak: setup-qemu build/kernel-test.elf build/initrd-test.cpio
 	@$(SCRIPTS)/soak
 
-.PHONY: lint layers references twice fences fences-check frames instructions guide lines
-lint: setup-rust layers references twice fences-check guide frames instructions
+.PHONY: lint layers unused references twice fences fences-check frames instructions guide lines
+lint: setup-rust layers unused references twice fences-check guide frames instructions
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
@@ -273,6 +274,9 @@ lint: setup-rust layers references twice fences-check guide frames instructions
 
 layers:
 	@$(SCRIPTS)/layers
+
+unused:
+	@$(SCRIPTS)/unused
 
 references:
 	@$(SCRIPTS)/references

@@ -16,7 +16,7 @@ def floors():
 
 
 def crates():
-    p = Picture(960, 670, "The crates, and who calls whom")
+    p = Picture(960, 670, "The crates, and which calls which")
     p.box(20, 20, 920, 46, "user", "**`user/`: programs of the initrd, and C programs of the tests")
     p.arrow((300, 66), (300, 104), says="a system call, a fault", at=(312, 90))
     p.arrow((660, 104), (660, 66), says="`rfid`", at=(672, 90))
@@ -40,7 +40,7 @@ def crates():
     p.arrow((250, 380), (250, 470), says="`switch_to`\n`load_pid`\n`flush_range_local`", at=(260, 405))
     p.arrow((90, 470), (90, 368), dashed=True, says="trait\n`Upcalls`", at=(100, 405))
     p.arrow((450, 380), (450, 470), says="`prepare_switch`\n`exit_mm`  `mmput`\n`flush`", at=(460, 405))
-    p.arrow((600, 470), (600, 380), dashed=True, says="`kcore::machine`\nin `machine.rs`", at=(610, 405))
+    p.arrow((600, 470), (600, 380), dashed=True, says="`kcore::machine`\nin `hardware.rs`", at=(610, 405))
     p.arrow((830, 380), (830, 470), says="`elf::`\n`areas::`", at=(840, 405))
     p.arrow((300, 520), (420, 520), says="`CpuId`, `Pid`", at=(360, 512), anchor="middle")
     p.arrow((160, 566), (160, 600), (825, 600), (825, 566), says="the device tree", at=(490, 594), anchor="middle")

@@ -1,8 +1,7 @@
-//! What the command line says.
+//! The settings of the command line.
 //!
-//! A bad value for an option that we know ends the boot with one line: who asks
-//! for `lazy_tlb=eagre` must not get a measurement of something else. What we do
-//! not know goes to init, by Linux's rules.
+//! A bad value for a known option ends the boot with one line: `lazy_tlb=eagre` must not lead to
+//! a measurement of another policy. Unknown options go to init, by Linux's rules.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,15 +11,15 @@ use kcore::lazy_tlb::Policy;
 
 /// With more CPUs than this, flushes go by IPI unless `tlb=` says otherwise.
 const MOST_CPUS_FOR_TLBIE: usize = 32;
-/// Init, if nobody says otherwise: the demonstration.
+/// Init, unless `init=` says otherwise: the demonstration.
 const INIT: &str = "/bin/demo";
 
 /// The kernel's options and init's start-up.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// What the protocol needs.
+    /// The protocol's configuration.
     pub(crate) core: kcore::Config,
-    /// What `tlb=` says, if it is there.
+    /// The value of `tlb=`, if it is given.
     flush_by_ipi: Option<bool>,
     /// The program of process 1.
     pub(crate) init: String,
@@ -30,10 +29,9 @@ pub(crate) struct Config {
     pub(crate) init_env: Vec<String>,
     /// Print the report when init has ended.
     pub(crate) report: bool,
-    /// Stay at the monitor when init has ended: somebody sits at the terminal.
+    /// Stay at the monitor when init has ended, for a user at the terminal.
     pub(crate) monitor: bool,
-    /// In test builds: run the tests whose names contain this (all if empty)
-    /// instead of init.
+    /// In test builds: run the tests whose names contain this (all if empty) instead of init.
     test: Option<String>,
     test_from: u64,
     /// In test builds: the way in which the kernel is to break.
@@ -45,7 +43,7 @@ pub(crate) struct Config {
     /// In test builds: soak instead of init, if for a time.
     #[cfg(feature = "selftest")]
     pub(crate) soak: crate::upcalls::tests::soak::Plan,
-    /// QEMU's version, if the runner told it, for reasons of expected failures.
+    /// QEMU's version, if the runner passed it, for the reasons of expected failures.
     pub(crate) qemu: String,
 }
 
@@ -53,7 +51,8 @@ impl Config {
     /// Reads `line`. The error is one sentence for the console.
     pub(crate) fn parse(line: &str) -> Result<Config, String> {
         let core = kcore::Config {
-            // A test build asks after every cleanup, unless told not to.
+            // A test build asks all CPUs after every cleanup, unless the command line says
+            // otherwise.
             debug_shoot_lazies: cfg!(feature = "selftest"),
             ..kcore::Config::default()
         };
@@ -170,9 +169,9 @@ impl Config {
         Ok(())
     }
 
-    /// Why a stale translation may be seen although we are right: the reason, if the
-    /// machine is a QEMU whose broadcast `tlbie` does not wait for the other CPUs
-    /// (before 9.1) and flushes are broadcast.
+    /// The reason why a correct kernel may see a stale translation, if there is one: flushes are
+    /// broadcast, and this QEMU's broadcast `tlbie` does not wait for the other CPUs (before
+    /// 9.1).
     #[cfg(feature = "selftest")]
     pub(crate) fn asynchronous_tlbie(&self) -> Option<String> {
         let mut parts = self.qemu.split('.').map(|part| part.parse::<u32>().unwrap_or(u32::MAX));
@@ -182,14 +181,17 @@ impl Config {
         (version < (9, 1) && !self.core.global_by_ipi).then(reason)
     }
 
-    /// Decides how flushes travel. A broadcast, if this machine `can_broadcast`, bothers
-    /// every CPU, an IPI only those in the mask: on many CPUs that is better, unless the
-    /// command line says otherwise.
+    /// Decides how flushes travel. A broadcast, if this machine `can_broadcast`, bothers every
+    /// CPU, an IPI only those in the mask: on many CPUs an IPI is better. The command line may
+    /// say otherwise.
     pub(crate) fn choose_flush(&mut self, can_broadcast: bool, nr_cpus: usize) {
         let by_ipi = self.flush_by_ipi.unwrap_or(nr_cpus > MOST_CPUS_FOR_TLBIE);
         self.core.global_by_ipi = by_ipi || !can_broadcast;
     }
+}
 
+#[cfg(feature = "selftest")]
+impl Config {
     /// Whether to run the in-kernel tests instead of init.
     pub(crate) fn runs_tests(&self) -> bool {
         self.test.is_some()

@@ -8,14 +8,14 @@ use kcore::cpu::CpuId;
 
 use crate::sync::IrqLock;
 
-/// Guards the console: who holds it prints a whole line. Innermost of all locks;
-/// taken with interrupts off, so nothing waits for other CPUs under it.
+/// Guards the console: its holder prints a whole line. Innermost of all locks; taken with
+/// interrupts off, so nothing waits for other CPUs under it.
 static CONSOLE: IrqLock<Writer> = IrqLock::new("console", Writer);
 
-/// Nobody's number.
+/// No CPU's number: all CPUs may print.
 const EVERYONE: u32 = u32::MAX;
-/// Set by a crash report: the CPU that prints from then on, without the lock, which
-/// may be held by a CPU that was stopped. What others print is lost.
+/// Set by a crash report: the only CPU that prints from then on. It does not take the lock, which
+/// a stopped CPU may hold. Output of other CPUs is lost.
 static RESERVED: AtomicU32 = AtomicU32::new(EVERYONE);
 
 struct Writer;
@@ -39,19 +39,19 @@ pub(crate) fn write(args: fmt::Arguments<'_>) {
 
 /// Writes bytes of a program as one piece.
 pub(crate) fn write_bytes(bytes: &[u8]) {
-    // The CPU that a crash report reserves it for runs no program any more.
+    // The CPU of a crash report runs no program any more.
     if RESERVED.load(Ordering::Relaxed) == EVERYONE {
         let _lock = CONSOLE.lock();
         arch::console::write_bytes(bytes);
     }
 }
 
-/// From now on `cpu` alone prints, and without the lock: it reports a crash.
+/// From now on only `cpu` prints, without the lock: it reports a crash.
 pub(crate) fn reserve_for(cpu: CpuId) {
     RESERVED.store(cpu.index() as u32, Ordering::Relaxed);
 }
 
-/// The machine cannot be used as it is: says why in the last line and ends QEMU with
+/// The machine cannot be used as it is: prints the reason as the last line and ends QEMU with
 /// status 1. Any context, before the heap exists too.
 pub(crate) fn cannot_start(why: fmt::Arguments<'_>) -> ! {
     write(format_args!("{why}\n"));

@@ -1,11 +1,10 @@
-//! What a debugger needs to find the kernel's state, at one symbol.
+//! The facts by which a debugger finds the kernel's state, at one symbol.
 //!
-//! Generic types have unreadable names and change with the compiler, so a debugger
-//! reads memory by what is said here: a list of facts, each a name and a number.
-//! A number is an address, an offset, a size, or what a name stands for. This is the
-//! only place where the layout is told: `qemu-scripts/gdb` asks by name and knows no
-//! order and no offset. Bump [`VERSION`] when a fact changes its meaning; one that
-//! is new, or gone, needs none.
+//! Generic types have unreadable names and change with the compiler, so a debugger reads memory
+//! by this list of facts, each a name and a number. A number is an address, an offset, a size, or
+//! a constant's value. No other place tells the layout: `qemu-scripts/gdb` asks by name and knows
+//! no order and no offset. Bump [`VERSION`] when a fact changes its meaning, not when one is
+//! added or removed.
 
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -76,13 +75,13 @@ macro_rules! facts {
     };
 }
 
-/// For what only [`init`] knows.
+/// The value of a fact that [`init`] fills in.
 const LATER: u64 = 0;
 
 facts! {
-    // CPUs of the machine, online or not, and what the protocol keeps for each: an
-    // array of `CpuState`. Address spaces are named by an `MmId` of 64 bits: slot,
-    // which is the PID, in the low half, generation in the high half; 0 is none.
+    // CPUs of the machine, online or not, and the protocol's state of each: an array of
+    // `CpuState`. Address spaces are named by an `MmId` of 64 bits: slot, which is the PID, in
+    // the low half, generation in the high half; 0 is none.
     nr_cpus: LATER,
     cpu_states: LATER,
     cpu_state_size: size_of::<CpuState>(),
@@ -96,8 +95,8 @@ facts! {
     policy_shootdown: Policy::Shootdown,
     policy_hazard: Policy::Hazard,
 
-    // An array of `Mm`, one a slot. Counts and `live` have 32 bits; in the mask CPU n
-    // is bit n % 64 of word n / 64.
+    // An array of `Mm`, one per slot. Counts and `live` have 32 bits; in the mask CPU n is bit
+    // `n % 64` of word `n / 64`.
     mms: LATER,
     nr_mms: LATER,
     mm_size: size_of::<Mm>(),
@@ -108,8 +107,8 @@ facts! {
     mm_cpumask: Mm::LAYOUT.mm_cpumask,
     init_mm: MmId::INIT_MM.to_bits(),
 
-    // An array of addresses of `PerCpu`, one a CPU; in it the address of the running
-    // `Task`, and that of the scheduler's `Cpu`, in which is that of the idle task.
+    // An array of addresses of `PerCpu`, one per CPU. A `PerCpu` has the addresses of the running
+    // `Task` and of the scheduler's `Cpu`, which has that of the idle task.
     percpus: LATER,
     percpu_current: PerCpu::CURRENT_OFFSET,
     percpu_local: PerCpu::LOCAL_OFFSET,
@@ -124,7 +123,7 @@ facts! {
     node_value: list::layout::<TaskPtr>().value,
     task_mm: layout::TASK_MM + TaskMm::LAYOUT.mm,
     task_active_mm: layout::TASK_MM + TaskMm::LAYOUT.active_mm,
-    // 32 bits each; `on_cpu` from before it runs until its stack is left.
+    // 32 bits each; `on_cpu` is set from before the task runs until a CPU has left its stack.
     task_tid: layout::TASK_TID,
     task_cpu: layout::TASK_CPU,
     task_on_cpu: layout::TASK_ON_CPU,
@@ -178,8 +177,8 @@ pub(crate) fn init() {
     set("task_lists", registry::lists_address() as u64);
     set("trap_text_start", trap_text().start);
     set("trap_text_end", trap_text().end);
-    set("process_table", crate::mm::process_table_address().0);
-    // Last: a debugger takes it for the sign that the rest is there.
+    set("process_table", crate::memory::process_table_address().0);
+    // Last: to a debugger it is the sign that the other addresses are filled in.
     set("percpus", task::area_addresses().as_ptr() as u64);
 }
 

@@ -1,16 +1,16 @@
-//! How long is too long: after these times somebody who waits takes what he waits
-//! for to be broken, and the kernel reports and ends.
+//! Limits of waiting: after such a time a waiting CPU takes the kernel to be broken, and the
+//! kernel reports and ends.
 //!
-//! All are far beyond what a crowded host does to a healthy kernel. Test builds
-//! shorten them (`watchdog=MS`) to provoke each in a moment.
+//! All are far longer than a crowded host delays a healthy kernel. Test builds shorten them
+//! (`watchdog=MS`) to provoke each in a moment.
 
 #[cfg(feature = "selftest")]
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// A spin lock's holder runs a few hundred instructions with preemption off.
 const SPIN_MS: u64 = 20_000;
-/// A task that is asked to go does so when it turns preemption on, a CPU that is
-/// interrupted takes it when it turns interrupts on: microseconds, both.
+/// A task that is asked to yield does so when it turns preemption on. A CPU takes an interrupt
+/// when it turns interrupts on. Both are a matter of microseconds.
 const STAY_MS: u64 = 10_000;
 
 /// The limit of the command line, in milliseconds; 0 for none.
@@ -28,8 +28,8 @@ pub(crate) fn spin_ms() -> u64 {
     or_shorter(SPIN_MS)
 }
 
-/// How long a task may stay that should have gone, and a CPU not take an interrupt,
-/// in milliseconds.
+/// How long a task may stay that should have yielded, and a CPU may not take an interrupt, in
+/// milliseconds.
 pub(crate) fn stay_ms() -> u64 {
     or_shorter(STAY_MS)
 }

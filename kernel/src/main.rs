@@ -1,12 +1,8 @@
-//! The lazy-TLB kernel: a small SMP kernel whose subject is what `active_mm` costs
-//! and how it is kept safe. The protocol itself is the crate `kcore`
-//! (`kernel/core`); this is the kernel around it that makes it real.
+//! The lazy-TLB kernel: a small SMP kernel whose subject is what `active_mm` costs and how it is
+//! kept safe. The protocol itself is the crate `kcore` (`kernel/core`); this is the kernel around
+//! it.
 #![no_std]
 #![no_main]
-#![cfg_attr(
-    not(feature = "selftest"),
-    allow(dead_code, unused_imports, reason = "the tests use more of the modules")
-)]
 
 extern crate alloc;
 
@@ -16,6 +12,7 @@ mod console;
 mod crash;
 mod debug;
 mod fs;
+mod hardware;
 mod limits;
 mod machine;
 mod memory;
@@ -45,7 +42,8 @@ use files::errno;
 /// the order of dependence.
 #[unsafe(no_mangle)]
 fn kmain(info: &'static BootInfo) -> ! {
-    exceptions::install(&upcalls::KernelUpcalls);
+    // SAFETY: the boot CPU is alone and has no vectors yet.
+    unsafe { exceptions::install(&upcalls::KernelUpcalls) };
     exceptions::install_vectors();
     tlb::init(info.pvr, info.broadcast);
     memory::init(info);
@@ -56,17 +54,18 @@ fn kmain(info: &'static BootInfo) -> ! {
     selftest::crashes::early(config.crash.as_deref());
     machine::init(config.core, cpus.len());
     mm::init_address_spaces(machine::NR_MMS);
-    oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot(), mm::frame::end());
+    oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot(), memory::frame::end());
     task::init(cpus);
     debug::init();
-    arch::irqflags::enable();
+    // SAFETY: the boot has interrupts off, and no token is left.
+    arch::irqflags::enable(unsafe { arch::irqflags::already_off() });
     let online = task::start_secondaries();
     banner(info, &config, online);
     process::seed_random(info.rng_seed);
     fs::init(info.initrd);
     special::init();
     start(config);
-    task::idle_loop()
+    task::idle_for_ever()
 }
 
 /// The CPUs that the kernel has room for.
@@ -78,7 +77,7 @@ fn usable_cpus(info: &'static BootInfo) -> &'static [u32] {
     &all[..all.len().min(room)]
 }
 
-/// What runs: CPUs, memory, MMU, interrupt controller, policy.
+/// Prints the machine and the policy: CPUs, memory, MMU, interrupt controller.
 fn banner(info: &BootInfo, config: &Config, online: usize) {
     let mib: u64 = info.memory.iter().map(|region| region.size >> 20).sum();
     let how = if config.core.global_by_ipi { "IPI + tlbiel" } else { info.broadcast.name() };
@@ -90,7 +89,7 @@ fn banner(info: &BootInfo, config: &Config, online: usize) {
     );
 }
 
-/// Starts what the machine is here for: the tests, or the first process.
+/// Starts the tests, a soak, the monitor, or the first process.
 fn start(config: Config) {
     shutdown::set_report(config.report);
     #[cfg(feature = "selftest")]

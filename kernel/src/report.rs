@@ -1,8 +1,7 @@
-//! The report: what every CPU counted, one counter a line.
+//! The report: every CPU's counts, one counter per line.
 //!
-//! The lines are an interface (`name cpu0 cpu1 … total`): tests and tools read
-//! them. They stand between two marker lines on the console at power-off, and
-//! are what `/proc/lazy_tlb` holds.
+//! The lines are an interface (`name cpu0 cpu1 … total`): tests and tools read them. They stand
+//! between two marker lines on the console at power-off, and in `/proc/lazy_tlb`.
 
 use alloc::string::{String, ToString};
 use core::fmt;

@@ -1,4 +1,4 @@
-//! The end of a machine that did what it was started for, or was told to stop.
+//! The end of a machine whose work is done, or that a user stops.
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -23,14 +23,13 @@ pub(crate) fn report() {
     }
 }
 
-/// Prints the report and, as the last line, `why`; ends QEMU with status 0 on
-/// success, 1 else.
+/// Prints the report and, as the last line, `why`; ends QEMU with status 0 on success, 1 else.
 pub(crate) fn finish(success: bool, why: fmt::Arguments<'_>) -> ! {
     report();
     end(success, why)
 }
 
-/// Ends QEMU because somebody says so, long after init ended with `init`.
+/// Ends QEMU at a user's request, long after init ended with `init`.
 pub(crate) fn power_off(init: Status) -> ! {
     end(init.is_success(), format_args!("power-off; init {init}"))
 }

@@ -28,7 +28,7 @@ impl fmt::Display for Symbol {
     }
 }
 
-/// The function that holds `address`, and how far in.
+/// The function that holds `address`, and the offset in it.
 fn lookup(address: u64) -> Option<(&'static str, u64)> {
     let text = (&raw const __text_start).addr() as u64..(&raw const __text_end).addr() as u64;
     if !text.contains(&address) {
@@ -49,7 +49,7 @@ fn lookup(address: u64) -> Option<(&'static str, u64)> {
     Some((core::str::from_utf8(&name[..end]).ok()?, u64::from(offset - word(table, entry)?)))
 }
 
-/// The reserved room; empty if nobody filled it.
+/// The reserved room; empty if the build did not fill it.
 fn table() -> &'static [u8] {
     let (start, end) = (&raw const __kallsyms_start, &raw const __kallsyms_end);
     // SAFETY: the linker script puts both symbols around one piece of rodata.

@@ -4,7 +4,7 @@
 use arch::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
 use arch::irq::{self, Interrupt, InterruptController};
 use kcore::event::Event;
-use kcore::machine::Cpu;
+use kcore::machine::IrqsOff;
 
 use crate::machine::lazy_tlb;
 use crate::{crash, process, special, syscall, task};
@@ -68,15 +68,13 @@ impl Upcalls for KernelUpcalls {
         process::fpu_unavailable(frame);
     }
 
-    fn interrupt(&self) {
+    fn interrupt(&self, off: &IrqsOff) {
         match irq::controller().ack() {
             Interrupt::Ipi => {
                 let kernel = lazy_tlb();
-                kernel.machine.with_irqs_off(|t| {
-                    kernel.event(t, Event::Interrupted);
-                    kernel.handle_calls(t);
-                    task::handle_ipi(t);
-                });
+                kernel.event(off, Event::Interrupted);
+                kernel.handle_calls(off);
+                task::handle_ipi(off);
             }
             // There is one device.
             Interrupt::Device(_) => special::input::interrupt(),
@@ -88,12 +86,12 @@ impl Upcalls for KernelUpcalls {
         task::timer_tick();
     }
 
-    fn return_to_user(&self, frame: &mut TrapFrame) {
-        process::return_to_user(frame);
+    fn return_to_user(&self, frame: &mut TrapFrame, off: &mut IrqsOff) {
+        process::return_to_user(frame, off);
     }
 
-    fn preempt_kernel(&self) {
-        task::preempt_from_interrupt();
+    fn preempt_kernel(&self, off: &mut IrqsOff) {
+        task::preempt_from_interrupt(off);
     }
 
     fn kernel_fault(&self, frame: &TrapFrame, fault: KernelFault) -> ! {

@@ -141,7 +141,7 @@ pub fn h_confer(server: u32) -> Status {
 /// # Safety
 /// The table must be well formed and stay so as long as the MMU is on.
 pub unsafe fn h_register_proc_tbl(table: u64, log2_size: u32, gtse: bool) -> Result<(), Status> {
-    /// "Modify" and "register": this table instead of whatever there was.
+    /// "Modify" and "register": this table replaces any other.
     const NEW_TABLE: u64 = 0x18;
     const RADIX: u64 = 0x04;
     const GTSE: u64 = 0x01;
@@ -194,8 +194,8 @@ pub fn h_ipi(server: u32, priority: u8) -> Status {
     unsafe { hcall(Op::Ipi, [server.into(), priority.into(), 0, 0]).0 }
 }
 
-/// XICS: accepts the pending interrupt: old priority in bits 24-31, source below.
-/// Source 0: there was none.
+/// XICS: accepts the pending interrupt. Returns the old priority in bits 24-31 and the source
+/// below; source 0 means that there was none.
 #[inline]
 pub fn h_xirr() -> u32 {
     // SAFETY: changes what the interrupt controller presents, nothing else.
@@ -210,12 +210,12 @@ pub fn h_eoi(xirr: u32) -> Status {
     unsafe { hcall(Op::Eoi, [xirr.into(), 0, 0, 0]).0 }
 }
 
-/// Invalidates translations for a partition that may not use `tlbie`; arguments
-/// as [`crate::encoding::rpt_invalidate`] makes them.
+/// Invalidates translations for a partition that may not use `tlbie`.
+/// [`crate::encoding::rpt_invalidate`] makes the arguments.
 pub fn h_rpt_invalidate(args: &Arguments) -> Status {
     let status;
-    // SAFETY: as in `hcall`, with two more arguments; forgetting translations is
-    // always allowed.
+    // SAFETY: the register contract of `hcall`, with two more arguments. Forgetting
+    // translations is always allowed.
     unsafe {
         asm!(
             "sc 1",

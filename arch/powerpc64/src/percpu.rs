@@ -14,7 +14,7 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use kcore::cpu::CpuId;
+use kcore::cpu::{CpuId, MAX_CPUS};
 
 /// Kernel stacks are slots of this size, aligned to it. The lower half is the
 /// guard, so bit 14 of r1 tells a good stack pointer from an overflown one.
@@ -128,7 +128,7 @@ impl PerCpu {
 
     /// Sets the stacks and the TOC pointer. Call it before the CPU can take an
     /// interrupt. Relaxed: starting the CPU (or being on it) orders the stores.
-    pub fn set_stacks(&self, stacks: Stacks) {
+    pub(crate) fn set_stacks(&self, stacks: Stacks) {
         let frame = |top: u64| top - KERNEL_FRAME_BYTES;
         self.user_frame.store(frame(stacks.kernel_top), Ordering::Relaxed);
         self.emergency_frame.store(frame(stacks.emergency_top), Ordering::Relaxed);
@@ -137,7 +137,7 @@ impl PerCpu {
     }
 
     /// Sets the hardware number of the boot CPU, from the device tree.
-    pub fn set_server(&self, server: u32) {
+    pub(crate) fn set_server(&self, server: u32) {
         self.server.store(server, Ordering::Relaxed);
     }
 
@@ -177,7 +177,10 @@ impl PerCpu {
     }
 
     /// Sets the kernel's per-CPU structure; before the CPU is started, or on it.
-    pub fn set_local(&self, local: *mut ()) {
+    ///
+    /// # Safety
+    /// It is what the kernel takes it for, for ever.
+    pub unsafe fn set_local(&self, local: *mut ()) {
         self.local.store(local, Ordering::Relaxed);
     }
 
@@ -233,7 +236,8 @@ pub fn cpu_id() -> CpuId {
         asm!("lwz {}, {}(13)", out(reg) cpu, const offset::CPU,
             options(nostack, readonly, preserves_flags));
     }
-    CpuId::new(cpu as usize)
+    // No more than a mask: the number is in range.
+    CpuId::new(cpu as usize % MAX_CPUS)
 }
 
 /// The running task. One load, so it is right with preemption on as well.
@@ -279,8 +283,11 @@ pub fn preempt_count() -> u32 {
 /// Load and store are both relative to r13: a task can only be moved between
 /// them while the count is 0 on the CPU it leaves and on the one it enters. A
 /// compiler barrier, so nothing leaves the section.
+///
+/// # Safety
+/// Who takes one back has added it, and uses no token that was made of it any more.
 #[inline(always)]
-pub fn preempt_count_add(delta: i32) {
+pub unsafe fn preempt_count_add(delta: i32) {
     // SAFETY: r13 points to this CPU's area, whose field only this CPU writes.
     unsafe {
         asm!("lwz {t}, {o}(13)", "add {t}, {t}, {d}", "stw {t}, {o}(13)",

@@ -8,6 +8,7 @@ use crate::hcall::{self, Status};
 use crate::irq::{self, InterruptController as _};
 use crate::percpu::PerCpu;
 use crate::{exceptions, irqflags, isa, percpu, rtas, timer};
+use kcore::machine::IrqsOff;
 
 unsafe extern "C" {
     /// See boot/secondary.S.
@@ -55,17 +56,15 @@ pub(crate) extern "C" fn secondary_start() -> ! {
     unsafe { secondary_main() }
 }
 
-/// Stops this CPU until the next [`start_cpu`]. Interrupts off. An interrupt that
-/// is sent to it from here on waits in the interrupt controller, and is spurious
-/// when the CPU has started again.
+/// Stops this CPU until the next [`start_cpu`]. An interrupt that is sent to it from here on
+/// waits in the interrupt controller, and is spurious when the CPU has started again.
 ///
 /// # Errors
 /// Returns only if RTAS refuses.
 ///
 /// # Safety
 /// Nothing may depend on this CPU any more.
-pub unsafe fn stop() -> rtas::Error {
-    debug_assert!(!irqflags::are_enabled(), "smp: a CPU that stops takes no interrupts");
+pub unsafe fn stop(_: &IrqsOff) -> rtas::Error {
     // Nothing may be pending, or could become so, that would wake it.
     let _ = hcall::h_cppr(0);
     timer::set_deadline_tb(u64::MAX);
@@ -91,7 +90,7 @@ pub fn nmi(server: u32) -> Result<(), Status> {
 /// Stops this CPU for good, asleep in the hypervisor: the others have the host's
 /// processors to themselves. Only another NMI wakes it. Any context.
 pub fn park() -> ! {
-    irqflags::disable();
+    let _off = irqflags::disable();
     // Nothing may be pending, or the sleep would end at once.
     let _ = hcall::h_cppr(0);
     timer::set_deadline_tb(u64::MAX);

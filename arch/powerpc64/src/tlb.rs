@@ -1,9 +1,9 @@
-//! TLB invalidation: has the sequences of [`crate::encoding::tlb_sequence`] executed.
+//! TLB invalidation: executes the sequences of [`crate::encoding::tlb_sequence`].
 //!
-//! Broadcast ones reach every CPU of the partition: by `tlbie` if the platform granted
-//! that (GTSE), else by the call H_RPT_INVALIDATE if the hypervisor has it. On a partition
-//! without both there is no broadcast. Local ones reach this hardware thread only.
-//! Preemption is off from the decision to the end of the flush.
+//! A broadcast reaches every CPU of the partition: by `tlbie` if the platform granted that
+//! (GTSE), else by the call H_RPT_INVALIDATE if the hypervisor has it. A partition with neither
+//! has no broadcast. A local sequence reaches this hardware thread only. Preemption is off from
+//! the decision to the end of the flush.
 
 use crate::encoding::PageSize;
 use crate::encoding::platform_support::Broadcast;
@@ -21,15 +21,15 @@ static SETS: AtomicU16 = AtomicU16::new(sequence::sets(0));
 /// A [`Broadcast`].
 static BROADCAST: AtomicU8 = AtomicU8::new(Broadcast::Nothing as u8);
 
-/// Sets the processor's version, and what this partition has to broadcast with. On the boot
-/// CPU, before the first flush and before other CPUs start: those see the relaxed stores
-/// through being started.
+/// Sets the processor's version, and the means by which this partition broadcasts. Called on
+/// the boot CPU, before the first flush and before other CPUs start. Starting a CPU orders
+/// these relaxed stores before all that it does.
 pub fn init(pvr: u32, broadcast: Broadcast) {
     SETS.store(sequence::sets(pvr), Ordering::Relaxed);
     BROADCAST.store(broadcast as u8, Ordering::Relaxed);
 }
 
-/// What this partition has to broadcast with.
+/// The means by which this partition broadcasts.
 #[inline(always)]
 #[must_use]
 pub fn broadcast() -> Broadcast {
@@ -46,7 +46,7 @@ pub fn broadcast() -> Broadcast {
 fn run(step: Step) {
     match step {
         Step::Ptesync => isa::ptesync(),
-        // SAFETY: inside a sequence, and so the next.
+        // SAFETY: inside a sequence; so is the next.
         Step::Tlbiel(operands) => unsafe { isa::tlbiel(operands) },
         // SAFETY: inside a sequence, which has `tlbie` only if it was granted.
         Step::Tlbie(operands) => unsafe { isa::tlbie(operands) },

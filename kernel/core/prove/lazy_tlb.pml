@@ -8,10 +8,10 @@
  *
  * How to read it
  *   A process is a task, or the part of a CPU that no task decides about: interrupts,
- *   the switch, hotplug. A task acts while its CPU runs it (RUN); so does the handler
- *   of an IPI, which stops the task that it interrupts (`busy`).
- *   A `d_step` is one step: at most one access that another CPU can notice the order
- *   of, and what the CPU does around it for itself. Between two steps anything may
+ *   the switch, hotplug. A task acts while its CPU runs it (RUN). The handler of an IPI
+ *   stops the task that it interrupts (`busy`).
+ *   A `d_step` is one step: at most one access whose order another CPU can notice, and
+ *   the CPU's private actions around it. Between two steps anything may
  *   happen elsewhere, and here: an interrupt unless `irqoff`, preemption and so
  *   migration unless `nopre`. Each step names the Rust function that it stands for.
  *   WRONG(x) marks where the mutant x departs from the protocol.
@@ -20,8 +20,8 @@
  * has loaded at once, tagged with the PID, and keeps them until they are flushed.
  *
  * Every run ends: scripts are finite, and a task that was switched to does a step
- * before it is preempted. So "every mm is freed in the end" is <>freed with no fairness
- * assumed, and Judge looks at the last state, which is where a lost wake-up shows, too.
+ * before it is preempted. So "every mm is freed in the end" is <>freed, with no fairness
+ * assumed. Judge looks at the last state, where a lost wake-up shows, too.
  *
  * Parameters come from the environment (qemu-scripts/prove sets them), so that one
  * compilation serves all runs: POLICY, MUTANT, CPUS, and what the tasks do, DOES. Each
@@ -163,7 +163,7 @@ inline leave_lazy(cpu, task, old) {
     hz[cpu] = NONE
 }
 
-/* A reference less: the fetch_sub of mmdrop. `last` asks for the free. */
+/* Gives a reference back: the fetch_sub of mmdrop. `last` asks for the free. */
 inline unref(mm, last) {
     assert(live[mm] == 1 && count[mm] > 0);
     count[mm]--;
@@ -179,7 +179,7 @@ inline settle(mm, last) {
     fi
 }
 
-/* check_nobody_has, free_mm and bury. I5, I6, and no task with a stale active_mm. */
+/* check_nobody_has, free_mm and bury. I5, I6, and no task has a stale active_mm. */
 inline bury(mm) {
     assert(mm != INIT && live[mm] == 1 && users[mm] == 0 && count[mm] == 0);
     for (n : 0 .. MAXCPU - 1) {
@@ -215,8 +215,8 @@ inline call_on_mask(cpu, to, what, mm) {
             }
             n = 0
         }
-        /* Behind the fence: who is still online is interrupted, from the others we
-         * take the post back, if it is there. */
+        /* After the fence: a CPU that is still online is interrupted. From another
+         * the post is taken back, if it is there. */
         d_step {
             STEP;
             for (n : 0 .. MAXCPU - 1) {
@@ -238,8 +238,8 @@ inline call_on_mask(cpu, to, what, mm) {
     fi
 }
 
-/* LazyTlb::run_call in the task that the interrupt found: all of it, or for a kick the
- * part up to the flush. */
+/* LazyTlb::run_call in the task that the interrupt found: all of it, or for an
+ * eviction the part up to the flush. */
 inline run_call(cpu) {
     if
     /* shoot_lazy_here */
@@ -319,7 +319,7 @@ inline finish_kick(cpu) {
 
 /* LazyTlb::__mmdrop. Interrupts on, preemptible, in a task. */
 inline __mmdrop(mm) {
-    /* last_drop: itself first, then those of the mask, or of the published. */
+    /* last_drop: this CPU first, then those in the mask, or those that have published. */
     d_step {
         STEP;
         c = at[me];
@@ -360,7 +360,7 @@ inline mmdrop(mm) {
     fi
 }
 
-/* LazyTlb::exit_flush: the kick under shootdown, then the flush of all of it. */
+/* LazyTlb::exit_flush: the eviction under shootdown, then the flush of everything. */
 inline exit_flush(mm) {
     d_step {
         STEP;
@@ -496,7 +496,7 @@ inline munmap(mm) {
     :: WRONG(mask_read_before_pte) -> d_step { STEP; to = mask[mm] }
     :: else
     fi;
-    /* The PTE, then, behind a fence, the mask. */
+    /* The PTE, then, after a fence, the mask. */
     d_step { STEP; pte[mm] = false }
     d_step {
         STEP;
@@ -513,7 +513,7 @@ inline munmap(mm) {
     if
     :: reach == 2 ->
         if
-        /* kick_lazies: the lazies flush themselves and go, the rest is local. */
+        /* evict: lazy CPUs leave and flush, what is left is local. */
         :: true -> reach = 1; call_on_mask(c, to, EXIT_LAZY, mm)
         :: true -> to = 0
         fi
@@ -524,7 +524,7 @@ inline munmap(mm) {
     :: else
     fi;
     flush_reaching(mm, true);
-    /* The frame is free: nobody may have it. Then there is a new page at its place. */
+    /* The frame is free: no CPU may have it. Then there is a new page at its place. */
     d_step {
         STEP;
         for (n : 0 .. MAXCPU - 1) {
@@ -604,7 +604,7 @@ proctype KernelThread(byte me; byte wrong) {
 /* --- a CPU: interrupts, the switch, hotplug --------------------------------------- */
 
 #define READY(t) (at[t] == OFF && !dead[t])
-/* A new task does a step first; whoever has no more to do may always go. */
+/* A new task does a step first; a task without more steps may always be left. */
 #define MAY_SWITCH (!busy[c] && !irqoff[c] && !nopre[c] && (online & BIT(c)) && (curr[c] == c || dead[curr[c]] || !fresh[c]))
 
 /* schedule: prepare_switch up to the change of stacks, finish_switch, the drop. */
@@ -788,12 +788,12 @@ proctype Judge() {
     byte n;
     atomic {
         timeout ->
-        assert(tasks_done);         /* nobody waits for ever */
+        assert(tasks_done);         /* no task waits for ever */
         assert(freed);              /* nothing has leaked */
         for (n : 0 .. MAXCPU - 1) {
             assert(n >= ncpu || (mailbox[n] == 0 && waiting[n] == 0 && loaded[n] != NONE))
         }
-        /* The ledger of init_mm: one unit, and one a borrower. */
+        /* The count of init_mm: one unit, and one per borrower. */
         assert(!refcount || count[INIT] == 1 + ncpu)
     }
 }

@@ -35,7 +35,7 @@ counters! {
     switch_ku,
     /// … from a user task to a user task.
     switch_uu,
-    /// Borrows begun: a kernel thread runs on, or a task goes on, without an mm.
+    /// Borrows begun: by a switch to a kernel thread, or by a task that gives up its mm.
     lazy_enter,
     /// Returns to the borrowed mm: the address-space switches that laziness saved.
     lazy_same_mm,
@@ -43,13 +43,14 @@ counters! {
     pidr_writes,
     /// Atomic changes of an `mm_count` by the switch paths.
     mm_count_rmw,
-    /// CPUs that `__mmdrop` shot by IPI, counted at the shooter.
+    /// CPUs that `__mmdrop` shot by IPI, counted at the CPU that sent it.
     shot_ipi,
     /// Times that `__mmdrop` found its own CPU lazy on the dying mm.
     shot_self,
-    /// CPUs that the final flush of an exit asked to let go, counted at the asker.
+    /// CPUs that the final flush of an exit asked to leave, counted at the CPU that
+    /// asked.
     exit_kick,
-    /// CPUs in a mask that got no IPI since they had another mm loaded.
+    /// CPUs in a mask that got no IPI because they had another mm loaded.
     ipi_filtered,
     /// IPIs sent for a cross-call.
     ipi_sent_call,
@@ -57,11 +58,11 @@ counters! {
     ipi_sent_resched,
     /// IPIs that arrived here.
     ipi_received,
-    /// … of which without a cross-call: to reschedule, or to look at a signal.
+    /// … without a cross-call: to reschedule, or to look at a signal.
     ipi_resched,
     /// Cross-calls served here: to flush.
     call_flush,
-    /// … to let go of an mm that is borrowed.
+    /// … to leave an mm that is borrowed.
     call_lazy,
     /// … for a membarrier.
     call_barrier,
@@ -82,8 +83,8 @@ counters! {
 }
 
 impl Counters {
-    /// Which events are counted, and where: `me` finds the counters of this CPU. `bump` is for
-    /// what happens with interrupts off only.
+    /// The table from events to counters; `me` finds the counters of this CPU. `bump` is
+    /// for events that happen only with interrupts off.
     #[inline(always)]
     pub(crate) fn count<'a>(me: impl Fn() -> &'a Counters, event: Event) {
         match event {

@@ -9,29 +9,30 @@ pub use crate::cpuset::{CpuId, CpuMask, CpuSet, MAX_CPUS};
 
 /// What the protocol keeps for one CPU. `repr(C)`: debuggers read it by offset.
 ///
-/// Lines of 128 bytes are grouped by who writes them.
+/// Fields that other CPUs write have lines of 128 bytes of their own.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub struct CpuState {
-    /// `current.mm` of the task that runs here, published so that others need
-    /// not follow pointers. Written here only, with interrupts off.
+    /// `current.mm` of the task that runs here, published so that other CPUs need not
+    /// follow pointers. Written by this CPU only, with interrupts off.
     pub curr_mm: PublishedMm,
-    /// The address space that this CPU has loaded: `current.active_mm`.
-    /// Written here only, with interrupts off, *after* the PID register.
+    /// The address space that this CPU has loaded: `current.active_mm`. Written by this
+    /// CPU only, with interrupts off, *after* the PID register.
     pub active_mm: PublishedMm,
-    /// `rq.prev_mm`: what kernel→user switched away from, between the two
-    /// halves of a switch. A token: under shootdown its mm may be gone.
+    /// `rq.prev_mm`: what kernel→user switched away from, between the two halves of a
+    /// switch. A token: its mm may be gone, except under refcount.
     pub prev_mm: PublishedMm,
-    /// What the policy keeps for this CPU; zero at first. It says what they mean, and
-    /// who writes them.
+    /// What the policy keeps for this CPU; zero at first. The policy's file says what the
+    /// words mean, and which CPU writes them.
     pub policy: [AtomicU64; 2],
-    /// Flushes since this CPU last trimmed a cpumask.
+    /// Ticks since the trim clock was last due; see [`crate::Config::trim_period`].
     pub trim_clock: AtomicU32,
-    /// What this CPU asks of others; it waits for them, so there is one.
+    /// What this CPU asks of other CPUs. It waits for the answers, so one record is
+    /// enough.
     pub call: CallRecord,
-    /// The CPUs whose `call` this CPU has yet to run. Written by all.
+    /// The CPUs whose `call` this CPU has yet to run. Written by every CPU.
     pub mailbox: Mailbox,
-    /// Statistics, read by all.
+    /// Statistics, written by this CPU.
     pub counters: Counters,
 }
 
@@ -40,7 +41,8 @@ pub struct CpuState {
 #[derive(Default)]
 pub struct Mailbox(pub CpuMask);
 
-/// An [`MmId`] that one CPU writes, and others may read. Each access says its part.
+/// An [`MmId`] that one CPU writes, and others may read. Each way to access it has a
+/// name.
 #[repr(transparent)]
 pub struct PublishedMm(AtomicU64);
 
@@ -62,18 +64,19 @@ impl PublishedMm {
         MmId::from_bits(self.0.load(Ordering::Relaxed))
     }
 
-    /// As [`PublishedMm::peek`], ordered after what the writer did before
-    /// [`PublishedMm::publish`].
+    /// An id stored by another CPU. Orders what the writer did before
+    /// [`PublishedMm::publish`] before what follows here.
     pub(crate) fn observe(&self) -> MmId {
         MmId::from_bits(self.0.load(Ordering::Acquire))
     }
 
-    /// Stores `mm`. Relaxed: a named fence stands beside the call, or nobody else looks.
+    /// Stores `mm`. Relaxed: a named fence stands beside the call, or no other CPU reads
+    /// it.
     pub(crate) fn set(&self, mm: MmId) {
         self.0.store(mm.to_bits(), Ordering::Relaxed);
     }
 
-    /// Stores `mm`, ordered after all that this CPU did before.
+    /// Stores `mm`. Orders all that this CPU did before the store.
     pub(crate) fn publish(&self, mm: MmId) {
         self.0.store(mm.to_bits(), Ordering::Release);
     }

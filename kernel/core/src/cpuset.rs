@@ -4,10 +4,10 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// The most CPUs that a mask can name.
 pub const MAX_CPUS: usize = if cfg!(loom) { 64 } else { 1024 };
-/// Words of 64 bits in a mask. One under loom, where sixteen would drown it.
+/// Words of 64 bits in a mask. One under loom: sixteen would make its search too long.
 const WORDS: usize = MAX_CPUS / 64;
 
-/// A CPU's logical number: 0 is the boot CPU, without gaps.
+/// A CPU's logical number. The boot CPU has 0, and the numbers have no gaps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(transparent)]
 pub struct CpuId(u32);
@@ -34,9 +34,10 @@ impl core::fmt::Display for CpuId {
     }
 }
 
-/// A set of CPUs that several CPUs change at once, each only its own bit (or, for
-/// mailboxes, its own bit in another's mask). Each access says its part; the plain ones
-/// are relaxed, for a CPU's own bit or beside a named fence.
+/// A set of CPUs that several CPUs change at once. In a cpumask and in `online` a CPU
+/// changes only its own bit. In a mailbox a sender changes only its own bit, and the
+/// receiver takes all. Each way to access a mask has a name. The plain ones are relaxed:
+/// they are for a CPU's own bit, or stand beside a named fence.
 pub struct CpuMask([AtomicU64; WORDS]);
 
 impl Default for CpuMask {
@@ -61,7 +62,7 @@ impl CpuMask {
         self.add(cpu, Ordering::Relaxed);
     }
 
-    /// Adds `cpu`, ordered after all that this CPU did before.
+    /// Adds `cpu`. Orders all that this CPU did before the new bit.
     pub fn publish(&self, cpu: CpuId) {
         self.add(cpu, Ordering::Release);
     }
@@ -71,12 +72,12 @@ impl CpuMask {
         self.remove(cpu, Ordering::Relaxed);
     }
 
-    /// Removes `cpu`, ordered after all that this CPU did before.
+    /// Removes `cpu`. Orders all that this CPU did before the cleared bit.
     pub fn retract(&self, cpu: CpuId) {
         self.remove(cpu, Ordering::Release);
     }
 
-    /// Removes `cpu`; whether it was in.
+    /// Removes `cpu`. Returns whether it was in the set.
     pub(crate) fn take(&self, cpu: CpuId) -> bool {
         self.remove(cpu, Ordering::Relaxed)
     }
@@ -91,8 +92,8 @@ impl CpuMask {
         self.0[word].fetch_and(!bit, order) & bit != 0
     }
 
-    /// Takes one word out: returns its bits and leaves it empty, ordered before all that
-    /// follows. Cheap when it was empty, which is the usual case.
+    /// Empties one word and returns its bits. Orders them before all that follows. Cheap
+    /// when the word is empty, which is the usual case.
     pub(crate) fn take_word(&self, word: usize) -> u64 {
         if self.0[word].load(Ordering::Relaxed) == 0 {
             return 0;
@@ -100,13 +101,14 @@ impl CpuMask {
         self.0[word].swap(0, Ordering::Acquire)
     }
 
-    /// A copy of the first `nr_cpus` CPUs of the set, perhaps not as they are now.
+    /// A copy of the first `nr_cpus` CPUs of the set. It may be out of date.
     pub fn peek(&self, nr_cpus: usize) -> CpuSet {
         self.copy(nr_cpus, Ordering::Relaxed)
     }
 
-    /// As [`CpuMask::peek`], ordered after what each CPU did before it changed its bit by
-    /// [`CpuMask::publish`] or [`CpuMask::retract`].
+    /// A copy of the first `nr_cpus` CPUs of the set. Orders what each CPU did before it
+    /// changed its bit by [`CpuMask::publish`] or [`CpuMask::retract`] before what
+    /// follows here.
     pub fn observe(&self, nr_cpus: usize) -> CpuSet {
         self.copy(nr_cpus, Ordering::Acquire)
     }
@@ -119,13 +121,13 @@ impl CpuMask {
         set
     }
 
-    /// Whether none of the first `nr_cpus` CPUs is in the set; ordered as
+    /// Whether none of the first `nr_cpus` CPUs is in the set. Orders like
     /// [`CpuMask::observe`].
     pub(crate) fn observe_empty(&self, nr_cpus: usize) -> bool {
         self.0[..nr_cpus.div_ceil(64)].iter().all(|word| word.load(Ordering::Acquire) == 0)
     }
 
-    /// Makes the set equal to `set`. Only for masks that no one else changes.
+    /// Makes the set equal to `set`. Only for masks that no other CPU changes meanwhile.
     pub(crate) fn store(&self, set: &CpuSet, nr_cpus: usize) {
         for word in 0..nr_cpus.div_ceil(64) {
             self.0[word].store(set.0[word], Ordering::Relaxed);
@@ -185,7 +187,7 @@ impl CpuSet {
         CpuSet(core::array::from_fn(|i| self.0[i] & other.0[i]))
     }
 
-    /// The same set without `cpu`.
+    /// The set without `cpu`.
     pub fn without(mut self, cpu: CpuId) -> CpuSet {
         self.remove(cpu);
         self

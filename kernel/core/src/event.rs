@@ -1,8 +1,8 @@
 //! What happens in the protocol: one vocabulary for counters, observers and records.
 //!
-//! A site reports once what happens there, through [`LazyTlb::event`]. The counters count it
-//! (`Counters::count` is the table), then the machine's observer gets it. In a release build
-//! nobody observes, and an event that no counter counts is no instruction.
+//! A site reports once what happens there, through [`LazyTlb::event`]. The counters count
+//! it (`Counters::count` is the table), then the machine's observer gets it. A release
+//! build has no observer: there an event that no counter counts costs no instruction.
 
 use crate::LazyTlb;
 use crate::counters::Counters;
@@ -41,7 +41,7 @@ pub enum Event {
     Evict {
         /// The mm to leave.
         mm: MmId,
-        /// What they are asked for.
+        /// Why they are asked.
         cause: Cause,
         /// How many CPUs; an [`Event::Ipi`] for each follows.
         cpus: usize,
@@ -55,7 +55,7 @@ pub enum Event {
     },
     /// The last `mmdrop` has made this CPU leave the mm.
     ShotSelf(MmId),
-    /// A CPU gets no IPI about the mm, since it has another one loaded.
+    /// A CPU gets no IPI about the mm, because it has another one loaded.
     Filtered(MmId, CpuId),
     /// An IPI is sent for a cross-call.
     Ipi {
@@ -77,17 +77,17 @@ pub enum Event {
     },
     /// The mailbox was empty: the IPI came to reschedule, or to look at a signal.
     NotCalled,
-    /// It is decided how far a flush reaches.
+    /// How far a flush reaches is decided, and lazy CPUs have been evicted for it.
     Flush {
         /// The mm to flush.
         mm: MmId,
         /// What is dropped of it.
         what: FlushRange,
-        /// Where.
+        /// How far.
         reach: Reach,
     },
-    /// Invalidations are about to begin here. The observer answers with the moment, which
-    /// goes into the end.
+    /// Invalidations are about to begin here. The observer answers with a moment, which
+    /// the event of their end carries.
     FlushBegins(MmId),
     /// This CPU has dropped what it may have cached of the mm since that moment.
     FlushLocal(MmId, FlushRange, Stamp),
@@ -106,7 +106,7 @@ pub enum Event {
 /// Why lazy CPUs are asked to leave.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
-    /// The exit's final flush, after which nobody may be lazy on the mm for long.
+    /// An exit, before its final flush: the mm is about to die.
     Exit,
     /// To make this flush and the later ones local.
     Trim,
@@ -135,16 +135,16 @@ impl core::fmt::Display for Stamp {
 }
 
 impl<M: Machine> LazyTlb<M> {
-    /// `event` happens here: counts it and shows it to the observer, whose moment of it is
-    /// returned. Inlined, so that a site keeps the one count that its event means.
+    /// `event` happens here: counts it and shows it to the observer. Returns the
+    /// observer's moment of it. Inlined, so that a site contains only the counter of its
+    /// own event.
     #[inline(always)]
     pub fn event(&self, t: &PreemptOff, event: Event) -> Stamp {
         Counters::count(|| &self.this_cpu(t).counters, event);
         self.machine.observe(t, event)
     }
 
-    /// As [`LazyTlb::event`], where this CPU's state, `me`, is at hand: on hot paths it need not
-    /// be found again.
+    /// [`LazyTlb::event`] for hot paths, which have this CPU's state, `me`, at hand.
     #[inline(always)]
     pub(crate) fn event_of(&self, me: &CpuState, t: &PreemptOff, event: Event) -> Stamp {
         Counters::count(|| &me.counters, event);

@@ -1,8 +1,9 @@
-//! The words by which CPUs hand tasks to each other: asleep or awake, whose stack is in
-//! use, who waits, who is asked to schedule.
+//! The words in memory by which CPUs hand tasks to each other. They say whether a task
+//! sleeps, whether its stack is in use, whether tasks wait in a queue, and whether a CPU
+//! is asked to schedule.
 //!
-//! Not part of the lazy-TLB protocol, which builds on them: they are here so that loom
-//! explores the very code that the scheduler runs.
+//! They are no part of the lazy-TLB protocol, which builds on them. They are here so that
+//! loom explores the very code that the scheduler runs.
 //!
 //! ```text
 //!            prepare                      fall_asleep (interrupts off)
@@ -11,15 +12,15 @@
 //!     |---------- wake: and the waker queues it -----------------|
 //!  RUNNING -- die --> DEAD
 //! ```
-//! Each arrow is one compare-and-swap, so exactly one waker gets the last one,
-//! and a wake-up between PREPARING and SLEEPING keeps the task awake. A task that
-//! is preempted while PREPARING stays queued: only its own sleep takes it off.
+//! `fall_asleep` and `wake` are one compare-and-swap each. So exactly one waker wakes a
+//! task that sleeps, and a wake-up between PREPARING and SLEEPING keeps the task awake. A
+//! task that is preempted while PREPARING stays queued: only its own sleep takes it off.
 
 use crate::sync::{AtomicU32, Ordering, fence};
 
 /// It runs or waits for a CPU.
 pub const RUNNING: u32 = 0;
-/// It runs, and its next sleep is one unless it is woken.
+/// It runs and is about to sleep. A wake-up before that keeps it awake.
 pub const PREPARING: u32 = 1;
 /// It sleeps.
 pub const SLEEPING: u32 = 2;
@@ -42,7 +43,7 @@ pub enum Woken {
 }
 
 impl RunState {
-    /// That of a new task, as if it slept.
+    /// That of a new task: it sleeps until its first wake-up.
     pub fn asleep() -> Self {
         Self(AtomicU32::new(SLEEPING))
     }
@@ -62,7 +63,8 @@ impl RunState {
         self.0.store(RUNNING, Ordering::Relaxed);
     }
 
-    /// By the task itself: the next sleep is one, unless somebody wakes it.
+    /// By the task itself: announces that it is about to sleep. A wake-up from here on
+    /// keeps it awake.
     #[inline]
     pub fn prepare(&self) {
         self.0.store(PREPARING, Ordering::Relaxed);
@@ -77,18 +79,18 @@ impl RunState {
         self.0.store(RUNNING, Ordering::Relaxed);
     }
 
-    /// By the scheduler, for the running task: asleep from here, unless woken; then it
-    /// sees what the waker did before. A waker waits for [`InUse`] before the task runs
-    /// elsewhere.
+    /// By the scheduler, for the running task: it sleeps from here on, unless it was
+    /// woken. Returns whether it sleeps. A task that was woken sees what the waker did
+    /// before. A waker waits for [`InUse`] before the task runs elsewhere.
     #[inline]
     pub fn fall_asleep(&self) -> bool {
-        // F21 acquire: orders the wake-up, if there was one, before what the task does with
-        // it. Partner: `wake`. The fence in `prepare` makes it a release too: the stack in
-        // use before SLEEPING.
+        // F21 acquire: orders the wake-up, if there was one, before what the task does
+        // with it. Partner: `wake`. The fence in `prepare` makes this a release too: it
+        // orders the stack's word before SLEEPING.
         self.0.compare_exchange(PREPARING, SLEEPING, Ordering::Relaxed, Ordering::Acquire).is_ok()
     }
 
-    /// By anyone. What the wake-up is about is written before.
+    /// By any CPU. The waker writes what the wake-up is about before this call.
     #[inline]
     pub fn wake(&self) -> Woken {
         let mut state = self.0.load(Ordering::Relaxed);
@@ -98,9 +100,9 @@ impl RunState {
                 SLEEPING => Woken::MustQueue,
                 _ => return Woken::Nothing,
             };
-            // F21 acqrel: orders what the waker did before the wake-up, and SLEEPING before
-            // the look at the stack in use. Partner: `fall_asleep`. For a sleeper the
-            // run-queue lock orders the former.
+            // F21 acqrel: orders what the waker did before the wake-up, and SLEEPING
+            // before the look at the stack in use. Partner: `fall_asleep`. For a task
+            // that sleeps the run-queue lock orders what the waker did.
             match self.0.compare_exchange(state, RUNNING, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return woken,
                 Err(now) => state = now,
@@ -126,26 +128,26 @@ impl RunState {
 pub struct InUse(AtomicU32);
 
 impl InUse {
-    /// Of a task that does not run.
+    /// That of a task which does not run.
     pub fn free() -> Self {
         Self(AtomicU32::new(0))
     }
 
-    /// By the CPU that is about to switch to the task, which nobody else can take.
+    /// By the CPU that is about to switch to the task, which no other CPU can take.
     #[inline]
     pub fn begin(&self) {
         self.0.store(1, Ordering::Relaxed);
     }
 
-    /// By the CPU that has left the task: it no longer touches its stack, its registers
-    /// and its mm part.
+    /// By the CPU that has left the task: it no longer touches the task's stack,
+    /// registers or mm part.
     #[inline]
     pub fn end(&self) {
         // F22 release: orders what this CPU did with the task before the word. Partner: `is_set`.
         self.0.store(0, Ordering::Release);
     }
 
-    /// Whether a CPU is on the stack. Once it is not, the task may run anywhere.
+    /// Whether a CPU is on the stack. Once none is, the task may run anywhere.
     #[inline]
     pub fn is_set(&self) -> bool {
         // F22 acquire: orders the word before the task's next switch. Partner: `end`.
@@ -153,18 +155,18 @@ impl InUse {
     }
 }
 
-/// How many wait in a queue, so that a waker without waiters takes no lock.
+/// How many tasks wait in a queue, so that a waker takes no lock where none does.
 #[repr(transparent)]
 pub struct Waiters(AtomicU32);
 
 impl Waiters {
-    /// Nobody.
+    /// No waiter.
     #[cfg(not(loom))]
     pub const fn none() -> Self {
         Self(AtomicU32::new(0))
     }
 
-    /// Nobody.
+    /// No waiter.
     #[cfg(loom)]
     pub fn none() -> Self {
         Self(AtomicU32::new(0))
@@ -183,8 +185,8 @@ impl Waiters {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// By a waker that has made a condition true: whether somebody may wait for it. Who
-    /// comes later finds the condition.
+    /// By a waker that has made a condition true: whether a task may wait for it. A task
+    /// that comes later finds the condition true.
     #[inline]
     pub fn are_there(&self) -> bool {
         // F20 fence: orders the condition before the look at the queue. Partner: `prepare`.
@@ -193,7 +195,7 @@ impl Waiters {
     }
 }
 
-/// A CPU is asked to schedule. Set by all, taken by itself.
+/// A CPU is asked to schedule. Every CPU may ask, and the CPU itself takes the request.
 #[repr(transparent)]
 pub struct Request(AtomicU32);
 
@@ -203,22 +205,25 @@ impl Request {
         Self(AtomicU32::new(0))
     }
 
-    /// Asks. What it is about is written before; an interrupt makes the CPU look.
+    /// Asks. The caller writes what the request is about before, and afterwards
+    /// interrupts the CPU, so that it looks.
     #[inline]
     pub fn make(&self) {
-        // F23 release: orders what it is about before the request. Partner: `take`. A swap,
-        // since a store over another's request would cut that off from the CPU that takes ours.
+        // F23 release: orders what it is about before the request. Partner: `take`. A
+        // swap: with a store, the CPU that takes our request would not see what an
+        // earlier request, which ours overwrites, is about.
         self.0.swap(1, Ordering::Release);
     }
 
-    /// Whether there is one. A hint but for an interrupt's handler.
+    /// Whether there is a request. A hint, except in the handler of the interrupt that
+    /// follows it.
     #[inline]
     pub fn is_made(&self) -> bool {
         self.0.load(Ordering::Relaxed) != 0
     }
 
-    /// By the CPU itself: takes what is asked, and sees what that is about. Who asks
-    /// later leaves another request.
+    /// By the CPU itself: takes the request, and sees what it is about. A later one stays
+    /// for the next time.
     #[inline]
     pub fn take(&self) {
         // F23 acquire: orders the request before the look at what it is about. Partner:
@@ -228,7 +233,7 @@ impl Request {
         }
     }
 
-    /// Forgets what was asked of a CPU in a former life.
+    /// Forgets what was asked of the CPU before it went offline.
     pub fn forget(&self) {
         self.0.store(0, Ordering::Relaxed);
     }

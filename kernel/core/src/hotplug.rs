@@ -1,8 +1,8 @@
 //! A CPU joins the protocol and leaves it.
 //!
 //! A CPU that goes flushes first and clears its bit in `online` last, so a CPU that is
-//! offline needs no call; and no sender is waited for. A CPU that comes flushes first.
-//! The order and its proof are in docs/lazy-tlb.md#cpu-hotplug.
+//! offline needs no call. A CPU that goes waits for no sender. A CPU that comes flushes
+//! first. The order and its proof are in docs/lazy-tlb.md#cpu-hotplug.
 
 use crate::LazyTlb;
 use crate::lazy_tlb::policy::ask;
@@ -18,7 +18,8 @@ impl<M: Machine> LazyTlb<M> {
         self.machine.with_irqs_off(|t| {
             let idle = self.machine.current(t);
             invariant!(self.this_cpu(t).active_mm.own().is_none(), "{} starts twice", t.cpu());
-            // Before it can load an mm that it had once.
+            // Before this CPU loads an mm: its TLB may hold entries from before it
+            // stopped.
             self.machine.flush_cpu(t);
             ask!(self, cpu_comes(t));
             idle.set_active_mm(t, MmId::INIT_MM);
@@ -29,10 +30,10 @@ impl<M: Machine> LazyTlb<M> {
         });
     }
 
-    /// The first half of leaving: this CPU, in its idle task, gives up what it
-    /// borrows. It may be the last reference under refcount, so interrupts are on;
-    /// preemption stays off from here to [`LazyTlb::stop_cpu`], or the next task
-    /// would bring a borrow again.
+    /// The first half of leaving: this CPU, in its idle task, gives up what it borrows.
+    /// Under refcount that may be the last reference, so interrupts are on. Preemption
+    /// stays off from here to [`LazyTlb::stop_cpu`]: another task could bring a borrow
+    /// again.
     pub fn leave_before_stop(&self) {
         let borrowed = self.machine.with_irqs_off(|t| self.leave_lazy(t, self.machine.current(t)));
         self.settle(borrowed);
@@ -43,8 +44,8 @@ impl<M: Machine> LazyTlb<M> {
     /// are off and stay so.
     pub fn stop_cpu(&self, t: &IrqsOff) {
         let (me, idle) = (self.this_cpu(t), self.machine.current(t));
-        // Else the mm could be freed under the register of a CPU that answers no
-        // more (T8).
+        // Else the mm could be freed while the PID register of a CPU that takes no calls
+        // names it (T8).
         assert!(
             idle.mm().is_none() && idle.active_mm() == MmId::INIT_MM,
             "{} would stop with {:?} loaded",
@@ -65,8 +66,8 @@ impl<M: Machine> LazyTlb<M> {
         ask!(self, cpu_goes(t));
     }
 
-    /// Drops all that this CPU may hold and takes it out of every mask (T7). It has
-    /// `init_mm` loaded, so nothing comes back into the TLB between the two.
+    /// Drops all that this CPU's TLB may hold, and takes the CPU out of every mask (T7).
+    /// `init_mm` is loaded, so no user translation comes into the TLB between the two.
     fn leave_all_masks(&self, t: &IrqsOff) {
         self.machine.flush_cpu(t);
         for mm in self.mms.iter().filter(|mm| mm.cpumask().test(t.cpu())) {

@@ -1,13 +1,13 @@
 //! Cross-calls: make other CPUs run something now, and wait until they have.
 //!
-//! One mailbox a target, one call record an initiator. The initiator fills its
-//! record, posts its own bit in each target's mailbox and interrupts it; the
-//! target takes the bits out, runs each record and clears its own bit in the
-//! record's `waiting`. No lock, no allocation, and a record can be reused when
-//! `waiting` is empty.
+//! There is one mailbox per target and one call record per initiator. The initiator fills
+//! its record, posts its own bit in each target's mailbox and interrupts the target. The
+//! target takes the bits out, runs each record and clears its own bit in the record's
+//! `waiting`. Nothing is locked or allocated. A record can be reused when `waiting` is
+//! empty.
 //!
-//! * Two initiators that call each other do not deadlock: both wait with
-//!   interrupts on and serve the other meanwhile. Hence the assertion.
+//! * Two initiators that call each other do not deadlock: each waits with interrupts on,
+//!   which `call_on_mask` asserts, and serves the other meanwhile.
 //! * Nesting: a handler runs with interrupts off, so it cannot call. An
 //!   initiator stays on its CPU (preemption off), so its record has one user.
 //! * No lock that is ever taken with interrupts off may be held over a call.
@@ -23,9 +23,10 @@ use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
 use crate::sync::{AtomicU64, Ordering, fence};
 
-/// A silent CPU is reported each time this has passed …
+/// A silent CPU is reported each time this many milliseconds have passed.
 pub const REPORT_AFTER_MS: u64 = 10_000;
-/// … and is fatal when this has, unless the machine has another limit.
+/// A silent CPU is fatal after this many milliseconds, unless the machine has another
+/// limit.
 pub const PANIC_AFTER_MS: u64 = 60_000;
 /// How many turns of a wait pass between two looks at the clock.
 const TURNS_PER_CLOCK_READ: u64 = 1024;
@@ -94,7 +95,7 @@ impl CallRecord {
         }
     }
 
-    /// As a sender that has not waited yet: `call`, to `target` alone.
+    /// Posts `call` to `target` alone, like a sender that has not waited yet.
     #[cfg(any(loom, test, feature = "model"))]
     pub fn post(&self, call: Call, target: CpuId) {
         self.write(call);
@@ -107,13 +108,13 @@ impl CallRecord {
 }
 
 impl<M: Machine> LazyTlb<M> {
-    /// Runs `call` on each of `targets`, which were online when the caller looked,
-    /// this CPU not among them, and waits until all have: what they did happens
-    /// before the return. Interrupts on, preemption off.
+    /// Runs `call` on each of `targets` and waits until all have run it: what they did
+    /// happens before the return. All were online when the caller looked, and this CPU is
+    /// not among them. Interrupts on, preemption off.
     ///
-    /// A target that goes offline meanwhile may run the call or not. If not, it has
-    /// left every mm, flushed what it held of them, and happens before the return
-    /// likewise: whatever the call would have asked for is done.
+    /// A target that goes offline meanwhile may run the call or not. If not, it has left
+    /// every mm and flushed what it held of them, and that happens before the return. So
+    /// what the call asks for is done.
     pub fn call_on_mask(&self, t: &PreemptOff, targets: &CpuSet, call: Call) {
         assert!(
             self.machine.irqs_enabled(),
@@ -172,7 +173,7 @@ impl<M: Machine> LazyTlb<M> {
         }
     }
 
-    /// Somebody has not answered for long: reports who, or ends it.
+    /// Some CPUs have not answered for long: reports each, or panics at the limit.
     #[cold]
     fn tell_silence(&self, me: CpuId, call: Call, waited_ms: u64) {
         let silent = self.cpu(me).call.waiting.peek(self.nr_cpus());
@@ -184,8 +185,8 @@ impl<M: Machine> LazyTlb<M> {
         silent.iter().for_each(|cpu| self.machine.report_silent(cpu, waited_ms));
     }
 
-    /// An IPI arrived: runs every call that waits for this CPU. From the
-    /// interrupt handler.
+    /// An IPI arrived: runs every call that waits for this CPU. Called by the interrupt
+    /// handler.
     pub fn handle_calls(&self, t: &IrqsOff) {
         let me = self.this_cpu(t);
         let mut called = false;
@@ -199,7 +200,7 @@ impl<M: Machine> LazyTlb<M> {
                 self.event_of(me, t, Event::Called { by, call });
                 self.run_call(t, call);
                 // F11 release: orders what the handler did before the answer. Partner:
-                // `wait_for_answers`. The record is the initiator's again.
+                // `wait_for_answers`. From here on the initiator may reuse the record.
                 record.waiting.retract(t.cpu());
             }
         }

@@ -1,10 +1,10 @@
 //! The lazy-TLB protocol, apart from any machine.
 //!
-//! A kernel thread that runs after a user task *borrows* its address space
-//! instead of switching away from it; when an address space dies, whoever still
-//! borrows it must let go. This crate is that protocol, and the few words by which a
-//! scheduler hands tasks over ([`handoff`]) and descriptors are looked up ([`lookup`]): the
-//! same code runs in the kernel, in host tests and under the loom model checker.
+//! A kernel thread that runs after a user task *borrows* its address space instead of
+//! switching away from it. When an address space dies, every CPU that still borrows it
+//! must leave it. This crate is that protocol. It also holds the few words in memory by
+//! which CPUs hand tasks to each other ([`handoff`]), and look up descriptors ([`lookup`]).
+//! One text runs in the kernel, in host tests and under the loom model checker.
 //!
 //! Reading order: [`task`] (what a task has), [`switch`] (the four arms of a
 //! context switch), [`lazy_tlb`] (the policies), [`mm`] (lifetimes), [`sites`]
@@ -42,6 +42,8 @@ pub mod handoff;
 pub mod hotplug;
 pub mod ipi;
 pub mod lazy_tlb;
+#[cfg(any(loom, test, feature = "checks"))]
+pub mod ledger;
 pub mod lookup;
 pub mod machine;
 pub mod membarrier;
@@ -56,17 +58,18 @@ pub mod task;
 /// What is chosen at boot and never changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// How borrowed address spaces are kept alive, or emptied.
+    /// How a borrowed address space is kept alive, or its borrowers are sent away.
     pub policy: Policy,
     /// Flush other CPUs by IPI and `tlbiel` instead of a broadcast `tlbie`.
     pub global_by_ipi: bool,
-    /// Flushes of one CPU between two trimmings of a cpumask; at least 1.
-    /// Linux's value is 1073; 3 makes a stress.
+    /// A CPU trims a cpumask at every `trim_period`th flush that may trim one. Not 0.
+    /// Linux's value is 1073; 3 makes a stress test.
     pub trim_period: u32,
-    /// Send no IPI to a CPU of the mask that is seen to have another mm loaded,
-    /// when an mm dies.
+    /// When an mm dies, send no IPI to a CPU of its mask that is seen to have another mm
+    /// loaded.
     pub filter_lazies: bool,
-    /// After each cleanup of a dying mm, ask every CPU whether it still has it.
+    /// After each cleanup of a dying mm, ask every CPU whether it still has that mm
+    /// loaded.
     pub debug_shoot_lazies: bool,
 }
 
@@ -87,10 +90,10 @@ impl Config {
     pub const TRIM_PERIOD: u32 = 1073;
 }
 
-/// The protocol's state: every CPU, every address space. One value a machine;
-/// the kernel has it in a static, a model makes one an execution.
+/// The protocol's state: every CPU, every address space. One value per machine: the
+/// kernel has it in a static, a model makes one per execution.
 pub struct LazyTlb<M> {
-    /// The machine under it.
+    /// The machine under the protocol.
     pub machine: M,
     config: Config,
     cpus: Box<[CpuState]>,

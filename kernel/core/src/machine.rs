@@ -1,9 +1,9 @@
 //! The first seam: what the protocol asks of the machine under it.
 //!
-//! Four traits, by who knows the answers: [`Cpu`] and [`Mmu`] are hardware's, [`Host`] is
-//! the kernel's around the protocol, [`Probe`] the tests'. The kernel implements them
-//! with real instructions, the host with a model that detects misuse (`crate::model`),
-//! loom with that model, too. docs/porting.md has what a port writes.
+//! Four traits: hardware answers [`Cpu`] and [`Mmu`], the kernel around the protocol
+//! answers [`Host`], and tests answer [`Probe`]. The kernel implements them with real
+//! instructions. In host tests and under loom a model implements them, which detects
+//! misuse (`crate::model`). docs/porting.md says what a port writes.
 
 mod tokens;
 
@@ -17,11 +17,11 @@ pub use tokens::{IrqsOff, PreemptOff};
 
 /// A named place between two steps of the protocol.
 ///
-/// Under the model an IPI, a preemption or a migration may land there; in test
-/// builds of the kernel a test holds a CPU there; in a release image it is
-/// nothing. A point is no [`Event`], since it may block: it lies between two events and
-/// is named after the one before it, or after what the function did last since. Some lie where interrupts must be off: there a test holds the CPU to
-/// see that nothing lands.
+/// Under the model an IPI, a preemption or a migration may land at a point. In test
+/// builds of the kernel a test holds a CPU there. In a release image it is nothing. A
+/// point may block, so it is no [`Event`]. It lies between two events, and is named after
+/// the event before it or after the last step since. Some points lie where interrupts
+/// must be off: there a test holds the CPU to see that no IPI lands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 #[allow(missing_docs, reason = "the names say where they are: function, then step")]
@@ -53,7 +53,7 @@ pub enum Point {
 /// One CPU among others: its sections, its interrupts.
 ///
 /// # Safety
-/// A token is lent only where it says the truth. A section leaves preemption and
+/// A token is lent only where it proves what is true. A section leaves preemption and
 /// interrupts as it found them. Stores before `send_ipi` are visible to the handler.
 #[allow(unsafe_code, reason = "a contract in words")]
 pub unsafe trait Cpu {
@@ -73,48 +73,48 @@ pub unsafe trait Cpu {
     fn relax(&self, turn: u64);
 }
 
-/// How this CPU translates user addresses, and what it remembers of that.
+/// How this CPU translates user addresses, and what its caches keep of that.
 ///
 /// # Safety
-/// What was freed after a flush may be anybody's next: on return of a flush, no CPU that
-/// it reaches translates by what was in the tables before it, nor walks through tables
+/// Memory that is freed after a flush may be reused at once. So on return of a flush, no
+/// CPU that it reaches translates by what the tables held before, or walks through tables
 /// that were cut off before. `load_mm` and `disconnect` do what they say on return, and
 /// `loaded_pid` says what is loaded.
 #[allow(unsafe_code, reason = "a contract in words")]
 pub unsafe trait Mmu {
-    /// Whether `flush_global` is there. Where it is not, every flush of other CPUs is a
+    /// Whether `flush_global` works. Where it does not, every flush of other CPUs is a
     /// cross-call, and no coprocessor can be attached.
     const BROADCASTS: bool;
 
     /// Makes this CPU translate user addresses through `mm` (PIDR on radix). The caller
-    /// has set this CPU's bit in `mm`'s cpumask before. Takes no lock and cannot fail:
-    /// what it needs of `mm` it finds by the id alone.
+    /// has set this CPU's bit in `mm`'s cpumask before. Takes no lock and cannot fail: it
+    /// finds what it needs by the id alone.
     fn load_mm(&self, t: &IrqsOff, mm: MmId);
 
     /// What `load_mm` has loaded, to check I1 against.
     fn loaded_pid(&self, t: &IrqsOff) -> Pid;
 
-    /// A full barrier, which also orders the stores before it before the table walks of
-    /// this CPU after it.
+    /// A full barrier. It also orders this CPU's earlier stores before its later table
+    /// walks.
     fn order_mask_before_walks(&self, t: &IrqsOff);
 
-    /// Drops this CPU's translations of `mm` in `what`; complete on return. The stores of
-    /// this CPU to the tables come before it.
+    /// Drops this CPU's translations of `mm` in `what`; complete on return. Orders this
+    /// CPU's earlier stores to the tables before the flush.
     fn flush_local(&self, t: &PreemptOff, mm: MmId, what: FlushRange);
 
-    /// Drops every CPU's (and coprocessor's) translations of `mm` in `what` by
-    /// broadcast; complete on return, and behind stores to the tables as `flush_local`.
+    /// Drops every CPU's (and coprocessor's) translations of `mm` in `what` by broadcast;
+    /// complete on return. Orders stores to the tables like `flush_local`.
     fn flush_global(&self, t: &PreemptOff, mm: MmId, what: FlushRange);
 
     /// Drops all that this CPU's TLB and walk caches hold, of every PID; complete on
-    /// return. The machine tells its observers. No user mm is loaded.
+    /// return. The machine reports it to its observers. No user mm is loaded.
     fn flush_cpu(&self, t: &IrqsOff);
 
     /// Cuts the user tables of `mm` off: a CPU that is lazy on it, or will be, begins no
-    /// walk through them behind its next flush of [`FlushRange::Everything`]. The mm stays
+    /// walk through them after its next flush of [`FlushRange::Everything`]. The mm stays
     /// loadable. It has no users, so no CPU accesses user memory through it. Where a CPU
-    /// finds the root by a table (the process table of POWER), its entry is cleared; where
-    /// a CPU holds the root itself, the root's user half is emptied.
+    /// finds the root by a table (the process table of POWER), its entry is cleared;
+    /// where a CPU holds the root itself, the root's user half is emptied.
     fn disconnect(&self, mm: MmId);
 }
 
@@ -152,7 +152,7 @@ pub unsafe trait Host {
     fn report_silent(&self, cpu: CpuId, waited_ms: u64);
 }
 
-/// Where tests watch and interfere. A product's does nothing.
+/// Where tests watch and interfere. In a release image it does nothing.
 pub trait Probe {
     /// A named place between two steps of the protocol.
     #[inline(always)]
@@ -165,7 +165,7 @@ pub trait Probe {
     }
 }
 
-/// All of it.
+/// All four: what the protocol runs on.
 pub trait Machine: Cpu + Mmu + Host + Probe {}
 
 impl<T: Cpu + Mmu + Host + Probe> Machine for T {}

@@ -1,9 +1,9 @@
 //! membarrier(2): one thread pays for the barriers of all.
 //!
-//! The caller makes every other CPU that runs a thread concerned execute a full
-//! barrier, by a waited cross-call. A CPU that runs no such thread is left alone:
-//! it has issued a full barrier since it ran one, and issues one before it runs one
-//! again. That is the debt of every site that changes `curr_mm`:
+//! The caller makes every other CPU that runs a thread concerned execute a full barrier,
+//! by a waited cross-call. A CPU that runs no such thread is left alone: it has issued a
+//! full barrier since it ran one, and issues one before it runs one again. Every site
+//! that changes `curr_mm` owes that:
 //!
 //! ```text
 //! leaving a user mm:   user accesses; full barrier (d); curr_mm = another or none
@@ -16,12 +16,13 @@
 //! `membarrier.c`.
 //!
 //! Linux keeps a copy of the mm's state for each run queue, since it cannot follow
-//! another CPU's `mm`. Here `curr_mm` is the name of a slot that is never freed, so
-//! the state is read where it is, and there is no copy to be kept in step. The slot
-//! may have been reused meanwhile: then the CPU has left the mm that we read, and
-//! whatever the answer is, (d) and (c) make it harmless.
+//! another CPU's `mm`. Here `curr_mm` is the name of a slot that is never freed, so the
+//! state is read where it is, and there is no copy to be kept in step. The slot may have
+//! been reused meanwhile. Then the CPU has left the mm that we read, and (d) and (c) make
+//! either answer harmless.
 //!
-//! `MEMBARRIER_CMD_FLAG_CPU` belongs to the RSEQ command alone, which is not there.
+//! `MEMBARRIER_CMD_FLAG_CPU` belongs to the RSEQ command alone, which this kernel does
+//! not have.
 
 use crate::LazyTlb;
 use crate::cpu::CpuSet;
@@ -46,7 +47,7 @@ pub enum Command {
     PrivateExpedited = 1 << 3,
     /// Needed before `PrivateExpedited`.
     RegisterPrivateExpedited = 1 << 4,
-    /// As `PrivateExpedited`, and they fetch their next instructions anew.
+    /// `PrivateExpedited`, and the threads fetch their next instructions anew.
     PrivateExpeditedSyncCore = 1 << 5,
     /// Needed before `PrivateExpeditedSyncCore`.
     RegisterPrivateExpeditedSyncCore = 1 << 6,
@@ -77,8 +78,8 @@ impl Command {
         sum
     };
 
-    /// The command of a system call; none if it is not there, or if any flag is
-    /// set, since no command here takes one.
+    /// The command of a system call. None if there is no such command, or if a flag is
+    /// set: no command here takes one.
     pub fn from_call(command: u32, flags: u32) -> Option<Command> {
         let known = core::iter::once(Command::Query).chain(Self::ALL);
         known.into_iter().find(|&c| c as u32 == command && flags == 0)
@@ -89,10 +90,11 @@ impl Command {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotRegistered;
 
-/// What a process has registered for: the values of the register commands, twice.
+/// What a process has registered for, as values of the register commands: those
+/// announced, and above them those ready.
 ///
-/// A registration is first *announced*, and *ready* when every CPU must have seen
-/// that: until then some CPU may be on its way to the mm without a barrier.
+/// A registration is first *announced*. It is *ready* when every CPU must have seen the
+/// announcement: until then a CPU may be on its way to the mm without a barrier.
 #[derive(Default)]
 pub(crate) struct Registrations(AtomicU32);
 
@@ -102,8 +104,8 @@ impl Registrations {
 
     /// Whether CPUs that enter the mm owe it a full barrier.
     pub(crate) fn any(&self) -> bool {
-        // Relaxed: who announces calls every CPU before anyone relies on it, and
-        // we run with interrupts off, so the call comes before this or after.
+        // Relaxed: `register` calls every CPU before a thread relies on the announcement.
+        // Interrupts are off here, so that call comes before this switch or after it.
         self.0.load(Ordering::Relaxed) != 0
     }
 
@@ -112,7 +114,8 @@ impl Registrations {
     }
 
     fn announce(&self, registration: Command) {
-        // As in Linux: who needs the one barrier needs the other, and both are shown.
+        // As in Linux, the core-serialising registration includes the plain one, and both
+        // are shown.
         let implied = match registration {
             Command::RegisterPrivateExpeditedSyncCore => Command::RegisterPrivateExpedited as u32,
             _ => 0,
@@ -137,7 +140,7 @@ impl Registrations {
         self.0.load(Ordering::Acquire) >> Self::READY
     }
 
-    /// A new mm has none, an exec's included.
+    /// A new mm has no registrations, that of an exec included.
     pub(crate) fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
@@ -173,13 +176,13 @@ impl<M: Machine> LazyTlb<M> {
         })
     }
 
-    /// `child` is a fork of `parent`, and has registered for the same. Before it
-    /// runs; the caller is a user of both.
+    /// `child` is a fork of `parent`, and inherits its registrations. Called before the
+    /// child runs, by a user of both.
     pub fn membarrier_fork(&self, parent: MmId, child: MmId) {
         // A registration that is being made meanwhile is announced and not ready: the
-        // child has to make it again. Nobody else knows the child, so all CPUs know its
-        // state. F15 acquire: orders "ready" before what the child counts on. Partner:
-        // `set_ready`.
+        // child has to make it again. No CPU has run the child yet, so none has read an
+        // older state of it. F15 acquire: orders "ready" before what the child counts on.
+        // Partner: `set_ready`.
         let state = self.mm(parent).membarrier().0.load(Ordering::Acquire);
         self.mm(child).membarrier().0.store(state, Ordering::Relaxed);
     }
@@ -192,11 +195,11 @@ impl<M: Machine> LazyTlb<M> {
         Ok(())
     }
 
-    /// Whether no other thread has accesses to `mm` that need a barrier. After a
-    /// fence: a kernel thread whose unit we do not see sees what came before it
-    /// (partner: the fence in `end_of_borrow`).
+    /// Whether no other thread has accesses to `mm` that need a barrier. The caller has
+    /// issued a fence: a kernel thread whose unit we do not see sees what came before
+    /// that fence (partner: the fence in `end_of_borrow`).
     fn is_only_user(&self, mm: MmId) -> bool {
-        // F7: it is (c) for a thread whose unit is gone.
+        // F7 stands for (c) where a thread's unit is gone.
         self.mm(mm).observe_users() == 1
     }
 
@@ -204,8 +207,8 @@ impl<M: Machine> LazyTlb<M> {
         mm.is_some() && self.slot_of(mm).membarrier().is_announced(Command::RegisterGlobalExpedited)
     }
 
-    /// A full barrier on this CPU and on the others whose `curr_mm` is concerned; a
-    /// `private` one is of no concern to anybody if its mm has no other user.
+    /// A full barrier on this CPU, and on each other CPU whose `curr_mm` is concerned. If
+    /// the mm of a `private` barrier has no other user, no other CPU is concerned.
     fn barrier_on(&self, t: &PreemptOff, private: Option<MmId>, concerned: impl Fn(MmId) -> bool) {
         // F3 fence (a): orders the caller's accesses before the reads of each `curr_mm`.
         // Partners: `switch_mm`, `finish_switch`, `end_of_borrow`. F6 fence: orders the
@@ -235,10 +238,10 @@ impl<M: Machine> LazyTlb<M> {
         // F6 fence: orders the announcement before our later accesses. Partner: `barrier_on`.
         fence(Ordering::SeqCst);
         if !self.is_only_user(mm) {
-            // A switch to `mm` that read the old state is over when its CPU takes
-            // the call, since interrupts are off over a switch; the call is then
-            // its barrier (e). So all CPUs are called, not only those that are
-            // seen to run `mm`. Linux waits for an RCU grace period instead.
+            // A switch to `mm` that read the old state is over when its CPU takes the
+            // call, since interrupts are off during a switch. The call is then its
+            // barrier (e). So all CPUs are called, not only those that are seen to run
+            // `mm`. Linux waits for an RCU grace period instead.
             self.call_on_mask(t, &self.online().without(t.cpu()), Call::Barrier);
         }
         state.set_ready(registration);

@@ -15,20 +15,21 @@ use crate::sync::{Ordering, fence};
 use crate::task::TaskMm;
 
 impl<M: Machine> LazyTlb<M> {
-    /// The current task gives up its address space, as an exiting task does: it
-    /// runs on as a borrower, and the real reference goes last.
+    /// The current task exits and gives up its address space. It runs on as a borrower,
+    /// and the real reference goes last.
     ///
-    /// Interrupts and preemption on. The borrow begins with interrupts off, or
-    /// the task could migrate between it and `mm = none` (harmless for a count,
-    /// wrong for whatever is kept per CPU).
+    /// Interrupts and preemption on. `mm = none` and the borrow are one section with
+    /// interrupts off. Else the task could migrate in between: harmless for a count, but
+    /// wrong for a policy that keeps the borrow per CPU.
     pub fn exit_mm(&self) {
         let mm = self.give_up_mm(Some(Point::ExitMmLocked));
         self.machine.point(Point::ExitMmBorrowed);
         self.mmput(mm);
     }
 
-    /// `mm = none` for the current task, which borrows what it owned. Returns
-    /// the mm; its reference is the caller's to give back. `locked` is passed under the task lock.
+    /// `mm = none` for the current task, which borrows what it owned. Returns the mm,
+    /// whose reference the caller has to give back. The point `locked`, if any, is passed
+    /// under the task lock.
     fn give_up_mm(&self, locked: Option<Point>) -> MmId {
         self.machine.with_preempt_off(|p| {
             let task = self.machine.current(p);
@@ -54,12 +55,12 @@ impl<M: Machine> LazyTlb<M> {
         })
     }
 
-    /// The current task enters `new`, whose unit of `mm_users` it takes over:
-    /// the end of exec. Interrupts and preemption on.
+    /// The end of exec: the current task enters `new`, and takes over the caller's unit
+    /// of its `mm_users`. Interrupts and preemption on.
     ///
-    /// Reading `active_mm` and replacing it are one section with interrupts off:
-    /// a lazy kernel thread preempted in between would come back on another mm
-    /// and drop the wrong one (T3).
+    /// Reading `active_mm` and replacing it are one section with interrupts off. Else a
+    /// lazy kernel thread that is preempted in between would come back on another mm, and
+    /// drop the wrong one (T3).
     pub fn exec_mmap(&self, new: MmId) {
         let (old, borrowed) = self.machine.with_preempt_off(|p| {
             let task = self.machine.current(p);
@@ -77,13 +78,13 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     /// A kernel thread enters the address space of `mm`, to use its memory until
-    /// [`LazyTlb::kthread_unuse_mm`]. The caller holds an `mm_users` for as long.
+    /// [`LazyTlb::kthread_unuse_mm`]. The caller holds a unit of `mm_users` for as long.
     /// Interrupts and preemption on.
     pub fn kthread_use_mm(&self, mm: MmId) {
-        // A real reference, always and first. Turning the borrow of the same mm
-        // into it would be illegal: borrows may not be counted. Taking it only
-        // for another mm, but dropping the borrow always (or the reverse), leaks
-        // or frees too soon (T1).
+        // A real reference, always and first. A borrow of `mm` cannot be turned into it,
+        // since not every policy counts borrows. Taking it only if the thread borrows
+        // another mm, but always dropping the borrow, frees `mm` too soon. The reverse
+        // leaks it (T1).
         self.mmgrab(mm);
         self.machine.point(Point::UseMmGrabbed);
         let (old, borrowed) = self.machine.with_preempt_off(|p| {
@@ -95,8 +96,8 @@ impl<M: Machine> LazyTlb<M> {
         self.end_of_borrow(borrowed);
     }
 
-    /// The end of [`LazyTlb::kthread_use_mm`]: the thread borrows `mm` from now
-    /// on. Its reference may be the last one: under shootdown it then shoots
+    /// The end of [`LazyTlb::kthread_use_mm`]: the thread borrows `mm` from now on. The
+    /// reference of its use may be the last one. Under shootdown this CPU then shoots
     /// itself. Interrupts and preemption on.
     pub fn kthread_unuse_mm(&self, mm: MmId) {
         let used = self.give_up_mm(None);
@@ -105,8 +106,8 @@ impl<M: Machine> LazyTlb<M> {
         self.mmdrop(mm);
     }
 
-    /// Loads `mm` as the current task's own. Returns the mm that the task owned
-    /// and the one that was loaded, which was a borrow if it owned none.
+    /// Loads `mm` as the current task's own. Returns the mm that the task owned, and the
+    /// one that was loaded. If it owned none, the latter was a borrow.
     fn enter_mm(&self, task: &TaskMm, mm: MmId) -> (MmId, EndedBorrow) {
         self.machine.point(Point::EnterMm);
         self.machine.with_irqs_off(|t| {
@@ -125,15 +126,16 @@ impl<M: Machine> LazyTlb<M> {
         })
     }
 
-    /// What a task owes that turned from a borrower into an owner.
+    /// A task has turned from a borrower into an owner: issues the barrier that it owes,
+    /// and gives the borrow back.
     fn end_of_borrow(&self, borrowed: EndedBorrow) {
         // F3 fence (e): orders `mm` before the first user access. Partner: `barrier_on`.
         fence(Ordering::SeqCst);
         self.settle(borrowed);
     }
 
-    /// A reference to the address space of another task, or none if it has none
-    /// (a kernel thread, or a task that exits). Preemption on.
+    /// Takes a unit of `mm_users` of another task's mm. None if the task owns no mm: a
+    /// kernel thread, or a task that exits. Preemption on.
     pub fn get_task_mm(&self, task: &TaskMm) -> Option<MmId> {
         self.machine.with_preempt_off(|t| {
             task.locked(t, || {

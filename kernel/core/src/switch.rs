@@ -1,9 +1,9 @@
 //! The switch: four arms, by whether prev and next own an address space.
 //!
 //! The kernel calls [`LazyTlb::prepare_switch`], changes stacks, and calls
-//! [`LazyTlb::finish_switch`] on the new one; with interrupts on again,
-//! [`LazyTlb::settle_switch`]. What kernel→user gives back waits for that, because nothing
-//! may be freed with interrupts off, nor on the stack of the task that is left.
+//! [`LazyTlb::finish_switch`] on the new one. With interrupts on again it calls
+//! [`LazyTlb::settle_switch`]. A borrow that ended is given back only there, because an
+//! mm may be freed neither with interrupts off nor on the stack of the task that is left.
 
 use crate::LazyTlb;
 use crate::event::Event;
@@ -23,13 +23,13 @@ pub enum Arm {
     KernelToKernel,
     /// The borrow ends.
     KernelToUser,
-    /// From one real address space to another, or to another thread of the same.
+    /// From one user task to another. They may share their address space.
     UserToUser,
 }
 
 impl<M: Machine> LazyTlb<M> {
-    /// The mm half of a switch from `prev` to `next` on this CPU, up to the
-    /// change of stacks. `next` is out of every run queue, so nobody else runs it.
+    /// The mm half of a switch from `prev` to `next` on this CPU, up to the change of
+    /// stacks. `next` is out of every run queue, so no other CPU runs it.
     pub fn prepare_switch(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) -> Arm {
         let me = self.this_cpu(t);
         invariant!(me.prev_mm.own().is_none(), "{}: the switch before has not finished", t.cpu());
@@ -86,9 +86,10 @@ impl<M: Machine> LazyTlb<M> {
         self.event(t, Event::Ended(borrowed));
     }
 
-    /// The second half, on the stack of the task switched to; also a new task's
-    /// first act. Returns the borrow that ended, for [`LazyTlb::settle_switch`]. Preemption
-    /// is off until then, or a second switch would overwrite the borrow.
+    /// The second half, on the stack of the task switched to; also a new task's first
+    /// act. Returns the borrow that ended, for [`LazyTlb::settle_switch`]. Preemption
+    /// stays off until that call: a task that is preempted before would keep the borrow
+    /// for as long as it waits.
     #[must_use = "the borrow must be settled"]
     pub fn finish_switch(&self, t: &IrqsOff) -> Option<EndedBorrow> {
         let me = self.this_cpu(t);
@@ -99,13 +100,14 @@ impl<M: Machine> LazyTlb<M> {
         }
         me.prev_mm.set(MmId::NONE);
         // F3 fence (e): orders the change of `curr_mm` before the first user access.
-        // Partner: `barrier_on`. `switch_mm` returns early when the mm is the borrowed one,
-        // and only refcount has an atomic here.
+        // Partner: `barrier_on`. `switch_mm` issues none when the next mm is the borrowed
+        // one, and only refcount executes an atomic later.
         fence(Ordering::SeqCst);
         Some(EndedBorrow::new(borrowed))
     }
 
-    /// What the switch owes and could not give back with interrupts off: they are on now.
+    /// Gives back the borrow that the switch ended. Interrupts are on now, so this may
+    /// free its mm.
     pub fn settle_switch(&self, borrow: Option<EndedBorrow>) {
         self.machine.point(Point::FinishSwitch);
         if let Some(borrow) = borrow {
@@ -113,8 +115,8 @@ impl<M: Machine> LazyTlb<M> {
         }
     }
 
-    /// Linux's `switch_mm_irqs_off`: from now on this CPU translates through
-    /// `next`. Whoever calls holds a reference to it, or a task that does.
+    /// Linux's `switch_mm_irqs_off`: from now on this CPU translates through `next`. The
+    /// caller holds a reference to `next`, or the next task does.
     pub(crate) fn switch_mm(&self, t: &IrqsOff, prev: MmId, next: MmId) {
         let me = self.this_cpu(t);
         let mm = self.mm(next);
@@ -134,8 +136,9 @@ impl<M: Machine> LazyTlb<M> {
             ask!(self, arrived(t, next, true));
             return;
         }
-        // Between the bit and the first walk, and after the last one: an observer
-        // must see no CPU walk that it thinks elsewhere.
+        // `Load` is reported between the bit and the first walk, `Leave` after the last
+        // walk. Else an observer would see walks through an mm that it believes the CPU
+        // does not have.
         self.event_of(me, t, Event::Load(next));
         self.machine.load_mm(t, next);
         if prev.is_some() {

@@ -9,15 +9,15 @@ use crate::sync::SpinLock;
 
 /// The mm part of a task.
 ///
-/// | who | `mm` | `active_mm` |
+/// | task | `mm` | `active_mm` |
 /// |---|---|---|
-/// | user task, running | its own | the same |
+/// | user task, running | its own | its own |
 /// | kernel thread, idle or exiting task, running | none | what it borrows |
 /// | kernel thread, descheduled (I2) | none | none |
 ///
-/// Both are written only by the task itself or by the CPU that switches to or
-/// from it, with interrupts off; the hand-off of a task between CPUs (`on_cpu`,
-/// release and acquire) orders them.
+/// Only the task itself, and the CPU that switches to or from it, write the two, with
+/// interrupts off. The hand-off of a task between CPUs (`on_cpu`: F22) orders the writes
+/// of one CPU before those of the next.
 #[derive(Default)]
 #[repr(C)]
 pub struct TaskMm {
@@ -26,7 +26,7 @@ pub struct TaskMm {
     lock: TaskLock,
 }
 
-/// The task lock: whoever holds it may take a reference to another task's `mm`.
+/// The task lock. A task that holds it may take a reference to another task's `mm`.
 /// Innermost of all locks; interrupts may be on; never held over a cross-call.
 struct TaskLock(SpinLock<()>);
 
@@ -44,16 +44,17 @@ pub struct TaskMmLayout {
 }
 
 impl TaskMm {
-    /// Where debuggers find what.
+    /// Where debuggers find the fields.
     pub const LAYOUT: TaskMmLayout =
         TaskMmLayout { mm: offset_of!(TaskMm, mm), active_mm: offset_of!(TaskMm, active_mm) };
 
-    /// A kernel thread's: no address space of its own.
+    /// That of a kernel thread, which owns no address space.
     pub fn kernel() -> Self {
         Self::default()
     }
 
-    /// A user task's, not yet run. The caller's unit of `mm_users` goes with it.
+    /// That of a user task which has not run yet. It takes over the caller's unit of
+    /// `mm_users`.
     pub fn user(mm: MmId) -> Self {
         let task = Self::default();
         task.mm.set(mm);
@@ -80,7 +81,7 @@ impl TaskMm {
         self.active_mm.set(mm);
     }
 
-    /// Runs `f` with the task lock held: `mm` stays what it is meanwhile.
+    /// Runs `f` with the task lock held: nothing but `f` changes `mm` meanwhile.
     pub(crate) fn locked<R>(&self, t: &PreemptOff, f: impl FnOnce() -> R) -> R {
         self.lock.0.with(t, |()| f())
     }

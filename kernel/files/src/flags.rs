@@ -6,17 +6,17 @@ bitflags::bitflags! {
     /// Linux's `O_` flags for powerpc. As in Linux, open ignores bits that are not here.
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub struct OpenFlags: u32 {
-        /// Not for reading, but for writing.
+        /// For writing only.
         const WRONLY = 0o1;
-        /// For both.
+        /// For reading and writing.
         const RDWR = 0o2;
-        /// Make it if there is none.
+        /// Make the file if there is none.
         const CREAT = 0o100;
-        /// Fail if there is one.
+        /// Fail if there is a file of that name.
         const EXCL = 0o200;
-        /// Do not make it the controlling terminal; it never is.
+        /// Do not make the terminal the controlling one; open never does.
         const NOCTTY = 0o400;
-        /// Empty it.
+        /// Empty the file.
         const TRUNC = 0o1000;
         /// Write at the end.
         const APPEND = 0o2000;
@@ -24,13 +24,13 @@ bitflags::bitflags! {
         const NONBLOCK = 0o4000;
         /// A write is on the disk when it returns: memory is all there is.
         const DSYNC = 0o10000;
-        /// Fail if it is no directory.
+        /// Fail if the name is no directory's.
         const DIRECTORY = 0o40000;
         /// Fail if the last name is a symbolic link.
         const NOFOLLOW = 0o100_000;
-        /// Told by F_GETFL of all that open makes, as on every 64-bit kernel.
+        /// F_GETFL reports it of every file that open made, as on every 64-bit kernel.
         const LARGEFILE = 0o200_000;
-        /// Around the page cache: the same to files in memory.
+        /// Around the page cache: makes no difference to files in memory.
         const DIRECT = 0o400_000;
         /// Reads do not change the access time: they never do.
         const NOATIME = 0o1_000_000;
@@ -48,10 +48,10 @@ bitflags::bitflags! {
 impl OpenFlags {
     /// What fcntl(F_SETFL) may change (Linux's `SETFL_MASK`).
     pub const CHANGEABLE: Self = Self::APPEND.union(Self::NONBLOCK).union(Self::DIRECT).union(Self::NOATIME);
-    /// What says something about the open itself only.
+    /// The flags that concern the open itself only.
     const ONCE: Self =
         Self::CREAT.union(Self::EXCL).union(Self::NOCTTY).union(Self::TRUNC).union(Self::CLOEXEC);
-    /// All that counts beside PATH.
+    /// The flags that count beside PATH.
     const OF_PATH: Self = Self::PATH.union(Self::DIRECTORY).union(Self::NOFOLLOW).union(Self::CLOEXEC);
 
     /// The flags of a call that opens a name (Linux's `build_open_flags`).
@@ -72,7 +72,7 @@ impl OpenFlags {
         Ok(flags)
     }
 
-    /// What F_GETFL tells.
+    /// What F_GETFL reports.
     #[must_use]
     pub fn kept(self) -> Self {
         self.difference(Self::ONCE)
@@ -114,7 +114,7 @@ mod tests {
         let with = OpenFlags::RDWR | OpenFlags::CREAT | OpenFlags::CLOEXEC;
         assert!(open(with) == Ok(with | OpenFlags::LARGEFILE));
         assert!(with.kept() == OpenFlags::RDWR);
-        // Bits that are none are ignored, those of a name's open, too.
+        // Bits that are no flags are ignored, and so are those that concern the open itself.
         assert!(OpenFlags::of_open(1 << 31) == Ok(OpenFlags::LARGEFILE));
         let name = OpenFlags::PATH | OpenFlags::NOFOLLOW;
         assert!(open(name | OpenFlags::RDWR | OpenFlags::CREAT | OpenFlags::TMPFILE) == Ok(name));

@@ -3,9 +3,9 @@
 use crate::errno::Errno;
 use crate::lock_ranges::{Owner, Range};
 
-/// For others to read, too.
+/// A shared lock.
 pub const F_RDLCK: i16 = 0;
-/// For nobody else.
+/// An exclusive lock.
 pub const F_WRLCK: i16 = 1;
 /// No lock.
 pub const F_UNLCK: i16 = 2;
@@ -14,27 +14,27 @@ pub const F_UNLCK: i16 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flock {
-    /// One of the above.
+    /// One of the three kinds.
     pub kind: i16,
     /// What `start` is relative to.
     pub whence: u16,
-    /// 0.
+    /// 0, padding.
     pub pad: u32,
     /// The first byte.
     pub start: i64,
-    /// How many; those before the first, if it is negative; 0 for all to the end.
+    /// How many bytes. Negative: the bytes before `start`. 0: all to the end.
     pub len: i64,
-    /// Who has it.
+    /// The process that has the lock.
     pub pid: u32,
-    /// 0.
+    /// 0, padding.
     pub end_pad: u32,
 }
 
 const _: () = assert!(size_of::<Flock>() == 32);
 
 impl Flock {
-    /// The lock that `owner`, the process `pid`, wants of a file whose byte `base` is what
-    /// it is relative to (Linux's `flock64_to_posix_lock`).
+    /// The lock that `owner`, the process `pid`, wants of a file; `start` is relative to the
+    /// file's byte `base` (Linux's `flock64_to_posix_lock`).
     ///
     /// # Errors
     /// `EINVAL` before the start of the file, `EOVERFLOW` behind the end of all offsets.
@@ -52,7 +52,7 @@ impl Flock {
         Ok(Range { owner, pid, exclusive: self.kind == F_WRLCK, first, last })
     }
 
-    /// How `range` is told.
+    /// `range` as programs read it.
     pub fn tell(&mut self, range: &Range) {
         self.kind = if range.exclusive { F_WRLCK } else { F_RDLCK };
         self.whence = 0;

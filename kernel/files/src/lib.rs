@@ -1,6 +1,6 @@
-//! What files are apart from any machine: the error numbers, how a file is opened
-//! ([`flags`]), which bytes are locked by which process ([`lock_ranges`], as programs say it
-//! in [`flock`]), and who waits for whom ([`lock_waits`]).
+//! Files, apart from any machine: the error numbers, the flags with which a file is opened
+//! ([`flags`]), record locks as programs ask for them ([`flock`]), which process has locked
+//! which bytes ([`lock_ranges`]), and which process waits for which ([`lock_waits`]).
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

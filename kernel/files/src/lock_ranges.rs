@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-/// A process, as record locks know it: by its table of descriptors, which is what a close
-/// takes locks away from (Linux's `fl_owner`).
+/// A process, as record locks know it: by its table of descriptors. A close takes the locks of
+/// that table away (Linux's `fl_owner`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner(
     /// A number that no other process has meanwhile.
@@ -13,11 +13,11 @@ pub struct Owner(
 /// One lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// Who has it, or wants it.
+    /// The process that has the lock, or wants it.
     pub owner: Owner,
     /// The process, for F_GETLK.
     pub pid: u32,
-    /// Whether others may have none there; else none that is exclusive.
+    /// Whether other processes may have no lock there. Else they may have shared ones.
     pub exclusive: bool,
     /// The first byte.
     pub first: u64,
@@ -33,7 +33,7 @@ impl Range {
         self.first <= other.last && other.first <= self.last
     }
 
-    /// Whether there is no byte between them.
+    /// Whether there is no byte between the two locks.
     fn touches(&self, other: &Range) -> bool {
         self.first <= other.last.saturating_add(1) && other.first <= self.last.saturating_add(1)
     }
@@ -47,8 +47,8 @@ pub fn conflict<'a>(held: &'a [Range], wanted: &Range) -> Option<&'a Range> {
     held.iter().filter(in_the_way).min_by_key(|other| other.first)
 }
 
-/// Sets `wanted`, which nothing keeps from it, in place of what its owner has there. With
-/// locks of the same kind beside it it becomes one. Room for [`ADDED`] more is there.
+/// Sets `wanted`, which no lock conflicts with, in place of what its owner has there. Locks of
+/// one kind that touch become one. There is room for [`ADDED`] more entries.
 pub fn set(held: &mut Vec<Range>, mut wanted: Range) {
     held.retain(|other| {
         let joined =
@@ -63,8 +63,8 @@ pub fn set(held: &mut Vec<Range>, mut wanted: Range) {
     held.push(wanted);
 }
 
-/// Takes away what the owner of `unwanted` has there, of either kind. Room for one more is
-/// there.
+/// Takes away what the owner of `unwanted` has there, of either kind. There is room for one
+/// more entry.
 pub fn clear(held: &mut Vec<Range>, unwanted: &Range) {
     for at in (0..held.len()).rev() {
         let whole = held[at];
@@ -101,7 +101,7 @@ mod tests {
         others.flat_map(|owner| &model[owner][there.clone()]).flatten().any(|&held| held || wanted.exclusive)
     }
 
-    /// The runs of one kind, as the list has to have them: none touches one of its kind.
+    /// The runs of one kind, as the list must hold them: no two of one kind touch.
     fn runs(model: &Model) -> Vec<(usize, bool, u64, u64)> {
         let mut runs: Vec<(usize, bool, u64, u64)> = Vec::new();
         for (owner, bytes) in model.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Who waits for whose record lock: what a deadlock is seen by.
+//! Which process waits for which other's record lock: a deadlock is a ring of such waits.
 
 use alloc::vec::Vec;
 
@@ -9,13 +9,13 @@ use crate::lock_ranges::Owner;
 struct Wait {
     ticket: Ticket,
     waiter: Owner,
-    /// One that has what is waited for.
+    /// A process that has what the waiter wants.
     blocker: Owner,
     /// The file's inode.
     inode: u64,
 }
 
-/// A wait's number, which no other has or had.
+/// A wait's number, which no other wait has or had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(u64);
 
@@ -27,7 +27,7 @@ pub struct Waits {
 }
 
 impl Waits {
-    /// Without waits.
+    /// No waits.
     #[must_use]
     pub const fn new() -> Self {
         Waits { list: Vec::new(), next_ticket: 0 }
@@ -45,7 +45,7 @@ impl Waits {
     /// `EDEADLK` if `blocker` waits for `waiter`, directly or through others; `ENOLCK`.
     pub fn add(&mut self, waiter: Owner, blocker: Owner, inode: u64) -> Result<Ticket, Errno> {
         let mut reached = blocker;
-        // A ring that the waiter is not part of has an end here, too.
+        // The search also ends in a ring that the waiter is no part of.
         for _ in 0..self.list.len() {
             let Some(next) = self.list.iter().find(|wait| wait.waiter == reached) else { break };
             reached = next.blocker;
@@ -60,7 +60,7 @@ impl Waits {
         Ok(ticket)
     }
 
-    /// Ends all waits for locks of `inode`: something there is free. Who waited looks again.
+    /// Ends all waits for locks of `inode`: something there is free. Each waiter looks again.
     pub fn end_all(&mut self, inode: u64) {
         self.list.retain(|wait| wait.inode != inode);
     }
@@ -84,7 +84,7 @@ mod tests {
     const FILE: u64 = 7;
     const OTHER_FILE: u64 = 8;
 
-    /// Who waits for whom, one after the other; the last one's result.
+    /// Makes the waits one after the other; returns the last one's result.
     fn waits<const N: usize>(pairs: [(usize, usize); N]) -> (Waits, Result<Ticket, Errno>) {
         let (mut waits, mut last) = (Waits::new(), Err(Errno::EINVAL));
         for (waiter, blocker) in pairs {
@@ -118,7 +118,7 @@ mod tests {
         let elsewhere = waits.add(Owner(5), Owner(6), OTHER_FILE).unwrap();
         waits.end_all(FILE);
         assert!(waits.has_ended(last.unwrap()) && !waits.has_ended(elsewhere));
-        // Of a ring that has been there before the waiter came, there is an end.
+        // The search ends in a ring that was there before the waiter came.
         assert_eq!(waits.list.len(), 1);
     }
 
@@ -126,7 +126,8 @@ mod tests {
     fn a_ring_of_others_has_an_end() {
         let mut waits = Waits::new();
         waits.add(Owner(1), Owner(2), FILE).unwrap();
-        // One owner, two threads: the second one's wait closes a ring that no one was told of.
+        // One owner, two threads: the second one's wait closes a ring that no EDEADLK has
+        // reported.
         waits.list.push(Wait { ticket: Ticket(99), waiter: Owner(2), blocker: Owner(1), inode: FILE });
         assert!(waits.add(Owner(3), Owner(1), FILE).is_ok());
         assert!(waits.bytes_to_add() >= 8 * size_of::<Wait>());

@@ -1,4 +1,4 @@
-//! Changes of the tree: what becomes stale with them, and who asks whether it is.
+//! Changes of the tree: what becomes stale with them, and the checks of whether it is stale.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -11,12 +11,12 @@ use crate::holding::Holding;
 use crate::stale::Stale;
 use crate::{FrameNumber, Kind, Shadow, Subject, Told, Violation};
 
-/// What is not held is forgotten at the flush that reached the last holder.
+/// A change is forgotten at the flush that reaches its last holder.
 const STALE_IS_HELD: &str = "something is stale that nobody holds";
 
 impl Shadow {
-    /// The leaf entry of `ea` names `gone` no more, or (none) allows less than it did.
-    /// Whether somebody may still have it as it was: then `gone` is released later.
+    /// The leaf entry of `ea` names `gone` no more, or (none) allows less than it did. Returns
+    /// whether a holder may still have it as it was: then `gone` is released later.
     pub fn leaf_changed(&mut self, cpu: CpuId, ea: u64, gone: Option<FrameNumber>) -> bool {
         // One record stands for all until the next flush.
         let known =
@@ -24,8 +24,8 @@ impl Shadow {
         self.changed(cpu, Kind::Translation, ea, gone, (!known).then_some(Told::Changed(ea)))
     }
 
-    /// `table`, which serves the addresses from `base` on, was taken out of the tree. Whether
-    /// somebody may still walk through it: then it is released later.
+    /// `table`, which serves the addresses from `base` on, was taken out of the tree. Returns
+    /// whether a holder may still walk through it: then it is released later.
     pub fn table_detached(&mut self, cpu: CpuId, base: u64, table: FrameNumber) -> bool {
         self.changed(cpu, Kind::Walk, base, Some(table), Some(Told::Detached(table)))
     }
@@ -52,16 +52,16 @@ impl Shadow {
     /// The entry of `ea`, which was empty, names a frame.
     ///
     /// # Errors
-    /// Somebody may still translate `ea` to the frame before.
+    /// A holder may still translate `ea` to the frame before.
     pub fn leaf_filled(&mut self, cpu: CpuId, ea: u64) -> Result<(), Violation> {
         let before = |stale: &Stale| stale.kind == Kind::Translation && stale.span.contains(&ea);
         self.nothing_stale(cpu, Told::Filled(ea), before, |_| Subject::Filled(ea))
     }
 
-    /// The frame, or the table, is about to be given to somebody else.
+    /// The frame, or the table, is about to be reused.
     ///
     /// # Errors
-    /// Somebody may still translate to it, or walk through it.
+    /// A holder may still translate to it, or walk through it.
     pub fn frame_freed(&mut self, cpu: CpuId, frame: FrameNumber) -> Result<(), Violation> {
         self.nothing_stale(
             cpu,
@@ -77,7 +77,7 @@ impl Shadow {
     /// The addresses of `area` are about to be unlocked.
     ///
     /// # Errors
-    /// Somebody may still hold something that was changed or taken away there.
+    /// A holder may still have something that was changed or taken away there.
     pub fn settled(&mut self, cpu: CpuId, area: Range<u64>) -> Result<(), Violation> {
         let inside = |stale: &Stale| stale.span.start < area.end && area.start < stale.span.end;
         self.nothing_stale(cpu, Told::Unlocked, inside, |stale| match stale.kind {
@@ -86,8 +86,8 @@ impl Shadow {
         })
     }
 
-    /// Frames and tables that were told to be stale, and that nobody can reach any more:
-    /// one for each time that they were.
+    /// Frames and tables that were reported stale, and that no holder can reach any more: one
+    /// for each such report.
     pub fn take_released(&mut self) -> Vec<FrameNumber> {
         core::mem::take(&mut self.released)
     }
@@ -104,7 +104,7 @@ impl Shadow {
         }
     }
 
-    /// Forgets what nobody holds any more.
+    /// Forgets what no holder has any more.
     pub(super) fn release(&mut self) {
         let (holdings, flushed) = (&self.holdings, &self.flushed);
         let held = |stale: &Stale| (0..holdings.len()).any(|holder| holds(holdings, flushed, holder, stale));
@@ -112,7 +112,7 @@ impl Shadow {
         self.flushed.forget(&self.stale);
     }
 
-    /// An error, and a record of what was `told`, if something is stale that is `wrong`.
+    /// Records `told`, and returns an error if something that is `wrong` is stale.
     fn nothing_stale(
         &mut self,
         cpu: CpuId,

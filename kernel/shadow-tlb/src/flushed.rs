@@ -1,9 +1,8 @@
 //! Flushes of pages that have reached some holders and not all.
 //!
-//! Two CPUs may flush two parts of one address space at once, each by calls to the others
-//! that come in any order. So a flush of pages is remembered until nothing is left that it
-//! made the difference for: at most one for each holder and each change that others still
-//! hold.
+//! Two CPUs may flush two parts of one address space at once, each by calls to the others that
+//! come in any order. So a flush of pages is remembered for as long as it covers a change that
+//! other holders still have: at most one per holder and change.
 
 use alloc::collections::BTreeMap;
 use core::ops::Range;
@@ -12,7 +11,7 @@ use kcore::event::Stamp;
 
 use crate::stale::{Stale, StaleSet};
 
-/// By the index of the holder and the moment when the flush began: its pages.
+/// The pages of each flush, by the index of the holder and the moment when the flush began.
 #[derive(Default)]
 pub(super) struct Flushed(BTreeMap<(usize, Stamp), Range<u64>>);
 
@@ -41,7 +40,7 @@ mod tests {
 
     use crate::Shadow;
 
-    /// However often a CPU flushes what another one still holds.
+    /// The memory stays bounded however often a CPU flushes what another one still holds.
     #[test]
     fn no_more_is_remembered_than_makes_a_difference() {
         let cpus = [CpuId::new(0), CpuId::new(1)];

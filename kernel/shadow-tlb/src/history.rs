@@ -1,4 +1,4 @@
-//! What the oracle was told last, to name the offender with.
+//! The last reports to the oracle, which name the offender.
 
 use core::fmt;
 
@@ -11,8 +11,8 @@ use crate::FrameNumber;
 /// Events of a PID that are remembered.
 const LENGTH: usize = 32;
 
-/// Something that the oracle was told. The protocol's events name an mm, and the stores to
-/// trees and to the process table are none of them: a history is one PID's, and has both.
+/// A report to the oracle. The protocol's events name an mm, and stores to trees and to the
+/// process table are no such events. A history belongs to one PID, and has both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "named after the functions of `Shadow`")]
 pub enum Told {
@@ -25,7 +25,7 @@ pub enum Told {
     FlushCpu,
     EntrySet,
     EntryCleared,
-    /// And perhaps others, until the next flush.
+    /// This address, and perhaps others, until the next flush.
     Changed(u64),
     Detached(FrameNumber),
     Filled(u64),
@@ -34,14 +34,14 @@ pub enum Told {
     PidFreed,
 }
 
-/// What was told: when, and on which CPU.
+/// A report, with its moment and its CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// When.
+    /// The moment of the report.
     pub at: Stamp,
-    /// The CPU that told it.
+    /// The CPU that reported.
     pub cpu: CpuId,
-    /// What.
+    /// The report.
     pub told: Told,
 }
 
@@ -49,7 +49,7 @@ pub struct Record {
 #[derive(Default)]
 pub(super) struct History {
     records: [Option<Record>; LENGTH],
-    /// Where the next one goes: the oldest.
+    /// Where the next event goes: the place of the oldest.
     next: usize,
 }
 
@@ -88,7 +88,7 @@ impl fmt::Display for Record {
     }
 }
 
-/// How a flush is told.
+/// Writes a flush as words.
 fn flush(f: &mut fmt::Formatter<'_>, instruction: &str, what: FlushRange, began: Stamp) -> fmt::Result {
     write!(f, "{instruction} of ")?;
     match what {

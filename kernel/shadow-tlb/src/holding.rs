@@ -4,12 +4,12 @@ use kcore::event::Stamp;
 
 use crate::Kind;
 
-/// In moments of the PID's clock.
+/// Moments are those of the PID's clock.
 #[derive(Clone, Copy)]
 pub(super) struct Holding {
-    /// Until when it had the PID loaded: `NEVER` while it has.
+    /// Until when the holder had the PID loaded: `NEVER` while it has.
     until: Stamp,
-    /// By [`Kind`]: since when it may hold some; `NEVER` if it cannot.
+    /// By [`Kind`]: since when the holder may have some; `NEVER` if it cannot.
     since: [Stamp; 3],
 }
 
@@ -17,7 +17,7 @@ impl Holding {
     /// Nothing.
     pub(super) const NONE: Holding = Holding { until: Stamp::FIRST, since: [Stamp::NEVER; 3] };
 
-    /// Since when it may hold something of `kind`; `NEVER` if it cannot.
+    /// Since when the holder may have something of `kind`; `NEVER` if it cannot.
     pub(super) fn since(&self, kind: Kind) -> Stamp {
         self.since[kind as usize]
     }
@@ -54,12 +54,12 @@ impl Holding {
     /// A flush of `dropped` kinds that began at `began` is complete. `entry_set`:
     /// the entry was, at some moment since then.
     pub(super) fn flush(&mut self, dropped: &[Kind], began: Stamp, entry_set: bool) {
-        // It may have been refilled behind the flush if the PID was loaded meanwhile.
+        // It may have been refilled after the flush if the PID was loaded meanwhile.
         let active = self.until > began;
         for &kind in dropped {
             let refilled = active && self.can_reach(kind, entry_set);
             let since = &mut self.since[kind as usize];
-            // A later first fill than the flush is not undone by it.
+            // A flush does not undo a first fill that came after it.
             if *since < began {
                 *since = if refilled { began } else { Stamp::NEVER };
             }

@@ -1,9 +1,8 @@
 //! The shadow TLB oracle: what each CPU may have cached of one PID.
 //!
-//! Emulators keep no PID tags, no walk cache and no process-table cache, so a
-//! missing flush of those shows nowhere. This is the software that shows it. It
-//! keeps no list of what is cached but assumes the worst that the ISA allows
-//! (Power ISA 3.0B, Book III, 5.7.8 and 5.10):
+//! Emulators keep no PID tags, no walk cache and no process-table cache, so a missing flush of
+//! those shows nowhere. This crate shows it. It keeps no list of what is cached, but assumes
+//! the worst that the ISA allows (Power ISA 3.0B, Book III, 5.7.8 and 5.10):
 //!
 //! - while a PID is loaded and its process-table entry is set, *or cached*, a CPU
 //!   may cache at any moment all that the tree shows at that moment;
@@ -11,35 +10,34 @@
 //! - a flush with RIC=0 drops translations only, RIC=2 everything of the PID;
 //!   `tlbiel` on its own CPU, `tlbie` on all;
 //! - a cached process-table entry lets a CPU refill everything below it, a cached
-//!   directory lets it refill translations, whatever memory says meanwhile.
+//!   directory lets it refill translations, even if memory shows other ones by then.
 //!
-//! A coprocessor caches the same things, and only `tlbie` reaches it. All of them
+//! A coprocessor caches these things too, and only `tlbie` reaches it. All coprocessors
 //! together are one more holder.
 //!
 //! A CPU that stops fetches nothing, and keeps what it has. One that starts may
 //! have anything in its TLB, so it flushes all of it before it loads a PID.
 //!
-//! So for each holder and each [`Kind`] of thing one number is enough: since when it
-//! may hold some. What went out of the tree *before* that moment it cannot hold. What
-//! went out after it is *stale*: it is remembered, with the frames that it named, until
-//! flushes have reached every holder, and these are the questions:
+//! So for each holder and each [`Kind`] of thing one number is enough: since when the holder
+//! may have some. It cannot hold what went out of the tree *before* that moment. What went out
+//! after it is *stale*. The oracle remembers it, with the frames that it named, until flushes
+//! have reached every holder. These are the checks:
 //!
 //! - a frame, or a table, is given back to the allocator: is it among the stale?
 //! - an empty entry is filled: is what it was before stale?
-//! - the address space is unlocked, and programs count on what they were promised: is
-//!   anything stale?
-//! - the PID is freed, or handed out: does anybody hold anything?
+//! - the address space is unlocked, and programs count on its changes: is anything stale?
+//! - the PID is freed, or handed out: does any holder have anything?
 //!
-//! Whoever changes the tree is not asked what he does: the oracle sees every store to an
-//! entry, and the allocator asks. Memory goes with the changes that are not flushed yet:
-//! one [`Shadow`] an address space, in the [`Slot`] of its PID.
+//! The code that changes the tree reports nothing: the oracle sees every store to an entry, and
+//! the allocator asks. There is one [`Shadow`] per address space, in the [`Slot`] of its PID.
+//! Its memory grows with the changes that are not flushed yet.
 //!
-//! [`Stamp`]s order the events of one PID. Two rules keep the oracle from crying
-//! wolf and from sleeping: a load is told *after* the CPU's bit in the mask is set
-//! and *before* PIDR is written; and a change is seen *after* the store and *before* the
-//! mask is read. A flush counts from its beginning, a departure from its end.
+//! [`Stamp`]s order the events of one PID. Two rules keep the oracle from false alarms and from
+//! missing an error. A load is reported *after* the CPU's bit in the mask is set and *before*
+//! PIDR is written. A change is seen *after* the store and *before* the mask is read. A flush
+//! counts from its beginning, a departure from its end.
 //!
-//! Nothing here counts on one lock for the whole address space: several CPUs may change and
+//! The oracle does not need one lock for the whole address space: several CPUs may change and
 //! flush parts of it at once.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -89,7 +87,7 @@ impl Kind {
     const ALL: [Kind; 3] = [Kind::Entry, Kind::Walk, Kind::Translation];
 }
 
-/// Who caches.
+/// A holder: a CPU, or the coprocessors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Holder {
     /// A CPU.
@@ -107,7 +105,7 @@ pub struct Shadow {
     cleared: Stamp,
     /// How many coprocessors translate through the PID.
     coprocessors: u32,
-    /// One a CPU, the coprocessors' last.
+    /// One per CPU, then one for the coprocessors.
     holdings: Box<[Holding]>,
     /// When the last flush began.
     flushing: Stamp,
@@ -116,16 +114,16 @@ pub struct Shadow {
     /// Leaf entries that were emptied, or lost permissions, and tables that were taken out
     /// of the tree.
     stale: StaleSet,
-    /// Which holders have dropped pages of them.
+    /// Which holders have dropped pages of these.
     flushed: Flushed,
-    /// Frames and tables that nobody can reach any more, once an entry.
+    /// Frames and tables that no holder can reach any more, one entry each time.
     released: Vec<FrameNumber>,
     history: History,
 }
 
 impl Shadow {
-    /// A PID that nobody has loaded, on a machine with `nr_cpus` CPUs, from the
-    /// moment number `clock` on.
+    /// A PID that no CPU has loaded, on a machine with `nr_cpus` CPUs, from the moment number
+    /// `clock` on.
     pub fn new(nr_cpus: usize, clock: u64) -> Self {
         Self {
             clock,
@@ -142,7 +140,7 @@ impl Shadow {
         }
     }
 
-    /// The moment now: later than every event told so far, earlier than all to come.
+    /// The moment now: later than every event reported so far, earlier than all to come.
     pub fn now(&mut self) -> Stamp {
         self.clock += 1;
         Stamp::new(self.clock)
@@ -154,11 +152,11 @@ impl Shadow {
         self.flushing
     }
 
-    /// `cpu` is about to load the PID; its bit in the mask is set. `unflushed`: it
+    /// `cpu` is about to load the PID; its bit in the mask is set. `unflushed`: the CPU has
     /// started and has not dropped everything since.
     ///
     /// # Errors
-    /// It may hold what it had before it stopped, or anything else.
+    /// An unflushed CPU may hold what it had before it stopped, or anything else.
     pub fn load(&mut self, cpu: CpuId, unflushed: bool) -> Result<(), Violation> {
         let (now, entry_set) = (self.told(cpu, Told::Load), self.entry_set);
         let holder = Holder::Cpu(cpu);
@@ -177,8 +175,7 @@ impl Shadow {
         self.holding(Holder::Cpu(cpu)).leave(now);
     }
 
-    /// A coprocessor, told by `cpu`, is about to translate through the PID; it is
-    /// counted.
+    /// A coprocessor is about to translate through the PID, and is counted. `cpu` reports it.
     pub fn copro_load(&mut self, cpu: CpuId) {
         let (now, entry_set) = (self.told(cpu, Told::CoproLoad), self.entry_set);
         self.coprocessors += 1;
@@ -210,8 +207,8 @@ impl Shadow {
         self.apply(0..self.holdings.len(), what, began);
     }
 
-    /// `cpu` has dropped everything of every PID, as before it stops and when it
-    /// starts. If it had the PID loaded it may have been refilled since.
+    /// `cpu` has dropped everything of every PID, as it does before it stops and when it
+    /// starts. If it had the PID loaded, it may have been refilled since.
     pub fn flush_cpu(&mut self, cpu: CpuId) {
         let holding = self.holding(Holder::Cpu(cpu));
         if !holding.is_loaded() && Kind::ALL.iter().any(|&kind| holding.may_hold(kind)) {
@@ -224,7 +221,7 @@ impl Shadow {
     /// The process-table entry is about to be set: the PID is used anew.
     ///
     /// # Errors
-    /// Somebody may hold something of whoever had the PID before.
+    /// A holder may have something of the mm that had the PID before.
     pub fn set_entry(&mut self, cpu: CpuId) -> Result<(), Violation> {
         let now = self.told(cpu, Told::EntrySet);
         self.nobody_holds_anything(now)?;
@@ -241,7 +238,7 @@ impl Shadow {
     /// The root and the PID are about to be freed.
     ///
     /// # Errors
-    /// Somebody has the PID loaded or may hold something under its tag.
+    /// A holder has the PID loaded, or may have something under its tag.
     pub fn free_pid(&mut self, cpu: CpuId) -> Result<(), Violation> {
         let now = self.told(cpu, Told::PidFreed);
         self.nobody_holds_anything(now)
@@ -287,7 +284,7 @@ impl Shadow {
         &mut self.holdings[self.index(whose)]
     }
 
-    /// What a flush does to those that it reaches: the rules of RIC.
+    /// What a flush does to the holders that it reaches: the rules of RIC.
     fn apply(&mut self, reached: Range<usize>, what: FlushRange, began: Stamp) {
         let dropped: &[Kind] = match what {
             FlushRange::Pages { start, pages } => {

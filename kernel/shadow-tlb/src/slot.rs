@@ -1,8 +1,8 @@
 //! A PID, free or in use: its [`Shadow`] lives as long as its mm.
 //!
-//! When a PID is freed nobody holds anything of it, so nothing has to be remembered
-//! until it is handed out again. So the oracle's memory goes with the address spaces
-//! that there are, not with the PIDs that there could be.
+//! When a PID is freed no holder has anything of it, so nothing need be remembered until the
+//! PID is handed out again. So the oracle's memory grows with the number of address spaces, not
+//! with the number of PIDs.
 
 use alloc::boxed::Box;
 
@@ -14,8 +14,8 @@ use crate::{Holder, Shadow, Subject, Violation};
 /// A PID.
 #[derive(Default)]
 pub struct Slot {
-    /// Where the clock of the last shadow stood: it goes on, or the end of an old
-    /// flush would look like one of our own.
+    /// Where the clock of the last shadow stood. The next shadow's clock goes on from there.
+    /// Else the end of an old flush would look like one of its own.
     clock: u64,
     shadow: Option<Box<Shadow>>,
 }
@@ -36,10 +36,10 @@ impl Slot {
         self.shadow.get_or_insert_with(|| Box::new(Shadow::new(nr_cpus, clock))).set_entry(cpu)
     }
 
-    /// As [`Shadow::load`].
+    /// [`Shadow::load`], of a PID that may be free.
     ///
     /// # Errors
-    /// The PID is free; or see there.
+    /// The PID is free; else see [`Shadow::load`].
     pub fn load(&mut self, cpu: CpuId, unflushed: bool) -> Result<(), Violation> {
         let Some(shadow) = &mut self.shadow else {
             let (since, removed) = (Stamp::FIRST, Stamp::new(self.clock));

@@ -11,21 +11,21 @@ use crate::{Kind, PAGE_SHIFT};
 pub type FrameNumber = u32;
 
 /// Entries of neighbouring addresses that changed one after the other, with no flush and no
-/// load begun in between: to the flushes and loads of others they are one change.
+/// load begun in between. For every flush and load they are one change.
 pub(super) struct Stale {
     /// Leaves: as translations; a table: as walk-cache entries.
     pub(super) kind: Kind,
     /// The addresses of the leaves; of a table the first page that it serves.
     pub(super) span: Range<u64>,
-    /// A moment behind the last of the changes.
+    /// A moment after the last of the changes.
     pub(super) at: Stamp,
-    /// The frames that they named and do not name any more, one for each page of the span;
-    /// none at all if they lost permissions only.
+    /// The frames that the entries named and do not name any more, one per page of the span.
+    /// Empty if they only lost permissions.
     pub(super) frames: Vec<FrameNumber>,
 }
 
 impl Stale {
-    /// Whether the frame is among them.
+    /// Whether the entries named `frame`.
     pub(super) fn has(&self, frame: FrameNumber) -> bool {
         self.frames.contains(&frame)
     }
@@ -81,7 +81,7 @@ impl StaleSet {
         self.0.iter()
     }
 
-    /// Forgets those that are not `held` any more, and gives their frames away.
+    /// Forgets the changes that are not `held` any more, and returns their frames.
     pub(super) fn release(&mut self, held: impl Fn(&Stale) -> bool, released: &mut Vec<FrameNumber>) {
         self.0.retain_mut(|stale| {
             let held = held(stale);

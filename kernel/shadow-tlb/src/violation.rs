@@ -1,4 +1,4 @@
-//! What the oracle finds, and how it says so.
+//! What the oracle finds, and the sentence that reports it.
 
 use core::fmt;
 use core::ops::Range;
@@ -20,22 +20,22 @@ pub enum Subject {
     Changed(Range<u64>),
     /// The PID and the root of the tree.
     Pid,
-    /// Whatever was freed before, by a CPU that started and has not flushed its TLB.
+    /// Anything that was freed before: a CPU has started and not flushed its TLB.
     Start,
-    /// The PID, by whoever has loaded it: it is nobody's.
+    /// A free PID, which a CPU has loaded.
     NoMm,
 }
 
-/// Something is about to be reused while somebody may still hold it.
+/// Something is about to be reused while a holder may still have it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// What.
+    /// What is reused.
     pub subject: Subject,
-    /// The first who may hold it.
+    /// The first holder that may have it.
     pub holder: Holder,
-    /// As what it may hold it; none if the PID is not cached but loaded.
+    /// As which kind of thing the holder may have it. None if the PID is not cached but loaded.
     pub held: Option<Kind>,
-    /// Since when that one may hold things of this kind.
+    /// Since when the holder may have things of this kind.
     pub since: Stamp,
     /// When it went out of the tree; else the moment of the check.
     pub removed: Stamp,

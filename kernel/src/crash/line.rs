@@ -1,4 +1,4 @@
-//! One line of text that nobody allocates and no lock guards.
+//! One line of text, neither allocated nor guarded by a lock.
 //!
 //! The bytes are atomics, so that a failure in the middle of a write leaves a
 //! shorter line and nothing worse.
@@ -6,10 +6,10 @@
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-/// The longest line, in bytes. What is longer loses its end.
+/// The longest line, in bytes. A longer text loses its end.
 const BYTES: usize = 320;
 
-/// A line. One CPU writes it; relaxed, since it is also the one that reads it.
+/// A line. One CPU writes and reads it, so relaxed accesses do.
 pub(super) struct Line {
     bytes: [AtomicU8; BYTES],
     len: AtomicUsize,

@@ -1,9 +1,9 @@
-//! The end by our own fault: the cause in one line, then every CPU, one after the
-//! other, then the counters, and the cause again as the last line; status 1.
+//! The end by our own fault: the cause in one line, every CPU in turn, the counters, and the
+//! cause again as the last line; status 1.
 //!
-//! Takes no lock and allocates nothing: it must work amid anything. The first CPU
-//! that comes here reports ([`stopped`] has the others); one that fails while it
-//! reports says so and ends the machine without another try.
+//! Takes no lock and allocates nothing: it must work amid anything. The first CPU that comes here
+//! reports; [`stopped`] has the others. If it fails while it reports, it says so and ends the
+//! machine without another try.
 
 mod line;
 mod show;
@@ -64,8 +64,8 @@ pub(crate) fn kernel_fault(frame: &TrapFrame, fault: KernelFault) -> ! {
     }
 }
 
-/// A non-maskable interrupt: somebody reports and this CPU is to stop, or whoever
-/// runs the machine wants to know what it does.
+/// A non-maskable interrupt: another CPU reports and this one is to stop, or the machine's
+/// operator asks for a report.
 pub(crate) fn nmi(frame: &mut TrapFrame) {
     #[cfg(feature = "selftest")]
     if crate::upcalls::tests::is_deaf_to_nmi() {
@@ -74,7 +74,7 @@ pub(crate) fn nmi(frame: &mut TrapFrame) {
     stopped::leave_remains(frame);
     match REPORTER.load(Ordering::Relaxed) {
         NOBODY => {}
-        // From outside, in the middle of our report: that goes on.
+        // An interrupt from outside, in the middle of our report: the report goes on.
         reporter if reporter == percpu::cpu_id().index() as u32 => return,
         _ => smp::park(),
     }
@@ -90,19 +90,19 @@ pub(crate) fn nmi(frame: &mut TrapFrame) {
 
 /// Reports and ends the machine. Any context.
 fn die(cause: fmt::Arguments<'_>, registers: &TrapFrame, steps: Backtrace) -> ! {
-    irqflags::disable();
+    let _off = irqflags::disable();
     let me = percpu::cpu_id();
     let mine = me.index() as u32;
     match REPORTER.compare_exchange(NOBODY, mine, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => {}
         Err(reporter) if reporter == mine => failed_again(cause),
-        // Its state is in the other's report: an NMI comes, for us to leave it.
+        // The reporter will send an NMI, whose handler leaves our state for the report.
         Err(_) => smp::park(),
     }
     console::reserve_for(me);
     CAUSE.set(cause);
     let others = stopped::others();
-    // Before the first line: it is not to be torn by what they print.
+    // The others stop before the first line, so that their lines do not tear it.
     others.iter().for_each(stopped::stop);
     println!("\n{CAUSE}");
     show::this_cpu(registers, steps);
@@ -115,10 +115,10 @@ fn die(cause: fmt::Arguments<'_>, registers: &TrapFrame, steps: Backtrace) -> ! 
     end()
 }
 
-/// The report itself fails: a line about that, then the last line all the same.
+/// The report itself fails: prints a line about that, then the last line nevertheless.
 fn failed_again(cause: fmt::Arguments<'_>) -> ! {
     if FAILURES.fetch_add(1, Ordering::Relaxed) > 0 {
-        // Not even two lines. Whatever formats is not to be trusted any more.
+        // Not even two lines. Formatting is not to be trusted any more.
         arch::console::write_bytes(b"\nkernel failure: the report of a failure fails again and again\n");
         rtas::os_term("the report of a failure fails again and again");
     }

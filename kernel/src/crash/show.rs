@@ -1,5 +1,4 @@
-//! What a report says of one CPU: its task, its lazy-TLB state, its registers, where
-//! it was.
+//! One CPU's part of a report: its task, its lazy-TLB state, its registers, its backtrace.
 
 use arch::backtrace::{Backtrace, Step};
 use arch::exceptions::TrapFrame;
@@ -56,7 +55,7 @@ impl core::fmt::Display for Pid {
     }
 }
 
-/// Where a frame was taken.
+/// The mode that a frame was taken in.
 struct Mode<'a>(&'a TrapFrame);
 
 impl core::fmt::Display for Mode<'_> {
@@ -67,8 +66,8 @@ impl core::fmt::Display for Mode<'_> {
     }
 }
 
-/// What the task of a CPU has, what the protocol has published of that CPU, and the truth
-/// in its PID register.
+/// Prints the mms of a CPU's task, the mms that the protocol has published for that CPU, and its
+/// PID register.
 fn print_lazy_tlb(area: &'static PerCpu, pid: Option<u32>) {
     let Some(kernel) = machine::lazy_tlb_if_ready() else {
         return println!("  lazy tlb: not yet up");

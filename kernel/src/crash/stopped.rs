@@ -1,5 +1,5 @@
-//! The other CPUs: stopped by a non-maskable interrupt, each with its registers
-//! kept for the reporter. It alone prints, so the parts of a report never mix.
+//! The other CPUs: a non-maskable interrupt stops them, and each keeps its registers for the
+//! reporter. The reporter alone prints, so the parts of a report never mix.
 //!
 //! ```text
 //! reporter                            CPU n, in its NMI handler
@@ -23,7 +23,7 @@ const PATIENCE_MS: u64 = 3_000;
 /// How long CPUs that were all interrupted together may be apart.
 const OUTSIDE_MS: u64 = 200;
 
-/// What a stopped CPU leaves for the reporter.
+/// The state that a stopped CPU leaves for the reporter.
 struct Remains {
     /// Its registers, on its NMI stack, which it never leaves; null until it stops.
     frame: AtomicPtr<TrapFrame>,
@@ -34,13 +34,13 @@ struct Remains {
 static REMAINS: [Remains; MAX_CPUS] =
     [const { Remains { frame: AtomicPtr::new(core::ptr::null_mut()), pid: AtomicU32::new(0) } }; MAX_CPUS];
 
-/// On the CPU that is to stop: leaves `frame` for the reporter. The caller does not
-/// return from its handler if there is one.
+/// On the CPU that is to stop: leaves `frame` for the reporter. The caller does not return from
+/// its handler if there is a reporter.
 pub(super) fn leave_remains(frame: &mut TrapFrame) {
     let mine = &REMAINS[percpu::cpu_id().index()];
     mine.pid.store(mmu::loaded_pid().get(), Ordering::Relaxed);
-    // Release: the frame's contents and the PID before the pointer. Partner: the
-    // acquire in `remains_of`.
+    // Release: orders the frame's contents and the PID before the pointer. Partner: the acquire
+    // in `remains_of`.
     mine.frame.store(frame, Ordering::Release);
 }
 
@@ -49,14 +49,14 @@ pub(super) fn remains_of(cpu: CpuId) -> Option<(&'static TrapFrame, u32)> {
     let theirs = &REMAINS[cpu.index()];
     // Acquire: see `leave_remains`.
     let frame = theirs.frame.load(Ordering::Acquire);
-    // SAFETY: null, or on the NMI stack of a CPU that has parked above it.
+    // SAFETY: null, or on the NMI stack of a parked CPU, which never leaves that stack.
     let frame = unsafe { frame.as_ref() }?;
     Some((frame, theirs.pid.load(Ordering::Relaxed)))
 }
 
-/// Stops `others`, which are online, and waits until they have stopped, but not
-/// for ever. One by one: the hypervisor's broadcast would also reach CPUs that
-/// were never started.
+/// Stops `others`, which are online, and waits until they have stopped, but not for ever. Each
+/// gets its own interrupt: the hypervisor's broadcast would also reach CPUs that were never
+/// started.
 pub(super) fn stop(others: &CpuSet) {
     // One that stopped by itself (an NMI came from outside) is left alone.
     let running = || others.iter().filter(|&cpu| remains_of(cpu).is_none());
@@ -67,16 +67,15 @@ pub(super) fn stop(others: &CpuSet) {
     wait(PATIENCE_MS, || running().next().is_none());
 }
 
-/// Of an interrupt that came from outside to all CPUs: gives the others a moment to
-/// stop by themselves.
+/// After an interrupt from outside, which all CPUs get: gives the others a moment to stop by
+/// themselves.
 pub(super) fn wait_for_others() {
     if let Some(others) = others() {
         wait(OUTSIDE_MS, || others.iter().all(|cpu| remains_of(cpu).is_some()));
     }
 }
 
-/// The CPUs that run besides this one; none before the protocol is up, when there are
-/// no others.
+/// The CPUs that run besides this one; none before the protocol is up, when there are no others.
 pub(super) fn others() -> Option<CpuSet> {
     machine::lazy_tlb_if_ready().map(|kernel| kernel.online().without(percpu::cpu_id()))
 }

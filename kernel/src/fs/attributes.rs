@@ -1,6 +1,6 @@
-//! What is told of an inode beside its contents: mode, owner, names, times.
+//! The attributes of an inode beside its contents: mode, owner, number of names, times.
 //!
-//! Permissions are kept and shown. They stop nobody, since everybody is root.
+//! Permissions are kept and shown. They stop no program, since all run as root.
 
 use crate::clock;
 use crate::sync::SpinLock;
@@ -15,7 +15,7 @@ pub(crate) struct Values {
     pub(crate) permissions: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// Names that it has; of a directory, those of its subdirectories' `..`, too.
+    /// Its names; of a directory, its subdirectories' `..`, too.
     pub(super) links: u32,
     pub(crate) access_ns: TimeNs,
     pub(crate) modify_ns: TimeNs,
@@ -25,9 +25,9 @@ pub(crate) struct Values {
 /// Guards the values. Nothing nests inside.
 pub(crate) struct Attributes(SpinLock<Values>);
 
-/// A program runs as its owner.
+/// A program runs as its file's owner.
 const SET_UID: u32 = 0o4000;
-/// It runs as its group; without [`GROUP_RUNS`] the bit says something else.
+/// It runs as its file's group; without [`GROUP_RUNS`] the bit means something else.
 const SET_GID: u32 = 0o2000;
 const GROUP_RUNS: u32 = 0o10;
 
@@ -38,12 +38,12 @@ impl Attributes {
         Attributes(SpinLock::new("attributes", values))
     }
 
-    /// As they are now.
+    /// The present values.
     pub(crate) fn get(&self) -> Values {
         *self.0.lock()
     }
 
-    /// Has `change` change them, at the time that it is given.
+    /// Calls `change` with the values and the time, which becomes that of the last change.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Values, TimeNs)) {
         let mut values = self.0.lock();
         values.change_ns = now_ns();
@@ -51,7 +51,8 @@ impl Attributes {
         change(&mut values, now);
     }
 
-    /// chown; none leaves it as it is. What is no directory no longer runs as its owner.
+    /// chown; `None` leaves an owner as it is. A file loses the bits that make it run as its
+    /// owner or group.
     pub(crate) fn set_owner(&self, uid: Option<u32>, gid: Option<u32>, is_directory: bool) {
         self.change(|values, _| {
             values.uid = uid.unwrap_or(values.uid);
@@ -63,18 +64,18 @@ impl Attributes {
         });
     }
 
-    /// `links` names more, or fewer.
+    /// Counts `links` names more, or fewer.
     pub(super) fn linked(&self, links: i32) {
         self.change(|values, _| values.links = values.links.wrapping_add_signed(links));
     }
 
-    /// The contents are other ones now.
+    /// Records that the contents have changed.
     pub(super) fn modified(&self) {
         self.change(|values, now| values.modify_ns = now);
     }
 }
 
-/// Now, as files have it.
+/// The present time in a file's units.
 pub(crate) fn now_ns() -> TimeNs {
     clock::realtime_ns().cast_signed()
 }

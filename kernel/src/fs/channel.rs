@@ -1,7 +1,8 @@
-//! The ends of pipes and of connected pairs of sockets: what goes one way, or two.
+//! The ends of pipes and of connected pairs of sockets: bytes or messages that go one way, or
+//! two.
 //!
 //! A [`Channel`] carries bytes ([`pipe`](super::pipe)) or messages
-//! ([`messages`](super::messages)) from one end to the other. A pipe is one, a pair of
+//! ([`messages`](super::messages)) from one end to the other. A pipe is one channel, a pair of
 //! sockets two that cross. No end is ever opened anew: it is gone with its last description.
 
 use alloc::sync::Arc;
@@ -12,15 +13,15 @@ use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::{S_IFIFO, S_IFSOCK, Stat};
 use crate::fs::{File, OpenFlags};
 use crate::mm::user_memory::Cursor;
-use crate::sync::WaitQueue;
+use crate::task::WaitQueue;
 use crate::upcalls::signal;
 
 /// One direction.
 pub(super) trait Channel: Send + Sync + 'static {
-    /// What its ends know of each other.
+    /// The state that its ends share.
     fn ends(&self) -> &Ends;
 
-    /// Moves out what a read gets; none if there is nothing now.
+    /// Moves out the bytes of a read; `None` if the channel is empty now.
     fn take(&self, to: &mut Cursor<'_>) -> Option<Result<(), Errno>>;
 
     /// As [`File::write`].
@@ -28,16 +29,16 @@ pub(super) trait Channel: Send + Sync + 'static {
 
     fn is_empty(&self) -> bool;
 
-    /// Whether poll tells the writer to write.
+    /// Whether poll reports the channel as writable.
     fn has_room(&self) -> bool;
 
-    /// Whether there is nobody who will write: to a reader the end, when it is empty.
+    /// Whether no writer is left: an empty channel is then at its end for a reader.
     fn at_end(&self) -> bool {
         self.ends().no_writer()
     }
 }
 
-/// What both ends of a channel know of each other.
+/// The state that both ends of a channel share.
 pub(super) struct Ends {
     reader_gone: AtomicBool,
     writer_gone: AtomicBool,
@@ -45,7 +46,7 @@ pub(super) struct Ends {
     pub(super) not_empty: WaitQueue,
     /// Writers that wait for room or for the reader's end.
     pub(super) not_full: WaitQueue,
-    /// Told of both ends' changes; both channels of a pair of sockets have one.
+    /// Notified of both ends' changes; the channels of a pair of sockets share one.
     pub(super) poll: Arc<PollHead>,
 }
 
@@ -65,13 +66,13 @@ impl Ends {
     }
 
     pub(super) fn no_writer(&self) -> bool {
-        // Acquire: pairs with the release in `End::drop`; a reader that sees the writer gone
-        // sees all that was written.
+        // Acquire: pairs with the release in `End::drop`; a reader that sees the writer gone sees
+        // all its writes.
         self.writer_gone.load(Ordering::Acquire)
     }
 }
 
-/// What a write fails with that nobody will read. The current process gets its signal.
+/// The error of a write without a reader. The current process gets its signal.
 pub(super) fn broken_pipe() -> Errno {
     signal::send_to_current(signal::SIGPIPE);
     Errno::EPIPE
@@ -83,26 +84,26 @@ pub(super) fn wait(flags: OpenFlags, queue: &WaitQueue, done: impl FnMut() -> bo
     if flags.contains(OpenFlags::NONBLOCK) { Err(Errno::EAGAIN) } else { signal::wait(queue, done) }
 }
 
-/// What a program has of one or two channels.
+/// A program's end of one or two channels.
 struct End<C: Channel> {
-    /// Where it reads.
+    /// The channel that it reads.
     incoming: Option<Arc<C>>,
-    /// Where it writes.
+    /// The channel that it writes.
     outgoing: Option<Arc<C>>,
 }
 
 /// Two ends, connected.
 pub(crate) type Pair = (Arc<dyn File>, Arc<dyn File>);
 
-/// One channel of those that `make` makes: its end to read and its end to write.
+/// A channel made by `make`: its end to read and its end to write.
 pub(super) fn one_way<C: Channel>(make: impl Fn(Ends) -> C) -> Pair {
     let channel = Arc::new(make(Ends::new(Arc::new(PollHead::new()))));
     let to_read = End { incoming: Some(channel.clone()), outgoing: None };
     (Arc::new(to_read), Arc::new(End { incoming: None, outgoing: Some(channel) }))
 }
 
-/// Two channels of those that `make` makes, crossed: both ends read and write. They share a
-/// poll head, so that one registration hears of either.
+/// Two crossed channels made by `make`: both ends read and write. They share a poll head, so that
+/// one registration covers both.
 pub(super) fn two_way<C: Channel>(make: impl Fn(Ends) -> C) -> Pair {
     let head = Arc::new(PollHead::new());
     let (one, other) = (Arc::new(make(Ends::new(head.clone()))), Arc::new(make(Ends::new(head))));
@@ -127,7 +128,7 @@ impl<C: Channel> File for End<C> {
             if at_end {
                 break;
             }
-            // The last writer may have written between our look and its end: once more then.
+            // The last writer may have written between our look and its end: look again.
             at_end = channel.at_end();
             if !at_end {
                 wait(flags, &channel.ends().not_empty, || !channel.is_empty() || channel.at_end())?;
@@ -144,7 +145,7 @@ impl<C: Channel> File for End<C> {
         Stat::anonymous(if self.is_socket() { S_IFSOCK | 0o777 } else { S_IFIFO | 0o600 }, 0)
     }
 
-    /// Of a socket whose peer is gone: an end of file to read, as in Linux, and no error.
+    /// A socket whose peer is gone reads an end of file, as in Linux, and has no error.
     fn events(&self) -> Events {
         let mut events = Events::empty();
         if let Some(channel) = &self.incoming {

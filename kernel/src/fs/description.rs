@@ -1,4 +1,4 @@
-//! Open files: what dup and fork share.
+//! Open files, which dup and fork share.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -10,17 +10,17 @@ use crate::fs::stat::Stat;
 use crate::fs::text::WriteAccess;
 use crate::fs::{File, OpenFlags};
 use crate::mm::user_memory::Cursor;
-use crate::sync::Mutex;
+use crate::task::Mutex;
 
 /// An open file.
 pub(crate) struct Description {
-    /// What it is open on.
+    /// The file that it is open on.
     pub(crate) file: Arc<dyn File>,
-    /// What was opened by name; none for pipes and sockets.
+    /// The inode that was opened by name; none for pipes and sockets.
     named: Option<Arc<Inode>>,
     flags: AtomicU32,
-    /// Guards the position over a whole read or write, as Linux does. Taken
-    /// before anything that the file locks.
+    /// Guards the position over a whole read or write, as Linux does. Taken before the file's
+    /// locks.
     position: Mutex<u64>,
     /// Keeps the file from being run while it may be written.
     _access: Option<WriteAccess>,
@@ -43,13 +43,13 @@ impl Description {
         Arc::new(Self { file, named, flags, position: Mutex::new(0), _access: access })
     }
 
-    /// How it is open now.
+    /// Its present flags.
     pub(crate) fn flags(&self) -> OpenFlags {
-        // Relaxed: a word of its own; nothing is reached through it.
+        // Relaxed: the word guards no other data.
         OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
     }
 
-    /// Changes what fcntl may change.
+    /// Changes the flags that fcntl may change.
     pub(crate) fn set_flags(&self, new: OpenFlags) {
         let kept = self.flags().difference(OpenFlags::CHANGEABLE);
         let flags = kept | new.intersection(OpenFlags::CHANGEABLE);
@@ -66,13 +66,13 @@ impl Description {
         self.named.as_ref().ok_or(Errno::ENOTDIR).and_then(Place::of)
     }
 
-    /// What the stat calls tell.
+    /// The answer of the stat calls.
     pub(crate) fn stat(&self) -> Stat {
         self.named.as_ref().map_or_else(|| self.file.stat(), |inode| inode.stat())
     }
 
     /// read, at the position or, for pread, at `at`. Returns the byte count.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&self, mut to: Cursor<'_>, at: Option<u64>) -> Result<u64, Errno> {
         let flags = self.flags();
         if !flags.readable() {
@@ -85,9 +85,9 @@ impl Description {
         })
     }
 
-    /// write, at the position or, for pwrite, at `at`; at the end if the file is open so.
-    /// Returns the byte count.
-    #[inline]
+    /// write, at the position or, for pwrite, at `at`; at the end with `APPEND`. Returns the byte
+    /// count.
+    #[inline(always)]
     pub(crate) fn write(&self, mut from: Cursor<'_>, at: Option<u64>) -> Result<u64, Errno> {
         let flags = self.flags();
         if !flags.writable() {
@@ -103,9 +103,9 @@ impl Description {
         })
     }
 
-    /// Writes to `inode` as the only one: at `at`, or at the end as it is then. Gives the byte
-    /// count, and where the last byte went.
-    // Apart, so that a write to a pipe is one piece of code.
+    /// Writes to `inode` as its only writer, at `at` or at the present end. Returns the byte
+    /// count and the position behind the bytes.
+    // Not inlined, so that a write to a pipe is one piece of code.
     #[inline(never)]
     fn write_alone(
         &self,
@@ -125,8 +125,8 @@ impl Description {
         Ok((done, start + done))
     }
 
-    /// Runs `io` at the position, which it moves, or at `at`, and tells it whether there are
-    /// positions. `io` gives the byte count, and where the last byte went. `ESPIPE` of `at`
+    /// Runs `io` at the position, which it moves, or at `at`. `io` gets the position, and whether
+    /// the file has positions; it returns the byte count and the next position. `ESPIPE` for `at`
     /// in a file without positions.
     #[inline(always)]
     fn at_position(
@@ -151,8 +151,8 @@ impl Description {
         self.named.as_ref().map_or(0, |inode| inode.size())
     }
 
-    /// lseek: `whence` 0 from the start, 1 from here, 2 from the end, 3 and 4 to the next
-    /// byte and the next hole: all before the end are bytes, and there the hole begins.
+    /// lseek: `whence` 0 from the start, 1 from here, 2 from the end, 3 and 4 to the next byte
+    /// and the next hole: all before the end are bytes, and the hole begins at the end.
     ///
     /// # Errors
     /// As Linux: `ESPIPE`; `EINVAL` before the start, beyond all sizes, or of an unknown
@@ -176,12 +176,12 @@ impl Description {
         Ok(*position)
     }
 
-    /// The position, while `walk` looks at it and moves it: for getdents64.
+    /// Calls `walk` with the locked position, which it may move: for getdents64.
     pub(super) fn with_position<T>(&self, walk: impl FnOnce(&mut u64) -> T) -> T {
         walk(&mut self.position.lock())
     }
 
-    /// What a record lock with `whence` is relative to.
+    /// The position that a record lock with `whence` is relative to.
     pub(crate) fn base_of(&self, whence: u16) -> Result<u64, Errno> {
         match whence {
             0 => Ok(0),
@@ -192,13 +192,12 @@ impl Description {
     }
 }
 
-/// `EINVAL` if the bytes from `at` on go beyond what an offset can tell (Linux's
-/// `rw_verify_area`).
+/// `EINVAL` if the bytes from `at` on go beyond the largest offset (Linux's `rw_verify_area`).
 fn check_end(at: u64, bytes: usize) -> Result<(), Errno> {
     if at + bytes as u64 > i64::MAX as u64 { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
-/// An error after some bytes is seen by the next call, if it stays.
+/// An error after some bytes is reported by the next call, if it persists.
 fn outcome(done: usize, result: Result<(), Errno>) -> Result<u64, Errno> {
     match result {
         Err(errno) if done == 0 => Err(errno),

@@ -8,16 +8,16 @@ use alloc::vec::Vec;
 
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, root};
-use crate::sync::{Mutex, MutexGuard, SpinLock};
+use crate::sync::SpinLock;
+use crate::task::{Mutex, MutexGuard};
 
-/// What a directory inode has.
+/// The names in a directory inode.
 pub(crate) struct Names {
-    /// Guards the names. An upper directory's before a lower one's; see
-    /// [`inode`](super::inode).
+    /// Guards the names. An upper directory's before a lower one's; see [`inode`](super::inode).
     list: Mutex<List>,
-    /// Guards where the directory is itself. Nothing nests inside but the heap's locks.
+    /// Guards the directory's own place. Nothing nests inside but the heap's locks.
     up: SpinLock<Up>,
-    /// More names, which nobody keeps.
+    /// More names, which are not stored.
     made: Option<Box<dyn Made>>,
 }
 
@@ -26,13 +26,13 @@ pub(crate) trait Made: Send + Sync {
     /// The inode called `name`.
     fn get(&self, name: &str) -> Option<Arc<Inode>>;
 
-    /// All that there are now, each with a number of its own, ascending.
+    /// All present names, each with a number of its own, ascending.
     fn names(&self) -> Vec<(u32, String)>;
 }
 
-/// Where a directory is.
+/// The place of a directory.
 struct Up {
-    /// The directory that has it; none has the root.
+    /// The directory above it; none for the root.
     parent: Weak<Inode>,
     name: String,
 }
@@ -42,22 +42,22 @@ pub(super) struct List {
     entries: BTreeMap<String, Entry>,
     /// The cookie of the next name.
     next_cookie: u64,
-    /// It has been removed: there will be no names any more.
+    /// The directory has been removed: it gets no names any more.
     removed: bool,
 }
 
-/// One name's.
+/// One name's inode and place.
 pub(super) struct Entry {
     pub(super) inode: Arc<Inode>,
-    /// Where it is in the directory's order, as lseek and getdents64 tell it.
+    /// Its place in the directory's order, for lseek and getdents64.
     pub(super) cookie: u64,
 }
 
 /// The cookies of `.` and `..`.
 pub(super) const FIRST_COOKIE: u64 = 2;
-/// Behind the cookies of all names that are kept.
+/// Behind the cookies of all stored names.
 const FIRST_MADE_COOKIE: u64 = 1 << 32;
-/// What a name adds to a directory's size (tmpfs's `BOGO_DIRENT_SIZE`).
+/// The bytes that a name adds to a directory's size (tmpfs's `BOGO_DIRENT_SIZE`).
 const ENTRY_BYTES: u64 = 20;
 
 impl Names {
@@ -67,7 +67,7 @@ impl Names {
         Names { list: Mutex::new(list), up: SpinLock::new("a directory's place", up), made }
     }
 
-    /// The size that stat tells.
+    /// The size that stat reports.
     pub(super) fn size(&self) -> u64 {
         (self.list.lock().entries.len() as u64 + 2) * ENTRY_BYTES
     }
@@ -87,7 +87,7 @@ impl List {
         self.entries.iter()
     }
 
-    /// `EEXIST` if `name` is taken, `ENOENT` if the directory is no longer there.
+    /// `EEXIST` if `name` is taken, `ENOENT` if the directory has been removed.
     pub(super) fn check_free(&self, name: &str) -> Result<(), Errno> {
         match () {
             () if self.entries.contains_key(name) => Err(Errno::EEXIST),
@@ -125,12 +125,12 @@ impl<'a> Directory<'a> {
         kept.or_else(|| self.names.made.as_ref()?.get(name))
     }
 
-    /// All names that are kept, sorted.
+    /// All stored names, sorted.
     pub(crate) fn names(self) -> Vec<String> {
         self.lock().entries.keys().cloned().collect()
     }
 
-    /// The names that are made now, with their cookies and inodes.
+    /// The present made names, with their cookies and inodes.
     pub(super) fn made(self) -> Vec<(u64, String, Arc<Inode>)> {
         let Some(made) = &self.names.made else { return Vec::new() };
         let with_inode = |(number, name): (u32, String)| {
@@ -140,19 +140,19 @@ impl<'a> Directory<'a> {
         made.names().into_iter().filter_map(with_inode).collect()
     }
 
-    /// The directory that has it, and its name there; none for the root.
+    /// The directory above it, and its name there; none for the root.
     pub(super) fn up(self) -> Option<(Arc<Inode>, String)> {
         let up = self.names.up.lock();
         up.parent.upgrade().map(|parent| (parent, up.name.clone()))
     }
 
-    /// The directory that has it; the root has itself.
+    /// The directory above it; the root is its own.
     pub(super) fn parent(self) -> Arc<Inode> {
         self.names.up.lock().parent.upgrade().unwrap_or_else(|| root().clone())
     }
 
-    /// Gives `inode` the name `name`. `EEXIST` if that is taken, `ENOENT` if the directory
-    /// is no longer there.
+    /// Gives `inode` the name `name`. `EEXIST` if that is taken, `ENOENT` if the directory has
+    /// been removed.
     pub(crate) fn add(self, name: &str, inode: Arc<Inode>) -> Result<(), Errno> {
         let mut list = self.lock();
         list.check_free(name)?;
@@ -171,8 +171,8 @@ impl<'a> Directory<'a> {
         inode
     }
 
-    /// Takes `name` away from something else than a directory (unlink), or from an empty
-    /// directory (rmdir), which is then no more.
+    /// Takes `name` away from an inode that is not a directory (unlink), or from an empty
+    /// directory (rmdir), which ends.
     pub(crate) fn remove(self, name: &str, directory: bool) -> Result<(), Errno> {
         let mut list = self.lock();
         let inode = list.get(name).ok_or(Errno::ENOENT)?;
@@ -184,7 +184,7 @@ impl<'a> Directory<'a> {
         }
         let gone = self.take(&mut list, name);
         drop(list);
-        // Perhaps the last reference to many pages: not under the lock.
+        // Perhaps the last reference to many pages: dropped without the lock.
         drop(gone);
         Ok(())
     }
@@ -193,7 +193,7 @@ impl<'a> Directory<'a> {
     pub(super) fn insert(self, list: &mut List, name: &str, inode: Arc<Inode>) {
         if let Kind::Directory(names) = &inode.kind {
             *names.up.lock() = Up { parent: Arc::downgrade(self.inode), name: String::from(name) };
-            // Its own `.` beside its name; and its `..` is ours.
+            // Its name and its own `.`; its `..` counts for us.
             inode.attributes.linked(2);
             self.inode.attributes.linked(1);
         } else {
@@ -205,7 +205,7 @@ impl<'a> Directory<'a> {
         self.inode.attributes.modified();
     }
 
-    /// Takes `name`, which there is, away from its inode.
+    /// Takes `name` away from its inode; `None` if there is no such name.
     pub(super) fn take(self, list: &mut List, name: &str) -> Option<Arc<Inode>> {
         let entry = list.entries.remove(name)?;
         if entry.inode.is_directory() {

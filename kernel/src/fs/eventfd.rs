@@ -9,7 +9,7 @@ use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::Stat;
 use crate::fs::{File, OpenFlags};
 use crate::mm::user_memory::Cursor;
-use crate::sync::WaitQueue;
+use crate::task::WaitQueue;
 
 /// The most that the number can be.
 const MOST: u64 = u64::MAX - 1;
@@ -38,12 +38,12 @@ pub(crate) fn new(start: u32, semaphore: bool) -> Arc<dyn File> {
 
 impl Counter {
     fn value(&self) -> u64 {
-        // Relaxed, as all accesses: the number is all that there is; wake-ups have
-        // barriers of their own.
+        // Relaxed, as all accesses: the number guards no other data; wake-ups have barriers of
+        // their own.
         self.value.load(Ordering::Relaxed)
     }
 
-    /// Takes what a read takes; none from 0.
+    /// Takes the number that a read returns; `None` if the value is 0.
     fn take(&self) -> Option<u64> {
         let taken = |value: u64| if self.semaphore { value.min(1) } else { value };
         let rest = |value| (value != 0).then(|| value - taken(value));
@@ -99,7 +99,7 @@ impl File for Counter {
     fn events(&self) -> Events {
         let value = self.value();
         let mut events = Events::empty();
-        // Not what means the same: Linux tells these two.
+        // Without the equivalents `RDNORM` and `WRNORM`, as in Linux.
         events.set(Events::IN, value != 0);
         events.set(Events::OUT, value < MOST);
         events

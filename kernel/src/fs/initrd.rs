@@ -1,7 +1,6 @@
 //! The initrd: a cpio archive that becomes the file tree.
 //!
-//! File contents stay in the archive's memory, which is never given back; they
-//! cannot be changed.
+//! File contents stay in the archive's memory, which is never given back; they cannot be changed.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -11,15 +10,15 @@ use formats::cpio::{self, Member};
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, root};
 use crate::fs::path::NAME_MAX;
-use crate::mm::{Object, heap};
+use crate::memory::heap;
+use crate::mm::Object;
 
-/// Why an initrd is of no use.
+/// The reason why an initrd is of no use.
 #[derive(Debug)]
 pub(crate) enum Error {
     /// The archive is damaged.
     Archive(cpio::Error),
-    /// This member's place is taken, or its directory is none, or memory is
-    /// exhausted.
+    /// This member's place is taken, its path leads through a file, or memory is exhausted.
     Place(&'static str, Errno),
 }
 
@@ -32,8 +31,7 @@ impl core::fmt::Display for Error {
     }
 }
 
-/// Puts the files of `archive` into the tree. What came before a damaged member
-/// stays.
+/// Puts the files of `archive` into the tree. Members before a damaged one stay.
 pub(crate) fn init(archive: &'static [u8]) -> Result<(), Error> {
     let mut linked = Linked::new();
     // Only one of several names has the data, perhaps the last one.
@@ -55,7 +53,7 @@ pub(crate) fn init(archive: &'static [u8]) -> Result<(), Error> {
 /// name has made it.
 type Linked = BTreeMap<u32, (&'static [u8], Option<Arc<Inode>>)>;
 
-/// What a member, or a directory that leads to it, takes on the heap.
+/// The most that a member, or a directory that leads to it, takes on the heap.
 const MEMBER_BYTES: usize = 4 << 10;
 
 /// Whether it is a file with several names.
@@ -88,7 +86,7 @@ fn add(member: &Member<'static>, linked: &mut Linked) -> Result<(), Errno> {
             let target = core::str::from_utf8(member.data).map_err(|_| Errno::EINVAL)?;
             Kind::Symlink(target.trim_end_matches('\0').into())
         }
-        // Device nodes of the archive: the kernel has its own.
+        // The archive's device nodes are ignored: the kernel has its own.
         cpio::Kind::Other => return Ok(()),
     };
     let make = || Inode::new(kind, member.permissions);

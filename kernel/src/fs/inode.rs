@@ -5,11 +5,11 @@
 //! are an [`Object`], which mmap shares.
 //!
 //! # Locks
-//! Outermost first: a description's position, an inode's `writing`, then everything
-//! that a page fault takes (`mmap_lock`, an object's pages): the bytes of a write come
-//! from user memory, which may be a mapping of the very file. Beside them, the shape of
-//! the tree ([`rename`](super::rename)), then the names of directories, an upper one
-//! before a lower one; no user memory is touched under these. All of them sleep.
+//! Outermost first: a description's position, an inode's `writing`, then everything that a page
+//! fault takes (`mmap_lock`, an object's pages): the bytes of a write come from user memory,
+//! which may be a mapping of the file itself. Beside them, the shape of the tree
+//! ([`rename`](super::rename)), then the names of directories, an upper one before a lower one;
+//! no user memory is touched under these. All of them sleep.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -24,12 +24,13 @@ use crate::fs::stat::{BLOCK_BYTES, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, SECOND_NS
 use crate::fs::text::Users;
 use crate::fs::{File, OpenFlags};
 use crate::mm::Object;
-use crate::sync::{Fixed, Mutex};
+use crate::sync::Fixed;
+use crate::task::Mutex;
 
 /// The root directory.
 static ROOT: Fixed<Arc<Inode>> = Fixed::unset();
 
-/// What makes the file of a device when it is opened.
+/// Makes the file of a device when it is opened.
 pub(crate) type Opener = fn(OpenFlags) -> Result<Arc<dyn File>, Errno>;
 
 /// As [`Opener`], for files that differ in more than their code.
@@ -38,19 +39,19 @@ pub(crate) type Maker = dyn Fn(OpenFlags) -> Result<Arc<dyn File>, Errno> + Send
 /// One file.
 pub(crate) struct Inode {
     number: u64,
-    /// What it is.
+    /// Its kind.
     pub(crate) kind: Kind,
     /// Mode, owner, times.
     pub(crate) attributes: Attributes,
-    /// Held over one write or change of the length: Linux's `i_rwsem`. So appends do not
-    /// meet, and who holds it has the only say in the length. Reads do not take it.
+    /// Held over one write or change of the length: Linux's `i_rwsem`. So appends do not overlap,
+    /// and only its holder changes the length. Reads do not take it.
     pub(super) writing: Mutex<()>,
     pub(super) users: Users,
     /// Locks on ranges of bytes.
     pub(crate) locks: RecordLocks,
 }
 
-/// What an inode is.
+/// The kind of an inode.
 pub(crate) enum Kind {
     /// A directory.
     Directory(Names),
@@ -58,7 +59,7 @@ pub(crate) enum Kind {
     Regular(Arc<Object>),
     /// A symbolic link.
     Symlink(Box<str>),
-    /// A symbolic link whose target depends on who asks.
+    /// A symbolic link whose target depends on the process that follows it.
     MagicLink(Box<dyn Fn() -> String + Send + Sync>),
     /// A device: its number (major << 8 | minor), and how to open it.
     Device(u64, Opener),
@@ -67,7 +68,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// A symbolic link that leads where `target` says.
+    /// A symbolic link to the path that `target` returns.
     pub(crate) fn magic_link(target: impl Fn() -> String + Send + Sync + 'static) -> Self {
         Self::MagicLink(Box::new(target))
     }
@@ -111,7 +112,7 @@ impl Inode {
         Self::new(Kind::Directory(Names::new(None)), permissions)
     }
 
-    /// A directory that has the names of `made`, and such as are added.
+    /// A directory with the names of `made`, and names that are added.
     pub(crate) fn new_made_directory(made: impl Made + 'static) -> Arc<Self> {
         Self::new(Kind::Directory(Names::new(Some(Box::new(made)))), 0o555)
     }
@@ -121,12 +122,12 @@ impl Inode {
         Self::new(Kind::Regular(Arc::new(Object::new(0))), permissions)
     }
 
-    /// Its number, which no other has or had.
+    /// Its number, which no other inode has or had.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// As a directory.
+    /// It as a directory; `ENOTDIR` if it is none.
     pub(crate) fn directory(self: &Arc<Self>) -> Result<Directory<'_>, Errno> {
         match &self.kind {
             Kind::Directory(names) => Ok(Directory { inode: self, names }),
@@ -139,7 +140,7 @@ impl Inode {
         matches!(self.kind, Kind::Directory(_))
     }
 
-    /// Where it leads, if it is a symbolic link.
+    /// The target, if it is a symbolic link.
     pub(crate) fn link_target(&self) -> Option<String> {
         match &self.kind {
             Kind::Symlink(target) => Some(String::from(&**target)),
@@ -163,7 +164,7 @@ impl Inode {
         }
     }
 
-    /// What the stat calls tell.
+    /// The answer of the stat calls.
     pub(crate) fn stat(&self) -> Stat {
         let attributes = self.attributes.get();
         let device = if let Kind::Device(device, _) = self.kind { device } else { 0 };

@@ -1,4 +1,4 @@
-//! What a process may have and make of files.
+//! A process's limits for files.
 
 use crate::errno::Errno;
 use crate::upcalls::signal;
@@ -12,8 +12,7 @@ pub(crate) fn max_files() -> usize {
     limit_of_current(Resource::Nofile).min(NR_OPEN) as usize
 }
 
-/// How large the current process may make a file: `RLIMIT_FSIZE`, and what an offset can
-/// tell.
+/// How large the current process may make a file: `RLIMIT_FSIZE`, and the largest offset.
 pub(super) fn max_file_size() -> u64 {
     limit_of_current(Resource::Fsize).min(i64::MAX as u64)
 }
@@ -24,7 +23,7 @@ pub(super) fn check_growth(len: u64, wanted: u64) -> Result<(), Errno> {
     if wanted > len && wanted > max_file_size() { Err(too_large()) } else { Ok(()) }
 }
 
-/// The current process wants a larger file than it may have: tells it so.
+/// Sends the current process the signal for a file that would get too large.
 #[cold]
 pub(super) fn too_large() -> Errno {
     signal::send_to_current(SIGXFSZ);

@@ -1,7 +1,7 @@
 //! getdents64: the names of a directory, as programs read them.
 //!
-//! A position is the cookie of the name that comes next. Names keep theirs, so that one who
-//! removes what was read, and reads on, misses nothing.
+//! A position is the cookie of the name that comes next. Names keep their cookies, so that a
+//! program that removes the names that it read, and reads on, misses none.
 
 use alloc::vec::Vec;
 
@@ -9,34 +9,33 @@ use crate::errno::Errno;
 use crate::fs::Description;
 use crate::fs::directory::{Directory, FIRST_COOKIE};
 use crate::fs::inode::Inode;
-use crate::mm::heap;
-use crate::mm::user_memory;
+use crate::memory::heap;
+use crate::mm::user_memory::UserAddr;
 
-/// The most bytes of one call: what the kernel has on the heap meanwhile.
+/// The most bytes of one call, which the kernel has on the heap meanwhile.
 const MOST_BYTES: usize = 64 << 10;
-/// Of `struct linux_dirent64` before the name: inode, position, length, type.
+/// The fields of `struct linux_dirent64` before the name: inode, position, length, type.
 const HEADER_BYTES: usize = 19;
-/// What makes of the file's mode its type in an entry.
+/// The shift from a file's mode to its type in an entry.
 const TYPE_SHIFT: u32 = 12;
 
 /// Stores the next names of the open directory at `to`, at most `len` bytes, and moves the
 /// position behind them. Returns the bytes; 0 at the end. May sleep.
 ///
 /// # Errors
-/// `ENOTDIR`; `ENOENT` if it has been removed; `EINVAL` if the next name does not fit;
-/// `EFAULT`.
-pub(crate) fn read(description: &Description, to: u64, len: usize) -> Result<u64, Errno> {
+/// `ENOTDIR`; `ENOENT` if it has been removed; `EINVAL` if the next name does not fit; `EFAULT`.
+pub(crate) fn read(description: &Description, to: UserAddr, len: usize) -> Result<u64, Errno> {
     let inode = description.inode().ok_or(Errno::ENOTDIR)?;
     let directory = inode.directory()?;
     description.with_position(|position| {
         let (bytes, next) = collect(directory, *position, len.min(MOST_BYTES))?;
-        user_memory::write_bytes(to, &bytes)?;
+        to.write_bytes(&bytes)?;
         *position = next;
         Ok(bytes.len() as u64)
     })
 }
 
-/// The entries from `position` on that fit in `len` bytes, and where those after them begin.
+/// The entries from `position` on that fit in `len` bytes, and the position of the next one.
 fn collect(directory: Directory<'_>, position: u64, len: usize) -> Result<(Vec<u8>, u64), Errno> {
     let (parent, made) = (directory.parent(), directory.made());
     let list = directory.lock();

@@ -1,7 +1,6 @@
-//! Record locks: fcntl's locks on ranges of bytes, POSIX's.
+//! Record locks: fcntl's POSIX locks on ranges of bytes.
 //!
-//! They belong to a process and go with its first close of the file, whichever descriptor
-//! that is.
+//! They belong to a process and end with its first close of the file, by any descriptor.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -10,8 +9,9 @@ use files::lock_ranges::{self as ranges, ADDED, Owner, Range};
 use files::lock_waits::Waits;
 
 use crate::errno::Errno;
-use crate::mm::heap;
-use crate::sync::{SpinLock, WaitQueue};
+use crate::memory::heap;
+use crate::sync::SpinLock;
+use crate::task::WaitQueue;
 use crate::upcalls::signal;
 
 /// Nests inside a file's locks; nothing nests inside but the heap's.
@@ -20,11 +20,11 @@ static WAITS: SpinLock<Waits> = SpinLock::new("lock waits", Waits::new());
 /// The locks of one file.
 pub(crate) struct RecordLocks {
     inode: u64,
-    /// How many there are, so that a close of a file without locks takes none.
+    /// How many locks are held, so that a close of a file without locks takes none.
     count: AtomicUsize,
-    /// Guards the locks. [`WAITS`] and what a wake-up takes nest inside.
+    /// Guards the locks. [`WAITS`] and a wake-up's locks nest inside.
     state: SpinLock<State>,
-    /// Told when a wait for one of them has ended.
+    /// Woken when a wait for one of them has ended.
     ended: WaitQueue,
 }
 
@@ -47,7 +47,7 @@ impl RecordLocks {
     /// F_SETLK and, if it may `sleep`, F_SETLKW.
     ///
     /// # Errors
-    /// `EAGAIN` if another process is in the way; of a sleep `EDEADLK`, or the one of a
+    /// `EAGAIN` if another process has a lock there; of a sleep `EDEADLK`, or the error of a
     /// signal. `ENOLCK`, `ENOMEM`.
     pub(crate) fn lock(&self, wanted: Range, sleep: bool) -> Result<(), Errno> {
         loop {
@@ -90,8 +90,9 @@ impl RecordLocks {
     /// All locks of `owner` go: it has closed the file.
     #[inline]
     pub(crate) fn closed_by(&self, owner: Owner) {
-        // Relaxed: a lock of ours was set before our table gave the descriptor away, or the
-        // thread that sets it sees that and takes it back; the table's lock orders them.
+        // Relaxed: the table's lock orders this. A lock of ours was set before our table gave up
+        // the descriptor, or the thread that sets it finds the descriptor gone and takes the lock
+        // back.
         if self.count.load(Ordering::Relaxed) != 0 {
             let mut state = self.state.lock();
             state.held.retain(|lock| lock.owner != owner);
@@ -99,17 +100,18 @@ impl RecordLocks {
         }
     }
 
-    /// The locks are other ones: has those look again who wait.
+    /// The locks have changed: wakes the waiting tasks to look again.
     fn changed(&self, state: &State) {
         self.count.store(state.held.len(), Ordering::Relaxed);
         if state.waiters > 0 {
-            // With our locks held, so that nobody is seen to wait for what is free already.
+            // With our lock held, so that no task is recorded as waiting for a lock that is free
+            // already.
             WAITS.lock().end_all(self.inode);
             self.ended.wake_all();
         }
     }
 
-    /// What [`State::reserve`] can take on the heap. Before the lock.
+    /// Asks the heap for the room of [`State::reserve`]. Called before the lock.
     fn check_room(&self) -> Result<(), Errno> {
         let held = self.count.load(Ordering::Relaxed);
         heap::check_room(2 * (held + ADDED) * size_of::<Range>())
@@ -117,7 +119,7 @@ impl RecordLocks {
 }
 
 impl State {
-    /// Has room for what a change can add. `ENOLCK`.
+    /// Makes room for the ranges that a change can add. `ENOLCK`.
     fn reserve(&mut self) -> Result<(), Errno> {
         self.held.try_reserve(ADDED).map_err(|_| Errno::ENOLCK)
     }

@@ -8,22 +8,22 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use crate::errno::Errno;
 use crate::fs::OpenFlags;
 use crate::fs::channel::{self, Channel, Ends, Pair};
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::mm::user_memory::Cursor;
 use crate::sync::SpinLock;
 
-/// The two that there are. They differ in what the end of the peer means.
+/// The two kinds. They differ in the effect of the peer's end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// SOCK_DGRAM: it is not told; writes are refused.
+    /// SOCK_DGRAM: reads do not see it; writes are refused.
     Datagram,
     /// SOCK_SEQPACKET: an end of file, a broken pipe.
     Sequenced,
 }
 
-/// What waits for one socket may take so many bytes (Linux's default SO_SNDBUF).
+/// The most bytes that the messages for one socket take (Linux's default SO_SNDBUF).
 const CAPACITY: usize = 212_992;
-/// What a message takes besides its bytes, so that empty ones are not for free.
+/// The bytes that a message takes besides its own, so that empty messages are not free.
 const OVERHEAD: usize = 256;
 /// The longest message.
 const MESSAGE_MAX: usize = CAPACITY - OVERHEAD;
@@ -34,7 +34,7 @@ struct Messages {
     ends: Ends,
     /// Guards the messages. The heap's locks nest inside; no user memory is touched.
     messages: SpinLock<VecDeque<Box<[u8]>>>,
-    /// What they take, overhead included: written under the lock.
+    /// The bytes that they take, overhead included: written under the lock.
     used: AtomicUsize,
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn pair(kind: Kind) -> Pair {
 
 impl Messages {
     fn used(&self) -> usize {
-        // Relaxed: a wait queue or the lock orders what depends on it.
+        // Relaxed: a wait queue or the lock orders the accesses that depend on it.
         self.used.load(Ordering::Relaxed)
     }
 
@@ -74,13 +74,13 @@ impl Messages {
         let bytes = messages.pop_front()?;
         self.used.store(self.used() - bytes.len() - OVERHEAD, Ordering::Relaxed);
         drop(messages);
-        // All: the one that came first may want more room than there is.
+        // All: the first in the queue may want more room than is free.
         self.ends.not_full.wake_all();
         self.ends.poll.notify();
         Some(bytes)
     }
 
-    /// What a write fails with that nobody can read.
+    /// The error of a write without a reader.
     fn refusal(&self) -> Errno {
         match self.kind {
             Kind::Datagram => Errno::ECONNREFUSED,
@@ -94,12 +94,12 @@ impl Channel for Messages {
         &self.ends
     }
 
-    /// One message. What does not fit of it is lost.
+    /// Takes one message. The part that does not fit is lost.
     fn take(&self, to: &mut Cursor<'_>) -> Option<Result<(), Errno>> {
         self.pop().map(|bytes| to.put(&bytes).map(drop))
     }
 
-    /// One message, which may be empty.
+    /// Writes one message, which may be empty.
     fn write(&self, from: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
         if self.ends.no_reader() {
             return Err(self.refusal());
@@ -129,7 +129,7 @@ impl Channel for Messages {
         self.used() == 0
     }
 
-    /// Not for a few bytes (Linux: `unix_writable`).
+    /// Whether three quarters are free (Linux: `unix_writable`).
     fn has_room(&self) -> bool {
         4 * self.used() <= CAPACITY
     }

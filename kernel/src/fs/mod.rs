@@ -1,9 +1,8 @@
-//! Files: what descriptors stand for.
+//! Files, which descriptors stand for.
 //!
-//! A descriptor ([`table`]) names a [`Description`] (position and flags; shared by
-//! dup and fork), which has a [`File`]. Files with a name are [`inode`]s in one
-//! tree in memory, filled from the initrd at boot; pipes and devices implement
-//! [`File`] themselves.
+//! A descriptor ([`table`]) names a [`Description`] (position and flags; shared by dup and fork),
+//! which has a [`File`]. Files with a name are [`inode`]s in one tree in memory, filled from the
+//! initrd at boot; pipes and devices implement [`File`] themselves.
 
 use alloc::sync::Arc;
 
@@ -43,12 +42,12 @@ use poll::{Events, PollHead};
 
 use stat::{S_IFREG, Stat};
 
-/// What is behind a description. Methods may sleep. Of what was opened by name, a write
-/// has the inode's lock for writing.
+/// The file behind a description. Methods may sleep. If it was opened by name, a write has the
+/// inode's lock for writing.
 ///
-/// `read` and `write` move bytes through the cursor; an error after some bytes
-/// have moved is reported to the program as the short count. What a method's
-/// default refuses, most files cannot do.
+/// `read` and `write` move bytes through the cursor; an error after some bytes have moved is
+/// reported to the program as the short count. A method's default refuses an operation that most
+/// files lack.
 pub(crate) trait File: Send + Sync {
     /// Moves bytes out to the user, from position `at` of a seekable file.
     fn read(&self, _to: &mut Cursor<'_>, _at: u64, _flags: OpenFlags) -> Result<(), Errno> {
@@ -60,7 +59,7 @@ pub(crate) trait File: Send + Sync {
         Err(Errno::EINVAL)
     }
 
-    /// What the stat calls tell of a file without a name; of others the inode tells it.
+    /// The answer of the stat calls for a file without a name; other files' inodes have it.
     fn stat(&self) -> Stat {
         Stat::anonymous(S_IFREG, 0)
     }
@@ -70,12 +69,12 @@ pub(crate) trait File: Send + Sync {
         false
     }
 
-    /// What would not block now.
+    /// The accesses that would not block now.
     fn events(&self) -> Events {
         Events::IN | Events::OUT
     }
 
-    /// Where a change of [`File::events`] is told; none if they never change.
+    /// The head that is notified of changes of [`File::events`]; none if they never change.
     fn poll_head(&self) -> Option<&PollHead> {
         None
     }
@@ -91,16 +90,16 @@ pub(crate) trait File: Send + Sync {
     }
 }
 
-/// Fills the tree: the initrd's files first, then ours. On the boot CPU, before
-/// there are programs. Trouble with the initrd is one line; whether anything is
-/// missing, the start of init will tell.
+/// Fills the tree: the initrd's files first, then ours. On the boot CPU, before there are
+/// programs. Trouble with the initrd is reported in one line; the start of init shows whether a
+/// file is missing.
 pub(crate) fn init(initrd: Option<MemoryRegion>) {
     inode::init();
     match initrd {
         None => crate::println!("no initrd: start with -initrd, a cpio archive (newc)"),
         Some(region) => {
-            // SAFETY: the firmware put the initrd there, and the boot reserves it
-            // for ever; nobody writes to it.
+            // SAFETY: the firmware put the initrd there, and the boot reserves it for ever; no
+            // code writes to it.
             let archive = unsafe {
                 core::slice::from_raw_parts(region.base.as_mut_ptr::<u8>().cast_const(), region.size as usize)
             };

@@ -9,8 +9,8 @@ use crate::fs::regular::{DirectoryFile, NameOnly, RegularFile};
 use crate::fs::text::WriteAccess;
 use crate::fs::{Description, File, OpenFlags};
 
-/// The description of what `path` names from `place`. `permissions` are those of a file
-/// that is made. May sleep.
+/// A description of the file that `path` names from `place`. A file that is made gets
+/// `permissions`. May sleep.
 ///
 /// # Errors
 /// As Linux's open.
@@ -44,7 +44,7 @@ pub(crate) fn open(
     open_inode(inode, flags)
 }
 
-/// What was named, and whether it is new.
+/// The inode that was named, and whether it is new.
 fn find_or_make(walked: &Walked, permissions: u32) -> Result<(Arc<Inode>, bool), Errno> {
     let Last::Name(name) = &walked.last else { return Ok((walked.inode()?, false)) };
     if walked.slash {

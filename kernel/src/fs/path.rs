@@ -13,8 +13,7 @@ use crate::mm::user_memory::PATH_MAX;
 const MAX_SYMLINKS: u32 = 40;
 /// The longest name in a directory.
 pub(crate) const NAME_MAX: usize = 255;
-/// How many symbolic links may be inside each other: each takes a walk of its own
-/// on the stack.
+/// How many symbolic links may be inside each other: each takes a walk of its own on the stack.
 const MAX_NESTED: u32 = 8;
 
 /// A directory that paths start from.
@@ -42,7 +41,7 @@ impl Place {
     /// # Errors
     /// `ENOENT` if it, or a directory above it, has been removed; `ENAMETOOLONG`.
     pub(crate) fn path(&self) -> Result<String, Errno> {
-        // Nothing is moved between two steps.
+        // No directory moves between two steps.
         let _shape = shape_of_tree();
         let mut names = Vec::new();
         let mut bytes = 1;
@@ -70,8 +69,8 @@ impl Place {
         Walk::from(self).all_but_last(path)
     }
 
-    /// As [`Place::walk`], but the last symbolic link is followed, too, if `follow` or if
-    /// the path ends in a slash. Where it leads there may be nothing.
+    /// As [`Place::walk`], but the last symbolic link is followed, too, if `follow` or if the
+    /// path ends in a slash. Its target may not exist.
     pub(super) fn walk_through(&self, path: &str, follow: bool) -> Result<Walked, Errno> {
         Walk::from(self).all(path, follow)
     }
@@ -101,30 +100,30 @@ impl Place {
     }
 }
 
-/// Where a walk ended.
+/// The end of a walk.
 pub(crate) struct Walked {
-    /// The directory that has the last name; or that is what was named.
+    /// The directory that has the last name, or is itself named.
     pub(crate) place: Place,
     /// The last name, which may not exist.
     pub(crate) last: Last,
-    /// Whether a slash followed: then it names a directory.
+    /// Whether a slash followed, so that the path names a directory.
     pub(crate) slash: bool,
 }
 
-/// What a path ends in.
+/// The last part of a path.
 pub(crate) enum Last {
     /// A name in the place.
     Name(String),
     /// `.`: the place itself.
     Dot,
-    /// `..`: the place itself; the walk is up already.
+    /// `..`: the place itself; the walk has gone up already.
     DotDot,
     /// The path is `/`.
     Root,
 }
 
 impl Walked {
-    /// The inode that was named. `ENOTDIR` for `name/` of something else.
+    /// The inode that was named. `ENOTDIR` for `name/` of an inode that is not a directory.
     pub(crate) fn inode(&self) -> Result<Arc<Inode>, Errno> {
         let Last::Name(name) = &self.last else { return Ok(self.place.0.clone()) };
         let inode = self.place.0.directory()?.get(name).ok_or(Errno::ENOENT)?;
@@ -134,7 +133,7 @@ impl Walked {
         Ok(inode)
     }
 
-    /// Where it leads, if it is a symbolic link.
+    /// Its target, if it is a symbolic link.
     fn link_target(&self) -> Option<String> {
         let Last::Name(name) = &self.last else { return None };
         self.place.0.directory().ok()?.get(name)?.link_target()
@@ -188,7 +187,7 @@ impl Walk {
     /// Walks all of `path`, the last symbolic link included if `follow`.
     fn all(&mut self, path: &str, follow: bool) -> Result<Walked, Errno> {
         let mut walked = self.all_but_last(path)?;
-        // A name that does not exist is left to the caller, who may make it.
+        // A name that does not exist is left to the caller, which may make it.
         while (follow || walked.slash)
             && let Some(target) = walked.link_target()
         {
@@ -200,7 +199,7 @@ impl Walk {
         Ok(walked)
     }
 
-    /// One name down, which must be a directory or lead to one.
+    /// Walks down one name, which must be a directory or lead to one.
     fn step(&mut self, name: &str) -> Result<(), Errno> {
         let mut inode = self.place.0.directory()?.get(name).ok_or(Errno::ENOENT)?;
         while let Some(target) = inode.link_target() {

@@ -1,5 +1,4 @@
-//! Pipes: a ring of 64K between writers and readers. A pair of stream sockets is two of
-//! them.
+//! Pipes: a ring of 64K between writers and readers. A pair of stream sockets is two of them.
 //!
 //! Bytes are copied once in and once out, in runs as long as a page of the ring
 //! allows. An empty pipe starts over at the beginning of its page, so one that
@@ -12,9 +11,9 @@ use arch::addr::PAGE_SIZE;
 use crate::errno::Errno;
 use crate::fs::OpenFlags;
 use crate::fs::channel::{self, Channel, Ends, Pair};
-use crate::mm::frame::{self, Frame};
+use crate::memory::frame::{self, Frame};
 use crate::mm::user_memory::Cursor;
-use crate::sync::Mutex;
+use crate::task::Mutex;
 
 const PAGE: usize = PAGE_SIZE as usize;
 const PAGES: usize = 16;
@@ -28,7 +27,7 @@ struct Pipe {
     ends: Ends,
     /// Guards the bytes. Held over user copies, which may sleep.
     ring: Mutex<Ring>,
-    /// Bytes in the ring: written under the lock, read by who waits.
+    /// Bytes in the ring: written under the lock, read by waiting tasks.
     len: AtomicU32,
 }
 
@@ -59,13 +58,13 @@ impl Ring {
         Ok(unsafe { core::slice::from_raw_parts_mut(page.add(offset), len.min(PAGE - offset)) })
     }
 
-    /// Moves bytes in until the ring is full or there are no more.
+    /// Moves bytes in until the ring is full or `from` is empty.
     fn fill(&mut self, from: &mut Cursor<'_>) -> Result<(), Errno> {
         while from.remaining() > 0 && self.len() < CAPACITY {
             let room = (CAPACITY - self.len()).min(from.remaining());
             let before = from.done();
             let result = from.take(self.run(self.tail, room)?);
-            // What was copied before a bad address is in the pipe, too.
+            // The bytes before a bad address are in the pipe, too.
             self.tail += (from.done() - before) as u64;
             result?;
         }
@@ -101,7 +100,7 @@ impl Pipe {
     }
 
     fn len(&self) -> usize {
-        // Relaxed: a wait queue or the ring's lock orders what depends on it.
+        // Relaxed: a wait queue or the ring's lock orders the accesses that depend on it.
         self.len.load(Ordering::Relaxed) as usize
     }
 
@@ -137,7 +136,7 @@ impl Channel for Pipe {
         if len > 0 {
             self.ends.not_empty.wake_one();
         }
-        // Not for a few bytes: a woken writer shall find room for some.
+        // Not for a few bytes: a woken writer shall find room for an atomic write.
         if CAPACITY - len >= ATOMIC {
             self.ends.not_full.wake_one();
             self.ends.poll.notify();
@@ -147,7 +146,7 @@ impl Channel for Pipe {
 
     fn write(&self, from: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
         let ends = &self.ends;
-        // All of a small write at once; a large one as there is room.
+        // A small write goes in at once, a large one as room comes.
         let needed = if from.remaining() <= ATOMIC { from.remaining() } else { 1 };
         while from.remaining() > 0 {
             if ends.no_reader() {

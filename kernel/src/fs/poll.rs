@@ -1,8 +1,8 @@
 //! Waiting for several files at once.
 //!
-//! A file whose readiness changes has a [`PollHead`]. poll registers the calling
-//! thread with each head, looks at each file, sleeps until a head calls, looks
-//! again. A head without pollers, the usual case, costs a barrier and a load.
+//! A file whose readiness changes has a [`PollHead`]. poll registers the calling thread with each
+//! head, looks at each file, sleeps until a head wakes it, and looks again. A head without
+//! pollers, the usual case, costs a barrier and a load.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
@@ -11,7 +11,7 @@ use crate::sync::SpinLock;
 use crate::task::TaskRef;
 
 bitflags::bitflags! {
-    /// What poll asks and tells: Linux's `POLL` bits.
+    /// The requests and answers of poll: Linux's `POLL` bits.
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub(crate) struct Events: u16 {
         /// A read would not block.
@@ -20,9 +20,9 @@ bitflags::bitflags! {
         const PRI = 0x2;
         /// A write would not block.
         const OUT = 0x4;
-        /// A write would fail: nobody reads.
+        /// A write would fail: no reader is left.
         const ERR = 0x8;
-        /// Nobody writes any more.
+        /// No writer is left.
         const HUP = 0x10;
         /// No such descriptor.
         const NVAL = 0x20;
@@ -49,13 +49,13 @@ impl PollHead {
         Self { count: AtomicU32::new(0), pollers: SpinLock::new("poll head", Vec::new()) }
     }
 
-    /// Tells all pollers to look again. The caller has changed the state that
+    /// Wakes all pollers to look again. The caller has changed the state that
     /// [`File::events`](super::File::events) reads.
     #[inline]
     pub(crate) fn notify(&self) {
-        // The change before the load of `count`. Partner: the fence in `add`,
-        // between the store to `count` and the poller's look at the state. So
-        // either we see the poller, or it sees the change.
+        // Orders the change before the load of `count`. Partner: the fence in `add`, which orders
+        // the store to `count` before the poller's look at the state. So either we see the
+        // poller, or it sees the change.
         fence(Ordering::SeqCst);
         if self.count.load(Ordering::Relaxed) != 0 {
             self.notify_slow();
@@ -71,7 +71,7 @@ impl PollHead {
         }
     }
 
-    /// `poller` is told from now on. It looks at the file's state afterwards.
+    /// Registers `poller`. It must look at the file's state afterwards.
     pub(crate) fn add(&self, poller: TaskRef) {
         let mut pollers = self.pollers.lock();
         pollers.push(poller);
@@ -81,7 +81,7 @@ impl PollHead {
         fence(Ordering::SeqCst);
     }
 
-    /// `poller` is told no more (one registration of it).
+    /// Takes one registration of `poller` away.
     pub(crate) fn remove(&self, poller: &TaskRef) {
         let mut pollers = self.pollers.lock();
         let found = pollers.iter().position(|other| TaskRef::ptr_eq(other, poller));

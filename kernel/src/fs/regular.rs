@@ -23,8 +23,8 @@ fn in_page(at: u64, len: u64) -> (u64, usize, usize) {
 }
 
 impl File for RegularFile {
-    /// Without the lock of those who write. The page first, then the length: bytes before
-    /// the length were in the page when it was published (Linux's `filemap_read`).
+    /// Takes no lock of the writers. The page comes first, then the length: bytes before the
+    /// length were in the page when the length was published (Linux's `filemap_read`).
     fn read(&self, to: &mut Cursor<'_>, mut at: u64, _: OpenFlags) -> Result<(), Errno> {
         while to.remaining() > 0 {
             let page = match self.0.page(at / PAGE_SIZE) {
@@ -43,8 +43,8 @@ impl File for RegularFile {
         Ok(())
     }
 
-    /// With the inode's `writing` held. The file grows when the bytes are there: a reader
-    /// sees none that nobody wrote.
+    /// The caller holds the inode's `writing`. The file grows after its bytes are stored: a
+    /// reader sees only bytes that were written.
     fn write(&self, from: &mut Cursor<'_>, mut at: u64, _: OpenFlags) -> Result<(), Errno> {
         let limit = limits::max_file_size();
         while let Some(piece) = from.next_piece() {
@@ -89,7 +89,7 @@ impl File for DirectoryFile {
     }
 }
 
-/// What is behind a descriptor that was opened with `O_PATH`: nothing.
+/// The file of a descriptor that was opened with `O_PATH`: it can do nothing.
 pub(super) struct NameOnly;
 
 impl File for NameOnly {}

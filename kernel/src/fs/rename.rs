@@ -1,4 +1,4 @@
-//! rename and link: a name for what has one.
+//! rename and link: another name for a file.
 
 use alloc::sync::Arc;
 
@@ -6,13 +6,13 @@ use crate::errno::Errno;
 use crate::fs::directory::{Directory, List};
 use crate::fs::inode::Inode;
 use crate::fs::path::Place;
-use crate::sync::{Mutex, MutexGuard};
+use crate::task::{Mutex, MutexGuard};
 
-/// Guards which directory is in which: held while one may move, and while somebody climbs
-/// several steps. Before the locks of the directories (Linux's `s_vfs_rename_mutex`).
+/// Guards the tree of directories: held while one may move, and during a climb of several steps.
+/// Taken before the locks of the directories (Linux's `s_vfs_rename_mutex`).
 static SHAPE: Mutex<()> = Mutex::new(());
 
-/// As long as it lives, no directory moves.
+/// No directory moves as long as the guard lives.
 pub(super) fn shape_of_tree() -> MutexGuard<'static, ()> {
     SHAPE.lock()
 }
@@ -24,11 +24,11 @@ pub(crate) struct Named<'a> {
     pub(crate) place: &'a Place,
     /// The name.
     pub(crate) name: &'a str,
-    /// Whether a slash follows: then it names a directory.
+    /// Whether a slash follows, so that the path names a directory.
     pub(crate) slash: bool,
 }
 
-/// Gives what `from` names the name `to`, which goes to it from what has it, unless that
+/// Gives the inode that `from` names the name `to`. An inode with that name loses it, unless it
 /// is `kept`. May sleep.
 ///
 /// # Errors
@@ -60,18 +60,18 @@ pub(crate) fn rename(from: Named<'_>, to: Named<'_>, kept: bool) -> Result<(), E
     source.take(lists.source(), from.name);
     target.insert(lists.target(), to.name, moved);
     drop(lists);
-    // Perhaps the last reference to many pages: not under the locks.
+    // Perhaps the last reference to many pages: dropped without the locks.
     drop(gone);
     Ok(())
 }
 
-/// Whether `replaced` may give its name away; a directory is then no more.
+/// Checks that `replaced` may lose its name; a directory ends with this.
 fn check_replaced(replaced: &Arc<Inode>, by_directory: bool, source: Directory<'_>) -> Result<(), Errno> {
     match (replaced.directory(), by_directory) {
         (Ok(_), false) => Err(Errno::EISDIR),
         (Err(_), true) => Err(Errno::ENOTDIR),
         (Err(_), false) => Ok(()),
-        // It has names, and its lock may be one of ours.
+        // A directory above has names, and its lock may be one of ours.
         (Ok(_), true) if is_above(replaced, source) => Err(Errno::ENOTEMPTY),
         (Ok(lower), true) => lower.lock().end(),
     }
@@ -93,13 +93,13 @@ fn is_above(upper: &Arc<Inode>, lower: Directory<'_>) -> bool {
 /// The names of two directories, or of one twice.
 struct Lists<'a> {
     source: MutexGuard<'a, List>,
-    /// None if it is the same.
+    /// None if source and target are one directory.
     target: Option<MutexGuard<'a, List>>,
 }
 
 impl<'a> Lists<'a> {
-    /// The upper one first. Two of which none is above the other come in any order: one
-    /// rename is on its way at a time, and the other calls lock downwards.
+    /// Locks the upper directory first. Two of which none is above the other are locked in any
+    /// order: only one rename runs at a time, and all other calls lock downwards.
     fn lock(source: Directory<'a>, target: Directory<'a>) -> Self {
         if Arc::ptr_eq(source.inode, target.inode) {
             return Lists { source: source.lock(), target: None };

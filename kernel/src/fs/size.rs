@@ -1,4 +1,4 @@
-//! How long a file is, by other calls than write.
+//! Changes of a file's length by other calls than write.
 
 use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind};
@@ -6,12 +6,12 @@ use crate::fs::limits;
 use crate::mm::Object;
 
 impl Inode {
-    /// Makes it `len` bytes long: truncate. What is cut off is gone, and reads as zeroes if
-    /// the file grows again. May sleep.
+    /// Makes it `len` bytes long: truncate. Cut bytes are gone; they read as zeroes if the file
+    /// grows again. May sleep.
     ///
     /// # Errors
-    /// `EISDIR`, and `EINVAL` of what else is no regular file; `EFBIG`, with a signal,
-    /// beyond the limit of the process.
+    /// `EISDIR`, and `EINVAL` for other inodes that are not regular files; `EFBIG`, with a
+    /// signal, beyond the limit of the process.
     pub(crate) fn set_len(&self, len: u64) -> Result<(), Errno> {
         let object = self.object_to_change()?;
         let _writing = self.writing.lock();
@@ -21,11 +21,11 @@ impl Inode {
         Ok(())
     }
 
-    /// Gives the bytes from `start` to `end` memory; unless `keep_size` the file grows for
-    /// them: fallocate. May sleep.
+    /// fallocate: gives the bytes from `start` to `end` memory. Unless `keep_size`, the file
+    /// grows for them. May sleep.
     ///
     /// # Errors
-    /// As [`Inode::set_len`]; `ENOSPC` without memory: then the file is as long as before.
+    /// As [`Inode::set_len`]; `ENOSPC` without memory: the file keeps its length.
     pub(crate) fn allocate(&self, start: u64, end: u64, keep_size: bool) -> Result<(), Errno> {
         let object = self.object_to_change()?;
         let _writing = self.writing.lock();

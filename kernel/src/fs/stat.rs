@@ -1,4 +1,4 @@
-//! What the stat calls tell about a file.
+//! The answer of the stat calls about a file.
 
 use arch::addr::PAGE_SIZE;
 
@@ -23,11 +23,10 @@ pub(crate) const S_IFLNK: u32 = 0o120_000;
 /// A socket.
 pub(crate) const S_IFSOCK: u32 = 0o140_000;
 
-/// What stat counts memory in.
+/// The unit in which stat counts memory.
 pub(crate) const BLOCK_BYTES: u64 = 512;
 
-/// What is known of a file, as Linux's `struct stat` for ppc64 has it
-/// (arch/powerpc/include/uapi/asm/stat.h).
+/// The answer, as Linux's `struct stat` for ppc64 (arch/powerpc/include/uapi/asm/stat.h).
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Stat {
@@ -47,7 +46,7 @@ pub(crate) struct Stat {
     /// Bytes.
     pub(super) size: u64,
     pub(super) transfer_bytes: u64,
-    /// Memory that it has, in blocks of [`BLOCK_BYTES`].
+    /// Memory that it takes, in blocks of [`BLOCK_BYTES`].
     pub(super) blocks: u64,
     /// Last access, modification and change: seconds and nanoseconds.
     pub(super) times: [[i64; 2]; 3],
@@ -59,7 +58,8 @@ unsafe impl Plain for Stat {}
 const _: () = assert!(size_of::<Stat>() == 144);
 
 impl Stat {
-    /// Of something without a name, a pipe for example; `device` is 0 unless it is one.
+    /// The answer for a file without a name, a pipe for example; `device` is 0 unless it is a
+    /// device.
     pub(crate) fn anonymous(mode: u32, device: u64) -> Self {
         Stat {
             on_device: 1,

@@ -1,13 +1,13 @@
 //! The descriptors of a process.
 //!
-//! A descriptor is looked up without the table's lock, and without a store to memory that
-//! other CPUs write but the count of what it stands for: threads that use one table, each its
-//! own descriptors, share no line that changes. The handshake with those who close is
-//! [`kcore::lookup`]. While only one thread can use the table, nobody needs it.
+//! A lookup takes no lock. It writes the count of the description, and else only memory of its
+//! own CPU, so threads that use one table, each with descriptors of its own, write no common
+//! line. [`kcore::lookup`] is its handshake with a thread that closes the descriptor. A table
+//! that only one thread can use needs no handshake.
 //!
-//! Slots never move: a table grows by chunks, which stay until it goes. Nobody reads it then:
-//! a thread looks up in the table of its own process, which has a reference to it until there
-//! is neither a thread of it nor anything that asks for the process.
+//! Slots never move: a table grows by chunks, which stay until the table goes. Then no thread
+//! reads them: a thread uses only the table of its own process, which has a reference to the
+//! table for longer than it has threads.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -20,25 +20,26 @@ use kcore::lookup::{MARK, Slot, wait_for_lookups};
 
 use crate::errno::Errno;
 use crate::fs::{Description, OpenFlags, limits};
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::sync::{SpinLock, SpinWait, preempt};
 use crate::task::{self, Window};
 
-/// Slots in the table itself. Chunk `n`, from 1 on, has `FIRST << n`, and stays as long as the table.
+/// Slots in the table itself. Chunk `n`, from 1 on, has `FIRST << n`.
 const FIRST: usize = 16;
-/// So many that all together have a slot for every descriptor below `NR_OPEN`.
+/// Chunks of a table that has all descriptors below `NR_OPEN`.
 const CHUNKS: usize = 16;
-/// The first slot of each chunk, from the first; null for those that were not needed yet.
+/// The first slot of each chunk from chunk 1 on; null for a chunk that was not needed yet.
 type Chunks = [AtomicPtr<Slot>; CHUNKS];
 /// exec closes the descriptor.
 const CLOSE_ON_EXEC: u64 = MARK;
 
 /// A table of descriptors; threads share one, fork copies it. A slot names a description, of
 /// which it has a reference.
-// In this order, what is written at every change is apart from what is read at every lookup.
+// In this order, the words that every change writes lie apart from those that a lookup reads.
 #[repr(C)]
 pub(crate) struct FileTable {
-    /// More than one thread may use it. Set by the only one, before it makes another.
+    /// More than one thread may use it. Set by a thread that is the only one, before it makes
+    /// another.
     shared: AtomicBool,
     /// Null until a chunk is needed.
     chunks: AtomicPtr<Chunks>,
@@ -82,7 +83,7 @@ impl FileTable {
 
     /// Before the only thread that can use the table makes another one that can.
     pub(crate) fn begin_sharing(&self) {
-        // Relaxed: whoever else can use the table is started later.
+        // Relaxed: another thread that can use the table is started later.
         self.shared.store(true, Ordering::Relaxed);
     }
 
@@ -155,35 +156,34 @@ impl FileTable {
         Ok(&self.chunk_for(number)[at])
     }
 
-    /// What `fd` stands for: something that may be read, written, mapped or asked. `EBADF`,
-    /// too, if it is but a name (`O_PATH`).
+    /// The description of `fd`, for reads, writes, mappings and questions. `EBADF`, too, if it is
+    /// only a name (`O_PATH`).
     #[inline(always)]
     pub(crate) fn get(&self, fd: u64) -> Result<Arc<Description>, Errno> {
         let description = self.look_up(fd).ok_or(Errno::EBADF)?;
         if description.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(description) }
     }
 
-    /// As [`FileTable::get`], names included: for what is done to descriptors, places and
-    /// stats.
+    /// As [`FileTable::get`], names included: for calls on descriptors, places and stats.
     pub(crate) fn get_any(&self, fd: u64) -> Result<Arc<Description>, Errno> {
         self.look_up(fd).ok_or(Errno::EBADF)
     }
 
-    /// What `fd` stands for, if anything.
+    /// The description of `fd`, if there is one.
     // Always inlined: read and write are too short for the call.
     #[inline(always)]
     fn look_up(&self, fd: u64) -> Option<Arc<Description>> {
         let slot = self.slot(as_index(fd))?;
         let take = |word| {
             Window::LooksUp.pass_here();
-            // SAFETY: what the slot names is there: nobody else can close it, or whoever
-            // does waits for us. The count is made to be that of the new `Arc`.
+            // SAFETY: the description is there: no other thread can close it, or a thread that
+            // closes it waits for us. The new reference is that of the new `Arc`.
             unsafe {
                 Arc::increment_strong_count(named(word));
                 Arc::from_raw(named(word))
             }
         };
-        // Relaxed: while it is false, only we can make it true.
+        // Relaxed: while it is false, only this thread can make it true.
         if self.shared.load(Ordering::Relaxed) {
             let _here = preempt::disable();
             task::claim().look_up(slot, take)
@@ -202,8 +202,8 @@ impl FileTable {
         self.slot(fd).is_none_or(|slot| slot.word() == 0)
     }
 
-    /// `EMFILE` if there is no free descriptor: for calls that could not take back what they
-    /// do before they need it.
+    /// `EMFILE` if there is no free descriptor: for calls that need one after a step that they
+    /// cannot undo.
     pub(crate) fn check_free(&self) -> Result<(), Errno> {
         let (lowest, limit) = (self.lowest.lock(), limits::max_files());
         let full = !(*lowest..limit).any(|fd| self.is_free(fd));
@@ -230,7 +230,7 @@ impl FileTable {
         Ok(fd as u64)
     }
 
-    /// Makes `fd` stand for `description`, whatever it stood for.
+    /// Makes `fd` stand for `description`. A description that it stood for is closed.
     pub(crate) fn replace(
         &self,
         fd: u64,
@@ -261,7 +261,7 @@ impl FileTable {
         Ok(())
     }
 
-    /// What its processes are to record locks.
+    /// The owner of its processes' record locks.
     pub(crate) fn lock_owner(&self) -> Owner {
         Owner(core::ptr::from_ref(self).addr())
     }
@@ -274,13 +274,13 @@ impl FileTable {
         }
         // Relaxed: as in `look_up`.
         if self.shared.load(Ordering::Relaxed) {
-            let mut wait = SpinWait::new("a lookup of what is closed");
+            let mut wait = SpinWait::new("the lookup of a descriptor that is closed");
             wait_for_lookups(task::claims(), word & !MARK, || {
                 Window::WaitsForLookup.pass_here();
                 wait.turn();
             });
         }
-        // SAFETY: `word_of` or `copy` has made a reference for the slot, which we took over.
+        // SAFETY: the slot had a reference, from `word_of` or `copy`, which is ours now.
         let description = unsafe { Arc::from_raw(named(word)) };
         if let Some(inode) = description.inode() {
             inode.locks.closed_by(self.lock_owner());
@@ -300,20 +300,22 @@ impl FileTable {
         Ok(())
     }
 
-    /// Closes what exec closes. By the only thread that can use the table.
+    /// Closes the descriptors that exec closes. By the only thread that can use the table.
     pub(crate) fn exec(&self) {
         self.close_alone(CLOSE_ON_EXEC);
     }
 
     /// One use less: the last one closes everything.
     pub(super) fn end_use(&self) {
-        // AcqRel: what others did with the table before what we do alone.
+        // AcqRel: the uses of other processes before that of the last one. Partner: itself,
+        // and the acquire in `TableUse::unshare`.
         if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.close_alone(!0);
         }
     }
 
-    /// Closes what has one of `bits` in its word. By the only thread that can use the table.
+    /// Closes the descriptors whose word has one of `bits`. By the only thread that can use the
+    /// table.
     fn close_alone(&self, bits: u64) {
         self.shared.store(false, Ordering::Relaxed);
         for (_, slots) in self.slots() {
@@ -330,7 +332,7 @@ impl FileTable {
 }
 
 impl Drop for FileTable {
-    /// The chunks; the last [`FileTable::end_use`] has closed everything.
+    /// Frees the chunks. The last [`FileTable::end_use`] has closed everything.
     fn drop(&mut self) {
         let chunks = *self.chunks.get_mut();
         if chunks.is_null() {
@@ -363,13 +365,12 @@ fn mark_of(close_on_exec: bool) -> u64 {
     if close_on_exec { CLOSE_ON_EXEC } else { 0 }
 }
 
-/// What the word of a slot names.
+/// The description that the word of a slot names.
 fn named(word: u64) -> *const Description {
     ptr::with_exposed_provenance((word & !MARK) as usize)
 }
 
-/// A descriptor as an index. Programs pass an `int`; one below zero is an index that no table
-/// has.
+/// A descriptor as an index. Programs pass an `int`; one below zero is an index that no table has.
 fn as_index(fd: u64) -> usize {
     fd as u32 as usize
 }

@@ -7,16 +7,16 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::fs::table::FileTable;
 
-/// A process's use of a table. With the end of the last one everything is closed, though
-/// the dead processes are still there.
+/// A process's use of a table. The end of the last use closes all descriptors, even while the
+/// dead processes are still there.
 pub(crate) struct TableUse {
-    /// Read by the threads of the process; replaced by its only one (exec).
+    /// Read by the threads of the process; replaced only by a single thread (exec).
     table: UnsafeCell<Arc<FileTable>>,
     ended: AtomicBool,
 }
 
-// SAFETY: everything but `table` is atomic, and that one is replaced only while nobody
-// else can read it: the contract of `unshare`.
+// SAFETY: everything but `table` is atomic, and `table` is replaced only while no other thread
+// can read it: the contract of `unshare`.
 unsafe impl Sync for TableUse {}
 
 impl TableUse {
@@ -27,11 +27,11 @@ impl TableUse {
     }
 
     fn table(&self) -> &Arc<FileTable> {
-        // SAFETY: replaced only while nobody else reads it (the contract of `unshare`).
+        // SAFETY: replaced only while no other thread reads it (the contract of `unshare`).
         unsafe { &*self.table.get() }
     }
 
-    /// One more use of the same table.
+    /// One more use of this table.
     pub(crate) fn share(&self) -> Self {
         self.table().begin_sharing();
         Self::new(self.table().clone())
@@ -44,9 +44,9 @@ impl TableUse {
     /// The caller is the only thread of the process that has this use, and holds nothing
     /// that was borrowed from it.
     pub(crate) unsafe fn unshare(&self) {
-        // A user more than there are costs a copy, and none comes: the threads of the process
-        // are what shares it. Acquire: what the others did before what we do alone. Partner:
-        // `FileTable::end_use`.
+        // An old count that is too high costs a copy. A count of 1 does not rise: only this process
+        // could share the table, and its only thread is here. Acquire: the other processes' uses
+        // before ours. Partner: the release in `FileTable::end_use`.
         if self.table().users.load(Ordering::Acquire) == 1 {
             return;
         }
@@ -57,7 +57,7 @@ impl TableUse {
         shared.end_use();
     }
 
-    /// Ends it, once: the process is about to be dead. May sleep.
+    /// Ends the use, once: the process is about to be dead. May sleep.
     pub(crate) fn end(&self) {
         if !self.ended.swap(true, Ordering::Relaxed) {
             self.table().end_use();
@@ -74,7 +74,7 @@ impl Deref for TableUse {
 }
 
 impl Drop for TableUse {
-    /// Of a process that was never started.
+    /// The end of the use of a process that was never started.
     fn drop(&mut self) {
         self.end();
     }

@@ -7,12 +7,11 @@ use crate::errno::Errno;
 use crate::fs::inode::Inode;
 
 /// Descriptions that may write it, or, below zero, address spaces that run it. Relaxed
-/// everywhere: only the number matters; what is read and written is ordered by the file's
-/// locks.
+/// everywhere: only the number matters; the file's locks order reads and writes.
 pub(super) type Users = AtomicI32;
 
-/// A use of a file, as long as this lives: it counts as `STEP`, and excludes the uses of the
-/// other sign.
+/// A use of a file, as long as this lives: it counts as `STEP` and excludes uses of the other
+/// sign.
 pub(crate) struct Use<const STEP: i32>(Arc<Inode>);
 
 /// The right to write a file.
@@ -21,7 +20,7 @@ pub(crate) type WriteAccess = Use<1>;
 pub(crate) type Text = Use<-1>;
 
 impl<const STEP: i32> Use<STEP> {
-    /// `ETXTBSY` while it has a use of the other kind.
+    /// `ETXTBSY` while the file has a use of the other kind.
     pub(crate) fn of(inode: &Arc<Inode>) -> Result<Self, Errno> {
         let one_more = |users: i32| (users * STEP >= 0).then_some(users + STEP);
         let entered = inode.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);

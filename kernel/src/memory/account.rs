@@ -1,20 +1,18 @@
-//! What memory the kernel uses.
+//! The memory that the kernel uses.
 //!
-//! Heap and kernel stacks keep the frames that they once got, so the number of free
-//! frames goes down as they grow and says little. Here the frames of both count as
-//! available, what is handed out of them counts as used, and then what was there
-//! before must be there again after.
+//! Heap and kernel stacks keep the frames that they once got, so the number of free frames falls
+//! as they grow and says little. An account counts the frames of both as available, and memory
+//! handed out of them as used: a test that gives all back finds its first account again.
 
 use arch::addr::PAGE_SIZE;
 use arch::percpu::STACK_SIZE;
 
 use super::{frame, heap, kernel_map, kstack};
 
-/// Memory at one moment; exact if nobody allocates or frees meanwhile.
+/// Memory at one moment; exact if no CPU allocates or frees meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Account {
-    /// Frames that are free, or in the keeping of heap and stacks and used by no
-    /// stack.
+    /// Frames that are free, or kept by heap and stacks and used by no stack.
     pub(crate) available_frames: u64,
     /// Bytes of the heap that are handed out.
     pub(crate) heap_bytes: usize,

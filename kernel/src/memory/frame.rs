@@ -1,15 +1,15 @@
-//! Page frames: who has which.
+//! Page frames and the references to them.
 //!
-//! Free frames are in a buddy allocator behind a lock, and in small per-CPU
-//! caches in front of it, which serve single frames. Every frame has a reference
-//! count: page tables, shared objects and forked children may all hold the same
-//! one. A [`Frame`] is one reference, and dropping the last one frees.
+//! Free frames are in a buddy allocator behind a lock, and in small per-CPU caches in front of
+//! it, which serve single frames. Every frame has a reference count: page tables, shared objects
+//! and forked children may all hold one frame. A [`Frame`] is one reference, and dropping the
+//! last one frees.
 //!
-//! A free frame is poisoned, and the poison is checked when the frame is handed
-//! out again: whoever writes through a stale translation is found out.
+//! A free frame is poisoned, and the poison is checked when the frame is handed out again: this
+//! finds writes through a stale translation.
 //!
-//! The last frames are a reserve for the kernel's own heap, which serves requests
-//! that cannot be refused. Everybody else is told that memory is exhausted before.
+//! The last frames are a reserve for the kernel's own heap, which serves requests that cannot be
+//! refused. All other requests fail before it is touched.
 //!
 //! Everything works in real mode before the heap exists, and at any time from any
 //! context: the locks are taken with interrupts off, hold nothing else, and are
@@ -38,10 +38,10 @@ pub(crate) type FrameNumber = u32;
 /// The count of a frame that is free and poisoned. Zero, the count after boot,
 /// is a frame that was never handed out, whose contents are arbitrary.
 const FREE: u32 = u32::MAX;
-/// Counts are below this, unless something is badly wrong.
+/// Counts are below this, unless the kernel is broken.
 const MOST_REFERENCES: u32 = 1 << 30;
 
-/// All that is known about page frames.
+/// The state of all page frames.
 struct Frames {
     /// References to each frame; of a block, at its first frame.
     counts: &'static [AtomicU32],
@@ -62,7 +62,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Where it is.
+    /// Its physical address.
     #[inline]
     pub(crate) fn phys(&self) -> PhysAddr {
         PhysAddr(u64::from(self.number) << PAGE_SHIFT)
@@ -76,22 +76,21 @@ impl Frame {
 
     /// One more reference to it.
     pub(crate) fn share(&self) -> Frame {
-        // Relaxed: who has a reference may hand out more, as in `Arc`.
+        // Relaxed: the holder of a reference may hand out more, as in `Arc`.
         let before = count_of(self.number).fetch_add(1, Ordering::Relaxed);
         assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {:#x} shared after its end", self.number);
         Frame { number: self.number, order: self.order }
     }
 
-    /// Whether this is the only reference, so that nobody else can add one.
+    /// Whether this is the only reference, so that no other CPU can add one.
     #[inline]
     pub(crate) fn is_sole(&self) -> bool {
-        // Acquire: pairs with the release in `drop_reference`; what the others
-        // did with the frame happens before what we do now.
+        // Acquire: pairs with the release in `drop_reference`; orders the other holders' accesses
+        // to the frame before ours.
         count_of(self.number).load(Ordering::Acquire) == 1
     }
 
-    /// Gives the reference to something that is not a `Frame`: a page-table
-    /// entry, say.
+    /// Gives the reference to something that is not a `Frame`: a page-table entry, say.
     #[inline]
     pub(crate) fn leak(self) -> PhysAddr {
         ManuallyDrop::new(self).phys()
@@ -130,7 +129,7 @@ pub(crate) fn alloc_zeroed_from_reserve() -> Option<Frame> {
     take(0).map(zeroed)
 }
 
-/// Whether `frames` can be had without the reserve, as far as one can tell.
+/// Whether the buddy allocator has `frames` besides the reserve at this moment.
 pub(crate) fn has_spare(frames: u64) -> bool {
     FRAMES.buddy.lock().free_frames() >= FRAMES.reserve.saturating_add(frames)
 }
@@ -155,7 +154,7 @@ pub(crate) fn alloc_zeroed() -> Option<Frame> {
 }
 
 fn zeroed(frame: Frame) -> Frame {
-    // SAFETY: it was just allocated: nobody else has it.
+    // SAFETY: it was just allocated: only we have it.
     unsafe { page::clear(frame.phys()) };
     frame
 }
@@ -180,7 +179,7 @@ pub(crate) fn alloc_order(order: u32) -> Option<Frame> {
 pub(crate) fn alloc_order_zeroed(order: u32) -> Option<Frame> {
     let block = alloc_order(order)?;
     for page in 0..1 << order {
-        // SAFETY: nobody else has the block.
+        // SAFETY: only we have the block.
         unsafe { page::clear(PhysAddr(block.phys().0 + page * PAGE_SIZE)) };
     }
     Some(block)
@@ -191,7 +190,7 @@ pub(crate) fn end() -> usize {
     FRAMES.counts.len()
 }
 
-/// How many frames are free; exact if nobody allocates or frees meanwhile.
+/// How many frames are free; exact if no CPU allocates or frees meanwhile.
 pub(crate) fn free_count() -> u64 {
     let cached: u64 = FRAMES.caches.iter().map(|cache| cache.lock().len() as u64).sum();
     cached + FRAMES.buddy.lock().free_frames()
@@ -208,7 +207,7 @@ pub(crate) fn total_count() -> u64 {
 /// The caller owns those references, and no translation leads there any more.
 pub(crate) unsafe fn drop_references(frames: &mut [FrameNumber]) {
     let counts = FRAMES.counts;
-    // Those to free move to the front.
+    // The frames to free move to the front.
     let mut freed = 0;
     for at in 0..frames.len() {
         let number = frames[at];
@@ -225,13 +224,13 @@ pub(crate) unsafe fn drop_references(frames: &mut [FrameNumber]) {
 /// Takes a reference to frame `number` away; true if it was the last.
 #[inline(always)]
 fn drop_reference(count: &AtomicU32, number: FrameNumber) -> bool {
-    // Acquire: as in `is_sole`. A sole owner needs no atomic update: nobody else
-    // can have the count in hand.
+    // Acquire: as in `is_sole`. A sole owner needs no atomic update: no other CPU can be changing
+    // the count.
     if count.load(Ordering::Acquire) == 1 {
         return true;
     }
-    // Release: our accesses to the frame before its reuse. Partner: the fence
-    // below, or the acquire above, of whoever is last.
+    // Release: orders our accesses to the frame before its reuse. Partner: the fence below, or
+    // the acquire above, in the last holder.
     let before = count.fetch_sub(1, Ordering::Release);
     assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {number:#x} freed twice (count {before:#x})");
     if before != 1 {
@@ -254,7 +253,7 @@ fn count_of(number: FrameNumber) -> &'static AtomicU32 {
     &FRAMES.counts[number as usize]
 }
 
-/// This CPU's cache. Being moved right after does no harm: it has a lock.
+/// This CPU's cache. A move to another CPU right after does no harm: the cache has a lock.
 fn cache_here() -> &'static IrqLock<Cache> {
     &FRAMES.caches[arch::percpu::cpu_id().index()]
 }
@@ -263,9 +262,10 @@ fn take_from_cache(left: u64) -> Option<FrameNumber> {
     cache_here().lock().take(&FRAMES.buddy, left)
 }
 
+#[inline]
 fn put_in_cache(frames: &[FrameNumber]) {
     if frames.len() > cache::BATCH {
-        // They would only pass through.
+        // More than a batch would only pass through the cache.
         let mut buddy = FRAMES.buddy.lock();
         return frames.iter().for_each(|&frame| buddy.free(frame, 0));
     }

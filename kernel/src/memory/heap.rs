@@ -1,15 +1,13 @@
 //! The kernel heap: `alloc` for everything that is not a whole page.
 //!
-//! A first-fit list over a range of kernel addresses of its own, in which frames
-//! are mapped as the heap grows; they are never unmapped. In front of it sit free
-//! lists for the small sizes, which serve almost every request in a few
-//! instructions.
+//! A first-fit list over a range of kernel addresses of its own, in which frames are mapped as
+//! the heap grows; they are never unmapped. In front of it sit free lists for the small sizes,
+//! which serve almost every request in a few instructions.
 //!
-//! Whoever can refuse asks [`ensure_room`] first, and every call of a program that
-//! makes something can: it refuses while there are still 64 KiB in the heap and half
-//! of the frames' reserve behind it. Those serve what cannot be refused: what is
-//! small, and gone when the call is over. If they do not suffice, the end is the
-//! panic of a failed allocation.
+//! Code that can fail calls [`ensure_room`] first, as does every call of a program that makes
+//! something. It refuses while 64 KiB in the heap and half of the frames' reserve are left. These
+//! serve requests that cannot be refused, which are small and end with their call. If they do not
+//! suffice, the failed allocation panics.
 
 mod small;
 
@@ -25,7 +23,7 @@ use small::SmallLists;
 
 /// The heap grows by at least this much.
 const GROWTH_BYTES: u64 = 64 << 10;
-/// What [`ensure_room`] leaves to those who cannot ask.
+/// The bytes that [`ensure_room`] leaves to requests that cannot be refused.
 const RESERVE_BYTES: usize = 64 << 10;
 /// Requests above this are never served from the frames' reserve.
 const LARGE_BYTES: usize = 64 << 10;
@@ -41,17 +39,16 @@ struct Heap {
     small: SmallLists,
     /// Behind the last mapped byte.
     end: u64,
-    /// The heap has grown into the frames' reserve, and it is not known that it
-    /// has been filled again.
+    /// The heap has grown into the frames' reserve, which may not be full again.
     dipped: bool,
-    /// What is handed out, in bytes as they were asked for.
+    /// The bytes that are handed out, by the sizes of the requests.
     in_use: usize,
 }
 
-/// What the heap may grow by.
+/// The frames that the heap may grow by.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Growth {
-    /// Frames that anybody may have.
+    /// Frames outside the reserve.
     Spare,
     /// The reserve, too.
     Reserve,
@@ -63,8 +60,8 @@ pub(crate) fn init() {
     assert!(heap.grow(GROWTH_BYTES, Growth::Spare), "no memory for the kernel heap");
 }
 
-/// Whether the heap could hand out `bytes` more and keep its reserve; grows it
-/// if need be. Before operations that cannot fail half-way.
+/// Whether the heap could hand out `bytes` more and keep its reserve; grows it if need be. Called
+/// before operations that cannot fail half-way.
 pub(crate) fn ensure_room(bytes: usize) -> bool {
     let mut heap = HEAP.0.lock();
     if heap.dipped {
@@ -86,6 +83,7 @@ pub(crate) fn check_room(bytes: usize) -> Result<(), Errno> {
 }
 
 /// How many bytes are handed out.
+#[cfg(feature = "selftest")]
 pub(super) fn bytes_in_use() -> usize {
     HEAP.0.lock().in_use
 }
@@ -126,12 +124,11 @@ impl Heap {
         self.grow(wanted as u64, growth).then(|| self.list.allocate_first_fit(layout).ok())?
     }
 
-    /// Maps at least `bytes` more behind the end; on failure the heap stays valid
-    /// and keeps what it got.
+    /// Maps at least `bytes` more behind the end; on failure the heap stays valid and keeps the
+    /// pages that it got.
     fn grow(&mut self, bytes: u64, growth: Growth) -> bool {
         let wanted = bytes.clamp(GROWTH_BYTES, 1 << 40).next_multiple_of(PAGE_SIZE);
-        // What is mapped stays: an absurd wish must not take all memory with it
-        // before it fails.
+        // Mapped pages stay: an absurd request must not take all memory before it fails.
         if wanted > kernel_map::HEAP.end - self.end {
             return false;
         }
@@ -146,7 +143,7 @@ impl Heap {
         }
         let got = (self.end - old_end) as usize;
         if got > 0 && self.list.size() == 0 {
-            // SAFETY: freshly mapped, zeroed, and nobody else's.
+            // SAFETY: freshly mapped, zeroed, and ours alone.
             unsafe { self.list.init(VirtAddr(old_end).as_mut_ptr(), got) };
         } else if got > 0 {
             // SAFETY: freshly mapped right behind the heap's end.
@@ -156,9 +153,9 @@ impl Heap {
     }
 }
 
-// SAFETY: blocks come from the list allocator, disjoint and of the size and
-// alignment asked for (small classes are rounded up, and `dealloc` rounds the same
-// way); the lock makes that hold on all CPUs.
+// SAFETY: blocks come from the list allocator, disjoint and of the size and alignment asked for
+// (small classes are rounded up, in `dealloc` as in `alloc`); the lock makes that hold on all
+// CPUs.
 unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.0.lock().alloc(layout).map_or(null_mut(), NonNull::as_ptr)
@@ -172,7 +169,7 @@ unsafe impl GlobalAlloc for KernelHeap {
             // SAFETY: the caller gives up a block that came from `alloc` with
             // this layout, so with this class.
             Some(class) => unsafe { heap.small.put(class, block) },
-            // SAFETY: as above, from the list.
+            // SAFETY: `block` came from the list with this layout.
             None => unsafe { heap.list.deallocate(block, layout) },
         }
     }

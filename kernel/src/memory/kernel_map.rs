@@ -20,9 +20,9 @@ use super::frame;
 use super::tables::TableFrames;
 use crate::sync::Fixed;
 
-/// Where the heap may grow: 64 GiB.
+/// The addresses that the heap may grow into: 64 GiB.
 pub(super) const HEAP: Range<u64> = AREA.start..AREA.start + (64 << 30);
-/// Where kernel stacks are: room for two million.
+/// The addresses of kernel stacks: room for two million.
 pub(super) const STACKS: Range<u64> = HEAP.end..HEAP.end + (64 << 30);
 const _: () = assert!(STACKS.end <= AREA.end);
 
@@ -31,12 +31,11 @@ const PROCESS_TABLE_ORDER: u32 = 4;
 
 static KERNEL_TREE: Fixed<RadixTree> = Fixed::unset();
 static PROCESS_TABLE: Fixed<ProcessTable> = Fixed::unset();
-/// Frames that heap and stacks have got, their page tables included. Statistics:
-/// it orders nothing.
+/// Frames of heap and stacks, their page tables included. A statistic: it orders nothing.
 static AREA_FRAMES: AtomicU64 = AtomicU64::new(0);
 
-/// Builds the kernel's map and turns the MMU on. Once, on the boot CPU, in real
-/// mode, after the frames are known. There is no way on without it: panics.
+/// Builds the kernel's map and turns the MMU on. Once, on the boot CPU, in real mode, after the
+/// frames are known. Panics on failure: nothing works without it.
 pub(super) fn init(info: &BootInfo) {
     let tree = build_kernel_map(info.memory, &mut TableFrames).expect("no memory for the kernel's map");
     let table = frame::alloc_order_zeroed(PROCESS_TABLE_ORDER).expect("no memory for the process table");
@@ -58,7 +57,7 @@ pub(super) fn init(info: &BootInfo) {
     set.unwrap_or_else(|status| panic!("the hypervisor refuses interrupts with the MMU on: {status:?}"));
 }
 
-/// Where the process table is, for debuggers.
+/// The address of the process table, for debuggers.
 pub(crate) fn process_table_address() -> PhysAddr {
     PROCESS_TABLE.base()
 }
@@ -74,8 +73,8 @@ pub(crate) fn process_table() -> ProcessTable {
     *PROCESS_TABLE
 }
 
-/// Maps a new, zeroed frame, of the reserve if need be, at `addr`, where nothing
-/// is mapped, for good.
+/// Maps a new, zeroed frame for good at `addr`, where nothing is mapped. The reserve serves it if
+/// need be.
 pub(super) fn map_new_page(addr: VirtAddr) -> Result<(), OutOfMemory> {
     let page = frame::alloc_zeroed_from_reserve().ok_or(OutOfMemory)?;
     map_kernel_page(&KERNEL_TREE, addr, page.phys(), PteFlags::KERNEL_RW, &mut AreaTables)?;
@@ -85,11 +84,12 @@ pub(super) fn map_new_page(addr: VirtAddr) -> Result<(), OutOfMemory> {
 }
 
 /// How many frames [`map_new_page`] has taken for good, page tables included.
+#[cfg(feature = "selftest")]
 pub(super) fn area_frames() -> u64 {
     AREA_FRAMES.load(Ordering::Relaxed)
 }
 
-/// Tables for heap and stacks; they stay, as what they map does.
+/// Tables for heap and stacks; they stay, as their pages do.
 struct AreaTables;
 
 impl TableSource for AreaTables {

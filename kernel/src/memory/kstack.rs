@@ -1,13 +1,11 @@
 //! Kernel stacks.
 //!
-//! A stack is the upper half of a slot of 32 KiB that is aligned to its size;
-//! the lower half is never mapped. So an overflow faults, and bit 14 of the stack
-//! pointer tells a good one from an overflown one, which the exception entry
-//! tests before it pushes a frame.
+//! A stack is the upper half of a slot of 32 KiB that is aligned to its size; the lower half is
+//! never mapped. So an overflow faults, and bit 14 of the stack pointer tells a good stack from
+//! an overflown one. The exception entry tests that bit before it pushes a frame.
 //!
-//! Stacks are recycled, never unmapped: no translation of theirs is ever stale.
-//! An idle one holds the link to the next in its last word, so giving a stack back
-//! needs no memory.
+//! Stacks are recycled, never unmapped: their translations never go stale. The last word of an
+//! idle stack links to the next, so giving a stack back needs no memory.
 
 use arch::addr::{PAGE_SIZE, VirtAddr};
 use arch::percpu::{STACK_SIZE, STACK_SLOT};
@@ -21,9 +19,9 @@ pub(crate) struct KernelStack {
 }
 
 struct Stacks {
-    /// The top of a stack that nobody uses, whose last word names another; 0: none.
+    /// The top of an idle stack, whose last word names another; 0: none.
     first_idle: u64,
-    /// How many these are.
+    /// How many stacks are idle.
     idle: u64,
     /// How many stacks there are.
     made: u64,
@@ -31,8 +29,8 @@ struct Stacks {
     slots: u64,
 }
 
-/// Innermost but for the frames' locks. With interrupts off, so that a stack may be
-/// dropped anywhere.
+/// Innermost but for the frames' locks. Taken with interrupts off, so that a stack may be dropped
+/// in any context.
 static STACKS: IrqLock<Stacks> =
     IrqLock::new("kernel stacks", Stacks { first_idle: 0, idle: 0, made: 0, slots: 0 });
 
@@ -50,7 +48,8 @@ impl KernelStack {
     }
 }
 
-/// How many stacks somebody has.
+/// How many stacks are in use.
+#[cfg(feature = "selftest")]
 pub(super) fn in_use() -> u64 {
     let stacks = STACKS.lock();
     stacks.made - stacks.idle
@@ -80,7 +79,7 @@ impl Stacks {
         Some(top)
     }
 
-    /// Gives a stack back that nobody is on.
+    /// Gives a stack back that no CPU is on.
     fn put(&mut self, top: u64) {
         // SAFETY: a stack that its owner gives up is ours, and mapped for good.
         unsafe { link(top).write(self.first_idle) };
@@ -88,8 +87,8 @@ impl Stacks {
         self.idle += 1;
     }
 
-    /// Maps the stack of the next slot. What a failure half-way has mapped is
-    /// lost with its slot: a few pages, when there are none left anyway.
+    /// Maps the stack of the next slot. After a failure half-way the pages mapped so far are lost
+    /// with their slot: a few, when none are left anyway.
     fn make(&mut self) -> Option<u64> {
         if !frame::has_spare(STACK_SIZE / PAGE_SIZE) {
             return None;

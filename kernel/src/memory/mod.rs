@@ -1,14 +1,15 @@
-//! The kernel's own memory: what is there before address spaces and tasks are.
+//! The kernel's own memory, which exists before address spaces and tasks do.
 //!
 //! | file | its idea |
 //! |---|---|
-//! | [`frame`], [`account`] | who has which page frame, how many are in use |
-//! | [`kernel_map`], [`tables`] | the kernel's page tables, and what all tables are made of |
+//! | [`frame`], [`account`] | page frames and their references, memory in use |
+//! | [`kernel_map`], [`tables`] | the kernel's page tables, and the frames of all tables |
 //! | [`heap`], [`kstack`] | small objects, and stacks |
 //!
 //! Locks, outermost first: kernel stacks, the heap, a frame cache, the buddy allocator,
 //! all with interrupts off.
 
+#[cfg(feature = "selftest")]
 mod account;
 pub(crate) mod frame;
 pub(crate) mod heap;
@@ -19,6 +20,7 @@ pub(crate) mod tables;
 use arch::addr::PAGE_SIZE;
 use arch::boot::BootInfo;
 
+#[cfg(feature = "selftest")]
 pub(crate) use account::Account;
 #[cfg(feature = "selftest")]
 pub(crate) use kernel_map::kernel_tree;
@@ -27,10 +29,10 @@ pub(crate) use kstack::KernelStack;
 
 use crate::console::cannot_start;
 
-/// What the kernel takes before init runs: its map, the process table, the tables of
-/// address spaces and tasks, and init's own first pages.
+/// The memory that the kernel takes before init runs, in KiB: its map, the process table, the
+/// tables of address spaces and tasks, and init's own first pages.
 const TAKES_KIB: u64 = 3 << 10;
-/// What a CPU takes: three stacks, its worker's, its areas.
+/// The memory that each CPU takes, in KiB: three stacks, its worker's, its areas.
 const TAKES_KIB_EACH_CPU: u64 = 96;
 
 /// Ends the boot of a machine in which it would run out of memory half-way.
@@ -45,8 +47,8 @@ fn check_enough(info: &BootInfo) {
     }
 }
 
-/// From real mode to an MMU that is on and a heap: frames, the kernel's map, the
-/// heap. Once, on the boot CPU, entered in real mode with interrupts off.
+/// Makes the frame allocator, the kernel's map and the heap, and turns the MMU on. Called once,
+/// on the boot CPU, in real mode with interrupts off.
 pub(crate) fn init(info: &BootInfo) {
     frame::init(info);
     check_enough(info);

@@ -1,5 +1,5 @@
-//! Accesses from outside: memory of an address space that need not be current is stored to,
-//! made present, or named.
+//! Accesses to an address space that need not be current: stores, pages made present, the keys of
+//! futexes.
 
 use core::ops::Range;
 
@@ -11,12 +11,12 @@ use super::FaultError;
 use super::address_space::{self, Map};
 use super::fault::make_fetchable;
 
-/// Stores `bytes` at `addr` of `mm`, which need not be current, whatever the
-/// protection: to build stacks and load programs. Pages are made present, and
-/// private ones copied, as a store of the program's own would. May sleep.
+/// Stores `bytes` at `addr` of `mm`, which need not be current. The protection does not matter:
+/// this builds stacks and loads programs. Makes pages present and copies private ones, as a store
+/// of the program would. May sleep.
 ///
 /// # Errors
-/// Those of the first fault that fails; bytes before it are stored.
+/// The error of the first fault that fails; the bytes before it are stored.
 pub(crate) fn poke(mm: MmId, addr: u64, bytes: &[u8]) -> Result<(), FaultError> {
     address_space::lock(mm).poke(addr, bytes)
 }
@@ -24,7 +24,7 @@ pub(crate) fn poke(mm: MmId, addr: u64, bytes: &[u8]) -> Result<(), FaultError> 
 /// As [`poke`], if the program itself may store there.
 ///
 /// # Errors
-/// Those of a store of its own.
+/// The error of such a store by the program.
 pub(crate) fn poke_writable(mm: MmId, addr: u64, bytes: &[u8]) -> Result<(), FaultError> {
     let mut map = address_space::lock(mm);
     let last = addr.checked_add(bytes.len() as u64 - 1).ok_or(FaultError::MapErr)?;
@@ -37,8 +37,8 @@ pub(crate) fn poke_writable(mm: MmId, addr: u64, bytes: &[u8]) -> Result<(), Fau
     map.poke(addr, bytes)
 }
 
-/// What a shared futex at `addr` is known by: the object that is mapped there and
-/// the offset into it; none for private memory. May sleep.
+/// The key of a shared futex at `addr`: the number of the object mapped there and the offset into
+/// it. `None` for private memory. May sleep.
 pub(crate) fn shared_key(mm: MmId, addr: u64) -> Option<(u64, u64)> {
     let map = address_space::lock(mm);
     let area = map.areas.find(addr).filter(|area| area.shared)?;
@@ -53,8 +53,8 @@ impl Map {
             let offset = at % PAGE_SIZE;
             let (now, later) = rest.split_at(rest.len().min((PAGE_SIZE - offset) as usize));
             let target = page.as_mut_ptr::<u8>().wrapping_add(offset as usize);
-            // SAFETY: inside the page, which the lock keeps. Threads of the program
-            // may look on, as they may at any store of each other's.
+            // SAFETY: inside the page, which the lock keeps. Threads of the program may read it
+            // meanwhile, as during any store of another thread.
             unsafe { core::ptr::copy_nonoverlapping(now.as_ptr(), target, now.len()) };
             if self.areas.find(at).is_some_and(|area| area.prot.contains(Prot::EXEC)) {
                 make_fetchable(page);
@@ -71,7 +71,7 @@ impl Map {
             if area.prot.is_empty() {
                 return Err(FaultError::AccErr);
             }
-            // Stores to a shared file need no copy: whoever stores faults for it.
+            // A page of a shared area is stored to without a copy.
             let write = area.prot.contains(Prot::WRITE) && !area.shared;
             self.make_present(addr, write)?;
         }

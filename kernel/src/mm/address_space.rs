@@ -1,12 +1,12 @@
 //! Address spaces: the machine's part of an mm.
 //!
-//! The protocol (kcore) names mms and counts their users; here is what it counts
-//! for: the page tables, the areas, the break. One [`AddressSpace`] a slot of the
-//! protocol's table, so that an id finds its state by index.
+//! The protocol (kcore) names mms and counts their users. The page tables, the areas and the
+//! break are here. Each slot of the protocol's table has one [`AddressSpace`], so that an id
+//! finds its state by index.
 //!
-//! The end comes in two steps. [`disconnect`] and [`free_user_memory`] when the last user is
-//! gone: user memory and page tables go. [`free_mm`] when the last borrower is gone too: the
-//! root and the PID go.
+//! The end comes in two steps. When the last user is gone, [`disconnect`] and
+//! [`free_user_memory`] free user memory and page tables. When the last borrower is gone too,
+//! [`free_mm`] frees the root and the PID.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -21,29 +21,30 @@ use vm::brk::Break;
 
 use super::backing::Backing;
 use super::gather::Gather;
-use super::heap;
-use super::kernel_map::process_table;
 use super::page_tables::PageTables;
-use super::tables::TableFrames;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
+use crate::memory::heap;
+use crate::memory::kernel_map::process_table;
+use crate::memory::tables::TableFrames;
 use crate::oracle;
-use crate::sync::{Fixed, Mutex, MutexGuard};
+use crate::sync::Fixed;
+use crate::task::{Mutex, MutexGuard};
 use crate::upcalls::Text;
 
 /// The machine's part of one mm, or of a free slot.
 struct AddressSpace {
-    /// The mm that lives here, or none: another than asked for is a stale id.
+    /// The mm that lives here, or none. An id that differs is stale.
     id: AtomicU64,
-    /// Sleeping. Guards the areas, the break, and *all changes of the user page
-    /// tables*; the MMUs read those without it. Held over flushes, which wait for
-    /// other CPUs, so no lock that is taken with interrupts off is held outside
-    /// it. No user memory is touched under it: that may fault, and the fault takes
-    /// it. Parent before child; outside the objects' and the allocators' locks.
+    /// A sleeping lock. Guards the areas, the break, and *all changes of the user page tables*;
+    /// the MMUs read the tables without it. It is held over flushes, which wait for other CPUs:
+    /// no lock that is taken with interrupts off is held outside it. Its holder touches no user
+    /// memory, since a fault takes this lock. Order: parent before child; outside the objects'
+    /// and the allocators' locks.
     mmap_lock: Mutex<Map>,
 }
 
-/// What `mmap_lock` guards.
+/// The state that `mmap_lock` guards.
 pub(super) struct Map {
     pub(super) mm: MmId,
     pub(super) tables: PageTables,
@@ -110,16 +111,16 @@ pub(super) fn lock(mm: MmId) -> Locked {
     Locked(space.mmap_lock.lock())
 }
 
-/// An area as it is shown. Not the area itself: that one has its place among the mappers
-/// of an object, which ends with the address space.
+/// A copy of an area for /proc. A clone of the [`Area`] itself would enter the object's list of
+/// mappers, where its place ends with the address space.
 pub(crate) struct Shown {
     /// The addresses.
     pub(crate) range: Range<u64>,
-    /// What the program may do.
+    /// The accesses that the program may make.
     pub(crate) prot: Prot,
     /// Stores are seen by others.
     pub(crate) shared: bool,
-    /// The object's number, and what of it is at the start.
+    /// The object's number, and the offset (bytes) of the area's start.
     pub(crate) object: Option<(u64, u64)>,
 }
 
@@ -130,27 +131,27 @@ impl Shown {
     }
 }
 
-/// What is mapped in `mm`, as /proc shows it.
+/// The mappings of an mm, as /proc shows them.
 #[derive(Default)]
 pub(crate) struct Layout {
     /// The areas, in order.
     pub(crate) areas: Vec<Shown>,
-    /// The break's area: from where it begins to where it is.
+    /// The heap: from its begin to the break.
     pub(crate) heap: Range<u64>,
     /// Pages that the tables map.
     pub(crate) resident: u64,
 }
 
-/// A copy of what is mapped in `mm`, which may be any process's: nothing if it is gone.
-/// May sleep.
+/// A copy of the mappings of `mm`, which may be any process's; empty if the mm is gone. May
+/// sleep.
 ///
 /// # Errors
-/// `ENOMEM` for a copy of very many areas.
+/// `ENOMEM` if the heap has no room for the copy.
 pub(crate) fn layout(mm: MmId) -> Result<Layout, Errno> {
     let Some(space) = SPACES.get().get(mm.slot()) else { return Ok(Layout::default()) };
     let map = space.mmap_lock.lock();
     if map.mm != mm {
-        // A slot's map keeps its name until it is the next one's.
+        // A slot's map keeps its mm's id until the next mm takes the slot.
         return Ok(Layout::default());
     }
     heap::check_room(map.areas.len() * size_of::<Shown>())?;
@@ -169,27 +170,27 @@ pub(crate) fn create() -> Result<MmId, Errno> {
     let tree = RadixTree::new(&mut TableFrames).map_err(|_| Errno::ENOMEM)?;
     let root = tree.root();
     let Some(mm) = lazy_tlb().mm_alloc() else {
-        // SAFETY: no process has had it.
+        // SAFETY: no process has had the tree.
         unsafe { tree.free(&mut TableFrames) };
         return Err(Errno::EAGAIN);
     };
     let space = &SPACES.get()[mm.slot()];
     *space.mmap_lock.lock() = Map::new(mm, Some(tree));
-    // Relaxed: whoever learns of the mm learns of it through a lock or a switch.
+    // Relaxed: other CPUs learn of the mm through a lock or a switch.
     space.id.store(mm.to_bits(), Ordering::Relaxed);
-    // Ends in ptesync and isync: the entry before any CPU loads the PID.
+    // `set` ends in ptesync and isync, which order the entry before any CPU's load of the PID.
     process_table().set(mm.pid(), root);
     Ok(mm)
 }
 
-/// Cuts the tables of `mm` off: no CPU finds its root any more, but for what is cached.
-/// A CPU may still be lazy on it; a speculative walk finds the empty process-table entry.
+/// Cuts off the tables of `mm`: no CPU finds its root any more, except in a cache. A CPU may
+/// still be lazy on `mm`; its speculative walks find the empty process-table entry.
 pub(crate) fn disconnect(mm: MmId) {
     process_table().clear(mm.pid());
 }
 
-/// Frees all that `mm` mapped, tables included: it is disconnected, and nothing of it is
-/// cached any more. Interrupts and preemption on; may sleep.
+/// Frees all that `mm` mapped, tables included. `mm` is disconnected, and no CPU caches a
+/// translation of it. Interrupts and preemption on; may sleep.
 pub(crate) fn free_user_memory(mm: MmId) {
     let mut map = lock(mm);
     let mut gather = Gather::after_exit_flush(mm);
@@ -199,13 +200,13 @@ pub(crate) fn free_user_memory(mm: MmId) {
     map.text = None;
 }
 
-/// `mm`, which is new, runs `text`. May sleep.
+/// Records that `mm`, which is new, runs `text`. May sleep.
 pub(crate) fn set_text(mm: MmId, text: Text) {
     lock(mm).text = Some(text);
 }
 
-/// No CPU has `mm` loaded and none can load it: frees its root. Its PID may be
-/// reused after the return.
+/// Frees the root of `mm`, which no CPU has loaded or can load. Its PID may be reused after the
+/// return.
 pub(crate) fn free_mm(mm: MmId) {
     let mut map = lock(mm);
     assert!(!process_table().is_set(mm.pid()), "{mm:?} is freed with a process-table entry");
@@ -213,7 +214,7 @@ pub(crate) fn free_mm(mm: MmId) {
     assert!(resident == 0 && map.areas.is_empty(), "{mm:?} is freed with {resident} pages");
     let tree = map.tables.tree.take().expect("freed twice");
     SPACES.get()[mm.slot()].id.store(MmId::NONE.to_bits(), Ordering::Relaxed);
-    // SAFETY: the entry is cleared (checked), and `exit_mmap` has flushed behind that and has
-    // taken out the other tables.
+    // SAFETY: the entry is cleared (checked). Afterwards `exit_mmap` flushed and took out the
+    // other tables.
     unsafe { tree.free(&mut TableFrames) };
 }

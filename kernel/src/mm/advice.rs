@@ -1,7 +1,6 @@
 //! Calls that say how memory will be used: madvise, and the mlock and msync families.
 //!
-//! Pages stay in memory and files are memory, so most of it has nothing to do here but to
-//! say what is wrong with a range.
+//! Pages stay in memory and files are memory, so most of these calls only check their range.
 
 use core::ops::Range;
 
@@ -17,7 +16,7 @@ use super::mmap::page_range;
 use super::{Access, FaultError};
 use crate::errno::Errno;
 
-/// What madvise is told.
+/// The advice of a `madvise`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Advice {
     /// A hint that changes nothing here.
@@ -26,19 +25,19 @@ pub(crate) enum Advice {
     DontNeed,
     /// The pages may be forgotten, if they are anonymous and private (`MADV_FREE`).
     Free,
-    /// Have the pages there to be read (`MADV_POPULATE_READ`).
+    /// Make the pages present for reads (`MADV_POPULATE_READ`).
     PopulateRead,
-    /// Have the pages there to be written (`MADV_POPULATE_WRITE`).
+    /// Make the pages present for stores (`MADV_POPULATE_WRITE`).
     PopulateWrite,
 }
 
-/// Linux's `madvise`. Anonymous memory that is forgotten reads as zeroes afterwards,
-/// files as the file is. May sleep.
+/// Linux's `madvise`. Forgotten anonymous memory reads as zeroes afterwards, a file's memory as
+/// the file. May sleep.
 ///
 /// # Errors
-/// `EINVAL` for an odd range or what the memory is not made for, `ENOMEM` if a part of the
-/// range is not mapped (the rest is done) or memory runs out, `EFAULT` for pages behind
-/// the end of a file.
+/// `EINVAL` for an odd range or for advice that does not suit the memory, `ENOMEM` if a part of
+/// the range is not mapped (the rest is done) or memory runs out, `EFAULT` for pages behind the
+/// end of a file.
 pub(crate) fn madvise(mm: MmId, start: u64, len: u64, advice: Advice) -> Result<(), Errno> {
     let range = page_range(start, len, Errno::EINVAL)?;
     let mut map = address_space::lock(mm);
@@ -59,7 +58,7 @@ pub(crate) fn madvise(mm: MmId, start: u64, len: u64, advice: Advice) -> Result<
     }
 }
 
-/// Linux's `msync`: all that is stored is in the file already. May sleep.
+/// Linux's `msync`: every store is in the file already. May sleep.
 ///
 /// # Errors
 /// `EINVAL` if `start` is not aligned, `ENOMEM` if a part of the range is not mapped.
@@ -68,7 +67,7 @@ pub(crate) fn msync(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
     address_space::lock(mm).for_each_part(range, |_, _| Ok(()))
 }
 
-/// Linux's `munlock`, and the checks of `mlock`: the pages that hold `len` bytes at
+/// Linux's `munlock`, and the checks of `mlock`: returns the pages that hold `len` bytes at
 /// `start`. May sleep.
 ///
 /// # Errors
@@ -79,11 +78,11 @@ pub(crate) fn munlock(mm: MmId, start: u64, len: u64) -> Result<Range<u64>, Errn
     Ok(pages)
 }
 
-/// Linux's `mlock`: the pages stay in memory, as all do, and are there from now on unless
-/// `on_fault`. May sleep.
+/// Linux's `mlock`: the pages stay in memory, as all pages do. Unless `on_fault`, they are made
+/// present. May sleep.
 ///
 /// # Errors
-/// As [`munlock`]; `ENOMEM` if a page may not be touched, `EAGAIN` without memory.
+/// Those of [`munlock`]; `ENOMEM` if a page may not be touched, `EAGAIN` without memory.
 pub(crate) fn mlock(mm: MmId, start: u64, len: u64, on_fault: bool) -> Result<(), Errno> {
     let pages = munlock(mm, start, len)?;
     if on_fault {
@@ -95,11 +94,11 @@ pub(crate) fn mlock(mm: MmId, start: u64, len: u64, on_fault: bool) -> Result<()
     })
 }
 
-/// Linux's `mlockall(MCL_CURRENT)`: makes present what can be. May sleep.
+/// Linux's `mlockall(MCL_CURRENT)`: makes present every page that can be. May sleep.
 pub(crate) fn mlockall(mm: MmId) {
     let mut map = address_space::lock(mm);
-    // What cannot be made present now may still fault later: not an error. Neither are
-    // the holes.
+    // A page that cannot be made present is no error: a later access faults for it. Nor is a
+    // hole.
     let _ = map.for_each_part(0..u64::MAX, |map, part| {
         let _ = map.populate(part);
         Ok(())
@@ -111,7 +110,7 @@ impl Map {
     /// ends the walk.
     ///
     /// # Errors
-    /// That one; `ENOMEM` in the end if a part of `range` was not mapped.
+    /// The error of `each`; `ENOMEM` at the end if a part of `range` was not mapped.
     fn for_each_part(
         &mut self,
         range: Range<u64>,

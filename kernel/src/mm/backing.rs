@@ -1,4 +1,4 @@
-//! What an area of memory shows.
+//! The contents of an area of memory.
 
 use alloc::sync::Arc;
 
@@ -10,17 +10,17 @@ use super::mapping::Mapping;
 use super::object::Object;
 use crate::errno::Errno;
 
-/// What is mapped. Of one address space: another gets its own by [`Backing::of`] or
-/// [`Backing::for_child`].
+/// The contents of an area. They belong to one address space: another gets its own by
+/// [`Backing::of`] or [`Backing::for_child`].
 #[derive(Clone)]
 pub(crate) enum Backing {
     /// Zeroes, each page made at its first touch.
     Anonymous,
     /// A file or shared memory, from `offset` (bytes, a multiple of the page) on.
     Object {
-        /// The pages, and that they are mapped.
+        /// The pages, and this area's place in their list of mappers.
         object: Mapping,
-        /// What is at the start of the area.
+        /// The offset of the area's start.
         offset: u64,
         /// Whether a shared mapping may be stored to: Linux's `VM_MAYWRITE`.
         writable: bool,
@@ -36,7 +36,7 @@ impl Backing {
         Ok(Backing::Object { object: Mapping::new(mm, object)?, offset, writable })
     }
 
-    /// The same for `child`, a copy of the address space, of which the caller is a user.
+    /// This backing for `child`, a copy of the address space. The caller is a user of `child`.
     ///
     /// # Errors
     /// `ENOMEM`.
@@ -49,7 +49,7 @@ impl Backing {
         }
     }
 
-    /// The object, and what of it is at the start of the area.
+    /// The object, and the offset of the area's start.
     #[inline]
     pub(super) fn object(&self) -> Option<(&Object, u64)> {
         match self {
@@ -58,7 +58,7 @@ impl Backing {
         }
     }
 
-    /// The object, and its page `bytes` behind the start of the area.
+    /// The object, and the number of its page that lies `bytes` behind the area's start.
     pub(super) fn page_at(&self, bytes: u64) -> Option<(&Object, u64)> {
         self.object().map(|(object, offset)| (object, (offset + bytes) >> PAGE_SHIFT))
     }

@@ -1,20 +1,20 @@
-//! shmdt: all that is mapped of one attachment goes.
+//! shmdt: unmaps all that is left of one attachment.
 
 use kcore::mm::MmId;
 
 use super::address_space::{self, Map};
-use super::heap;
 use super::object::Object;
 use crate::errno::Errno;
+use crate::memory::heap;
 
-/// What a call can cost on the heap: no area is cut.
+/// The most that a call costs on the heap: no area is cut.
 const HEAP_BYTES: usize = 1 << 10;
 
-/// Takes away the areas that map an object from its first byte at `addr`, or what is left
-/// of such a mapping. `name` names the objects that count; returns the name. May sleep.
+/// Takes away the areas that are left of a mapping whose object began at `addr`. `name` names the
+/// objects that count. Returns the name. May sleep.
 ///
 /// # Errors
-/// `EINVAL` if there is none.
+/// `EINVAL` if there is no such area.
 pub(crate) fn detach<N>(mm: MmId, addr: u64, name: impl Fn(&Object) -> Option<N>) -> Result<N, Errno> {
     if addr != vm::page_down(addr) {
         return Err(Errno::EINVAL);

@@ -1,9 +1,8 @@
-//! Page faults: what is missing is made, what is shared is copied.
+//! Page faults: a missing page is made, a shared one is copied.
 //!
-//! Every present page is owned by its entry: the entry holds one reference. A
-//! page of a *private* area is writable only while that reference is the sole one;
-//! else a store faults and gets its own copy. There is no flag for that in the
-//! entry, the count says it all.
+//! Every present page is owned by its entry: the entry holds one reference. A page of a *private*
+//! area is writable only while that reference is the sole one; else a store faults and gets its
+//! own copy. The entry needs no flag for that: the count says it.
 
 use core::mem::ManuallyDrop;
 
@@ -18,11 +17,11 @@ use vm::page_down;
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::frame::{self, Frame};
-use super::tables::TableFrames;
 use crate::machine::lazy_tlb;
+use crate::memory::frame::{self, Frame};
+use crate::memory::tables::TableFrames;
 
-/// What the program tried.
+/// The access that a program tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Access {
     /// A store.
@@ -31,14 +30,14 @@ pub(crate) struct Access {
     pub(crate) exec: bool,
 }
 
-/// Why it cannot have it.
+/// The reason why a fault cannot be resolved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum FaultError {
     /// Nothing is mapped there (SIGSEGV, `SEGV_MAPERR`).
     MapErr,
     /// The area does not allow it (SIGSEGV, `SEGV_ACCERR`).
     AccErr,
-    /// Behind the end of what is mapped (SIGBUS).
+    /// Behind the end of the mapped object (SIGBUS).
     Bus,
     /// Out of memory.
     Oom,
@@ -67,8 +66,8 @@ pub(super) fn leaf_flags(prot: Prot, sole: bool) -> PteFlags {
     flags
 }
 
-/// The frame that a valid entry names; its reference stays the entry's. With the
-/// `mmap_lock` held, which keeps the entry as it is.
+/// The frame that a valid entry names; the reference stays the entry's. The caller holds the
+/// `mmap_lock`, which keeps the entry as it is.
 pub(super) fn frame_of(pte: Pte) -> ManuallyDrop<Frame> {
     // SAFETY: the entry owns a reference, which is borrowed and never dropped.
     ManuallyDrop::new(unsafe { Frame::from_phys(pte.page(), 0) })
@@ -88,9 +87,8 @@ impl Map {
         self.present_if(addr, access.write, |prot| permits(prot, access)).map(drop)
     }
 
-    /// Makes the page of `addr` present and, for `write`, one whose contents may
-    /// be changed, whatever the area's protection. Returns where it is; good while
-    /// the lock is held.
+    /// Makes the page of `addr` present under any protection of the area; for `write`, one whose
+    /// contents may be changed. Returns its address, which is good while the lock is held.
     pub(super) fn make_present(&mut self, addr: u64, write: bool) -> Result<PhysAddr, FaultError> {
         self.present_if(addr, write, |_| true)
     }
@@ -122,7 +120,7 @@ impl Map {
     }
 }
 
-/// Fills an empty entry. Nobody can have a translation of it: no flush.
+/// Fills an empty entry. No CPU can have a translation of it: no flush.
 fn fill(entry: Entry<'_>, area: &Area<Backing>, write: bool) -> Result<(), FaultError> {
     let (page, sole) = match area.contents.page_at(entry.ea() - area.start) {
         None => (frame::alloc_zeroed().ok_or(FaultError::Oom)?, true),
@@ -146,8 +144,8 @@ fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result
     let old = entry.get();
     let shared_page = frame_of(old);
     if area.shared || shared_page.is_sole() {
-        // More permissions for the same page: a CPU that remembers fewer walks
-        // again when it hits them (ISA 3.0B, Book III 5.10.1.2). No flush.
+        // The page stays and its permissions grow. A CPU that cached fewer walks again when an
+        // access needs more (ISA 3.0B, Book III 5.10.1.2): no flush.
         entry.set(old.with_flags(flags));
         after_store();
         return Ok(());
@@ -158,15 +156,15 @@ fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result
     entry.set(Pte::NONE);
     lazy_tlb().flush(mm, FlushRange::Pages { start: entry.ea(), pages: 1 });
     set(entry, copy, flags);
-    // The entry's reference to the old frame; nobody translates to it any more.
+    // The entry's reference to the old frame; no CPU translates to it any more.
     drop(ManuallyDrop::into_inner(shared_page));
     Ok(())
 }
 
 fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
     let copy = frame::alloc().ok_or(FaultError::Oom)?;
-    // SAFETY: `copy` is ours alone. `page` is mapped read-only, or belongs to a
-    // file whose readers live with its changing.
+    // SAFETY: `copy` is ours alone. `page` is mapped read-only, or belongs to a file whose
+    // readers accept that it changes.
     unsafe { page::copy(copy.phys(), page.phys()) };
     Ok(copy)
 }
@@ -181,8 +179,8 @@ fn set(mut entry: Entry<'_>, page: Frame, flags: PteFlags) {
     after_store();
 }
 
-/// Makes what the kernel stored to `page` visible to instruction fetches. Not inlined: its
-/// loops would take the registers of callers who seldom come here.
+/// Makes the kernel's stores to `page` visible to instruction fetches. Not inlined: its loops
+/// would take registers of callers that seldom come here.
 #[inline(never)]
 pub(super) fn make_fetchable(page: PhysAddr) {
     isa::sync_instruction_cache(page.as_mut_ptr(), PAGE_SIZE as usize);

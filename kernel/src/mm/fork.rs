@@ -1,5 +1,5 @@
-//! Fork: the child gets the parent's areas, and its private pages until one of
-//! the two stores to them.
+//! Fork: the child gets the parent's areas, and shares its private pages until one of the two
+//! stores to them.
 
 use core::ops::Range;
 
@@ -11,17 +11,17 @@ use super::address_space::{self, Map};
 use super::backing::Backing;
 use super::fault::frame_of;
 use super::gather::Gather;
-use super::heap;
 use super::page_tables::PageTables;
-use super::tables::TableFrames;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
+use crate::memory::heap;
+use crate::memory::tables::TableFrames;
 
-/// What an area costs on the heap, at most: its share of a tree node.
+/// The most that an area costs on the heap: its share of a tree node.
 const AREA_BYTES: usize = 256;
 
-/// A copy of `parent` with one user, the caller. Interrupts and preemption on;
-/// may sleep. Not inlined: its gather would be under the rest of clone, too.
+/// A copy of `parent` with one user, the caller. Interrupts and preemption on; may sleep. Not
+/// inlined: the rest of clone would have its gather on the stack, too.
 ///
 /// # Errors
 /// `ENOMEM`, or `EAGAIN` if all PIDs are in use.
@@ -30,7 +30,7 @@ pub(crate) fn fork(parent: MmId) -> Result<MmId, Errno> {
     let child = address_space::create()?;
     let copied = {
         let mut from = address_space::lock(parent);
-        // The lock order is parent before child, and nobody knows the child yet.
+        // The lock order is parent before child, and no other task knows the child yet.
         let mut to = address_space::lock(child);
         from.copy_to(&mut to)
     };
@@ -46,17 +46,17 @@ impl Map {
         if !heap::ensure_room(self.areas.len() * AREA_BYTES) {
             return Err(OutOfMemory);
         }
-        // The child enters the objects' lists before it gets an entry: a file that is cut
-        // meanwhile has either left the entries that are copied, or finds the child.
+        // The child enters the objects' lists before it gets an entry. So a cut of a file either
+        // removes entries before they are copied, or finds the child.
         let child_mm = child.mm;
         let contents = |backing: &Backing| backing.for_child(child_mm);
         child.areas = self.areas.copy_with(contents).map_err(|_| OutOfMemory)?;
         child.heap = self.heap;
         child.text = self.text.clone();
-        // The parent's entries lose their write permission: one flush for all,
-        // when this goes out of scope, with the lock still held. Until then other
-        // threads of the parent may store to pages that the child, which has not
-        // run yet, will read: as if they had done so before the fork.
+        // The parent's entries lose their write permission: one flush for all, when `gather` is
+        // dropped, with the lock still held. Until then other threads of the parent may store to
+        // pages that the child will read. The child has not run yet: these stores count as made
+        // before the fork.
         let mut gather = Gather::new(self.mm);
         // Shared areas need no copy: the child's faults find the object's pages.
         for area in self.areas.iter().filter(|area| !area.shared) {
@@ -67,7 +67,7 @@ impl Map {
 }
 
 impl PageTables {
-    /// The private pages in `range` are the child's, too.
+    /// Shares the private pages in `range` with the child.
     fn copy_to(
         &mut self,
         range: Range<u64>,

@@ -1,10 +1,9 @@
 //! Flush before free.
 //!
-//! A frame that a page table named may be in TLBs, and a table in page-walk
-//! caches, of any CPU that had the address space. Neither may be reused before
-//! the flush that covers it. So whoever takes entries away hands them to a
-//! [`Gather`], which frees a batch only after its flush; dropping it does the
-//! last one, so it cannot be forgotten.
+//! A frame that a page table named may be in TLBs, and a table in page-walk caches, of any CPU
+//! that had the address space. Neither may be reused before the flush that covers it. So code
+//! that takes entries away hands them to a [`Gather`], which frees a batch only after its flush.
+//! Its drop does the last flush, so that none is forgotten.
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -14,12 +13,12 @@ use arch::mmu::cursor::Entry;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 
-use super::frame::{self, FrameNumber};
 use crate::machine::lazy_tlb;
+use crate::memory::frame::{self, FrameNumber};
 
 /// Frames of a batch; 2 KB of the stack.
 const BATCH: usize = 500;
-/// More pages than this are flushed as a whole address space: no flush goes by page then.
+/// More pages than this are flushed as a whole address space, not by page.
 const MOST_PAGES: u64 = FlushRange::MOST_LOCAL_PAGES as u64;
 
 /// Entries taken away or weakened, and not yet flushed.
@@ -32,7 +31,7 @@ pub(super) struct Gather {
     /// array would cost more than they do.
     frames: [MaybeUninit<FrameNumber>; BATCH],
     len: usize,
-    /// What the flush has to cover.
+    /// The addresses that the flush has to cover.
     span: Option<Range<u64>>,
     tables: bool,
     /// No CPU has the mm loaded and its last flush is done.
@@ -42,7 +41,7 @@ pub(super) struct Gather {
 impl Gather {
     /// For an mm that is in use.
     pub(super) fn new(mm: MmId) -> Self {
-        // `const`: of a value there would be copies, which are zeroes in fact.
+        // `const`: a value would be copied to each element, in fact as zeroes.
         Self {
             mm,
             frames: [const { MaybeUninit::uninit() }; BATCH],
@@ -53,7 +52,7 @@ impl Gather {
         }
     }
 
-    /// For an mm whose final flush is done: frames go without another.
+    /// For an mm whose final flush is done: frames are freed without another.
     pub(super) fn after_exit_flush(mm: MmId) -> Self {
         let mut gather = Self::new(mm);
         gather.dead = true;
@@ -93,7 +92,7 @@ impl Gather {
         }
     }
 
-    /// Flushes what was gathered so far, and frees it.
+    /// Flushes and frees all that was gathered so far.
     pub(super) fn flush_and_free(&mut self) {
         let span = self.span.take();
         if let Some(what) = range_to_flush(span, self.tables)
@@ -116,7 +115,7 @@ impl Drop for Gather {
     }
 }
 
-/// What to flush for changed entries in `span`, and tables that were taken out.
+/// The flush for changed entries in `span` and, with `tables`, for tables that were taken out.
 fn range_to_flush(span: Option<Range<u64>>, tables: bool) -> Option<FlushRange> {
     if tables {
         return Some(FlushRange::Everything);

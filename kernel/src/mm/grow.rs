@@ -1,13 +1,13 @@
-//! Stacks that grow: what is touched below them is made part of them.
+//! Stacks that grow: a page that is touched below a stack becomes part of it.
 
 use vm::page_down;
 
 use super::address_space::Map;
-use super::heap;
 use super::mmap::LOWEST;
+use crate::memory::heap;
 use crate::upcalls::{Resource, limit_of_current};
 
-/// What moving an area in the tree of areas can cost on the heap.
+/// The most that moving an area in the tree of areas costs on the heap.
 const HEAP_BYTES: usize = 4 << 10;
 
 impl Map {

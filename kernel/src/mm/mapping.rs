@@ -1,4 +1,4 @@
-//! Mappings of objects, and what a file that is cut does to them.
+//! Mappings of objects, and their end when a file is cut.
 //!
 //! The reverse map: an object knows the address spaces that map it ([`Mappers`]), so
 //! that no page behind the end of a file stays mapped anywhere. `kcore::mm::mappers`
@@ -18,20 +18,20 @@ use vm::area::Area;
 use super::address_space::{self, Map};
 use super::backing::Backing;
 use super::gather::Gather;
-use super::heap;
 use super::object::Object;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
+use crate::memory::heap;
 
-/// What a mapping takes of the heap, at most: its share of the object's list.
+/// The most that a mapping takes of the heap: its share of the object's list.
 const BYTES: usize = 512;
 
-/// That an area of an address space maps an object. A clone is for another area of that
-/// address space, whose user the caller is.
+/// Records that an area of an address space maps an object. A clone is for another area of that
+/// address space, of which the caller is a user.
 pub(crate) struct Mapping {
     object: Arc<Object>,
     mm: MmId,
-    /// In the object's list of mappers.
+    /// Its place in the object's list of mappers.
     place: u64,
 }
 
@@ -57,7 +57,7 @@ impl Mapping {
 }
 
 impl Clone for Mapping {
-    /// Whoever cuts an area in two has asked the heap before.
+    /// Code that cuts an area in two has asked the heap for room before.
     fn clone(&self) -> Self {
         Self::enter(self.mm, self.object.clone())
     }
@@ -72,15 +72,15 @@ impl Deref for Mapping {
 }
 
 impl Drop for Mapping {
-    /// Under the `mmap_lock`, with the areas, whose pages are out of the tree or about to
-    /// be before that lock is free.
+    /// Runs under the `mmap_lock`, with the end of an area. Its pages leave the tree before that
+    /// lock is free.
     fn drop(&mut self) {
         lazy_tlb().leave_mappers(self.object.mappers(), self.place);
     }
 }
 
-/// Takes away what `mm` shows of `object` from page `first` on, private copies included
-/// (Linux's `unmap_mapping_range`, `even_cows`). The caller holds a count of `mm`, which
+/// Takes away the pages of `object` that `mm` shows, from page `first` on, private copies
+/// included (Linux's `unmap_mapping_range`, `even_cows`). The caller holds a count of `mm`, which
 /// need not be loaded here, nor have users. Interrupts and preemption on; may sleep.
 pub(super) fn unmap_from(mm: MmId, object: &Object, first: u64) {
     address_space::lock(mm).unmap_from(object, first);
@@ -95,7 +95,7 @@ impl Map {
     }
 }
 
-/// Where `area` shows page `first` of `object` and those behind it.
+/// The addresses where `area` shows page `first` of `object` and those behind it.
 fn shown_from(area: &Area<Backing>, object: &Object, first: u64) -> Option<Range<u64>> {
     let (shown, offset) = area.contents.object()?;
     let skipped = first.saturating_mul(PAGE_SIZE).saturating_sub(offset);

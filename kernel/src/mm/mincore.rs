@@ -6,8 +6,8 @@ use kcore::mm::MmId;
 use super::address_space::{self, Map};
 use crate::errno::Errno;
 
-/// Of the pages from `start` on, those that are in memory, one byte of 1 or 0 each, into
-/// `answer`. May sleep.
+/// Writes a byte for each page from `start` on into `answer`: 1 if the page is in memory, else 0.
+/// May sleep.
 ///
 /// # Errors
 /// `ENOMEM` if one of them is not mapped.

@@ -1,5 +1,4 @@
-//! New mappings: where they go, and what they are. The break, too, which is a
-//! mapping that grows.
+//! New mappings and their places; and the break, a mapping that grows.
 
 use alloc::sync::Arc;
 use core::ops::Range;
@@ -13,37 +12,37 @@ use vm::{page_down, page_up};
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::heap;
 use super::object::Object;
 use crate::errno::Errno;
+use crate::memory::heap;
 
 /// The top of a program's stack: programs that know nothing of larger address
 /// spaces see 128 TiB, as under Linux.
 pub(crate) const STACK_TOP: u64 = (128 << 40) - (64 << 10);
 /// How large a stack may grow unless the program has other limits.
 pub(crate) const STACK_MAX: u64 = 8 << 20;
-/// Mappings without a wish are placed below this, downwards: a limit of the stack that
-/// is raised while the program runs finds room (Linux: `mmap_base`, `MIN_GAP`).
+/// Mappings without a hint are placed below this, downwards. A stack whose limit is raised while
+/// the program runs finds room above (Linux: `mmap_base`, `MIN_GAP`).
 pub(crate) const MMAP_TOP: u64 = STACK_TOP - (128 << 20);
 /// Nothing is mapped below: a null pointer plus a field must fault.
 pub(crate) const LOWEST: u64 = 64 << 10;
 
-/// What a call can cost on the heap: a few nodes of the tree of areas, where they are cut.
+/// The most that a call costs on the heap: a few nodes of the tree of areas, where they are cut.
 pub(super) const HEAP_BYTES: usize = 8 << 10;
 
 bitflags! {
     /// The bits of `MAP_*` (powerpc) that mean something to us.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(crate) struct MapFlags: u32 {
-        /// Stores are seen by all who map the same.
+        /// Stores are seen through every mapping of the object.
         const SHARED = 0x01;
-        /// Stores are seen by nobody else.
+        /// Stores are private to the address space.
         const PRIVATE = 0x02;
-        /// Exactly here, whatever is mapped there.
+        /// Exactly here: replaces other mappings.
         const FIXED = 0x10;
         /// Zeroes instead of a file.
         const ANONYMOUS = 0x20;
-        /// No promise of memory; nothing here makes one anyway.
+        /// No promise of memory; this kernel never makes one.
         const NORESERVE = 0x40;
         /// Keep the pages in memory, where all of them stay anyway: present at once.
         const LOCKED = 0x80;
@@ -59,8 +58,8 @@ bitflags! {
 /// The pages of `len` bytes at `start`.
 ///
 /// # Errors
-/// `EINVAL` if `start` is not aligned or there is nothing; `too_large` if it does
-/// not end inside the user's addresses.
+/// `EINVAL` if `start` is not aligned or `len` is 0; `too_large` if the range does not end inside
+/// the user's addresses.
 pub(super) fn user_range(start: u64, len: u64, too_large: Errno) -> Result<Range<u64>, Errno> {
     if start != page_down(start) || len == 0 {
         return Err(Errno::EINVAL);
@@ -69,12 +68,11 @@ pub(super) fn user_range(start: u64, len: u64, too_large: Errno) -> Result<Range
     end.map(|end| start..end).ok_or(too_large)
 }
 
-/// The pages of `len` bytes at `start`, none if `len` is 0. They may reach over the end of
-/// the user's addresses, where nothing is mapped: for calls that find that out themselves.
+/// The pages of `len` bytes at `start`, none if `len` is 0. They may reach over the end of the
+/// user's addresses, where nothing is mapped: for calls that report such a hole themselves.
 ///
 /// # Errors
-/// `EINVAL` if `start` is not aligned, `wraps` if they reach over the end of all
-/// addresses.
+/// `EINVAL` if `start` is not aligned, `wraps` if they reach over the end of all addresses.
 pub(super) fn page_range(start: u64, len: u64, wraps: Errno) -> Result<Range<u64>, Errno> {
     if start != page_down(start) {
         return Err(Errno::EINVAL);
@@ -83,12 +81,11 @@ pub(super) fn page_range(start: u64, len: u64, wraps: Errno) -> Result<Range<u64
     end.map(|end| start..end).ok_or(wraps)
 }
 
-/// Linux's `mmap`: maps `len` bytes of `backing` near `hint` and returns where.
-/// A shared anonymous mapping gets an object of its own. May sleep.
+/// Linux's `mmap`: maps `len` bytes of `backing` near `hint` and returns their address. A shared
+/// anonymous mapping gets an object of its own. May sleep.
 ///
 /// # Errors
-/// As Linux: `EINVAL`, `ENOMEM`, `EEXIST`, `EPERM` (below [`LOWEST`], as for everybody
-/// but root).
+/// As Linux: `EINVAL`, `ENOMEM`, `EEXIST`, `EPERM` (below [`LOWEST`], as for everybody but root).
 pub(crate) fn mmap(
     mm: MmId,
     hint: u64,
@@ -122,14 +119,14 @@ pub(crate) fn mmap(
     map.unmap(range.clone());
     map.areas.insert(Area { start: range.start, end: range.end, prot, shared, grows_down, contents });
     if flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) {
-        // What cannot be made present now may still fault later: not an error.
+        // A page that cannot be made present is no error: a later access faults for it.
         let _ = map.populate(range.clone());
     }
     Ok(range.start)
 }
 
-/// Linux's `brk`: makes `new` the break, byte-granular, and returns the break:
-/// the old one if that is not possible. 0 asks. May sleep.
+/// Linux's `brk`: makes `new` the break, byte-granular, and returns the break: the old one if
+/// that is not possible. 0 only asks. May sleep.
 pub(crate) fn brk(mm: MmId, new: u64) -> u64 {
     let mut map = address_space::lock(mm);
     let moved = match map.heap.change(new) {
@@ -150,13 +147,13 @@ pub(crate) fn brk(mm: MmId, new: u64) -> u64 {
     map.heap.get()
 }
 
-/// Where the heap begins: behind the program's `.bss`. Before its first `brk`.
+/// Sets the begin of the heap, behind the program's `.bss`. Called before its first `brk`.
 pub(crate) fn set_brk_start(mm: MmId, start: u64) {
     address_space::lock(mm).heap = Break::at(start);
 }
 
 impl Map {
-    /// Where a new mapping goes.
+    /// The place of a new mapping.
     pub(super) fn place(&self, hint: u64, len: u64, flags: MapFlags) -> Result<Range<u64>, Errno> {
         if flags.intersects(MapFlags::FIXED | MapFlags::FIXED_NOREPLACE) {
             let range = user_range(hint, len, Errno::ENOMEM)?;
@@ -168,14 +165,14 @@ impl Map {
             }
             return Ok(range);
         }
-        // A wish is rounded down, but not below the lowest address.
+        // A hint is rounded down, but not below the lowest address.
         if page_down(hint) != 0
             && let Ok(range) = user_range(page_down(hint).max(LOWEST), len, Errno::ENOMEM)
             && self.areas.is_free_place(&range)
         {
             return Ok(range);
         }
-        // Who names an address above 128 TiB knows of the larger space.
+        // A program that names an address above 128 TiB knows of the larger space.
         let top = if hint > STACK_TOP { USER_END } else { MMAP_TOP };
         let len = user_range(0, len, Errno::ENOMEM)?.end;
         let start = self.areas.find_free_below(len, &(LOWEST..top)).ok_or(Errno::ENOMEM)?;

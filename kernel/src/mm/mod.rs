@@ -1,16 +1,16 @@
-//! Address spaces: what programs have mapped, and how it comes and goes.
+//! Address spaces: the mappings of programs, their begin and their end.
 //!
 //! | file | its idea |
 //! |---|---|
-//! | [`object`], [`backing`], [`mapping`] | what a mapping shows, and who maps a file |
-//! | [`address_space`], [`page_tables`] | the machine's part of an mm, its begin and end; its page tables |
-//! | [`mmap`], [`mprotect`], [`unmap`], [`mremap`], [`detach`] | what programs ask for |
-//! | [`size_limit`] | how much of it they may have |
-//! | [`advice`], [`mincore`] | what they say or ask about memory |
+//! | [`object`], [`backing`], [`mapping`] | a mapping's contents, and a file's mappings |
+//! | [`address_space`], [`page_tables`] | the machine's part of an mm; its page tables |
+//! | [`mmap`], [`mprotect`], [`unmap`], [`mremap`], [`detach`] | the requests of programs |
+//! | [`size_limit`] | the limit on their size |
+//! | [`advice`], [`mincore`] | advice, and a question about memory |
 //! | [`access`] | stores and looks from outside |
 //! | [`fault`], [`fork`], [`grow`] | made on demand, copied on write |
 //! | [`gather`] | flush before free |
-//! | [`user_memory`] | what system calls read and write there |
+//! | [`user_memory`] | reads and writes of system calls |
 //!
 //! Locks, outermost first: an inode's `writing` (of [`fs`](crate::fs)), `mmap_lock` (parent
 //! before child), an object's pages (all three sleep), its list of mappers, and those
@@ -52,9 +52,3 @@ pub(crate) use mremap::{RemapFlags, mremap};
 pub(crate) use object::Object;
 pub(crate) use unmap::munmap;
 pub(crate) use vm::area::Prot;
-
-// For a while: names that moved to another floor.
-#[cfg(feature = "selftest")]
-pub(crate) use crate::memory::kernel_tree;
-pub(crate) use crate::memory::{Account, KernelStack, frame, heap, process_table_address};
-use crate::memory::{kernel_map, tables};

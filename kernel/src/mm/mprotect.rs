@@ -1,4 +1,4 @@
-//! What a program may do with its mappings: mprotect.
+//! mprotect: other permissions for mappings.
 
 use core::ops::Range;
 
@@ -13,9 +13,9 @@ use super::address_space::{self, Map};
 use super::backing::Backing;
 use super::fault::{frame_of, leaf_flags, make_fetchable};
 use super::gather::Gather;
-use super::heap;
 use super::mmap::{HEAP_BYTES, page_range};
 use crate::errno::Errno;
+use crate::memory::heap;
 
 /// How far an mprotect reaches.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,7 @@ pub(crate) enum Reach {
     Stack,
 }
 
-/// Linux's `mprotect`. Areas before the one that ends it with an error are changed. May
-/// sleep.
+/// Linux's `mprotect`. Areas before the one that fails are changed. May sleep.
 ///
 /// # Errors
 /// `EINVAL` for an odd range, `ENOMEM` if a part of it is not mapped, `EACCES` if stores
@@ -36,7 +35,7 @@ pub(crate) fn mprotect(mm: MmId, start: u64, len: u64, prot: Prot, reach: Reach)
     if len == 0 && start.is_multiple_of(PAGE_SIZE) {
         return Ok(());
     }
-    // What reaches over the user's addresses has a hole at their end.
+    // A range that reaches over the user's addresses has a hole at their end.
     let mut range = page_range(start, len, Errno::ENOMEM)?;
     let mut map = address_space::lock(mm);
     if reach == Reach::Stack {
@@ -75,7 +74,7 @@ impl Map {
                 if flags.contains(PteFlags::EXECUTE) && !old.flags().contains(PteFlags::EXECUTE) {
                     make_fetchable(old.page());
                 }
-                // The same frame all the time: no need to clear before the flush.
+                // The frame stays: the entry need not be cleared before the flush.
                 entry.set(old.with_flags(flags));
                 if !flags.contains(old.flags()) {
                     gather.weakened(entry.ea());

@@ -1,10 +1,9 @@
 //! mremap: a mapping becomes longer or shorter, or goes elsewhere with its pages.
 //!
-//! A move takes each entry out of the old place and puts it into the new one, with its
-//! reference and its permissions. Until the flush other CPUs may still reach the frame by
-//! its old address, which is no harm as long as the new entry holds it; so the flush of the
-//! old place comes before the `mmap_lock` is free, and with it before anybody could take
-//! the new entry away.
+//! A move takes each entry out of the old place and puts it into the new one, with its reference
+//! and its permissions. Until the flush other CPUs may still reach the frame by its old address.
+//! That does no harm as long as the new entry holds the frame. So the old place is flushed before
+//! the `mmap_lock` is free, that is, before another task could take the new entry away.
 
 use core::ops::Range;
 
@@ -18,29 +17,29 @@ use vm::page_up;
 use super::address_space::{self, Map};
 use super::backing::Backing;
 use super::gather::Gather;
-use super::heap;
 use super::mmap::{MapFlags, user_range};
-use super::tables::TableFrames;
 use crate::errno::Errno;
+use crate::memory::heap;
+use crate::memory::tables::TableFrames;
 
-/// What a call can cost on the heap: areas that are cut in two, and a new one.
+/// The most that a call costs on the heap: areas that are cut in two, and a new one.
 const HEAP_BYTES: usize = 16 << 10;
 
 bitflags! {
     /// The bits of `MREMAP_*`.
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub(crate) struct RemapFlags: u64 {
-        /// It may go elsewhere.
+        /// The mapping may move.
         const MAYMOVE = 1;
-        /// It has to go to the address that is named, whatever is mapped there.
+        /// The mapping moves to `target` and replaces other mappings there.
         const FIXED = 2;
         /// The old place stays mapped, without its pages.
         const DONTUNMAP = 4;
     }
 }
 
-/// Linux's `mremap`: returns where the mapping is. `target` matters if it is `FIXED`, and
-/// is a wish with `DONTUNMAP`. May sleep.
+/// Linux's `mremap`: returns the mapping's address. `target` is the new place with `FIXED`, a
+/// hint with `DONTUNMAP`. May sleep.
 ///
 /// # Errors
 /// `EINVAL` for odd addresses, lengths or flags, and for a new place that overlaps the old;
@@ -53,7 +52,7 @@ pub(crate) fn mremap(
     flags: RemapFlags,
     target: u64,
 ) -> Result<u64, Errno> {
-    // As in Linux, what wraps when it is rounded up is 0.
+    // As in Linux, a length that wraps when rounded up is 0.
     let (old_len, new_len) = (page_up(old_len).unwrap_or(0), page_up(new_len).unwrap_or(0));
     let elsewhere = flags.intersects(RemapFlags::FIXED | RemapFlags::DONTUNMAP);
     if vm::page_down(start) != start
@@ -85,7 +84,7 @@ pub(crate) fn mremap(
 }
 
 impl Map {
-    /// To `target`, or near it.
+    /// Moves the mapping to `target`, or near it.
     fn remap_to(
         &mut self,
         start: u64,
@@ -100,7 +99,7 @@ impl Map {
         }
         let fixed = flags.contains(RemapFlags::FIXED);
         if fixed {
-            // As a mapping that is made there: not below the lowest address.
+            // Checks the place as `mmap` does: not below the lowest address.
             self.place(target, new_len, MapFlags::FIXED)?;
             self.unmap(to);
         }
@@ -124,7 +123,7 @@ impl Map {
     /// The area of `old_len` bytes at `start`, which can become `new_len` long.
     fn resizable(&self, start: u64, old_len: u64, new_len: u64) -> Result<Area<Backing>, Errno> {
         let area = self.areas.find(start).ok_or(Errno::EFAULT)?;
-        // Nothing of it: a second mapping of the same. Private pages cannot be there twice.
+        // Length 0 asks for a second mapping of the object. Private pages cannot be mapped twice.
         if old_len == 0 && !area.shared {
             return Err(Errno::EINVAL);
         }
@@ -198,7 +197,7 @@ impl Map {
     }
 }
 
-/// Where the addresses of `old` are from `new` on.
+/// As many addresses as `old` has, from `new` on.
 fn moved(old: &Range<u64>, new: u64) -> Range<u64> {
     new..new + (old.end - old.start)
 }

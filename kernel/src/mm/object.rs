@@ -1,10 +1,8 @@
-//! The pages of a file, or of memory that is shared: what Linux calls an address
-//! space's page cache.
+//! The pages of a file or of shared memory: Linux's page cache, its `address_space`.
 //!
-//! Pages come into being when first asked for, from the bytes that the object was
-//! made of (a file of the initial ramdisk) or as zeroes. The object holds one
-//! reference to each; every mapping of it holds another. A store through a shared
-//! mapping and a `write` reach the same frame.
+//! Pages come into being when first asked for, from the bytes that the object was made of (a file
+//! of the initial ramdisk) or as zeroes. The object holds one reference to each; every mapping of
+//! it holds another. A store through a shared mapping and a `write` reach one frame.
 
 use alloc::collections::BTreeMap;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -12,11 +10,14 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use arch::addr::PAGE_SIZE;
 use kcore::mm::mappers::Mappers;
 
-use super::frame::{self, Frame};
-use super::{FaultError, heap, mapping};
+use super::{FaultError, mapping};
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
-use crate::sync::Mutex;
+use crate::memory::{
+    frame::{self, Frame},
+    heap,
+};
+use crate::task::Mutex;
 
 /// Pages by their number. In an `Arc`: files and mappings share it.
 pub(crate) struct Object {
@@ -32,13 +33,13 @@ pub(crate) struct Object {
 }
 
 struct Pages {
-    /// What pages hold at first; zeroes behind its end.
+    /// The bytes that pages hold at first; zeroes behind its end.
     source: &'static [u8],
-    /// Those behind the end are zeroes, and nobody maps them.
+    /// Pages behind the end are zeroes and not mapped.
     frames: BTreeMap<u64, Frame>,
 }
 
-/// What a new page costs on the heap, at most, in nodes of the tree.
+/// The most that a new page costs on the heap, in nodes of the tree.
 const NODE_BYTES: usize = 1024;
 
 impl Object {
@@ -59,8 +60,7 @@ impl Object {
         Object { id, len: AtomicU64::new(len), pages, mappers: Mappers::default() }
     }
 
-    /// The bytes that it was made of, if any are left: its contents, unless
-    /// somebody wrote to it.
+    /// The bytes that it was made of, if any are left: its contents, unless it was written to.
     pub(crate) fn source(&self) -> Option<&'static [u8]> {
         let source = self.pages.lock().source;
         (!source.is_empty()).then_some(source)
@@ -76,20 +76,20 @@ impl Object {
         self.len.load(Ordering::Acquire)
     }
 
-    /// The bytes of memory that it has, or of the archive's.
+    /// The bytes of memory that it takes, in frames or in the archive.
     pub(crate) fn bytes(&self) -> u64 {
         let pages = self.pages.lock();
         if pages.source.is_empty() { pages.frames.len() as u64 * PAGE_SIZE } else { self.len() }
     }
 
-    /// The list of those who map it.
+    /// The list of the address spaces that map it.
     pub(super) fn mappers(&self) -> &Mappers {
         &self.mappers
     }
 
-    /// Changes the size. What is cut off is gone, from every address space when this
-    /// returns, and reads as zeroes if the object grows again. Interrupts and preemption
-    /// on, no `mmap_lock` held; may sleep.
+    /// Changes the size. When this returns, cut bytes are gone from every address space; they
+    /// read as zeroes if the object grows again. Interrupts and preemption on, no `mmap_lock`
+    /// held; may sleep.
     pub(crate) fn set_len(&self, len: u64) {
         let mut pages = self.pages.lock();
         let old = self.len();
@@ -102,15 +102,15 @@ impl Object {
         }
         drop(pages);
         if len < old {
-            // After the length: a fault that comes later finds nothing.
+            // After the store of the length: a fault that comes later finds no page.
             let first = len.div_ceil(PAGE_SIZE);
             lazy_tlb().for_each_mapper(&self.mappers, |mm| mapping::unmap_from(mm, self, first));
         }
     }
 
-    /// The first `len` bytes are stored: it is as long as that, at least.
+    /// Reports that the first `len` bytes are stored: the size is `len` at least.
     pub(crate) fn grow(&self, len: u64) {
-        // Relaxed: the caller is the only one who changes it.
+        // Relaxed: only the caller changes it.
         if len > self.len.load(Ordering::Relaxed) {
             self.len.store(len, Ordering::Release);
         }
@@ -130,8 +130,8 @@ impl Object {
         pages.get(number)
     }
 
-    /// As [`Object::page`], but behind the end, too: for a write that begins at byte `at`,
-    /// and tells when its bytes are there ([`Object::grow`]). `ENOSPC`. May sleep.
+    /// As [`Object::page`], but behind the end, too: for a write that begins at byte `at` and
+    /// calls [`Object::grow`] when its bytes are stored. `ENOSPC`. May sleep.
     pub(crate) fn page_to_write(&self, number: u64, at: u64) -> Result<Frame, Errno> {
         let mut pages = self.pages.lock();
         if at > self.len() {
@@ -140,8 +140,8 @@ impl Object {
         pages.get(number).map_err(|_| Errno::ENOSPC)
     }
 
-    /// Has pages for the bytes from `start` to `end`, behind the end, too. `ENOSPC`: those
-    /// behind the end are gone. May sleep.
+    /// Makes pages for the bytes from `start` to `end`, behind the object's end, too. After
+    /// `ENOSPC` no page behind the end is left. May sleep.
     pub(crate) fn allocate(&self, start: u64, end: u64) -> Result<(), Errno> {
         let numbers = start / PAGE_SIZE..end.div_ceil(PAGE_SIZE);
         let enough = numbers.end - numbers.start <= frame::free_count();
@@ -174,7 +174,7 @@ impl Pages {
         let offset = number.saturating_mul(PAGE_SIZE).min(self.source.len() as u64) as usize;
         let bytes = &self.source[offset..];
         let bytes = &bytes[..bytes.len().min(PAGE_SIZE as usize)];
-        // SAFETY: at most a page, to a page that nobody else has.
+        // SAFETY: at most a page, to a page that only we have.
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), page.as_mut_ptr(), bytes.len()) };
         Ok(page)
     }
@@ -186,13 +186,13 @@ impl Pages {
         self.zero_tail(len);
     }
 
-    /// Zeroes what is behind byte `len` in its page: what was cut off, or stored there
-    /// through a mapping.
+    /// Zeroes the bytes behind byte `len` in its page, which were cut off or stored through a
+    /// mapping.
     fn zero_tail(&self, len: u64) {
         let tail = len % PAGE_SIZE;
         if let Some(last) = self.frames.get(&(len / PAGE_SIZE)).filter(|_| tail != 0) {
-            // SAFETY: inside the page. Programs that map it may look on: to them
-            // it is a file that changes.
+            // SAFETY: inside the page. Programs that map it may read meanwhile: they see a file
+            // that changes.
             unsafe { last.as_mut_ptr().add(tail as usize).write_bytes(0, (PAGE_SIZE - tail) as usize) };
         }
     }

@@ -1,4 +1,4 @@
-//! The page tables of an address space, and who writes them.
+//! The page tables of an address space, and the right to write them.
 
 use core::ops::Range;
 
@@ -9,7 +9,8 @@ use arch::mmu::tree::RadixTree;
 
 use super::gather::Gather;
 
-/// In a [`Map`](super::address_space::Map): whoever has it mutably has the `mmap_lock`.
+/// In a [`Map`](super::address_space::Map): a caller with a mutable reference holds the
+/// `mmap_lock`.
 pub(super) struct PageTables {
     /// None in a free slot.
     pub(super) tree: Option<RadixTree>,

@@ -8,22 +8,22 @@ use super::address_space::Map;
 use crate::upcalls::{INFINITY, Resource, limit_of_current};
 
 impl Map {
-    /// Whether the running process may have `range` mapped besides what is mapped
-    /// elsewhere. Whatever maps more asks for this or for [`Map::may_grow`] first.
+    /// Whether the running process may have `range` mapped besides its mappings elsewhere. Code
+    /// that maps more calls this or [`Map::may_grow`] first.
     pub(super) fn may_map(&self, range: &Range<u64>) -> bool {
         let replaced = || self.areas.overlapping(range).map(|area| area.part(range).bytes()).sum::<u64>();
         self.is_within_limit(|all| all - replaced() + (range.end - range.start))
     }
 
-    /// Whether it may have so many bytes more: Linux's `may_expand_vm`.
+    /// Whether it may map `bytes` more: Linux's `may_expand_vm`.
     pub(super) fn may_grow(&self, bytes: u64) -> bool {
         self.is_within_limit(|all| all.saturating_add(bytes))
     }
 
-    /// Whether what `size` makes of the present size is within the limit.
+    /// Whether the size that `size` computes from the present one is within the limit.
     fn is_within_limit(&self, size: impl FnOnce(u64) -> u64) -> bool {
         let limit = limit_of_current(Resource::As);
-        // Nearly always: the areas need not be added up.
+        // The usual case: the areas need not be added up.
         if limit == INFINITY {
             return true;
         }

@@ -6,9 +6,9 @@ use kcore::mm::MmId;
 
 use super::address_space::{self, Map};
 use super::gather::Gather;
-use super::heap;
 use super::mmap::{HEAP_BYTES, user_range};
 use crate::errno::Errno;
+use crate::memory::heap;
 
 /// Linux's `munmap`. Unmapped pieces in the range are no error. May sleep.
 ///
@@ -31,14 +31,14 @@ impl Map {
         }
     }
 
-    /// As [`Map::unmap`], with one flush for what was `gathered` before, too.
+    /// As [`Map::unmap`], with one flush for it and for all that is in `gather`.
     pub(super) fn unmap_after(&mut self, range: Range<u64>, gather: &mut Gather) {
         self.tables.take(range.clone(), gather);
         let unused = self.areas.gap_without(&range);
         self.tables.detach_tables(range.clone(), &unused, gather);
-        // The flush comes before the areas go, and with them we from the lists of the
-        // objects' mappers: who cuts a file counts on it that those who are not on the
-        // list cannot read it.
+        // The flush comes before the areas go, which take us off the lists of their objects'
+        // mappers. A cut of a file relies on that: an address space that is not on the list
+        // cannot read the file.
         gather.flush_and_free();
         self.areas.remove(&range, |_| {});
     }
@@ -48,8 +48,8 @@ impl Map {
         let mut areas = self.areas.iter().peekable();
         while let Some(area) = areas.next() {
             self.tables.take(area.range(), gather);
-            // As if the areas went one by one, the lowest first: a table goes with
-            // the last one that it serves.
+            // As if the areas went one by one, the lowest first: a table goes with the last area
+            // that it serves.
             let unused = 0..areas.peek().map_or(u64::MAX, |next| next.start);
             self.tables.detach_tables(area.range(), &unused, gather);
         }

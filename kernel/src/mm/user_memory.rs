@@ -1,19 +1,18 @@
 //! Typed access to the memory of the current process.
 //!
-//! Every access goes through `arch::uaccess`, the only code for which user
-//! memory is open. A bad address is [`Errno::EFAULT`], never a kernel fault; a
-//! page that is not there yet is brought in on the way, so all of these may
-//! sleep: no spin lock held, interrupts on.
+//! Every access goes through `arch::uaccess`, the only code for which user memory is open. A bad
+//! address is [`Errno::EFAULT`], never a kernel fault; a page that is not there yet is brought in
+//! on the way, so all of these may sleep: no spin lock held, interrupts on.
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem::{MaybeUninit, size_of};
 
-use arch::uaccess::{self, BadString};
+use arch::uaccess::{self, BadAddress, BadString};
 
 use crate::errno::Errno;
-use crate::mm::heap;
+use crate::memory::heap;
 
 /// Types that are nothing but their bytes.
 ///
@@ -32,102 +31,156 @@ plain!(u8 u16 u32 u64 i32 i64);
 // SAFETY: an array of plain values has no padding between them.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
-/// Copies `from` out to `to`.
-pub(crate) fn write_bytes(to: u64, from: &[u8]) -> Result<(), Errno> {
-    // SAFETY: `from` is readable for its length.
-    unsafe { uaccess::copy_to_user(to, from.as_ptr(), from.len()) }.map_err(|_| Errno::EFAULT)
-}
+/// An address in the memory of the current process, as the program gave it: unchecked until an
+/// access goes through it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct UserAddr(pub(crate) u64);
 
-/// Copies what is at `from` to `to`.
-pub(crate) fn read_bytes(from: u64, to: &mut [u8]) -> Result<(), Errno> {
-    // SAFETY: `to` is writable for its length.
-    unsafe { uaccess::copy_from_user(to.as_mut_ptr(), from, to.len()) }.map_err(|_| Errno::EFAULT)
-}
+// SAFETY: a `u64`.
+unsafe impl Plain for UserAddr {}
 
-/// Reads a `T` at `from`, which need not be aligned.
-pub(crate) fn read<T: Plain>(from: u64) -> Result<T, Errno> {
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the target is a `T`, writable for its size; when the copy succeeds
-    // all its bytes are set, and any bytes make a `T` (`Plain`).
-    unsafe {
-        match uaccess::copy_from_user(value.as_mut_ptr().cast(), from, size_of::<T>()) {
-            Ok(()) => Ok(value.assume_init()),
-            Err(_) => Err(Errno::EFAULT),
+impl UserAddr {
+    /// Whether it is NULL.
+    pub(crate) fn is_null(self) -> bool {
+        self.0 == 0
+    }
+
+    /// `bytes` further on. Saturates at the last address, which is no program's.
+    pub(crate) fn plus(self, bytes: usize) -> Self {
+        UserAddr(self.0.saturating_add(bytes as u64))
+    }
+
+    /// Element `n` of the array of `T` here.
+    pub(crate) fn nth<T>(self, n: usize) -> Self {
+        self.plus(n * size_of::<T>())
+    }
+
+    /// Whether `bytes` from here are within the user's addresses.
+    pub(crate) fn has_room(self, bytes: usize) -> bool {
+        uaccess::is_user_range(self.0, bytes)
+    }
+
+    /// Copies `from` out to here.
+    pub(crate) fn write_bytes(self, from: &[u8]) -> Result<(), Errno> {
+        // SAFETY: `from` is readable for its length.
+        efault(unsafe { uaccess::copy_to_user(self.0, from.as_ptr(), from.len()) })
+    }
+
+    /// Copies the bytes here to `to`.
+    pub(crate) fn read_bytes(self, to: &mut [u8]) -> Result<(), Errno> {
+        // SAFETY: `to` is writable for its length.
+        efault(unsafe { uaccess::copy_from_user(to.as_mut_ptr(), self.0, to.len()) })
+    }
+
+    /// Reads a `T`, which need not be aligned.
+    pub(crate) fn read<T: Plain>(self) -> Result<T, Errno> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the target is a `T`, writable for its size; when the copy succeeds
+        // all its bytes are set, and any bytes make a `T` (`Plain`).
+        unsafe {
+            efault(uaccess::copy_from_user(value.as_mut_ptr().cast(), self.0, size_of::<T>()))?;
+            Ok(value.assume_init())
+        }
+    }
+
+    /// As [`UserAddr::read`]; `None` if the address is NULL.
+    pub(crate) fn read_unless_null<T: Plain>(self) -> Result<Option<T>, Errno> {
+        if self.is_null() { Ok(None) } else { self.read().map(Some) }
+    }
+
+    /// As [`UserAddr::read`], for a value that is too large for a kernel stack.
+    pub(crate) fn read_boxed<T: Plain>(self) -> Result<Box<T>, Errno> {
+        let mut value = Box::<T>::new_uninit();
+        // SAFETY: as in `read`.
+        unsafe {
+            efault(uaccess::copy_from_user(value.as_mut_ptr().cast(), self.0, size_of::<T>()))?;
+            Ok(value.assume_init())
+        }
+    }
+
+    /// Writes `value`, which need not be aligned here.
+    pub(crate) fn write<T: Plain>(self, value: T) -> Result<(), Errno> {
+        self.write_from(&value)
+    }
+
+    /// As [`UserAddr::write`], without a copy on the way.
+    pub(crate) fn write_from<T: Plain>(self, value: &T) -> Result<(), Errno> {
+        // SAFETY: the source is a `T`, readable for its size, without padding.
+        efault(unsafe { uaccess::copy_to_user(self.0, (&raw const *value).cast(), size_of::<T>()) })
+    }
+
+    /// As [`UserAddr::write`], unless the address is NULL.
+    pub(crate) fn write_unless_null<T: Plain>(self, value: T) -> Result<(), Errno> {
+        if self.is_null() { Ok(()) } else { self.write(value) }
+    }
+
+    /// Loads an aligned word in one access.
+    pub(crate) fn load_u32(self) -> Result<u32, Errno> {
+        efault(uaccess::load_user_u32(self.0))
+    }
+
+    /// Replaces an aligned word by `new` if it is `expected`; returns the word found.
+    pub(crate) fn exchange_u32(self, expected: u32, new: u32) -> Result<u32, Errno> {
+        efault(uaccess::cmpxchg_user_u32(self.0, expected, new))
+    }
+
+    /// Reads a NUL-terminated path.
+    pub(crate) fn read_path(self) -> Result<String, Errno> {
+        let bytes = self.read_string(PATH_MAX, Errno::ENAMETOOLONG)?;
+        // A name that is not UTF-8 names no file of ours.
+        String::from_utf8(bytes).map_err(|_| Errno::ENOENT)
+    }
+
+    /// Reads a NUL-terminated string of fewer than `limit` bytes, without the NUL; a longer
+    /// one is `too_long`.
+    pub(crate) fn read_string(self, limit: usize, too_long: Errno) -> Result<Vec<u8>, Errno> {
+        if limit == 0 {
+            return Err(too_long);
+        }
+        let mut bytes = alloc::vec![0; limit.min(SHORT)];
+        let len = loop {
+            match uaccess::strncpy_from_user(&mut bytes, self.0) {
+                Ok(len) => break len,
+                Err(BadString::Address) => return Err(Errno::EFAULT),
+                Err(BadString::TooLong) if bytes.len() == limit => return Err(too_long),
+                // Rare: once more with all the room there may be.
+                Err(BadString::TooLong) => {
+                    heap::check_room(limit)?;
+                    bytes.resize(limit, 0);
+                }
+            }
+        };
+        bytes.truncate(len);
+        if bytes.len() < bytes.capacity() / 2 {
+            bytes.shrink_to_fit();
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a NUL-terminated string into `to`, or as much of it as fits; returns the number of
+    /// bytes.
+    pub(crate) fn read_prefix(self, to: &mut [u8]) -> Result<usize, Errno> {
+        match uaccess::strncpy_from_user(to, self.0) {
+            Ok(len) => Ok(len),
+            Err(BadString::TooLong) => Ok(to.len()),
+            Err(BadString::Address) => Err(Errno::EFAULT),
         }
     }
 }
 
-/// As [`read`], for what is too large for a kernel stack.
-pub(crate) fn read_boxed<T: Plain>(from: u64) -> Result<Box<T>, Errno> {
-    let mut value = Box::<T>::new_uninit();
-    // SAFETY: as in `read`.
-    unsafe {
-        match uaccess::copy_from_user(value.as_mut_ptr().cast(), from, size_of::<T>()) {
-            Ok(()) => Ok(value.assume_init()),
-            Err(_) => Err(Errno::EFAULT),
-        }
-    }
+fn efault<T>(outcome: Result<T, BadAddress>) -> Result<T, Errno> {
+    outcome.map_err(|_| Errno::EFAULT)
 }
 
-/// All zeroes, made where they are: for what is too large for a kernel stack.
+/// A value of zeroes, made in place: for one that is too large for a kernel stack.
 pub(crate) fn zeroed<T: Plain>() -> Box<T> {
     // SAFETY: any bytes make a `T` (`Plain`).
     unsafe { Box::<T>::new_zeroed().assume_init() }
 }
 
-/// As [`write`], without a copy on the way.
-pub(crate) fn write_from<T: Plain>(to: u64, value: &T) -> Result<(), Errno> {
-    // SAFETY: the source is a `T`, readable for its size, without padding.
-    unsafe { uaccess::copy_to_user(to, (&raw const *value).cast(), size_of::<T>()) }
-        .map_err(|_| Errno::EFAULT)
-}
-
-/// Writes `value` at `to`, which need not be aligned.
-pub(crate) fn write<T: Plain>(to: u64, value: T) -> Result<(), Errno> {
-    // SAFETY: the source is a `T`, readable for its size, without padding.
-    unsafe { uaccess::copy_to_user(to, (&raw const value).cast(), size_of::<T>()) }.map_err(|_| Errno::EFAULT)
-}
-
-/// As [`write`], unless `to` is NULL.
-pub(crate) fn write_unless_null<T: Plain>(to: u64, value: T) -> Result<(), Errno> {
-    if to == 0 { Ok(()) } else { write(to, value) }
-}
-
 /// The longest path, with its NUL (Linux's PATH_MAX).
 pub(crate) const PATH_MAX: usize = 4096;
-
-/// Reads a NUL-terminated path at `from`.
-pub(crate) fn read_path(from: u64) -> Result<String, Errno> {
-    let bytes = read_string(from, PATH_MAX, Errno::ENAMETOOLONG)?;
-    // What is no UTF-8 names no file of ours.
-    String::from_utf8(bytes).map_err(|_| Errno::ENOENT)
-}
-
-/// Reads a NUL-terminated string of fewer than `limit` bytes at `from`, without the NUL; a
-/// longer one is `too_long`.
-pub(crate) fn read_string(from: u64, limit: usize, too_long: Errno) -> Result<Vec<u8>, Errno> {
-    if limit == 0 {
-        return Err(too_long);
-    }
-    let mut bytes = alloc::vec![0; limit.min(SHORT)];
-    let len = loop {
-        match uaccess::strncpy_from_user(&mut bytes, from) {
-            Ok(len) => break len,
-            Err(BadString::Address) => return Err(Errno::EFAULT),
-            Err(BadString::TooLong) if bytes.len() == limit => return Err(too_long),
-            // Rare: once more with all the room there may be.
-            Err(BadString::TooLong) => {
-                heap::check_room(limit)?;
-                bytes.resize(limit, 0);
-            }
-        }
-    };
-    bytes.truncate(len);
-    if bytes.len() < bytes.capacity() / 2 {
-        bytes.shrink_to_fit();
-    }
-    Ok(bytes)
-}
 
 /// Room for nearly every string.
 const SHORT: usize = 128;
@@ -137,16 +190,16 @@ const SHORT: usize = 128;
 #[repr(C)]
 pub(crate) struct UserSlice {
     /// Its first byte.
-    pub(crate) base: u64,
+    pub(crate) base: UserAddr,
     /// Its length in bytes.
     pub(crate) len: u64,
 }
 
-// SAFETY: two `u64` without padding. This is Linux's `struct iovec`.
+// SAFETY: two words without padding. This is Linux's `struct iovec`.
 unsafe impl Plain for UserSlice {}
 
-/// User memory that is read or written from front to back: one or several
-/// pieces, and how far we are. Files see nothing else of user memory.
+/// User memory that is read or written from front to back: one or several pieces, and the
+/// position. Files see nothing else of user memory.
 pub(crate) struct Cursor<'a> {
     rest: &'a [UserSlice],
     /// Bytes of `rest[0]` that are done.
@@ -159,12 +212,11 @@ impl<'a> Cursor<'a> {
     /// Over `pieces` in order.
     ///
     /// # Errors
-    /// `EFAULT` if one of them is not within the user's addresses, whatever is mapped
-    /// there and however much of it would be used.
+    /// `EFAULT` if one of them is not within the user's addresses, even if it would not be used.
     pub(crate) fn new(pieces: &'a [UserSlice]) -> Result<Self, Errno> {
         let mut remaining = 0;
         for piece in pieces {
-            if !uaccess::is_user_range(piece.base, piece.len as usize) {
+            if !piece.base.has_room(piece.len as usize) {
                 return Err(Errno::EFAULT);
             }
             // No overflow: the user's addresses are 2^52, and pieces at most 1,024.
@@ -183,11 +235,11 @@ impl<'a> Cursor<'a> {
         self.remaining
     }
 
-    /// What remains of the piece that is next.
+    /// The rest of the next piece.
     pub(crate) fn next_piece(&mut self) -> Option<UserSlice> {
         while let Some((piece, later)) = self.rest.split_first() {
             if self.at < piece.len {
-                return Some(UserSlice { base: piece.base.wrapping_add(self.at), len: piece.len - self.at });
+                return Some(UserSlice { base: piece.base.plus(self.at as usize), len: piece.len - self.at });
             }
             (self.rest, self.at) = (later, 0);
         }
@@ -199,13 +251,13 @@ impl<'a> Cursor<'a> {
     fn advance(
         &mut self,
         len: usize,
-        mut copy: impl FnMut(u64, usize, usize) -> Result<(), uaccess::BadAddress>,
+        mut copy: impl FnMut(u64, usize, usize) -> Result<(), BadAddress>,
     ) -> Result<usize, Errno> {
         let mut moved = 0;
         while moved < len {
             let Some((piece, later)) = self.rest.split_first() else { break };
             let bytes = (piece.len - self.at).min((len - moved) as u64) as usize;
-            let (bytes, result) = match copy(piece.base.wrapping_add(self.at), moved, bytes) {
+            let (bytes, result) = match copy(piece.base.plus(self.at as usize).0, moved, bytes) {
                 Ok(()) => (bytes, Ok(())),
                 Err(bad) => (bad.copied, Err(Errno::EFAULT)),
             };
@@ -221,8 +273,8 @@ impl<'a> Cursor<'a> {
         Ok(moved)
     }
 
-    /// Moves bytes out to the user, as many of `from` as fit. Returns how many.
-    /// After `EFAULT`, [`Cursor::done`] counts those that went before it.
+    /// Moves bytes out to the user, as many of `from` as fit. Returns how many. After `EFAULT`,
+    /// [`Cursor::done`] counts the bytes before it.
     pub(crate) fn put(&mut self, from: &[u8]) -> Result<usize, Errno> {
         // SAFETY: a slice is readable for its length.
         unsafe { self.put_raw(from.as_ptr(), from.len()) }

@@ -1,4 +1,4 @@
-//! The commands: one table, from which `help`, Tab and the answers come.
+//! The commands: one table for `help`, Tab and the answers.
 
 use alloc::vec::Vec;
 
@@ -11,16 +11,16 @@ use crate::{print, println, report, shutdown};
 /// A command.
 struct Command {
     name: &'static str,
-    /// What may follow, for `help`.
+    /// The words that may follow, for `help`.
     arguments: &'static str,
     /// How many words may follow.
     most: usize,
-    /// What it is good for, for `help`.
+    /// Its use, for `help`.
     help: &'static str,
     answer: fn(&Monitor, &[&str]),
 }
 
-/// One of the table.
+/// One row of the table.
 const fn command(
     name: &'static str,
     arguments: &'static str,
@@ -31,7 +31,7 @@ const fn command(
     Command { name, arguments, most, help, answer }
 }
 
-/// All of them, by name.
+/// All commands, by name.
 const COMMANDS: &[Command] = &[
     command("cpus", "", 0, "each CPU: task, loaded address space, whether borrowed", |_, _| cpus::show()),
     command("help", "", 0, "this list", |_, _| help()),
@@ -54,7 +54,7 @@ const COMMANDS: &[Command] = &[
     command("test", "[pattern]", 1, "run the in-kernel tests that have that in their names", test::run),
 ];
 
-/// Their names, for Tab.
+/// The commands' names, for Tab.
 pub(super) fn names() -> Vec<&'static str> {
     COMMANDS.iter().map(|command| command.name).collect()
 }

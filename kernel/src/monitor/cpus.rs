@@ -1,4 +1,4 @@
-//! `cpus`: what every CPU has loaded, and why.
+//! `cpus`: the address space that each CPU has loaded, and why.
 
 use alloc::format;
 
@@ -8,7 +8,7 @@ use super::machine;
 use crate::machine::lazy_tlb;
 use crate::{print, println};
 
-/// Prints a line a CPU. One that does not answer is offline.
+/// Prints a line per CPU. A CPU that does not answer is offline.
 pub(super) fn show() {
     let (seen, all) = (machine::look(), lazy_tlb().nr_cpus());
     let mut answers = seen.iter().peekable();

@@ -9,7 +9,7 @@ use crate::machine::lazy_tlb;
 use crate::println;
 use crate::task::{self, Refused};
 
-/// Takes a CPU offline. The monitor may run there: it is moved.
+/// Takes a CPU offline. If the monitor runs there, it is moved.
 pub(super) fn offline(words: &[&str]) {
     change("offline", words, task::offline);
 }
@@ -19,8 +19,8 @@ pub(super) fn online(words: &[&str]) {
     change("online", words, task::online);
 }
 
-/// Does what `command`, also the name of the state that it leads to, is to do; says
-/// what came of it.
+/// Calls `act` for the CPU in `words` and prints the outcome. `command` is also the name of the
+/// state that it leads to.
 fn change(command: &str, words: &[&str], act: fn(CpuId) -> Result<(), Refused>) {
     let Some(number) = words.first().and_then(|word| word.parse().ok()) else {
         return println!("usage: {command} CPU, a number that `cpus` shows");

@@ -1,8 +1,8 @@
-//! What every CPU has, each asked at an instant at which it does not switch.
+//! The address spaces that every CPU has, each read at an instant without a switch.
 //!
-//! The PID register of a CPU is visible to that CPU only, so each is called and
-//! adds its own line, with interrupts off. That is one `ipi_sent_call` a CPU in
-//! the report; it changes nobody's address space.
+//! The PID register of a CPU is visible to that CPU only, so each is called and adds its own
+//! line, with interrupts off. This costs one `ipi_sent_call` per CPU in the report and changes no
+//! CPU's address space.
 
 use alloc::vec::Vec;
 
@@ -14,13 +14,13 @@ use crate::machine::{call_function, lazy_tlb};
 use crate::sync::IrqLock;
 use crate::task::{self, TaskName};
 
-/// What a CPU says of itself.
+/// A CPU's answer.
 pub(super) struct Seen {
-    /// Which.
+    /// The CPU.
     pub(super) cpu: CpuId,
     /// The number of the task that runs there, 0 for the idle one.
     pub(super) tid: u32,
-    /// Its name.
+    /// The task's name.
     pub(super) name: TaskName,
     /// `current.mm`.
     pub(super) mm: MmId,
@@ -38,7 +38,7 @@ impl Seen {
         self.mm.is_none() && self.active_mm != MmId::INIT_MM
     }
 
-    /// What the CPU does with its address space, or what is wrong.
+    /// The CPU's use of its address space, or the error found.
     pub(super) fn verdict(&self) -> &'static str {
         if self.pidr != self.active_mm.pid().get() {
             "WRONG: PIDR is not active_mm's"
@@ -56,12 +56,12 @@ impl Seen {
     }
 }
 
-/// What the CPUs have said. [`look`] makes room for all of them.
+/// The CPUs' answers. [`look`] makes room for all of them.
 static SEEN: IrqLock<Vec<Seen>> = IrqLock::new("what CPUs have", Vec::new());
 
-/// Has the CPU that runs this say what it has.
+/// Adds the answer of the CPU that runs this.
 fn tell(_: u64) {
-    // From here on with interrupts off, so that it does not switch.
+    // Interrupts are off from here on, so that the CPU does not switch.
     let mut seen = SEEN.lock();
     let (task, cpu) = (task::current(), arch::percpu::cpu_id());
     let active_mm = task.mm.active_mm();
@@ -76,7 +76,8 @@ fn tell(_: u64) {
     });
 }
 
-/// Asks all CPUs that are online; by number. Interrupts and preemption on.
+/// Asks all online CPUs. The answers are in the order of their numbers. Interrupts and preemption
+/// on.
 pub(super) fn look() -> Vec<Seen> {
     let kernel = lazy_tlb();
     let room = Vec::with_capacity(kernel.nr_cpus());

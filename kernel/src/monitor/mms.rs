@@ -1,4 +1,4 @@
-//! `mms`: every address space, what keeps it, and who is on it.
+//! `mms`: every address space, its counts, and the CPUs and tasks that use it.
 
 use alloc::format;
 use alloc::string::String;
@@ -14,10 +14,10 @@ use crate::machine::lazy_tlb;
 use crate::print;
 use crate::task::{TaskRef, registry};
 
-/// Prints a line an address space.
+/// Prints a line per address space.
 ///
-/// The counts are read one after the other while the machine goes on: of an mm that
-/// is busy, they may not fit together.
+/// The counts are read one after the other while the machine goes on: those of a busy mm may not
+/// fit together.
 pub(super) fn show() {
     let (kernel, cpus, tasks) = (lazy_tlb(), machine::look(), registry::snapshot());
     let mut table =
@@ -47,7 +47,7 @@ pub(super) fn show() {
     print!("{table}");
 }
 
-/// What the counts make of it.
+/// The state that the counts mean.
 fn state(id: MmId, users: u32) -> &'static str {
     match users {
         _ if id == MmId::INIT_MM => "for ever",

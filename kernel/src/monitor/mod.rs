@@ -1,8 +1,8 @@
-//! The monitor: what a person at the terminal gets when init has ended.
+//! The monitor: the prompt for a person at the terminal when init has ended.
 //!
-//! A kernel thread that reads lines and answers them ([`commands`]). Looking changes
-//! nothing that is shown: it has no address space, so its CPU stays lazy on whatever
-//! ran there before. While a program runs, the terminal is the program's.
+//! A kernel thread that reads lines and answers them ([`commands`]). Looking changes nothing that
+//! is shown: the thread has no address space, so its CPU stays lazy on the mm that ran there
+//! before. While a program runs, the terminal is the program's.
 
 use alloc::string::String;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -26,9 +26,9 @@ mod ps;
 mod run;
 mod test;
 
-/// What stands before the line.
+/// The text before the line.
 const PROMPT: &str = "lazy-tlb> ";
-/// What every terminal has.
+/// The width that every terminal has.
 const COLUMNS: usize = 80;
 
 /// Whether the machine goes on without init.
@@ -48,11 +48,11 @@ pub(crate) fn stays() -> bool {
     STAYS.load(Ordering::Relaxed)
 }
 
-/// What commands know.
+/// The state for commands.
 struct Monitor {
     /// How init ended: the status of the machine in the end.
     init: Status,
-    /// What the command line said: the environment of programs, the known failures.
+    /// The command line's settings: the environment of programs, the known failures.
     config: Config,
 }
 
@@ -80,7 +80,7 @@ fn main(config: Config) {
     }
 }
 
-/// Shows the prompt and reads until something has been said.
+/// Shows the prompt and reads until a line, or another event, is complete.
 fn read_line(prompt: &mut Prompt) -> Event {
     let mut echo = String::new();
     prompt.show(&mut echo);
@@ -88,8 +88,7 @@ fn read_line(prompt: &mut Prompt) -> Event {
         console::write_bytes(echo.as_bytes());
         echo.clear();
         let mut typed = [0; 1];
-        // Nothing interrupts a kernel thread, and a failed start of the reader is
-        // tried again.
+        // Nothing interrupts a kernel thread, and a failed start of the reader is tried again.
         let _ = input::wait(Owner::Kernel);
         if input::take(Owner::Kernel, &mut typed) == Some(1)
             && let Some(event) = prompt.push(typed[0], &mut echo)

@@ -7,7 +7,7 @@ use terminal::table::Table;
 use crate::print;
 use crate::task::registry;
 
-/// Prints a line a task. The tasks go on meanwhile: it is a hint.
+/// Prints a line per task. The tasks go on meanwhile, so the answer is a hint.
 pub(super) fn show() {
     let mut table = Table::new(["TID", "PID", "state", "CPU", "mm", "active_mm", "name"]);
     for task in registry::snapshot() {

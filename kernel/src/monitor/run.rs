@@ -10,9 +10,8 @@ use crate::process::{self, Process, signal, table};
 use crate::special::input::{self, Owner};
 use crate::task::OutOfMemory;
 
-/// Runs the program that `words` begin with, and says how it ended unless all is
-/// well. With `&` at the end it does not wait: there are borrowers to look at while
-/// a program sleeps.
+/// Runs the program that `words` begin with, and prints its end unless it succeeded. With `&` at
+/// the end it does not wait: while a program sleeps, CPUs that borrow its mm can be looked at.
 pub(super) fn answer(monitor: &Monitor, words: &[&str]) {
     let (waits, words) = match words.split_last() {
         Some((&"&", words)) => (false, words),
@@ -36,7 +35,7 @@ pub(super) fn answer(monitor: &Monitor, words: &[&str]) {
     }
 }
 
-/// Ends a process, whatever it does.
+/// Ends a process in any state.
 pub(super) fn kill(words: &[&str]) {
     let process = words.first().and_then(|word| word.parse().ok()).and_then(table::find);
     match process {
@@ -47,15 +46,14 @@ pub(super) fn kill(words: &[&str]) {
 
 /// Gives the terminal to the process's group until the process is dead.
 pub(super) fn in_foreground(process: &Arc<Process>) -> Status {
-    // Without memory for the reader nobody can type, and the program runs all the
-    // same.
+    // Without memory for the reader the program runs without input.
     let _ = input::give(Owner::Group(process.pid));
     let status = process.wait_dead();
     let _ = input::give(Owner::Kernel);
     status
 }
 
-/// What there is to run.
+/// Lists the programs that can be run.
 fn list() {
     println!("usage: run PATH [args] [&]");
     for directory in ["/bin", "/c"] {

@@ -2,8 +2,8 @@
 
 use super::Monitor;
 
-/// Runs the tests whose names contain the word, all without one. They count CPUs and
-/// are bound to them, so all have to be there.
+/// Runs the tests whose names contain the word, or all tests. Tests count CPUs and are bound to
+/// them, so all CPUs must be online.
 #[cfg(feature = "selftest")]
 pub(super) fn run(monitor: &Monitor, words: &[&str]) {
     let kernel = crate::machine::lazy_tlb();
@@ -15,7 +15,7 @@ pub(super) fn run(monitor: &Monitor, words: &[&str]) {
     }
 }
 
-/// Says how to get them.
+/// Prints how to get tests.
 #[cfg(not(feature = "selftest"))]
 pub(super) fn run(_: &Monitor, _: &[&str]) {
     crate::println!("this build has no tests: `make run TESTS=on` starts one that has");

@@ -1,5 +1,5 @@
-//! By page frame: what it is in the trees of user memory, and in how many ways an MMU can
-//! come to it.
+//! For each page frame: its role in the trees of user memory, and the number of ways by which an
+//! MMU can reach it.
 
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -8,10 +8,10 @@ use arch::addr::PAGE_SHIFT;
 use arch::encoding::pte::TABLE_BITS;
 use shadow_tlb::FrameNumber;
 
-/// What a frame is, or was last, in the tree of the mm in a slot.
+/// The role that a frame has, or had last, in the tree of the mm in a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
-    /// Nothing of a tree.
+    /// No part of a tree.
     None,
     /// A table, or a part of a root: its entries serve the addresses from `base` on.
     Table { slot: usize, level: u32, base: u64 },
@@ -46,7 +46,7 @@ impl Role {
     }
 }
 
-/// What one entry of a table of `level` serves, in bytes.
+/// The bytes that one entry of a table of `level` serves.
 pub(super) fn served_by_entry(level: u32) -> u64 {
     1 << (PAGE_SHIFT + TABLE_BITS * level)
 }
@@ -54,7 +54,7 @@ pub(super) fn served_by_entry(level: u32) -> u64 {
 /// All frames of the machine.
 pub(super) struct Frames {
     roles: Box<[AtomicU64]>,
-    /// How many entries name the frame, and how many did and may still be cached.
+    /// For each frame: the entries that name it, and earlier ones that may still be cached.
     reachable: Box<[AtomicU32]>,
 }
 
@@ -66,8 +66,8 @@ impl Frames {
         }
     }
 
-    // Relaxed, all of them: who changes an entry, or gives a frame away, has the lock or
-    // the reference that orders it against the others.
+    // All accesses are relaxed: code that changes an entry or gives a frame away has the lock or
+    // the reference that orders it against other such code.
 
     pub(super) fn role(&self, frame: FrameNumber) -> Role {
         Role::from_bits(self.roles[frame as usize].load(Ordering::Relaxed))
@@ -93,6 +93,7 @@ impl Frames {
         self.reachable[frame as usize].load(Ordering::Relaxed) != 0
     }
 
+    #[cfg(feature = "selftest")]
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.roles) + size_of_val(&*self.reachable)
     }

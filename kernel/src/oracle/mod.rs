@@ -1,12 +1,11 @@
-//! The shadow TLB oracle at work, in test builds: one [`Slot`] a PID, one [`Shadow`]
-//! an address space.
+//! The shadow TLB oracle at work, in test builds: one [`Slot`] per PID, one [`Shadow`] per
+//! address space.
 //!
-//! It looks, and is asked. It sees every store to an entry of a tree and of the process
-//! table (`tree.rs`), wherever it is made, and the protocol's loads and flushes
-//! (`Probe::observe`). The frame allocator asks whether a frame may be had by somebody
-//! else, the `mmap_lock` whether all that was taken away under it is gone. If a CPU may
-//! still hold something of it, the machine ends here, with the history of the PID. In
-//! other builds nothing of this is left.
+//! It sees every store to an entry of a tree or of the process table (`tree.rs`), and the
+//! protocol's loads and flushes (`Probe::observe`). The frame allocator asks it whether a freed
+//! frame may be reused. The unlock of an `mmap_lock` asks it whether a CPU may still hold
+//! translations that were taken away under the lock. A violation ends the machine, with the
+//! history of the PID. Other builds have no oracle.
 //!
 //! Its locks order more than the protocol does, so it does not prove fences: those
 //! are the model checker's.
@@ -33,7 +32,7 @@ use crate::sync::{Fixed, IrqLock};
 use frames::Frames;
 pub(crate) use tree::frame_freed;
 
-/// Whether it is there at all.
+/// Whether this build has the oracle.
 const ON: bool = cfg!(feature = "selftest");
 
 /// Every address, for the lock of the whole address space.
@@ -46,11 +45,10 @@ struct Watched {
     root: Option<PhysAddr>,
 }
 
-/// By PID. Inside of each lock only the heap's is taken: a shadow comes and goes.
+/// By PID. Only the heap's lock is taken inside each lock, to make and free a shadow.
 static SLOTS: Fixed<Box<[IrqLock<Watched>]>> = Fixed::unset();
 static FRAMES: Fixed<Frames> = Fixed::unset();
-/// The CPUs that started and have not flushed their TLB since; each sets and clears
-/// its own bit.
+/// The CPUs that started and have not flushed their TLB since; each sets and clears its own bit.
 static UNFLUSHED: Fixed<CpuMask> = Fixed::unset();
 
 /// Makes room for PIDs below `pids` and for `frames` page frames. Once, on the boot CPU,
@@ -72,7 +70,8 @@ fn slots() -> &'static [IrqLock<Watched>] {
     &SLOTS
 }
 
-/// What the protocol does; any context. The oracle picks what decides what a TLB may hold.
+/// Observes the protocol; any context. The oracle uses the events that change what a TLB may
+/// hold.
 #[inline(always)]
 pub(crate) fn observe(t: &PreemptOff, event: Event) -> Stamp {
     let cpu = t.cpu();
@@ -96,14 +95,14 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) -> Stamp {
     Stamp::default()
 }
 
-/// This CPU has started, with whatever is in its TLB.
+/// This CPU has started, with unknown contents of its TLB.
 pub(crate) fn cpu_started(t: &PreemptOff) {
     if ON {
         UNFLUSHED.get().set(t.cpu());
     }
 }
 
-/// This CPU has dropped everything of every PID.
+/// This CPU has flushed all PIDs from its TLB.
 pub(crate) fn cpu_flushed(t: &PreemptOff) {
     if ON {
         for slot in 0..slots().len() {
@@ -114,6 +113,7 @@ pub(crate) fn cpu_flushed(t: &PreemptOff) {
 }
 
 /// A coprocessor, counted by `copro_attach`, is about to translate through `mm`.
+#[cfg(feature = "selftest")]
 pub(crate) fn copro_load(mm: MmId) {
     if ON {
         ask(mm.slot(), |shadow| shadow.copro_load(cpu_here()));
@@ -121,14 +121,15 @@ pub(crate) fn copro_load(mm: MmId) {
 }
 
 /// A coprocessor does not translate through `mm` any more.
+#[cfg(feature = "selftest")]
 pub(crate) fn copro_leave(mm: MmId) {
     if ON {
         ask(mm.slot(), |shadow| shadow.copro_leave(cpu_here()));
     }
 }
 
-/// The address space of `mm` is about to be unlocked: what was taken away under the lock
-/// is gone for every CPU.
+/// The address space of `mm` is about to be unlocked: checks that no CPU may hold translations
+/// that were taken away under the lock.
 #[inline(always)]
 pub(crate) fn unlocked(mm: MmId) {
     if ON && mm.is_some() {
@@ -136,17 +137,19 @@ pub(crate) fn unlocked(mm: MmId) {
     }
 }
 
-/// How many bytes the oracle takes whatever runs: for PIDs, and for page frames.
+/// How many bytes the oracle takes in every run: for PIDs, and for page frames.
+#[cfg(feature = "selftest")]
 pub(crate) fn fixed_bytes() -> (usize, usize) {
     (size_of_val(&**SLOTS), FRAMES.bytes())
 }
 
-/// The CPU that tells. If the task is moved in between, its history says the one before.
+/// The CPU that reports an event. If the task moves meanwhile, the history names the CPU before
+/// the move.
 fn cpu_here() -> CpuId {
     percpu::cpu_id()
 }
 
-/// Tells the shadow of the mm in `slot`, if there is one; what it answers.
+/// Calls `f` with the shadow of the mm in `slot`, if there is one, and returns its answer.
 fn ask<R: Default>(slot: usize, f: impl FnOnce(&mut Shadow) -> R) -> R {
     let mut answer = R::default();
     check(slot, |slot| {
@@ -156,10 +159,11 @@ fn ask<R: Default>(slot: usize, f: impl FnOnce(&mut Shadow) -> R) -> R {
     answer
 }
 
-/// Asks `slot`, and believes what it says. What nobody can reach any more since is free.
+/// Calls `f` with `slot`: a violation ends the machine. Frames that no CPU can reach any more are
+/// disconnected.
 fn check(slot: usize, f: impl FnOnce(&mut Slot) -> Result<(), Violation>) {
-    // `init_mm` has no tables and is never freed, and every CPU loads it all the
-    // time: its lock would be the one that all CPUs meet at.
+    // `init_mm` has no tables and is never freed, and all CPUs load it all the time: they would
+    // contend for its lock.
     if slot == MmId::INIT_MM.slot() {
         return;
     }
@@ -168,8 +172,8 @@ fn check(slot: usize, f: impl FnOnce(&mut Slot) -> Result<(), Violation>) {
         (f(&mut watched.slot), watched.slot.shadow().map(Shadow::take_released).unwrap_or_default())
     };
     released.into_iter().for_each(|frame| FRAMES.disconnect(frame));
-    // Out of the lock, since what prints may be interrupted, and the CPUs that
-    // go on meanwhile would wait for it.
+    // Outside the lock: printing may be interrupted, and CPUs that go on meanwhile would wait for
+    // the lock.
     if let Err(violation) = found {
         accuse_holder(slot, &violation);
     }
@@ -181,7 +185,7 @@ fn accuse_holder(slot: usize, violation: &Violation) -> ! {
     end(slot, violation);
 }
 
-/// Tells the history of the PID, then ends the machine.
+/// Prints the history of the PID, then ends the machine.
 #[cold]
 fn accuse(slot: usize, what: fmt::Arguments<'_>) -> ! {
     tell_history(slot, None);
@@ -192,7 +196,7 @@ fn end(slot: usize, what: &dyn Display) -> ! {
     panic!("oracle: {:?}: {what}", lazy_tlb().mms()[slot].id());
 }
 
-/// The events of the PID, those of `offender` marked.
+/// Prints the events of the PID, those of `offender` marked.
 fn tell_history(slot: usize, offender: Option<Holder>) {
     let mut records: Vec<Record> = Vec::new();
     ask(slot, |shadow| records.extend(shadow.history()));

@@ -1,5 +1,4 @@
-//! What the oracle sees: every store to an entry of a user tree, and every frame that is
-//! given back.
+//! The oracle's eyes: every store to an entry of a user tree, and every frame that is freed.
 
 use arch::addr::{PAGE_SIZE, PhysAddr};
 use arch::encoding::pte::{Pte, ROOT_BYTES};
@@ -21,7 +20,7 @@ fn frame(address: PhysAddr) -> FrameNumber {
 
 /// A store to an entry, in some tree, has happened.
 fn entry_changed(entry: PhysAddr, old: Pte, new: Pte) {
-    // Trees of the kernel's own have no role.
+    // Tables of the kernel's tree have no role.
     let Role::Table { slot, level, base } = FRAMES.role(frame(entry)) else { return };
     let ea = base + (entry.0 % PAGE_SIZE) / size_of::<Pte>() as u64 * served_by_entry(level);
     if level == 0 {
@@ -87,7 +86,7 @@ fn tree_cleared(pid: Pid) {
     ask(pid.get() as usize, |shadow| shadow.clear_entry(cpu_here()));
 }
 
-/// `mm` is over, and nobody holds anything of it: its root may be freed.
+/// `mm` has ended, and no CPU holds a part of it: its root may be freed.
 pub(super) fn tree_ended(mm: MmId) {
     if let Some(root) = slots()[mm.slot()].lock().root.take() {
         for_each_of_root(root, |frame, _| FRAMES.disconnect(frame));
@@ -105,7 +104,7 @@ pub(crate) fn frame_freed(number: FrameNumber) {
     }
 }
 
-/// Tells who can still come to the frame, and how.
+/// Reports the CPU that can still reach the frame, and how.
 #[cold]
 fn freed_too_soon(number: FrameNumber) -> ! {
     for slot in 0..slots().len() {

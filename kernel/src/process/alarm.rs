@@ -11,7 +11,8 @@ use arch::timer;
 use super::signal::{self, Info, SIGALRM};
 use super::{Process, table};
 use crate::errno::Errno;
-use crate::sync::{SpinLock, WaitQueue};
+use crate::sync::SpinLock;
+use crate::task::WaitQueue;
 use crate::task::kthread;
 
 /// What is done when the time has come.

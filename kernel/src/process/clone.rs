@@ -9,12 +9,14 @@ use kcore::mm::MmId;
 use super::event::Event;
 use super::limits::{INFINITY, Resource};
 use super::signal::{ERESTARTNOINTR, SIGCHLD};
-use super::{INIT_PID, Inheritance, Process, Thread, current, current_thread, table, user_memory};
+use super::{INIT_PID, Inheritance, Own, Process, Thread, current, current_thread, table};
 use crate::errno::Errno;
 use crate::fs::table_use::TableUse;
 use crate::machine::lazy_tlb;
-use crate::mm::{self, heap};
-use crate::sync::Mutex;
+use crate::memory::heap;
+use crate::mm;
+use crate::mm::user_memory::UserAddr;
+use crate::task::Mutex;
 use crate::task::{self, registry};
 
 bitflags::bitflags! {
@@ -112,7 +114,7 @@ pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> 
     let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Event::new()));
 
     let mm = child_mm(flags)?;
-    if let Err(errno) = start_child(parent, tid, frame, request, mm, vfork.clone()) {
+    if let Err(errno) = start_child(&parent, tid, frame, request, mm, vfork.clone()) {
         lazy_tlb().mmput(mm);
         return Err(errno);
     }
@@ -147,7 +149,7 @@ fn child_mm(flags: CloneFlags) -> Result<MmId, Errno> {
 /// the registers would be under the copy of the address space, too.
 #[inline(never)]
 fn start_child(
-    parent: &Thread,
+    parent: &Own<Thread>,
     tid: u32,
     frame: &TrapFrame,
     request: &Request,
@@ -165,7 +167,7 @@ fn start_child(
     thread.blocked.store(parent.blocked.load(Ordering::Relaxed), Ordering::Relaxed);
     // Not a stack that both could be on at once (Linux: `sas_ss_reset` in copy_process).
     if !request.flags.contains(CloneFlags::VM) || request.flags.contains(CloneFlags::VFORK) {
-        thread.alternate_stack.copy_from(&parent.alternate_stack);
+        thread.alternate_stack = parent.alternate_stack.copy();
     }
     if request.flags.contains(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
@@ -181,7 +183,7 @@ fn start_child(
         .map_err(|task::OutOfMemory| Errno::ENOMEM)?;
     if request.flags.contains(CloneFlags::PARENT_SETTID) {
         // As in Linux, a bad address is not an error.
-        let _ = user_memory::write(request.parent_tid, tid);
+        let _ = UserAddr(request.parent_tid).write(tid);
     }
     if is_thread {
         // The process ends? So does the caller, which was told: it does not start over.

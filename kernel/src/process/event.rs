@@ -2,8 +2,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 
-use crate::sync::{Interrupted, WaitQueue};
 use crate::task::current;
+use crate::task::{Interrupted, WaitQueue};
 
 /// An event and its waiters. Before each wait, [`Event::reset`].
 pub(crate) struct Event {

@@ -22,7 +22,8 @@ use crate::fs::inode::Kind;
 use crate::fs::path::Place;
 use crate::fs::text::Text;
 use crate::machine::lazy_tlb;
-use crate::mm::{self, Backing, MapFlags, Object, Prot, heap};
+use crate::memory::heap;
+use crate::mm::{self, Backing, MapFlags, Object, Prot};
 use crate::task;
 
 /// Where every address space has the page that signal handlers return to.
@@ -49,7 +50,7 @@ pub(crate) fn exec(place: &Place, path: &str, passed: &Arguments) -> Result<Trap
         return Err(Reason::Errno(Errno::EINTR));
     }
     // No way back from here.
-    exit::release_memory(thread);
+    exit::release_memory(&thread);
     thread.set_tid(process.pid);
     thread.robust_list.store(0, Ordering::Relaxed);
     thread.alternate_stack.reset();

@@ -8,8 +8,9 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use super::signal;
-use super::{INIT_PID, Process, Thread, alarm, current_thread, family, user_memory};
+use super::{INIT_PID, Process, Thread, alarm, current_thread, family};
 use crate::machine::lazy_tlb;
+use crate::mm::user_memory::UserAddr;
 use crate::task::{self, TaskRef, pending};
 use crate::upcalls;
 
@@ -178,7 +179,7 @@ pub(crate) fn exit_group(status: Status) -> ! {
 /// dropped.
 pub(crate) fn exit_thread(status: Status) -> ! {
     let thread = current_thread();
-    release_memory(thread);
+    release_memory(&thread);
     let process: Arc<Process> = thread.process.clone();
     lazy_tlb().exit_mm();
     thread.tell_vfork_done();
@@ -195,13 +196,13 @@ pub(crate) fn exit_thread(status: Status) -> ! {
 /// What others wait for in memory that is about to be given up: Linux's `mm_release`.
 pub(super) fn release_memory(thread: &Thread) {
     upcalls::release_robust_list(thread);
-    let address = thread.clear_child_tid.swap(0, Ordering::Relaxed);
+    let address = UserAddr(thread.clear_child_tid.swap(0, Ordering::Relaxed));
     // Only who shares the memory can look; for others it would be a page to copy.
     let shared = || lazy_tlb().mm(task::current().mm.mm()).users() > 1;
-    if address != 0 && shared() {
+    if !address.is_null() && shared() {
         // Nobody to tell about a bad address. Who waits is woken even if the word cannot be
         // written: it may have become read-only meanwhile.
-        let _ = user_memory::write(address, 0_u32);
+        let _ = address.write(0_u32);
         upcalls::wake_futex_at(address);
     }
 }

@@ -15,7 +15,7 @@ use crate::fs::path::Place;
 use crate::fs::table::FileTable;
 use crate::fs::table_use::TableUse;
 use crate::fs::{Description, OpenFlags};
-use crate::sync::Mutex;
+use crate::task::Mutex;
 use crate::task::{self, OutOfMemory, kthread, registry};
 use crate::{clock, upcalls};
 

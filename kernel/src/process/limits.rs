@@ -17,9 +17,22 @@ pub(crate) const INFINITY: u64 = u64::MAX;
 /// The most that [`Resource::Nofile`] can be: Linux's fs.nr_open.
 pub(crate) const NR_OPEN: u64 = 1 << 20;
 
-/// What is limited, by Linux's numbers (asm-generic/resource.h).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Resource {
+macro_rules! resources {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// What is limited, by Linux's numbers (asm-generic/resource.h).
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Resource {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Resource {
+            /// In the order of their numbers.
+            const ALL: [Resource; 16] = [$(Resource::$name),+];
+        }
+    };
+}
+
+resources! {
     /// Seconds of CPU time.
     Cpu,
     /// Bytes of a file that is written.
@@ -55,26 +68,6 @@ pub(crate) enum Resource {
 }
 
 impl Resource {
-    /// In the order of their numbers.
-    const ALL: [Resource; 16] = [
-        Resource::Cpu,
-        Resource::Fsize,
-        Resource::Data,
-        Resource::Stack,
-        Resource::Core,
-        Resource::Rss,
-        Resource::Nproc,
-        Resource::Nofile,
-        Resource::Memlock,
-        Resource::As,
-        Resource::Locks,
-        Resource::Sigpending,
-        Resource::Msgqueue,
-        Resource::Nice,
-        Resource::Rtprio,
-        Resource::Rttime,
-    ];
-
     /// By number.
     ///
     /// # Errors
@@ -147,6 +140,10 @@ impl Limits {
     /// Both limits.
     pub(crate) fn pair(&self, resource: Resource) -> Limit {
         let _changes = self.changes.lock();
+        self.both(resource)
+    }
+
+    fn both(&self, resource: Resource) -> Limit {
         let hard = self.hard[resource as usize].load(Ordering::Relaxed);
         Limit { soft: self.get(resource), hard }
     }
@@ -164,8 +161,7 @@ impl Limits {
             return Err(Errno::EPERM);
         }
         let _changes = self.changes.lock();
-        let old =
-            Limit { soft: self.get(resource), hard: self.hard[resource as usize].load(Ordering::Relaxed) };
+        let old = self.both(resource);
         self.store(resource, new);
         Ok(old)
     }

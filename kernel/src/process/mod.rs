@@ -12,13 +12,11 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arch::timer;
 
-// For a while: names that moved to another floor.
-pub(crate) use crate::mm::user_memory;
-
 use crate::fs::path::Place;
 use crate::fs::table_use::TableUse;
-use crate::sync::{Mutex, SpinLock, WaitQueue};
-use crate::task::{self, Task, TaskRef, current as current_task};
+use crate::sync::SpinLock;
+use crate::task::{self, Own, Task, TaskRef, current as current_task};
+use crate::task::{Mutex, WaitQueue};
 
 pub(crate) mod alarm;
 pub(crate) mod clone;
@@ -255,17 +253,12 @@ impl Process {
 /// # Panics
 /// In a kernel thread.
 #[inline(always)]
-pub(crate) fn current_thread() -> &'static Thread {
-    let task = current_task();
-    let thread: *const Thread = task.user.as_ref().expect("a kernel thread asks for its user half");
-    // SAFETY: the running task, so the thread in it, lives at least until the
-    // task's own last switch, and this reference ends before: no caller keeps it
-    // in a place that outlives the task's stack.
-    unsafe { &*thread }
+pub(crate) fn current_thread() -> Own<Thread> {
+    current_task().map(|task| task.user.as_ref().expect("a kernel thread asks for its user half"))
 }
 
 /// The process of the running task.
 #[inline(always)]
-pub(crate) fn current() -> &'static Process {
-    &current_thread().process
+pub(crate) fn current() -> Own<Process> {
+    current_thread().map(|thread| &*thread.process)
 }

@@ -11,7 +11,8 @@ use super::load::Loaded;
 use super::random;
 use crate::clock::TICKS_PER_S;
 use crate::errno::Errno;
-use crate::mm::{self, Backing, MapFlags, Prot, heap};
+use crate::memory::heap;
+use crate::mm::{self, Backing, MapFlags, Prot};
 
 /// The most that arguments and environment may take, with their pointers.
 pub(crate) const ARGUMENTS_MAX: usize = 256 * 1024;

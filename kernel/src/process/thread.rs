@@ -10,12 +10,12 @@ use arch::context::ungated::Ungated;
 use arch::exceptions::TrapFrame;
 use arch::reg::Msr;
 
-use super::Process;
 use super::event::Event;
 use super::scheduling::Scheduling;
 use super::signal::{Queue, StackCell};
+use super::{Own, Process};
 use crate::errno::Errno;
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::sync::preempt;
 
 /// A thread.
@@ -124,81 +124,81 @@ impl Thread {
         }
     }
 
-    /// Loads the vector registers and turns them on in `frame`, the user context
-    /// of this thread, which runs.
+    /// Gives it, which has not run yet, the vector and ungated registers of `parent`, which
+    /// runs with the user context `frame`.
+    pub(super) fn with_registers_of(mut self, parent: &Own<Thread>, frame: &TrapFrame) -> Self {
+        *self.vector.get_mut() = parent.copy_vector(frame);
+        self.ungated = Ungated::of_running();
+        self
+    }
+}
+
+impl Own<Thread> {
+    /// Runs `f`, which does not sleep, on the vector registers in memory; none before their
+    /// first use.
+    fn with_vector<R>(&self, f: impl FnOnce(&mut Option<Box<VectorState>>) -> R) -> R {
+        let _stay = preempt::disable();
+        // SAFETY: of the running thread, and no switch looks, since preemption is off.
+        f(unsafe { &mut *self.vector.get() })
+    }
+
+    /// Loads the vector registers and turns them on in `frame`, the user context.
     ///
     /// # Errors
     /// `ENOMEM` at the first use.
     pub(crate) fn load_vector(&self, frame: &mut TrapFrame) -> Result<(), Errno> {
-        // SAFETY: this thread runs, so nobody else looks.
-        let first_use = unsafe { (*self.vector.get()).is_none() };
+        let first_use = self.with_vector(|vector| vector.is_none());
         if first_use {
             heap::check_room(size_of::<VectorState>())?;
         }
         let fresh = first_use.then(Box::<VectorState>::default);
-        let _stay = preempt::disable();
-        // SAFETY: as above; preemption is off, so no switch looks either.
-        let state = unsafe { &mut *self.vector.get() };
-        if fresh.is_some() {
-            *state = fresh;
-        }
-        state.as_ref().expect("just made").load(frame);
+        self.with_vector(|vector| {
+            if fresh.is_some() {
+                *vector = fresh;
+            }
+            vector.as_ref().expect("just made").load(frame);
+        });
         Ok(())
     }
 
-    /// A copy of the vector registers of this thread, which runs; none if it has
-    /// never used them.
+    /// A copy of the vector registers; none if it has never used them.
     fn copy_vector(&self, frame: &TrapFrame) -> Option<Box<VectorState>> {
-        let _stay = preempt::disable();
-        // SAFETY: this thread runs and preemption is off.
-        let state = unsafe { &mut *self.vector.get() };
-        state.as_mut()?.copy_live(frame);
-        state.clone()
-    }
-
-    /// Takes the vector registers of this thread, which runs, out of `frame`, its user
-    /// context; `keep` stores them for the return of a signal handler, which itself
-    /// begins with FPSCR 0 (Linux: `handle_rt_signal64`). Not called if it has never used
-    /// them; must not sleep.
-    pub(super) fn vector_for_handler(&self, frame: &mut TrapFrame, keep: impl FnOnce(&VectorState)) {
-        let _stay = preempt::disable();
-        // SAFETY: this thread runs and preemption is off.
-        if let Some(state) = unsafe { &mut *self.vector.get() } {
-            state.save(frame);
-            keep(state);
-            state.fpscr = 0;
-        }
-    }
-
-    /// The FPSCR of this thread, which runs with the user context `frame`.
-    pub(super) fn fpscr(&self, frame: &TrapFrame) -> u64 {
-        let _stay = preempt::disable();
-        // SAFETY: this thread runs and preemption is off.
-        let state = unsafe { &mut *self.vector.get() };
-        state.as_mut().map_or(0, |state| {
-            state.copy_live(frame);
-            state.fpscr
+        self.with_vector(|vector| {
+            vector.as_mut()?.copy_live(frame);
+            vector.clone()
         })
     }
 
-    /// Replaces the vector registers of this thread, which runs; they are loaded
-    /// from there at the next use. None makes them all zero.
-    pub(super) fn set_vector(&self, new: Option<Box<VectorState>>, frame: &mut TrapFrame) {
-        let old = {
-            let _stay = preempt::disable();
-            // SAFETY: this thread runs and preemption is off.
-            let state = unsafe { &mut *self.vector.get() };
-            frame.msr &= !Msr::VECTOR_STATE.bits();
-            core::mem::replace(state, new)
-        };
-        drop(old);
+    /// Takes the vector registers out of `frame`, its user context; `keep` stores them for
+    /// the return of a signal handler, which itself begins with FPSCR 0 (Linux:
+    /// `handle_rt_signal64`). Not called if it has never used them; must not sleep.
+    pub(super) fn vector_for_handler(&self, frame: &mut TrapFrame, keep: impl FnOnce(&VectorState)) {
+        self.with_vector(|vector| {
+            if let Some(state) = vector {
+                state.save(frame);
+                keep(state);
+                state.fpscr = 0;
+            }
+        });
     }
 
-    /// Gives it, which has not run yet, the vector and ungated registers of `parent`, which
-    /// runs with the user context `frame`.
-    pub(super) fn with_registers_of(mut self, parent: &Thread, frame: &TrapFrame) -> Self {
-        *self.vector.get_mut() = parent.copy_vector(frame);
-        self.ungated = Ungated::of_running();
-        self
+    /// Its FPSCR, with the user context `frame`.
+    pub(super) fn fpscr(&self, frame: &TrapFrame) -> u64 {
+        self.with_vector(|vector| {
+            vector.as_mut().map_or(0, |state| {
+                state.copy_live(frame);
+                state.fpscr
+            })
+        })
+    }
+
+    /// Replaces the vector registers; they are loaded from there at the next use. None makes
+    /// them all zero.
+    pub(super) fn set_vector(&self, new: Option<Box<VectorState>>, frame: &mut TrapFrame) {
+        let old = self.with_vector(|vector| {
+            frame.msr &= !Msr::VECTOR_STATE.bits();
+            core::mem::replace(vector, new)
+        });
+        drop(old);
     }
 }

@@ -4,6 +4,7 @@ use arch::encoding::platform_support::Broadcast;
 use arch::tlb;
 use kcore::mm::MmId;
 
+use super::{Stop, Verdict};
 use crate::machine::lazy_tlb;
 use crate::oracle;
 
@@ -12,9 +13,10 @@ use crate::oracle;
 pub(super) struct FakeCoprocessor(MmId);
 
 impl FakeCoprocessor {
-    /// Whether there can be one: without broadcasts it would hear of no flush.
-    pub(super) fn is_possible() -> bool {
-        tlb::broadcast() != Broadcast::Nothing
+    /// Has a test skipped where there can be none: without broadcasts it hears of no flush.
+    pub(super) fn possible() -> Verdict {
+        let hears = tlb::broadcast() != Broadcast::Nothing;
+        if hears { Ok(()) } else { Err(Stop::Skip("no broadcast would reach a coprocessor")) }
     }
 
     /// The caller has a reference to `mm`.

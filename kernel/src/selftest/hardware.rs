@@ -3,7 +3,7 @@
 
 use core::arch::asm;
 use core::cell::Cell;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use arch::addr::{LINEAR_BASE, PAGE_SIZE, PhysAddr, VirtAddr};
 use arch::encoding::platform_support::Broadcast;
@@ -14,13 +14,11 @@ use arch::exceptions::authority;
 use arch::hcall::{self, Status};
 use arch::reg::{Msr, spr};
 use arch::{isa, page, percpu, tlb};
-use kcore::cpu::CpuId;
 use kcore::mm::MmId;
 
-use super::stage::on_cpus;
-use super::{Outcome, Test, Verdict, check, check_eq};
-use crate::machine::lazy_tlb;
-use crate::mm::{self, frame};
+use super::stage::{all_cpus, on_cpus};
+use super::{Test, Verdict, check, check_eq};
+use crate::memory::{self, frame};
 use crate::task::{self, kthread};
 
 pub(super) const TESTS: &[Test] = &[
@@ -34,11 +32,7 @@ pub(super) const TESTS: &[Test] = &[
 /// On each CPU: no facility for users that nobody switches, user pages closed, the MSR of
 /// the kernel and nothing more, SPRG0 as entries need it; and a hint leaves the priority.
 fn registers() -> Verdict {
-    /// CPUs on which a register was wrong.
-    static WRONG: AtomicU64 = AtomicU64::new(0);
-    WRONG.store(0, Ordering::Relaxed);
-    let cpus: alloc::vec::Vec<CpuId> = lazy_tlb().online().iter().collect();
-    on_cpus(&cpus, || {
+    let good = on_cpus(&all_cpus(), || {
         authority::check_closed();
         let area = core::ptr::from_ref(percpu::this()).addr() as u64;
         let closed = isa::mfspr::<{ spr::FSCR }>() == 0 && isa::mfspr::<{ spr::UAMOR }>() == 0;
@@ -49,11 +43,10 @@ fn registers() -> Verdict {
             isa::relax();
             isa::mfspr::<{ spr::PPR }>() == priority
         });
-        let good = closed && msr && isa::mfspr::<{ spr::SPRG0 }>() == area && priority == [true; 2];
-        WRONG.fetch_add(u64::from(!good), Ordering::Relaxed);
+        closed && msr && isa::mfspr::<{ spr::SPRG0 }>() == area && priority == [true; 2]
     });
-    check_eq!(WRONG.load(Ordering::Relaxed), 0, "CPUs with a register that is wrong");
-    Ok(Outcome::Pass)
+    check!(good.iter().all(|&good| good), "CPUs whose registers are right: {good:?}");
+    Ok(())
 }
 
 /// The hypervisor takes our H_RPT_INVALIDATE, or does not know it and has not announced it.
@@ -62,7 +55,7 @@ fn flush_by_hypercall() -> Verdict {
     let status = hcall::h_rpt_invalidate(&rpt_invalidate::pid(MmId::INIT_MM.pid().get(), Ric::All));
     let unknown = status == H_FUNCTION && tlb::broadcast() != Broadcast::Hypercall;
     check!(status == Status::SUCCESS || unknown, "H_RPT_INVALIDATE: {status:?}, {:?}", tlb::broadcast());
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A page is cleared, or copied, to its last byte, and no neighbour is touched.
@@ -89,7 +82,7 @@ fn pages() -> Verdict {
     unsafe { page::clear(at(1)) };
     check!((0..words).all(|index| is(1, index) == 0), "a cleared page is not clear");
     check!(filled(0, 0) && filled(2, 2), "the clearing touched a neighbour");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// No page of the kernel's map is open to users, or both writable and executable; what is
@@ -97,7 +90,7 @@ fn pages() -> Verdict {
 fn kernel_map() -> Verdict {
     static CONSTANT: [u64; 4] = [1, 2, 3, 4];
     let (wrong, executable, leaves) = (Cell::new(None), Cell::new(0_u64), Cell::new(0_u64));
-    let tree = mm::kernel_tree();
+    let tree = memory::kernel_tree();
     tree.for_each_leaf(LINEAR_BASE..LINEAR_BASE + (1 << 45), |ea, leaf, size| {
         let flags = leaf.flags();
         let both = PteFlags::WRITE | PteFlags::EXECUTE;
@@ -124,7 +117,7 @@ fn kernel_map() -> Verdict {
     check!(executable.get() < 4 << 20, "{} bytes are executable", executable.get());
     let table = VirtAddr(tree.root().to_virt().0 + ROOT_BYTES - 8);
     check!(flags(table.0).is_some(), "the end of the root table is not mapped");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A switch keeps the condition fields that a call keeps, CR2 to CR4: compiled code has
@@ -162,5 +155,5 @@ fn switch_keeps_cr() -> Verdict {
         .map(|fields| kthread::spawn_on(here, "test-holder", move || hold(fields)));
     threads.iter().for_each(|thread| thread.wait_exit());
     check!(!BAD.load(Ordering::Relaxed), "a thread found other condition fields after a switch");
-    Ok(Outcome::Pass)
+    Ok(())
 }

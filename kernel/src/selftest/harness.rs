@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use arch::timer;
 use kcore::cpu::CpuId;
 
-use super::{Outcome, Test, all, random};
+use super::{Stop, Test, all, random};
 use crate::config::Config;
 use crate::task::kthread;
 use crate::{println, shutdown};
@@ -65,14 +65,14 @@ fn run_one(number: u64, test: &'static Test, config: &Config) -> bool {
     let name = test.name;
     let known = (test.may_fail)(config);
     match &verdict {
-        Ok(Outcome::Pass) => println!("ok {number} {name} # {took_ms} ms"),
-        Ok(Outcome::Skip(why)) => println!("ok {number} {name} # SKIP {why}"),
-        Err(why) if known.is_some() => {
+        Ok(()) => println!("ok {number} {name} # {took_ms} ms"),
+        Err(Stop::Skip(why)) => println!("ok {number} {name} # SKIP {why}"),
+        Err(Stop::Fail(why)) if known.is_some() => {
             println!("# {why}\nok {number} {name} # XFAIL {}", known.as_deref().unwrap_or_default());
         }
-        Err(why) => println!("# {why}\nnot ok {number} {name}"),
+        Err(Stop::Fail(why)) => println!("# {why}\nnot ok {number} {name}"),
     }
-    verdict.is_ok() || known.is_some()
+    !matches!(verdict, Err(Stop::Fail(_))) || known.is_some()
 }
 
 /// Where a debugger stops to be told that the test called `name` is about to run, and

@@ -10,9 +10,12 @@ use kcore::cpu::{CpuId, CpuSet};
 use kcore::machine::{Cpu, Point};
 
 use super::address_space::{check_account, new_mm, settled_account};
-use super::points::{self, Step};
-use super::stage::{drain_borrows, flush_work, other_cpus, wait_for};
-use super::{Outcome, Test, Verdict, check, check_eq};
+use super::gate::{Gate, spinner_on};
+use super::programs::living_mms;
+use super::scene::Scene;
+use super::script::script;
+use super::stage::{flush_work, in_us, last_others, other_cpus, others, start_on, wait_for};
+use super::{Stop, Test, Verdict, check, check_eq};
 use crate::machine::{call_function, lazy_tlb};
 use crate::task::{self, Refused, TaskRef, kthread, work};
 
@@ -22,7 +25,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("hotplug_work_goes_elsewhere", work_goes_elsewhere),
     Test::new("hotplug_by_a_task_of_the_cpu", by_a_task_of_the_cpu),
     Test::new("hotplug_call_on_its_way", call_on_its_way),
-    Test { limit_s: 60, ..Test::new("hotplug_storm", storm) },
+    Test::new("hotplug_storm", storm),
 ];
 
 pub(super) fn take_offline(cpu: CpuId) -> Result<(), String> {
@@ -33,27 +36,43 @@ pub(super) fn bring_back(cpu: CpuId) -> Result<(), String> {
     task::online(cpu).map_err(|why| format!("{cpu} cannot come back: {why:?}"))
 }
 
-/// What `f` finds while `cpu` is offline. The CPU is back afterwards, whatever that is.
-pub(super) fn while_offline<R>(cpu: CpuId, f: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
-    take_offline(cpu)?;
-    let found = f();
-    bring_back(cpu)?;
+/// What `f` finds while `cpus` are offline. They are back afterwards, whatever that is.
+pub(super) fn while_offline<R>(cpus: &[CpuId], f: impl FnOnce() -> Result<R, Stop>) -> Result<R, Stop> {
+    let went = cpus.iter().try_for_each(|&cpu| take_offline(cpu));
+    let found = went.map_err(Stop::from).and_then(|()| f());
+    cpus.iter().try_for_each(|&cpu| bring_back(cpu))?;
     found
 }
 
 /// A thread that takes `cpu` offline. It runs here: the caller lets it by waiting.
 pub(super) fn start_removal(cpu: CpuId) -> TaskRef {
-    // Who waits for its end asks whether the CPU has gone.
+    // The caller waits for its end, and asks whether the CPU has gone.
     kthread::spawn_on(percpu::cpu_id(), "remover", move || _ = task::offline(cpu))
 }
 
-/// The CPU that comes and goes in most tests.
-pub(super) fn last_cpu() -> Option<CpuId> {
-    other_cpus().last().copied()
+/// Takes `cpu` offline, and holds it at `point` on its way until `f` has posted a call, or
+/// is over. Fails unless the CPU went and the first `steps` of the three steps came; the
+/// caller has it come back in any case.
+pub(super) fn held_on_its_way(
+    scene: &mut Scene,
+    cpu: CpuId,
+    point: Point,
+    steps: usize,
+    f: impl FnOnce(),
+) -> Result<(), Stop> {
+    let me = percpu::cpu_id();
+    scene.play(script! {
+        cpu reaches point;
+        me reaches Point::CallPosted;
+        cpu leaves point;
+    });
+    scene.awaits(start_removal(cpu));
+    let came = wait_for(|| scene.passed() >= 1);
+    f();
+    let played = scene.played_first(steps);
+    check!(came && !task::is_online(cpu), "the CPU did not come to {point:?}, or did not go");
+    played
 }
-
-/// The verdict on a test that needs another CPU.
-const ONE_CPU: Verdict = Ok(Outcome::Skip("one CPU"));
 
 fn refusals() -> Verdict {
     check_eq!(task::offline(CpuId::BOOT), Err(Refused::BootCpu), "the boot CPU goes offline");
@@ -61,80 +80,68 @@ fn refusals() -> Verdict {
     check_eq!(task::offline(beyond), Err(Refused::NoSuchCpu), "a CPU that is not there goes offline");
     check_eq!(task::online(beyond), Err(Refused::NoSuchCpu), "a CPU that is not there comes online");
     check_eq!(task::online(CpuId::BOOT), Ok(()), "a CPU that is online comes online");
-    let Some(cpu) = last_cpu() else { return Ok(Outcome::Pass) };
-    while_offline(cpu, || {
+    let Ok([cpu]) = last_others() else { return Ok(()) };
+    while_offline(&[cpu], || {
         check_eq!(task::offline(cpu), Ok(()), "a CPU that is offline goes offline");
         check!(!lazy_tlb().online().contains(cpu), "{cpu} is offline and takes calls");
         Ok(())
     })?;
     check!(lazy_tlb().online().contains(cpu), "{cpu} is back and takes no calls");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A running, a runnable and a sleeping task that may run nowhere else go on, and a
 /// deadline that was set there comes in time.
 fn moves_what_is_there() -> Verdict {
-    let Some(cpu) = last_cpu() else { return ONE_CPU };
-    let stop = Arc::new(AtomicBool::new(false));
-    let spinner = || {
-        let seen = stop.clone();
-        kthread::spawn_on(cpu, "spinner", move || {
-            while !seen.load(Ordering::Acquire) {
-                core::hint::spin_loop();
-            }
-        })
-    };
-    let spinners = [spinner(), spinner()];
-    static WOKE_TB: AtomicU64 = AtomicU64::new(0);
-    let deadline_tb = timer::now_tb() + 200_000 * timer::ticks_per_us();
-    let sleeper = kthread::spawn_on(cpu, "sleeper", move || {
+    let [cpu] = last_others()?;
+    let stop = Gate::new();
+    let spinners = [spinner_on(cpu, &stop), spinner_on(cpu, &stop)];
+    let deadline_tb = in_us(200_000);
+    let sleeper = start_on(cpu, move || {
         task::sleep_until_tb(deadline_tb);
-        WOKE_TB.store(timer::now_tb(), Ordering::Relaxed);
+        timer::now_tb()
     });
-    task::sleep_until_tb(timer::now_tb() + 30_000 * timer::ticks_per_us());
+    task::sleep_until_tb(in_us(30_000));
     take_offline(cpu)?;
-    sleeper.wait_exit();
-    check!(WOKE_TB.load(Ordering::Relaxed) >= deadline_tb, "a sleep ended early");
+    let woke_tb = sleeper.result();
     let off = spinners.iter().all(|spinner| spinner.cpu() != cpu);
     let wide = spinners.iter().all(|spinner| spinner.affinity() == CpuSet::first(lazy_tlb().nr_cpus()));
-    stop.store(true, Ordering::Release);
+    stop.open();
     spinners.iter().for_each(|spinner| spinner.wait_exit());
     // One that starts while its CPU is offline runs all the same.
-    let born = kthread::spawn_on(cpu, "newborn", || {});
-    born.wait_exit();
+    start_on(cpu, || ()).result();
     bring_back(cpu)?;
+    check!(woke_tb >= deadline_tb, "a sleep ended early");
     check!(off, "a task is still on a CPU that is offline");
     check!(wide, "a task without a CPU may not run everywhere");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Work for a CPU that is offline is done by another one, and by its own again later.
 fn work_goes_elsewhere() -> Verdict {
     static RAN_ON: AtomicU64 = AtomicU64::new(u64::MAX);
-    let Some(cpu) = last_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     let where_work_runs = || {
         work::queue_on(cpu, || RAN_ON.store(percpu::cpu_id().index() as u64, Ordering::Relaxed));
         flush_work();
         RAN_ON.load(Ordering::Relaxed)
     };
     check_eq!(where_work_runs(), cpu.index() as u64, "the CPU of work before");
-    let elsewhere = while_offline(cpu, || Ok(where_work_runs()))?;
+    let elsewhere = while_offline(&[cpu], || Ok(where_work_runs()))?;
     check_eq!(elsewhere, 0, "the CPU of work while its own is offline");
     check_eq!(where_work_runs(), cpu.index() as u64, "the CPU of work afterwards");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// The caller runs where nobody may run any longer.
 fn by_a_task_of_the_cpu() -> Verdict {
-    static DONE: AtomicBool = AtomicBool::new(false);
-    let Some(cpu) = last_cpu() else { return ONE_CPU };
-    let caller = kthread::spawn_on(cpu, "suicide", move || {
+    let [cpu] = last_others()?;
+    let done = start_on(cpu, move || {
         let gone = task::offline(cpu).is_ok() && percpu::cpu_id() != cpu;
-        DONE.store(gone && task::online(cpu).is_ok(), Ordering::Release);
+        gone && task::online(cpu).is_ok()
     });
-    caller.wait_exit();
-    check!(DONE.load(Ordering::Acquire), "a task could not take its own CPU offline, or stayed there");
-    Ok(Outcome::Pass)
+    check!(done.result(), "a task could not take its own CPU offline, or stayed there");
+    Ok(())
 }
 
 /// A call is posted when its target takes no interrupts any more and has not said so
@@ -142,49 +149,34 @@ fn by_a_task_of_the_cpu() -> Verdict {
 /// calls when the target has gone, waits for nobody, and nothing of it is left.
 fn call_on_its_way() -> Verdict {
     static RUNS: AtomicU64 = AtomicU64::new(0);
-    let Some(cpu) = last_cpu() else { return ONE_CPU };
-    let me = percpu::cpu_id();
+    let [cpu] = last_others()?;
     let call = || {
         let count = |_: u64| _ = RUNS.fetch_add(1, Ordering::Relaxed);
         lazy_tlb().machine.with_preempt_off(|t| call_function(t, &CpuSet::only(cpu), count, 0));
         RUNS.swap(0, Ordering::Relaxed)
     };
-    let play = points::play(&[
-        Step::reach(cpu, Point::StopCpu),
-        Step::reach(me, Point::CallPosted),
-        Step::leave(cpu, Point::StopCpu),
-    ]);
-    let remover = start_removal(cpu);
-    let stops = wait_for(|| play.passed() >= 1);
-    let posted_before = call();
-    points::finished();
-    remover.wait_exit();
-    let (passed, gone) = (play.passed(), !task::is_online(cpu));
-    drop(play);
+    let mut scene = Scene::new();
+    let mut posted_before = 0;
+    let went = held_on_its_way(&mut scene, cpu, Point::StopCpu, 3, || posted_before = call());
     let posted_after = call();
     bring_back(cpu)?;
     // With this one, an old one would run.
     let after_return = call();
-    check!(stops && gone, "the CPU did not come to its stop, or did not go");
-    check_eq!(passed, 3, "steps passed");
-    check_eq!(
-        (posted_before, posted_after, after_return),
-        (1, 0, 1),
-        "runs of a call that was posted before the stop, after it, after the return"
-    );
-    Ok(Outcome::Pass)
+    went?;
+    check_eq!(posted_before, 1, "runs of a call that was posted before the stop");
+    check_eq!(posted_after, 0, "runs of a call that was posted after the stop");
+    check_eq!(after_return, 1, "runs of a call after the return");
+    scene.end(&[])
 }
 
 /// CPUs come and go while others exit, call each other, and sleep and wake.
 fn storm() -> Verdict {
     static CALLS: AtomicU64 = AtomicU64::new(0);
+    let [_] = others()?;
     let others = other_cpus();
-    if others.is_empty() {
-        return ONE_CPU;
-    }
     // A host runs few CPUs at a time.
     let rounds = (24 / others.len()).max(2);
-    let (memory, mms) = (settled_account(), living());
+    let (memory, mms) = (settled_account(), living_mms());
     let stop = Arc::new(AtomicBool::new(false));
     let start = |name: &'static str, body: fn()| {
         let seen = stop.clone();
@@ -198,7 +190,7 @@ fn storm() -> Verdict {
         start("exiter", exit_once),
         start("exiter", exit_once),
         start("caller", call_all),
-        start("napper", || task::sleep_until_tb(timer::now_tb() + 300 * timer::ticks_per_us())),
+        start("napper", || task::sleep_until_tb(in_us(300))),
         start("tourist", tour),
     ];
     let toggled = (0..rounds).try_for_each(|round| {
@@ -214,8 +206,8 @@ fn storm() -> Verdict {
     check!(CALLS.load(Ordering::Relaxed) > 0, "nobody was called");
     drop((threads, stop));
     check_account(memory, "the storm")?;
-    check_eq!(living(), mms, "mms after the storm");
-    return Ok(Outcome::Pass);
+    check_eq!(living_mms(), mms, "mms after the storm");
+    return Ok(());
 
     fn exit_once() {
         let Ok(mm) = new_mm() else { return };
@@ -241,10 +233,5 @@ fn storm() -> Verdict {
         }
         let everywhere = CpuSet::first(lazy_tlb().nr_cpus());
         let _ = task::set_affinity(&task::current_ref(), &everywhere);
-    }
-
-    fn living() -> usize {
-        drain_borrows();
-        lazy_tlb().mms().iter().filter(|mm| mm.id().is_some()).count()
     }
 }

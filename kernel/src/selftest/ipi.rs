@@ -1,14 +1,15 @@
 //! Cross-calls and reschedules from everyone to everyone.
 
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ipi::Call;
 use kcore::machine::Cpu;
 
-use super::{Outcome, Test, Verdict, check_eq};
+use super::stage::{all_cpus, on_cpus, others, total};
+use super::{Test, Verdict, check, check_eq};
 use crate::machine::{call_function, lazy_tlb};
-use crate::task::kthread;
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("ipi_counts_are_real", counts_are_real),
@@ -30,10 +31,8 @@ fn hits() -> u64 {
 /// A call is carried by interrupts: senders and receivers count them.
 fn counts_are_real() -> Verdict {
     let kernel = lazy_tlb();
-    if kernel.nr_cpus() == 1 {
-        return Ok(Outcome::Skip("one CPU"));
-    }
-    let received_before = super::stage::total(|c| &c.ipi_received);
+    let [_] = others()?;
+    let received_before = total(|c| &c.ipi_received);
     let sent = kernel.machine.with_preempt_off(|t| {
         let others = kernel.online().without(t.cpu());
         let sent_before = kernel.cpu(t.cpu()).counters.ipi_sent_call.get();
@@ -41,9 +40,9 @@ fn counts_are_real() -> Verdict {
         kernel.cpu(t.cpu()).counters.ipi_sent_call.get() - sent_before
     });
     check_eq!(sent, kernel.nr_cpus() as u64 - 1, "IPIs sent for one call to all others");
-    let received = super::stage::total(|c| &c.ipi_received) - received_before;
-    super::check!(received >= sent, "{sent} IPIs sent, but only {received} received");
-    Ok(Outcome::Pass)
+    let received = total(|c| &c.ipi_received) - received_before;
+    check!(received >= sent, "{sent} IPIs sent, but only {received} received");
+    Ok(())
 }
 
 /// Every CPU calls all others at once, again and again: initiators cross.
@@ -54,29 +53,22 @@ fn storm() -> Verdict {
     // Every CPU waits for all others in each round, and a host runs few at a time.
     let rounds = (MOST_CALLS / (cpus * cpus)).max(2);
     let before = hits();
-    let callers: alloc::vec::Vec<_> = kernel
-        .online()
-        .iter()
-        .map(|cpu| {
-            kthread::spawn_on(cpu, "ipi-storm", move || {
-                for _ in 0..rounds {
-                    kernel.machine.with_preempt_off(|t| {
-                        call_function(t, &kernel.online().without(t.cpu()), hit, 1);
-                    });
-                }
-            })
-        })
-        .collect();
-    callers.iter().for_each(|caller| caller.wait_exit());
+    on_cpus(&all_cpus(), move || {
+        for _ in 0..rounds {
+            kernel.machine.with_preempt_off(|t| {
+                call_function(t, &kernel.online().without(t.cpu()), hit, 1);
+            });
+        }
+    });
     check_eq!(hits() - before, rounds * cpus * (cpus - 1), "handlers run");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Only those who are named run the call.
 fn subset() -> Verdict {
     let kernel = lazy_tlb();
     let odd = |cpu: CpuId| cpu.index() % 2 == 1;
-    let before: alloc::vec::Vec<u64> = HITS.iter().map(|hits| hits.load(Ordering::Relaxed)).collect();
+    let before: Vec<u64> = HITS.iter().map(|hits| hits.load(Ordering::Relaxed)).collect();
     let called = kernel.machine.with_preempt_off(|t| {
         let mut targets = CpuSet::EMPTY;
         kernel.online().without(t.cpu()).iter().filter(|&cpu| odd(cpu)).for_each(|cpu| targets.insert(cpu));
@@ -87,5 +79,5 @@ fn subset() -> Verdict {
         let ran = HITS[cpu.index()].load(Ordering::Relaxed) - before[cpu.index()];
         check_eq!(ran, u64::from(called.contains(cpu)), alloc::format!("calls run on {cpu}"));
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }

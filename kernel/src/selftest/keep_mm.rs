@@ -14,8 +14,8 @@ use kcore::mm::MmId;
 use crate::errno::Errno;
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
-use crate::process::user_memory::{self, Cursor};
-use crate::sync::WaitQueue;
+use crate::mm::user_memory::{Cursor, UserAddr};
+use crate::task::WaitQueue;
 use crate::task::{current, kthread, sleep_until_tb};
 
 /// More at once are refused (`EAGAIN`), or their stacks would be all that there is.
@@ -89,7 +89,7 @@ impl Keeper {
     /// not what it should be, and the panic names who runs where.
     fn look(&self) {
         lazy_tlb().kthread_use_mm(self.mm);
-        let found = user_memory::read::<u64>(self.address);
+        let found = UserAddr(self.address).read::<u64>();
         lazy_tlb().kthread_unuse_mm(self.mm);
         let Keeper { mm, address, word, .. } = *self;
         match found {

@@ -2,17 +2,16 @@
 
 use alloc::vec::Vec;
 use core::hint::black_box;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use arch::addr::PAGE_SIZE;
-use arch::percpu::{STACK_SIZE, STACK_SLOT};
+use arch::percpu::{self, STACK_SIZE, STACK_SLOT};
 
 use super::address_space::{check_account, new_mm, settled_account};
-use super::{Outcome, Test, Verdict, check, check_eq};
+use super::stage::{all_cpus, on_cpus};
+use super::{Test, Verdict, check, check_eq};
 use crate::machine::{NR_MMS, lazy_tlb};
-use crate::mm::frame::{self, Frame};
-use crate::mm::{Account, KernelStack, heap};
-use crate::task::kthread;
+use crate::memory::frame::{self, Frame};
+use crate::memory::{Account, KernelStack, heap};
 use crate::{oracle, println};
 
 pub(super) const TESTS: &[Test] = &[
@@ -28,9 +27,6 @@ pub(super) const TESTS: &[Test] = &[
 /// Frames that a CPU of the stress holds at most.
 const HELD: usize = 300;
 const ROUNDS: u64 = 3000;
-
-/// How often a frame was found with another's contents.
-static FOREIGN: AtomicU64 = AtomicU64::new(0);
 
 /// What the shadow TLB takes goes with the address spaces that there are, and a little
 /// a CPU: a kernel with the oracle in it starts on a thousand CPUs.
@@ -53,26 +49,22 @@ fn oracle_memory() -> Verdict {
     check!(each > 0, "an address space without a shadow TLB");
     check!(each <= 2048 + 48 * cpus, "{each} bytes an address space on {cpus} CPUs");
     check_account(before, "address spaces with their shadows")?;
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Every CPU allocates, marks, shares and frees; no frame is ever two owners',
 /// and all come back. (The allocator's own checks are the poison and the counts.)
 fn frame_stress() -> Verdict {
     let before = settled_account();
-    let workers: Vec<_> = lazy_tlb()
-        .online()
-        .iter()
-        .map(|cpu| kthread::spawn_on(cpu, "frame-stress", move || stress(cpu.index() as u64 + 1)))
-        .collect();
-    workers.iter().for_each(|worker| worker.wait_exit());
-    drop(workers);
-    check_eq!(FOREIGN.swap(0, Ordering::Relaxed), 0, "frames with another owner's mark");
+    let foreign: u64 = on_cpus(&all_cpus(), || stress(percpu::cpu_id().index() as u64 + 1)).iter().sum();
+    check_eq!(foreign, 0, "frames with another owner's mark");
     check_account(before, "the stress")?;
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
-fn stress(me: u64) {
+/// How often a frame was found with another's contents.
+fn stress(me: u64) -> u64 {
+    let mut foreign = 0;
     let mut held: Vec<(Frame, u64)> = Vec::with_capacity(HELD);
     let mut random = me;
     for round in 0..ROUNDS {
@@ -89,10 +81,11 @@ fn stress(me: u64) {
             let (frame, mark) = held.swap_remove((random >> 32) as usize % held.len());
             // SAFETY: as above; volatile, since the question is who else wrote.
             if unsafe { frame.as_mut_ptr().cast::<u64>().read_volatile() } != mark || !frame.is_sole() {
-                FOREIGN.fetch_add(1, Ordering::Relaxed);
+                foreign += 1;
             }
         }
     }
+    foreign
 }
 
 /// Blocks of every order are aligned, and come back when all is free again, even
@@ -101,7 +94,7 @@ fn frame_blocks() -> Verdict {
     let before = settled_account();
     for order in 0..=10 {
         let block = frame::alloc_order(order);
-        let Some(block) = block else { return Err(alloc::format!("no block of order {order}")) };
+        let Some(block) = block else { return Err(alloc::format!("no block of order {order}").into()) };
         check!(
             block.phys().0.is_multiple_of(PAGE_SIZE << order),
             "the block of order {order} at {:?} is not aligned to its size",
@@ -112,7 +105,7 @@ fn frame_blocks() -> Verdict {
         check_eq!(singles.len(), 200, "single frames beside a block");
     }
     check_account(before, "the blocks")?;
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A megabyte in odd pieces: the heap grows under way, and nothing overlaps.
@@ -132,7 +125,7 @@ fn heap_grows() -> Verdict {
     let twice_of_all = 2 * (before.available_frames * PAGE_SIZE) as usize;
     check!(Vec::<u8>::new().try_reserve_exact(twice_of_all).is_err(), "more than all memory was handed out");
     check_account(before, "wishes that were refused")?;
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Where a block of the heap is that is given back at once.
@@ -151,7 +144,7 @@ fn small_blocks() -> Verdict {
         let same_list = (0..100).any(|_| block_of(bytes) == block_of(rounded));
         check!(same_list, "a block of {bytes} bytes is not used again as one of {rounded}");
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A stack that is made takes the frames of its pages, and now and then one for a table.
@@ -169,7 +162,7 @@ fn stack_frames() -> Verdict {
         }
     }
     check_eq!(least, STACK_SIZE / PAGE_SIZE, "frames of a kernel stack");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Tops are those of aligned slots, no two the same, and a stack that was given
@@ -184,5 +177,5 @@ fn kernel_stacks() -> Verdict {
     drop(stacks);
     let again = KernelStack::new().ok_or("no kernel stack right after eight were given back")?;
     check!(tops.contains(&again.top()), "a fresh stack, although eight are free");
-    Ok(Outcome::Pass)
+    Ok(())
 }

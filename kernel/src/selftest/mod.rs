@@ -11,9 +11,11 @@ mod configuration;
 mod copies;
 mod coprocessor;
 pub(crate) mod crashes;
+mod gate;
 mod gather;
 mod hardware;
 mod harness;
+mod hook;
 mod hotplug;
 mod ipi;
 pub(crate) mod keep_mm;
@@ -23,7 +25,9 @@ mod placement;
 pub(crate) mod points;
 mod programs;
 mod random;
+mod scene;
 mod scheduler;
+mod script;
 pub(crate) mod soak;
 mod stage;
 mod stale_tlb;
@@ -39,16 +43,28 @@ use alloc::string::String;
 
 use crate::config::Config;
 
-/// How a test ended that did not fail.
-pub(crate) enum Outcome {
-    /// It holds.
-    Pass,
+/// Why a test did not pass.
+pub(crate) enum Stop {
     /// It makes no sense on this machine; the reason.
     Skip(&'static str),
+    /// What was found and what was expected.
+    Fail(String),
 }
 
-/// A test's verdict; the error says what was found and what was expected.
-pub(crate) type Verdict = Result<Outcome, String>;
+impl From<String> for Stop {
+    fn from(why: String) -> Self {
+        Stop::Fail(why)
+    }
+}
+
+impl From<&str> for Stop {
+    fn from(why: &str) -> Self {
+        Stop::Fail(why.into())
+    }
+}
+
+/// How a test ends.
+pub(crate) type Verdict = Result<(), Stop>;
 
 /// One test.
 pub(crate) struct Test {
@@ -109,7 +125,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
 macro_rules! check {
     ($cond:expr, $($message:tt)+) => {
         if !$cond {
-            return Err(alloc::format!($($message)+));
+            return Err(alloc::format!($($message)+).into());
         }
     };
 }
@@ -120,7 +136,7 @@ macro_rules! check_eq {
     ($found:expr, $expected:expr, $what:expr) => {
         match (&$found, &$expected) {
             (found, expected) if found != expected => {
-                return Err(alloc::format!("{}: found {found:?}, expected {expected:?}", $what));
+                return Err(alloc::format!("{}: found {found:?}, expected {expected:?}", $what).into());
             }
             _ => {}
         }

@@ -2,14 +2,16 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arch::percpu;
 use kcore::cpu::{CpuId, CpuSet};
 
+use super::gate::expect_rest;
 use super::random::{self, Random};
-use super::stage::{move_task, on_cpus, other_cpus, wait_for};
-use super::{Outcome, Test, Verdict, check, check_eq};
+use super::stage::{Helper, move_task, on_cpus, other_cpus, others, start_on, wait_for};
+use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::task::{self, CpuBits, TaskRef, kthread};
 
@@ -21,8 +23,6 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("cpu_bits_of_one_word", bits_of_one_word),
     Test::new("cpu_bits_first_common", first_common),
 ];
-
-const FOUR: Verdict = Ok(Outcome::Skip("fewer than four CPUs"));
 
 /// A sleeper that notes where it runs each time when it is woken.
 struct Sleeper {
@@ -39,7 +39,7 @@ impl Sleeper {
         let task = kthread::spawn_on(cpu, "test-sleeper", move || {
             let mut rounds = 0;
             while rounds != u32::MAX {
-                let queue = crate::sync::WaitQueue::new();
+                let queue = crate::task::WaitQueue::new();
                 queue.wait_until(|| asked.load(Ordering::Acquire) != rounds);
                 rounds = asked.load(Ordering::Acquire);
                 told.store(percpu::cpu_id().index() as u32, Ordering::Release);
@@ -53,8 +53,7 @@ impl Sleeper {
     }
 
     fn rest(&self) -> Result<(), String> {
-        check!(wait_for(|| self.task.is_at_rest()), "the sleeper does not sleep");
-        Ok(())
+        expect_rest(&self.task)
     }
 
     /// Wakes it; the CPU that it was given.
@@ -83,29 +82,27 @@ impl Sleeper {
 /// named.
 fn while_busy<R>(cpus: &[CpuId], f: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
     let (stop, running) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-    let tasks: alloc::vec::Vec<_> = cpus
-        .iter()
-        .map(|&cpu| {
-            let (stop, running) = (stop.clone(), running.clone());
-            kthread::spawn_on(cpu, "test-busy", move || {
-                running.fetch_add(1, Ordering::Relaxed);
-                while !stop.load(Ordering::Relaxed) {
-                    core::hint::spin_loop();
-                }
-            })
+    let start = |&cpu| {
+        let (stop, running) = (stop.clone(), running.clone());
+        start_on(cpu, move || {
+            running.fetch_add(1, Ordering::Relaxed);
+            while !stop.load(Ordering::Relaxed) {
+                core::hint::spin_loop();
+            }
         })
-        .collect();
+    };
+    let tasks: Vec<_> = cpus.iter().map(start).collect();
     let all_run = wait_for(|| running.load(Ordering::Relaxed) as usize == cpus.len());
     let found = if all_run { f() } else { Err("a busy CPU does not run its task".into()) };
     stop.store(true, Ordering::Relaxed);
-    tasks.iter().for_each(|task| task.wait_exit());
+    tasks.iter().for_each(Helper::result);
     found
 }
 
 /// A sleeper goes to the CPU that it ran on, if that is idle. Of ten times two may go to
 /// a housekeeper that is awake there for a moment.
 fn where_it_ran() -> Verdict {
-    let [_, _, cpu, ..] = other_cpus()[..] else { return FOUR };
+    let [_, _, cpu] = others()?;
     let sleeper = Sleeper::of(cpu)?;
     let mut stayed = 0;
     for _ in 0..10 {
@@ -114,29 +111,28 @@ fn where_it_ran() -> Verdict {
     }
     sleeper.end();
     check!(stayed >= 8, "a sleeper stayed on its idle CPU {stayed} times of ten");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// It goes to an idle CPU if its own is busy, and back into the queue of its own if all
 /// are.
 fn where_it_is_idle() -> Verdict {
-    let others = other_cpus();
-    let [cpu, _, _, ..] = others[..] else { return FOUR };
+    let [cpu, _, _] = others()?;
     let sleeper = Sleeper::of(cpu)?;
     let elsewhere = while_busy(&[cpu], || sleeper.run())?;
     // It may be anywhere now: this is the test's own CPU, and the only one to be left.
-    let (last, chosen) = while_busy(&others, || Ok((sleeper.task.cpu(), sleeper.wake())))?;
+    let (last, chosen) = while_busy(&other_cpus(), || Ok((sleeper.task.cpu(), sleeper.wake())))?;
     let settled = sleeper.rest();
     sleeper.end();
     settled?;
     check!(elsewhere != cpu, "a sleeper whose CPU is busy was queued there, with others idle");
     check_eq!(chosen, last, "the CPU of a sleeper while all are busy");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// One that may no longer run where it ran goes to the shortest queue.
 fn shortest_queue() -> Verdict {
-    let [long, short, cpu, ..] = other_cpus()[..] else { return FOUR };
+    let [long, short, cpu] = others()?;
     let sleeper = Sleeper::of(cpu)?;
     let chosen = |cpus: [CpuId; 2]| {
         let mut both = CpuSet::only(long);
@@ -154,7 +150,7 @@ fn shortest_queue() -> Verdict {
     sleeper.rest()?;
     sleeper.end();
     check_eq!((first, second), (short, long), "the shorter of two queues, both ways round");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A task cannot be sent to no CPU, nor to one that is not there, and stays as it was.
@@ -166,33 +162,33 @@ fn needs_a_cpu() -> Verdict {
         check!(task::set_affinity(&me, &set).is_err(), "a task was sent to {what}");
         check_eq!(me.affinity(), before, "the affinity of a task that was to go nowhere");
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// All CPUs change their own bits in one word at once, and none loses another's.
 fn bits_of_one_word() -> Verdict {
     static BITS: CpuBits = CpuBits::empty();
-    static LOST: AtomicU32 = AtomicU32::new(0);
     static HERE: AtomicU32 = AtomicU32::new(0);
-    [&LOST, &HERE].iter().for_each(|cell| cell.store(0, Ordering::Relaxed));
-    let cpus: alloc::vec::Vec<CpuId> = lazy_tlb().online().iter().take(4).collect();
+    HERE.store(0, Ordering::Relaxed);
+    let cpus: Vec<CpuId> = lazy_tlb().online().iter().take(4).collect();
     let count = cpus.len() as u32;
-    on_cpus(&cpus, move || {
+    let lost = on_cpus(&cpus, move || {
         let me = percpu::cpu_id();
         HERE.fetch_add(1, Ordering::Relaxed);
         while HERE.load(Ordering::Relaxed) < count {
             task::yield_now();
         }
-        for _ in 0..150_000 {
+        let keeps_its_own = || {
             BITS.insert(me);
             let came = BITS.contains(me);
             let went = BITS.take(me) && !BITS.contains(me);
-            LOST.fetch_add((!came || !went).into(), Ordering::Relaxed);
-        }
+            came && went
+        };
+        (0..150_000).filter(|_| !keeps_its_own()).count()
     });
-    check_eq!(LOST.load(Ordering::Relaxed), 0, "changes of a bit that another CPU undid");
+    check_eq!(lost.iter().sum::<usize>(), 0, "changes of a bit that another CPU undid");
     check!(BITS.snapshot().is_empty(), "bits that nobody has set");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// The search for a CPU in two sets, against one that goes CPU by CPU.
@@ -213,5 +209,5 @@ fn first_common() -> Verdict {
         let expected = around.clone().find(|&cpu| a.contains(cpu) && both.contains(cpu));
         check_eq!(found, expected, "the first CPU of two sets behind another");
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }

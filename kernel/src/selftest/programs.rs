@@ -3,13 +3,13 @@
 
 use alloc::vec::Vec;
 
-use arch::timer;
 use kcore::mm::MmId;
 
 use super::address_space::{check_account, settled_account};
 use super::soak::{Books, read_in};
 use super::stage::drain_borrows;
-use super::{Outcome, Test, Verdict, check, check_eq};
+use super::stage::in_us;
+use super::{Stop, Test, Verdict, check, check_eq};
 use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
 use crate::process::exit::Status;
@@ -51,8 +51,10 @@ pub(super) const TESTS: &[Test] = &[
     Test { limit_s: 300, ..Test::new("program_sequences", sequences) },
 ];
 
-fn exists(path: &str) -> bool {
-    Place::root().find(path, true).is_ok()
+/// Has a test skipped if there is no `path`.
+fn needs(path: &str) -> Verdict {
+    let found = Place::root().find(path, true);
+    found.map(drop).map_err(|_| Stop::Skip("the initrd does not have the program or its file"))
 }
 
 /// Runs a program to its end; its status as a shell shows it.
@@ -64,11 +66,9 @@ fn run(path: &str, arguments: &[&str]) -> Result<u32, alloc::string::String> {
 }
 
 fn passes(path: &str, arguments: &[&str]) -> Verdict {
-    if !exists(path) {
-        return Ok(Outcome::Skip("the initrd does not have the program"));
-    }
+    needs(path)?;
     check_eq!(run(path, arguments)?, 0, alloc::format!("the status of {path}"));
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Every call with addresses at the edge: the program is told which calls there are, and
@@ -80,13 +80,11 @@ fn edges() -> Verdict {
 }
 
 fn exit_status() -> Verdict {
-    if !exists("/bin/exits") {
-        return Ok(Outcome::Skip("the initrd does not have the program"));
-    }
+    needs("/bin/exits")?;
     for status in [0, 1, 7, 255] {
         check_eq!(run("/bin/exits", &[&alloc::format!("{status}")])?, status, "an exit status");
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A signal that reaches a process before it has a thread to tell is not lost. So
@@ -94,9 +92,7 @@ fn exit_status() -> Verdict {
 /// itself, however late the signal is on a host that is busy.
 fn killed_at_birth() -> Verdict {
     const PROGRAM: &str = "/bin/sleepers";
-    if !exists(PROGRAM) {
-        return Ok(Outcome::Skip("the initrd does not have the program"));
-    }
+    needs(PROGRAM)?;
     for signal in [signal::SIGINT, signal::SIGKILL] {
         for _ in 0..10 {
             // On one CPU its first thread cannot run before the signal is sent.
@@ -105,7 +101,7 @@ fn killed_at_birth() -> Verdict {
             let pid = process.pid;
             signal::send_to_all(|one| one.pid == pid, Some(signal::Info::of_kernel(signal)));
             drop(stay);
-            let limit_tb = timer::now_tb() + 10_000_000 * timer::ticks_per_us();
+            let limit_tb = in_us(10_000_000);
             let status = process.wait_dead_until(limit_tb);
             if status.is_none() {
                 process.end(Status::signaled(signal::SIGKILL));
@@ -113,20 +109,17 @@ fn killed_at_birth() -> Verdict {
             check_eq!(status.map(Status::shell_code), Some(128 + signal), "its status");
         }
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 fn missing() -> Verdict {
     check_eq!(run("/bin/no-such-program", &[])?, 127, "the status of a program that does not exist");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// After forks, execs and exits on all CPUs every frame, address space and PID is
 /// back, once the last borrows are drained.
 fn storm_leaves_nothing() -> Verdict {
-    if !exists("/bin/storm") {
-        return Ok(Outcome::Skip("the initrd does not have the program"));
-    }
     // As many children on each CPU; a host runs few CPUs at a time.
     let (rounds, storms) = if lazy_tlb().nr_cpus() <= 16 { ("2", 3) } else { ("1", 1) };
     // Once for what the kernel reads on demand.
@@ -138,7 +131,7 @@ fn storm_leaves_nothing() -> Verdict {
     }
     check_account(memory, "the storms")?;
     check_eq!(state(), before, "mms and lowest free PID after the storms");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// What processes did with a few pages shows what Linux would show, step by step, and
@@ -146,17 +139,14 @@ fn storm_leaves_nothing() -> Verdict {
 fn sequences() -> Verdict {
     const FILE: &str = "/sequences";
     const PROGRAM: &str = "/bin/sequences";
-    if !exists(PROGRAM) || !exists(FILE) {
-        return Ok(Outcome::Skip("the initrd does not have the program and its file"));
-    }
+    [PROGRAM, FILE].into_iter().try_for_each(needs)?;
     // Once for what the kernel makes on demand, pages of the two included.
     read_in(FILE)?;
     read_in(PROGRAM)?;
     passes(PROGRAM, &[FILE, "10"])?;
     let books = Books::settled()?;
-    let verdict = passes(PROGRAM, &[FILE])?;
-    books.check()?;
-    Ok(verdict)
+    passes(PROGRAM, &[FILE])?;
+    Ok(books.check()?)
 }
 
 pub(super) fn living_mms() -> usize {

@@ -6,11 +6,11 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use arch::{percpu, timer};
 use kcore::cpu::{CpuId, CpuSet};
 
-use super::stage::flush_work;
-use super::{Outcome, Test, Verdict, check, check_eq};
+use super::stage::{flush_work, in_us, wait_for};
+use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
-use crate::sync::WaitQueue;
 use crate::sync::preempt;
+use crate::task::WaitQueue;
 use crate::task::{self, kthread};
 
 pub(super) const TESTS: &[Test] = &[
@@ -46,17 +46,17 @@ fn ping_pong() -> Verdict {
     });
     players.iter().for_each(|player| player.wait_exit());
     check_eq!(table.turn.load(Ordering::Relaxed), 2 * rounds, "hand-offs");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A sleeper wakes after its deadline, never before.
 fn sleep() -> Verdict {
     for us in [1, 50, 1000, 15_000] {
-        let deadline_tb = timer::now_tb() + us * timer::ticks_per_us();
+        let deadline_tb = in_us(us);
         task::sleep_until_tb(deadline_tb);
         check!(timer::now_tb() >= deadline_tb, "a sleep of {us} us ended early");
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A running thread that is sent to another CPU is there when the call returns.
@@ -81,14 +81,11 @@ fn affinity() -> Verdict {
     });
     let last = everyone.iter().last().unwrap_or(CpuId::BOOT);
     task::set_affinity(&spinner, &CpuSet::only(last)).map_err(|_| "the last CPU is offline")?;
-    let limit_tb = timer::now_tb() + 10_000_000 * timer::ticks_per_us();
-    while WHERE.load(Ordering::Relaxed) != last.index() as u64 && timer::now_tb() < limit_tb {
-        task::yield_now();
-    }
+    wait_for(|| WHERE.load(Ordering::Relaxed) == last.index() as u64);
     stop.store(true, Ordering::Release);
     spinner.wait_exit();
     check_eq!(WHERE.load(Ordering::Relaxed), last.index() as u64, "where the spinner ended up");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Kernel code that never yields does not keep others from the same CPU.
@@ -97,7 +94,7 @@ fn preempts_a_spinner() -> Verdict {
     let seen = stop.clone();
     let cpu = percpu::cpu_id();
     let spinner = kthread::spawn_on(cpu, "spinner", move || {
-        let limit_tb = timer::now_tb() + 20_000_000 * timer::ticks_per_us();
+        let limit_tb = in_us(20_000_000);
         while !seen.load(Ordering::Acquire) {
             assert!(timer::now_tb() < limit_tb, "a spinning thread was not preempted for 20 s");
         }
@@ -105,7 +102,7 @@ fn preempts_a_spinner() -> Verdict {
     let stopper = kthread::spawn_on(cpu, "stopper", move || stop.store(true, Ordering::Release));
     stopper.wait_exit();
     spinner.wait_exit();
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Every piece of work runs once, in a context that may sleep.
@@ -115,14 +112,14 @@ fn work_queue() -> Verdict {
     for cpu in lazy_tlb().online().iter() {
         for _ in 0..10 {
             task::work::queue_on(cpu, || {
-                task::sleep_until_tb(timer::now_tb() + timer::ticks_per_us());
+                task::sleep_until_tb(in_us(1));
                 DONE.fetch_add(1, Ordering::Relaxed);
             });
         }
     }
     flush_work();
     check_eq!(DONE.load(Ordering::Relaxed) as usize, 10 * lazy_tlb().nr_cpus(), "pieces of work done");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A task whose slice is over while preemption is off gets on with it: the end of the
@@ -133,7 +130,7 @@ fn late_task_goes_on() -> Verdict {
     let stay = preempt::disable();
     let before = task::timer::ticks_of(percpu::cpu_id());
     let waiter = kthread::spawn_on(percpu::cpu_id(), "waiter", || ());
-    let end_tb = timer::now_tb() + SPIN_US * timer::ticks_per_us();
+    let end_tb = in_us(SPIN_US);
     while timer::now_tb() < end_tb {}
     let ticks = task::timer::ticks_of(percpu::cpu_id()) - before;
     let waits = !waiter.has_exited();
@@ -141,7 +138,7 @@ fn late_task_goes_on() -> Verdict {
     waiter.wait_exit();
     check!(waits, "the waiter ran on the CPU of a task with preemption off");
     check!((1..=10).contains(&ticks), "{ticks} timer interrupts in five slices of a task that may not go");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// No timer interrupts where nothing is to be done: neither slices nor watchdogs
@@ -152,9 +149,9 @@ fn idle_is_quiet() -> Verdict {
     let kernel = lazy_tlb();
     let ticks = || kernel.online().iter().map(task::timer::ticks_of).collect::<alloc::vec::Vec<u64>>();
     let before = ticks();
-    task::sleep_until_tb(timer::now_tb() + QUIET_US * timer::ticks_per_us());
+    task::sleep_until_tb(in_us(QUIET_US));
     let taken: alloc::vec::Vec<u64> = ticks().iter().zip(&before).map(|(now, then)| now - then).collect();
     let busy = taken.iter().filter(|&&ticks| ticks > 1).count();
     super::check!(busy <= 2, "timer interrupts of each CPU in half a second of sleep: {taken:?}");
-    Ok(Outcome::Pass)
+    Ok(())
 }

@@ -16,11 +16,12 @@ use kcore::mm::MmId;
 
 use super::address_space::{MOST_ROUNDS, account, new_mm};
 use super::programs::{living_mms, lowest_free_pid};
+use super::stage::in_us;
 use super::{check, keep_mm};
 use crate::fs::inode::Kind;
 use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
-use crate::mm::frame;
+use crate::memory::frame;
 use crate::process::{self, table};
 use crate::syscall::futex;
 use crate::task::{self, kthread, registry};
@@ -292,7 +293,7 @@ fn all_gone() -> Result<(), String> {
     // Orphans, for which nobody waits and whose end nobody is told.
     while left() > 0 {
         check!(timer::now_tb() < limit_tb, "{} processes do not end", left());
-        task::sleep_until_tb(timer::now_tb() + 1000 * timer::ticks_per_us());
+        task::sleep_until_tb(in_us(1000));
     }
     Ok(())
 }

@@ -5,86 +5,125 @@
 //! give it up like one (`exit_mm`), so no user program is needed.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use arch::timer;
 use kcore::counters::Counters;
 use kcore::cpu::{CpuId, CpuSet};
-use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::sync::Counter;
 
-use super::address_space::{map_written_page, new_mm};
+use super::{Stop, check_eq};
 use crate::machine::lazy_tlb;
-use crate::sync::WaitQueue;
-use crate::task::{self, kthread, online_cpus, work};
+use crate::sync::SpinLock;
+use crate::task::WaitQueue;
+use crate::task::{self, TaskRef, kthread, online_cpus, work};
 
 /// A counter's sum over all CPUs.
 pub(super) fn total(counter: fn(&Counters) -> &Counter) -> u64 {
     lazy_tlb().cpus().iter().map(|cpu| counter(&cpu.counters).get()).sum()
 }
 
-/// What the counters that the policies argue about said at one moment.
-#[derive(Clone, Copy)]
-pub(super) struct Bill {
-    pub(super) freed: u64,
-    pub(super) exit_kick: u64,
-    pub(super) shot_ipi: u64,
-    pub(super) shot_self: u64,
-    pub(super) count_rmw: u64,
-}
-
-impl Bill {
-    pub(super) fn now() -> Bill {
-        Bill {
-            freed: total(|c| &c.mm_freed),
-            exit_kick: total(|c| &c.exit_kick),
-            shot_ipi: total(|c| &c.shot_ipi),
-            shot_self: total(|c| &c.shot_self),
-            count_rmw: total(|c| &c.mm_count_rmw),
-        }
-    }
-
-    pub(super) fn since(self, before: Bill) -> Bill {
-        Bill {
-            freed: self.freed - before.freed,
-            exit_kick: self.exit_kick - before.exit_kick,
-            shot_ipi: self.shot_ipi - before.shot_ipi,
-            shot_self: self.shot_self - before.shot_self,
-            count_rmw: self.count_rmw - before.count_rmw,
-        }
-    }
-}
-
-pub(super) fn policy() -> Policy {
-    lazy_tlb().config().policy
-}
-
-/// Whether borrowers are sent away rather than counted.
-pub(super) fn shoots() -> bool {
-    matches!(policy(), Policy::Shootdown | Policy::Hazard)
+/// What this run's policy owes.
+pub(super) fn owes() -> Ledger {
+    Ledger::of(lazy_tlb().config().policy)
 }
 
 pub(super) fn other_cpus() -> Vec<CpuId> {
     lazy_tlb().machine.with_preempt_off(|t| lazy_tlb().online().without(t.cpu()).iter().collect())
 }
 
-/// Runs `f` in a kernel thread on each of `cpus`, at once, and waits for them.
-pub(super) fn on_cpus(cpus: &[CpuId], f: impl Fn() + Send + Copy + 'static) {
-    let threads: Vec<_> = cpus.iter().map(|&cpu| kthread::spawn_on(cpu, "test-helper", f)).collect();
-    threads.iter().for_each(|thread| thread.wait_exit());
+/// `N` CPUs besides that of the test: the first ones. Else the test is skipped.
+pub(super) fn others<const N: usize>() -> Result<[CpuId; N], Stop> {
+    first_of(other_cpus())
+}
+
+/// `N` CPUs besides that of the test: the last ones, the last first. Else the test is
+/// skipped. On the first others the housekeepers wake from time to time, and a task that
+/// was lost would be found then.
+pub(super) fn last_others<const N: usize>() -> Result<[CpuId; N], Stop> {
+    let mut cpus = other_cpus();
+    cpus.reverse();
+    first_of(cpus)
+}
+
+fn first_of<const N: usize>(cpus: Vec<CpuId>) -> Result<[CpuId; N], Stop> {
+    const TOO_FEW: [&str; 3] = ["one CPU", "fewer than three CPUs", "fewer than four CPUs"];
+    cpus.first_chunk().copied().ok_or(Stop::Skip(TOO_FEW[N - 1]))
+}
+
+/// Every CPU that is online.
+pub(super) fn all_cpus() -> Vec<CpuId> {
+    lazy_tlb().online().iter().collect()
+}
+
+/// A kernel thread of a test, and what it returns.
+pub(super) struct Helper<R> {
+    pub(super) task: TaskRef,
+    returned: Arc<SpinLock<Option<R>>>,
+}
+
+impl<R> Helper<R> {
+    /// Waits for its end: what it has returned.
+    pub(super) fn result(&self) -> R {
+        self.task.wait_exit();
+        self.returned.lock().take().expect("a helper returns once")
+    }
+}
+
+/// Runs `f` in a kernel thread on `cpu`.
+pub(super) fn start_on<R: Send + 'static>(cpu: CpuId, f: impl FnOnce() -> R + Send + 'static) -> Helper<R> {
+    let returned = Arc::new(SpinLock::new("what a test's thread returns", None));
+    let told = returned.clone();
+    let task = kthread::spawn_on(cpu, "test-helper", move || {
+        let result = f();
+        *told.lock() = Some(result);
+    });
+    Helper { task, returned }
+}
+
+/// Runs `f` in a kernel thread on each of `cpus`, at once, and waits for them: what each
+/// returns.
+pub(super) fn on_cpus<R: Send + 'static>(
+    cpus: &[CpuId],
+    f: impl Fn() -> R + Send + Copy + 'static,
+) -> Vec<R> {
+    let threads: Vec<_> = cpus.iter().map(|&cpu| start_on(cpu, f)).collect();
+    threads.iter().map(Helper::result).collect()
+}
+
+/// Runs `mm` in the current thread, which has a user's unit of it, and gives it up.
+pub(super) fn run_and_exit(mm: MmId) {
+    lazy_tlb().exec_mmap(mm);
+    lazy_tlb().exit_mm();
 }
 
 /// Leaves each of `cpus` lazy on `mm` (or on `init_mm`, under eager), as a thread
 /// of its process does that exits there.
 pub(super) fn make_lazy(cpus: &[CpuId], mm: MmId) {
     cpus.iter().for_each(|_| lazy_tlb().mmget(mm));
-    on_cpus(cpus, move || {
-        lazy_tlb().exec_mmap(mm);
-        lazy_tlb().exit_mm();
-    });
+    on_cpus(cpus, move || run_and_exit(mm));
+}
+
+/// Whether `cpu` has `mm` loaded.
+pub(super) fn has(cpu: CpuId, mm: MmId) -> bool {
+    lazy_tlb().cpu(cpu).active_mm.peek() == mm
+}
+
+/// Whether `cpu` is in the mask of `mm`.
+pub(super) fn in_mask(cpu: CpuId, mm: MmId) -> bool {
+    lazy_tlb().mm(mm).cpumask().test(cpu)
+}
+
+/// Fails unless `mm` has one user, and no borrow is counted.
+pub(super) fn expect_unborrowed(mm: MmId) -> Result<(), String> {
+    let mm = lazy_tlb().mm(mm);
+    check_eq!((mm.users(), mm.count()), (1, 1), "mm_users and mm_count of an mm with one user");
+    Ok(())
 }
 
 /// Winds this CPU's trim clock, so that its next flush trims nothing (unless each one
@@ -108,18 +147,10 @@ pub(super) fn make_trim_due() {
 
 /// Makes every CPU borrow `init_mm`, so that all borrows of others end.
 pub(super) fn drain_borrows() {
-    let everyone: Vec<CpuId> = lazy_tlb().online().iter().collect();
-    on_cpus(&everyone, || {
+    on_cpus(&all_cpus(), || {
         lazy_tlb().kthread_use_mm(MmId::INIT_MM);
         lazy_tlb().kthread_unuse_mm(MmId::INIT_MM);
     });
-}
-
-/// An address space with one page that was written.
-pub(super) fn new_mm_with_page() -> Result<MmId, String> {
-    let mm = new_mm()?;
-    map_written_page(mm)?;
-    Ok(mm)
 }
 
 pub(super) fn lazies_of(mm: MmId) -> usize {
@@ -135,6 +166,11 @@ pub(super) fn move_task(task: &task::Task, cpu: CpuId) {
     task::set_affinity(task, &CpuSet::only(cpu)).expect("a test moves to a CPU that is offline");
 }
 
+/// What the time base reads in `us` microseconds.
+pub(super) fn in_us(us: u64) -> u64 {
+    timer::now_tb() + us * timer::ticks_per_us()
+}
+
 /// Gives the CPU away until `done`, for ten seconds at most; whether it came.
 pub(super) fn wait_for(done: impl Fn() -> bool) -> bool {
     wait_at_most(10, done)
@@ -142,7 +178,7 @@ pub(super) fn wait_for(done: impl Fn() -> bool) -> bool {
 
 /// The same, for this many seconds.
 pub(super) fn wait_at_most(seconds: u64, done: impl Fn() -> bool) -> bool {
-    let limit_tb = timer::now_tb() + seconds * 1_000_000 * timer::ticks_per_us();
+    let limit_tb = in_us(seconds * 1_000_000);
     while !done() && timer::now_tb() < limit_tb {
         task::yield_now();
     }

@@ -5,18 +5,20 @@
 //! they may see: 0 (a fresh page), or a value no older than the one announced
 //! before their read. Poison, or an older value, came through a stale translation.
 
+use alloc::string::String;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arch::addr::PAGE_SIZE;
 use arch::uaccess;
+use kcore::cpu::CpuId;
 use kcore::mm::MmId;
 
-use super::address_space::{map, new_mm};
-use super::{Outcome, Test, Verdict, check};
+use super::address_space::{forget, map, new_mm, replace};
+use super::stage::{Helper, other_cpus, others, start_on};
+use super::{Test, Verdict, check};
 use crate::config::Config;
 use crate::machine::lazy_tlb;
 use crate::mm::{self, Prot, RemapFlags};
-use crate::task::kthread;
 
 pub(super) const TESTS: &[Test] = &[
     Test { may_fail: Config::asynchronous_tlbie, ..Test::new("tlb_pte_flip", pte_flip) },
@@ -24,7 +26,7 @@ pub(super) const TESTS: &[Test] = &[
 ];
 
 /// Takes the frame of a page away, and leaves a fresh page there.
-type Replace = fn(MmId, u64) -> Result<(), alloc::string::String>;
+type TakeAway = fn(MmId, u64) -> Result<(), String>;
 
 const ROUNDS: u32 = 300;
 
@@ -35,18 +37,13 @@ static READS: AtomicU64 = AtomicU64::new(0);
 static STALE: AtomicU64 = AtomicU64::new(0);
 static READERS_IN: AtomicU32 = AtomicU32::new(0);
 
-/// madvise: the frame is freed, and poisoned.
-fn forget(mm: MmId, page: u64) -> Result<(), alloc::string::String> {
-    mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed).map_err(|_| "madvise failed".into())
-}
-
 /// mremap: the frame is at another address from then on, where something else is stored
 /// to it.
-fn move_away(mm: MmId, page: u64) -> Result<(), alloc::string::String> {
+fn move_away(mm: MmId, page: u64) -> Result<(), String> {
     const FOREIGN: u32 = 0xdead_beef;
     let flags = RemapFlags::MAYMOVE | RemapFlags::DONTUNMAP;
     let moved = mm::mremap(mm, page, PAGE_SIZE, PAGE_SIZE, flags, 0).map_err(|_| "mremap failed")?;
-    mm::poke(mm, moved, &FOREIGN.to_be_bytes()).map_err(|_| "poke failed")?;
+    replace(mm, moved, FOREIGN)?;
     mm::munmap(mm, moved, PAGE_SIZE).map_err(|_| "munmap failed".into())
 }
 
@@ -58,44 +55,39 @@ fn moved_page() -> Verdict {
     replace_under_readers(move_away)
 }
 
-fn replace_under_readers(replace: Replace) -> Verdict {
+fn replace_under_readers(take_away: TakeAway) -> Verdict {
     let kernel = lazy_tlb();
-    let others = kernel.online().without(arch::percpu::cpu_id());
-    if others.is_empty() {
-        return Ok(Outcome::Skip("one CPU"));
-    }
+    let [_] = others()?;
     let mm = new_mm()?;
     let page = map(mm, PAGE_SIZE, Prot::READ | Prot::WRITE)?;
     ANNOUNCED.store(0, Ordering::Relaxed);
     STOP.store(false, Ordering::Relaxed);
     READERS_IN.store(0, Ordering::Relaxed);
-    let readers: alloc::vec::Vec<_> = others
-        .iter()
-        .map(|cpu| {
-            kernel.mmget(mm);
-            kthread::spawn_on(cpu, "tlb-reader", move || reader(mm, page))
-        })
-        .collect();
+    let start = |cpu: CpuId| {
+        kernel.mmget(mm);
+        start_on(cpu, move || reader(mm, page))
+    };
+    let readers: alloc::vec::Vec<_> = other_cpus().into_iter().map(start).collect();
     while (READERS_IN.load(Ordering::Acquire) as usize) < readers.len() {
         crate::task::yield_now();
     }
-    let flips = writer(mm, page, replace);
+    let flips = writer(mm, page, take_away);
     STOP.store(true, Ordering::Release);
-    readers.iter().for_each(|reader| reader.wait_exit());
+    readers.iter().for_each(Helper::result);
     kernel.mmput(mm);
     flips?;
     let stale = STALE.swap(0, Ordering::Relaxed);
     check!(stale == 0, "a reader saw {:#x} after {} was announced", stale >> 32, stale as u32);
     check!(READS.load(Ordering::Relaxed) > 0, "no reader ever read");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
-fn writer(mm: MmId, page: u64, replace: Replace) -> Result<(), alloc::string::String> {
+fn writer(mm: MmId, page: u64, take_away: TakeAway) -> Result<(), String> {
     for round in 1..=ROUNDS {
-        mm::poke(mm, page, &round.to_be_bytes()).map_err(|_| "poke failed")?;
+        replace(mm, page, round)?;
         // Release: the value before its announcement.
         ANNOUNCED.store(round, Ordering::Release);
-        replace(mm, page)?;
+        take_away(mm, page)?;
     }
     Ok(())
 }

@@ -6,20 +6,19 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arch::addr::PAGE_SIZE;
-use arch::{percpu, uaccess};
+use arch::uaccess;
 use kcore::machine::Point;
 use kcore::mm::MmId;
 
-use super::address_space::{inside, new_mm};
-use super::copies::copy_out;
-use super::points::{self, Step};
-use super::stage::{Bill, drain_borrows, on_cpus, other_cpus, wait_for};
-use super::{Outcome, Test, Verdict, check, check_eq};
+use super::address_space::{forget, new_mm, read, write};
+use super::hook::arm;
+use super::scene::Scene;
+use super::script::{mark, script, wait_until_passed};
+use super::stage::{Helper, all_cpus, on_cpus, other_cpus, others, owes, start_on, wait_for};
+use super::{Test, Verdict, check, check_eq};
 use crate::config::Config;
 use crate::machine::lazy_tlb;
 use crate::mm::{self, Backing, MapFlags, Object, Prot};
-use crate::sync::SpinLock;
-use crate::task::kthread;
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("truncate_unmaps_all", unmaps_all),
@@ -37,25 +36,9 @@ fn map(mm: MmId, object: &Arc<Object>, flags: MapFlags) -> Result<u64, String> {
         .map_err(|errno| alloc::format!("a mapping of a file: errno {}", errno.0))
 }
 
-/// What a load of `address` in `mm` gives here; none for a fault that cannot be resolved.
-fn read(mm: MmId, address: u64) -> Option<u32> {
-    inside(mm, || uaccess::load_user_u32(address)).ok()
-}
-
-fn write(mm: MmId, address: u64, word: u32) -> Result<(), String> {
-    inside(mm, || copy_out(address, &word.to_be_bytes()))
-        .map_err(|_| alloc::format!("a write of {address:#x} in {mm:?} failed"))
-}
-
 /// On how many CPUs `address` of `mm` can be read. Each is lazy on it afterwards.
-fn readers(mm: MmId, address: u64) -> u32 {
-    static CAN: AtomicU32 = AtomicU32::new(0);
-    CAN.store(0, Ordering::Relaxed);
-    let everyone: alloc::vec::Vec<_> = lazy_tlb().online().iter().collect();
-    on_cpus(&everyone, move || {
-        CAN.fetch_add(u32::from(read(mm, address).is_some()), Ordering::Relaxed);
-    });
-    CAN.load(Ordering::Relaxed)
+fn readers(mm: MmId, address: u64) -> usize {
+    on_cpus(&all_cpus(), move || read(mm, address).is_ok()).into_iter().filter(|&can| can).count()
 }
 
 /// Shared pages and private copies go, from address spaces that every CPU is lazy on and
@@ -65,7 +48,7 @@ fn unmaps_all() -> Verdict {
     let (shared, private) = (new_mm()?, new_mm()?);
     let at = [map(shared, &object, MapFlags::SHARED)?, map(private, &object, MapFlags::PRIVATE)?];
     let mapped = [(shared, at[0]), (private, at[1])];
-    let cpus = lazy_tlb().online().len() as u32;
+    let cpus = lazy_tlb().online().len();
     for (mm, at) in mapped {
         write(mm, at, 1)?;
         write(mm, at + PAGE_SIZE, 2)?;
@@ -78,11 +61,11 @@ fn unmaps_all() -> Verdict {
     }
     object.set_len(2 * PAGE_SIZE);
     for (mm, at) in mapped {
-        check_eq!(read(mm, at + PAGE_SIZE), Some(0), "the page that has grown again");
-        check_eq!(read(mm, at), Some(1), "the page before the cut");
+        check_eq!(read(mm, at + PAGE_SIZE), Ok(0), "the page that has grown again");
+        check_eq!(read(mm, at), Ok(1), "the page before the cut");
         lazy_tlb().mmput(mm);
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -96,20 +79,17 @@ static STALE: AtomicU64 = AtomicU64::new(0);
 /// What was in the file before a cut is not read after the cut has returned.
 fn races_readers() -> Verdict {
     const ROUNDS: u32 = 40;
-    let others = other_cpus();
-    if others.is_empty() {
-        return Ok(Outcome::Skip("one CPU"));
-    }
+    let [_] = others()?;
     let object = Arc::new(Object::new(0));
     let mm = new_mm()?;
     let at = map(mm, &object, MapFlags::SHARED)?;
     STOP.store(false, Ordering::Relaxed);
     CUT.store(0, Ordering::Relaxed);
-    let start = |&cpu| {
+    let start = |cpu| {
         lazy_tlb().mmget(mm);
-        kthread::spawn_on(cpu, "file-reader", move || reader(mm, at))
+        start_on(cpu, move || reader(mm, at))
     };
-    let readers: alloc::vec::Vec<_> = others.iter().map(start).collect();
+    let readers: alloc::vec::Vec<_> = other_cpus().into_iter().map(start).collect();
     let mut all_read = true;
     for round in 1..=ROUNDS {
         object.set_len(PAGE_SIZE);
@@ -123,12 +103,12 @@ fn races_readers() -> Verdict {
         CUT.store(round, Ordering::Release);
     }
     STOP.store(true, Ordering::Relaxed);
-    readers.iter().for_each(|reader| reader.wait_exit());
+    readers.iter().for_each(Helper::result);
     lazy_tlb().mmput(mm);
     let stale = STALE.swap(0, Ordering::Relaxed);
     check!(stale == 0, "a reader saw {} after the cut of {} had returned", stale >> 32, stale as u32);
     check!(all_read, "no reader read for ten seconds");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 fn reader(mm: MmId, at: u64) {
@@ -146,83 +126,66 @@ fn reader(mm: MmId, at: u64) {
     lazy_tlb().exit_mm();
 }
 
-/// What the hooks below do something to: a child, or what was read.
-static MAPPED: SpinLock<Option<(MmId, u64)>> = SpinLock::new("a test's mapping", None);
-static CHILD: SpinLock<Option<MmId>> = SpinLock::new("a test's child", None);
-
-/// A file with a page that one address space maps and has read: both, and where.
-fn mapped_page(flags: MapFlags) -> Result<(Arc<Object>, MmId, u64), String> {
+/// A file with a page that one address space maps and has written: both, and where.
+fn mapped_page(mm: MmId, flags: MapFlags) -> Result<(Arc<Object>, u64), String> {
     let object = Arc::new(Object::new(PAGE_SIZE));
-    let mm = new_mm()?;
     let at = map(mm, &object, flags)?;
     write(mm, at, 7)?;
-    *MAPPED.lock() = Some((mm, at));
-    Ok((object, mm, at))
+    Ok((object, at))
 }
 
 /// The parent forks when it is about to be visited: the child, which has its entries, is
 /// visited, too.
 fn while_it_forks() -> Verdict {
-    let (object, parent, at) = mapped_page(MapFlags::PRIVATE)?;
-    points::arm(Point::MapperGrabbed, || {
-        let (parent, _) = MAPPED.lock().expect("a mapping");
-        let child = mm::fork(parent).ok();
-        *CHILD.lock() = child;
-    });
+    let parent = new_mm()?;
+    let (object, at) = mapped_page(parent, MapFlags::PRIVATE)?;
+    let fork = arm(Point::MapperGrabbed, move || mm::fork(parent).ok());
     object.set_len(0);
-    let child = CHILD.lock().take();
-    let Some(child) = child else { return Err("the fork did not happen".into()) };
-    let seen = [read(parent, at), read(child, at)];
+    let Some(Some(child)) = fork.found() else { return Err("the fork did not happen".into()) };
+    let seen = [read(parent, at).ok(), read(child, at).ok()];
     [parent, child].into_iter().for_each(|mm| lazy_tlb().mmput(mm));
     check_eq!(seen, [None, None], "what parent and child read of a file that was cut");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A fault that comes between the cut and the visit finds the file's new end.
 fn while_it_faults() -> Verdict {
-    static SEEN: AtomicU32 = AtomicU32::new(0);
-    let (object, mm, at) = mapped_page(MapFlags::SHARED)?;
-    mm::madvise(mm, at, PAGE_SIZE, mm::Advice::DontNeed).map_err(|_| "madvise failed")?;
-    points::arm(Point::MapperGrabbed, || {
-        let (mm, at) = MAPPED.lock().expect("a mapping");
-        SEEN.store(1 + u32::from(read(mm, at).is_some()), Ordering::Relaxed);
-    });
+    let mm = new_mm()?;
+    let (object, at) = mapped_page(mm, MapFlags::SHARED)?;
+    forget(mm, at)?;
+    let fault = arm(Point::MapperGrabbed, move || read(mm, at).is_ok());
     object.set_len(0);
-    let late = read(mm, at);
+    let late = read(mm, at).ok();
     lazy_tlb().mmput(mm);
-    check_eq!(SEEN.swap(0, Ordering::Relaxed), 1, "1 for a fault between cut and visit that is refused");
+    check_eq!(fault.found(), Some(false), "whether a fault between cut and visit is served");
     check_eq!(late, None, "what is read afterwards");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// The last user exits on another CPU, and is lazy on its mm, while this one is about to
 /// visit it: the visitor drops the last count.
 fn while_it_exits() -> Verdict {
-    let Some(&other) = other_cpus().first() else { return Ok(Outcome::Skip("one CPU")) };
-    drain_borrows();
-    let before = Bill::now();
-    let (object, mm, _) = mapped_page(MapFlags::SHARED)?;
-    let me = percpu::cpu_id();
-    let (reach, leave) = (Step::reach(me, Point::MapperGrabbed), Step::leave(me, Point::MapperGrabbed));
-    let play = points::play(&[Step::Mark(other), reach, Step::Mark(other), Step::Mark(other), leave]);
-    let part = kthread::spawn_on(other, "test-part", move || {
-        lazy_tlb().exec_mmap(mm);
-        points::mark();
-        points::mark();
-        lazy_tlb().exit_mm();
-        points::mark();
-        points::finished();
+    let (mut scene, me, [other]) = Scene::with()?;
+    let mm = scene.empty_mm()?;
+    let (object, _) = mapped_page(mm, MapFlags::SHARED)?;
+    scene.play(script! {
+        other marks;
+        me reaches Point::MapperGrabbed;
+        other marks;
+        other marks;
+        me leaves Point::MapperGrabbed;
     });
-    points::wait_until_passed(1);
+    scene.part(other, move || {
+        lazy_tlb().exec_mmap(mm);
+        mark();
+        mark();
+        lazy_tlb().exit_mm();
+        mark();
+    });
+    wait_until_passed(1);
     object.set_len(0);
-    points::finished();
-    let freed_by_visitor = Bill::now().since(before).freed;
-    part.wait_exit();
-    play.complete()?;
-    drop(play);
-    drain_borrows();
-    check_eq!(Bill::now().since(before).freed, 1, "mms freed");
-    let counted = super::stage::policy() == kcore::lazy_tlb::Policy::Refcount;
-    check!(counted || freed_by_visitor == 1, "the mm outlived its visitor");
-    Ok(Outcome::Pass)
+    let freed_by_visitor = scene.cost().freed;
+    scene.played()?;
+    check_eq!(freed_by_visitor, 1 - owes().lingering(1), "mms that the visitor freed");
+    scene.end(&[])
 }

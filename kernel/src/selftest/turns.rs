@@ -8,9 +8,11 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use arch::timer;
 use kcore::cpu::CpuId;
 
-use super::stage::{flush_work, other_cpus, wait_for};
-use super::{Outcome, Test, Verdict, check, check_eq};
-use crate::sync::{SpinLock, WaitQueue};
+use super::gate::expect_rest;
+use super::stage::{flush_work, last_others, wait_for};
+use super::{Test, Verdict, check, check_eq};
+use crate::sync::SpinLock;
+use crate::task::WaitQueue;
 use crate::task::{self, kthread, work};
 
 pub(super) const TESTS: &[Test] = &[
@@ -30,7 +32,7 @@ fn new_log() -> Arc<Log> {
 
 /// Another CPU than the test's, if there is one.
 fn a_cpu() -> CpuId {
-    other_cpus().last().copied().unwrap_or(CpuId::BOOT)
+    last_others().map_or(CpuId::BOOT, |[cpu]| cpu)
 }
 
 /// Three tasks that yield take turns: when the first has had all of its own, the others
@@ -60,7 +62,7 @@ fn go_round() -> Verdict {
     players.iter().for_each(|player| player.wait_exit());
     let fewest = fewest.load(Ordering::Relaxed);
     check!(fewest >= TURNS - 20, "one of three had {fewest} turns when another had had {TURNS}");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Three tasks that never yield take turns: each is sent away by the end of its slice,
@@ -85,7 +87,7 @@ fn end_by_themselves() -> Verdict {
     stop.store(1, Ordering::Relaxed);
     spinners.iter().for_each(|spinner| spinner.wait_exit());
     check!(all_had, "turns of three tasks that never yield: {turns:?}");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Waiters are woken in the order in which they came; `wake_one` wakes one and disturbs
@@ -109,7 +111,7 @@ fn of_waiters() -> Verdict {
                 room.tickets.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_less).is_ok()
             });
         });
-        check!(wait_for(|| waiter.is_at_rest()), "waiter {me} does not sleep");
+        expect_rest(&waiter)?;
         waiters.push(waiter);
     }
     let looks = || room.looks.each_ref().map(|looks| looks.load(Ordering::Relaxed));
@@ -124,7 +126,7 @@ fn of_waiters() -> Verdict {
     room.queue.wake_all();
     let all_went = waiters.iter().all(|waiter| wait_for(|| waiter.has_exited()));
     check!(all_went, "not all who waited were woken");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Sleepers of one CPU wake in the order of their deadlines, however they came.
@@ -134,7 +136,7 @@ fn of_alarms() -> Verdict {
     let mut orders = [4, 40, 400].iter().map(|ms| order_of_alarms(ms * 1000 * timer::ticks_per_us()));
     let right = orders.any(|order| order == [1, 3, 0, 2, 4]);
     check!(right, "sleepers do not wake in the order of their deadlines, not even 400 ms apart");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Five tasks set alarms, this many ticks apart: in which order they rang.
@@ -167,5 +169,5 @@ fn of_work() -> Verdict {
     flush_work();
     let done = log.lock().clone();
     check_eq!(done, (0..20).collect::<Vec<usize>>(), "the order of the work");
-    Ok(Outcome::Pass)
+    Ok(())
 }

@@ -4,10 +4,12 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use arch::{irqflags, timer};
 
-use super::{Outcome, Test, Verdict, check, check_eq};
+use super::stage::in_us;
+use super::{Test, Verdict, check, check_eq};
 use crate::sync::preempt;
-use crate::sync::{Interrupted, IrqLock, Mutex, SpinLock, WaitQueue};
+use crate::sync::{IrqLock, SpinLock};
 use crate::task::{self, pending};
+use crate::task::{Interrupted, Mutex, WaitQueue};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("locks_keep_the_context", locks_keep_the_context),
@@ -32,23 +34,23 @@ fn locks_keep_the_context() -> Verdict {
         let held = mutex.lock();
         (context(), mutex.try_lock().is_none(), drop(held)).0
     };
-    let irqs_were_on = irqflags::disable();
+    let off = irqflags::disable();
     drop(irq.lock());
     let stays_off = !irqflags::are_enabled();
-    irqflags::restore(irqs_were_on);
+    drop(off);
     check_eq!(under_spin, (true, false), "interrupts and preemption under a spin lock");
     check_eq!(under_irq, (false, false), "the same under a lock that handlers share");
     check_eq!(under_mutex, (true, true), "the same under a mutex");
     check!(stays_off, "a lock turned interrupts on that were off before");
     check_eq!(context(), (true, true), "the same after all of them");
     check!(mutex.try_lock().is_some(), "a mutex that was unlocked is locked");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// Done, late or interrupted: each wait says which, and done comes first.
 fn waits_end_as_they_say() -> Verdict {
     let (queue, me) = (WaitQueue::new(), task::current());
-    let soon = || timer::now_tb() + 500 * timer::ticks_per_us();
+    let soon = || in_us(500);
     let past = timer::now_tb();
     let deadline_tb = soon();
     let late = queue.wait_until_deadline(|| false, deadline_tb);
@@ -73,5 +75,5 @@ fn waits_end_as_they_say() -> Verdict {
     me.clear_pending(pending::SIGNAL);
     let expected = (Err(Interrupted), Ok(()), Ok(()), Err(Interrupted), Ok(true), false);
     check_eq!(found, expected, "waits with a signal pending");
-    Ok(Outcome::Pass)
+    Ok(())
 }

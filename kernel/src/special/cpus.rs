@@ -1,4 +1,4 @@
-//! /sys/devices/system/cpu: which CPUs there are, and the switch of each.
+//! /sys/devices/system/cpu: the lists of CPUs, and the switch of each.
 //!
 //! Writing 0 to `cpuN/online` takes that CPU offline, 1 brings it back, as in Linux.
 
@@ -13,7 +13,7 @@ use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, root};
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
-use crate::process::user_memory::{self, Cursor};
+use crate::mm::user_memory::Cursor;
 use crate::task::{self, Refused};
 
 /// Makes the directory.
@@ -54,8 +54,8 @@ impl File for Switch {
     /// The first byte counts, as for Linux's flags: 0 or 1, n or y.
     fn write(&self, from: &mut Cursor<'_>, _: u64, _: OpenFlags) -> Result<(), Errno> {
         let Some(piece) = from.next_piece() else { return Ok(()) };
-        // Read, but not moved: an error after bytes have moved is a short write.
-        match user_memory::read::<u8>(piece.base)? {
+        // Reads the byte without moving on: an error after bytes have moved is a short write.
+        match piece.base.read::<u8>()? {
             b'0' | b'n' | b'N' => task::offline(self.0),
             b'1' | b'y' | b'Y' => task::online(self.0),
             _ => return Err(Errno::EINVAL),

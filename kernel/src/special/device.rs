@@ -1,4 +1,4 @@
-//! /dev: null and zero; and where all devices get their names.
+//! /dev: null and zero, and the names of all devices.
 
 use alloc::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, Opener, root};
 use crate::fs::stat::{S_IFCHR, Stat};
 use crate::fs::{File, OpenFlags};
-use crate::process::user_memory::Cursor;
+use crate::mm::user_memory::Cursor;
 
 /// Linux's device numbers, major << 8 | minor.
 const NULL: u64 = 0x103;
@@ -15,7 +15,7 @@ const ZERO: u64 = 0x105;
 const TTY: u64 = 0x500;
 /// The console, /dev/tty included.
 pub(super) const CONSOLE: u64 = 0x501;
-/// Misc major; the minor is none of Linux's.
+/// The misc major, with a minor that Linux does not use.
 const USE_MM: u64 = 0xaff;
 #[cfg(feature = "selftest")]
 const KEEP_MM: u64 = 0xafe;
@@ -47,7 +47,7 @@ pub(crate) fn init() -> Result<(), Errno> {
     Ok(())
 }
 
-/// What the stat calls tell of an open character device.
+/// The answer of the stat calls for an open character device.
 pub(super) fn stat(device: u64) -> Stat {
     Stat::anonymous(S_IFCHR | 0o666, device)
 }

@@ -1,17 +1,16 @@
-//! What is typed: from the terminal's interrupt to whoever reads.
+//! Typed bytes, from the terminal's interrupt to their reader.
 //!
 //! ```text
 //! interrupt ──> kernel thread ──> discipline ──> pieces ──> tty::read, monitor
 //!                     └─ Ctrl-C, Ctrl-\ ──> signal to the foreground group
 //! ```
-//! The thread alone takes bytes from the hypervisor. It starts with the first who
-//! wants to read, and sleeps until the interrupt says that there is something:
-//! waiting for input costs nothing. Only a platform without that interrupt is asked
-//! from time to time.
+//! The thread alone takes bytes from the hypervisor. It starts with the first read or poll, and
+//! sleeps until the interrupt reports bytes: waiting for input costs nothing. Only a terminal
+//! without that interrupt is asked from time to time.
 //!
-//! Without a monitor the discipline is none: bytes arrive as they were sent, for
-//! programs that read a pipe. With one, a program in the foreground gets lines
-//! ([`Input`]), and the monitor, when no program is, gets the bare keys.
+//! Without a monitor there is no discipline: bytes arrive as they were sent, for programs that
+//! read a pipe. With a monitor, a program in the foreground gets lines ([`Input`]); while there
+//! is none, the monitor gets the bare keys.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,36 +22,35 @@ use crate::errno::Errno;
 use crate::fs::poll::PollHead;
 use crate::process::Process;
 use crate::process::signal::{self, Info};
-use crate::sync::{SpinLock, WaitQueue};
+use crate::sync::SpinLock;
+use crate::task::WaitQueue;
 use crate::task::{self, kthread};
 
 pub(crate) use terminal::input::Owner;
 
-/// How often a terminal without interrupt is asked, in microseconds: a person types
-/// slower.
+/// How often a terminal without interrupt is asked, in microseconds: a person types slower.
 const POLL_US: u64 = 20_000;
 
-/// Guards what was typed. The heap's locks nest inside.
+/// Guards the typed bytes. The heap's locks nest inside.
 static INPUT: SpinLock<Input> = SpinLock::new("console input", Input::new());
-/// Those who wait for a piece.
+/// The tasks that wait for a piece.
 static READERS: WaitQueue = WaitQueue::new();
-/// Those who poll for one.
+/// The threads that poll for a piece.
 static POLLERS: PollHead = PollHead::new();
 
-/// The hypervisor may have bytes. Set by the interrupt, and by readers that make
-/// room.
+/// The hypervisor may have bytes. Set by the interrupt, and by readers that make room.
 static LOOK: AtomicBool = AtomicBool::new(true);
 /// The thread, until `LOOK`.
 static THREAD: WaitQueue = WaitQueue::new();
 
-/// The terminal's interrupt: there is something to read. Interrupts off.
+/// The terminal's interrupt: there are bytes to read. Interrupts off.
 pub(crate) fn interrupt() {
     look();
 }
 
-/// Has the thread look. Any context.
+/// Makes the thread look. Any context.
 fn look() {
-    // The wake-up orders it before the look at the waiters.
+    // The wake-up orders this store before its look at the waiters.
     LOOK.store(true, Ordering::Relaxed);
     THREAD.wake_one();
 }
@@ -72,8 +70,8 @@ fn start() -> Result<(), Errno> {
     })
 }
 
-/// The thread's life. What was typed before the interrupt was on raised none, but
-/// `LOOK` starts as true.
+/// The thread's life. Bytes typed before the interrupt was on raised none, but `LOOK` starts as
+/// true.
 fn serve() {
     let boot_server = task::server_of(CpuId::BOOT);
     let has_interrupt = console::enable_interrupt(boot_server).is_some();
@@ -92,8 +90,8 @@ fn serve() {
     }
 }
 
-/// Takes what the hypervisor has, until that is nothing (then the next byte
-/// interrupts) or nobody reads what is there.
+/// Takes the hypervisor's bytes until it has none (the next byte interrupts) or they have to wait
+/// there ([`Input::must_wait`]).
 fn take_all() {
     loop {
         let mut input = INPUT.lock();
@@ -109,7 +107,7 @@ fn take_all() {
     POLLERS.notify();
 }
 
-/// Shows and signals what a byte does beside being there to be read; not under the lock.
+/// Does the echo and the signal of a byte. Not under the lock.
 fn happen(effect: Effect) {
     if !effect.echo.is_empty() {
         crate::console::write_bytes(effect.echo.as_bytes());
@@ -124,20 +122,19 @@ fn happen(effect: Effect) {
     }
 }
 
-/// Whether [`take`] would give `reader` something. Starts the thread if need be: who
-/// asks wants to know.
+/// Whether [`take`] has bytes or an end for `reader`. Starts the thread if need be.
 pub(crate) fn is_ready(reader: Owner) -> bool {
     // Without memory there is nothing to read.
     start().is_ok() && INPUT.lock().has_for(reader)
 }
 
-/// Where a change of [`is_ready`] is told.
+/// The head that is notified of changes of [`is_ready`].
 pub(crate) fn poll_head() -> &'static PollHead {
     &POLLERS
 }
 
-/// Moves what was typed to `to`, of one line at most. Returns how many bytes; 0 is
-/// the end of the file; none if there is nothing for `reader` now.
+/// Moves typed bytes to `to`, of one line at most. Returns their number; 0 is the end of the
+/// file; `None` if there is nothing for `reader` now.
 pub(crate) fn take(reader: Owner, to: &mut [u8]) -> Option<usize> {
     let (count, has_room) = INPUT.lock().take(reader, to)?;
     if has_room {
@@ -146,16 +143,16 @@ pub(crate) fn take(reader: Owner, to: &mut [u8]) -> Option<usize> {
     Some(count)
 }
 
-/// Waits until there is something for `reader` to take: a program in the background
-/// waits until it is in front. A signal ends the wait as it does that of a system
-/// call. Interrupts and preemption on.
+/// Waits until [`take`] has bytes or an end for `reader`: a program in the background waits until
+/// it is in front. A signal ends the wait, as it does in a system call. Interrupts and preemption
+/// on.
 pub(crate) fn wait(reader: Owner) -> Result<(), Errno> {
     start()?;
     signal::wait(&READERS, || INPUT.lock().has_for(reader))
 }
 
-/// Gives the terminal to `owner`, with what was typed and is not read yet: to a
-/// program through the discipline, as if it were typed now.
+/// Gives the terminal to `owner`, with the typed bytes that are not read yet: to a program
+/// through the discipline, as if they were typed now.
 ///
 /// # Errors
 /// `ENOMEM` if there is no memory for the thread that reads.
@@ -163,13 +160,13 @@ pub(crate) fn give(owner: Owner) -> Result<(), Errno> {
     start()?;
     let effects = INPUT.lock().give(owner);
     effects.into_iter().for_each(happen);
-    // There may be bytes that were too many for the one before. The thread wakes
-    // all readers afterwards.
+    // The hypervisor may have bytes for which the last owner had no room. The thread wakes all
+    // readers afterwards.
     look();
     Ok(())
 }
 
-/// Whose the terminal is.
+/// The owner of the terminal.
 pub(crate) fn owner() -> Owner {
     INPUT.lock().owner()
 }

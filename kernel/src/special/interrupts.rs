@@ -1,4 +1,4 @@
-//! /proc/interrupts: what interrupted each CPU, one column a CPU, as in Linux.
+//! /proc/interrupts: the interrupts of each CPU, one column per CPU, as in Linux.
 
 use alloc::string::String;
 use core::fmt::Write as _;
@@ -8,10 +8,10 @@ use kcore::cpu::CpuId;
 
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
-use crate::mm::heap;
+use crate::memory::heap;
 use crate::task;
 
-/// Rows of counters: Linux's name of each where it has one, which counter, and what it is.
+/// Rows of counters: Linux's name where it has one, the counter, and its meaning.
 const ROWS: [(&str, &str, &str); 5] = [
     ("IPI", "ipi_received", "Interrupts from other CPUs"),
     ("RES", "ipi_resched", "Rescheduling interrupts"),
@@ -23,10 +23,10 @@ const ROWS: [(&str, &str, &str); 5] = [
 /// The text. CPUs that are offline have no column.
 pub(super) fn render() -> Result<String, Errno> {
     let cpus = lazy_tlb().online();
-    // A heading and the rows; eleven characters each, and what they are.
+    // A heading and the rows: eleven characters per CPU, a name and a meaning.
     heap::check_room((ROWS.len() + 2) * (cpus.iter().count() * 11 + 64))?;
     let mut text = String::from("    ");
-    // A string takes all that is written to it.
+    // Writing to a string does not fail.
     for cpu in cpus.iter() {
         let _ = write!(text, "{:<11}", alloc::format!("       CPU{}", cpu.index()));
     }

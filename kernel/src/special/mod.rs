@@ -1,5 +1,5 @@
-//! Special files: devices, /proc and /sys. They show the kernel to programs, so they lie
-//! above all that they show.
+//! Special files: devices, /proc and /sys. They show the kernel to programs, so they lie above
+//! the parts that they show.
 
 mod cpus;
 mod device;
@@ -10,7 +10,7 @@ mod processes;
 pub(crate) mod tty;
 mod use_mm;
 
-/// Puts them into the tree. At boot, once what the initrd has is there.
+/// Puts them into the tree. At boot, after the initrd's files.
 pub(crate) fn init() {
     let own = device::init().and_then(|()| proc::init()).and_then(|()| cpus::init());
     if let Err(errno) = own {

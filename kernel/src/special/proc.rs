@@ -1,4 +1,4 @@
-//! Files whose text is made when they are opened: /proc.
+//! /proc: files whose text is made when they are opened.
 
 use alloc::format;
 use alloc::string::String;
@@ -15,15 +15,16 @@ use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind, Opener, root};
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
-use crate::mm::frame;
-use crate::process::{self, user_memory::Cursor};
+use crate::memory::frame;
+use crate::mm::user_memory::Cursor;
+use crate::process;
 use crate::task;
 
 /// Makes /proc, and /tmp.
 pub(crate) fn init() -> Result<(), Errno> {
     let root = root().directory()?;
     let inode = Inode::new_made_directory(Processes);
-    // Over what the initrd may have there, like a mount.
+    // Replaces an empty directory of the initrd, like a mount.
     let _ = root.remove("proc", true);
     root.add("proc", inode.clone())?;
     let proc = inode.directory()?;
@@ -58,7 +59,7 @@ fn cpuinfo() -> String {
 fn meminfo() -> String {
     let in_kb = |frames| frames * PAGE_SIZE / 1024;
     let (total_kb, free_kb) = (in_kb(frame::total_count()), in_kb(frame::free_count()));
-    // What the kernel caches it gives back only by itself: files are memory.
+    // MemAvailable is MemFree: files are memory, and no cache is given back on demand.
     format!(
         "MemTotal:       {total_kb:8} kB\nMemFree:        {free_kb:8} kB\nMemAvailable:   {free_kb:8} kB\n"
     )
@@ -78,7 +79,7 @@ fn uptime() -> String {
     format!("{} {}\n", seconds(timer::now_tb()), seconds(idle_tb()))
 }
 
-/// The time of each CPU: what is not idle counts as the programs'.
+/// The time of each CPU: all but its idle time counts as the programs'.
 fn stat() -> String {
     let line = |name: &str, all_tb: u64, idle_tb: u64| {
         let (busy, idle) = (ticks(all_tb.saturating_sub(idle_tb)), ticks(idle_tb));

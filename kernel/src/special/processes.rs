@@ -1,4 +1,4 @@
-//! /proc/PID: what is known of a process, in Linux's formats (proc(5)).
+//! /proc/PID: the state of a process, in Linux's formats (proc(5)).
 
 use alloc::format;
 use alloc::string::String;
@@ -15,7 +15,8 @@ use crate::errno::Errno;
 use crate::fs::directory::Made;
 use crate::fs::inode::{Inode, Kind};
 use crate::machine::lazy_tlb;
-use crate::mm::{self, Layout, Prot, heap};
+use crate::memory::heap;
+use crate::mm::{self, Layout, Prot};
 use crate::process::{Process, table};
 use crate::task::{TaskRef, Usage};
 
@@ -29,8 +30,7 @@ impl Made for Processes {
     }
 
     fn names(&self) -> Vec<(u32, String)> {
-        // No allocation under the table's lock. Processes that come after the count are
-        // left out.
+        // No allocation under the table's lock. Processes that come after the count are left out.
         let mut count = 0;
         table::for_each(|_| count += 1);
         let mut pids: Vec<u32> = Vec::with_capacity(count);
@@ -82,12 +82,12 @@ fn auxv(process: &Process) -> Vec<u8> {
     process.program().auxiliary.as_flattened().iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
-/// Of a dead process nothing is left of its memory, where Linux looks.
+/// Empty for a dead process: Linux reads it from memory that is gone.
 fn cmdline(process: &Process) -> Vec<u8> {
     if process.first_task().is_none() { Vec::new() } else { process.program().arguments.clone() }
 }
 
-/// The name of its first thread; of a dead one that of its file.
+/// The name of its first thread; for a dead process the name of its file.
 fn name(process: &Process) -> String {
     match process.first_task() {
         Some(task) => String::from(task.name().as_str()),
@@ -100,7 +100,7 @@ fn layout(task: Option<&TaskRef>) -> Result<Layout, Errno> {
 }
 
 fn maps(process: &Process) -> Result<String, Errno> {
-    /// What a line takes at most.
+    /// The most bytes of a line.
     const LINE: usize = 96;
     let layout = layout(process.first_task().as_ref())?;
     heap::check_room(layout.areas.len() * LINE)?;
@@ -136,7 +136,7 @@ fn maps(process: &Process) -> Result<String, Errno> {
     Ok(text)
 }
 
-/// Linux's letter for what a process does, and its word.
+/// Linux's letter and word for the state of a process.
 fn state(task: Option<&TaskRef>) -> &'static str {
     match task.map(|task| task.state()) {
         None => "Z (zombie)",
@@ -154,7 +154,7 @@ fn stat(process: &Process) -> Result<String, Errno> {
     let asked = task.as_ref().and_then(|task| task.user.as_ref()).map(|thread| thread.scheduling.get());
     let (nice, priority, policy) =
         asked.map_or((0, 0, 0), |asked| (asked.nice, asked.priority, asked.policy));
-    // From "state" on; what is not known is 0, as in Linux for what it no longer tells.
+    // From "state" on. Unknown fields are 0, like those that Linux no longer fills.
     let fields = format!(
         "{} {} {group} {group} 0 -1 0 {} {} 0 0 {} 0 {} 0 {} {nice} {} 0 {} {size} {} {} 0 0 0 0 0 \
          0 0 0 0 0 0 0 17 {} {priority} {policy} 0 0 0 0 0 0 0 0 0 0 0",

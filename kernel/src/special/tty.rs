@@ -1,7 +1,7 @@
 //! The console as a terminal: descriptors 0 to 2 of init.
 //!
-//! Where what is typed comes from, and what becomes of it on the way, is in
-//! [`input`]. There are no terminal attributes to set.
+//! [`input`] takes typed bytes and applies the discipline. There are no terminal attributes to
+//! set.
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -12,8 +12,8 @@ use crate::errno::Errno;
 use crate::fs::poll::{Events, PollHead};
 use crate::fs::stat::Stat;
 use crate::fs::{File, OpenFlags};
+use crate::mm::user_memory::{Cursor, UserAddr};
 use crate::process::current;
-use crate::process::user_memory::{self, Cursor};
 
 /// Bytes that go to the console or come from it in one piece.
 const PIECE: usize = 512;
@@ -50,7 +50,7 @@ impl File for Tty {
                 typed.iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
                 return to.put(typed).map(drop);
             }
-            // Perhaps the first look at the terminal, which then has to be made.
+            // This may be the first question to the terminal, which starts its reader.
             if flags.contains(OpenFlags::NONBLOCK) && !input::is_ready(reader()) {
                 return Err(Errno::EAGAIN);
             }
@@ -86,14 +86,14 @@ impl File for Tty {
     fn ioctl(&self, request: u64, arg: u64) -> Result<u64, Errno> {
         match request {
             // Rows, columns; pixels unknown.
-            TIOCGWINSZ => user_memory::write(arg, [24_u16, 80, 0, 0]).map(|()| 0),
+            TIOCGWINSZ => UserAddr(arg).write([24_u16, 80, 0, 0]).map(|()| 0),
             TIOCGPGRP => match input::owner() {
-                Owner::Group(group) => user_memory::write(arg, group).map(|()| 0),
+                Owner::Group(group) => UserAddr(arg).write(group).map(|()| 0),
                 Owner::Anybody | Owner::Kernel => Err(Errno::ENOTTY),
             },
-            // From the front only: the others would take it from somebody.
+            // Only the group in front may give the terminal away.
             TIOCSPGRP if input::owner() == reader() => {
-                let group: u32 = user_memory::read(arg)?;
+                let group: u32 = UserAddr(arg).read()?;
                 input::give(Owner::Group(group)).map(|()| 0)
             }
             _ => Err(Errno::ENOTTY),

@@ -1,8 +1,8 @@
 //! /dev/use_mm: a kernel thread that works in the reader's address space.
 //!
-//! A read is served by this CPU's worker, which takes the reader's mm with
-//! `kthread_use_mm`, stores byte `i & 0xff` at each place `i` of the buffer, page
-//! faults and all, and gives the mm back: what vhost and io_uring do in Linux.
+//! A read is served by this CPU's worker. It takes the reader's mm with `kthread_use_mm`, stores
+//! byte `i & 0xff` at each place `i` of the buffer, page faults included, and gives the mm back,
+//! as vhost and io_uring do in Linux.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -12,14 +12,14 @@ use kcore::mm::MmId;
 use crate::errno::Errno;
 use crate::fs::{File, OpenFlags};
 use crate::machine::lazy_tlb;
-use crate::process::user_memory::{Cursor, UserSlice};
-use crate::sync::WaitQueue;
+use crate::mm::user_memory::{Cursor, UserSlice};
+use crate::task::WaitQueue;
 use crate::task::{current, work};
 
 /// /dev/use_mm.
 pub(crate) struct UseMm;
 
-/// What is asked of the worker, and its answer.
+/// A request to the worker, and its answer.
 struct Request {
     mm: MmId,
     buffer: UserSlice,
@@ -45,29 +45,29 @@ impl File for UseMm {
     }
 }
 
-/// Has the worker fill `buffer` of the current process; returns how many bytes
-/// it stored.
+/// Makes the worker fill `buffer` of the current process. Returns how many bytes it stored.
 fn serve(buffer: UserSlice, first: usize) -> usize {
-    // The mm has us as a user until we are back from here.
+    // We are a user of the mm until we return from here.
     let mm = current().mm.mm();
     let request =
         Arc::new(Request { mm, buffer, first, stored: AtomicUsize::new(PENDING), done: WaitQueue::new() });
     let theirs = request.clone();
     work::queue(move || theirs.run());
     let done = || request.stored.load(Ordering::Acquire) != PENDING;
-    // Not to be interrupted: the worker needs our use of the mm. It does not
-    // wait for us, so it ends.
+    // Not interruptible: the worker needs our use of the mm. It does not wait for us, so our wait
+    // ends.
     request.done.wait_until(done);
     request.stored.load(Ordering::Acquire)
 }
 
 impl Request {
-    /// On the worker.
+    /// Runs on the worker.
     fn run(&self) {
         lazy_tlb().kthread_use_mm(self.mm);
         let stored = self.fill();
         lazy_tlb().kthread_unuse_mm(self.mm);
-        // Release: we are out of the mm before the reader goes on.
+        // Release: orders our leaving of the mm before the reader's return. Partner: the acquires
+        // in `serve`.
         self.stored.store(stored, Ordering::Release);
         self.done.wake_all();
     }

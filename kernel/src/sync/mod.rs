@@ -12,15 +12,11 @@
 //! inside one: the CPU that is called may be spinning for it with interrupts off.
 
 mod fixed;
-mod irq_lock;
 pub(crate) mod list;
 pub(crate) mod preempt;
 mod spin_lock;
 mod spin_wait;
 
 pub(crate) use fixed::Fixed;
-pub(crate) use irq_lock::{IrqGuard, IrqLock};
-pub(crate) use spin_lock::{SpinGuard, SpinLock};
+pub(crate) use spin_lock::{IrqGuard, IrqLock, SpinGuard, SpinLock};
 pub(crate) use spin_wait::SpinWait;
-// For a while: names that moved to another floor.
-pub(crate) use crate::task::{Interrupted, Mutex, MutexGuard, WaitQueue};

@@ -16,16 +16,28 @@ pub(crate) struct PreemptGuard {
 /// Turns preemption off. Any context.
 #[inline(always)]
 pub(crate) fn disable() -> PreemptGuard {
-    percpu::preempt_count_add(1);
+    // SAFETY: the guard takes it back.
+    unsafe { percpu::preempt_count_add(1) };
     PreemptGuard { _not_send: PhantomData }
 }
 
 impl Drop for PreemptGuard {
     #[inline(always)]
     fn drop(&mut self) {
-        percpu::preempt_count_add(-1);
+        // SAFETY: what `disable` added.
+        unsafe { percpu::preempt_count_add(-1) };
         reschedule_if_asked();
     }
+}
+
+/// Runs `f` with preemption off; if a reschedule is asked for meanwhile, the caller sees to it.
+#[inline]
+pub(crate) fn without(f: impl FnOnce()) {
+    let guard = disable();
+    f();
+    core::mem::forget(guard);
+    // SAFETY: what `disable` added.
+    unsafe { percpu::preempt_count_add(-1) };
 }
 
 /// Whether the running code may be preempted.

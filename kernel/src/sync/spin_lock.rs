@@ -1,47 +1,97 @@
-//! The spin lock for code that no interrupt handler shares.
+//! The spin lock, and what is off while it is held.
 
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
+use arch::irqflags;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use super::SpinWait;
-use crate::sync::preempt::{self, PreemptGuard};
+use super::preempt::{self, PreemptGuard};
 
-/// A spin lock; preemption is off while it is held, or a preempted holder would
-/// leave others spinning for a time slice. Never taken in an interrupt handler.
-pub(crate) struct SpinLock<T> {
-    name: &'static str,
-    inner: SpinMutex<T>,
+/// The spin lock for code that no interrupt handler shares. Preemption is off while it is
+/// held, or a preempted holder would leave others spinning for a time slice. Never taken in
+/// an interrupt handler.
+pub(crate) type SpinLock<T> = Lock<T, PreemptGuard>;
+
+/// The spin lock for what interrupt handlers share. Interrupts are off while it is held, so a
+/// handler on the same CPU cannot wait for the code that it interrupted. Any context.
+pub(crate) type IrqLock<T> = Lock<T, IrqSection>;
+
+/// Proof that a [`SpinLock`] is held.
+pub(crate) type SpinGuard<'a, T> = Guard<'a, T, PreemptGuard>;
+/// Proof that an [`IrqLock`] is held.
+pub(crate) type IrqGuard<'a, T> = Guard<'a, T, IrqSection>;
+
+/// Turns something off; dropping it makes that what it was.
+pub(crate) trait Section {
+    fn begin() -> Self;
 }
 
-impl<T> SpinLock<T> {
+impl Section for PreemptGuard {
+    #[inline(always)]
+    fn begin() -> Self {
+        preempt::disable()
+    }
+}
+
+/// Interrupts are off.
+pub(crate) struct IrqSection(irqflags::Disabled);
+
+impl Section for IrqSection {
+    #[inline(always)]
+    fn begin() -> Self {
+        Self(irqflags::disable())
+    }
+}
+
+impl Drop for IrqSection {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: this is the drop.
+        if unsafe { self.0.restore() } {
+            // A reschedule asked for inside the section came without an
+            // interrupt if this CPU asked itself.
+            preempt::reschedule_if_asked();
+        }
+    }
+}
+
+/// A lock, in a section of kind `S`.
+pub(crate) struct Lock<T, S> {
+    name: &'static str,
+    inner: SpinMutex<T>,
+    _section: PhantomData<fn() -> S>,
+}
+
+impl<T, S: Section> Lock<T, S> {
     /// An unlocked lock around `value`; `name` is what a deadlock report says.
     pub(crate) const fn new(name: &'static str, value: T) -> Self {
-        Self { name, inner: SpinMutex::new(value) }
+        Self { name, inner: SpinMutex::new(value), _section: PhantomData }
     }
 
-    /// Takes the lock. Any context but an interrupt handler.
+    /// Takes the lock.
     #[inline]
-    pub(crate) fn lock(&self) -> SpinGuard<'_, T> {
-        let preempt = preempt::disable();
+    pub(crate) fn lock(&self) -> Guard<'_, T, S> {
+        let section = S::begin();
         let mut wait = SpinWait::new(self.name);
         loop {
             if let Some(inner) = self.inner.try_lock() {
-                return SpinGuard { inner, _preempt: preempt };
+                return Guard { inner, _section: section };
             }
             wait.turn();
         }
     }
 }
 
-/// Proof that a [`SpinLock`] is held.
-pub(crate) struct SpinGuard<'a, T> {
-    // Declared, so dropped, in this order: the lock first, then preemption.
+/// Proof that a [`Lock`] is held.
+pub(crate) struct Guard<'a, T, S> {
+    // Declared, so dropped, in this order: the lock first, then the section.
     inner: SpinMutexGuard<'a, T>,
-    _preempt: PreemptGuard,
+    _section: S,
 }
 
-impl<T> Deref for SpinGuard<'_, T> {
+impl<T, S> Deref for Guard<'_, T, S> {
     type Target = T;
 
     #[inline(always)]
@@ -50,7 +100,7 @@ impl<T> Deref for SpinGuard<'_, T> {
     }
 }
 
-impl<T> DerefMut for SpinGuard<'_, T> {
+impl<T, S> DerefMut for Guard<'_, T, S> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
         &mut self.inner

@@ -1,14 +1,14 @@
 //! Calls that tell what was used: times, getrusage, sysinfo.
 
 use arch::addr::PAGE_SIZE;
-use arch::exceptions::TrapFrame;
 use arch::timer;
 
 use super::Result;
 use crate::clock::ticks;
 use crate::errno::Errno;
-use crate::mm::frame;
-use crate::process::{current, user_memory};
+use crate::memory::frame;
+use crate::mm::user_memory::UserAddr;
+use crate::process::current;
 use crate::task::{self, Usage};
 
 /// Words of `struct rusage`.
@@ -32,29 +32,27 @@ pub(super) fn to_rusage(used: &Usage) -> [u64; RUSAGE_WORDS] {
     words
 }
 
-pub(super) fn getrusage(frame: &mut TrapFrame) -> Result {
+pub(super) fn getrusage(which: i32, to: UserAddr) -> Result<()> {
     const RUSAGE_SELF: i32 = 0;
     const RUSAGE_CHILDREN: i32 = -1;
     const RUSAGE_THREAD: i32 = 1;
-    let [which, to, ..] = frame.syscall_args();
-    let used = match which as i32 {
+    let used = match which {
         RUSAGE_SELF => current().usage(),
         RUSAGE_CHILDREN => current().children_usage(),
         RUSAGE_THREAD => task::current().usage(),
         _ => return Err(Errno::EINVAL),
     };
-    user_memory::write(to, to_rusage(&used)).map(|()| 0)
+    to.write(to_rusage(&used))
 }
 
-pub(super) fn times(frame: &mut TrapFrame) -> Result {
-    let [to, ..] = frame.syscall_args();
+pub(super) fn times(to: UserAddr) -> Result {
     let (own, children) = (ticks(current().usage().ran_tb), ticks(current().children_usage().ran_tb));
     // `struct tms`: own user and system time, the children's.
-    user_memory::write_unless_null(to, [own, 0, children, 0])?;
+    to.write_unless_null([own, 0, children, 0])?;
     Ok(ticks(timer::now_tb()))
 }
 
-pub(super) fn sysinfo(frame: &mut TrapFrame) -> Result {
+pub(super) fn sysinfo(to: UserAddr) -> Result<()> {
     /// Words of `struct sysinfo`.
     const WORDS: usize = 14;
     const UPTIME: usize = 0;
@@ -64,7 +62,6 @@ pub(super) fn sysinfo(frame: &mut TrapFrame) -> Result {
     const PROCS: usize = 10;
     /// A word of 32 bits.
     const MEM_UNIT: usize = 13;
-    let [to, ..] = frame.syscall_args();
     let mut threads = 0_u64;
     task::registry::for_each(|_| threads += 1);
     let mut words = [0; WORDS];
@@ -73,5 +70,5 @@ pub(super) fn sysinfo(frame: &mut TrapFrame) -> Result {
     words[FREERAM] = frame::free_count() * PAGE_SIZE;
     words[PROCS] = threads.min(u64::from(u16::MAX)) << 48;
     words[MEM_UNIT] = 1 << 32;
-    user_memory::write(to, words).map(|()| 0)
+    to.write(words)
 }

@@ -8,7 +8,8 @@ use crate::errno::Errno;
 use crate::fs::attributes::{TimeNs, now_ns};
 use crate::fs::inode::{Inode, Kind};
 use crate::fs::stat::SECOND_NS;
-use crate::process::{current, user_memory};
+use crate::mm::user_memory::UserAddr;
+use crate::process::current;
 
 /// The inode that is open as `fd`.
 fn inode_of(fd: u64) -> Result<Arc<Inode>> {
@@ -28,7 +29,7 @@ pub(super) fn fchmod(fd: u64, mode: u64) -> Result {
     change_mode(&*inode_of(fd)?, mode)
 }
 
-pub(super) fn fchmodat(fd: u64, path: u64, mode: u64) -> Result {
+pub(super) fn fchmodat(fd: u64, path: UserAddr, mode: u64) -> Result {
     change_mode(&*inode_at(fd, path, true, false)?, mode)
 }
 
@@ -42,7 +43,7 @@ pub(super) fn fchown(fd: u64, uid: u64, gid: u64) -> Result {
     change_owner(&*inode_of(fd)?, uid, gid)
 }
 
-pub(super) fn fchownat(fd: u64, path: u64, uid: u64, gid: u64, flags: u64) -> Result {
+pub(super) fn fchownat(fd: u64, path: UserAddr, uid: u64, gid: u64, flags: u64) -> Result {
     let (follow, or_empty) = lookup(flags, 0)?;
     change_owner(&*inode_at(fd, path, follow, or_empty)?, uid, gid)
 }
@@ -60,11 +61,11 @@ fn new_time([seconds, ns]: [i64; 2]) -> Result<Option<TimeNs>> {
     }
 }
 
-pub(super) fn utimensat(fd: u64, path: u64, times: u64, flags: u64) -> Result {
+pub(super) fn utimensat(fd: u64, path: UserAddr, times: UserAddr, flags: u64) -> Result {
     let times = match times {
-        0 => [Some(now_ns()); 2],
+        UserAddr(0) => [Some(now_ns()); 2],
         _ => {
-            let [access, modify]: [[i64; 2]; 2] = user_memory::read(times)?;
+            let [access, modify]: [[i64; 2]; 2] = times.read()?;
             [new_time(access)?, new_time(modify)?]
         }
     };
@@ -72,8 +73,8 @@ pub(super) fn utimensat(fd: u64, path: u64, times: u64, flags: u64) -> Result {
         return Ok(0);
     }
     let inode = match path {
-        0 if fd as i32 != AT_FDCWD && flags as u32 != 0 => return Err(Errno::EINVAL),
-        0 if fd as i32 != AT_FDCWD => inode_of(fd)?,
+        UserAddr(0) if fd as i32 != AT_FDCWD && flags as u32 != 0 => return Err(Errno::EINVAL),
+        UserAddr(0) if fd as i32 != AT_FDCWD => inode_of(fd)?,
         _ => {
             let (follow, or_empty) = lookup(flags, 0)?;
             inode_at(fd, path, follow, or_empty)?

@@ -5,9 +5,9 @@ use alloc::sync::Arc;
 use super::{Result, locks};
 use crate::errno::Errno;
 use crate::fs::{Description, OpenFlags, limits, listing, pipe as pipes};
-use crate::mm::heap;
+use crate::memory::heap;
+use crate::mm::user_memory::{Cursor, UserAddr, UserSlice};
 use crate::process::current;
-use crate::process::user_memory::{self, Cursor, UserSlice};
 
 /// The most pieces of a readv or writev.
 const IOV_MAX: u64 = 1024;
@@ -22,14 +22,14 @@ fn get_any(fd: u64) -> Result<Arc<Description>> {
 
 /// read; `at` a position, pread64.
 #[inline(always)]
-pub(super) fn read(fd: u64, base: u64, len: u64, at: Option<u64>) -> Result {
+pub(super) fn read(fd: u64, base: UserAddr, len: u64, at: Option<u64>) -> Result {
     let at = at.map(position).transpose()?;
     current().files.get(fd)?.read(Cursor::new(&[UserSlice { base, len }])?, at)
 }
 
 /// write; `at` a position, pwrite64.
 #[inline(always)]
-pub(super) fn write(fd: u64, base: u64, len: u64, at: Option<u64>) -> Result {
+pub(super) fn write(fd: u64, base: UserAddr, len: u64, at: Option<u64>) -> Result {
     let at = at.map(position).transpose()?;
     current().files.get(fd)?.write(Cursor::new(&[UserSlice { base, len }])?, at)
 }
@@ -40,36 +40,36 @@ pub(super) fn position(at: u64) -> Result {
 }
 
 /// readv; `at` a position, preadv.
-pub(super) fn readv(fd: u64, pieces: u64, count: u64, at: Option<u64>) -> Result {
+pub(super) fn readv(fd: u64, pieces: UserAddr, count: u64, at: Option<u64>) -> Result {
     let (at, description) = (at.map(position).transpose()?, get(fd)?);
     with_pieces(pieces, count, |pieces| description.read(pieces, at))
 }
 
 /// writev; `at` a position, pwritev.
-pub(super) fn writev(fd: u64, pieces: u64, count: u64, at: Option<u64>) -> Result {
+pub(super) fn writev(fd: u64, pieces: UserAddr, count: u64, at: Option<u64>) -> Result {
     let (at, description) = (at.map(position).transpose()?, get(fd)?);
     with_pieces(pieces, count, |pieces| description.write(pieces, at))
 }
 
 /// Runs `io` over the `count` pieces that the array at `pieces` names.
-fn with_pieces(pieces: u64, count: u64, io: impl FnOnce(Cursor<'_>) -> Result) -> Result {
+fn with_pieces(pieces: UserAddr, count: u64, io: impl FnOnce(Cursor<'_>) -> Result) -> Result {
     /// Enough for nearly all; more take an allocation.
     const FEW: usize = 8;
     if count > IOV_MAX {
         return Err(Errno::EINVAL);
     }
     let count = count as usize;
-    let mut few = [UserSlice { base: 0, len: 0 }; FEW];
+    let mut few = [UserSlice { base: UserAddr(0), len: 0 }; FEW];
     let mut many;
     let slices = if count <= FEW {
         &mut few[..count]
     } else {
         heap::check_room(count * size_of::<UserSlice>())?;
-        many = alloc::vec![UserSlice { base: 0, len: 0 }; count];
+        many = alloc::vec![UserSlice { base: UserAddr(0), len: 0 }; count];
         &mut many[..]
     };
     for (slice, at) in slices.iter_mut().zip(0..) {
-        *slice = user_memory::read(pieces + at * size_of::<UserSlice>() as u64)?;
+        *slice = pieces.nth::<UserSlice>(at).read()?;
     }
     if slices.iter().any(|slice| slice.len.cast_signed() < 0) {
         return Err(Errno::EINVAL);
@@ -101,7 +101,7 @@ pub(super) fn dup3(old: u64, new: u64, flags: u64) -> Result {
     current().files.replace(new, get_any(old)?, flags.contains(OpenFlags::CLOEXEC))
 }
 
-pub(super) fn pipe2(fds: u64, flags: u64) -> Result {
+pub(super) fn pipe2(fds: UserAddr, flags: u64) -> Result {
     let flags = OpenFlags::from_bits_retain(flags as u32);
     // O_DIRECT, packets, is not there.
     if !(OpenFlags::CLOEXEC | OpenFlags::NONBLOCK).contains(flags) {
@@ -115,7 +115,7 @@ pub(super) fn pipe2(fds: u64, flags: u64) -> Result {
 
 /// Gives both descriptors, and stores them at `fds`; or neither.
 pub(super) fn add_pair(
-    fds: u64,
+    fds: UserAddr,
     first: Arc<Description>,
     second: Arc<Description>,
     flags: OpenFlags,
@@ -124,7 +124,7 @@ pub(super) fn add_pair(
     let close = flags.contains(OpenFlags::CLOEXEC);
     let first = files.add(first, close, 0)?;
     let told = files.add(second, close, 0).and_then(|second| {
-        let told = user_memory::write(fds, [first as u32, second as u32]);
+        let told = fds.write([first as u32, second as u32]);
         told.or_else(|errno| files.close(second).and(Err(errno)))
     });
     told.or_else(|errno| files.close(first).and(Err(errno))).map(|()| 0)
@@ -134,13 +134,13 @@ pub(super) fn lseek(fd: u64, offset: u64, whence: u64) -> Result {
     get(fd)?.seek(offset.cast_signed(), whence)
 }
 
-pub(super) fn llseek(fd: u64, high: u64, low: u64, result: u64, whence: u64) -> Result {
+pub(super) fn llseek(fd: u64, high: u64, low: u64, result: UserAddr, whence: u64) -> Result {
     let offset = high << 32 | low & 0xffff_ffff;
     let position = get(fd)?.seek(offset.cast_signed(), whence)?;
-    user_memory::write(result, position).map(|()| 0)
+    result.write(position).map(|()| 0)
 }
 
-pub(super) fn getdents64(fd: u64, to: u64, len: u64) -> Result {
+pub(super) fn getdents64(fd: u64, to: UserAddr, len: u64) -> Result {
     listing::read(&*get(fd)?, to, len as u32 as usize)
 }
 
@@ -176,9 +176,9 @@ pub(super) fn fcntl(fd: u64, command: u64, arg: u64) -> Result {
             get(fd)?.set_flags(OpenFlags::from_bits_retain(arg as u32));
             Ok(0)
         }
-        F_GETLK => locks::get(&*get(fd)?, arg),
-        F_SETLK => locks::set(fd, &get(fd)?, arg, false),
-        F_SETLKW => locks::set(fd, &get(fd)?, arg, true),
+        F_GETLK => locks::get(&*get(fd)?, UserAddr(arg)),
+        F_SETLK => locks::set(fd, &get(fd)?, UserAddr(arg), false),
+        F_SETLKW => locks::set(fd, &get(fd)?, UserAddr(arg), true),
         _ => Err(Errno::EINVAL),
     }
 }

@@ -8,16 +8,15 @@
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use arch::addr::VirtAddr;
 use arch::exceptions::TrapFrame;
-use arch::uaccess;
 
 use super::signals::wait_unless_handled;
 use super::{Result, time};
 use crate::errno::Errno;
 use crate::mm;
+use crate::mm::user_memory::UserAddr;
 use crate::process::signal::{ERESTARTNOHAND, ERESTARTSYS};
-use crate::process::{Thread, current_thread, user_memory};
+use crate::process::{Thread, current_thread};
 use crate::sync::{SpinGuard, SpinLock};
 use crate::task::{self, TaskRef};
 
@@ -45,11 +44,11 @@ impl Key {
     ///
     /// # Errors
     /// `EINVAL` if it is not aligned, `EFAULT` if it is not the program's.
-    fn new(address: u64, shared: bool) -> Result<Self> {
-        if !address.is_multiple_of(4) {
+    fn new(address: UserAddr, shared: bool) -> Result<Self> {
+        if !address.0.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
-        if !VirtAddr(address).is_user() {
+        if !address.has_room(1) {
             return Err(Errno::EFAULT);
         }
         if shared {
@@ -60,13 +59,13 @@ impl Key {
     }
 
     /// Of a word that only the current address space has.
-    fn of_address(address: u64) -> Self {
-        Key(task::current().mm.mm().to_bits(), address)
+    fn of_address(address: UserAddr) -> Self {
+        Key(task::current().mm.mm().to_bits(), address.0)
     }
 
     /// Of a word that others may have, whether it can be read or not.
-    fn of_mapping(address: u64) -> Self {
-        let object = mm::shared_key(task::current().mm.mm(), address);
+    fn of_mapping(address: UserAddr) -> Self {
+        let object = mm::shared_key(task::current().mm.mm(), address.0);
         object.map_or_else(|| Self::of_address(address), |(object, offset)| Key(object, offset))
     }
 
@@ -104,8 +103,16 @@ pub(crate) fn waiters_and_bytes() -> (usize, usize) {
     })
 }
 
-pub(super) fn futex(frame: &mut TrapFrame) -> Result {
-    let [address, operation, value, timeout, other, bits] = frame.syscall_args();
+#[inline]
+pub(super) fn futex(
+    frame: &mut TrapFrame,
+    address: UserAddr,
+    operation: u64,
+    value: u32,
+    timeout: u64,
+    other: UserAddr,
+    bits: u32,
+) -> Result {
     let shared = operation & FUTEX_PRIVATE_FLAG == 0;
     let realtime = operation & FUTEX_CLOCK_REALTIME != 0;
     let operation = operation & 0xffff_ffff & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
@@ -114,24 +121,24 @@ pub(super) fn futex(frame: &mut TrapFrame) -> Result {
     }
     let count = value as i32;
     match operation {
-        FUTEX_WAIT_BITSET | FUTEX_WAKE_BITSET if bits as u32 == 0 => Err(Errno::EINVAL),
+        FUTEX_WAIT_BITSET | FUTEX_WAKE_BITSET if bits == 0 => Err(Errno::EINVAL),
         FUTEX_REQUEUE | FUTEX_CMP_REQUEUE if count < 0 || (timeout as i32) < 0 => Err(Errno::EINVAL),
         FUTEX_WAIT => {
-            let deadline_tb = time::read_deadline(timeout, None)?;
+            let deadline_tb = time::read_deadline(UserAddr(timeout), None)?;
             let key = Key::new(address, shared)?;
-            wait_unless_handled(frame, || wait(key, address, value as u32, ALL_BITS, deadline_tb))
+            wait_unless_handled(frame, || wait(key, address, value, ALL_BITS, deadline_tb))
         }
         FUTEX_WAIT_BITSET => {
             let clock = if realtime { time::Clock::Realtime } else { time::Clock::Monotonic };
-            let deadline_tb = time::read_deadline(timeout, Some(clock))?;
+            let deadline_tb = time::read_deadline(UserAddr(timeout), Some(clock))?;
             let key = Key::new(address, shared)?;
-            wait_unless_handled(frame, || wait(key, address, value as u32, bits as u32, deadline_tb))
+            wait_unless_handled(frame, || wait(key, address, value, bits, deadline_tb))
         }
         FUTEX_WAKE => wake(Key::new(address, shared)?, count, ALL_BITS),
-        FUTEX_WAKE_BITSET => wake(Key::new(address, shared)?, count, bits as u32),
+        FUTEX_WAKE_BITSET => wake(Key::new(address, shared)?, count, bits),
         // The timeout's place has the second count.
         FUTEX_REQUEUE | FUTEX_CMP_REQUEUE => {
-            let compare = (operation == FUTEX_CMP_REQUEUE).then_some((address, bits as u32));
+            let compare = (operation == FUTEX_CMP_REQUEUE).then_some((address, bits));
             let keys = [Key::new(address, shared)?, Key::new(other, shared)?];
             requeue(keys, count, timeout as i32, compare)
         }
@@ -142,17 +149,17 @@ pub(super) fn futex(frame: &mut TrapFrame) -> Result {
 
 /// The word at `address`, under a bucket's lock: a page that is not there makes
 /// this fail, for [`fetch`] to get it without the lock.
-fn peek(address: u64) -> Option<u32> {
-    uaccess::load_user_u32(address).ok()
+fn peek(address: UserAddr) -> Option<u32> {
+    address.load_u32().ok()
 }
 
 /// Brings in the page of the word at `address`.
-fn fetch(address: u64) -> Result<()> {
-    user_memory::read::<u32>(address).map(drop)
+fn fetch(address: UserAddr) -> Result<()> {
+    address.read::<u32>().map(drop)
 }
 
 /// FUTEX_WAIT: sleeps if the word at `address` is `expected`.
-fn wait(key: Key, address: u64, expected: u32, bits: u32, deadline_tb: Option<u64>) -> Result {
+fn wait(key: Key, address: UserAddr, expected: u32, bits: u32, deadline_tb: Option<u64>) -> Result {
     let thread = current_thread();
     loop {
         // Before we are queued: later wake-ups are for us.
@@ -170,7 +177,7 @@ fn wait(key: Key, address: u64, expected: u32, bits: u32, deadline_tb: Option<u6
         fetch(address)?;
     }
     let outcome = thread.futex.wait(deadline_tb);
-    if outcome == Ok(true) || !leave(thread) {
+    if outcome == Ok(true) || !leave(&thread) {
         return Ok(0);
     }
     Err(match (outcome, deadline_tb) {
@@ -231,7 +238,7 @@ fn wake(key: Key, count: i32, bits: u32) -> Result {
 
 /// FUTEX_REQUEUE: wakes up to `count` waiters of the first key and has up to
 /// `move_count` others wait for the second.
-fn requeue([from, to]: [Key; 2], count: i32, move_count: i32, compare: Option<(u64, u32)>) -> Result {
+fn requeue([from, to]: [Key; 2], count: i32, move_count: i32, compare: Option<(UserAddr, u32)>) -> Result {
     loop {
         let (mut source, mut target) = lock_both(from.bucket(), to.bucket());
         if let Some((address, expected)) = compare {
@@ -280,6 +287,6 @@ fn lock_both(
 
 /// Wakes one waiter of the word at `address`, which the kernel has changed at a
 /// thread's end, or would have. pthread_join waits as if other processes might have it.
-pub(crate) fn wake_at(address: u64) {
+pub(crate) fn wake_at(address: UserAddr) {
     let _ = wake(Key::of_mapping(address), 1, ALL_BITS);
 }

@@ -8,8 +8,8 @@ use crate::errno::Errno;
 use crate::fs::inode::{Inode, Kind};
 use crate::fs::path::{Last, Walked};
 use crate::fs::rename::{self, Named};
-use crate::mm::heap;
-use crate::process::user_memory;
+use crate::memory::heap;
+use crate::mm::user_memory::UserAddr;
 
 /// unlinkat: a directory.
 const AT_REMOVEDIR: u64 = 0x200;
@@ -18,8 +18,8 @@ const AT_SYMLINK_FOLLOW: u64 = 0x400;
 
 /// The directory and the last name of the path at `path`, for calls that change a directory.
 /// Only those that add a name check for room: when memory is full a file can be removed.
-fn parent_at(fd: u64, path: u64) -> Result<Walked> {
-    let path = user_memory::read_path(path)?;
+fn parent_at(fd: u64, path: UserAddr) -> Result<Walked> {
+    let path = path.read_path()?;
     start(fd, &path)?.walk(&path)
 }
 
@@ -33,13 +33,13 @@ fn add(walked: &Walked, inode: Arc<Inode>) -> Result {
     directory.add(name, inode).map(|()| 0)
 }
 
-pub(super) fn mkdirat(fd: u64, path: u64, mode: u64) -> Result {
+pub(super) fn mkdirat(fd: u64, path: UserAddr, mode: u64) -> Result {
     heap::check_room(HEAP_BYTES)?;
     let walked = parent_at(fd, path)?;
     add(&walked, Inode::new_directory(permissions(mode, 0o1777)))
 }
 
-pub(super) fn unlink(fd: u64, path: u64) -> Result {
+pub(super) fn unlink(fd: u64, path: UserAddr) -> Result {
     let walked = parent_at(fd, path)?;
     let Last::Name(name) = &walked.last else { return Err(Errno::EISDIR) };
     let directory = walked.place.inode().directory()?;
@@ -49,7 +49,7 @@ pub(super) fn unlink(fd: u64, path: u64) -> Result {
     directory.remove(name, false).map(|()| 0)
 }
 
-pub(super) fn rmdir(fd: u64, path: u64) -> Result {
+pub(super) fn rmdir(fd: u64, path: UserAddr) -> Result {
     let walked = parent_at(fd, path)?;
     match &walked.last {
         Last::Name(name) => walked.place.inode().directory()?.remove(name, true).map(|()| 0),
@@ -59,7 +59,7 @@ pub(super) fn rmdir(fd: u64, path: u64) -> Result {
     }
 }
 
-pub(super) fn unlinkat(fd: u64, path: u64, flags: u64) -> Result {
+pub(super) fn unlinkat(fd: u64, path: UserAddr, flags: u64) -> Result {
     match flags as u32 as u64 {
         0 => unlink(fd, path),
         AT_REMOVEDIR => rmdir(fd, path),
@@ -67,9 +67,9 @@ pub(super) fn unlinkat(fd: u64, path: u64, flags: u64) -> Result {
     }
 }
 
-pub(super) fn symlinkat(target: u64, fd: u64, path: u64) -> Result {
+pub(super) fn symlinkat(target: UserAddr, fd: u64, path: UserAddr) -> Result {
     heap::check_room(HEAP_BYTES)?;
-    let target = user_memory::read_path(target)?;
+    let target = target.read_path()?;
     if target.is_empty() {
         return Err(Errno::ENOENT);
     }
@@ -77,7 +77,7 @@ pub(super) fn symlinkat(target: u64, fd: u64, path: u64) -> Result {
     add(&walked, Inode::new(Kind::Symlink(target.into()), 0o777))
 }
 
-pub(super) fn linkat(from_fd: u64, from: u64, fd: u64, path: u64, flags: u64) -> Result {
+pub(super) fn linkat(from_fd: u64, from: UserAddr, fd: u64, path: UserAddr, flags: u64) -> Result {
     let flags = u64::from(flags as u32);
     if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
@@ -93,7 +93,7 @@ fn named<'a>(walked: &'a Walked, name: &'a str) -> Named<'a> {
     Named { place: &walked.place, name, slash: walked.slash }
 }
 
-pub(super) fn renameat2(from_fd: u64, from: u64, fd: u64, path: u64, flags: u64) -> Result {
+pub(super) fn renameat2(from_fd: u64, from: UserAddr, fd: u64, path: UserAddr, flags: u64) -> Result {
     const NOREPLACE: u64 = 1;
     let flags = u64::from(flags as u32);
     // EXCHANGE and WHITEOUT are refused, as by file systems that do not have them.

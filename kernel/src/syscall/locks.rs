@@ -8,8 +8,8 @@ use files::lock_ranges::Range;
 use super::Result;
 use crate::errno::Errno;
 use crate::fs::Description;
+use crate::mm::user_memory::{Plain, UserAddr};
 use crate::process::current;
-use crate::process::user_memory::{self, Plain};
 
 // SAFETY: no padding (the gaps are fields), integers only.
 unsafe impl Plain for Flock {}
@@ -20,8 +20,8 @@ fn range(asked: &Flock, file: &Description) -> Result<Range> {
 }
 
 /// F_GETLK.
-pub(super) fn get(file: &Description, address: u64) -> Result {
-    let mut asked: Flock = user_memory::read(address)?;
+pub(super) fn get(file: &Description, address: UserAddr) -> Result {
+    let mut asked: Flock = address.read()?;
     if !matches!(asked.kind, F_RDLCK | F_WRLCK) {
         return Err(Errno::EINVAL);
     }
@@ -31,12 +31,12 @@ pub(super) fn get(file: &Description, address: u64) -> Result {
         Some(other) => asked.tell(&other),
         None => asked.kind = F_UNLCK,
     }
-    user_memory::write(address, asked).map(|()| 0)
+    address.write(asked).map(|()| 0)
 }
 
 /// F_SETLK and, if it may `sleep`, F_SETLKW of the file open as `fd`.
-pub(super) fn set(fd: u64, file: &Arc<Description>, address: u64, sleep: bool) -> Result {
-    let asked: Flock = user_memory::read(address)?;
+pub(super) fn set(fd: u64, file: &Arc<Description>, address: UserAddr, sleep: bool) -> Result {
+    let asked: Flock = address.read()?;
     let range = range(&asked, file)?;
     let inode = file.inode().ok_or(Errno::EINVAL)?;
     match asked.kind {

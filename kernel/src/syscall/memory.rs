@@ -3,15 +3,14 @@
 use alloc::sync::Arc;
 
 use arch::addr::PAGE_SIZE;
-use arch::exceptions::TrapFrame;
-use arch::uaccess::is_user_range;
 use kcore::mm::MmId;
 
 use super::Result;
 use crate::errno::Errno;
 use crate::fs::Description;
+use crate::mm::user_memory::UserAddr;
 use crate::mm::{self, Advice, Backing, MapFlags, Prot, Reach, RemapFlags};
-use crate::process::{current, user_memory};
+use crate::process::current;
 use crate::task;
 
 fn own_mm() -> MmId {
@@ -26,9 +25,8 @@ fn prot(bits: u64) -> Result<Prot> {
     u32::try_from(bits & !PROT_SEM).ok().and_then(Prot::from_bits).ok_or(Errno::EINVAL)
 }
 
-pub(super) fn brk(frame: &mut TrapFrame) -> Result {
-    let [end, ..] = frame.syscall_args();
-    Ok(mm::brk(own_mm(), end))
+pub(super) fn brk(end: u64) -> u64 {
+    mm::brk(own_mm(), end)
 }
 
 /// Whose stores a mapping shows (`MAP_TYPE`).
@@ -46,8 +44,7 @@ const LEGACY_FLAGS: u64 = MapFlags::all().difference(MapFlags::FIXED_NOREPLACE).
     | 0x3_1800
     | 0x1f << 26;
 
-pub(super) fn mmap(frame: &mut TrapFrame) -> Result {
-    let [hint, len, bits, bare_flags, fd, offset] = frame.syscall_args();
+pub(super) fn mmap(hint: u64, len: u64, bits: u64, bare_flags: u64, fd: u64, offset: u64) -> Result {
     let prot = prot(bits)?;
     if !offset.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);
@@ -82,32 +79,28 @@ fn of_file(file: &Arc<Description>, offset: u64, len: u64, prot: Prot, flags: Ma
     Backing::of(own_mm(), file.file.object()?, offset, open.writable())
 }
 
-pub(super) fn munmap(frame: &mut TrapFrame) -> Result {
-    let [start, len, ..] = frame.syscall_args();
-    mm::munmap(own_mm(), start, len).map(|()| 0)
+pub(super) fn munmap(start: u64, len: u64) -> Result<()> {
+    mm::munmap(own_mm(), start, len)
 }
 
-pub(super) fn mremap(frame: &mut TrapFrame) -> Result {
-    let [start, old_len, new_len, flags, target, ..] = frame.syscall_args();
+pub(super) fn mremap(start: u64, old_len: u64, new_len: u64, flags: u64, target: u64) -> Result {
     let flags = RemapFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
     mm::mremap(own_mm(), start, old_len, new_len, flags, target)
 }
 
-pub(super) fn mprotect(frame: &mut TrapFrame) -> Result {
+pub(super) fn mprotect(start: u64, len: u64, bits: u64) -> Result<()> {
     /// From the start of the stack.
     const PROT_GROWSDOWN: u64 = 0x100_0000;
     /// To the end of a stack that grows upwards, which none does.
     const PROT_GROWSUP: u64 = 0x200_0000;
-    let [start, len, bits, ..] = frame.syscall_args();
     if bits & PROT_GROWSUP != 0 {
         return Err(Errno::EINVAL);
     }
     let reach = if bits & PROT_GROWSDOWN != 0 { Reach::Stack } else { Reach::Range };
-    mm::mprotect(own_mm(), start, len, prot(bits & !PROT_GROWSDOWN)?, reach).map(|()| 0)
+    mm::mprotect(own_mm(), start, len, prot(bits & !PROT_GROWSDOWN)?, reach)
 }
 
-pub(super) fn madvise(frame: &mut TrapFrame) -> Result {
-    let [start, len, advice, ..] = frame.syscall_args();
+pub(super) fn madvise(start: u64, len: u64, advice: u64) -> Result<()> {
     let advice = match advice {
         // NORMAL, RANDOM, SEQUENTIAL, WILLNEED; huge pages or not, in core dumps or not;
         // COLD, PAGEOUT: nothing here goes to a disk.
@@ -119,75 +112,65 @@ pub(super) fn madvise(frame: &mut TrapFrame) -> Result {
         23 => Advice::PopulateWrite,
         _ => return Err(Errno::EINVAL),
     };
-    mm::madvise(own_mm(), start, len, advice).map(|()| 0)
+    mm::madvise(own_mm(), start, len, advice)
 }
 
-pub(super) fn msync(frame: &mut TrapFrame) -> Result {
+pub(super) fn msync(start: u64, len: u64, flags: u64) -> Result<()> {
     const MS_ASYNC: u64 = 1;
     const MS_INVALIDATE: u64 = 2;
     const MS_SYNC: u64 = 4;
-    let [start, len, flags, ..] = frame.syscall_args();
     if flags & !(MS_ASYNC | MS_INVALIDATE | MS_SYNC) != 0
         || flags & (MS_ASYNC | MS_SYNC) == MS_ASYNC | MS_SYNC
     {
         return Err(Errno::EINVAL);
     }
-    mm::msync(own_mm(), start, len).map(|()| 0)
+    mm::msync(own_mm(), start, len)
 }
 
-pub(super) fn mincore(frame: &mut TrapFrame) -> Result {
+pub(super) fn mincore(start: u64, len: u64, answer: UserAddr) -> Result<()> {
     /// So many pages are asked for at once: no user memory is touched under the lock.
     const PIECE: usize = 256;
-    let [start, len, answer, ..] = frame.syscall_args();
     if !start.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);
     }
-    if !is_user_range(start, len as usize) {
+    if !UserAddr(start).has_room(len as usize) {
         return Err(Errno::ENOMEM);
     }
     let pages = len.div_ceil(PAGE_SIZE);
-    if !is_user_range(answer, pages as usize) {
+    if !answer.has_room(pages as usize) {
         return Err(Errno::EFAULT);
     }
     let mut piece = [0; PIECE];
     for first in (0..pages).step_by(PIECE) {
         let bytes = &mut piece[..(pages - first).min(PIECE as u64) as usize];
         mm::mincore(own_mm(), start + first * PAGE_SIZE, bytes)?;
-        user_memory::write_bytes(answer + first, bytes)?;
+        answer.plus(first as usize).write_bytes(bytes)?;
     }
-    Ok(0)
+    Ok(())
 }
 
-pub(super) fn mlock(frame: &mut TrapFrame) -> Result {
-    let [start, len, ..] = frame.syscall_args();
-    mm::mlock(own_mm(), start, len, false).map(|()| 0)
-}
-
-pub(super) fn mlock2(frame: &mut TrapFrame) -> Result {
+pub(super) fn mlock2(start: u64, len: u64, flags: u64) -> Result<()> {
     const MLOCK_ONFAULT: u64 = 1;
-    let [start, len, flags, ..] = frame.syscall_args();
     if flags & !MLOCK_ONFAULT != 0 {
         return Err(Errno::EINVAL);
     }
-    mm::mlock(own_mm(), start, len, flags & MLOCK_ONFAULT != 0).map(|()| 0)
+    mm::mlock(own_mm(), start, len, flags & MLOCK_ONFAULT != 0)
 }
 
-pub(super) fn munlock(frame: &mut TrapFrame) -> Result {
-    let [start, len, ..] = frame.syscall_args();
-    mm::munlock(own_mm(), start, len).map(|_| 0)
+pub(super) fn munlock(start: u64, len: u64) -> Result<()> {
+    mm::munlock(own_mm(), start, len).map(drop)
 }
 
-pub(super) fn mlockall(frame: &mut TrapFrame) -> Result {
+pub(super) fn mlockall(flags: u64) -> Result<()> {
     // The numbers of powerpc.
     const MCL_CURRENT: u64 = 0x2000;
     const MCL_FUTURE: u64 = 0x4000;
     const MCL_ONFAULT: u64 = 0x8000;
-    let [flags, ..] = frame.syscall_args();
     if flags & !(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0 || flags & !MCL_ONFAULT == 0 {
         return Err(Errno::EINVAL);
     }
     if flags & (MCL_CURRENT | MCL_ONFAULT) == MCL_CURRENT {
         mm::mlockall(own_mm());
     }
-    Ok(0)
+    Ok(())
 }

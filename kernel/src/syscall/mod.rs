@@ -2,7 +2,8 @@
 //!
 //! Number in r0, arguments in r3 to r8, result in r3; an error is the positive
 //! errno with CR0.SO set. Each row of the table names a call's arguments and the function
-//! that takes them; a call that changes the frame, or waits with it, takes the frame itself.
+//! that takes them, each as its type says ([`Word`]); a call that changes the frame, or
+//! waits with it, takes the frame, too.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +12,9 @@ use arch::exceptions::TrapFrame;
 use self::names::{AT_SYMLINK_NOFOLLOW, HERE};
 use self::stat::STATFS_BYTES;
 use crate::errno::Errno;
-use crate::process::signal;
+use crate::mm::user_memory::UserAddr;
+use crate::process::clone::{self, Request};
+use crate::process::{current, current_thread, session, signal};
 use crate::task;
 
 mod accounting;
@@ -73,12 +76,76 @@ fn fail(frame: &mut TrapFrame, errno: Errno) {
     }
 }
 
-/// A row of the table: the call's arguments, and the function that takes them.
+/// What a function of a call takes of a register, or gives for one.
+trait Word {
+    /// As Linux takes it: the low half, if the type has no more.
+    fn of(register: u64) -> Self;
+    fn register(self) -> u64;
+}
+
+macro_rules! word {
+    ($($kind:ty: $of:expr, $register:expr;)+) => {$(
+        impl Word for $kind {
+            #[inline(always)]
+            fn of(register: u64) -> Self {
+                $of(register)
+            }
+
+            #[inline(always)]
+            fn register(self) -> u64 {
+                $register(self)
+            }
+        }
+    )+};
+}
+word! {
+    u64: |word| word, |word| word;
+    u32: |word| word as u32, u64::from;
+    i32: |word| word as i32, |word| word as u64;
+    usize: |word| word as usize, |word| word as u64;
+    UserAddr: UserAddr, |address: UserAddr| address.0;
+    (): |_| (), |()| 0;
+}
+
+/// What a function of a call gives: a word, or a word or an error.
+trait Answer {
+    fn result(self) -> Result;
+}
+
+impl<T: Word> Answer for T {
+    #[inline(always)]
+    fn result(self) -> Result {
+        Ok(self.register())
+    }
+}
+
+impl<T: Word> Answer for Result<T> {
+    #[inline(always)]
+    fn result(self) -> Result {
+        self.map(T::register)
+    }
+}
+
+/// A row of the table: a function and the call's arguments, or the arguments and what is done
+/// with them.
 macro_rules! call {
+    ($module:ident::$name:ident(frame; $($argument:ident),*)) => {
+        call!(|frame; $($argument),*| $module::$name(frame, $($argument),*))
+    };
+    ($module:ident::$name:ident($($argument:ident),*)) => {
+        call!(|_frame; $($argument),*| $module::$name($($argument),*))
+    };
+    (|| $call:expr) => {
+        call!(|_frame;| $call)
+    };
     (|$($argument:ident),+| $call:expr) => {
-        |frame: &mut TrapFrame| -> Result {
-            let [$($argument,)+ ..] = frame.syscall_args();
-            $call
+        call!(|_frame; $($argument),+| $call)
+    };
+    (|$frame:ident; $($argument:ident),*| $call:expr) => {
+        |$frame: &mut TrapFrame| -> Result {
+            let [$($argument,)* ..] = $frame.syscall_args();
+            $(let $argument = Word::of($argument);)*
+            $call.result()
         }
     };
 }
@@ -121,167 +188,171 @@ pub(crate) fn numbers() -> impl Iterator<Item = usize> {
 /// The calls by number (arch/powerpc/kernel/syscalls/syscall.tbl, "64").
 static TABLE: [Handler; NR_CALLS] = {
     let mut table: [Handler; NR_CALLS] = [unknown; NR_CALLS];
-    table[1] = processes::exit;
-    table[2] = processes::fork;
+    table[1] = call!(processes::exit(code));
+    table[2] = call!(|frame;| clone::clone(frame, &Request::fork()));
     table[3] = call!(|fd, to, len| files::read(fd, to, len, None));
     table[4] = call!(|fd, from, len| files::write(fd, from, len, None));
     table[5] = call!(|path, flags, mode| names::openat(HERE, path, flags, mode));
-    table[6] = call!(|fd| files::close(fd));
-    table[8] = call!(|path, mode| names::creat(path, mode));
+    table[6] = call!(files::close(fd));
+    table[8] = call!(names::creat(path, mode));
     table[9] = call!(|from, path| links::linkat(HERE, from, HERE, path, 0));
     table[10] = call!(|path| links::unlink(HERE, path));
-    table[11] = processes::execve;
-    table[12] = call!(|path| names::chdir(path));
-    table[13] = time::time;
+    table[11] = call!(processes::execve(frame; path, arguments, environment));
+    table[12] = call!(names::chdir(path));
+    table[13] = call!(time::time(to));
     table[15] = call!(|path, mode| attributes::fchmodat(HERE, path, mode));
     table[16] = call!(|path, uid, gid| attributes::fchownat(HERE, path, uid, gid, AT_SYMLINK_NOFOLLOW));
-    table[19] = call!(|fd, offset, whence| files::lseek(fd, offset, whence));
-    table[20] = processes::getpid;
+    table[19] = call!(files::lseek(fd, offset, whence));
+    table[20] = call!(|| current().pid); // getpid
     table[24] = nothing; // getuid
-    table[27] = time::alarm;
-    table[29] = signals::pause;
+    table[27] = call!(time::alarm(seconds));
+    table[29] = call!(signals::pause(frame;));
     table[33] = call!(|path, wanted| names::faccessat2(HERE, path, wanted, 0));
-    table[34] = priorities::nice;
+    table[34] = call!(priorities::nice(step));
     table[36] = nothing; // sync: memory is all there is
-    table[37] = signals::kill;
+    table[37] = call!(signals::kill(pid, number));
     table[38] = call!(|from, path| links::renameat2(HERE, from, HERE, path, 0));
     table[39] = call!(|path, mode| links::mkdirat(HERE, path, mode));
     table[40] = call!(|path| links::rmdir(HERE, path));
-    table[41] = call!(|fd| files::dup(fd));
+    table[41] = call!(files::dup(fd));
     table[42] = call!(|fds| files::pipe2(fds, 0));
-    table[43] = accounting::times;
-    table[45] = memory::brk;
+    table[43] = call!(accounting::times(to));
+    table[45] = call!(memory::brk(end));
     table[47] = nothing; // getgid
     table[49] = nothing; // geteuid
     table[50] = nothing; // getegid
-    table[54] = call!(|fd, request, argument| files::ioctl(fd, request, argument));
-    table[55] = call!(|fd, command, argument| files::fcntl(fd, command, argument));
-    table[57] = processes::setpgid;
-    table[60] = call!(|mask| names::umask(mask));
-    table[63] = call!(|old, new| files::dup2(old, new));
-    table[64] = processes::getppid;
-    table[65] = processes::getpgrp;
-    table[66] = processes::setsid;
-    table[75] = misc::setrlimit;
-    table[77] = accounting::getrusage;
-    table[78] = time::gettimeofday;
+    table[54] = call!(files::ioctl(fd, request, argument));
+    table[55] = call!(files::fcntl(fd, command, argument));
+    table[57] = call!(processes::setpgid(pid, group));
+    table[60] = call!(names::umask(mask));
+    table[63] = call!(files::dup2(old, new));
+    table[64] = call!(|| current().parent()); // getppid
+    table[65] = call!(|| processes::getpgid(0)); // getpgrp
+    table[66] = call!(session::new_session());
+    table[75] = call!(misc::setrlimit(resource, from));
+    table[77] = call!(accounting::getrusage(which, to));
+    table[78] = call!(time::gettimeofday(to, zone));
     table[83] = call!(|target, path| links::symlinkat(target, HERE, path));
     table[85] = call!(|path, to, len| names::readlinkat(HERE, path, to, len));
-    table[88] = misc::reboot;
-    table[90] = memory::mmap;
-    table[91] = memory::munmap;
-    table[92] = call!(|path, len| sizes::truncate(path, len));
-    table[93] = call!(|fd, len| sizes::ftruncate(fd, len));
-    table[94] = call!(|fd, mode| attributes::fchmod(fd, mode));
-    table[95] = call!(|fd, uid, gid| attributes::fchown(fd, uid, gid));
-    table[96] = priorities::getpriority;
-    table[97] = priorities::setpriority;
+    table[88] = call!(misc::reboot(magic, magic2, command));
+    table[90] = call!(memory::mmap(hint, len, prot, flags, fd, offset));
+    table[91] = call!(memory::munmap(start, len));
+    table[92] = call!(sizes::truncate(path, len));
+    table[93] = call!(sizes::ftruncate(fd, len));
+    table[94] = call!(attributes::fchmod(fd, mode));
+    table[95] = call!(attributes::fchown(fd, uid, gid));
+    table[96] = call!(priorities::getpriority(which, who));
+    table[97] = call!(priorities::setpriority(which, who, nice));
     table[99] = call!(|path, to| stat::statfs(path, STATFS_BYTES, to));
     table[100] = call!(|fd, to| stat::fstatfs(fd, STATFS_BYTES, to));
-    table[104] = time::setitimer;
-    table[105] = time::getitimer;
+    table[104] = call!(time::setitimer(which, new, old));
+    table[105] = call!(time::getitimer(which, to));
     table[106] = call!(|path, to| stat::newfstatat(HERE, path, to, 0));
     table[107] = call!(|path, to| stat::newfstatat(HERE, path, to, AT_SYMLINK_NOFOLLOW));
-    table[108] = call!(|fd, to| stat::fstat(fd, to));
-    table[114] = processes::wait4;
-    table[116] = accounting::sysinfo;
-    table[117] = call!(|call, first, second, third, pointer| shm::ipc(call, first, second, third, pointer));
-    table[118] = call!(|fd| files::fsync(fd));
-    table[120] = processes::clone;
-    table[122] = misc::uname;
-    table[125] = memory::mprotect;
-    table[132] = processes::getpgid;
-    table[133] = call!(|fd| names::fchdir(fd));
-    table[140] = call!(|fd, high, low, to, whence| files::llseek(fd, high, low, to, whence));
-    table[142] = select::select;
-    table[144] = memory::msync;
+    table[108] = call!(stat::fstat(fd, to));
+    table[114] = call!(processes::wait4(pid, status, options, usage));
+    table[116] = call!(accounting::sysinfo(to));
+    table[117] = call!(shm::ipc(call, first, second, third, pointer));
+    table[118] = call!(files::fsync(fd));
+    table[120] = call!(processes::clone(frame; flags, stack, parent_tid, tls, child_tid));
+    table[122] = call!(misc::uname(to));
+    table[125] = call!(memory::mprotect(start, len, prot));
+    table[132] = call!(processes::getpgid(pid));
+    table[133] = call!(names::fchdir(fd));
+    table[140] = call!(files::llseek(fd, high, low, to, whence));
+    table[142] = call!(|frame; count, read, write, except, timeout| {
+        select::select(frame, count, [read, write, except], timeout)
+    });
+    table[144] = call!(memory::msync(start, len, flags));
     table[145] = call!(|fd, pieces, count| files::readv(fd, pieces, count, None));
     table[146] = call!(|fd, pieces, count| files::writev(fd, pieces, count, None));
-    table[147] = processes::getsid;
-    table[148] = call!(|fd| files::fsync(fd)); // fdatasync
-    table[150] = memory::mlock;
-    table[151] = memory::munlock;
-    table[152] = memory::mlockall;
+    table[147] = call!(processes::getsid(pid));
+    table[148] = call!(files::fsync(fd)); // fdatasync
+    table[150] = call!(|start, len| memory::mlock2(start, len, 0));
+    table[151] = call!(memory::munlock(start, len));
+    table[152] = call!(memory::mlockall(flags));
     table[153] = nothing; // munlockall
-    table[154] = priorities::sched_setparam;
-    table[155] = priorities::sched_getparam;
-    table[156] = priorities::sched_setscheduler;
-    table[157] = priorities::sched_getscheduler;
-    table[158] = scheduling::sched_yield;
-    table[159] = priorities::sched_get_priority_max;
-    table[160] = priorities::sched_get_priority_min;
-    table[161] = priorities::sched_rr_get_interval;
-    table[162] = time::nanosleep;
-    table[163] = memory::mremap;
-    table[167] = poll::poll;
-    table[171] = prctl::prctl;
-    table[172] = signals::rt_sigreturn;
-    table[173] = signals::rt_sigaction;
-    table[174] = signals::rt_sigprocmask;
-    table[175] = signals::rt_sigpending;
-    table[176] = signal_values::rt_sigtimedwait;
-    table[177] = signal_values::rt_sigqueueinfo;
-    table[178] = signals::rt_sigsuspend;
+    table[154] = call!(|tid, from| priorities::sched_setscheduler(tid, None, from)); // sched_setparam
+    table[155] = call!(priorities::sched_getparam(tid, to));
+    table[156] = call!(|tid, policy, from| priorities::sched_setscheduler(tid, Some(policy), from));
+    table[157] = call!(priorities::sched_getscheduler(tid));
+    table[158] = call!(task::yield_now());
+    table[159] = call!(|policy| priorities::bound(policy, 99)); // sched_get_priority_max
+    table[160] = call!(|policy| priorities::bound(policy, 1)); // sched_get_priority_min
+    table[161] = call!(priorities::sched_rr_get_interval(tid, to));
+    table[162] = call!(time::nanosleep(frame; span, rest));
+    table[163] = call!(memory::mremap(start, old_len, new_len, flags, target));
+    table[167] = call!(poll::poll(frame; fds, count, timeout_ms));
+    table[171] = call!(prctl::prctl(option, argument));
+    table[172] = call!(signals::rt_sigreturn(frame;));
+    table[173] = call!(signals::rt_sigaction(number, new, old, bytes));
+    table[174] = call!(signals::rt_sigprocmask(how, new, old, bytes));
+    table[175] = call!(signals::rt_sigpending(to, bytes));
+    table[176] = call!(signal_values::rt_sigtimedwait(frame; signals, to, timeout, bytes));
+    table[177] = call!(signal_values::rt_sigqueueinfo(pid, number, from));
+    table[178] = call!(signals::rt_sigsuspend(frame; mask, bytes));
     table[179] = call!(|fd, to, len, at| files::read(fd, to, len, Some(at)));
     table[180] = call!(|fd, from, len, at| files::write(fd, from, len, Some(at)));
     table[181] = call!(|path, uid, gid| attributes::fchownat(HERE, path, uid, gid, 0));
-    table[182] = call!(|to, len| names::getcwd(to, len));
-    table[185] = signals::sigaltstack;
-    table[189] = processes::vfork;
-    table[190] = misc::getrlimit;
-    table[202] = call!(|fd, to, len| files::getdents64(fd, to, len));
-    table[205] = memory::madvise;
-    table[206] = memory::mincore;
-    table[207] = processes::gettid;
-    table[208] = signals::tkill;
-    table[221] = futex::futex;
-    table[222] = scheduling::sched_setaffinity;
-    table[223] = scheduling::sched_getaffinity;
-    table[232] = processes::set_tid_address;
-    table[234] = processes::exit_group;
-    table[246] = time::clock_gettime;
-    table[247] = time::clock_getres;
-    table[248] = time::clock_nanosleep;
-    table[250] = signals::tgkill;
-    table[252] = call!(|path, size, to| stat::statfs(path, size, to));
-    table[253] = call!(|fd, size, to| stat::fstatfs(fd, size, to));
-    table[280] = select::pselect6;
-    table[281] = poll::ppoll;
-    table[286] = call!(|fd, path, flags, mode| names::openat(fd, path, flags, mode));
-    table[287] = call!(|fd, path, mode| links::mkdirat(fd, path, mode));
-    table[289] = call!(|fd, path, uid, gid, flags| attributes::fchownat(fd, path, uid, gid, flags));
-    table[291] = call!(|fd, path, to, flags| stat::newfstatat(fd, path, to, flags));
-    table[292] = call!(|fd, path, flags| links::unlinkat(fd, path, flags));
+    table[182] = call!(names::getcwd(to, len));
+    table[185] = call!(|frame; new, old| signals::sigaltstack(frame.gpr(1), new, old));
+    table[189] = call!(|frame;| clone::clone(frame, &Request::vfork()));
+    table[190] = call!(misc::getrlimit(resource, to));
+    table[202] = call!(files::getdents64(fd, to, len));
+    table[205] = call!(memory::madvise(start, len, advice));
+    table[206] = call!(memory::mincore(start, len, answer));
+    table[207] = call!(|| current_thread().tid()); // gettid
+    table[208] = call!(|tid, number| signals::tgkill(None, tid, number)); // tkill
+    table[221] = call!(futex::futex(frame; address, operation, value, timeout, other, bits));
+    table[222] = call!(scheduling::sched_setaffinity(tid, len, from));
+    table[223] = call!(scheduling::sched_getaffinity(tid, len, to));
+    table[232] = call!(processes::set_tid_address(address));
+    table[234] = call!(processes::exit_group(code));
+    table[246] = call!(time::clock_gettime(clock, to));
+    table[247] = call!(time::clock_getres(clock, to));
+    table[248] = call!(time::clock_nanosleep(frame; clock, flags, span, rest));
+    table[250] = call!(|pid, tid, number| signals::tgkill(Some(pid), tid, number));
+    table[252] = call!(stat::statfs(path, size, to));
+    table[253] = call!(stat::fstatfs(fd, size, to));
+    table[280] = call!(|frame; count, read, write, except, timeout, mask| {
+        select::pselect6(frame, count, [read, write, except], timeout, mask)
+    });
+    table[281] = call!(poll::ppoll(frame; fds, count, timeout, mask, mask_bytes));
+    table[286] = call!(names::openat(fd, path, flags, mode));
+    table[287] = call!(links::mkdirat(fd, path, mode));
+    table[289] = call!(attributes::fchownat(fd, path, uid, gid, flags));
+    table[291] = call!(stat::newfstatat(fd, path, to, flags));
+    table[292] = call!(links::unlinkat(fd, path, flags));
     table[293] = call!(|from_fd, from, fd, path| links::renameat2(from_fd, from, fd, path, 0));
-    table[294] = call!(|from_fd, from, fd, path, flags| links::linkat(from_fd, from, fd, path, flags));
-    table[295] = call!(|target, fd, path| links::symlinkat(target, fd, path));
-    table[296] = call!(|fd, path, to, len| names::readlinkat(fd, path, to, len));
-    table[297] = call!(|fd, path, mode| attributes::fchmodat(fd, path, mode));
+    table[294] = call!(links::linkat(from_fd, from, fd, path, flags));
+    table[295] = call!(links::symlinkat(target, fd, path));
+    table[296] = call!(names::readlinkat(fd, path, to, len));
+    table[297] = call!(attributes::fchmodat(fd, path, mode));
     table[298] = call!(|fd, path, wanted| names::faccessat2(fd, path, wanted, 0));
-    table[299] = robust_list::get_robust_list;
-    table[300] = robust_list::set_robust_list;
-    table[302] = scheduling::getcpu;
-    table[304] = call!(|fd, path, times, flags| attributes::utimensat(fd, path, times, flags));
+    table[299] = call!(robust_list::get_robust_list(tid, head, bytes));
+    table[300] = call!(robust_list::set_robust_list(head, bytes));
+    table[302] = call!(scheduling::getcpu(cpu, node));
+    table[304] = call!(attributes::utimensat(fd, path, times, flags));
     table[307] = call!(|start| sockets::eventfd2(start, 0));
-    table[309] = call!(|fd, mode, start, len| sizes::fallocate(fd, mode, start, len));
-    table[314] = call!(|start, flags| sockets::eventfd2(start, flags));
-    table[316] = call!(|old, new, flags| files::dup3(old, new, flags));
-    table[317] = call!(|fds, flags| files::pipe2(fds, flags));
+    table[309] = call!(sizes::fallocate(fd, mode, start, len));
+    table[314] = call!(sockets::eventfd2(start, flags));
+    table[316] = call!(files::dup3(old, new, flags));
+    table[317] = call!(files::pipe2(fds, flags));
     table[320] = call!(|fd, pieces, count, at| files::readv(fd, pieces, count, Some(at)));
     table[321] = call!(|fd, pieces, count, at| files::writev(fd, pieces, count, Some(at)));
-    table[322] = signal_values::rt_tgsigqueueinfo;
-    table[325] = misc::prlimit64;
-    table[333] = call!(|family, kind, protocol, fds| sockets::socketpair(family, kind, protocol, fds));
-    table[355] = priorities::sched_setattr;
-    table[356] = priorities::sched_getattr;
-    table[357] = call!(|from_fd, from, fd, path, flags| links::renameat2(from_fd, from, fd, path, flags));
-    table[359] = misc::getrandom;
-    table[365] = misc::membarrier;
-    table[378] = memory::mlock2;
+    table[322] = call!(signal_values::rt_tgsigqueueinfo(pid, tid, number, from));
+    table[325] = call!(misc::prlimit64(tid, resource, new, old));
+    table[333] = call!(sockets::socketpair(family, kind, protocol, fds));
+    table[355] = call!(priorities::sched_setattr(tid, from, flags));
+    table[356] = call!(priorities::sched_getattr(tid, to, size, flags));
+    table[357] = call!(links::renameat2(from_fd, from, fd, path, flags));
+    table[359] = call!(misc::getrandom(to, len, flags));
+    table[365] = call!(misc::membarrier(command, flags));
+    table[378] = call!(memory::mlock2(start, len, flags));
     table[383] = absent; // statx
     table[387] = absent; // rseq
     table[435] = absent; // clone3
-    table[439] = call!(|fd, path, wanted, flags| names::faccessat2(fd, path, wanted, flags));
+    table[439] = call!(names::faccessat2(fd, path, wanted, flags));
     table[449] = absent; // futex_waitv
     table
 };

@@ -9,8 +9,9 @@ use crate::fs::OpenFlags;
 use crate::fs::inode::Inode;
 use crate::fs::open;
 use crate::fs::path::Place;
-use crate::mm::heap;
-use crate::process::{current, user_memory};
+use crate::memory::heap;
+use crate::mm::user_memory::UserAddr;
+use crate::process::current;
 
 /// What a call that makes a name or opens one can leave on the heap: an inode, a
 /// directory's node, a description, the text of a file in /proc.
@@ -40,8 +41,8 @@ pub(super) fn here() -> Place {
 }
 
 /// What the path at `path` names from `fd`; an empty one, if `or_empty`, `fd` itself.
-pub(super) fn inode_at(fd: u64, path: u64, follow: bool, or_empty: bool) -> Result<Arc<Inode>> {
-    let path = user_memory::read_path(path)?;
+pub(super) fn inode_at(fd: u64, path: UserAddr, follow: bool, or_empty: bool) -> Result<Arc<Inode>> {
+    let path = path.read_path()?;
     if !path.is_empty() || !or_empty {
         return start(fd, &path)?.look_up(&path, follow);
     }
@@ -67,22 +68,22 @@ pub(super) fn permissions(mode: u64, kept: u32) -> u32 {
     mode as u32 & kept & !current().umask.load(Ordering::Relaxed)
 }
 
-pub(super) fn openat(fd: u64, path: u64, flags: u64, mode: u64) -> Result {
+pub(super) fn openat(fd: u64, path: UserAddr, flags: u64, mode: u64) -> Result {
     heap::check_room(HEAP_BYTES)?;
     let flags = OpenFlags::of_open(flags)?;
-    let path = user_memory::read_path(path)?;
+    let path = path.read_path()?;
     // Before a file is made or emptied.
     current().files.check_free()?;
     let description = open::open(&start(fd, &path)?, &path, flags, permissions(mode, 0o7777))?;
     current().files.add(description, flags.contains(OpenFlags::CLOEXEC), 0)
 }
 
-pub(super) fn creat(path: u64, mode: u64) -> Result {
+pub(super) fn creat(path: UserAddr, mode: u64) -> Result {
     let flags = OpenFlags::CREAT | OpenFlags::WRONLY | OpenFlags::TRUNC;
     openat(HERE, path, flags.bits().into(), mode)
 }
 
-pub(super) fn faccessat2(fd: u64, path: u64, wanted: u64, flags: u64) -> Result {
+pub(super) fn faccessat2(fd: u64, path: UserAddr, wanted: u64, flags: u64) -> Result {
     const X_OK: u64 = 1;
     const W_OK: u64 = 2;
     const ALL: u64 = 7;
@@ -103,7 +104,7 @@ pub(super) fn faccessat2(fd: u64, path: u64, wanted: u64, flags: u64) -> Result 
     }
 }
 
-pub(super) fn readlinkat(fd: u64, path: u64, to: u64, len: u64) -> Result {
+pub(super) fn readlinkat(fd: u64, path: UserAddr, to: UserAddr, len: u64) -> Result {
     if len as i32 <= 0 {
         return Err(Errno::EINVAL);
     }
@@ -111,24 +112,24 @@ pub(super) fn readlinkat(fd: u64, path: u64, to: u64, len: u64) -> Result {
     let inode = inode_at(fd, path, false, true)?;
     let target = inode.link_target().ok_or(Errno::EINVAL)?;
     let bytes = &target.as_bytes()[..target.len().min(len as u32 as usize)];
-    user_memory::write_bytes(to, bytes)?;
+    to.write_bytes(bytes)?;
     Ok(bytes.len() as u64)
 }
 
-pub(super) fn getcwd(to: u64, len: u64) -> Result {
+pub(super) fn getcwd(to: UserAddr, len: u64) -> Result {
     heap::check_room(HEAP_BYTES)?;
     let mut path = here().path()?;
     path.push('\0');
     if path.len() as u64 > len {
         return Err(Errno::ERANGE);
     }
-    user_memory::write_bytes(to, path.as_bytes())?;
+    to.write_bytes(path.as_bytes())?;
     Ok(path.len() as u64)
 }
 
-pub(super) fn chdir(path: u64) -> Result {
+pub(super) fn chdir(path: UserAddr) -> Result {
     heap::check_room(HEAP_BYTES)?;
-    let path = user_memory::read_path(path)?;
+    let path = path.read_path()?;
     set_here(here().enter(&path)?)
 }
 

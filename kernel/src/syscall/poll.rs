@@ -10,9 +10,9 @@ use super::time::{self, Timeout};
 use super::watch::{self, Watched};
 use crate::errno::Errno;
 use crate::fs::poll::Events;
+use crate::mm::user_memory::{Plain, UserAddr};
 use crate::process::current;
 use crate::process::limits::Resource;
-use crate::process::user_memory::{self, Plain};
 
 /// Linux's `struct pollfd`.
 #[derive(Clone, Copy)]
@@ -26,31 +26,34 @@ struct PollFd {
 // SAFETY: integers without padding.
 unsafe impl Plain for PollFd {}
 
-pub(super) fn poll(frame: &mut TrapFrame) -> Result {
-    let [fds, count, timeout_ms, ..] = frame.syscall_args();
-    let deadline_tb = match timeout_ms as i32 {
+pub(super) fn poll(frame: &mut TrapFrame, fds: UserAddr, count: u32, timeout_ms: i32) -> Result {
+    let deadline_tb = match timeout_ms {
         ..0 => None,
         ms => Some(time::deadline_after_ms(ms as u64)),
     };
     wait_unless_handled(frame, || poll_until(fds, count, deadline_tb))
 }
 
-pub(super) fn ppoll(frame: &mut TrapFrame) -> Result {
-    let [fds, count, timeout, mask, mask_bytes, _] = frame.syscall_args();
+pub(super) fn ppoll(
+    frame: &mut TrapFrame,
+    fds: UserAddr,
+    count: u32,
+    timeout: UserAddr,
+    mask: UserAddr,
+    mask_bytes: u64,
+) -> Result {
     let timeout = Timeout::of_timespec(timeout)?;
     let mask = watch::read_mask(mask, mask_bytes)?;
     watch::call(frame, mask, timeout, |deadline_tb| poll_until(fds, count, deadline_tb))
 }
 
-fn poll_until(fds: u64, count: u64, deadline_tb: Option<u64>) -> Result {
-    let count = u64::from(count as u32);
-    if count > current().limits.get(Resource::Nofile) {
+fn poll_until(fds: UserAddr, count: u32, deadline_tb: Option<u64>) -> Result {
+    if u64::from(count) > current().limits.get(Resource::Nofile) {
         return Err(Errno::EINVAL);
     }
-    let address = |n: usize| fds.wrapping_add((n * size_of::<PollFd>()) as u64);
     let mut files = watch::room_for(count as usize)?;
     for n in 0..count as usize {
-        let entry: PollFd = user_memory::read(address(n))?;
+        let entry: PollFd = fds.nth::<PollFd>(n).read()?;
         // Errors are always wanted.
         let wanted = Events::from_bits_truncate(entry.wanted) | Events::ERR | Events::HUP;
         files.push(match current().files.get(entry.fd as u64) {
@@ -67,8 +70,7 @@ fn poll_until(fds: u64, count: u64, deadline_tb: Option<u64>) -> Result {
     })?;
     // Of the entries the program may change the rest meanwhile.
     for (n, found) in found.iter().enumerate() {
-        let to = address(n).wrapping_add(core::mem::offset_of!(PollFd, found) as u64);
-        user_memory::write(to, found.bits())?;
+        fds.nth::<PollFd>(n).plus(core::mem::offset_of!(PollFd, found)).write(found.bits())?;
     }
     Ok(ready)
 }

@@ -2,12 +2,10 @@
 
 use core::sync::atomic::Ordering;
 
-use arch::exceptions::TrapFrame;
-use arch::uaccess::{self, BadString};
-
 use super::Result;
 use crate::errno::Errno;
-use crate::process::{current, current_thread, signal, user_memory};
+use crate::mm::user_memory::UserAddr;
+use crate::process::{current, current_thread, signal};
 use crate::task;
 
 const PR_SET_PDEATHSIG: u32 = 1;
@@ -17,38 +15,23 @@ const PR_SET_DUMPABLE: u32 = 4;
 const PR_SET_NAME: u32 = 15;
 const PR_GET_NAME: u32 = 16;
 
-pub(super) fn prctl(frame: &mut TrapFrame) -> Result {
-    let [option, arg, ..] = frame.syscall_args();
-    let (process, thread) = (current(), current_thread());
-    match option as u32 {
-        PR_SET_PDEATHSIG if arg > u64::from(signal::LAST) => Err(Errno::EINVAL),
-        PR_SET_PDEATHSIG => {
-            thread.parent_death_signal.store(arg as u32, Ordering::Relaxed);
-            Ok(0)
+pub(super) fn prctl(option: u32, argument: u64) -> Result {
+    let (process, thread, at) = (current(), current_thread(), UserAddr(argument));
+    match option {
+        PR_SET_PDEATHSIG if argument > u64::from(signal::LAST) => return Err(Errno::EINVAL),
+        PR_SET_PDEATHSIG => thread.parent_death_signal.store(argument as u32, Ordering::Relaxed),
+        PR_GET_PDEATHSIG => at.write(thread.parent_death_signal.load(Ordering::Relaxed))?,
+        PR_GET_DUMPABLE => return Ok(process.dumpable.load(Ordering::Relaxed).into()),
+        PR_SET_DUMPABLE if argument > 1 => return Err(Errno::EINVAL),
+        PR_SET_DUMPABLE => process.dumpable.store(argument == 1, Ordering::Relaxed),
+        PR_SET_NAME => {
+            // Longer names are cut.
+            let mut name = [0; 15];
+            let len = at.read_prefix(&mut name)?;
+            task::current().set_name(&name[..len]);
         }
-        PR_GET_PDEATHSIG => {
-            user_memory::write(arg, thread.parent_death_signal.load(Ordering::Relaxed)).map(|()| 0)
-        }
-        PR_GET_DUMPABLE => Ok(u64::from(process.dumpable.load(Ordering::Relaxed))),
-        PR_SET_DUMPABLE if arg > 1 => Err(Errno::EINVAL),
-        PR_SET_DUMPABLE => {
-            process.dumpable.store(arg == 1, Ordering::Relaxed);
-            Ok(0)
-        }
-        PR_SET_NAME => set_name(arg),
-        PR_GET_NAME => user_memory::write(arg, task::current().name_bytes()).map(|()| 0),
-        _ => Err(Errno::EINVAL),
+        PR_GET_NAME => at.write(task::current().name_bytes())?,
+        _ => return Err(Errno::EINVAL),
     }
-}
-
-/// Longer names are cut.
-fn set_name(from: u64) -> Result {
-    let mut name = [0; 15];
-    let len = match uaccess::strncpy_from_user(&mut name, from) {
-        Ok(len) => len,
-        Err(BadString::TooLong) => name.len(),
-        Err(BadString::Address) => return Err(Errno::EFAULT),
-    };
-    task::current().set_name(&name[..len]);
     Ok(0)
 }

@@ -4,14 +4,12 @@
 
 use core::sync::atomic::Ordering;
 
-use arch::exceptions::TrapFrame;
-
 use super::Result;
 use super::scheduling::{find, slice_ns};
 use super::time::to_timespec;
 use crate::errno::Errno;
+use crate::mm::user_memory::{Plain, UserAddr};
 use crate::process::scheduling::{NICE_MAX, NICE_MIN, Parameters, SCHED_FIFO, Scheduling};
-use crate::process::user_memory::{self, Plain};
 use crate::process::{Process, Thread, current, current_thread, table};
 use crate::task::{Task, TaskRef};
 
@@ -19,7 +17,7 @@ use crate::task::{Task, TaskRef};
 const SCHED_RESET_ON_FORK: u32 = 0x4000_0000;
 
 /// The thread `tid`, 0 being the caller. A negative number is `EINVAL` here.
-fn target(tid: u64) -> Result<TaskRef> {
+fn target(tid: u32) -> Result<TaskRef> {
     if (tid as i32) < 0 { Err(Errno::EINVAL) } else { find(tid) }
 }
 
@@ -34,77 +32,58 @@ fn to_policy(word: u32) -> Result<(u8, bool)> {
 }
 
 /// A priority of `struct sched_param`.
-fn read_priority(from: u64) -> Result<u8> {
-    if from == 0 {
+fn read_priority(from: UserAddr) -> Result<u8> {
+    if from.is_null() {
         return Err(Errno::EINVAL);
     }
     // Those that do not fit are none.
-    Ok(u8::try_from(user_memory::read::<i32>(from)?).unwrap_or(u8::MAX))
+    Ok(u8::try_from(from.read::<i32>()?).unwrap_or(u8::MAX))
 }
 
-pub(super) fn sched_setscheduler(frame: &mut TrapFrame) -> Result {
-    let [tid, policy, from, ..] = frame.syscall_args();
-    if (tid as i32) < 0 || (policy as i32) < 0 {
+/// sched_setscheduler; without `policy`, sched_setparam, which keeps it.
+pub(super) fn sched_setscheduler(tid: u32, policy: Option<u32>, from: UserAddr) -> Result<()> {
+    if [Some(tid), policy].into_iter().flatten().any(|number| (number as i32) < 0) {
         return Err(Errno::EINVAL);
     }
     let priority = read_priority(from)?;
     let task = find(tid)?;
     let scheduling = scheduling(&task)?;
-    let (policy, reset_on_fork) = to_policy(policy as u32)?;
-    scheduling.set(Parameters { policy, priority, reset_on_fork, ..scheduling.get() }.check()?);
-    Ok(0)
-}
-
-pub(super) fn sched_setparam(frame: &mut TrapFrame) -> Result {
-    let [tid, from, ..] = frame.syscall_args();
-    if (tid as i32) < 0 {
-        return Err(Errno::EINVAL);
+    let mut new = Parameters { priority, ..scheduling.get() };
+    if let Some(policy) = policy {
+        (new.policy, new.reset_on_fork) = to_policy(policy)?;
     }
-    let priority = read_priority(from)?;
-    let task = find(tid)?;
-    let scheduling = scheduling(&task)?;
-    scheduling.set(Parameters { priority, ..scheduling.get() }.check()?);
-    Ok(0)
+    scheduling.set(new.check()?);
+    Ok(())
 }
 
-pub(super) fn sched_getscheduler(frame: &mut TrapFrame) -> Result {
-    let now = scheduling(&*target(frame.syscall_args()[0])?)?.get();
+pub(super) fn sched_getscheduler(tid: u32) -> Result<u32> {
+    let now = scheduling(&*target(tid)?)?.get();
     let flag = if now.reset_on_fork { SCHED_RESET_ON_FORK } else { 0 };
-    Ok(u64::from(u32::from(now.policy) | flag))
+    Ok(u32::from(now.policy) | flag)
 }
 
-pub(super) fn sched_getparam(frame: &mut TrapFrame) -> Result {
-    let [tid, to, ..] = frame.syscall_args();
-    if to == 0 {
+pub(super) fn sched_getparam(tid: u32, to: UserAddr) -> Result<()> {
+    if to.is_null() {
         return Err(Errno::EINVAL);
     }
     let now = scheduling(&*target(tid)?)?.get();
-    user_memory::write(to, i32::from(now.priority)).map(|()| 0)
-}
-
-pub(super) fn sched_get_priority_max(frame: &mut TrapFrame) -> Result {
-    priority(frame, 99)
-}
-
-pub(super) fn sched_get_priority_min(frame: &mut TrapFrame) -> Result {
-    priority(frame, 1)
+    to.write(i32::from(now.priority))
 }
 
 /// The bound `real_time` for FIFO and RR, 0 for the policies without priorities.
-fn priority(frame: &TrapFrame, real_time: u64) -> Result {
-    match frame.syscall_args()[0] as i32 {
+pub(super) fn bound(policy: i32, real_time: u64) -> Result {
+    match policy {
         1 | 2 => Ok(real_time),
         0 | 3 | 5 | 6 => Ok(0),
         _ => Err(Errno::EINVAL),
     }
 }
 
-pub(super) fn sched_rr_get_interval(frame: &mut TrapFrame) -> Result {
-    let [tid, to, ..] = frame.syscall_args();
+pub(super) fn sched_rr_get_interval(tid: u32, to: UserAddr) -> Result<()> {
     let now = scheduling(&*target(tid)?)?.get();
     // As in Linux, FIFO's turn has no end: a promise that is not kept here.
     let ns = if now.policy == SCHED_FIFO { 0 } else { slice_ns() };
-    user_memory::write(to, to_timespec(ns)).map(|()| 0)
+    to.write(to_timespec(ns))
 }
 
 /// Linux's `struct sched_attr`, in its first version.
@@ -138,30 +117,29 @@ const FLAG_KEEP_PARAMS: u64 = 0x10;
 const FLAG_UTILIZATION: u64 = 0x60;
 
 /// Reads attributes of any size; what is beyond the first version must be 0.
-fn read_attributes(from: u64) -> Result<Attributes> {
-    let size = match user_memory::read::<u32>(from)? {
+fn read_attributes(from: UserAddr) -> Result<Attributes> {
+    let size = match from.read::<u32>()? {
         0 => ATTRIBUTES_BYTES,
         size => size,
     };
-    let wrong_size = || user_memory::write(from, BOUNDED_BYTES).and(Err(Errno::E2BIG));
+    let wrong_size = || from.write(BOUNDED_BYTES).and(Err(Errno::E2BIG));
     if !(ATTRIBUTES_BYTES..=PAGE_BYTES).contains(&size) {
         return wrong_size();
     }
-    let attributes: Attributes = user_memory::read(from)?;
+    let attributes: Attributes = from.read()?;
     if attributes.flags & FLAG_UTILIZATION != 0 {
         return Err(if size < BOUNDED_BYTES { Errno::EINVAL } else { Errno::EOPNOTSUPP });
     }
     for at in BOUNDED_BYTES..size {
-        if user_memory::read::<u8>(from + u64::from(at))? != 0 {
+        if from.plus(at as usize).read::<u8>()? != 0 {
             return wrong_size();
         }
     }
     Ok(attributes)
 }
 
-pub(super) fn sched_setattr(frame: &mut TrapFrame) -> Result {
-    let [tid, from, flags, ..] = frame.syscall_args();
-    if from == 0 || (tid as i32) < 0 || flags as u32 != 0 {
+pub(super) fn sched_setattr(tid: u32, from: UserAddr, flags: u32) -> Result<()> {
+    if from.is_null() || (tid as i32) < 0 || flags != 0 {
         return Err(Errno::EINVAL);
     }
     let wanted = read_attributes(from)?;
@@ -183,13 +161,12 @@ pub(super) fn sched_setattr(frame: &mut TrapFrame) -> Result {
         }
     }
     scheduling.set(new.check()?);
-    Ok(0)
+    Ok(())
 }
 
-pub(super) fn sched_getattr(frame: &mut TrapFrame) -> Result {
-    let [tid, to, size, flags, ..] = frame.syscall_args();
-    let fits = (ATTRIBUTES_BYTES..=PAGE_BYTES).contains(&(size as u32));
-    if to == 0 || !fits || flags as u32 != 0 {
+pub(super) fn sched_getattr(tid: u32, to: UserAddr, size: u32, flags: u32) -> Result<()> {
+    let fits = (ATTRIBUTES_BYTES..=PAGE_BYTES).contains(&size);
+    if to.is_null() || !fits || flags != 0 {
         return Err(Errno::EINVAL);
     }
     let now = scheduling(&*target(tid)?)?.get();
@@ -201,28 +178,26 @@ pub(super) fn sched_getattr(frame: &mut TrapFrame) -> Result {
         priority: now.priority.into(),
         deadline: [0; 3],
     };
-    user_memory::write(to, attributes).map(|()| 0)
+    to.write(attributes)
 }
 
 fn clamp_nice(nice: i32) -> i8 {
     nice.clamp(NICE_MIN, NICE_MAX) as i8
 }
 
-pub(super) fn nice(frame: &mut TrapFrame) -> Result {
+pub(super) fn nice(step: i32) {
     let scheduling = &current_thread().scheduling;
     let now = scheduling.get();
-    let nice = clamp_nice(i32::from(now.nice).saturating_add(frame.syscall_args()[0] as i32));
+    let nice = clamp_nice(i32::from(now.nice).saturating_add(step));
     scheduling.set(Parameters { nice, ..now });
-    Ok(0)
 }
 
 /// Calls `f` for the threads that getpriority's `which` and `who` mean; `ESRCH` if there
 /// are none.
-fn for_each_meant(which: u64, who: u64, mut f: impl FnMut(&Thread)) -> Result<()> {
+fn for_each_meant(which: i32, who: u32, mut f: impl FnMut(&Thread)) -> Result<()> {
     const PRIO_PROCESS: i32 = 0;
     const PRIO_PGRP: i32 = 1;
     const PRIO_USER: i32 = 2;
-    let who = who as u32;
     let mut any = false;
     let mut all_of = |process: &Process| {
         process.for_each_thread(|thread| {
@@ -230,8 +205,8 @@ fn for_each_meant(which: u64, who: u64, mut f: impl FnMut(&Thread)) -> Result<()
             f(thread);
         });
     };
-    match which as i32 {
-        PRIO_PROCESS => return find(who.into())?.user.as_ref().map(f).ok_or(Errno::ESRCH),
+    match which {
+        PRIO_PROCESS => return find(who)?.user.as_ref().map(f).ok_or(Errno::ESRCH),
         PRIO_PGRP => {
             let group = if who == 0 { current().group.load(Ordering::Relaxed) } else { who };
             table::for_each(|process| {
@@ -248,19 +223,17 @@ fn for_each_meant(which: u64, who: u64, mut f: impl FnMut(&Thread)) -> Result<()
     if any { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
-pub(super) fn getpriority(frame: &mut TrapFrame) -> Result {
-    let [which, who, ..] = frame.syscall_args();
+pub(super) fn getpriority(which: i32, who: u32) -> Result {
     let mut highest = i32::MIN;
     // 1 to 40, since a result below 0 would be an error.
     for_each_meant(which, who, |thread| highest = highest.max(20 - i32::from(thread.scheduling.get().nice)))?;
     Ok(highest as u64)
 }
 
-pub(super) fn setpriority(frame: &mut TrapFrame) -> Result {
-    let [which, who, nice, ..] = frame.syscall_args();
-    let nice = clamp_nice(nice as i32);
+pub(super) fn setpriority(which: i32, who: u32, nice: i32) -> Result<()> {
+    let nice = clamp_nice(nice);
     for_each_meant(which, who, |thread| {
         thread.scheduling.set(Parameters { nice, ..thread.scheduling.get() });
     })?;
-    Ok(0)
+    Ok(())
 }

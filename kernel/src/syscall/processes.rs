@@ -9,69 +9,57 @@ use arch::exceptions::TrapFrame;
 use super::accounting::to_rusage;
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
-use crate::mm::heap;
+use crate::memory::heap;
+use crate::mm::user_memory::UserAddr;
 use crate::process::clone::{self as cloning, CloneFlags, Request};
 use crate::process::exec::exec;
 use crate::process::exit::{self as exiting, Status};
 use crate::process::wait::{self, Options, Which};
 use crate::process::{ARGUMENTS_MAX, Arguments};
-use crate::process::{Process, current, current_thread, session, table, user_memory};
+use crate::process::{Process, current, current_thread, session, table};
 use crate::task::{TaskRef, registry};
 
-pub(super) fn getpid(_: &mut TrapFrame) -> Result {
-    Ok(u64::from(current().pid))
-}
-
-pub(super) fn gettid(_: &mut TrapFrame) -> Result {
-    Ok(u64::from(current_thread().tid()))
-}
-
-pub(super) fn getppid(_: &mut TrapFrame) -> Result {
-    Ok(u64::from(current().parent()))
-}
-
-pub(super) fn set_tid_address(frame: &mut TrapFrame) -> Result {
-    let [address, ..] = frame.syscall_args();
+pub(super) fn set_tid_address(address: u64) -> u32 {
     let thread = current_thread();
     thread.clear_child_tid.store(address, Ordering::Relaxed);
-    Ok(u64::from(thread.tid()))
+    thread.tid()
 }
 
-pub(super) fn fork(frame: &mut TrapFrame) -> Result {
-    cloning::clone(frame, &Request::fork()).map(u64::from)
-}
-
-pub(super) fn vfork(frame: &mut TrapFrame) -> Result {
-    cloning::clone(frame, &Request::vfork()).map(u64::from)
-}
-
-pub(super) fn clone(frame: &mut TrapFrame) -> Result {
+pub(super) fn clone(
+    frame: &mut TrapFrame,
+    flags: u64,
+    stack: u64,
+    parent_tid: u64,
+    tls: u64,
+    child_tid: u64,
+) -> Result<u32> {
     /// The low byte: the signal at the child's end.
     const CSIGNAL: u64 = 0xff;
-    let [flags, stack, parent_tid, tls, child_tid, _] = frame.syscall_args();
     let exit_signal = (flags & CSIGNAL) as u32;
     // Namespaces and descriptors of processes there are none; Linux ignores the upper half.
     let flags = CloneFlags::from_bits(flags & 0xffff_ffff & !CSIGNAL).ok_or(Errno::EINVAL)?;
     let request = Request { flags, exit_signal, stack, parent_tid, child_tid, tls };
-    cloning::clone(frame, &request).map(u64::from)
+    cloning::clone(frame, &request)
 }
 
-pub(super) fn exit(frame: &mut TrapFrame) -> Result {
-    let [code, ..] = frame.syscall_args();
+pub(super) fn exit(code: u64) -> Result {
     exiting::exit_thread(Status::exited(code))
 }
 
-pub(super) fn exit_group(frame: &mut TrapFrame) -> Result {
-    let [code, ..] = frame.syscall_args();
+pub(super) fn exit_group(code: u64) -> Result {
     exiting::exit_group(Status::exited(code))
 }
 
 /// What a short string and the allocator's rounding take on the heap, times a few.
 const STRING_BYTES: usize = 4096;
 
-pub(super) fn execve(frame: &mut TrapFrame) -> Result {
-    let [path, arguments, environment, ..] = frame.syscall_args();
-    let path = user_memory::read_path(path)?;
+pub(super) fn execve(
+    frame: &mut TrapFrame,
+    path: UserAddr,
+    arguments: UserAddr,
+    environment: UserAddr,
+) -> Result {
+    let path = path.read_path()?;
     let mut room = ARGUMENTS_MAX;
     let mut arguments = strings(arguments, &mut room)?;
     if arguments.is_empty() {
@@ -87,29 +75,27 @@ pub(super) fn execve(frame: &mut TrapFrame) -> Result {
 /// The strings that a NULL-terminated array of pointers names. NULL is an empty
 /// one. What they take on the new stack goes off `room`; `E2BIG` if that is not
 /// enough.
-fn strings(mut array: u64, room: &mut usize) -> Result<Vec<Vec<u8>>> {
+fn strings(array: UserAddr, room: &mut usize) -> Result<Vec<Vec<u8>>> {
     let mut strings: Vec<Vec<u8>> = Vec::new();
-    while array != 0 {
-        let address: u64 = user_memory::read(array)?;
-        if address == 0 {
+    while !array.is_null() {
+        let address: UserAddr = array.nth::<UserAddr>(strings.len()).read()?;
+        if address.is_null() {
             break;
         }
         *room = room.checked_sub(size_of::<u64>()).ok_or(Errno::E2BIG)?;
         if strings.len() == strings.capacity() {
             heap::check_room(2 * strings.len() * size_of::<Vec<u8>>() + STRING_BYTES)?;
         }
-        let string = user_memory::read_string(address, *room, Errno::E2BIG)?;
+        let string = address.read_string(*room, Errno::E2BIG)?;
         *room = room.saturating_sub(string.len() + 1);
         strings.push(string);
-        array = array.wrapping_add(8);
     }
     Ok(strings)
 }
 
-pub(super) fn wait4(frame: &mut TrapFrame) -> Result {
-    let [pid, status, options, usage, ..] = frame.syscall_args();
-    let options = Options::from_bits(options as u32).ok_or(Errno::EINVAL)?;
-    let which = match pid as i32 {
+pub(super) fn wait4(pid: i32, status: UserAddr, options: u32, usage: UserAddr) -> Result<u32> {
+    let options = Options::from_bits(options).ok_or(Errno::EINVAL)?;
+    let which = match pid {
         i32::MIN => return Err(Errno::ESRCH),
         -1 => Which::Any,
         0 => Which::Group(current().group.load(Ordering::Relaxed)),
@@ -117,9 +103,9 @@ pub(super) fn wait4(frame: &mut TrapFrame) -> Result {
         group => Which::Group(group.unsigned_abs()),
     };
     let Some((pid, ended, used)) = wait::wait(which, options)? else { return Ok(0) };
-    user_memory::write_unless_null(status, ended.0)?;
-    user_memory::write_unless_null(usage, to_rusage(&used))?;
-    Ok(u64::from(pid))
+    status.write_unless_null(ended.0)?;
+    usage.write_unless_null(to_rusage(&used))?;
+    Ok(pid)
 }
 
 /// The process that has `number`, or a thread of that number.
@@ -140,37 +126,26 @@ pub(super) fn find_thread(number: u32) -> Result<TaskRef> {
 }
 
 /// As [`find_process`], 0 being the caller's.
-fn with_process<T>(number: u64, f: impl FnOnce(&Process) -> T) -> Result<T> {
-    match number as u32 {
-        0 => Ok(f(current())),
+fn with_process<T>(number: u32, f: impl FnOnce(&Process) -> T) -> Result<T> {
+    match number {
+        0 => Ok(f(&current())),
         number => find_process(number).map(|process| f(&process)),
     }
 }
 
-pub(super) fn setpgid(frame: &mut TrapFrame) -> Result {
-    let [pid, group, ..] = frame.syscall_args();
-    let pid = if pid as u32 == 0 { current().pid } else { pid as u32 };
-    let group = if group as u32 == 0 { pid } else { group as u32 };
+pub(super) fn setpgid(pid: u32, group: u32) -> Result<()> {
+    let pid = if pid == 0 { current().pid } else { pid };
+    let group = if group == 0 { pid } else { group };
     if group.cast_signed() < 0 {
         return Err(Errno::EINVAL);
     }
-    session::set_group(pid, group).map(|()| 0)
+    session::set_group(pid, group)
 }
 
-pub(super) fn getpgid(frame: &mut TrapFrame) -> Result {
-    let [pid, ..] = frame.syscall_args();
-    with_process(pid, |process| u64::from(process.group.load(Ordering::Relaxed)))
+pub(super) fn getpgid(pid: u32) -> Result<u32> {
+    with_process(pid, |process| process.group.load(Ordering::Relaxed))
 }
 
-pub(super) fn getpgrp(_: &mut TrapFrame) -> Result {
-    Ok(u64::from(current().group.load(Ordering::Relaxed)))
-}
-
-pub(super) fn getsid(frame: &mut TrapFrame) -> Result {
-    let [pid, ..] = frame.syscall_args();
-    with_process(pid, |process| u64::from(process.session()))
-}
-
-pub(super) fn setsid(_: &mut TrapFrame) -> Result {
-    session::new_session().map(u64::from)
+pub(super) fn getsid(pid: u32) -> Result<u32> {
+    with_process(pid, Process::session)
 }

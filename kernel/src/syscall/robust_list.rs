@@ -6,35 +6,31 @@
 
 use core::sync::atomic::Ordering;
 
-use arch::exceptions::TrapFrame;
-use arch::uaccess;
-
 use super::Result;
 use super::futex::wake_at;
 use super::processes::find_thread;
 use crate::errno::Errno;
-use crate::process::{Thread, current_thread, user_memory};
+use crate::mm::user_memory::UserAddr;
+use crate::process::{Thread, current_thread};
 use crate::task;
 
 /// Bytes of `struct robust_list_head`: the first entry, the word's offset from an entry, and
 /// the entry that is being added or removed, if any.
 const HEAD_BYTES: u64 = 24;
 
-pub(super) fn set_robust_list(frame: &mut TrapFrame) -> Result {
-    let [head, bytes, ..] = frame.syscall_args();
+pub(super) fn set_robust_list(head: u64, bytes: u64) -> Result<()> {
     if bytes != HEAD_BYTES {
         return Err(Errno::EINVAL);
     }
     current_thread().robust_list.store(head, Ordering::Relaxed);
-    Ok(0)
+    Ok(())
 }
 
-pub(super) fn get_robust_list(frame: &mut TrapFrame) -> Result {
-    let [tid, head, bytes, ..] = frame.syscall_args();
-    let task = if tid as u32 == 0 { task::current().to_ref() } else { find_thread(tid as u32)? };
+pub(super) fn get_robust_list(tid: u32, head: UserAddr, bytes: UserAddr) -> Result<()> {
+    let task = if tid == 0 { task::current().to_ref() } else { find_thread(tid)? };
     let list = task.user.as_ref().map_or(0, |thread| thread.robust_list.load(Ordering::Relaxed));
-    user_memory::write(bytes, HEAD_BYTES)?;
-    user_memory::write(head, list).map(|()| 0)
+    bytes.write(HEAD_BYTES)?;
+    head.write(list)
 }
 
 /// A pointer to an entry: the lowest bit says that it has priority inheritance.
@@ -42,8 +38,8 @@ pub(super) fn get_robust_list(frame: &mut TrapFrame) -> Result {
 struct Entry(u64);
 
 impl Entry {
-    fn address(self) -> u64 {
-        self.0 & !1
+    fn address(self) -> UserAddr {
+        UserAddr(self.0 & !1)
     }
 
     /// Whether its waiters are woken by what hands it on, not by us.
@@ -56,14 +52,14 @@ impl Entry {
 pub(crate) fn release(thread: &Thread) {
     let head = thread.robust_list.swap(0, Ordering::Relaxed);
     if head != 0 {
-        let _ = walk(thread.tid(), head);
+        let _ = walk(thread.tid(), UserAddr(head));
     }
 }
 
-fn walk(tid: u32, head: u64) -> Result<()> {
+fn walk(tid: u32, head: UserAddr) -> Result<()> {
     /// Linux's limit: the list may be a circle.
     const MAX_ENTRIES: usize = 2048;
-    let [first, offset, pending]: [u64; 3] = user_memory::read(head)?;
+    let [first, offset, pending]: [u64; 3] = head.read()?;
     let pending = Entry(pending);
     let mut entry = Entry(first);
     for _ in 0..MAX_ENTRIES {
@@ -72,13 +68,13 @@ fn walk(tid: u32, head: u64) -> Result<()> {
         }
         // Before the futex is released: then its memory may be given back. But it is
         // released also if the next one cannot be told.
-        let next: Result<u64> = user_memory::read(entry.address());
+        let next: Result<u64> = entry.address().read();
         if entry.address() != pending.address() {
             release_futex(tid, entry, offset, false)?;
         }
         entry = Entry(next?);
     }
-    if pending.address() == 0 { Ok(()) } else { release_futex(tid, pending, offset, true) }
+    if pending.address().is_null() { Ok(()) } else { release_futex(tid, pending, offset, true) }
 }
 
 /// Releases the futex of `entry`, if thread `tid` holds it (Linux: `handle_futex_death`).
@@ -86,12 +82,13 @@ fn release_futex(tid: u32, entry: Entry, offset: u64, pending: bool) -> Result<(
     const WAITERS: u32 = 0x8000_0000;
     const OWNER_DIED: u32 = 0x4000_0000;
     const TID: u32 = 0x3fff_ffff;
-    let address = entry.address().wrapping_add(offset);
-    if !address.is_multiple_of(4) {
+    // The offset may be below zero.
+    let address = UserAddr(entry.address().0.wrapping_add(offset));
+    if !address.0.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
     let wakes = !entry.inherits_priority();
-    let mut word: u32 = user_memory::read(address)?;
+    let mut word: u32 = address.read()?;
     loop {
         // Released, and the thread has ended before it woke a waiter.
         if pending && wakes && word & TID == 0 {
@@ -101,7 +98,7 @@ fn release_futex(tid: u32, entry: Entry, offset: u64, pending: bool) -> Result<(
             return Ok(());
         }
         let died = word & WAITERS | OWNER_DIED;
-        let found = uaccess::cmpxchg_user_u32(address, word, died).map_err(|_| Errno::EFAULT)?;
+        let found = address.exchange_u32(word, died)?;
         if found == word {
             break;
         }

@@ -1,13 +1,13 @@
 //! Calls on CPUs and who runs on them.
 
-use arch::exceptions::TrapFrame;
 use arch::percpu;
 use kcore::cpu::CpuSet;
 
 use super::Result;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
-use crate::process::{current_thread, user_memory};
+use crate::mm::user_memory::UserAddr;
+use crate::process::current_thread;
 use crate::task::{self, TaskRef, registry};
 
 /// How long a task runs while others wait.
@@ -18,14 +18,9 @@ pub(super) fn slice_ns() -> u64 {
 /// Bytes of Linux's `cpu_set_t`.
 const SET_BYTES: u64 = kcore::cpu::MAX_CPUS as u64 / 8;
 
-pub(super) fn sched_yield(_: &mut TrapFrame) -> Result {
-    task::yield_now();
-    Ok(0)
-}
-
 /// The thread with number `tid`, 0 being the caller.
-pub(super) fn find(tid: u64) -> Result<TaskRef> {
-    match tid as u32 {
+pub(super) fn find(tid: u32) -> Result<TaskRef> {
+    match tid {
         0 => Ok(task::current().to_ref()),
         // A thread that has exec'd goes by its process's number.
         tid if tid == current_thread().tid() => Ok(task::current().to_ref()),
@@ -33,38 +28,34 @@ pub(super) fn find(tid: u64) -> Result<TaskRef> {
     }
 }
 
-pub(super) fn sched_setaffinity(frame: &mut TrapFrame) -> Result {
-    let [tid, len, from, ..] = frame.syscall_args();
+pub(super) fn sched_setaffinity(tid: u32, len: u64, from: UserAddr) -> Result<()> {
     // Bytes: a set that ends in the middle of a word counts as far as it goes.
     let mut bytes = [0; SET_BYTES as usize];
     let given = &mut bytes[..len.min(SET_BYTES) as usize];
-    user_memory::read_bytes(from, given)?;
+    from.read_bytes(given)?;
     let task = find(tid)?;
     let mut set = CpuSet::EMPTY;
     for (n, word) in bytes.as_chunks().0.iter().enumerate() {
         set.set_word(n, u64::from_be_bytes(*word));
     }
     let set = set.and(&lazy_tlb().online());
-    task::set_affinity(&task, &set).map_err(|_| Errno::EINVAL).map(|()| 0)
+    task::set_affinity(&task, &set).map_err(|_| Errno::EINVAL)
 }
 
-pub(super) fn sched_getaffinity(frame: &mut TrapFrame) -> Result {
-    let [tid, len, to, ..] = frame.syscall_args();
+pub(super) fn sched_getaffinity(tid: u32, len: u64, to: UserAddr) -> Result {
     let needed = lazy_tlb().nr_cpus().div_ceil(64) as u64 * 8;
     if len < needed || !len.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
     let set = find(tid)?.affinity().and(&lazy_tlb().online());
     let len = len.min(SET_BYTES);
-    for word in 0..len / 8 {
-        user_memory::write(to + word * 8, set.word(word as usize))?;
+    for word in 0..len as usize / 8 {
+        to.nth::<u64>(word).write(set.word(word))?;
     }
     Ok(len)
 }
 
-pub(super) fn getcpu(frame: &mut TrapFrame) -> Result {
-    let [cpu, node, ..] = frame.syscall_args();
-    user_memory::write_unless_null(cpu, percpu::cpu_id().index() as u32)?;
-    user_memory::write_unless_null(node, 0_u32)?;
-    Ok(0)
+pub(super) fn getcpu(cpu: UserAddr, node: UserAddr) -> Result<()> {
+    cpu.write_unless_null(percpu::cpu_id().index() as u32)?;
+    node.write_unless_null(0_u32)
 }

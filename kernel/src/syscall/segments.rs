@@ -13,7 +13,7 @@ use crate::clock;
 use crate::errno::Errno;
 use crate::mm::Object;
 use crate::process::current;
-use crate::sync::Mutex;
+use crate::task::Mutex;
 
 /// The key of a segment that nobody finds by its key.
 pub(super) const IPC_PRIVATE: u32 = 0;

@@ -9,9 +9,10 @@ use super::time::Timeout;
 use super::watch::{self, Watched};
 use crate::errno::Errno;
 use crate::fs::poll::Events;
-use crate::mm::heap;
+use crate::memory::heap;
+use crate::mm::user_memory::UserAddr;
+use crate::process::current;
 use crate::process::limits::Resource;
-use crate::process::{current, user_memory};
 
 /// What makes a descriptor readable, writable, exceptional (Linux: fs/select.c).
 const READABLE: Events = Events::IN.union(Events::RDNORM).union(Events::HUP).union(Events::ERR);
@@ -26,14 +27,14 @@ const BITS: usize = u64::BITS as usize;
 /// results nobody wants.
 #[derive(Clone, Copy)]
 struct Sets {
-    addresses: [u64; 3],
+    addresses: [UserAddr; 3],
     count: usize,
 }
 
 impl Sets {
     /// As a program gives them. There is nothing beyond the descriptors that it may have.
-    fn new(count: u64, addresses: [u64; 3]) -> Result<Self> {
-        let count = u64::try_from(count as i32).map_err(|_| Errno::EINVAL)?;
+    fn new(count: i32, addresses: [UserAddr; 3]) -> Result<Self> {
+        let count = u64::try_from(count).map_err(|_| Errno::EINVAL)?;
         Ok(Sets { addresses, count: count.min(current().limits.get(Resource::Nofile)) as usize })
     }
 
@@ -48,10 +49,10 @@ impl Sets {
     }
 
     /// The words that the program has: of which set, which, and where.
-    fn places(self) -> impl Iterator<Item = (usize, usize, u64)> {
-        let given = self.addresses.into_iter().enumerate().filter(|&(_, address)| address != 0);
+    fn places(self) -> impl Iterator<Item = (usize, usize, UserAddr)> {
+        let given = self.addresses.into_iter().enumerate().filter(|(_, address)| !address.is_null());
         given.flat_map(move |(set, address)| {
-            (0..self.words()).map(move |word| (set, word, address.wrapping_add(8 * word as u64)))
+            (0..self.words()).map(move |word| (set, word, address.nth::<u64>(word)))
         })
     }
 
@@ -59,7 +60,7 @@ impl Sets {
         heap::check_room(6 * self.words() * size_of::<u64>())?;
         let mut asked = self.empty();
         for (set, word, address) in self.places() {
-            asked[set][word] = user_memory::read(address)?;
+            asked[set][word] = address.read()?;
         }
         let is_asked = |set: usize, fd: usize| asked[set][fd / BITS] >> (fd % BITS) & 1 != 0;
         let in_any = |fd: &usize| (0..3).any(|set| is_asked(set, *fd));
@@ -84,34 +85,31 @@ impl Sets {
             ready
         })?;
         for (set, word, address) in self.places() {
-            user_memory::write(address, results[set][word])?;
+            address.write(results[set][word])?;
         }
         Ok(ready)
     }
 }
 
-pub(super) fn select(frame: &mut TrapFrame) -> Result {
-    let [count, readable, writable, exceptional, timeout, _] = frame.syscall_args();
+pub(super) fn select(frame: &mut TrapFrame, count: i32, sets: [UserAddr; 3], timeout: UserAddr) -> Result {
     let timeout = Timeout::of_timeval(timeout)?;
-    wait(frame, count, [readable, writable, exceptional], timeout, None)
+    wait(frame, Sets::new(count, sets)?, timeout, None)
 }
 
-pub(super) fn pselect6(frame: &mut TrapFrame) -> Result {
-    let [count, readable, writable, exceptional, timeout, mask] = frame.syscall_args();
-    // Of six arguments the last one has to be two.
-    let [mask, mask_bytes] = if mask == 0 { [0; 2] } else { user_memory::read(mask)? };
-    let timeout = Timeout::of_timespec(timeout)?;
-    let mask = watch::read_mask(mask, mask_bytes)?;
-    wait(frame, count, [readable, writable, exceptional], timeout, mask)
-}
-
-fn wait(
+pub(super) fn pselect6(
     frame: &mut TrapFrame,
-    count: u64,
-    addresses: [u64; 3],
-    timeout: Timeout,
-    mask: Option<u64>,
+    count: i32,
+    sets: [UserAddr; 3],
+    timeout: UserAddr,
+    mask: UserAddr,
 ) -> Result {
-    let sets = Sets::new(count, addresses)?;
+    // Of six arguments the last one has to be two.
+    let [mask, mask_bytes] = mask.read_unless_null::<[u64; 2]>()?.unwrap_or_default();
+    let timeout = Timeout::of_timespec(timeout)?;
+    let mask = watch::read_mask(UserAddr(mask), mask_bytes)?;
+    wait(frame, Sets::new(count, sets)?, timeout, mask)
+}
+
+fn wait(frame: &mut TrapFrame, sets: Sets, timeout: Timeout, mask: Option<u64>) -> Result {
     watch::call(frame, mask, timeout, |deadline_tb| sets.select(deadline_tb))
 }

@@ -6,8 +6,10 @@ use arch::addr::PAGE_SIZE;
 use super::Result;
 use super::segments::{HEAP_BYTES, IPC_PRIVATE, SEGMENTS, now_s};
 use crate::errno::Errno;
-use crate::mm::{self, Backing, MapFlags, Object, Prot, heap};
-use crate::process::{current, user_memory};
+use crate::memory::heap;
+use crate::mm::user_memory::UserAddr;
+use crate::mm::{self, Backing, MapFlags, Object, Prot};
+use crate::process::current;
 use crate::task;
 
 /// shmget: make the segment if there is none with the key.
@@ -29,11 +31,11 @@ pub(super) fn ipc(call: u64, first: u64, second: u64, third: u64, pointer: u64) 
         (SHMAT, 1) => Err(Errno::EINVAL),
         (SHMAT, _) => {
             let at = shmat(first, pointer, second)?;
-            user_memory::write(third, at).map(|()| 0)
+            UserAddr(third).write(at).map(|()| 0)
         }
         (SHMDT, _) => shmdt(pointer),
         (SHMGET, _) => shmget(first as u32, second, third),
-        (SHMCTL, _) => shmctl(first, second, pointer),
+        (SHMCTL, _) => shmctl(first, second, UserAddr(pointer)),
         _ => Err(Errno::ENOSYS),
     }
 }
@@ -102,7 +104,7 @@ fn shmdt(address: u64) -> Result {
     Ok(0)
 }
 
-fn shmctl(id: u64, command: u64, to: u64) -> Result {
+fn shmctl(id: u64, command: u64, to: UserAddr) -> Result {
     /// The structures are those of today.
     const IPC_64: u64 = 0x100;
     const IPC_RMID: u64 = 0;
@@ -114,10 +116,10 @@ fn shmctl(id: u64, command: u64, to: u64) -> Result {
         IPC_RMID => remove(id),
         IPC_STAT => {
             let status = SEGMENTS.lock().get(id)?.status();
-            user_memory::write(to, status).map(|()| 0)
+            to.write(status).map(|()| 0)
         }
         IPC_SET => {
-            let [_, owner, group, _, _, mode]: [u32; 6] = user_memory::read(to)?;
+            let [_, owner, group, _, _, mode]: [u32; 6] = to.read()?;
             let mut segments = SEGMENTS.lock();
             let segment = segments.get(id)?;
             segment.owner = [owner, group];

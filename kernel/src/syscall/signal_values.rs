@@ -6,47 +6,51 @@ use super::processes::find_process;
 use super::signals::{check_mask_bytes, send_to_thread, sendable, wait_unless_handled};
 use super::{Result, time};
 use crate::errno::Errno;
+use crate::mm::user_memory::UserAddr;
+use crate::process::current_thread;
 use crate::process::signal::{self, ERESTARTNOHAND, Info, LinuxInfo, UNBLOCKABLE};
-use crate::process::{current_thread, user_memory};
-use crate::sync::WaitQueue;
+use crate::task::WaitQueue;
 
 /// What the program has at `from` of a signal that it sends to thread `tid`.
 ///
 /// # Errors
 /// `EPERM` if others would believe that the kernel or kill had sent it.
-fn read_info(from: u64, tid: u64) -> Result<impl FnOnce(u32) -> Info> {
-    let from: LinuxInfo = user_memory::read(from)?;
-    if tid as u32 != current_thread().tid() && !from.may_be_sent() {
+fn read_info(from: UserAddr, tid: u32) -> Result<impl FnOnce(u32) -> Info> {
+    let from: LinuxInfo = from.read()?;
+    if tid != current_thread().tid() && !from.may_be_sent() {
         return Err(Errno::EPERM);
     }
     Ok(move |signal| Info::of_program(signal, &from))
 }
 
-pub(super) fn rt_sigqueueinfo(frame: &mut TrapFrame) -> Result {
-    let [pid, number, from, ..] = frame.syscall_args();
+pub(super) fn rt_sigqueueinfo(pid: u32, number: u32, from: UserAddr) -> Result<()> {
     let info = read_info(from, pid)?;
-    let process = find_process(pid as u32)?;
+    let process = find_process(pid)?;
     match sendable(number)? {
-        Some(signal) => signal::queue_for_process(&process, info(signal)).map(|()| 0),
-        None => Ok(0),
+        Some(signal) => signal::queue_for_process(&process, info(signal)),
+        None => Ok(()),
     }
 }
 
-pub(super) fn rt_tgsigqueueinfo(frame: &mut TrapFrame) -> Result {
-    let [pid, tid, number, from, ..] = frame.syscall_args();
+pub(super) fn rt_tgsigqueueinfo(pid: u32, tid: u32, number: u32, from: UserAddr) -> Result<()> {
     let info = read_info(from, tid)?;
-    send_to_thread(Some(pid as u32), tid as u32, number, info)
+    send_to_thread(Some(pid), tid, number, info)
 }
 
-pub(super) fn rt_sigtimedwait(frame: &mut TrapFrame) -> Result {
-    let [signals, to, timeout, bytes, ..] = frame.syscall_args();
+pub(super) fn rt_sigtimedwait(
+    frame: &mut TrapFrame,
+    signals: UserAddr,
+    to: UserAddr,
+    timeout: UserAddr,
+    bytes: u64,
+) -> Result {
     check_mask_bytes(bytes)?;
-    let signals = user_memory::read::<u64>(signals)? & !UNBLOCKABLE;
+    let signals = signals.read::<u64>()? & !UNBLOCKABLE;
     let deadline_tb = time::read_deadline(timeout, None)?;
     wait_unless_handled(frame, || {
         let info = take(signals, deadline_tb)?;
-        if to != 0 {
-            user_memory::write_from(to, &info.to_linux())?;
+        if !to.is_null() {
+            to.write_from(&info.to_linux())?;
         }
         Ok(u64::from(info.signal))
     })

@@ -7,17 +7,17 @@ use arch::exceptions::TrapFrame;
 use super::processes::{find_process, find_thread};
 use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
-use crate::mm::heap;
+use crate::memory::heap;
+use crate::mm::user_memory::UserAddr;
 use crate::process::signal::{self, Action, ERESTARTNOHAND, ERESTARTSYS, Info, LAST, UNBLOCKABLE};
-use crate::process::{Process, current, current_thread, table, user_memory};
-use crate::sync::WaitQueue;
+use crate::process::{Process, current, current_thread, table};
+use crate::task::WaitQueue;
 
 /// Bytes of the kernel's signal masks.
 const MASK_BYTES: u64 = 8;
 
 /// A signal to send; none for 0, which only tests whether it could be sent.
-pub(super) fn sendable(number: u64) -> Result<Option<u32>> {
-    let number = number as u32;
+pub(super) fn sendable(number: u32) -> Result<Option<u32>> {
     if number > LAST {
         return Err(Errno::EINVAL);
     }
@@ -35,14 +35,13 @@ pub(super) fn check_mask_bytes(bytes: u64) -> Result<()> {
     if bytes == MASK_BYTES { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
-pub(super) fn kill(frame: &mut TrapFrame) -> Result {
-    let [pid, number, ..] = frame.syscall_args();
+pub(super) fn kill(pid: i32, number: u32) -> Result<()> {
     let me = current();
     let info = sendable(number).map(|signal| Some(Info::of_user(signal?, me.pid, false)));
     // Without a receiver the number does not matter, as in Linux.
     let sent = info.unwrap_or(None);
     let in_group = |group| move |process: &Process| process.group.load(Ordering::Relaxed) == group;
-    let any = match pid as i32 {
+    let any = match pid {
         pid @ 1.. => {
             let process = find_process(pid as u32)?;
             if let Some(info) = sent {
@@ -55,28 +54,21 @@ pub(super) fn kill(frame: &mut TrapFrame) -> Result {
         -1 => signal::send_to_all(|process| process.pid > 1 && process.pid != me.pid, sent),
         group => signal::send_to_all(in_group(group.unsigned_abs()), sent),
     };
-    if any { info.map(|_| 0) } else { Err(Errno::ESRCH) }
+    if any { info.map(drop) } else { Err(Errno::ESRCH) }
 }
 
-pub(super) fn tgkill(frame: &mut TrapFrame) -> Result {
-    let [pid, tid, number, ..] = frame.syscall_args();
+pub(super) fn tgkill(pid: Option<u32>, tid: u32, number: u32) -> Result<()> {
     let me = current().pid;
-    send_to_thread(Some(pid as u32), tid as u32, number, |signal| Info::of_user(signal, me, true))
-}
-
-pub(super) fn tkill(frame: &mut TrapFrame) -> Result {
-    let [tid, number, ..] = frame.syscall_args();
-    let me = current().pid;
-    send_to_thread(None, tid as u32, number, |signal| Info::of_user(signal, me, true))
+    send_to_thread(pid, tid, number, |signal| Info::of_user(signal, me, true))
 }
 
 /// Sends a signal with `info` to thread `tid`, of process `pid` if given.
 pub(super) fn send_to_thread(
     pid: Option<u32>,
     tid: u32,
-    number: u64,
+    number: u32,
     info: impl FnOnce(u32) -> Info,
-) -> Result {
+) -> Result<()> {
     let is_number = |id: u32| id.cast_signed() > 0;
     if !is_number(tid) || !pid.is_none_or(is_number) {
         return Err(Errno::EINVAL);
@@ -86,7 +78,7 @@ pub(super) fn send_to_thread(
         Ok(task) => task,
         // The first thread of a process is there until that is waited for.
         Err(_) if table::find(tid).is_some_and(|process| in_process(&process)) => {
-            return sendable(number).map(|_| 0);
+            return sendable(number).map(drop);
         }
         Err(errno) => return Err(errno),
     };
@@ -94,16 +86,14 @@ pub(super) fn send_to_thread(
         return Err(Errno::ESRCH);
     }
     match sendable(number)? {
-        Some(signal) => signal::send_to_thread(&task, info(signal)).map(|()| 0),
-        None => Ok(0),
+        Some(signal) => signal::send_to_thread(&task, info(signal)),
+        None => Ok(()),
     }
 }
 
-pub(super) fn rt_sigaction(frame: &mut TrapFrame) -> Result {
-    let [number, new, old, bytes, ..] = frame.syscall_args();
+pub(super) fn rt_sigaction(number: u32, new: UserAddr, old: UserAddr, bytes: u64) -> Result<()> {
     check_mask_bytes(bytes)?;
-    let new: Option<Action> = if new == 0 { None } else { Some(user_memory::read(new)?) };
-    let number = number as u32;
+    let new: Option<Action> = new.read_unless_null()?;
     if !(1..=LAST).contains(&number) || new.is_some() && signal::bit(number) & UNBLOCKABLE != 0 {
         return Err(Errno::EINVAL);
     }
@@ -113,39 +103,36 @@ pub(super) fn rt_sigaction(frame: &mut TrapFrame) -> Result {
         Some(action) => handlers.set(number, action),
     };
     if new.is_some() && handlers.ignores(number) {
-        signal::discard(current(), number);
+        signal::discard(&current(), number);
     }
-    user_memory::write_unless_null(old, before).map(|()| 0)
+    old.write_unless_null(before)
 }
 
-pub(super) fn rt_sigprocmask(frame: &mut TrapFrame) -> Result {
+pub(super) fn rt_sigprocmask(how: u32, new: UserAddr, old: UserAddr, bytes: u64) -> Result<()> {
     const SIG_BLOCK: u32 = 0;
     const SIG_UNBLOCK: u32 = 1;
     const SIG_SETMASK: u32 = 2;
-    let [how, new, old, bytes, ..] = frame.syscall_args();
     check_mask_bytes(bytes)?;
     let blocked = current_thread().blocked.load(Ordering::Relaxed);
-    if new != 0 {
-        let mask: u64 = user_memory::read(new)?;
-        signal::set_blocked(match how as u32 {
+    if let Some(mask) = new.read_unless_null::<u64>()? {
+        signal::set_blocked(match how {
             SIG_BLOCK => blocked | mask,
             SIG_UNBLOCK => blocked & !mask,
             SIG_SETMASK => mask,
             _ => return Err(Errno::EINVAL),
         });
     }
-    user_memory::write_unless_null(old, blocked).map(|()| 0)
+    old.write_unless_null(blocked)
 }
 
-pub(super) fn rt_sigpending(frame: &mut TrapFrame) -> Result {
-    let [to, bytes, ..] = frame.syscall_args();
-    if bytes > MASK_BYTES {
+pub(super) fn rt_sigpending(to: UserAddr, bytes: usize) -> Result<()> {
+    if bytes > MASK_BYTES as usize {
         return Err(Errno::EINVAL);
     }
     let thread = current_thread();
     let waiting = thread.waiting_signals() & thread.blocked.load(Ordering::Relaxed);
     // Old programs want less.
-    user_memory::write_bytes(to, &waiting.to_be_bytes()[..bytes as usize]).map(|()| 0)
+    to.write_bytes(&waiting.to_be_bytes()[..bytes])
 }
 
 /// Makes `call`, which waits, and makes it again while it ends with [`ERESTARTNOHAND`]
@@ -167,10 +154,9 @@ pub(super) fn pause(frame: &mut TrapFrame) -> Result {
     wait_unless_handled(frame, || signal::wait(&nobody, || false).map_err(|_| ERESTARTNOHAND).map(|()| 0))
 }
 
-pub(super) fn rt_sigsuspend(frame: &mut TrapFrame) -> Result {
-    let [mask, bytes, ..] = frame.syscall_args();
+pub(super) fn rt_sigsuspend(frame: &mut TrapFrame, mask: UserAddr, bytes: u64) -> Result {
     check_mask_bytes(bytes)?;
-    let mask: u64 = user_memory::read(mask)?;
+    let mask: u64 = mask.read()?;
     let thread = current_thread();
     let before = thread.blocked.load(Ordering::Relaxed);
     signal::set_blocked(mask);
@@ -195,12 +181,11 @@ pub(super) fn rt_sigreturn(frame: &mut TrapFrame) -> Result {
     }
 }
 
-pub(super) fn sigaltstack(frame: &mut TrapFrame) -> Result {
-    let [new, old, ..] = frame.syscall_args();
-    let (stack, stack_pointer) = (&current_thread().alternate_stack, frame.gpr(1));
+pub(super) fn sigaltstack(stack_pointer: u64, new: UserAddr, old: UserAddr) -> Result<()> {
+    let stack = &current_thread().alternate_stack;
     let before = stack.told(stack_pointer);
-    if new != 0 {
-        stack.set(user_memory::read(new)?, stack_pointer)?;
+    if let Some(new) = new.read_unless_null()? {
+        stack.set(new, stack_pointer)?;
     }
-    user_memory::write_unless_null(old, before).map(|()| 0)
+    old.write_unless_null(before)
 }

@@ -7,9 +7,10 @@ use crate::errno::Errno;
 use crate::fs::inode::Kind;
 use crate::fs::stat::{S_IFIFO, S_IFMT};
 use crate::fs::text::WriteAccess;
+use crate::mm::user_memory::UserAddr;
 use crate::process::current;
 
-pub(super) fn truncate(path: u64, len: u64) -> Result {
+pub(super) fn truncate(path: UserAddr, len: u64) -> Result {
     let len = position(len)?;
     let inode = inode_at(HERE, path, true, false)?;
     let _access = matches!(inode.kind, Kind::Regular(_)).then(|| WriteAccess::of(&inode)).transpose()?;

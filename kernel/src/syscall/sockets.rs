@@ -6,10 +6,11 @@ use super::Result;
 use super::files::{PIPES_BYTES, add_pair};
 use crate::errno::Errno;
 use crate::fs::{Description, File, OpenFlags, eventfd as counters, messages, pipe as pipes};
-use crate::mm::heap;
+use crate::memory::heap;
+use crate::mm::user_memory::UserAddr;
 use crate::process::current;
 
-pub(super) fn socketpair(family: u64, kind: u64, protocol: u64, fds: u64) -> Result {
+pub(super) fn socketpair(family: u64, kind: u64, protocol: u64, fds: UserAddr) -> Result {
     const SOCK_TYPE: u32 = 0xf;
     /// Types are below this.
     const SOCK_MAX: u32 = 11;

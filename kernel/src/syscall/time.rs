@@ -12,17 +12,18 @@ use super::Result;
 use super::signals::wait_unless_handled;
 use crate::clock;
 use crate::errno::Errno;
+use crate::mm::user_memory::UserAddr;
 use crate::process::cpu_time::Timer;
-use crate::process::{Process, alarm as alarms, current, current_thread, signal, table, user_memory};
-use crate::sync::WaitQueue;
+use crate::process::{Process, alarm as alarms, current, current_thread, signal, table};
 use crate::task;
+use crate::task::WaitQueue;
 
 /// Linux's `struct timespec`: seconds, nanoseconds.
 pub(super) type Timespec = [i64; 2];
 
-const MONOTONIC_RAW: u64 = 4;
-const REALTIME_COARSE: u64 = 5;
-const MONOTONIC_COARSE: u64 = 6;
+const MONOTONIC_RAW: i32 = 4;
+const REALTIME_COARSE: i32 = 5;
+const MONOTONIC_COARSE: i32 = 6;
 
 const NS_PER_S: i64 = 1_000_000_000;
 
@@ -44,10 +45,10 @@ impl Clock {
     /// complement of a process's or thread's number above three bits, of which the upper
     /// one says that it is a thread's. The lower two tell three clocks apart that are the
     /// same here, and descriptors, which are no clocks.
-    fn from_number(number: u64) -> Result<Self> {
+    fn from_number(number: i32) -> Result<Self> {
         const OF_THREAD: i32 = 4;
         const KIND: i32 = 3;
-        match number as i32 {
+        match number {
             // REALTIME, REALTIME_COARSE, TAI
             0 | 5 | 11 => Ok(Clock::Realtime),
             // MONOTONIC, MONOTONIC_RAW, MONOTONIC_COARSE, BOOTTIME
@@ -90,7 +91,7 @@ fn process(pid: u32) -> Result<Arc<Process>> {
 
 /// The thread `tid` of the caller's process.
 fn thread(tid: u32) -> Result<task::TaskRef> {
-    let task = super::scheduling::find(tid.into()).map_err(|_| Errno::EINVAL)?;
+    let task = super::scheduling::find(tid).map_err(|_| Errno::EINVAL)?;
     let own = task.user.as_ref().is_some_and(|thread| thread.process.pid == current().pid);
     if own { Ok(task) } else { Err(Errno::EINVAL) }
 }
@@ -105,8 +106,8 @@ pub(super) fn to_timespec(ns: u64) -> Timespec {
 }
 
 /// The nanoseconds of the timespec at `from`; beyond 64 bits counts as never.
-fn read_ns(from: u64) -> Result {
-    let [seconds, ns]: Timespec = user_memory::read(from)?;
+fn read_ns(from: UserAddr) -> Result {
+    let [seconds, ns]: Timespec = from.read()?;
     if seconds < 0 || !(0..NS_PER_S).contains(&ns) {
         return Err(Errno::EINVAL);
     }
@@ -114,8 +115,8 @@ fn read_ns(from: u64) -> Result {
 }
 
 /// The deadline that a timespec at `from` names: none for NULL.
-pub(super) fn read_deadline(from: u64, absolute: Option<Clock>) -> Result<Option<u64>> {
-    if from == 0 {
+pub(super) fn read_deadline(from: UserAddr, absolute: Option<Clock>) -> Result<Option<u64>> {
+    if from.is_null() {
         return Ok(None);
     }
     let ns = read_ns(from)?;
@@ -132,21 +133,21 @@ pub(super) struct Timeout {
     /// When it is over; none for never.
     pub(super) deadline_tb: Option<u64>,
     /// Where what is left is stored; none if it is not told.
-    rest: Option<u64>,
+    rest: Option<UserAddr>,
     in_us: bool,
 }
 
 impl Timeout {
     /// From a timespec; none at NULL.
-    pub(super) fn of_timespec(from: u64) -> Result<Self> {
+    pub(super) fn of_timespec(from: UserAddr) -> Result<Self> {
         Self::new(from, false, || read_ns(from))
     }
 
     /// From a `struct timeval`, whose microseconds may be more than a second, as in
     /// Linux; none at NULL.
-    pub(super) fn of_timeval(from: u64) -> Result<Self> {
+    pub(super) fn of_timeval(from: UserAddr) -> Result<Self> {
         Self::new(from, true, || {
-            let [s, us]: Timespec = user_memory::read(from)?;
+            let [s, us]: Timespec = from.read()?;
             if s < 0 || us < 0 {
                 return Err(Errno::EINVAL);
             }
@@ -154,8 +155,8 @@ impl Timeout {
         })
     }
 
-    fn new(from: u64, in_us: bool, read: impl FnOnce() -> Result) -> Result<Self> {
-        if from == 0 {
+    fn new(from: UserAddr, in_us: bool, read: impl FnOnce() -> Result) -> Result<Self> {
+        if from.is_null() {
             return Ok(Timeout { deadline_tb: None, rest: None, in_us });
         }
         let ns = read()?;
@@ -168,7 +169,7 @@ impl Timeout {
         if let (Some(deadline_tb), Some(to)) = (self.deadline_tb, self.rest) {
             let [s, ns] =
                 to_timespec(timer::timebase().tb_to_ns(deadline_tb.saturating_sub(timer::now_tb())));
-            let _ = user_memory::write(to, [s, if self.in_us { ns / 1000 } else { ns }]);
+            let _ = to.write([s, if self.in_us { ns / 1000 } else { ns }]);
         }
     }
 }
@@ -178,40 +179,40 @@ pub(super) fn deadline_after_ms(ms: u64) -> u64 {
     deadline_after(ms.saturating_mul(1_000_000))
 }
 
-pub(super) fn clock_gettime(frame: &mut TrapFrame) -> Result {
-    let [clock, to, ..] = frame.syscall_args();
-    user_memory::write(to, to_timespec(Clock::from_number(clock)?.now_ns()?)).map(|()| 0)
+pub(super) fn clock_gettime(clock: i32, to: UserAddr) -> Result<()> {
+    to.write(to_timespec(Clock::from_number(clock)?.now_ns()?))
 }
 
-pub(super) fn clock_getres(frame: &mut TrapFrame) -> Result {
-    let [clock, to, ..] = frame.syscall_args();
+pub(super) fn clock_getres(clock: i32, to: UserAddr) -> Result<()> {
     // Of nobody's CPU time there is no clock.
     Clock::from_number(clock)?.now_ns()?;
-    user_memory::write_unless_null(to, to_timespec(1)).map(|()| 0)
+    to.write_unless_null(to_timespec(1))
 }
 
-pub(super) fn gettimeofday(frame: &mut TrapFrame) -> Result {
-    let [to, zone, ..] = frame.syscall_args();
+pub(super) fn gettimeofday(to: UserAddr, zone: UserAddr) -> Result<()> {
     let us = clock::realtime_ns() / 1000;
-    user_memory::write_unless_null(to, [us / 1_000_000, us % 1_000_000])?;
-    user_memory::write_unless_null(zone, [0_u32; 2]).map(|()| 0)
+    to.write_unless_null([us / 1_000_000, us % 1_000_000])?;
+    zone.write_unless_null([0_u32; 2])
 }
 
-pub(super) fn time(frame: &mut TrapFrame) -> Result {
-    let [to, ..] = frame.syscall_args();
+pub(super) fn time(to: UserAddr) -> Result {
     let seconds = clock::realtime_ns() / NS_PER_S as u64;
-    user_memory::write_unless_null(to, seconds)?;
+    to.write_unless_null(seconds)?;
     Ok(seconds)
 }
 
-pub(super) fn nanosleep(frame: &mut TrapFrame) -> Result {
-    let [span, rest, ..] = frame.syscall_args();
+pub(super) fn nanosleep(frame: &mut TrapFrame, span: UserAddr, rest: UserAddr) -> Result {
     sleep_for(frame, read_ns(span)?, rest)
 }
 
-pub(super) fn clock_nanosleep(frame: &mut TrapFrame) -> Result {
+pub(super) fn clock_nanosleep(
+    frame: &mut TrapFrame,
+    number: i32,
+    flags: u64,
+    span: UserAddr,
+    rest: UserAddr,
+) -> Result {
     const TIMER_ABSTIME: u64 = 1;
-    let [number, flags, span, rest, ..] = frame.syscall_args();
     let clock = Clock::from_number(number)?;
     // Those whose time cannot be slept in (Linux: clocks without `nsleep`).
     if matches!(number, MONOTONIC_RAW | REALTIME_COARSE | MONOTONIC_COARSE)
@@ -233,14 +234,14 @@ pub(super) fn clock_nanosleep(frame: &mut TrapFrame) -> Result {
 
 /// Sleeps until the process has run for `ns`: more than now, if `rest` is given, for what
 /// is left when a signal comes.
-fn sleep_for_cpu_time(frame: &mut TrapFrame, pid: u32, ns: u64, rest: Option<u64>) -> Result {
+fn sleep_for_cpu_time(frame: &mut TrapFrame, pid: u32, ns: u64, rest: Option<UserAddr>) -> Result {
     let ran_tb = || process(pid).map(|process| process.usage().ran_tb);
     let base_tb = if rest.is_some() { ran_tb()? } else { 0 };
     let until_tb = base_tb.saturating_add(timer::timebase().ns_to_tb(ns));
     let tell_rest = || {
         let left = timer::timebase().tb_to_ns(until_tb.saturating_sub(ran_tb().unwrap_or(0)));
         // As in `sleep_for`.
-        let _ = user_memory::write_unless_null(rest.unwrap_or(0), to_timespec(left));
+        let _ = rest.unwrap_or(UserAddr(0)).write_unless_null(to_timespec(left));
     };
     wait_unless_handled(frame, || {
         while ran_tb()? < until_tb {
@@ -252,12 +253,12 @@ fn sleep_for_cpu_time(frame: &mut TrapFrame, pid: u32, ns: u64, rest: Option<u64
 }
 
 /// Sleeps for `ns`; what is left when a signal comes is stored at `rest`.
-fn sleep_for(frame: &mut TrapFrame, ns: u64, rest: u64) -> Result {
+fn sleep_for(frame: &mut TrapFrame, ns: u64, rest: UserAddr) -> Result {
     let deadline_tb = deadline_after(ns);
     let tell_rest = || {
         let left = timer::timebase().tb_to_ns(deadline_tb.saturating_sub(timer::now_tb()));
         // EINTR whether the rest can be told or not.
-        let _ = user_memory::write_unless_null(rest, to_timespec(left));
+        let _ = rest.write_unless_null(to_timespec(left));
     };
     // As in Linux, the rest is told even if no handler runs then.
     wait_unless_handled(frame, || sleep_until(deadline_tb).inspect_err(|_| tell_rest()))
@@ -268,10 +269,9 @@ fn sleep_until(deadline_tb: u64) -> Result {
     signal::wait_deadline(&nobody, deadline_tb, || false).map(|_| 0)
 }
 
-pub(super) fn alarm(frame: &mut TrapFrame) -> Result {
-    let [seconds, ..] = frame.syscall_args();
+pub(super) fn alarm(seconds: u32) -> Result {
     let second_tb = timer::timebase().hz();
-    let (left_tb, _) = alarms::set(current(), (seconds & 0xffff_ffff) * second_tb, 0)?;
+    let (left_tb, _) = alarms::set(&current(), u64::from(seconds) * second_tb, 0)?;
     // An alarm that is set is never reported as none.
     Ok(left_tb.div_ceil(second_tb))
 }
@@ -302,13 +302,12 @@ fn to_itimerval((left_tb, interval_tb): (u64, u64)) -> [u64; 4] {
 
 const US_PER_S: u64 = 1_000_000;
 
-pub(super) fn getitimer(frame: &mut TrapFrame) -> Result {
-    let [which, to, ..] = frame.syscall_args();
+pub(super) fn getitimer(which: u64, to: UserAddr) -> Result<()> {
     let left = match Itimer::from_number(which)? {
-        Itimer::Real => alarms::get(current()),
+        Itimer::Real => alarms::get(&current()),
         Itimer::Cpu(timer) => current().cpu_timer(timer),
     };
-    user_memory::write(to, to_itimerval(left)).map(|()| 0)
+    to.write(to_itimerval(left))
 }
 
 /// The ticks of the time base that a `struct timeval` stands for.
@@ -321,13 +320,12 @@ fn read_timeval(seconds: u64, us: u64) -> Result {
     Ok(timer::timebase().ns_to_tb(ns).max(u64::from(ns != 0)))
 }
 
-pub(super) fn setitimer(frame: &mut TrapFrame) -> Result {
-    let [which, new, old, ..] = frame.syscall_args();
-    let [interval_s, interval_us, s, us]: [u64; 4] = if new == 0 { [0; 4] } else { user_memory::read(new)? };
+pub(super) fn setitimer(which: u64, new: UserAddr, old: UserAddr) -> Result<()> {
+    let [interval_s, interval_us, s, us]: [u64; 4] = new.read_unless_null()?.unwrap_or_default();
     let (interval_tb, span_tb) = (read_timeval(interval_s, interval_us)?, read_timeval(s, us)?);
     let before = match Itimer::from_number(which)? {
-        Itimer::Real => alarms::set(current(), span_tb, interval_tb)?,
+        Itimer::Real => alarms::set(&current(), span_tb, interval_tb)?,
         Itimer::Cpu(timer) => current().set_cpu_timer(timer, span_tb, interval_tb)?,
     };
-    user_memory::write_unless_null(old, to_itimerval(before)).map(|()| 0)
+    old.write_unless_null(to_itimerval(before))
 }

@@ -14,9 +14,10 @@ use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
 use crate::fs::Description;
 use crate::fs::poll::{Events, PollHead};
-use crate::mm::heap;
+use crate::memory::heap;
+use crate::mm::user_memory::UserAddr;
+use crate::process::current_thread;
 use crate::process::signal::{self, ERESTARTNOHAND};
-use crate::process::{current_thread, user_memory};
 use crate::task::{self, TaskRef};
 
 /// What is watched.
@@ -126,11 +127,11 @@ fn wait(files: &[Watched], deadline_tb: Option<u64>) -> Result<bool> {
 ///
 /// # Errors
 /// `EINVAL` for a set of another size than the kernel's, `EFAULT`.
-pub(super) fn read_mask(from: u64, bytes: u64) -> Result<Option<u64>> {
+pub(super) fn read_mask(from: UserAddr, bytes: u64) -> Result<Option<u64>> {
     match from {
-        0 => Ok(None),
+        UserAddr(0) => Ok(None),
         _ if bytes != size_of::<u64>() as u64 => Err(Errno::EINVAL),
-        _ => user_memory::read(from).map(Some),
+        _ => from.read().map(Some),
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) struct Cpu {
     pub(super) departure: Departure,
     /// Work for its worker.
     pub(super) works: Works,
-    /// The description that it is looking up.
+    /// The description that it is about to take a reference of.
     claim: Claim,
 }
 
@@ -106,10 +106,12 @@ impl Cpu {
     /// its idle task. Interrupts off.
     pub(super) fn adopt(&'static self) {
         let idle = self.idle();
-        self.area.set_local(core::ptr::from_ref(self).cast_mut().cast());
-        // SAFETY: interrupts are off, and the context that runs here is the one
-        // that this task stands for, on the stack that it names.
-        unsafe { percpu::set_current(self.idle.raw().cast(), idle.stack_top) };
+        // SAFETY: an entry of the table. Interrupts are off, and the context that runs here
+        // is the one that this task stands for, on the stack that it names.
+        unsafe {
+            self.area.set_local(core::ptr::from_ref(self).cast_mut().cast());
+            percpu::set_current(self.idle.raw().cast(), idle.stack_top);
+        }
     }
 }
 
@@ -135,7 +137,7 @@ pub(crate) fn claim() -> &'static Claim {
     &this().claim
 }
 
-/// The claims of all CPUs; one that is offline looks up nothing.
+/// The claims of all CPUs. A CPU that is offline claims nothing.
 pub(crate) fn claims() -> impl Iterator<Item = &'static Claim> {
     all().iter().map(|cpu| &cpu.claim)
 }

@@ -10,7 +10,6 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
-use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -26,7 +25,7 @@ use super::cpu_bits::CpuBits;
 use super::usage::Counts;
 use super::wait_queue::WaitQueue;
 use super::window::Window;
-use crate::mm::KernelStack;
+use crate::memory::KernelStack;
 use crate::upcalls::UserHalf;
 
 use crate::sync::list::Node;
@@ -178,7 +177,10 @@ impl Task {
             super::resched::kick(self);
         }
     }
+}
 
+#[cfg(feature = "selftest")]
+impl Task {
     /// Whether the task has exited. Its stack may be in use for a little longer.
     pub(crate) fn has_exited(&self) -> bool {
         // Acquire: what the task did before. Pairs with the release in
@@ -289,6 +291,7 @@ unsafe impl Send for TaskPtr {}
 unsafe impl Sync for TaskPtr {}
 
 impl TaskPtr {
+    #[inline(always)]
     pub(super) fn new(task: *const Task) -> Self {
         Self(NonNull::new(task.cast_mut()).expect("a task is not at address 0"))
     }
@@ -308,20 +311,26 @@ impl TaskPtr {
     }
 }
 
-/// The running task, as itself: it stays on its own stack, which ends with it.
-pub(crate) struct Current {
-    task: TaskPtr,
-    _not_send: PhantomData<*mut ()>,
+/// What the running task is, or is part of, lent to itself: it stays on the task's own stack,
+/// which ends with it.
+pub(crate) struct Own<T>(NonNull<T>);
+
+impl<T> Own<T> {
+    /// What `part` finds in it.
+    #[inline(always)]
+    pub(crate) fn map<U>(self, part: impl FnOnce(&T) -> &U) -> Own<U> {
+        Own(part(&self).into())
+    }
 }
 
-impl Deref for Current {
-    type Target = Task;
+impl<T> Deref for Own<T> {
+    type Target = T;
 
     #[inline(always)]
-    fn deref(&self) -> &Task {
-        // SAFETY: whoever can call this is the task itself (`Current` is neither
-        // `Send` nor `Sync`), so it has not exited.
-        unsafe { self.task.get() }
+    fn deref(&self) -> &T {
+        // SAFETY: what can call this is the task itself (`Own` is neither `Send` nor `Sync`,
+        // as its pointer), so it has not exited, and what it has is still there.
+        unsafe { self.0.as_ref() }
     }
 }
 
@@ -330,13 +339,13 @@ impl Deref for Current {
 /// # Panics
 /// Before [`super::init`].
 #[inline(always)]
-pub(crate) fn current() -> Current {
-    Current { task: TaskPtr::new(percpu::current_task().cast()), _not_send: PhantomData }
+pub(crate) fn current() -> Own<Task> {
+    Own(TaskPtr::new(percpu::current_task().cast()).0)
 }
 
 impl Task {
     /// The running task announces that its next [`super::sleep`] is one, unless
-    /// somebody wakes it first. A full barrier: see [`crate::sync::WaitQueue`].
+    /// somebody wakes it first. A full barrier: see [`crate::task::WaitQueue`].
     #[inline]
     pub(crate) fn prepare_to_sleep(&self) {
         self.run_state.prepare();

@@ -18,13 +18,13 @@ pub(crate) fn exit_current() -> ! {
     registry::remove(&me);
     // From here on the CPU runs nothing else until it has left this task: who saw it
     // exited and then sees another task run here finds its stack given back.
-    irqflags::disable();
+    let mut off = irqflags::disable();
     // Release: what the task did, for whoever sees it exited. Partner: the acquire
     // in `has_exited`.
     me.exited.store(1, Ordering::Release);
     me.exit_waiters.wake_all();
     me.run_state.die();
     Window::Exits.pass(&me);
-    schedule(Leave::Exit);
+    off.lend_mut(|off| schedule(Leave::Exit, off));
     unreachable!("{} runs after its exit", me.name())
 }

@@ -13,6 +13,7 @@
 use core::sync::atomic::{Ordering, fence};
 
 use arch::{idle, irqflags};
+use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu};
 use super::cpu_bits::CpuBits;
@@ -24,9 +25,15 @@ use super::window::Window;
 /// by the CPU itself, each time it chooses its idle task; taken out by wakers.
 pub(super) static IDLE: CpuBits = CpuBits::empty();
 
-/// The rest of an idle task's life.
-pub(crate) fn idle_loop() -> ! {
-    irqflags::disable();
+/// The boot's context is an idle task from here on. Interrupts on.
+#[inline(never)]
+pub(crate) fn idle_for_ever() -> ! {
+    irqflags::disable().lend_mut(|off| idle_loop(off))
+}
+
+/// The rest of an idle task's life; by this name in the backtraces of idle CPUs.
+#[inline(never)]
+pub(super) fn idle_loop(off: &mut IrqsOff) -> ! {
     // The boot's context becomes an idle task without having been chosen.
     IDLE.insert(cpu::this().id);
     loop {
@@ -34,13 +41,13 @@ pub(crate) fn idle_loop() -> ! {
         // Partner: the fence in `placement::queue` (see above).
         fence(Ordering::SeqCst);
         if has_work(cpu) {
-            schedule(Leave::Yield);
+            schedule(Leave::Yield, off);
         } else if cpu.departure.is_due() {
-            offline::depart(cpu);
+            offline::depart(cpu, off);
         } else {
             Window::Cedes.pass(cpu.idle());
             // The interrupt that ends it may run other tasks before it returns.
-            idle::cede();
+            idle::cede(off);
         }
     }
 }

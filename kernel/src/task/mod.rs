@@ -41,9 +41,11 @@ pub(crate) use affinity::set_affinity;
 pub(crate) use cpu::{area_addresses, area_of, claim, claims, idle_time_tb, init, online_cpus, server_of};
 #[cfg(feature = "selftest")]
 pub(crate) use cpu_bits::CpuBits;
-pub(crate) use descriptor::{Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
+pub(crate) use descriptor::{
+    Own, Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
+};
 pub(crate) use exit::exit_current;
-pub(crate) use idle::idle_loop;
+pub(crate) use idle::idle_for_ever;
 #[cfg(feature = "selftest")]
 pub(crate) use idle::is_idle;
 pub(crate) use mutex::{Mutex, MutexGuard};
@@ -53,7 +55,9 @@ pub(crate) use resched::handle_ipi;
 pub(crate) use smp::start_secondaries;
 pub(crate) use spawn::{OutOfMemory, create_user, set_user_frame, start};
 pub(crate) use switch::{sleep, yield_now};
-pub(crate) use timer::{sleep_until_tb, timer_tick};
+#[cfg(feature = "selftest")]
+pub(crate) use timer::sleep_until_tb;
+pub(crate) use timer::timer_tick;
 pub(crate) use usage::Usage;
 pub(crate) use wait_queue::{Interrupted, WaitQueue};
 pub(crate) use window::Window;

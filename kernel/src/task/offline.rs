@@ -24,7 +24,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
-use arch::{irqflags, percpu, rtas, smp, timer};
+use arch::{irqflags, rtas, smp, timer};
 use kcore::cpu::CpuId;
 use kcore::machine::IrqsOff;
 
@@ -209,28 +209,24 @@ fn inherit(cpu: &Cpu) {
     evacuate(cpu);
     super::timer::adopt_alarms(cpu);
     cpu.works.pass_on();
-    crate::mm::frame::drain_cache_of(cpu.id);
+    crate::memory::frame::drain_cache_of(cpu.id);
 }
 
-/// The end of this CPU, from its idle loop: idle, nothing queued, interrupts off.
-pub(super) fn depart(cpu: &'static Cpu) -> ! {
-    // Nothing runs here from now on but interrupts.
-    percpu::preempt_count_add(1);
-    // No waker claims us. Nobody puts the bit back: only `schedule` does, here.
-    IDLE.take(cpu.id);
-    irqflags::enable();
-    lazy_tlb().leave_before_stop();
-    irqflags::disable();
-    cpu.departure.stage.store(GOES, Ordering::Relaxed);
-    cpu.departure.changed.wake_all();
-    // SAFETY: they are off for good.
-    lazy_tlb().stop_cpu(&unsafe { IrqsOff::new(cpu.id) });
-    // As a CPU that comes up expects it.
-    percpu::preempt_count_add(-1);
+/// The end of this CPU, from its idle loop: idle, nothing queued.
+pub(super) fn depart(cpu: &'static Cpu, off: &mut IrqsOff) -> ! {
+    // Nothing runs here meanwhile but interrupts. A CPU that comes up expects preemption on.
+    preempt::without(|| {
+        // No waker claims us. Nobody puts the bit back: only `schedule` does, here.
+        IDLE.take(cpu.id);
+        irqflags::enabled_while(off, || lazy_tlb().leave_before_stop());
+        cpu.departure.stage.store(GOES, Ordering::Relaxed);
+        cpu.departure.changed.wake_all();
+        lazy_tlb().stop_cpu(off);
+    });
     // Release: the last access to what others take over. Partner: the acquire in
     // `wait_until_stopped`.
     cpu.departure.stage.store(GONE, Ordering::Release);
     // SAFETY: out of the scheduler and the protocol; nobody counts on us any more.
-    let refusal = unsafe { smp::stop() };
+    let refusal = unsafe { smp::stop(off) };
     panic!("{} is offline and cannot stop: {refusal:?}", cpu.id);
 }

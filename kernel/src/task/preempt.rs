@@ -6,6 +6,7 @@
 use core::sync::atomic::Ordering;
 
 use arch::percpu;
+use kcore::machine::IrqsOff;
 
 use super::cpu;
 use super::switch::{Leave, leave, schedule};
@@ -25,20 +26,18 @@ fn wants_resched() -> bool {
 }
 
 /// The way back from an interrupt into the kernel, with the work flag set.
-/// Interrupts off, on return too.
-pub(crate) fn preempt_from_interrupt() {
+pub(crate) fn preempt_from_interrupt(off: &mut IrqsOff) {
     while percpu::preempt_count() == 0 && wants_resched() {
-        schedule(Leave::Yield);
+        schedule(Leave::Yield, off);
     }
 }
 
 /// The way back to user mode, with the work flag set: schedules if asked, and
 /// returns the bits of [`super::pending`] that the current task has to answer.
-/// Interrupts off, on return too.
-pub(crate) fn prepare_user_return() -> u32 {
+pub(crate) fn prepare_user_return(off: &mut IrqsOff) -> u32 {
     // First the flag, then what it stands for: who sets either meanwhile sends an
     // interrupt, which comes when they are on again.
     percpu::this().clear_work();
-    preempt_from_interrupt();
+    preempt_from_interrupt(off);
     super::current().pending.load(Ordering::Relaxed)
 }

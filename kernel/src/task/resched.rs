@@ -38,7 +38,7 @@ pub(super) fn time_slice(cpu: &Cpu) {
 /// the barrier.
 fn poke(cpu: &Cpu) {
     // Off, or we might move between the question and the answer.
-    let irqs_were_on = irqflags::disable();
+    let _off = irqflags::disable();
     let me = cpu::this();
     if cpu.id == me.id {
         look(me);
@@ -47,7 +47,6 @@ fn poke(cpu: &Cpu) {
         lazy_tlb().cpu(me.id).counters.ipi_sent_resched.bump();
         irq::controller().send_ipi(cpu.area.server());
     }
-    irqflags::restore(irqs_were_on);
 }
 
 /// What may have been asked of this CPU. Interrupts off.

@@ -5,14 +5,13 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use arch::percpu::{PerCpu, STACK_SLOT, Stacks};
 use arch::{idle, irqflags, percpu, rtas, smp, timer};
 use kcore::cpu::{CpuId, CpuSet};
-use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu, ONLINE};
 use super::idle::idle_loop;
 use super::resched::resched;
 use super::timer::Alarm;
 use crate::machine::lazy_tlb;
-use crate::mm::{KernelStack, frame};
+use crate::memory::{KernelStack, frame};
 use crate::oracle;
 use crate::sync::SpinWait;
 
@@ -90,11 +89,11 @@ fn bring_up(cpus: &'static [Cpu]) {
 
 /// Cedes, since each that comes interrupts us, and so does the alarm.
 fn wait_for(expected: &CpuSet, deadline_tb: u64) {
-    let irqs_were_on = irqflags::disable();
-    while ONLINE.snapshot() != *expected && timer::now_tb() < deadline_tb {
-        idle::cede();
-    }
-    irqflags::restore(irqs_were_on);
+    irqflags::disable().lend_mut(|off| {
+        while ONLINE.snapshot() != *expected && timer::now_tb() < deadline_tb {
+            idle::cede(off);
+        }
+    });
 }
 
 /// A CPU did not come up in time.
@@ -143,20 +142,20 @@ impl Arrival {
 /// idle task.
 #[unsafe(no_mangle)]
 extern "Rust" fn secondary_main() -> ! {
+    // SAFETY: a CPU starts with interrupts off.
+    let off = &mut unsafe { irqflags::already_off() };
     let cpu: &'static Cpu = cpu::get(percpu::cpu_id());
     cpu.adopt();
     cpu.restart();
     while !cpu.arrival.decide(Arrival::IN_TIME) {
         // The others do not count on us any more.
-        idle::cede();
+        idle::cede(off);
     }
-    // SAFETY: they are off until the idle loop.
-    let off = unsafe { IrqsOff::new(cpu.id) };
-    oracle::cpu_started(&off);
+    oracle::cpu_started(off);
     lazy_tlb().start_cpu();
     ONLINE.insert(cpu.id);
     // The bit before the interrupt that the boot CPU waits for: `send_ipi`.
     resched(cpu::get(CpuId::BOOT));
     cpu.departure.tell_arrival();
-    idle_loop()
+    idle_loop(off)
 }

@@ -13,7 +13,7 @@ use super::descriptor::{Birth, Body, Task, TaskPtr, TaskRef};
 use super::exit::exit_current;
 use super::registry;
 use super::switch::finish;
-use crate::mm::KernelStack;
+use crate::memory::KernelStack;
 use crate::upcalls::UserHalf;
 
 /// There is no memory for a kernel stack.
@@ -90,8 +90,8 @@ pub(crate) fn set_user_frame(frame: TrapFrame) {
 
 /// Where every task begins: it ends the switch to it, like any other.
 extern "C" fn first_run(task: usize) -> ! {
-    finish();
-    irqflags::enable();
+    // SAFETY: the first switch to this task has come here.
+    irqflags::enable(unsafe { finish() });
     // SAFETY: the argument that `create` gave: this task.
     let task = unsafe { TaskPtr::new(core::ptr::with_exposed_provenance(task)).get() };
     if let Some(body) = take_body(&task.body) {

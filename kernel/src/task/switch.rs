@@ -24,6 +24,7 @@ use super::run_queue::WAITING;
 use super::window::Window;
 use super::{affinity, placement};
 use crate::machine::lazy_tlb;
+use crate::sync::preempt;
 
 /// Why the running task gives up its CPU.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,16 +57,12 @@ pub(super) fn leave(why: Leave) {
         super::current().name(),
         percpu::preempt_count()
     );
-    let irqs_were_on = irqflags::disable();
-    assert!(irqs_were_on || !cfg!(feature = "selftest"), "a switch was asked for with interrupts off");
-    schedule(why);
-    irqflags::restore(irqs_were_on);
+    irqflags::disable().lend_mut(|off| schedule(why, off));
 }
 
 /// Gives the CPU to the next task, if there is one. Returns when the running
-/// task is given a CPU again. Interrupts off, on return too (but on in between);
-/// preemption count 0.
-pub(super) fn schedule(why: Leave) {
+/// task is given a CPU again, which `off` is the proof for then. Preemption count 0.
+pub(super) fn schedule(why: Leave, off: &mut IrqsOff) {
     let cpu = cpu::this();
     let prev = super::current();
     // Before the queue is looked at: whoever asks from here on interrupts again.
@@ -77,8 +74,9 @@ pub(super) fn schedule(why: Leave) {
         return;
     }
     // SAFETY: it came from a run queue, or is the idle task.
-    switch(cpu, &prev, unsafe { next.get() }, why);
-    finish();
+    switch(cpu, &prev, unsafe { next.get() }, why, off);
+    // SAFETY: the switch has come back to us.
+    *off = unsafe { finish() };
 }
 
 /// The work flag says no more than that the task has something pending: the
@@ -164,7 +162,7 @@ fn steal(cpu: &Cpu) -> Option<TaskPtr> {
 
 /// From the one stack to the other.
 #[inline]
-fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave) {
+fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, off: &IrqsOff) {
     if let Some(user) = &prev.user {
         let frame = context::user_frame(prev.stack_top);
         // SAFETY: the frame of the running task, which is in the kernel; its
@@ -183,9 +181,7 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave) {
     cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     // Nobody can take `next` from us: it is out of all queues.
     next.on_cpu.begin();
-    // SAFETY: interrupts are off.
-    let off = unsafe { IrqsOff::new(cpu.id) };
-    lazy_tlb().prepare_switch(&off, &prev.mm, &next.mm);
+    lazy_tlb().prepare_switch(off, &prev.mm, &next.mm);
     // The full barrier in there serves one more: the task's `cpu` comes before
     // this look at its pending bits. Partner: `Task::notify`.
     set_work_for(cpu, next);
@@ -204,45 +200,50 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave) {
     }
 }
 
-/// The first act on the new stack. Interrupts off, on return too; on in between
-/// if something is to be dropped.
+/// The first act on the new stack. Interrupts are on in between if something is to be
+/// dropped.
+///
+/// # Safety
+/// [`context::switch_to`] has just come here.
 #[inline]
-pub(super) fn finish() {
+pub(super) unsafe fn finish() -> IrqsOff {
+    // SAFETY: the task that was left had them off, and its token is not used until it is back.
+    let mut off = unsafe { irqflags::already_off() };
     // Not the `cpu` from before the switch: this task may have moved since.
     let cpu = cpu::this();
     // SAFETY: we have just left it, and it owns its reference until below.
     let prev = unsafe { TaskPtr::new(cpu.left.load(Ordering::Relaxed)).get() };
-    // SAFETY: interrupts are off.
-    let borrow = lazy_tlb().finish_switch(&unsafe { IrqsOff::new(cpu.id) });
+    let borrow = lazy_tlb().finish_switch(&off);
     let dead = prev.run_state.is_dead();
     prev.on_cpu.end();
     let evicted = cpu.evicted.load(Ordering::Relaxed);
     if borrow.is_some() || dead || !evicted.is_null() {
         cpu.evicted.store(core::ptr::null_mut(), Ordering::Relaxed);
-        finish_slow(borrow, dead.then_some(prev), evicted);
+        finish_slow(borrow, dead.then_some(prev), evicted, &mut off);
     }
+    off
 }
 
 /// What the switch owes and could not pay with interrupts off. Preemption is off
 /// meanwhile, so that these do not nest.
 #[cold]
-fn finish_slow(borrow: Option<EndedBorrow>, dead: Option<&Task>, evicted: *const Task) {
-    percpu::preempt_count_add(1);
-    irqflags::enable();
-    lazy_tlb().settle_switch(borrow);
-    if let Some(dead) = dead {
-        // SAFETY: the task's own reference, which came from `TaskRef::into_raw`
-        // in `spawn`; it has made its last switch, and no one else gives it back.
-        drop(unsafe { TaskRef::from_raw(dead) });
-    }
-    // SAFETY: null, or a runnable task that is in no queue.
-    if let Some(evicted) = unsafe { evicted.as_ref() } {
-        Window::HandedOn.pass(evicted);
-        // It may run and exit as soon as it is queued.
-        placement::queue(&evicted.to_ref());
-    }
-    irqflags::disable();
-    percpu::preempt_count_add(-1);
+#[inline(never)]
+fn finish_slow(borrow: Option<EndedBorrow>, dead: Option<&Task>, evicted: *const Task, off: &mut IrqsOff) {
+    let settle = || {
+        lazy_tlb().settle_switch(borrow);
+        if let Some(dead) = dead {
+            // SAFETY: the task's own reference, which came from `TaskRef::into_raw`
+            // in `spawn`; it has made its last switch, and no one else gives it back.
+            drop(unsafe { TaskRef::from_raw(dead) });
+        }
+        // SAFETY: null, or a runnable task that is in no queue.
+        if let Some(evicted) = unsafe { evicted.as_ref() } {
+            Window::HandedOn.pass(evicted);
+            // It may run and exit as soon as it is queued.
+            placement::queue(&evicted.to_ref());
+        }
+    };
+    preempt::without(|| irqflags::enabled_while(off, settle));
 }
 
 #[cfg(feature = "selftest")]

@@ -10,7 +10,6 @@ use kcore::cpu::CpuId;
 use super::cpu::{self, Cpu};
 use super::descriptor::{TaskPtr, current};
 use super::resched::resched;
-use super::wait_queue::WaitQueue;
 use super::watchdog;
 use super::window::Window;
 use crate::sync::IrqLock;
@@ -190,21 +189,20 @@ impl Alarm {
     /// Sets `alarm` on this CPU. The caller stops it before it lets go of it.
     fn start(alarm: &Node<Alarm>) {
         // Off: the decrementer must be that of the CPU whose list it is.
-        let irqs_were_on = irqflags::disable();
+        let _off = irqflags::disable();
         let Cpu { id, clock, .. } = cpu::this();
         alarm.value().cpu.store(id.index() as u32, Ordering::Relaxed);
         let deadline_tb = alarm.value().deadline_tb;
         // SAFETY: it is in no list, and leaves this one before it dies (`set`).
         unsafe { clock.alarms.lock().insert_sorted(alarm, |other| other.deadline_tb <= deadline_tb) };
         clock.arm(deadline_tb);
-        irqflags::restore(irqs_were_on);
     }
 }
 
 /// This CPU rings the alarms of `gone`, which has stopped. Any context.
 pub(super) fn adopt_alarms(gone: &Cpu) {
     // Off: as in `start`.
-    let irqs_were_on = irqflags::disable();
+    let _off = irqflags::disable();
     let Cpu { id, clock, .. } = cpu::this();
     // Two of a kind, so in this order only, and one pair at a time: one CPU goes
     // offline at a time. Both, or an alarm would be nowhere when its task stops it.
@@ -219,8 +217,6 @@ pub(super) fn adopt_alarms(gone: &Cpu) {
     if let Some(next) = ours.front() {
         clock.arm(next.value().deadline_tb);
     }
-    drop((ours, theirs));
-    irqflags::restore(irqs_were_on);
 }
 
 /// The decrementer's interrupt. Interrupts off.
@@ -238,6 +234,7 @@ pub(crate) fn ticks_of(cpu: kcore::cpu::CpuId) -> u64 {
 }
 
 /// Sleeps until `deadline_tb`. Interrupts and preemption on.
+#[cfg(feature = "selftest")]
 pub(crate) fn sleep_until_tb(deadline_tb: u64) {
-    WaitQueue::new().wait_until_deadline(|| false, deadline_tb);
+    super::WaitQueue::new().wait_until_deadline(|| false, deadline_tb);
 }

@@ -100,10 +100,9 @@ pub(super) fn expect_answer(me: &Cpu, target: &Cpu) {
 pub(super) fn expect_slice_to_end() {
     // If we are moved meanwhile, the other CPU's looks are as good.
     if cpu::this().watch.look_tb.load(Ordering::Relaxed) == NEVER {
-        let irqs_were_on = irqflags::disable();
+        let _off = irqflags::disable();
         let me = cpu::this();
         me.watch.look_at(me, timer::now_tb() + limit_tb());
-        irqflags::restore(irqs_were_on);
     }
 }
 

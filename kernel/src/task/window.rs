@@ -61,7 +61,7 @@ pub(crate) enum Window {
     Cedes,
     /// It has found a description in a table, and has no reference of its own yet.
     LooksUp,
-    /// It has taken a description out of a table, and waits for those who look it up.
+    /// It has taken a description out of a table, and waits for a CPU that looks it up.
     WaitsForLookup,
 }
 

@@ -176,6 +176,7 @@ pub(crate) fn queue(f: impl FnOnce() + Send + 'static) {
 
 /// Has the worker of `cpu` run `f`, or the boot CPU's if that one is offline. Allocates;
 /// any context.
+#[cfg(feature = "selftest")]
 pub(crate) fn queue_on(cpu: CpuId, f: impl FnOnce() + Send + 'static) {
     cpu::get(cpu).works.give(Box::new(f));
 }

@@ -13,6 +13,7 @@ use crate::irqflags;
 use crate::percpu::{STACK_SIZE, STACK_SLOT};
 use crate::reg::{Dsisr, srr1_program};
 use crate::uaccess;
+use kcore::machine::IrqsOff;
 
 /// Set by the entry code: the frame is on the emergency stack.
 pub(super) const OVERFLOW: u64 = 2;
@@ -34,6 +35,13 @@ fn check_closed() {
     authority::check_closed();
 }
 
+/// The proof that the exception has turned interrupts off.
+#[inline(always)]
+fn entered() -> IrqsOff {
+    // SAFETY: so `entry.S` calls us, and what turns them on ends the token first.
+    unsafe { irqflags::already_off() }
+}
+
 /// System call. Interrupts are on.
 pub(super) extern "C" fn syscall(frame: &mut TrapFrame) {
     check(frame);
@@ -50,7 +58,7 @@ pub(super) extern "C" fn irq(frame: &mut TrapFrame, vector: u64) {
     if vector == 0x900 {
         upcalls().timer();
     } else {
-        upcalls().interrupt();
+        upcalls().interrupt(&entered());
     }
     #[cfg(feature = "checks")]
     authority::count(frame, crate::percpu::this().work_pending());
@@ -60,14 +68,14 @@ pub(super) extern "C" fn irq(frame: &mut TrapFrame, vector: u64) {
 /// The work flag is set on the way to user mode.
 pub(super) extern "C" fn return_to_user(frame: &mut TrapFrame) {
     check(frame);
-    upcalls().return_to_user(frame);
+    upcalls().return_to_user(frame, &mut entered());
     check(frame);
 }
 
 /// The work flag is set on the way to kernel code.
 pub(super) extern "C" fn preempt() {
     check_closed();
-    upcalls().preempt_kernel();
+    upcalls().preempt_kernel(&mut entered());
     check_closed();
 }
 
@@ -138,7 +146,9 @@ fn page_fault(frame: &mut TrapFrame, fault: Fault) {
     if !frame.is_user() && !in_user_copy() {
         upcalls().kernel_fault(frame, KernelFault::Page(fault));
     }
-    irqflags::restore(frame.irqs_were_on());
+    if frame.irqs_were_on() {
+        irqflags::turn_on();
+    }
     upcalls().page_fault(frame, fault);
 }
 
@@ -160,7 +170,7 @@ fn user_exception(frame: &mut TrapFrame, vector: u64) {
     if vector == 0x700 {
         frame.msr &= !SRR1_CAUSE;
     }
-    irqflags::enable();
+    irqflags::turn_on();
     let fault = match vector {
         0x800 | 0xf20 | 0xf40 => return upcalls().fpu_unavailable(frame),
         0x380 => UserFault::Segment(VirtAddr(frame.dar)),

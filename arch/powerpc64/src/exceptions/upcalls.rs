@@ -4,6 +4,7 @@ use super::frame::TrapFrame;
 use crate::addr::VirtAddr;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
+use kcore::machine::IrqsOff;
 
 /// The cause of a page fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,21 +87,20 @@ pub trait Upcalls: Sync {
     /// MSR\[FP, VEC, VSX\] in the frame. Interrupts on.
     fn fpu_unavailable(&self, frame: &mut TrapFrame);
 
-    /// An external interrupt (0x500). Interrupts off, on return too.
-    fn interrupt(&self);
+    /// An external interrupt (0x500).
+    fn interrupt(&self, off: &IrqsOff);
 
     /// The decrementer (0x900) is negative: set it anew. Interrupts off, on
     /// return too.
     fn timer(&self);
 
-    /// The work flag was set on the way to user mode. Interrupts off, on return
-    /// too; may turn them on and reschedule meanwhile. Called again for as long
-    /// as the flag is set.
-    fn return_to_user(&self, frame: &mut TrapFrame);
+    /// The work flag was set on the way to user mode. May turn interrupts on and
+    /// reschedule meanwhile. Called again for as long as the flag is set.
+    fn return_to_user(&self, frame: &mut TrapFrame, off: &mut IrqsOff);
 
-    /// An interrupt returns to kernel code with the work flag set. Interrupts
-    /// off, on return too; reschedules if preemption is on.
-    fn preempt_kernel(&self);
+    /// An interrupt returns to kernel code with the work flag set: reschedules if
+    /// preemption is on.
+    fn preempt_kernel(&self, off: &mut IrqsOff);
 
     /// The kernel has failed. Interrupts off.
     fn kernel_fault(&self, frame: &TrapFrame, fault: KernelFault) -> !;
@@ -119,9 +119,12 @@ unsafe impl Sync for Installed {}
 
 static UPCALLS: Installed = Installed(UnsafeCell::new(None));
 
-/// Installs the kernel's half: once, by the boot CPU, before the vectors are in
-/// place and before other CPUs start (which orders the store before their reads).
-pub fn install(upcalls: &'static dyn Upcalls) {
+/// Installs the kernel's half, once.
+///
+/// # Safety
+/// By the boot CPU, before the vectors are in place and before other CPUs start (which
+/// orders the store before their reads).
+pub unsafe fn install(upcalls: &'static dyn Upcalls) {
     static DONE: AtomicBool = AtomicBool::new(false);
     assert!(!DONE.swap(true, Ordering::Relaxed), "upcalls installed twice");
     // SAFETY: this is the one write; nothing reads it yet (contract of

@@ -1,4 +1,4 @@
-//! Who may write: a cursor is the right to change the entries of a range of a tree.
+//! A cursor is the right to change the entries of a range of a tree.
 //!
 //! It borrows the tree mutably, from the lock that guards it, so no two cursors of a tree
 //! can write the same entry at once. MMUs read all the while.
@@ -13,7 +13,7 @@ use core::ops::Range;
 /// The right to write the entries of a range. [`RadixTree::cursor`] makes it.
 #[derive(Debug)]
 pub struct Cursor<'t> {
-    /// Borrowed mutably by whoever asked for the cursor.
+    /// Borrowed mutably by the caller that asked for the cursor.
     tree: &'t RadixTree,
     range: Range<u64>,
 }
@@ -38,7 +38,7 @@ impl<'t> Cursor<'t> {
         self.tree.walk(ea).map(|pte| Entry { ea, pte })
     }
 
-    /// As [`Self::find`], making the tables that are missing.
+    /// The entry at `ea`, in the range. Makes the tables that are missing.
     ///
     /// # Errors
     /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
@@ -55,46 +55,45 @@ impl<'t> Cursor<'t> {
         self.tree.leaves_in(self.range.clone(), |ea, pte, _| f(Entry { ea, pte }));
     }
 
-    /// Takes tables out of the tree and calls `gone` with each: those that serve an
-    /// address in the range and none outside `unused`, which contains it. Nothing in
-    /// `unused` is mapped any more, and nobody else changes the tree there
-    /// meanwhile. Their memory (4 KiB each) may be reused after a flush with the
-    /// page-walk cache (RIC 2, or 1 and the range).
+    /// Takes tables out of the tree and calls `gone` with each: those that serve an address in
+    /// the range and none outside `unused`, which contains it. Nothing in `unused` is mapped
+    /// any more, and no other CPU changes the tree there meanwhile. Their memory (4 KiB each)
+    /// may be reused after a flush with the page-walk cache (RIC 2, or 1 and the range).
     pub fn detach_tables(&mut self, unused: &Range<u64>, mut gone: impl FnMut(PhysAddr)) {
         self.tree.detach(self.tree.root(), ROOT_LEVEL, self.range.clone(), unused, &mut gone);
     }
 }
 
 impl Entry<'_> {
-    /// The right to write it, for a while.
+    /// The right to write the entry, for a while.
     #[inline(always)]
     pub fn lend(&mut self) -> Entry<'_> {
         Entry { ea: self.ea, pte: self.pte }
     }
 
-    /// The address that it serves.
+    /// The address that the entry serves.
     #[inline(always)]
     #[must_use]
     pub fn ea(&self) -> u64 {
         self.ea
     }
 
-    /// What it holds.
+    /// What the entry holds.
     #[inline(always)]
     #[must_use]
     pub fn get(&self) -> Pte {
         self.pte.load()
     }
 
-    /// Sets it. More permissions for the same page need no flush; what takes away, a
-    /// cleared entry included, is flushed afterwards.
+    /// Sets the entry. If that adds permissions for the page which it names, no flush is
+    /// needed. If it removes permissions, or clears the entry, a flush must follow.
     #[inline(always)]
     pub fn set(&mut self, pte: Pte) {
         self.pte.store(pte);
     }
 
-    /// Empties it, and returns what it held. Two steps: only the owner of the cursor writes,
-    /// and the MMUs only read.
+    /// Empties the entry, and returns what it held. A load and a store are enough: only the
+    /// owner of the cursor writes, and the MMUs only read.
     #[inline(always)]
     pub fn take(&mut self) -> Pte {
         let held = self.get();

@@ -1,4 +1,4 @@
-//! One entry of a tree, in memory: here every store to one is made, and observed.
+//! One entry of a tree, in memory. Every store to an entry is made here, and observed.
 
 use super::observer;
 use crate::addr::VirtAddr;
@@ -17,14 +17,14 @@ impl AtomicPte {
         Pte(self.0.load(Ordering::Relaxed))
     }
 
-    /// Sets the entry. More permissions for the same page need no flush. Fewer, or none,
-    /// need one afterwards; it begins with a full barrier, which orders this store before
-    /// the read of who may hold the translation. Hardware sets no bit in an entry: R and C
-    /// are preset. Release: what was stored to the page comes before the entry. Partner:
-    /// the address dependency of every access through the translation.
+    /// Sets the entry. Adding permissions for the page that it names needs no flush. Removing
+    /// permissions, or the entry, needs a flush afterwards. The flush starts with a full
+    /// barrier, which orders this store before the read of `mm_cpumask`. Hardware sets no bit
+    /// in an entry: R and C are preset. Release: orders what was stored to the page before the
+    /// entry. Partner: the address dependency of every access through the translation.
     ///
-    /// This CPU's own next access may still not see it: that fault is spurious and tried
-    /// again, [`after_store`](super::cursor::after_store) makes it unlikely.
+    /// This CPU's own next access may still not see the entry. That fault is spurious, and the
+    /// access is tried again. [`after_store`](super::cursor::after_store) makes it unlikely.
     #[inline]
     pub(super) fn store(&self, pte: Pte) {
         let old = if observer::ON { self.load() } else { Pte::NONE };
@@ -35,7 +35,7 @@ impl AtomicPte {
     /// Replaces the entry if it still is `current`.
     ///
     /// # Errors
-    /// What it is instead.
+    /// What the entry holds instead.
     #[inline]
     pub(super) fn replace(&self, current: Pte, new: Pte) -> Result<(), Pte> {
         let order = (Ordering::AcqRel, Ordering::Acquire);
@@ -44,7 +44,7 @@ impl AtomicPte {
         Ok(())
     }
 
-    /// Behind the store, before the flush: the observer's rule.
+    /// After the store, before the flush: the observer's rule.
     #[inline(always)]
     fn changed(&self, old: Pte, new: Pte) {
         observer::tell(|observer| {

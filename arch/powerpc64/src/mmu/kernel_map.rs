@@ -1,9 +1,9 @@
 //! The kernel's map: all of memory at [`LINEAR_BASE`], and an area for mappings
 //! that need not be contiguous in memory.
 //!
-//! Nothing is both writable and executable. The linear map *is* the image's
-//! mapping, so text and constants are read-only through it too, and it uses the
-//! largest leaf that no such border cuts.
+//! Nothing is both writable and executable. The linear map *is* the image's mapping, so text
+//! and constants are read-only through it too. It uses the largest leaf that no such border
+//! cuts.
 
 use super::tree::{OutOfMemory, RadixTree, TableSource};
 use crate::addr::{LINEAR_BASE, PAGE_SIZE, PhysAddr, VirtAddr};

@@ -31,8 +31,8 @@ pub const KERNEL_PID: Pid = Pid::new(0);
 /// `guard` in `table` is empty.
 pub unsafe fn enable(table: ProcessTable, kernel: &RadixTree, guard: Pid, gtse: bool) -> Result<(), Status> {
     table.set(KERNEL_PID, kernel.root());
-    // SAFETY: `table` and `kernel` are good by contract; low addresses belong to
-    // nobody with the guard PID.
+    // SAFETY: `table` and `kernel` are good by contract; with the guard PID no low address is
+    // mapped.
     unsafe {
         hcall::h_register_proc_tbl(table.base().0, LOG2_BYTES, gtse)?;
         load_pid(guard);
@@ -62,12 +62,12 @@ pub unsafe fn enable(table: ProcessTable, kernel: &RadixTree, guard: Pid, gtse: 
 
 /// Loads `pid`: this CPU translates user addresses through its tree from here on.
 ///
-/// `isync` before: accesses before it were made in the old space. After: those
-/// that follow are made in the new one.
+/// The `isync` before the write orders earlier accesses into the old space. The one after it
+/// orders later accesses into the new one.
 ///
 /// # Safety
-/// The caller accounts for who has the address space loaded (mm_cpumask,
-/// active_mm). Interrupts off.
+/// The caller records that this CPU has the address space loaded (mm_cpumask, active_mm).
+/// Interrupts off.
 #[inline]
 pub unsafe fn load_pid(pid: Pid) {
     isa::isync();

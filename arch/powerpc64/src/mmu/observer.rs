@@ -1,5 +1,5 @@
-//! Who looks on while trees and process table change: test builds only (the
-//! feature `checks`). In others nothing of this is left.
+//! The observer of changes of trees and process table, in test builds only (the feature
+//! `checks`). In other builds nothing of this is left.
 
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -9,11 +9,11 @@ use kcore::mm::Pid;
 use crate::addr::PhysAddr;
 use crate::encoding::pte::Pte;
 
-/// Whether anybody may look on.
+/// Whether there can be an observer.
 pub(super) const ON: bool = cfg!(feature = "checks");
 
-/// What an observer is told, wherever the change is made: any context, with whatever
-/// locks are held there. Trees of the kernel's own are among those that change.
+/// An observer's functions. They run where the change is made: in any context, with the locks
+/// that are held there. The kernel's own tree is observed, too.
 #[derive(Debug)]
 pub struct Observer {
     /// The entry at an address of the linear map was the first and is the second.
@@ -24,16 +24,16 @@ pub struct Observer {
     pub tree_cleared: fn(Pid),
 }
 
-/// The one that looks on, or null.
+/// The observer, or null.
 static OBSERVER: AtomicPtr<Observer> = AtomicPtr::new(null_mut());
 
-/// From now on `observer` looks on. The changes before are not told.
+/// Reports all later changes to `observer`.
 pub fn install(observer: &'static Observer) {
-    // Release: the functions before the pointer to them. Partner: the acquire below.
+    // Release: orders the functions before the pointer to them. Partner: the acquire below.
     OBSERVER.store(core::ptr::from_ref(observer).cast_mut(), Ordering::Release);
 }
 
-/// Tells the observer, if there is one.
+/// Reports to the observer, if there is one.
 #[inline(always)]
 pub(super) fn tell(what: impl FnOnce(&Observer)) {
     if ON {

@@ -55,7 +55,7 @@ impl ProcessTable {
         assert!(index < PIDS, "PID {index} is beyond the process table");
         let entries: *mut Entry = self.base.as_mut_ptr();
         // SAFETY: in the table (checked), which is ours for ever. The MMU reads
-        // it behind our back: volatile.
+        // it at any time: volatile.
         unsafe { VolatilePtr::new(NonNull::new_unchecked(&raw mut (*entries.add(index)).tree)) }
     }
 
@@ -63,18 +63,18 @@ impl ProcessTable {
     pub fn set(&self, pid: Pid, root: PhysAddr) {
         observer::tell(|observer| (observer.tree_set)(pid, root));
         self.tree(pid).write(process_table_entry(root));
-        // Partner: the walk of whoever loads the PID next, here or elsewhere.
+        // Orders the entry before later walks. Partner: the walk of the CPU that loads the PID
+        // next, this one or another.
         isa::ptesync();
         isa::isync();
     }
 
-    /// Takes the tree of `pid` away: accesses through it fault from the next walk
-    /// on, until [`ProcessTable::set`] gives the PID to somebody else. 0 does that;
-    /// no poison could show a use sooner. A flush with RIC 2 must follow before
-    /// tables or PID are reused.
+    /// Takes the tree of `pid` away: accesses through it fault from the next walk on, until
+    /// [`ProcessTable::set`] gives the PID another tree. The entry becomes 0: no poison could
+    /// show a use sooner. A flush with RIC 2 must follow before tables or PID are reused.
     pub fn clear(&self, pid: Pid) {
         self.tree(pid).write(0);
-        // The store is before the flush in the eyes of every table walk.
+        // Orders the store before the flush, for every table walk.
         isa::ptesync();
         isa::isync();
         observer::tell(|observer| (observer.tree_cleared)(pid));

@@ -1,11 +1,10 @@
 //! A radix tree: 13, 9, 9 and 9 index bits, leaves of 4 KiB, 2 MiB or 1 GiB.
 //!
-//! Entries are read by the MMUs of all CPUs at any time, without locks. So they
-//! are atomics, and a table is complete before an entry points to it. The one way to
-//! write an entry of a user's tree is a [`Cursor`]. Tables are *added* without a lock
-//! (two CPUs that need one at once: one table wins); taking them away is for the
-//! owner of a cursor, and the memory is reused only after a flush that covers the
-//! page-walk caches.
+//! The MMUs of all CPUs read entries at any time, without locks. So entries are atomics, and a
+//! table is complete before an entry points to it. The one way to write an entry of a user's
+//! tree is a [`Cursor`]. Tables are *added* without a lock: if two CPUs need one at once, one
+//! table wins. Only the owner of a cursor takes tables away, and their memory is reused only
+//! after a flush that covers the page-walk caches.
 
 use super::cursor::Cursor;
 use super::entry::AtomicPte;
@@ -75,7 +74,7 @@ impl RadixTree {
         Cursor::new(self, range)
     }
 
-    /// As [`Self::cursor`], for two ranges at once.
+    /// The right to write the entries of two ranges at once.
     ///
     /// # Panics
     /// If they overlap.
@@ -136,7 +135,7 @@ impl RadixTree {
         Ok(())
     }
 
-    /// As [`Self::walk`], making the tables that are missing.
+    /// The leaf, or the empty level-0 entry, at `ea`. Makes the tables that are missing.
     ///
     /// # Errors
     /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
@@ -189,7 +188,7 @@ impl RadixTree {
         f: &mut impl FnMut(u64, &AtomicPte, PageSize),
     ) {
         if level == 0 {
-            // By far the most: base pages, all in this table.
+            // By far the most frequent case: base pages, all in this table.
             for ea in range.step_by(PageSize::Size4K.bytes() as usize) {
                 let entry = self.entry(table, 0, ea);
                 if entry.load().is_leaf() {

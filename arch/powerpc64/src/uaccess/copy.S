@@ -141,20 +141,6 @@ uaccess_load_u32:
     blr
     UACCESS_RANGE 1b, 2b, 2b
 
-// In: r3 = to, r4 = value. Out: r3 = 0, r4 = 1 after a fault. One access.
-    .globl uaccess_store_u32
-uaccess_store_u32:
-    UACCESS_OPEN %r6
-    li      %r5, 0
-1:  stw     %r4, 0(%r3)
-    b       3f
-2:  li      %r5, 1
-3:  UACCESS_CLOSE %r6
-    li      %r3, 0
-    mr      %r4, %r5
-    blr
-    UACCESS_RANGE 1b, 2b, 2b
-
 // In: r3 = address, r4 = expected, r5 = new. Out: r3 = found, r4 = 1 after a
 // fault. A full barrier on both sides, as futex users expect of it.
     .globl uaccess_cmpxchg_u32

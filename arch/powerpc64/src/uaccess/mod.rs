@@ -32,7 +32,6 @@ unsafe extern "C" {
     fn uaccess_clear(to: u64, bytes: usize) -> usize;
     fn uaccess_string(to: u64, from: u64, most: usize) -> Outcome;
     fn uaccess_load_u32(from: u64) -> Outcome;
-    fn uaccess_store_u32(to: u64, value: u32) -> Outcome;
     fn uaccess_cmpxchg_u32(address: u64, expected: u32, new: u32) -> Outcome;
     static __ex_table_start: Range;
     static __ex_table_end: Range;
@@ -89,7 +88,8 @@ pub unsafe fn copy_to_user(to: u64, from: *const u8, bytes: usize) -> Result<(),
     if !is_user_range(to, bytes) {
         return Err(BadAddress { copied: 0 });
     }
-    // SAFETY: as above, the other way round. No Rust object lives in user memory.
+    // SAFETY: `from` is the caller's promise; `to` is a user address, where the routine
+    // survives every fault. No Rust object lives in user memory.
     complete(bytes, unsafe { uaccess_copy(to, from.addr() as u64, bytes) })
 }
 
@@ -145,16 +145,6 @@ pub fn load_user_u32(from: u64) -> Result<u32, BadAddress> {
     word(unsafe { uaccess_load_u32(from) })
 }
 
-/// Stores an aligned word in one access.
-///
-/// # Errors
-/// [`BadAddress`], also for an unaligned address.
-pub fn store_user_u32(to: u64, value: u32) -> Result<(), BadAddress> {
-    check_word(to)?;
-    // SAFETY: user memory only, where the routine survives every fault.
-    word(unsafe { uaccess_store_u32(to, value) }).map(drop)
-}
-
 /// Replaces an aligned word by `new` if it is `expected`; returns what was found.
 /// Fully ordered.
 ///
@@ -207,7 +197,7 @@ pub(crate) fn fixup_of(nip: u64) -> Option<u64> {
     let (start, end) = (&raw const __ex_table_start, &raw const __ex_table_end);
     // SAFETY: the linker script puts the table's entries between the symbols.
     let table = unsafe { core::slice::from_raw_parts(start, end.offset_from_unsigned(start)) };
-    // A dozen entries, looked at on faults only: no need to sort.
+    // A dozen entries, read on faults only: no need to sort.
     let hit = table.iter().find(|range| (range.first..range.end).contains(&nip));
     hit.map(|range| range.fixup)
 }

@@ -1,7 +1,7 @@
 //! Eager: borrow nothing.
 //!
-//! A kernel thread loads `init_mm`, so only tasks that own an mm ever have it loaded,
-//! and nobody has when it dies; at the price of two loads where the same task comes back.
+//! A kernel thread loads `init_mm`, so an mm is loaded only where a task runs that owns
+//! it, and on no CPU when it dies. The price is two loads where the user task comes back.
 
 use super::policy::{Begin, Operations};
 use crate::LazyTlb;

@@ -1,13 +1,15 @@
-//! Hazard: every CPU publishes what it borrows, and who frees looks.
+//! Hazard: every CPU publishes what it borrows, and the CPU that frees an mm scans what
+//! is published.
 //!
-//! A store when a borrow begins and one when it ends, both to the CPU's own line;
-//! a scan of all CPUs when an mm dies, and IPIs to those that hold it, no others.
-//! The idea is that of hazard pointers (Desnoyers proposed them for this in 2024).
+//! A borrow costs one store when it begins and one when it ends, both to the CPU's own
+//! line. A dying mm costs a scan of the online CPUs, and an IPI to each that has
+//! published it. The idea is that of hazard pointers (Desnoyers proposed them for this in
+//! 2024).
 //!
-//! What makes the scan miss nobody: a borrow is published before the real
-//! reference behind it is given up, so the publication happens before the last
-//! `mmdrop`; and it is withdrawn after the next PID is loaded, so a slot that is
-//! seen empty is a CPU that has left. `init_mm` is never published.
+//! The scan misses no borrower, for two reasons. A CPU publishes a borrow before the real
+//! reference behind it is given up, so the publication happens before the last `mmdrop`.
+//! A CPU withdraws a borrow after it has loaded the next PID, so a CPU whose slot is seen
+//! empty has left. `init_mm` is never published.
 
 use super::policy::{Begin, Free, Operations};
 use crate::LazyTlb;
@@ -18,7 +20,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 pub(crate) enum Hazard {}
 
-/// The policy's word: what this CPU has published, as bits of the name.
+/// The policy's word of a CPU: the mm that it has published, as [`MmId::to_bits`].
 fn slot(cpu: &CpuState) -> &AtomicU64 {
     &cpu.policy[0]
 }
@@ -26,13 +28,15 @@ fn slot(cpu: &CpuState) -> &AtomicU64 {
 impl Operations for Hazard {
     #[inline(always)]
     fn begin<M: Machine>(lazy: &LazyTlb<M>, t: &IrqsOff, mm: MmId) -> Begin {
-        // Nobody looks for the users of `init_mm`, and on the way to it the slot still
-        // stands for a borrow that nobody may miss.
+        // Publishing `init_mm` would overwrite a slot that may still protect another mm:
+        // `leave_lazy` comes here before it loads `init_mm`. No scan looks for borrowers
+        // of `init_mm`.
         if mm != MmId::INIT_MM {
-            // Relaxed: F8, the release of the real reference that follows, orders it for the
-            // last dropper of `mm`. The last dropper of what we borrowed before may read it
-            // in place of the empty slot in between; for that one F14 in our callers orders
-            // the load of the PID register before it.
+            // Relaxed is enough for both readers. The real reference is released after
+            // this store, so F8 orders the store before the scan for `mm`. A scan for our
+            // *previous* mm may read this store instead of the `NONE` stored in between.
+            // That is safe: F14 in our callers orders the load of the PID register before
+            // this store.
             slot(lazy.this_cpu(t)).store(mm.to_bits(), Ordering::Relaxed);
         }
         Begin::Borrow

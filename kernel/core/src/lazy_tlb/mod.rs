@@ -1,13 +1,13 @@
 //! Borrowing: a task without an address space stays on the one that is loaded.
 //!
-//! What keeps that one from vanishing is the [`policy`]'s business:
+//! The [`policy`] sees to it that the loaded one is not freed meanwhile:
 //!
 //! | | eager | refcount | shootdown | hazard |
 //! |---|---|---|---|---|
 //! | a borrow begins | load `init_mm` instead | `mm_count` + 1 | nothing | publish it |
 //! | a borrow has ended | nothing | `mmdrop`, deferred | nothing | withdraw it |
-//! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI the holders |
-//! | the exit's final flush | – | – | asks the lazies to leave | – |
+//! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI those that have published it |
+//! | the exit's final flush | – | – | evicts lazy CPUs | – |
 
 pub(crate) mod eager;
 pub(crate) mod hazard;
@@ -24,10 +24,11 @@ use policy::{Begin, ask};
 
 pub use policy::Policy;
 
-/// A borrow that has ended: the next address space is loaded. What the policy
-/// kept for it is to be given back.
+/// A borrow that has ended: the next address space is loaded. What the policy kept for
+/// the borrow must be given back.
 ///
-/// Under shootdown it is a token: its mm may be gone already.
+/// Only refcount keeps a reference. Under the other policies this is a token, whose mm
+/// may be freed already.
 #[must_use = "a borrow that is not settled leaks its mm under refcount"]
 #[derive(Debug)]
 pub struct EndedBorrow(MmId);
@@ -42,16 +43,16 @@ impl EndedBorrow {
         self.0
     }
 
-    /// There was no borrow, or one for which the policy keeps nothing.
+    /// Drops the token. There was no borrow, or the policy keeps nothing for it.
     pub(crate) fn owes_nothing(self) {}
 }
 
 impl<M: Machine> LazyTlb<M> {
-    /// `task`, which runs here and owns no mm any more (or never did), stays on
-    /// `mm`, which is loaded. The caller still holds a real reference.
+    /// `task`, which owns no mm, stays on `mm`, which is loaded, or goes to `init_mm` if
+    /// the policy says so. It is the task that runs here or that is switched to.
     ///
-    /// Interrupts are off from here until that reference is given up or the CPU
-    /// has switched: a borrow is published before the real reference goes.
+    /// The real reference behind the borrow is given up only later. So the policy has
+    /// counted or published the borrow before.
     pub(crate) fn borrow(&self, t: &IrqsOff, task: &TaskMm, mm: MmId) {
         task.set_active_mm(t, mm);
         match ask!(self, begin(t, mm)) {
@@ -60,18 +61,18 @@ impl<M: Machine> LazyTlb<M> {
         }
     }
 
-    /// Gives back what the policy kept for a borrow that has ended. May free the
-    /// mm under refcount, so interrupts are on, except where the caller knows
-    /// that it is not the last (an eviction). Preemption may be off.
+    /// Gives back what the policy kept for a borrow that has ended. Under refcount this
+    /// may free the mm, so interrupts are on. They may be off where the caller knows of
+    /// another reference (an eviction). Preemption may be off.
     pub(crate) fn settle(&self, EndedBorrow(mm): EndedBorrow) {
         ask!(self, settle(mm));
     }
 
-    /// Moves this CPU from the mm that it borrows to `init_mm`: the only way
-    /// there. `task` is the current task and owns no mm.
+    /// Moves this CPU from the mm that it borrows to `init_mm`: the only way from the one
+    /// to the other. `task` is the current task and owns no mm.
     ///
-    /// `init_mm` is kept before, the old borrow given back after the new PID is
-    /// loaded, with interrupts off: at no instant is a loaded mm unprotected.
+    /// Under refcount the unit of `init_mm` is taken before the load. Under every policy
+    /// the old borrow ends only after it. So a loaded mm is protected at every instant.
     pub(crate) fn leave_lazy(&self, t: &IrqsOff, task: &TaskMm) -> EndedBorrow {
         let old = task.active_mm();
         self.machine.point(Point::LeaveLazyHalf);

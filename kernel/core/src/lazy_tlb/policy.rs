@@ -1,9 +1,10 @@
 //! The second seam: what the protocol asks of a policy.
 //!
-//! A policy is a file beside this one with a type that has no values and answers by
-//! `Operations`; a variant of [`Policy`]; and a row in `ask`, the one place that
-//! tells the policies apart. It is chosen at boot, in one image: a question costs a
-//! comparison or two, and nothing where no policy has an answer of its own.
+//! A policy consists of a file beside this one, whose type without values implements
+//! `Operations`; of a variant of [`Policy`]; and of a row in `ask`, the one place that
+//! tells the policies apart. One image holds all policies, and an option of the boot
+//! chooses one. A question costs a comparison or two, and nothing where every policy has
+//! the default answer.
 //!
 //! A policy keeps its state in words that it alone reads and writes, two per CPU
 //! ([`CpuState::policy`]) and one per address space ([`Mm::policy`]), and names them
@@ -18,7 +19,7 @@ use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
 
-/// How borrowed address spaces are kept alive, or emptied.
+/// How a borrowed address space is kept alive, or its borrowers are sent away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum Policy {
@@ -28,7 +29,8 @@ pub enum Policy {
     Refcount,
     /// Count nothing; shoot the borrowers when the mm dies (Linux 6.4, powerpc).
     Shootdown,
-    /// Publish every borrow per CPU; when the mm dies, shoot who has published it.
+    /// Publish every borrow per CPU; when the mm dies, shoot the CPUs that have published
+    /// it.
     Hazard,
 }
 
@@ -71,9 +73,9 @@ pub(crate) use ask;
 /// What a task without an address space of its own does with the one that is loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Begin {
-    /// It stays on it.
+    /// It stays there, and borrows.
     Borrow,
-    /// It goes to `init_mm`.
+    /// It leaves for `init_mm`.
     LoadInitMm,
 }
 
@@ -82,20 +84,19 @@ pub enum Begin {
 pub enum Free {
     /// At once: no CPU has it loaded.
     Now,
-    /// When the policy calls `LazyTlb::free`, once no CPU has it loaded any more: from
-    /// an operation that runs with interrupts on.
+    /// When the policy calls `LazyTlb::free`. It does so once no CPU has the mm loaded,
+    /// from an operation that runs with interrupts on.
     Later,
 }
 
-/// The questions. A policy leaves out those that are of no concern to it.
+/// The questions to a policy. Each has a default answer.
 ///
-/// It carries no barrier that a switch owes: those are the switch's own, so no policy
-/// can forget one.
+/// A policy carries no barrier that a switch owes. The switch has those itself, so no
+/// policy can forget one.
 pub(crate) trait Operations {
-    /// This CPU is about to borrow `mm`: a user's, which is loaded and of which the
-    /// caller holds a real reference, or `init_mm`, on the way to it
-    /// ([`LazyTlb::leave_lazy`], which goes there in any case). Interrupts are off until
-    /// that reference is given up, or the CPU has switched.
+    /// This CPU is about to borrow `mm`. Either `mm` is a user's and is loaded: the real
+    /// reference behind the borrow goes only after this call. Or `mm` is `init_mm`, which
+    /// [`LazyTlb::leave_lazy`] is about to load, whatever the answer.
     fn begin<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff, _mm: MmId) -> Begin {
         Begin::Borrow
     }
@@ -118,18 +119,18 @@ pub(crate) trait Operations {
     #[inline(always)]
     fn cpu_goes<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 
-    /// A new mm: the policy's word of it is as the last mm in its slot left it.
+    /// `mm` is new. The policy's word of it is as the last mm in its slot left it.
     #[inline(always)]
     fn mm_begins<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) {}
 
-    /// `told` are CPUs in the mask of `mm`, which are to drop `what` of it now. Takes out
-    /// those that may do it later: they owe it, and pay in `arrived`. After the flusher's
-    /// full barrier.
+    /// `told` holds the CPUs that are to drop `what` of `mm` now. The policy takes out
+    /// those that may do it later: they owe it, and pay in `arrived`. The flusher's full
+    /// barrier comes before this call.
     #[inline(always)]
     fn spare<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId, _what: FlushRange, _told: &mut CpuSet) {}
 
-    /// This CPU is on `mm`, which it had loaded before (`stayed`) or has just loaded:
-    /// pays what it owes. Before it accesses user memory.
+    /// This CPU is on `mm`, which was loaded here before (`stayed`) or has just been
+    /// loaded. It pays the flushes that it owes, before it accesses user memory.
     #[inline(always)]
     fn arrived<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff, _mm: MmId, _stayed: bool) {}
 
@@ -139,14 +140,14 @@ pub(crate) trait Operations {
         CpuSet::EMPTY
     }
 
-    /// This CPU is in the second half of a switch: what it had loaded before the switch
-    /// and has not now it does not use any more.
+    /// This CPU is in the second half of a switch. If another mm is loaded than before
+    /// the switch, this CPU does not use the former any more.
     #[inline(always)]
     fn quiescent<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 
-    /// The last reference to `mm` is gone, so nobody can begin a borrow of it: who
-    /// borrows inherits, and nobody has it to pass on. With [`Free::Now`] no CPU has it
-    /// loaded on return. Interrupts on, preemption off.
+    /// The last reference to `mm` is gone, so no borrow of it can begin any more: a
+    /// borrow begins before a real reference goes. CPUs may still be lazy on it. With
+    /// [`Free::Now`] no CPU has it loaded on return. Interrupts on, preemption off.
     #[inline(always)]
     fn last_drop<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) -> Free {
         Free::Now

@@ -1,7 +1,7 @@
 //! Refcount: every borrow is a unit of `mm_count`, those of `init_mm` included.
 //!
-//! Nothing to do when the mm dies, at the price of two atomic changes of one
-//! cache line by every CPU that goes in and out of idle.
+//! When the mm dies, nothing is to be done. The price is two atomic changes of one cache
+//! line by every CPU that goes idle and comes back.
 
 use super::policy::{Begin, Operations};
 use crate::LazyTlb;
@@ -20,8 +20,8 @@ impl Operations for Refcount {
         Begin::Borrow
     }
 
-    /// Frees `mm` if this was the last reference of all. The release in `mmdrop` orders
-    /// the load of the next PID before it.
+    /// Frees `mm` if this was the last reference of all. F8 in `mmdrop` orders the load
+    /// of the next PID before the free.
     #[inline(always)]
     fn settle<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) {
         lazy.machine.with_preempt_off(|t| lazy.event(t, Event::DropLazy(mm)));
@@ -32,7 +32,7 @@ impl Operations for Refcount {
         lazy.mmgrab(MmId::INIT_MM);
     }
 
-    /// Never the last: I5.
+    /// Never the last unit: I5.
     fn cpu_goes<M: Machine>(lazy: &LazyTlb<M>, _: &IrqsOff) {
         Self::settle(lazy, MmId::INIT_MM);
     }

@@ -14,8 +14,8 @@ use crate::mm::MmId;
 pub(crate) enum Shootdown {}
 
 impl Operations for Shootdown {
-    /// The lazies must be sent away soon in any case, and a CPU that goes flushes
-    /// itself: one round of IPIs does both (Linux 6.6).
+    /// Every lazy CPU: it must leave soon in any case, and a CPU that is evicted also
+    /// flushes. One round of IPIs does both (Linux 6.6).
     fn evicted_at_exit<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> CpuSet {
         // A CPU that is filtered out keeps its bit, so the flush that follows is global.
         lazy.filter_lazies(t, mm, lazy.online_in_mask(mm).without(t.cpu()))
@@ -30,8 +30,8 @@ impl Operations for Shootdown {
 impl<M: Machine> LazyTlb<M> {
     /// Makes every CPU of `targets` leave `mm`. Interrupts on, preemption off.
     pub(super) fn shoot_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) {
-        // The exits' last reference is usually dropped by a CPU that is itself
-        // lazy on the mm, and after the eviction it is the only one: test it first.
+        // The CPU that drops an exit's last reference is usually lazy on the mm itself.
+        // After the exit's eviction it is the only one: test it first.
         if targets.contains(t.cpu()) && self.machine.with_irqs_off(|t| self.shoot_lazy_here(t, mm)) {
             self.event(t, Event::ShotSelf(mm));
         }
@@ -40,9 +40,9 @@ impl<M: Machine> LazyTlb<M> {
         self.call_on_mask(t, &others, Call::Shoot(mm));
     }
 
-    /// Drops from `targets` the CPUs that have something else loaded, if the filter
-    /// is on; counts them. Only for an mm that nobody can enter any more: a CPU
-    /// that is seen elsewhere does not come back.
+    /// If the filter is on, drops from `targets` the CPUs that have another mm loaded,
+    /// and reports each. Only for an mm that no CPU can enter any more: a CPU that is
+    /// seen elsewhere does not come back.
     fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
         if !self.config.filter_lazies {
             return targets;
@@ -72,10 +72,10 @@ impl<M: Machine> LazyTlb<M> {
         assert!(me.active_mm() != mm, "debug_shoot_lazies: {} still has {mm:?} after the cleanup", t.cpu());
     }
 
-    /// Linux's `do_shoot_lazy_tlb`: leave `mm` if this CPU borrows it. Whether it
-    /// did. Nothing is flushed: the exit's flush came before, and the
-    /// process-table entry is empty since.
-    // Inlined it would make every IPI pay for the registers of a rare one.
+    /// Linux's `do_shoot_lazy_tlb`: this CPU leaves `mm` if it borrows it. Returns
+    /// whether it did. Nothing is flushed: the exit's flush came before, and the tables
+    /// are cut off since.
+    // If it were inlined, every IPI would pay for the registers of this rare one.
     #[inline(never)]
     pub(crate) fn shoot_lazy_here(&self, t: &IrqsOff, mm: MmId) -> bool {
         let me = self.machine.current(t);

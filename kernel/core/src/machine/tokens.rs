@@ -1,7 +1,7 @@
-//! Proofs of where a thread is, as values without size that are lent to closures.
+//! Proofs of where a thread is, as values that are lent to closures.
 //!
-//! The only functions of the crate with a contract that the compiler cannot check;
-//! it calls neither of them outside the host model.
+//! `PreemptOff::new` and `IrqsOff::new` are the only functions of the crate with a
+//! contract that the compiler cannot check. The crate itself calls neither.
 #![allow(unsafe_code, reason = "no operation is unsafe here, only the promise to make a true proof")]
 
 use core::marker::PhantomData;
@@ -20,7 +20,7 @@ pub struct PreemptOff {
 }
 
 impl PreemptOff {
-    /// The proof.
+    /// Makes the proof.
     ///
     /// # Safety
     /// This thread is on `cpu`, and stays there for as long as the token is used.
@@ -29,7 +29,7 @@ impl PreemptOff {
         Self { cpu, _not_send: PhantomData }
     }
 
-    /// The host model's: it is on no real CPU, and checks its tokens itself.
+    /// For the host model, which runs on no real CPU and checks its tokens itself.
     #[cfg(any(loom, test, feature = "model"))]
     pub(crate) fn of_model(cpu: CpuId) -> Self {
         Self { cpu, _not_send: PhantomData }
@@ -46,7 +46,7 @@ impl PreemptOff {
 pub struct IrqsOff(PreemptOff);
 
 impl IrqsOff {
-    /// The proof.
+    /// Makes the proof.
     ///
     /// # Safety
     /// This thread is on `cpu` with interrupts off, and they stay off for as long as the
@@ -56,7 +56,7 @@ impl IrqsOff {
         Self(PreemptOff { cpu, _not_send: PhantomData })
     }
 
-    /// The host model's, as [`PreemptOff::of_model`].
+    /// For the host model, like [`PreemptOff::of_model`].
     #[cfg(any(loom, test, feature = "model"))]
     pub(crate) fn of_model(cpu: CpuId) -> Self {
         Self(PreemptOff::of_model(cpu))

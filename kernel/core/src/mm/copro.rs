@@ -1,4 +1,4 @@
-//! Coprocessors: they translate through an mm, are no CPU, and hear only broadcasts.
+//! Coprocessors. One translates through an mm, is no CPU, and hears only broadcasts.
 
 use crate::LazyTlb;
 use crate::machine::Machine;
@@ -7,8 +7,9 @@ use crate::mm::flush::FlushRange;
 use crate::sync::{Ordering, fence};
 
 impl<M: Machine> LazyTlb<M> {
-    /// Attaches a coprocessor to `mm`: flushes must be broadcast from now on. The
-    /// caller holds an `mm_count`, and lets it translate after the return.
+    /// Attaches a coprocessor to `mm`: flushes must be broadcast from now on. The caller
+    /// holds a unit of `mm_count`, and lets the coprocessor translate only after the
+    /// return.
     pub fn copro_attach(&self, mm: MmId) {
         assert!(M::BROADCASTS, "a coprocessor that no flush can reach");
         self.mm(mm).copros.fetch_add(1, Ordering::Relaxed);
@@ -19,8 +20,8 @@ impl<M: Machine> LazyTlb<M> {
 
     /// Detaches a coprocessor that no longer translates through `mm`. Interrupts on.
     pub fn copro_detach(&self, mm: MmId) {
-        // Broadcast as long as the count says so; the next flush may be local, and
-        // what the coprocessor has cached would outlive it.
+        // This flush is still broadcast, because of the count. The next one may be local,
+        // and what the coprocessor has cached would outlive it.
         self.flush(mm, FlushRange::Everything);
         // F16 release: orders the coprocessor's accesses, and its last flush, before the
         // count. Partner: `has_copros`. No model fails without it (CLAIMS.md, "Fences").

@@ -1,8 +1,8 @@
 //! Eviction: a CPU that is lazy on an mm is made to leave it, and flushes.
 //!
-//! One act, for three reasons: the only user of an mm flushes, and spares itself broadcasts
-//! from then on; a CPU's trim clock is due, so that masks do not grow for ever (Linux trims
-//! likewise); and an exit, before its final flush, if the policy wants it.
+//! There are three occasions. The only user of an mm flushes, and needs no broadcasts
+//! from then on. A CPU's trim clock is due, so that masks do not grow for ever (Linux
+//! trims likewise). An exit is about to do its final flush, and the policy asks for it.
 
 use crate::LazyTlb;
 use crate::cpu::CpuSet;
@@ -20,7 +20,7 @@ impl<M: Machine> LazyTlb<M> {
         self.call_on_mask(t, &others, Call::Evict(mm));
     }
 
-    /// Before the final flush of `mm`'s exit.
+    /// Evicts the CPUs that the policy names, before the final flush of `mm`'s exit.
     pub(super) fn evict_before_exit(&self, t: &PreemptOff, mm: MmId) {
         let lazies = ask!(self, evicted_at_exit(t, mm));
         if !lazies.is_empty() {
@@ -32,9 +32,9 @@ impl<M: Machine> LazyTlb<M> {
     /// Linux's `exit_lazy_flush_tlb`: this CPU leaves `mm` if it is lazy on it, flushes
     /// it, and is out of its mask. A CPU that runs `mm` flushes and stays.
     ///
-    /// Interrupts are off over all of it: a second eviction in a gap would find it
-    /// half done (T6). The flush comes even if the bit is already clear: two
-    /// initiators may evict the same CPU, and the second one counts on it too (T5).
+    /// Interrupts stay off: a second eviction in a gap would find the first half done
+    /// (T6). The CPU flushes even if its bit is already clear: two initiators may evict
+    /// one CPU, and each counts on a flush after its own call (T5).
     pub(crate) fn evict_here(&self, t: &IrqsOff, mm: MmId) {
         self.machine.point(Point::EvictArrived);
         let me = self.machine.current(t);

@@ -1,7 +1,7 @@
 //! Which CPUs a flush must reach, and how it gets there.
 //!
-//! The caller has cleared or changed PTEs. Either we see the bit of a CPU, or its walk
-//! sees the new PTE: the handshake F1 of docs/lazy-tlb.md#barrier-pairs.
+//! The caller has cleared or changed PTEs. Either we see the bit of a CPU, or the walk of
+//! that CPU sees the new PTE: the handshake F1 of docs/lazy-tlb.md#barrier-pairs.
 
 use crate::LazyTlb;
 use crate::cpu::CpuSet;
@@ -29,13 +29,15 @@ pub enum FlushRange {
 }
 
 impl FlushRange {
-    /// More pages than this are flushed locally by PID: one `tlbiel` a page costs
-    /// more than the 128 of a PID and what must be walked again (Linux's value).
+    /// A local flush of more pages than this goes by PID: one `tlbiel` per page would
+    /// cost more than the 128 of a flush by PID and the walks that follow it (Linux's
+    /// value).
     pub const MOST_LOCAL_PAGES: u32 = 256;
-    /// The same for broadcasts, each of which visits every CPU (Linux's value).
+    /// A broadcast flush of more pages than this goes by PID: each `tlbie` visits every
+    /// CPU (Linux's value).
     pub const MOST_GLOBAL_PAGES: u32 = 33;
 
-    /// The same, or all translations if it names more than `most` pages.
+    /// This range, or all translations if it names more than `most` pages.
     pub fn limited_to(self, most: u32) -> FlushRange {
         match self {
             FlushRange::Pages { pages, .. } if pages > most => FlushRange::Translations,
@@ -55,16 +57,17 @@ pub enum Reach {
     Global,
 }
 
-/// What a flush comes to.
+/// What a flush does.
 enum Plan {
     Flush(Reach),
     /// This CPU is alone in the mask, and lazy: it leaves, which flushes.
     LeaveHere,
-    /// The other CPUs leave if they are lazy, and flush in any case: the rest is local.
+    /// The other CPUs leave if they are lazy, and flush in any case. Then only this CPU
+    /// is left to flush.
     EvictOthers,
 }
 
-/// Who the cpumask names.
+/// Which CPUs the cpumask names, but for those that the policy spares.
 enum MaskShape {
     Nobody,
     OnlyMe,
@@ -90,9 +93,9 @@ impl<M: Machine> LazyTlb<M> {
     /// The final flush of an exit: `mm_users` is 0, the tables are cut off, and are freed
     /// after it. Interrupts and preemption on.
     ///
-    /// The policy may send the lazies away before. Preemption stays off from there to
-    /// the local flush, or we could be moved in between and the CPU we left would be
-    /// missed (T10).
+    /// The policy may evict lazy CPUs first. Preemption stays off from the eviction to
+    /// the local flush. Else this task could be moved in between, and the CPU that it
+    /// left would be missed (T10).
     pub(super) fn exit_flush(&self, mm: MmId) {
         self.machine.with_preempt_off(|t| {
             self.event(t, Event::Zombie(mm));
@@ -107,8 +110,8 @@ impl<M: Machine> LazyTlb<M> {
         });
     }
 
-    /// Linux's `flush_type_needed`, with the counter `active_cpus` replaced by
-    /// what it is derived from: the mask itself. Ticks the trim clock.
+    /// Linux's `flush_type_needed`. Where Linux asks a counter, `active_cpus`, this asks
+    /// the mask itself (I7). It may tick the trim clock.
     fn plan_flush(&self, t: &PreemptOff, mm: MmId, what: FlushRange, exits: bool) -> Plan {
         let running_it = self.this_cpu(t).curr_mm.own() == mm;
         if self.has_copros(mm) {
@@ -132,7 +135,8 @@ impl<M: Machine> LazyTlb<M> {
             Plan::LeaveHere => self.machine.with_irqs_off(|t| self.evict_here(t, mm)),
             Plan::EvictOthers => self.evict(t, mm, self.online_in_mask(mm).without(t.cpu()), Cause::Trim),
         }
-        // A CPU that runs the mm keeps its bit, and has flushed: we are left.
+        // Each CPU that was evicted has flushed, even one that runs the mm and keeps its
+        // bit. At most this CPU is left.
         if self.mm(mm).mm_cpumask.test(t.cpu()) { Reach::Local } else { Reach::Nobody }
     }
 
@@ -153,7 +157,8 @@ impl<M: Machine> LazyTlb<M> {
     /// Ticks this CPU's trim clock; true at every `trim_period`th call.
     fn trim_is_due(&self, t: &PreemptOff) -> bool {
         let clock = &self.this_cpu(t).trim_clock;
-        // Only this CPU ticks its clock, outside interrupt handlers.
+        // Only this CPU ticks its clock, and no interrupt handler does: a load and a
+        // store are enough.
         let ticks = clock.load(Ordering::Relaxed) + 1;
         let due = ticks >= self.config.trim_period;
         clock.store(if due { 0 } else { ticks }, Ordering::Relaxed);

@@ -1,13 +1,13 @@
-//! Who maps an object: the reverse map, from a file back to address spaces.
+//! The reverse map: from a file back to the address spaces that map it.
 //!
-//! A file that is cut must leave every address space that shows it, whoever runs
-//! there or is lazy on it (Linux's `i_mmap` and `unmap_mapping_range`). The caller
-//! has none of them loaded and is no user of theirs: it reaches each by its count
-//! alone, may therefore drop the last one (T16), and flushes CPUs that it knows only
-//! from the mask.
+//! When a file is cut, its pages must leave every address space that maps them, even one
+//! that other CPUs run or are lazy on (Linux's `i_mmap` and `unmap_mapping_range`). The
+//! caller need not have it loaded, nor be a user of it. It takes a unit of its
+//! `mm_count`, and may therefore drop the last one (T16). It flushes CPUs that it knows
+//! only from the mask.
 //!
-//! What the callers owe, so that no page of the cut part stays mapped. `mmap_lock`
-//! stands for the lock under which an address space is changed:
+//! The callers take these steps, so that no page of the cut part stays mapped.
+//! `mmap_lock` stands for the lock under which an address space is changed:
 //!
 //! | step | under | after |
 //! |---|---|---|
@@ -18,11 +18,11 @@
 //! | a fork's child enters, then gets the parent's entries | the `mmap_lock` of both | |
 //! | an address space leaves: unmap, exit | its `mmap_lock` | its entries are gone |
 //!
-//! A fault that found the old length has set its entry before the lock is free for
-//! the visitor. One that enters later reads the new length, since both pass through
-//! the list's lock. A child that a visitor's turn does not know was forked from a
-//! parent that was not visited yet; it is behind its parent in the list, and comes
-//! later in the same turn.
+//! A fault that reads the old length has set its entry before the visitor gets the
+//! `mmap_lock`. A fault in an address space that enters after the visitor's last look
+//! reads the new length, since entering and looking both take the list's lock. A child
+//! that gets entries behind the new end was forked from a parent that had not been
+//! visited yet. It is behind its parent in the list, so the visitor comes to it later.
 
 use alloc::collections::BTreeMap;
 
@@ -31,11 +31,11 @@ use crate::LazyTlb;
 use crate::machine::{Machine, Point};
 use crate::sync::SpinLock;
 
-/// The address spaces that map one object, once a mapping.
+/// The address spaces that map one object, once per mapping.
 #[derive(Default)]
 pub struct Mappers(SpinLock<List>);
 
-/// By place. Places are handed out in ascending order and never again.
+/// Keyed by place. Places are handed out in ascending order, each one once.
 #[derive(Default)]
 struct List {
     next_place: u64,
@@ -56,13 +56,14 @@ impl<M: Machine> LazyTlb<M> {
         })
     }
 
-    /// Whoever has `place` maps the object no more.
+    /// The mapping that has `place` is gone.
     pub fn leave_mappers(&self, mappers: &Mappers, place: u64) {
         self.machine.with_preempt_off(|t| {
             mappers.0.with(t, |list| {
                 list.mms.remove(&place);
                 if list.mms.is_empty() {
-                    // An empty map keeps a node: of each file that was ever mapped.
+                    // An empty map keeps a node. Each file that was ever mapped would
+                    // have one.
                     list.mms = BTreeMap::new();
                 }
             });
@@ -70,9 +71,8 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     /// Calls `visit` with each address space that maps the object, those included that
-    /// enter meanwhile. An address space with several mappings is visited as often.
-    /// Interrupts and preemption on, no spin lock held: the visitor may be the last
-    /// that holds an mm, and waits for other CPUs then.
+    /// enter meanwhile: once per mapping. Interrupts and preemption on, no spin lock
+    /// held: this may drop the last unit of an mm, and then waits for other CPUs.
     pub fn for_each_mapper(&self, mappers: &Mappers, mut visit: impl FnMut(MmId)) {
         let mut from = 0;
         while let Some((place, mm)) = self.grab_mapper(mappers, from) {
@@ -83,8 +83,9 @@ impl<M: Machine> LazyTlb<M> {
         }
     }
 
-    /// The first mapper from `from` on, and a count of it. Under the list's lock: it
-    /// leaves before its users' count goes, so there is one to add to.
+    /// The first mapper from `from` on, with a unit of its `mm_count`. An mm on the list
+    /// still has the unit of its users: it leaves the list before that goes, and needs
+    /// the list's lock for it.
     fn grab_mapper(&self, mappers: &Mappers, from: u64) -> Option<(u64, MmId)> {
         self.machine.with_preempt_off(|t| {
             mappers.0.with(t, |list| {

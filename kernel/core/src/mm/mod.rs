@@ -1,12 +1,12 @@
 //! Address spaces: their names, their counts and their end.
 //!
-//! Two counts, as in Linux. `mm_users` counts those who use the memory: tasks,
-//! and whoever called [`LazyTlb::mmget`]. `mm_count` counts those who need the
-//! struct, the root and the PID: one for all users together, one a
-//! [`LazyTlb::mmgrab`], and under the refcount policy one a borrow.
+//! Two counts, as in Linux. `mm_users` counts the users of the memory: one per task, and
+//! one per [`LazyTlb::mmget`]. `mm_count` counts the references to the struct, the root
+//! and the PID: one for all users together, one per [`LazyTlb::mmgrab`], and under the
+//! refcount policy one per borrow.
 //!
-//! `mm_users` at 0 ends the mappings (the mm is then a zombie that only borrowers
-//! hold); `mm_count` at 0 ends the mm.
+//! When `mm_users` becomes 0, the mappings end and the mm is a zombie, which CPUs may
+//! still borrow. When `mm_count` becomes 0, the mm ends.
 
 mod copro;
 mod evict;
@@ -104,7 +104,7 @@ impl core::fmt::Debug for MmId {
     }
 }
 
-/// What a freed mm's counts hold: no arithmetic on a stale mm goes unnoticed.
+/// What the counts of a freed mm hold, so that arithmetic on a stale mm is noticed.
 const POISON: u32 = 0xdead_dead;
 
 /// One address space, or a free slot. `repr(C)`: debuggers read it by offset.
@@ -120,9 +120,9 @@ pub struct Mm {
     membarrier: Registrations,
     /// What the policy keeps for this mm, see [`Mm::policy`].
     policy: AtomicU64,
-    /// The CPUs that may hold translations of this mm: a superset of those that
-    /// have it loaded (I4). A CPU sets its own bit before it loads the mm, and
-    /// nobody but itself clears it, after a local flush.
+    /// The CPUs that may hold translations of this mm: a superset of those that have it
+    /// loaded (I4). A CPU sets its own bit before it loads the mm. While the mm lives
+    /// only that CPU clears the bit, after a local flush.
     mm_cpumask: CpuMask,
 }
 
@@ -137,7 +137,7 @@ pub struct MmLayout {
 }
 
 impl Mm {
-    /// Where debuggers find what.
+    /// Where debuggers find the fields.
     pub const LAYOUT: MmLayout = MmLayout {
         id: offset_of!(Mm, id),
         mm_users: offset_of!(Mm, mm_users),
@@ -173,8 +173,8 @@ impl Mm {
         self.mm_users.load(Ordering::Relaxed)
     }
 
-    /// `mm_users`; whoever gave up a unit that is not counted any more did what it
-    /// did before.
+    /// `mm_users`. If a unit is not counted any more, what its user did before giving it
+    /// back happens before the return.
     pub(crate) fn observe_users(&self) -> u32 {
         // F7 acquire: orders the count before what its reader does as the only user.
         // Partner: `mmput`.
@@ -191,7 +191,7 @@ impl Mm {
         self.mm_count.load(Ordering::Relaxed)
     }
 
-    /// What the policy keeps for this mm, and says the meaning of.
+    /// What the policy keeps for this mm. The policy's file says what it means.
     pub fn policy(&self) -> &AtomicU64 {
         &self.policy
     }
@@ -225,27 +225,26 @@ impl Mm {
 }
 
 impl<M: Machine> LazyTlb<M> {
-    /// The mm that `id` names. Panics if it was freed: whoever asks should have
-    /// held a reference.
+    /// The mm that `id` names. Panics if it was freed: the caller should have held a
+    /// reference.
     pub fn mm(&self, id: MmId) -> &Mm {
         let mm = &self.mms[id.slot()];
-        // A reference keeps `live` and `id` as they are, so relaxed loads do;
-        // without one this is a detector, and any answer but `id` is a bug.
+        // A reference keeps `live` and `id` as they are, so relaxed loads are enough.
+        // Without one, which is a bug, they most likely detect it.
         let alive = id.is_some() && mm.id() == id;
         assert!(alive, "{id:?} is not alive (use after free of an mm); its slot has {:?}", mm.id());
         mm
     }
 
-    /// The slot of `id`, whoever lives there now: for readers of another CPU's
-    /// published id, who hold no reference.
+    /// The slot of `id`, whichever mm lives there now: for readers of another CPU's
+    /// published id, which hold no reference.
     pub(crate) fn slot_of(&self, id: MmId) -> &Mm {
         &self.mms[id.slot()]
     }
 
-    /// A new address space with one user, the caller; none when all PIDs are in
-    /// use. The lowest free PID is taken, so that a missed flush shows soon.
-    /// The machine's part (root, process-table entry) is the caller's to add
-    /// before any CPU can load it.
+    /// A new address space with one user, the caller; none when all PIDs are in use. The
+    /// lowest free PID is taken, so that a missed flush shows soon. The caller adds the
+    /// machine's part (root, process-table entry) before any CPU can load it.
     pub fn mm_alloc(&self) -> Option<MmId> {
         self.machine.with_preempt_off(|t| {
             let slot = self.slots.with(t, Slots::take_lowest)?;
@@ -262,21 +261,21 @@ impl<M: Machine> LazyTlb<M> {
         self.mm(mm).mm_count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Becomes one more user of `mm`; the caller is one, or knows one.
+    /// Takes a unit of `mm_users`. The caller is a user, or knows that one stays.
     pub fn mmget(&self, mm: MmId) {
         let before = self.mm(mm).mm_users.fetch_add(1, Ordering::Relaxed);
         invariant!(before != 0 && before != POISON, "mmget of {mm:?}, which has no users");
     }
 
-    /// Becomes one more user of `mm` unless it has none left. The caller holds
-    /// an `mm_count`.
+    /// Takes a unit of `mm_users` unless it is 0; returns whether it did. The caller
+    /// holds a unit of `mm_count`.
     pub fn mmget_not_zero(&self, mm: MmId) -> bool {
         let users = &self.mm(mm).mm_users;
         let up = |n| if n == 0 { None } else { Some(n + 1) };
         users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, up).is_ok()
     }
 
-    /// Ends a use of `mm`; the last one ends its mappings. Interrupts and
+    /// Gives back a unit of `mm_users`; the last one ends the mappings. Interrupts and
     /// preemption on, no spin lock held: it may wait for other CPUs.
     pub fn mmput(&self, mm: MmId) {
         // F7 acqrel: orders the users' accesses before the teardown. Partners: `mmput`,
@@ -291,16 +290,16 @@ impl<M: Machine> LazyTlb<M> {
     /// The last user of `mm` is gone: gives back what it mapped. CPUs may still be lazy
     /// on it; they access no user memory, but may walk its tables at any time.
     ///
-    /// docs/lazy-tlb.md#the-order-of-an-exit: first no new walk can begin, then what walks
-    /// have left in caches goes, then what they led to is freed.
+    /// docs/lazy-tlb.md#the-order-of-an-exit: first no new walk can begin, then caches
+    /// drop what walks have left there, then the tables and pages are freed.
     fn exit_mmap(&self, mm: MmId) {
         self.machine.disconnect(mm);
         self.exit_flush(mm);
         self.machine.free_user_memory(mm);
     }
 
-    /// Gives back an `mm_count`; the last one frees the mm. Interrupts on, no
-    /// spin lock held: the last one may wait for other CPUs.
+    /// Gives back a unit of `mm_count`; the last one frees the mm. Interrupts on, no spin
+    /// lock held: the last one may wait for other CPUs.
     pub fn mmdrop(&self, mm: MmId) {
         // F8 acqrel: orders every holder's accesses, its load of the next PID included,
         // before the free. Partner: `mmdrop`.
@@ -309,8 +308,8 @@ impl<M: Machine> LazyTlb<M> {
         }
     }
 
-    /// The end of `mm`: nobody may take a reference any more. CPUs may still be
-    /// lazy on it; the policy moves them away, then it is freed.
+    /// The end of `mm`: no reference to it can be taken any more. CPUs may still be lazy
+    /// on it. The policy sends them away, then `mm` is freed.
     fn __mmdrop(&self, mm: MmId) {
         assert!(mm != MmId::INIT_MM, "I5: the last reference to init_mm was dropped");
         assert!(
@@ -351,8 +350,8 @@ impl<M: Machine> LazyTlb<M> {
         });
     }
 
-    /// I6 at the last moment: no CPU has `mm` loaded, those that are offline, or on
-    /// their way there, included.
+    /// I6 at the last moment: no CPU has `mm` loaded, not even one that is offline or on
+    /// its way there.
     fn check_nobody_has(&self, mm: MmId) {
         if cfg!(any(feature = "checks", loom, test)) {
             for cpu in (0..self.nr_cpus()).map(CpuId::new) {

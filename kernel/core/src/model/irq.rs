@@ -1,9 +1,9 @@
 //! Interrupts.
 //!
-//! An IPI lands where interrupts come back on, at every [`Probe::point`] and in
-//! every turn of a wait. Whether it was sent before or after a CPU passes there is
-//! the order of two accesses to one atomic, so loom tries both: an IPI that is long
-//! on its way is one that is sent late.
+//! An IPI lands where interrupts come back on, at every [`Probe::point`] and in every
+//! turn of a wait. Whether it was sent before or after a CPU passes there is the order of
+//! two accesses to one atomic, so loom tries both. An IPI that is long on its way is
+//! modelled as one that is sent late.
 //!
 //! [`Probe::point`]: crate::machine::Probe::point
 
@@ -35,8 +35,8 @@ impl Model {
         }
     }
 
-    /// Runs the interrupt handler of another CPU, if that one idles or waits at
-    /// a point for this very thread.
+    /// Runs the interrupt handler of `cpu`, if that CPU idles, or waits at a point for
+    /// this very thread.
     pub(super) fn answer_for(&self, cpu: CpuId) {
         if self.is_interruptible_as(cpu) {
             self.acting_as(cpu, false, || self.take_irq());

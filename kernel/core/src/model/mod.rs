@@ -36,7 +36,7 @@ pub struct Size {
     pub cpus: usize,
     /// Address spaces, `init_mm` included.
     pub mms: usize,
-    /// Tasks, one idle task a CPU included.
+    /// Tasks, one idle task per CPU included.
     pub tasks: usize,
 }
 
@@ -48,7 +48,7 @@ pub struct TaskId(usize);
 pub type Hook = dyn Fn(&LazyTlb<Model>, Point) + Send + Sync;
 
 /// What a machine with files does between the final flush of an exit and the end of the
-/// tables, which it ends itself with its second argument.
+/// tables. Its second argument ends the tables.
 pub type Exit = dyn Fn(MmId, &dyn Fn()) + Send + Sync;
 
 /// A call of the machine's own that a CPU has run: the CPU and the operands.
@@ -56,9 +56,8 @@ pub type MachineCall = dyn Fn(CpuId, u64, u64) + Send + Sync;
 
 /// One CPU of the model.
 struct ModelCpu {
-    /// The mm that its PID register names. An atomic of the model checker: who
-    /// frees an mm must be *ordered after* every switch away from it, not just
-    /// later.
+    /// The mm that its PID register names. An atomic of the model checker: every switch
+    /// away from an mm must be *ordered before* its free, not just come earlier.
     pidr: AtomicU64,
     /// An IPI is on its way.
     ipi: AtomicU32,
@@ -86,7 +85,7 @@ pub struct Model {
     tasks: Box<[ModelTask]>,
     next_task: native::AtomicUsize,
     tlbs: tlb::Tlbs,
-    /// What `tlbie` and a table walk exclude each other with.
+    /// Held by a `tlbie` and by a table walk, so that they exclude each other.
     bus: SpinLock<()>,
     /// Every load of an mm walks to its page 0 at once, as hardware may.
     pub walk_on_load: native::AtomicBool,

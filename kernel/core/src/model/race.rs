@@ -8,12 +8,12 @@ use crate::LazyTlb;
 use crate::cpu::CpuId;
 use crate::sync::thread::{self, Thread};
 
-/// A race of CPUs. One that has played its part idles, and takes its interrupts itself,
-/// until all have: no handler runs in another CPU's thread, with that one's view of
-/// memory.
+/// A race of CPUs. A CPU that has played its part idles, and takes its interrupts itself,
+/// until all have played. So no handler runs in another CPU's thread, with that thread's
+/// view of memory.
 pub struct Race {
     lazy_tlb: Arc<LazyTlb<Model>>,
-    /// How many still play. Loom need not see it: nothing depends on who is last.
+    /// How many still play. Loom need not see it: nothing depends on which CPU is last.
     playing: native::AtomicUsize,
 }
 
@@ -39,8 +39,8 @@ impl Race {
 /// How a CPU idles in a race.
 #[derive(Default)]
 pub(super) struct Idler {
-    /// The thread that sleeps. Only then is it woken: loom lets who is woken see what the
-    /// waker sees.
+    /// The thread, while it sleeps. It is woken only then: loom lets a thread that is
+    /// woken see what its waker sees.
     asleep: Option<Thread>,
     /// Something has happened since the interrupts were last looked at.
     called: bool,

@@ -63,8 +63,8 @@ impl Model {
         arm
     }
 
-    /// The running task moves to `to`, whose current task goes back to its idle
-    /// task; the CPU that it leaves runs its own idle task. For hooks.
+    /// The running task moves to `to`, and runs there instead of the task that did. The
+    /// CPU that it leaves runs its idle task. For hooks.
     pub fn migrate_current(&self, to: CpuId) {
         let from = self.context();
         assert!(from.preempt_off == 0 && from.irqs_off == 0, "migration with preemption off");
@@ -78,8 +78,8 @@ impl Model {
         self.switch_to(task);
     }
 
-    /// `cpu`, which is in its idle task, goes offline. Its seat stays taken, so
-    /// nobody runs its interrupt handler, until [`Model::start`].
+    /// `cpu`, which is in its idle task, goes offline. Its seat stays taken until
+    /// [`Model::start`], so no thread runs its interrupt handler.
     pub fn stop(&self, cpu: CpuId) {
         while !self.take_seat(cpu) {
             thread::yield_now();

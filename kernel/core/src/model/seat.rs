@@ -1,9 +1,9 @@
-//! Who acts as which CPU.
+//! Seats: which thread acts as which CPU.
 //!
-//! A thread takes the seat of a CPU with [`Model::on`] and acts as it. A CPU whose
-//! seat is empty idles with interrupts on: whoever waits for it may sit down and run
-//! its interrupt handler, so a test needs no thread for a CPU that only answers, and
-//! loom no endless idle loops.
+//! A thread takes the seat of a CPU with [`Model::on`] and acts as it. A CPU whose seat
+//! is empty idles with interrupts on: a thread that waits for it may take the seat and
+//! run its interrupt handler. So a test needs no thread for a CPU that only answers, and
+//! loom sees no endless idle loops.
 
 use core::cell::RefCell;
 
@@ -12,7 +12,7 @@ use crate::cpu::CpuId;
 use crate::machine::{IrqsOff, PreemptOff};
 use crate::sync::{Ordering, thread, thread_local};
 
-/// Of which CPU this thread has the seat, and how deep it is in what.
+/// The CPU whose seat this thread has, and how many sections of each kind it is in.
 #[derive(Clone, Copy)]
 pub(super) struct Context {
     pub(super) cpu: CpuId,
@@ -44,8 +44,8 @@ impl Drop for Acting<'_> {
 }
 
 thread_local! {
-    /// The innermost is what the thread acts as. The others wait for it at a
-    /// point, where they can still be interrupted.
+    /// The thread acts as the innermost. The others wait for it at a point, where they
+    /// can still be interrupted.
     #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const block")]
     static CONTEXTS: RefCell<Vec<Context>> = RefCell::new(Vec::new());
 }
@@ -113,7 +113,8 @@ impl Model {
         self.with_context(change, |cpu| f(&PreemptOff::of_model(cpu)))
     }
 
-    /// As [`Cpu::with_irqs_off`], but what came meanwhile stays pending at the end.
+    /// Like [`Cpu::with_irqs_off`], but an IPI that came meanwhile stays pending at the
+    /// end.
     ///
     /// [`Cpu::with_irqs_off`]: crate::machine::Cpu::with_irqs_off
     pub(super) fn in_irqs_off<R>(&self, f: impl FnOnce(&IrqsOff) -> R) -> R {

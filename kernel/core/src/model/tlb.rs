@@ -1,9 +1,9 @@
 //! What the model's TLBs may hold, and the detector of everything stale.
 //!
-//! Entries are tagged by PID and survive a change of the PID register, as on
-//! POWER9; the walk cache and the process-table entry are cached as well. A
-//! freed frame, table page, root or PID that some TLB still names is a panic at
-//! the moment when it is freed: the bug need not be stepped on to show.
+//! Entries are tagged by PID and survive a change of the PID register, as on POWER9; the
+//! walk cache and the process-table entry are cached as well. A freed frame, table page,
+//! root or PID that some TLB still names is a panic at the moment when it is freed: a bug
+//! shows even if no access meets it.
 
 use std::collections::BTreeSet;
 
@@ -32,8 +32,8 @@ enum Cached {
 
 type Tlb = Watched<BTreeSet<(u32, Cached)>>;
 
-/// The memory side of one address space. Atomics of the model checker, since
-/// the table walk races with those who change the tables.
+/// The memory side of one address space. Atomics of the model checker, since the table
+/// walk races with changes of the tables.
 struct Space {
     /// The mm whose root is here; 0 once it is freed.
     root: AtomicU64,
@@ -161,7 +161,7 @@ impl Tlbs {
         assert!(root == mm, "use after free: {mm:?} is loaded, and its root is {root:?}'s");
     }
 
-    /// The MMU finds no root for this PID from now on, but for what is cached.
+    /// From now on the MMU finds a root for this PID only where it is cached.
     pub(super) fn clear_entry(&self, mm: MmId) {
         self.space(mm).entry.store(0, Ordering::Relaxed);
     }
@@ -218,8 +218,8 @@ impl Model {
         self.tlbs.space(mm).ptes[page].load(Ordering::Relaxed) != 0
     }
 
-    /// Clears the PTE of `page`: the first half of an unmapping. The flush is
-    /// the caller's, then [`Model::free_frame`].
+    /// Clears the PTE of `page`: the first half of an unmapping. The caller flushes next,
+    /// then calls [`Model::free_frame`].
     pub fn clear_pte(&self, mm: MmId, page: usize) -> Frame {
         Frame(self.tlbs.space(mm).ptes[page].swap(0, Ordering::Relaxed))
     }
@@ -244,8 +244,8 @@ impl Model {
     /// This CPU accesses `page`, and what it does there is `touch`.
     pub fn access_with<R>(&self, page: usize, touch: impl FnOnce(Frame) -> R) -> Option<R> {
         let cpu = self.context().cpu;
-        // A `tlbie` is complete when every walk and access that began before is:
-        // both are one step for it.
+        // A `tlbie` is complete when every walk and access that began before is complete.
+        // So a walk and its access are one step for it.
         self.with_preempt_off(|t| {
             let pid = self.loaded(cpu).pid();
             self.bus.with(t, |()| self.tlbs.translate(cpu.index(), pid, page).map(touch))
@@ -257,9 +257,11 @@ impl Model {
         self.copro_access_with(mm, page, |frame| frame)
     }
 
-    /// The same, and what it does there is `touch`.
+    /// A coprocessor that is attached to `mm` accesses `page` of it, and what it does
+    /// there is `touch`.
     pub fn copro_access_with<R>(&self, mm: MmId, page: usize, touch: impl FnOnce(Frame) -> R) -> Option<R> {
-        // As for a CPU: a `tlbie` waits for it. It is on no CPU that could be left.
+        // A `tlbie` waits for this access too. A coprocessor runs on no CPU, so any token
+        // will do.
         let t = PreemptOff::of_model(CpuId::BOOT);
         self.bus.with(&t, |()| self.tlbs.translate(self.cpus.len(), mm.pid(), page).map(touch))
     }

@@ -15,7 +15,7 @@ pub(super) struct Watched<T> {
 }
 
 impl<T> Watched<T> {
-    /// Use it at once: nobody else may run meanwhile.
+    /// Use it at once: no other thread may run meanwhile.
     pub(super) fn access(&self) -> MutexGuard<'_, T> {
         #[cfg(loom)]
         self.accesses.touch();

@@ -1,10 +1,9 @@
 //! The one place that knows whether the core runs for real or under loom.
 //!
-//! Everything that two CPUs can race on is an atomic from here. The protocol
-//! uses relaxed accesses and *named fences*, never `SeqCst` accesses: on POWER
-//! `fence(SeqCst)` is `sync`, while a `SeqCst` read-modify-write ends in
-//! `lwsync` and orders no later load. Loom, too, models fences faithfully and
-//! `SeqCst` accesses not.
+//! Everything that two CPUs can race on is an atomic from here. The protocol uses relaxed
+//! accesses and *named fences*, never `SeqCst` accesses: on POWER `fence(SeqCst)` is
+//! `sync`, while a `SeqCst` read-modify-write ends in `lwsync` and orders no later load.
+//! Loom models fences faithfully, but not `SeqCst` accesses.
 
 #[cfg(not(loom))]
 pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};

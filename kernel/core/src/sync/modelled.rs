@@ -3,10 +3,10 @@
 //! Loom explores another order of two accesses only where it sees that they
 //! depend on each other, and (0.7) it overlooks two cases:
 //!
-//! * It remembers the last access to an atomic alone. If thread 1 loads it after
-//!   thread 0 has, thread 1's next store is compared with its own load, and the
-//!   store is never tried before thread 0's load.
-//! * A fence is no event at all: of two fences only one order is explored.
+//! * It remembers only the last access to an atomic. If thread 1 loads it after thread 0
+//!   has, thread 1's next store is compared with its own load, and the store is never
+//!   tried before thread 0's load.
+//! * A fence is no event at all: of the two orders of two fences it explores one.
 //!
 //! So the loads of an atomic by one thread are an [`Event`] of their own here, which
 //! the stores of others touch, and all fences touch one. Two loads stay independent,
@@ -19,8 +19,8 @@ use loom::thread::{self, ThreadId};
 
 pub use loom::sync::atomic::Ordering;
 
-/// What depends on itself and is nothing else: a condition that nobody waits for.
-/// To touch it is a step of the search that orders no memory.
+/// A condition variable that no thread waits for. Two touches depend on each other, so
+/// the search tries both orders; a touch orders no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Event(Condvar);
 
@@ -29,8 +29,8 @@ impl Event {
         self.0.notify_one();
     }
 
-    /// In one step with the access before: the search tries other orders of the two
-    /// together, and nothing in between.
+    /// Touches in one step with the access before: the search moves the two together, and
+    /// tries nothing in between.
     fn touch_in_same_step(&self) {
         loom::stop_exploring();
         self.touch();
@@ -39,8 +39,9 @@ impl Event {
 }
 
 loom::lazy_static! {
-    /// Made with the first atomic, before the threads that share that: loom orders
-    /// whoever uses a lazy static after who made it.
+    /// Made with the first atomic, before the threads that share it. Loom orders the
+    /// making of a lazy static before each use: between threads that would be a false
+    /// order.
     static ref FENCES: Event = Event::default();
 }
 

@@ -1,8 +1,9 @@
-//! The exit race: CPU 1 is lazy on an mm while its owner on CPU 0 exits and
-//! frees it. Whatever CPU 1 does next, it never has a freed mm loaded.
+//! The exit race: CPU 1 is lazy on an mm while its owner on CPU 0 exits and frees it. CPU
+//! 1 never has a freed mm loaded, in any order.
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::machine::{Point, Probe};
 use kcore::mm::MmId;
 use kcore::model::TaskId;
@@ -13,8 +14,8 @@ use crate::{
     switch, thread,
 };
 
-/// The owner runs on CPU 0; CPU 1 has run `second`, a thread of the same mm, and
-/// is idle since.
+/// The owner runs on CPU 0; CPU 1 has run `second`, a thread of its mm, and is idle
+/// since.
 struct Stage {
     mm: MmId,
     second: TaskId,
@@ -32,7 +33,7 @@ fn stage(policy: Policy) -> (Rig, Stage) {
     (rig, Stage { mm, second, other })
 }
 
-/// As `stage`, and `second` is gone: the owner on CPU 0 is the last one.
+/// Like `stage`, but `second` is gone: the owner on CPU 0 is the last user.
 fn last_owner(policy: Policy) -> (Rig, Stage) {
     let (rig, stage) = stage(policy);
     rig.mmput(stage.mm);
@@ -50,8 +51,8 @@ fn to_another_user(name: &str, policy: Policy) {
         let (_, next) = process(&rig);
         let leave = move |rig: &Rig| {
             rig.exit_mm();
-            // Under refcount the mm dies with the later of the two switches.
-            if policy == Policy::Refcount {
+            // An mm that lingers dies with the later of the two switches.
+            if Ledger::of(policy).lingers {
                 rig.machine.switch_to(next);
             }
         };
@@ -62,7 +63,7 @@ fn to_another_user(name: &str, policy: Policy) {
     });
 }
 
-/// CPU 1 leaves for another user, and lets a kernel thread borrow that one's mm.
+/// CPU 1 leaves for another user, and lets a kernel thread borrow that user's mm.
 fn to_another_user_and_lazy_there(name: &str, policy: Policy) {
     explore(name, None, move || {
         let (rig, stage) = last_owner(policy);
@@ -118,24 +119,24 @@ fn lazy_outsider_drops(name: &str, policy: Policy) {
     });
 }
 
-/// The shoot without the kick before it: the mm is a zombie, CPU 1 is lazy on it
-/// and switches away, and CPU 0 drops the last reference.
+/// The shoot without the eviction before it: the mm is a zombie, CPU 1 is lazy on it and
+/// switches away, and CPU 0 drops the last reference.
 fn last_drop_of_a_zombie(name: &str, policy: Policy) {
     last_drop(name, config(policy));
 }
 
-/// The same, and CPUs that are seen elsewhere get no IPI.
+/// The shoot without the eviction, with the filter: CPUs that are seen elsewhere get no
+/// IPI.
 #[test]
 fn zombie_filtered() {
-    for policy in [Policy::Shootdown, Policy::Hazard] {
+    for policy in Policy::ALL.into_iter().filter(|&policy| Ledger::of(policy).shoots) {
         let name = format!("zombie, {}, filtered", policy.name());
         last_drop(&name, Config { filter_lazies: true, ..config(policy) });
     }
 }
 
-/// Whoever uses the memory without running in the mm passes no fence on the way out:
-/// only the end of its use orders its accesses before the teardown, which is the last
-/// user's.
+/// A thread that uses the memory without running in the mm passes no fence on the way
+/// out. Only the end of its use orders its accesses before the teardown by the last user.
 #[test]
 fn accesses_end_before_the_teardown() {
     explore("accesses end before the teardown", None, || {

@@ -31,7 +31,8 @@ impl Task {
         Arc::new(task)
     }
 
-    /// Sleeps unless the condition holds, as `WaitQueue::wait` does; whether it sleeps.
+    /// Sleeps unless the condition holds, like `WaitQueue::wait`. Returns whether it
+    /// sleeps.
     fn wait(&self) -> bool {
         self.state.prepare();
         if self.condition.load(Ordering::Relaxed) != 0 {
@@ -42,7 +43,7 @@ impl Task {
     }
 }
 
-/// Does `other` on a second CPU while this one does `this`; what both found.
+/// Does `other` on a second CPU while this one does `this`. Returns what both found.
 fn beside<T, A>(
     task: &Arc<T>,
     this: impl FnOnce(&T) -> A,
@@ -58,7 +59,7 @@ where
     (found, thread.join().unwrap())
 }
 
-/// A waiter queues itself, a waker looks whether somebody is queued.
+/// A waiter queues itself, a waker looks whether a waiter is queued.
 #[test]
 fn no_wake_up_is_lost() {
     explore("no wake-up is lost", None, || {
@@ -91,8 +92,8 @@ fn no_notice_is_lost() {
     });
 }
 
-/// A task falls asleep on its stack, which its CPU then leaves. Whoever has woken it
-/// waits for that, and has the stack to itself.
+/// A task falls asleep on its stack, which its CPU then leaves. The CPU that has woken it
+/// waits for that, and then has the stack to itself.
 #[test]
 fn a_stack_has_one_cpu() {
     explore("a stack has one CPU", None, || {
@@ -138,7 +139,7 @@ fn who_stays_awake_sees_why() {
     });
 }
 
-/// Two wake a sleeper: one of them queues it.
+/// Two CPUs wake a sleeper: one of them queues it.
 #[test]
 fn one_waker_queues() {
     explore("one waker queues", None, || {
@@ -151,8 +152,8 @@ fn one_waker_queues() {
     });
 }
 
-/// Two ask a CPU to schedule, each for a reason of its own. What the CPU has not seen
-/// when it has taken a request, it is still asked for.
+/// Two CPUs ask a third to schedule, each for a reason of its own. If the third has taken
+/// a request and not seen a reason, another request stands.
 #[test]
 fn no_request_is_lost() {
     struct Cpu {

@@ -1,5 +1,5 @@
-//! The mask handshake: who clears a PTE and who begins to walk. Either the
-//! flusher sees the walker's bit, or the walker sees the cleared PTE.
+//! The mask handshake between a CPU that clears a PTE and one that begins to walk. Either
+//! the flusher sees the walker's bit, or the walker sees the cleared PTE.
 
 use std::sync::atomic::Ordering;
 
@@ -84,7 +84,7 @@ fn a_clear_bit_is_a_finished_flush() {
     });
 }
 
-/// The same for a coprocessor, which has a count instead of a bit.
+/// A coprocessor attaches while CPU 0 unmaps: it has a count instead of a bit.
 #[test]
 fn unmap_against_a_coprocessor() {
     explore("unmap against a coprocessor", None, || {
@@ -127,8 +127,8 @@ fn exit_against_a_coprocessor() {
     });
 }
 
-/// A coprocessor that is seen gone has finished: who flushes it no more reuses the
-/// frame after its last access.
+/// A coprocessor that is seen gone has finished: its last access comes before the reuse
+/// of a frame by a CPU whose flush leaves it out.
 #[test]
 fn unmap_against_a_coprocessor_that_goes() {
     explore("unmap against a coprocessor that goes", None, || {
@@ -151,8 +151,8 @@ fn unmap_against_a_coprocessor_that_goes() {
     });
 }
 
-/// Two CPUs flush and trim the same mm at once, one running it, one lazy on it:
-/// their kicks cross (T5, T6).
+/// Two CPUs flush and trim one mm at once, one running it, one lazy on it: their
+/// evictions cross (T5, T6).
 #[test]
 fn crossing_trims() {
     explore("crossing trims", Some(4), || {

@@ -24,7 +24,8 @@ fn race_with_stop(rig: &Rig, work: impl FnOnce(&Rig)) {
     race_with_last_work_and_stop(rig, |_| (), work);
 }
 
-/// The same, and CPU 1 does its `last` work before.
+/// CPU 1 does its `last` work, then goes offline, while CPU 0 does `work`. CPU 1 is
+/// online again at the end.
 fn race_with_last_work_and_stop(
     rig: &Rig,
     last: impl FnOnce(&Rig) + Send + 'static,
@@ -43,7 +44,7 @@ fn race_with_last_work_and_stop(
     rig.machine.start(CPU1);
 }
 
-/// The shoot, or whatever the policy has: CPU 1 borrows what CPU 0 frees.
+/// The policy's clean-up: CPU 1 borrows the mm that CPU 0 frees.
 fn exit_against_stop(name: &str, policy: Policy) {
     explore(name, Some(3), move || {
         let rig = boot(config(policy));
@@ -59,7 +60,7 @@ fn unmap_against_stop(name: &str, policy: Policy) {
     explore(name, Some(3), move || {
         let rig = boot(Config { global_by_ipi: true, ..config(policy) });
         let mm = running(&rig);
-        // A third use, so that the flush does not begin with a kick.
+        // A third use, so that the flush does not begin with an eviction.
         let (second, _third) = (thread(&rig, mm), thread(&rig, mm));
         switch(&rig, CPU1, second);
         rig.machine.on(CPU1, || rig.machine.access(0)).unwrap();
@@ -78,13 +79,13 @@ under_each_policy! {
 }
 
 /// CPU 1 has used the page a moment ago. CPU 0 sees it out of the mask, or offline, and
-/// reuses the frame: nothing else orders it after CPU 1's last access.
+/// reuses the frame: nothing else orders CPU 1's last access before that.
 #[test]
 fn reuse() {
     explore("a frame reused behind a CPU that goes", Some(3), || {
         let rig = boot(Config { global_by_ipi: true, ..config(Policy::Shootdown) });
         let mm = running(&rig);
-        // A third use, as above.
+        // A third use, so that the flush does not begin with an eviction.
         let (second, _third) = (thread(&rig, mm), thread(&rig, mm));
         switch(&rig, CPU1, second);
         let contents = Contents::new();
@@ -143,7 +144,7 @@ fn back_at_work() {
     });
 }
 
-/// Who is seen online is seen with what its start has left, to whoever asks.
+/// A CPU that is seen online is seen with what its start has stored, by every CPU.
 #[test]
 fn who_is_online_has_started() {
     explore("who is online has started", None, || {

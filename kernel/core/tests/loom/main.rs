@@ -27,6 +27,7 @@ use loom::cell::UnsafeCell;
 
 use kcore::cpu::CpuId;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::model::{Model, Race, Size, TaskId};
@@ -78,7 +79,7 @@ fn process(rig: &Rig) -> (MmId, TaskId) {
     (mm, rig.machine.user_task(mm))
 }
 
-/// The same, and its owner runs on CPU 0.
+/// A process with page 0 mapped, whose owner runs on CPU 0.
 fn running(rig: &Rig) -> MmId {
     let (mm, owner) = process(rig);
     switch(rig, CPU0, owner);
@@ -144,19 +145,18 @@ fn expect_dead_after_drain(rig: &Rig, mm: MmId) {
         });
     }
     assert!(rig.mms()[mm.slot()].id() != mm, "{mm:?} leaked");
-    let counted = rig.config().policy == Policy::Refcount;
-    let holders = 1 + if counted { rig.nr_cpus() } else { 0 };
+    let holders = 1 + Ledger::of(rig.config().policy).counted(rig.nr_cpus());
     assert_eq!(rig.mm(MmId::INIT_MM).count() as usize, holders, "holders of init_mm");
 }
 
-/// The contents of a page: loom reports an access that is not ordered before the
-/// one that reuses the frame.
+/// The contents of a page: loom reports an access that is not ordered before the one that
+/// reuses the frame.
 struct Contents(UnsafeCell<()>);
 
-// SAFETY: the cell holds nothing and no pointer to it is followed; loom tracks
-// the accesses, and that is all it is for.
+// SAFETY: the cell holds nothing and no pointer to it is followed: it is there for loom
+// to track the accesses.
 unsafe impl Sync for Contents {}
-// SAFETY: as above.
+// SAFETY: the cell holds nothing and no pointer to it is followed.
 unsafe impl Send for Contents {}
 
 impl Contents {
@@ -179,26 +179,21 @@ macro_rules! under_each_policy {
         mod $name {
             use super::*;
 
-            #[test]
-            fn eager() {
-                $test(concat!(stringify!($name), ", eager"), Policy::Eager);
-            }
-
-            #[test]
-            fn refcount() {
-                $test(concat!(stringify!($name), ", refcount"), Policy::Refcount);
-            }
-
-            #[test]
-            fn shootdown() {
-                $test(concat!(stringify!($name), ", shootdown"), Policy::Shootdown);
-            }
-
-            #[test]
-            fn hazard() {
-                $test(concat!(stringify!($name), ", hazard"), Policy::Hazard);
+            crate::under_policies! {
+                $name: $test;
+                eager Eager, refcount Refcount, shootdown Shootdown, hazard Hazard
             }
         }
     )+};
 }
 use under_each_policy;
+
+macro_rules! under_policies {
+    ($name:ident: $test:expr; $($policy:ident $variant:ident),+) => {$(
+        #[test]
+        fn $policy() {
+            $test(concat!(stringify!($name), ", ", stringify!($policy)), Policy::$variant);
+        }
+    )+};
+}
+use under_policies;

@@ -57,8 +57,8 @@ fn two_bits_are_cleared() {
     });
 }
 
-/// An mm's last reference goes while another CPU makes an mm, which may get the slot: it
-/// has another name, and nothing of the old one's end touches it.
+/// An mm's last reference goes while another CPU makes an mm, which may get the slot: the
+/// new mm has another name, and the end of the old one does not touch it.
 fn slot_is_reused(name: &str, policy: Policy) {
     explore(name, Some(3), move || {
         let rig: Rig = boot(config(policy));

@@ -200,7 +200,7 @@ fn exit() {
     });
 }
 
-/// As D, and the caller finds itself the only user.
+/// Scenario D, where the caller finds itself the only user.
 #[test]
 fn exit_of_the_only_other_user() {
     explore("membarrier D: exit of the only other user", BOUND_LEAVING, || {
@@ -210,7 +210,7 @@ fn exit_of_the_only_other_user() {
     });
 }
 
-/// As D, by exec: the thread shares the mm as after vfork.
+/// Scenario D, by exec: the thread shares the mm as after vfork.
 #[test]
 fn exec() {
     explore("membarrier D: exec", BOUND_LEAVING, || {
@@ -233,7 +233,7 @@ fn use_mm() {
     });
 }
 
-/// As E, and the caller may still find itself the only user.
+/// Scenario E, where the caller may still find itself the only user.
 #[test]
 fn use_mm_of_a_single_user() {
     explore("membarrier E: kthread_use_mm of a single user", BOUND, || {
@@ -312,7 +312,7 @@ fn global_expedited() {
     });
 }
 
-/// GLOBAL: nobody has registered for anything.
+/// GLOBAL: no process has registered for anything.
 #[test]
 fn global() {
     explore("membarrier: global", BOUND, || {
@@ -329,7 +329,7 @@ fn global() {
 }
 
 /// Two threads that are both interrupted between their store and their load: each
-/// interrupt was a full barrier, to the other one too.
+/// interrupt was a full barrier, for the other thread too.
 #[test]
 fn two_targets() {
     explore("membarrier: two targets", Some(2), || {

@@ -1,5 +1,6 @@
 //! A task is preempted in the middle of its exit, use_mm or exec, or migrates, and leaves
-//! its borrow to who runs there next, while CPU 1 ends a borrow of its own, or the mm.
+//! its borrow to the task that runs there next, while CPU 1 ends a borrow of its own, or
+//! the mm.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -44,7 +45,7 @@ fn exit_and(rig: &Rig, point: Point, away: impl Fn(&LazyTlb<Model>, TaskId) + Se
     expect_dead_after_drain(rig, mm);
 }
 
-/// Another user runs in between: the owner is back as the borrower of that one's mm.
+/// Another user runs in between: the owner comes back as a borrower of that user's mm.
 fn exit_preempted(name: &str, policy: Policy) {
     for point in EXIT {
         explore(&format!("{name}, at {point:?}"), Some(3), move || {
@@ -106,7 +107,7 @@ impl Work {
 }
 
 /// `rig` has a kernel thread on CPU 0 do its `work` while the owner of what it borrows
-/// exits on CPU 1, and may kick it; `away` as above.
+/// exits on CPU 1, and may evict CPU 0; `away` says what happens in between.
 fn work_and(
     rig: &Rig,
     work: Work,

@@ -33,8 +33,8 @@ fn exit_with_two_lazies(name: &str, policy: Policy) {
     });
 }
 
-/// The last reference is an outsider's, who knows nothing of the borrow that the owner
-/// begins in its exit, nor of the one that CPU 1 ends.
+/// The last reference is an outsider's, which has no part in the borrow that the owner
+/// begins in its exit, nor in the one that CPU 1 ends.
 fn exit_with_an_outsider(name: &str, policy: Policy) {
     explore(name, Some(3), move || {
         let rig = boot_three(config(policy));
@@ -58,9 +58,9 @@ under_each_policy! {
     outsider: exit_with_an_outsider;
 }
 
-/// CPU 0 kicks CPU 1, which was a user of the page a moment ago, out of the mask. CPU 2
-/// sees the bit clear, flushes nobody and reuses the frame: that it saw the bit orders it
-/// after CPU 1's last access.
+/// CPU 0 evicts CPU 1, which used the page a moment ago. CPU 2 sees the bit clear,
+/// flushes nothing and reuses the frame: the clear bit orders CPU 1's last access before
+/// that.
 #[test]
 fn a_kicked_cpu_has_finished() {
     explore("a kicked CPU has finished", Some(2), || {

@@ -1,5 +1,5 @@
-//! A file is cut while address spaces map it: when the cutter returns, no CPU reads
-//! what was cut off, whatever the others do meanwhile, and no mm leaks.
+//! A file is cut while address spaces map it. When the cutter returns, no CPU reads what
+//! was cut off, and no mm leaks. Other CPUs fault, fork, exec and exit meanwhile.
 //!
 //! The lists of mappers and the references are the kernel's own code; the file, its
 //! lock and the `mmap_lock`s are models of `kernel/src/mm`: `mapping.rs`, `fault.rs`,
@@ -39,14 +39,14 @@ impl Sleeping {
     }
 }
 
-/// A file of one page, mapped at page 0 of those who map it.
+/// A file of one page, mapped at page 0 of each mapper.
 struct File {
     mappers: Mappers,
     lock: Sleeping,
     /// Pages. Under `lock`.
     len: AtomicU32,
     mmap_locks: [Sleeping; SLOTS],
-    /// Who maps it, and the place in the list. Each under its `mmap_lock`.
+    /// The mappers, each with its place in the list. Each under its `mmap_lock`.
     places: Mutex<[Option<u64>; SLOTS]>,
     bytes: Arc<Contents>,
 }
@@ -74,7 +74,7 @@ impl File {
     }
 
     fn with_mmap_lock<R>(&self, rig: &Rig, mm: MmId, f: impl FnOnce() -> R) -> R {
-        // As the kernel's does: a stale id is a bug of the caller's.
+        // Like the kernel's: a stale id is a bug of the caller.
         let _alive = rig.mm(mm);
         self.mmap_locks[mm.slot()].with(rig, f)
     }
@@ -111,7 +111,7 @@ impl File {
         })
     }
 
-    /// `ftruncate` to nothing. What was in the file may be overwritten behind it.
+    /// `ftruncate` to nothing. What was in the file may be overwritten once it returns.
     fn cut(&self, rig: &Rig) {
         self.lock.with(rig, || self.len.store(0, Ordering::Relaxed));
         rig.for_each_mapper(&self.mappers, |mm| {
@@ -179,8 +179,8 @@ fn fault(name: &str, policy: Policy) {
     cut_while(name, Some(5), policy, reads, nothing_is_mapped);
 }
 
-/// The last thread of a program exits, and its CPU stays lazy on it: the one who cuts may
-/// be the last who holds the mm.
+/// The last thread of a program exits, and its CPU stays lazy on it: the cutter may hold
+/// the last count of the mm.
 fn exit(name: &str, policy: Policy) {
     let exits = |rig: &Rig, file: &File, mm, owner| {
         rig.machine.switch_to(owner);
@@ -214,7 +214,7 @@ fn exec(name: &str, policy: Policy) {
     cut_while(name, Some(3), policy, executes, expect_dead_after_drain);
 }
 
-/// The one who cuts runs a program of its own, and the other CPU is lazy on the mapper.
+/// The cutter runs a program of its own, and the other CPU is lazy on the mapper.
 fn lazies(name: &str, policy: Policy) {
     explore(name, None, move || {
         let rig = boot(config(policy));

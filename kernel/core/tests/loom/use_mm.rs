@@ -68,8 +68,8 @@ fn use_against_a_flush(name: &str, policy: Policy) {
     }
 }
 
-/// T2 and T4: everyone is kicked, and the rest of the flush is local. Either the owner
-/// is the only user it knows of, or its trim clock is due.
+/// T2 and T4: all other CPUs are evicted, and the rest of the flush is local. Either the
+/// owner knows of no other user, or its trim clock is due.
 fn use_against_a_trimming_flush(name: &str, policy: Policy) {
     for known in [false, true] {
         let name = format!("{name}, {}", if known { "by the clock" } else { "single-threaded" });

@@ -4,19 +4,18 @@ use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::switch::Arm;
 
-use crate::{CPU0, CPU1, Rig, by_policy, each_policy};
+use crate::{CPU0, CPU1, Rig, each_policy};
 
 /// What is loaded on CPU 0 after user→kernel.
 fn borrowed(rig: &Rig, mm: MmId) -> MmId {
-    by_policy(rig.config().policy, MmId::INIT_MM, mm, mm)
+    if rig.owes().borrows { mm } else { MmId::INIT_MM }
 }
 
 #[test]
 fn boot_borrows_init_mm() {
     each_policy(|rig| {
-        let policy = rig.config().policy;
-        // One for its users, and under refcount one a CPU.
-        assert_eq!(rig.count(MmId::INIT_MM), by_policy(policy, 1, 4, 1));
+        // One for its users, and one for each CPU if borrows are counted.
+        assert_eq!(rig.count(MmId::INIT_MM), 1 + rig.owes().counted(3));
         for cpu in [CPU0, CPU1] {
             assert_eq!(rig.machine.loaded(cpu), MmId::INIT_MM);
             assert!(rig.mm(MmId::INIT_MM).cpumask().test(cpu));
@@ -28,18 +27,17 @@ fn boot_borrows_init_mm() {
 #[test]
 fn user_to_kernel_borrows() {
     each_policy(|rig| {
-        let policy = rig.config().policy;
         let (mm, user) = rig.process();
         rig.switch(CPU0, user);
         let (count, init) = (rig.count(mm), rig.count(MmId::INIT_MM));
         let worker = rig.machine.kernel_thread();
         assert_eq!(rig.switch(CPU0, worker), Arm::UserToKernel);
-        assert_eq!(rig.count(mm) - count, by_policy(policy, 0, 1, 0));
+        assert_eq!(rig.count(mm) - count, rig.owes().counted(1));
         assert_eq!(rig.count(MmId::INIT_MM), init);
         assert_eq!(rig.machine.task(worker).active_mm(), borrowed(rig, mm));
         assert_eq!(rig.machine.loaded(CPU0), borrowed(rig, mm));
         assert_eq!(rig.machine.task(user).mm(), mm);
-        assert_eq!(rig.total("lazy_enter"), by_policy(policy, 0, 1, 1));
+        assert_eq!(rig.total("lazy_enter"), rig.owes().borrowed(1));
         assert_eq!(rig.total("switch_uk"), 1);
     });
 }
@@ -65,19 +63,18 @@ fn kernel_to_kernel_inherits() {
 #[test]
 fn kernel_to_user_ends_the_borrow() {
     each_policy(|rig| {
-        let policy = rig.config().policy;
         let ((mm, user), (other_mm, other)) = (rig.process(), rig.process());
         rig.switch(CPU0, user);
         rig.idle(CPU0);
         let count = rig.count(mm);
         assert_eq!(rig.switch(CPU0, other), Arm::KernelToUser);
-        assert_eq!(count - rig.count(mm), by_policy(policy, 0, 1, 0));
+        assert_eq!(count - rig.count(mm), rig.owes().counted(1));
         assert_eq!(rig.machine.task(rig.machine.idle(CPU0)).active_mm(), MmId::NONE);
         assert_eq!(rig.machine.loaded(CPU0), other_mm);
         assert_eq!(rig.cpu(CPU0).prev_mm.peek(), MmId::NONE);
         assert_eq!(rig.total("lazy_same_mm"), 0);
-        // Only refcount touches a count on the way.
-        assert_eq!(rig.total("mm_count_rmw"), by_policy(policy, 0, 3, 0));
+        // Only a policy that counts touches a count on the way.
+        assert_eq!(rig.total("mm_count_rmw"), rig.owes().counted(3));
     });
 }
 
@@ -98,22 +95,21 @@ fn the_second_half_gives_the_borrow_back() {
             });
         });
         assert_eq!(rig.machine.loaded(CPU0), other_mm);
-        assert_eq!(count - rig.count(mm), by_policy(rig.config().policy, 0, 1, 0));
+        assert_eq!(count - rig.count(mm), rig.owes().counted(1));
     });
 }
 
 #[test]
 fn kernel_to_the_same_user_writes_no_pidr() {
     each_policy(|rig| {
-        let policy = rig.config().policy;
         let (mm, user) = rig.process();
         rig.switch(CPU0, user);
         let count = rig.count(mm);
         let writes = rig.total("pidr_writes");
         rig.idle(CPU0);
         rig.switch(CPU0, user);
-        assert_eq!(rig.total("pidr_writes") - writes, by_policy(policy, 2, 0, 0));
-        assert_eq!(rig.total("lazy_same_mm"), by_policy(policy, 0, 1, 1));
+        assert_eq!(rig.total("pidr_writes") - writes, 2 - rig.owes().borrowed(2));
+        assert_eq!(rig.total("lazy_same_mm"), rig.owes().borrowed(1));
         assert_eq!(rig.count(mm), count);
         assert_eq!(rig.machine.loaded(CPU0), mm);
     });

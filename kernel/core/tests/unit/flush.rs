@@ -1,11 +1,11 @@
-//! The choice of a flush's reach, kicks and trimming.
+//! The choice of a flush's reach, evictions and trimming.
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 
-use crate::{CPU0, CPU1, CPU2, Rig, by_policy, each_policy};
+use crate::{CPU0, CPU1, CPU2, Rig, each_policy};
 
 /// (none, local, global) so far.
 fn flushes(rig: &Rig) -> (u64, u64, u64) {
@@ -84,7 +84,6 @@ fn a_flush_is_as_narrow_as_asked() {
 #[test]
 fn a_single_threaded_process_sends_the_lazies_away() {
     each_policy(|rig| {
-        let policy = rig.config().policy;
         let (mm, user) = rig.process();
         rig.make_lazy(CPU1, rig.thread(mm));
         rig.mmput(mm);
@@ -99,11 +98,11 @@ fn a_single_threaded_process_sends_the_lazies_away() {
         assert_eq!(rig.machine.cached(CPU1, mm), 0);
         assert_eq!(rig.count(mm), 1, "a kick gives the borrow back");
         let given = rig.count(MmId::INIT_MM) - (init - taken);
-        assert_eq!(given, by_policy(policy, 0, 1, 0), "and CPU 1 borrows init_mm instead");
+        assert_eq!(given, rig.owes().counted(1), "and CPU 1 borrows init_mm instead");
     });
 }
 
-/// T5: the second initiator finds the bit clear, and the flush comes all the same.
+/// T5: the second initiator finds the bit clear, and the CPU flushes nevertheless.
 #[test]
 fn a_kick_flushes_even_if_the_bit_is_clear() {
     use kcore::ipi::Call;
@@ -123,7 +122,7 @@ fn a_kick_flushes_even_if_the_bit_is_clear() {
     assert_eq!(rig.machine.loaded(CPU1), MmId::INIT_MM);
 }
 
-/// The kick of a CPU that runs the mm flushes it and leaves its bit (T4).
+/// The eviction of a CPU that runs the mm flushes there and leaves the CPU's bit (T4).
 #[test]
 fn a_kick_leaves_those_who_run_it() {
     each_policy(|rig| {
@@ -160,7 +159,7 @@ fn the_trim_clock_kicks_once_a_period() {
     }
 }
 
-/// T6: a flusher that does not run the mm trims itself, interrupts off over it.
+/// T6: a flusher that does not run the mm trims itself, with interrupts off throughout.
 #[test]
 fn trimming_oneself_leaves_nothing_to_flush() {
     for policy in Policy::ALL {
@@ -172,7 +171,7 @@ fn trimming_oneself_leaves_nothing_to_flush() {
         assert_eq!(flushes(&rig), (1, 0, 0));
         assert!(!rig.mm(mm).cpumask().test(CPU0));
         assert_eq!(rig.machine.loaded(CPU0), MmId::INIT_MM);
-        assert_eq!(count - rig.count(mm), by_policy(policy, 0, 1, 0));
+        assert_eq!(count - rig.count(mm), rig.owes().counted(1));
         // And the mm can come back.
         rig.machine.map(mm, 0);
         rig.make_lazy(CPU0, user);
@@ -239,8 +238,8 @@ fn an_exit_by_ipi_reaches_every_holder() {
         rig.switch(CPU0, user);
         rig.on(CPU0, || rig.exit_mm());
         assert_eq!(rig.total("tlbie"), 0);
-        let rounds = if policy == Policy::Hazard { 2 } else { 1 };
-        assert_eq!(rig.total("ipi_sent_call"), 2 * rounds, "one round does both where there is a kick");
+        let sent = 2 + rig.owes().shot_unkicked(2);
+        assert_eq!(rig.total("ipi_sent_call"), sent, "one round does both where there is a kick");
         for cpu in [CPU0, CPU1, CPU2] {
             assert_eq!(rig.machine.cached(cpu, mm), 0);
         }

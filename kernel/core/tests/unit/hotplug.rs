@@ -7,16 +7,18 @@ use kcore::Config;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::machine::Cpu;
 use kcore::mm::MmId;
 
-use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, by_policy, each_policy};
+use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, each_policy};
 
 fn masks_name(rig: &Rig, cpu: CpuId) -> bool {
     rig.mms().iter().any(|mm| mm.cpumask().test(cpu))
 }
 
-/// T7: what stays in a mask is a flush that nobody makes, or stale after the return.
+/// T7: a bit that stays in a mask stands for a flush that is not made, or for stale
+/// entries after the return.
 #[test]
 fn who_is_offline_is_in_no_mask() {
     each_policy(|rig| {
@@ -28,7 +30,7 @@ fn who_is_offline_is_in_no_mask() {
         assert!(!masks_name(rig, CPU1));
         assert!(!rig.online().contains(CPU1));
         assert_eq!(rig.cpu(CPU1).active_mm.peek(), MmId::NONE);
-        // Nor has its TLB anything left: the model looks when a frame is freed.
+        // Its TLB has nothing left either: the model looks when a frame is freed.
         let frame = rig.machine.clear_pte(mm, 0);
         rig.on(CPU0, || rig.flush(mm, kcore::mm::flush::FlushRange::Translations));
         rig.machine.free_frame(mm, frame);
@@ -85,14 +87,14 @@ fn the_borrow_that_ends_may_be_the_last() {
         rig.switch(CPU1, owner);
         rig.on(CPU1, || rig.exit_mm());
         rig.idle(CPU1);
-        assert_eq!(rig.lookup(mm).is_some(), rig.config().policy == Policy::Refcount);
+        assert_eq!(rig.lookup(mm).is_some(), rig.owes().lingers);
         rig.machine.stop(CPU1);
         assert!(rig.lookup(mm).is_none(), "{mm:?} leaked");
     });
 }
 
-/// The borrow is read and left in one section: a kick comes before or after it, and the
-/// borrow is given back once.
+/// The borrow is read and left in one section: an eviction comes before or after it, and
+/// the borrow is given back once.
 #[test]
 fn a_kick_does_not_land_in_the_leaving() {
     each_policy(|rig| {
@@ -110,7 +112,7 @@ fn a_kick_does_not_land_in_the_leaving() {
 #[test]
 fn init_mm_is_balanced() {
     each_policy(|rig| {
-        let holders = |online: u32| by_policy(rig.config().policy, 1, 1 + online, 1);
+        let holders = |online: u32| 1 + rig.owes().counted(online);
         assert_eq!(rig.count(MmId::INIT_MM), holders(3));
         for round in 0..3 {
             rig.machine.stop(CPU1);
@@ -123,10 +125,10 @@ fn init_mm_is_balanced() {
     });
 }
 
-/// T8: refused, not left for the free to find.
+/// T8: a stop with a borrow is refused, not left for the free to find.
 #[test]
 fn a_cpu_that_borrows_does_not_stop() {
-    for policy in [Policy::Refcount, Policy::Shootdown, Policy::Hazard] {
+    for policy in Policy::ALL.into_iter().filter(|&policy| Ledger::of(policy).borrows) {
         let rig = Rig::new(policy);
         let (_, user) = rig.process();
         rig.make_lazy(CPU1, user);
@@ -134,8 +136,8 @@ fn a_cpu_that_borrows_does_not_stop() {
     }
 }
 
-/// The caller looked before the CPU went: it waits for nobody, and the call does
-/// not run when the CPU is back.
+/// The caller looked before the CPU went. It does not wait for that CPU, and the call
+/// does not run when the CPU is back.
 #[test]
 fn a_call_to_a_cpu_that_has_gone() {
     let rig = Rig::new(Policy::Shootdown);
@@ -163,7 +165,7 @@ fn the_mailbox_is_empty_at_the_end() {
     rig.machine.set_machine_call(move |_, _, _| {
         count.fetch_add(1, Ordering::Relaxed);
     });
-    // Posted as by a sender that is about to wait.
+    // Posted like a sender that is about to wait.
     rig.cpu(CPU0).call.post(Call::Machine(0, 0), CPU1);
     rig.cpu(CPU1).mailbox.0.set(CPU0);
     rig.machine.stop(CPU1);
@@ -171,7 +173,7 @@ fn the_mailbox_is_empty_at_the_end() {
     assert!(!rig.cpu(CPU1).mailbox.0.test(CPU0));
 }
 
-/// Flushes by IPI leave out who is offline; it holds nothing.
+/// Flushes by IPI leave out a CPU that is offline: it holds nothing.
 #[test]
 fn a_flush_by_ipi_skips_who_is_offline() {
     let rig = Rig::with(Config { global_by_ipi: true, ..Config::default() });

@@ -6,6 +6,7 @@ use kcore::Config;
 use kcore::cpu::CpuSet;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::machine::{Cpu, Host, IrqsOff, Mmu, Point};
 use kcore::mm::MmId;
 
@@ -18,15 +19,12 @@ fn i1_pid_register_and_active_mm_agree() {
         rig.switch(CPU0, user);
         rig.idle(CPU0);
         rig.switch(CPU0, user);
-        // Behind the core's back.
+        // Without the core's knowledge.
         rig.on(CPU0, || rig.machine.with_irqs_off(|t| rig.machine.load_mm(t, MmId::INIT_MM)));
         let worker = rig.machine.kernel_thread();
-        if rig.config().policy == Policy::Eager {
-            // Eager writes the register on this arm, so the next one shows it.
-            assert_panics("I1", || rig.switch(CPU0, rig.thread(mm)));
-        } else {
-            assert_panics("I1", || rig.switch(CPU0, worker));
-        }
+        // Without a borrow the register is written on that arm, so the next one shows it.
+        let next = if rig.owes().borrows { worker } else { rig.thread(mm) };
+        assert_panics("I1", || rig.switch(CPU0, next));
         let _ = other;
     });
 }
@@ -77,7 +75,7 @@ fn i4_the_bit_stays_while_the_mm_is_loaded() {
     each_policy(|rig| {
         let (mm, user) = rig.process();
         rig.switch(CPU0, user);
-        // Behind the core's back.
+        // Without the core's knowledge.
         rig.mm(mm).cpumask().clear(CPU0);
         let call = || {
             rig.machine.with_preempt_off(|t| rig.call_on_mask(t, &CpuSet::only(CPU0), Call::Barrier));
@@ -94,8 +92,8 @@ fn i5_init_mm_is_never_freed() {
 
 #[test]
 fn i6_a_loaded_mm_is_not_freed() {
-    // Shootdown's own clean-up would move the CPU away: these two trust counts.
-    for policy in [Policy::Eager, Policy::Refcount] {
+    // A policy that shoots would move the CPU away.
+    for policy in Policy::ALL.into_iter().filter(|&policy| !Ledger::of(policy).shoots) {
         let rig = Rig::new(policy);
         let (mm, user) = rig.process();
         rig.switch(CPU1, user);
@@ -107,11 +105,15 @@ fn i6_a_loaded_mm_is_not_freed() {
     assert_panics("still owns", || rig.on(CPU0, || rig.mmdrop(mm)));
 }
 
-/// `debug_shoot_lazies` asks the CPU that frees, and the others, before I6 looks.
+/// `debug_shoot_lazies` asks the CPU that frees, and the other CPUs, before I6 is
+/// checked.
 #[test]
 fn a_cpu_that_was_left_lazy_is_told_by_its_name() {
-    // As above: shootdown and hazard would move the CPU.
-    for (policy, here) in [(Policy::Eager, false), (Policy::Refcount, false), (Policy::Refcount, true)] {
+    let cases = Policy::ALL.into_iter().flat_map(|policy| [(policy, false), (policy, true)]);
+    // A policy that shoots would move the CPU, and one that does not count has no unit to lose.
+    let stays =
+        |(policy, here): (_, bool)| !Ledger::of(policy).shoots && (Ledger::of(policy).counts || !here);
+    for (policy, here) in cases.filter(|&case| stays(case)) {
         let rig = Rig::with(Config { policy, debug_shoot_lazies: true, ..Config::default() });
         let (mm, user) = rig.process();
         let lazy = if here { CPU0 } else { CPU1 };
@@ -156,7 +158,7 @@ fn the_machine_detects_a_frame_freed_too_soon() {
     });
 }
 
-/// T20: refused, not deadlocked.
+/// T20: the drop is refused, and does not deadlock.
 #[test]
 fn the_last_drop_with_interrupts_off_is_refused() {
     each_policy(|rig| {

@@ -8,13 +8,13 @@ use kcore::lazy_tlb::Policy;
 use kcore::machine::Point;
 use kcore::mm::MmId;
 
-use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, by_policy, each_policy};
+use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, each_policy};
 
+/// The cost of an exit under each policy:
 /// docs/lazy-tlb.md#per-policy-an-exit-that-finds-all-other-cpus-lazy.
 #[test]
 fn exit_with_every_other_cpu_lazy() {
     each_policy(|rig| {
-        let policy = rig.config().policy;
         let (mm, user) = rig.process();
         rig.make_lazy(CPU1, rig.thread(mm));
         rig.make_lazy(CPU2, rig.thread(mm));
@@ -23,14 +23,12 @@ fn exit_with_every_other_cpu_lazy() {
         rig.mmput(mm);
         rig.switch(CPU0, user);
         rig.on(CPU0, || rig.exit_mm());
-        assert_eq!(rig.total("exit_kick"), if policy == Policy::Shootdown { 2 } else { 0 });
-        assert_eq!(rig.total("ipi_sent_call"), by_policy(policy, 0, 0, 2));
-        let shot = if policy == Policy::Hazard { 2 } else { 0 };
-        assert_eq!(rig.total("shot_ipi"), shot, "a kick leaves nobody to shoot");
-        assert_eq!(rig.total("shot_self"), by_policy(policy, 0, 0, 1));
-        let freed_in_exit = policy != Policy::Refcount;
-        assert_eq!(rig.lookup(mm).is_none(), freed_in_exit);
-        if !freed_in_exit {
+        assert_eq!(rig.total("exit_kick"), rig.owes().kicked(2));
+        assert_eq!(rig.total("ipi_sent_call"), rig.owes().shot(2));
+        assert_eq!(rig.total("shot_ipi"), rig.owes().shot_unkicked(2), "a kick leaves nobody to shoot");
+        assert_eq!(rig.total("shot_self"), rig.owes().shot(1));
+        assert_eq!(rig.lookup(mm) == mm, rig.owes().lingers);
+        if rig.owes().counts {
             assert_eq!((rig.mm(mm).users(), rig.count(mm)), (0, 3), "a zombie with three borrowers");
         }
         rig.idle(CPU0);
@@ -39,7 +37,7 @@ fn exit_with_every_other_cpu_lazy() {
     });
 }
 
-/// T13: the common case is a CPU that is lazy on what it frees.
+/// T13: the common case is a CPU that is lazy on the mm which it frees.
 #[test]
 fn the_last_thread_leaves_what_it_frees() {
     each_policy(|rig| {
@@ -50,8 +48,7 @@ fn the_last_thread_leaves_what_it_frees() {
             rig.exit_mm();
         });
         assert_eq!(rig.machine.task(user).mm(), MmId::NONE);
-        let zombie = rig.config().policy == Policy::Refcount;
-        assert_eq!(rig.machine.loaded(CPU0), if zombie { mm } else { MmId::INIT_MM });
+        assert_eq!(rig.machine.loaded(CPU0), if rig.owes().lingers { mm } else { MmId::INIT_MM });
         rig.idle(CPU0);
         rig.drain(CPU0);
         assert!(rig.lookup(mm).is_none());
@@ -76,13 +73,13 @@ fn the_exiting_task_migrates_at_every_point() {
                 }
             });
             rig.on(CPU0, || rig.exit_mm());
-            if rig.config().policy != Policy::Refcount {
+            if !rig.owes().lingers {
                 assert_eq!(hits.load(Ordering::Relaxed), 1, "{point:?} was not passed");
                 assert!(rig.lookup(mm).is_none());
-                // The kick came before this point, so the shoot is what is left. The
-                // hazard policy has no kick.
-                let shot = u64::from(point == Point::MmdropLast || rig.config().policy == Policy::Hazard);
-                assert_eq!(rig.total("shot_ipi"), by_policy(rig.config().policy, 0, 0, shot));
+                // Where an exit evicts, it has done so before the last of the points.
+                // Then only the shoot is left.
+                let missed = point == Point::MmdropLast || !rig.owes().kicks;
+                assert_eq!(rig.total("shot_ipi"), rig.owes().shot(missed.into()));
             }
             for cpu in [CPU0, CPU1] {
                 rig.idle(cpu);
@@ -103,14 +100,14 @@ fn an_outsider_drops_the_last_reference() {
         rig.on(CPU0, || rig.exit_mm());
         assert_eq!(rig.mm(mm).users(), 0);
         rig.on(CPU2, || rig.mmdrop(mm));
-        assert_eq!(rig.total("shot_ipi"), by_policy(rig.config().policy, 0, 0, 1));
+        assert_eq!(rig.total("shot_ipi"), rig.owes().shot(1));
         rig.idle(CPU0);
         rig.drain(CPU0);
         assert!(rig.lookup(mm).is_none());
     });
 }
 
-/// T15: an mm that nobody ever loaded.
+/// T15: an mm that no CPU ever loaded.
 #[test]
 fn an_mm_that_was_never_loaded() {
     each_policy(|rig| {
@@ -140,7 +137,8 @@ fn slots_are_reused_lowest_first_with_a_new_generation() {
     });
 }
 
-/// A shoot leaves the bits of those it moved; the slot's next mm starts without.
+/// A shoot leaves the bits of the CPUs that it moved. The slot's next mm starts without
+/// them.
 #[test]
 fn a_new_mm_is_in_no_tlb() {
     each_policy(|rig| {
@@ -194,8 +192,8 @@ fn another_tasks_mm() {
     });
 }
 
-/// The filter of shootdown spares a CPU that has gone on to something else, and
-/// the flush covers it by broadcast.
+/// The filter of shootdown spares a CPU that has gone on to another mm, and the flush
+/// reaches it by broadcast.
 #[test]
 fn the_filter_spares_who_has_left() {
     let rig = Rig::with(Config { filter_lazies: true, debug_shoot_lazies: true, ..Config::default() });

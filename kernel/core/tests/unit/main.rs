@@ -1,5 +1,5 @@
-//! Every transition of the protocol on the host model, one thread acting as all
-//! CPUs. Races are the business of `loom.rs`.
+//! Every transition of the protocol on the host model, one thread acting as all CPUs.
+//! Races are tested in `tests/loom`.
 #![cfg(not(loom))]
 
 mod arms;
@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering;
 use kcore::cpu::CpuId;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::mm::MmId;
 use kcore::model::{Model, Size, TaskId};
 use kcore::{Config, LazyTlb};
@@ -83,27 +84,32 @@ impl Rig {
         self.idle(cpu);
     }
 
-    /// `cpu`, which is idle, forgets whatever it borrows.
+    /// `cpu`, which is idle, leaves what it borrows.
     fn drain(&self, cpu: CpuId) {
         let (mm, user) = self.process();
         self.switch(cpu, user);
         self.on(cpu, || self.exit_mm());
         self.idle(cpu);
-        assert!(self.config().policy != Policy::Shootdown || self.lookup(mm).is_none());
+        assert!(self.owes().lingers || self.lookup(mm).is_none());
     }
 
-    /// CPU 1 has kicked CPU 0 out of `mm`, and the interrupt is on its way: it comes as
-    /// soon as interrupts are on.
+    /// CPU 1 evicts CPU 0 from `mm`, and the IPI is on its way: it arrives as soon as
+    /// interrupts are on.
     fn kick_is_on_its_way(kernel: &LazyTlb<Model>, mm: MmId) {
         kernel.cpu(CPU1).call.post(Call::Evict(mm), CPU0);
         kernel.cpu(CPU0).mailbox.0.set(CPU1);
         kernel.machine.spurious_irqs.store(true, Ordering::Relaxed);
     }
 
-    /// The mm that lives in the slot of `mm`, if it is still the same.
+    /// The slot of `mm`, if `mm` still lives there.
     fn lookup(&self, mm: MmId) -> MmId {
         let id = self.mms()[mm.slot()].id();
         if id == mm { id } else { MmId::NONE }
+    }
+
+    /// What to expect of the policy.
+    fn owes(&self) -> Ledger {
+        Ledger::of(self.config().policy)
     }
 
     /// `mm_count` of an mm that may have other holders than its users.
@@ -138,14 +144,5 @@ fn each_policy(test: impl Fn(&Rig)) {
     for policy in Policy::ALL {
         println!("policy {}", policy.name());
         test(&Rig::new(policy));
-    }
-}
-
-/// What the policies do; hazard counts as little as shootdown.
-fn by_policy<T: Copy>(policy: Policy, eager: T, refcount: T, shootdown: T) -> T {
-    match policy {
-        Policy::Eager => eager,
-        Policy::Refcount => refcount,
-        Policy::Shootdown | Policy::Hazard => shootdown,
     }
 }

@@ -1,4 +1,5 @@
-//! The reverse map: who is visited, and what a visit does to the lifetime of an mm.
+//! The reverse map: which mms are visited, and what a visit does to the lifetime of an
+//! mm.
 
 use kcore::lazy_tlb::Policy;
 use kcore::mm::MmId;
@@ -24,8 +25,8 @@ fn all_are_visited() {
     assert_eq!(visited(&rig, &mappers), []);
 }
 
-/// Who enters while the list is walked is visited, too: it may have copied what the walk
-/// has not taken away yet.
+/// An mm that enters while the list is walked is visited, too: it may have copied what
+/// the walk has not taken away yet.
 #[test]
 fn who_enters_meanwhile_is_visited() {
     let (rig, mappers) = (Rig::new(Policy::Shootdown), Mappers::default());
@@ -43,8 +44,9 @@ fn who_enters_meanwhile_is_visited() {
     assert_eq!(seen, [parent, child]);
 }
 
-/// The last user goes while the mm is visited, and a CPU is lazy on it: the visitor, which
-/// never had it loaded, drops the last count, and each policy owes what it owes (T16).
+/// The last user goes while the mm is visited, and a CPU is lazy on it. So the visitor,
+/// which never had it loaded, drops the last count, and the policy sends the CPU away
+/// (T16).
 #[test]
 fn the_visitor_may_be_the_last() {
     for policy in Policy::ALL {

@@ -1,4 +1,4 @@
-//! membarrier(2): what it answers, and whom it interrupts.
+//! membarrier(2): what it answers, and which CPUs it interrupts.
 
 use kcore::machine::Point;
 use kcore::membarrier::{Command, NotRegistered};
@@ -46,8 +46,8 @@ fn a_private_command_needs_its_own_registration() {
     }
 }
 
-/// Who registers for SYNC_CORE announces the plain command, too, and is shown with both;
-/// and is refused it, since it is not ready.
+/// A registration for SYNC_CORE announces the plain command, too, and the process is
+/// shown with both. The plain command is still refused, since it is not ready.
 #[test]
 fn registrations_are_shown_as_linux_shows_them() {
     let rig = Rig::new(kcore::lazy_tlb::Policy::Shootdown);
@@ -97,7 +97,8 @@ fn private_reaches_the_threads_that_run() {
     });
 }
 
-/// All CPUs must have seen the registration, whatever they run.
+/// All CPUs must have seen the registration, also those that run no thread of the
+/// process.
 #[test]
 fn a_registration_with_threads_calls_every_cpu() {
     each_policy(|rig| {
@@ -140,7 +141,7 @@ fn global_reaches_everyone_and_expedited_the_registered() {
         assert_eq!(on_cpu0(rig, Command::GlobalExpedited), (Ok(0), 0));
         rig.on(CPU1, || rig.membarrier(Command::RegisterGlobalExpedited)).unwrap();
         assert_eq!(on_cpu0(rig, Command::GlobalExpedited), (Ok(0), 1));
-        // One thread ends, and the CPU goes from it to another of the same process.
+        // One thread ends, and the CPU goes on to another thread of its process.
         let second = rig.thread(mm);
         rig.on(CPU1, || rig.exit_mm());
         assert_eq!(on_cpu0(rig, Command::GlobalExpedited), (Ok(0), 0));
@@ -175,7 +176,7 @@ fn exec_forgets_and_fork_remembers() {
         rig.switch(CPU0, child);
         assert_eq!(on_cpu0(rig, Command::PrivateExpedited).0, Ok(0));
         rig.switch(CPU0, user);
-        // The slot of an mm that was registered is the next one's.
+        // Another mm gets the slot of one that was registered.
         rig.on(CPU0, || {
             let new = rig.machine.create_mm();
             rig.exec_mmap(new);

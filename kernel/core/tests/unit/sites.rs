@@ -5,7 +5,7 @@ use kcore::machine::Point;
 use kcore::mm::MmId;
 use kcore::sync::Ordering;
 
-use crate::{CPU0, CPU1, Rig, assert_panics, by_policy, each_policy};
+use crate::{CPU0, CPU1, Rig, assert_panics, each_policy};
 
 #[test]
 fn exec_from_user() {
@@ -20,14 +20,13 @@ fn exec_from_user() {
             assert_eq!((rig.mm(new).users(), rig.count(new)), (1, 1));
         });
         assert!(rig.lookup(old).is_none(), "its only user has left it");
-        assert_eq!(rig.total("mm_count_rmw"), by_policy(rig.config().policy, 0, 1, 0), "the way in");
+        assert_eq!(rig.total("mm_count_rmw"), rig.owes().counted(1), "the way in");
     });
 }
 
 #[test]
 fn exec_from_a_lazy_kernel_thread() {
     each_policy(|rig| {
-        let policy = rig.config().policy;
         let (lazy, user) = rig.process();
         let worker = rig.machine.kernel_thread();
         rig.switch(CPU0, user);
@@ -40,18 +39,17 @@ fn exec_from_a_lazy_kernel_thread() {
             assert_eq!(rig.machine.loaded(CPU0), new);
             assert_eq!(rig.count(new), 1);
         });
-        assert_eq!(count - rig.count(lazy), by_policy(policy, 0, 1, 0));
+        assert_eq!(count - rig.count(lazy), rig.owes().counted(1));
     });
 }
 
 /// The ledger of use and unuse from a borrow of `lazy`, back to the baseline.
 fn use_and_unuse(rig: &Rig, borrow_same: bool) {
-    let policy = rig.config().policy;
     let ((mm, user), (_, other)) = (rig.process(), rig.process());
     let worker = rig.machine.kernel_thread();
     rig.switch(CPU0, if borrow_same { user } else { other });
     rig.switch(CPU0, worker);
-    let baseline = rig.count(mm) - by_policy(policy, 0, borrow_same.into(), 0);
+    let baseline = rig.count(mm) - rig.owes().counted(u32::from(borrow_same));
     for _ in 0..3 {
         rig.mmget(mm);
         rig.on(CPU0, || rig.kthread_use_mm(mm));
@@ -60,7 +58,7 @@ fn use_and_unuse(rig: &Rig, borrow_same: bool) {
         assert_eq!(rig.machine.task(worker).mm(), mm);
         rig.on(CPU0, || rig.machine.access(0)).unwrap();
         rig.on(CPU0, || rig.kthread_unuse_mm(mm));
-        assert_eq!(rig.count(mm), baseline + by_policy(policy, 0, 1, 0));
+        assert_eq!(rig.count(mm), baseline + rig.owes().counted(1));
         assert_eq!(rig.machine.task(worker).mm(), MmId::NONE);
         rig.on(CPU0, || rig.mmput(mm));
     }
@@ -80,7 +78,7 @@ fn use_mm_of_the_borrowed_mm() {
     each_policy(|rig| use_and_unuse(rig, true));
 }
 
-/// `init_mm`'s count is back to its baseline whatever happened in between.
+/// `init_mm`'s count is back to its baseline after every sequence.
 #[test]
 fn init_mm_is_balanced() {
     each_policy(|rig| {
@@ -98,11 +96,11 @@ fn init_mm_is_balanced() {
             });
             rig.drain(CPU0);
             rig.drain(CPU1);
-            assert!(rig.lookup(mm).is_none() || rig.config().policy == Policy::Refcount);
+            assert!(rig.lookup(mm).is_none() || rig.owes().lingers);
         }
-        // Under refcount the CPUs may rest on a zombie instead of init_mm.
+        // Where an mm lingers the CPUs may rest on a zombie instead of init_mm.
         let resting = [CPU0, CPU1].iter().filter(|&&cpu| rig.machine.loaded(cpu) != MmId::INIT_MM).count();
-        assert_eq!(rig.count(MmId::INIT_MM), baseline - by_policy(rig.config().policy, 0, resting as u32, 0));
+        assert_eq!(rig.count(MmId::INIT_MM), baseline - rig.owes().counted(resting as u32));
     });
 }
 
@@ -118,7 +116,7 @@ fn unuse_drops_the_last_reference() {
             assert_eq!(rig.count(mm), 1);
             rig.kthread_unuse_mm(mm);
         });
-        assert_eq!(rig.total("shot_self"), by_policy(rig.config().policy, 0, 0, 1));
+        assert_eq!(rig.total("shot_self"), rig.owes().shot(1));
         rig.drain(CPU0);
         assert!(rig.lookup(mm).is_none());
     });
@@ -142,8 +140,8 @@ fn misuse_of_use_mm_is_caught() {
     });
 }
 
-/// T3: a kick of what the thread borrows lands before it uses or execs another mm.
-/// The borrow that it drops is the one that it still had.
+/// T3: an eviction from what the thread borrows lands before it uses or execs another mm.
+/// The thread drops only the borrow that it still has.
 #[test]
 fn a_kick_of_the_borrow_lands_before_it_is_replaced() {
     for exec in [false, true] {
@@ -163,13 +161,13 @@ fn a_kick_of_the_borrow_lands_before_it_is_replaced() {
             rig.on(CPU0, || if exec { rig.exec_mmap(mm) } else { rig.kthread_use_mm(mm) });
             rig.machine.set_hook(|_, _| {});
             assert_eq!(rig.count(lazy), 1, "nobody borrows it any more");
-            assert_eq!(rig.count(MmId::INIT_MM), baseline - by_policy(policy, 0, 1, 0));
+            assert_eq!(rig.count(MmId::INIT_MM), baseline - rig.owes().counted(1));
         }
     }
 }
 
-/// A kick that arrives when the mm is gone from the task and is not yet a borrow waits
-/// until it is one (T2): a borrow that nobody counted must not be given back.
+/// An eviction that arrives when the task has no mm any more, and no borrow yet, waits
+/// until the borrow has begun (T2). A borrow that was not counted must not be given back.
 #[test]
 fn a_kick_waits_until_the_mm_is_borrowed() {
     each_policy(|rig| {
@@ -190,8 +188,8 @@ fn a_kick_waits_until_the_mm_is_borrowed() {
     });
 }
 
-/// An interrupt that kicks lands at every point of use and unuse (T2, T3): the
-/// state is never half changed.
+/// An IPI that evicts lands at every point of use and unuse (T2, T3): the state is never
+/// half changed.
 #[test]
 fn a_kick_lands_at_every_point_of_use_mm() {
     for policy in Policy::ALL {

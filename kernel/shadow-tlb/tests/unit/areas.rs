@@ -43,7 +43,7 @@ impl Area {
         (self.frame..self.frame + PAGES).collect()
     }
 
-    /// What the owner of the area does behind its flush.
+    /// What the owner of the area does after its flush.
     fn finish(self, shadow: &mut Shadow, cpu: CpuId) {
         self.frames().into_iter().for_each(|frame| shadow.frame_freed(cpu, frame).unwrap());
         shadow.settled(cpu, self.range()).unwrap();
@@ -70,7 +70,7 @@ fn each_broadcast_covers_its_own_area() {
     assert_eq!(shadow.take_released(), LOW.frames());
 }
 
-/// By calls to the other CPU, which come in between its own flush.
+/// Each flushes by calls to the other CPU, which come in the middle of the other's own flush.
 #[test]
 fn local_flushes_that_cross() {
     let (mut shadow, low, high) = both_unmapped();
@@ -123,7 +123,7 @@ fn a_flush_of_half_an_area() {
     shadow.frame_freed(CPU0, LOW.frame + 1).unwrap();
 }
 
-/// A flush of the same pages that had begun before they changed again.
+/// A flush of these pages that had begun before they changed again.
 #[test]
 fn a_flush_that_began_before_the_change() {
     let (mut shadow, low, high) = both_unmapped();

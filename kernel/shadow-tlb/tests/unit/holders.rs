@@ -23,7 +23,7 @@ fn a_cpu_that_drops_everything_before_it_stops() {
     shadow.free_pid(CPU0).unwrap();
 }
 
-/// Whoever frees skips it: it is in no mask any more.
+/// A CPU that frees skips it: it is in no mask any more.
 #[test]
 fn a_cpu_that_stops_without_a_flush() {
     let mut shadow = on_two();
@@ -47,7 +47,7 @@ fn a_cpu_that_stops_with_the_pid_loaded() {
     assert_eq!(held(free_table(&mut shadow)), (1, WALK));
 }
 
-/// What it held before was told to be gone, and its first load finds nothing old.
+/// Its flush was reported, so its first load finds nothing old.
 #[test]
 fn a_cpu_that_starts_with_a_flush() {
     let mut shadow = on_two();
@@ -58,7 +58,7 @@ fn a_cpu_that_starts_with_a_flush() {
     shadow.flush_cpu(CPU1);
     shadow.load(CPU1, false).unwrap();
     free_frame(&mut shadow).unwrap();
-    // From here on it is as any other.
+    // From here on it is like any other CPU.
     remove(&mut shadow);
     flush_local(&mut shadow, CPU0, FlushRange::Everything);
     assert_eq!(held(free_frame(&mut shadow)), (1, TRANSLATION));

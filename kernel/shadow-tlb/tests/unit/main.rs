@@ -1,5 +1,5 @@
-//! The rules of the shadow TLB oracle, against sequences written by hand: right
-//! ones, which it must let pass, and wrong ones, which it must not.
+//! The rules of the shadow TLB oracle, against sequences written by hand. It must let the right
+//! ones pass, and must not let the wrong ones pass.
 
 mod areas;
 mod holders;
@@ -31,7 +31,7 @@ fn live() -> Shadow {
     shadow
 }
 
-/// The same, loaded on CPUs 0 and 1.
+/// A PID of three CPUs, loaded on CPUs 0 and 1.
 fn on_two() -> Shadow {
     let mut shadow = live();
     shadow.load(CPU0, false).unwrap();
@@ -63,7 +63,7 @@ fn free_table(shadow: &mut Shadow) -> Result<(), Violation> {
     shadow.frame_freed(CPU0, TABLE)
 }
 
-/// Who holds something, and what: the number of a CPU, or [`COPRO`].
+/// A holder, as the number of a CPU or [`COPRO`], and what it has.
 fn held(result: Result<(), Violation>) -> (usize, Option<Kind>) {
     let violation = result.expect_err("the oracle should have cried");
     match violation.holder {

@@ -71,7 +71,7 @@ fn a_flush_of_other_pages() {
     free_frame(&mut shadow).unwrap();
 }
 
-/// Each flush of pages reaches one CPU, and none of the two reaches both.
+/// Each of the two flushes of pages reaches one CPU, and neither reaches both.
 #[test]
 fn a_flush_of_some_pages_for_others() {
     let mut shadow = on_two();
@@ -88,7 +88,7 @@ fn a_tag_survives_a_write_of_pidr() {
     shadow.leave(CPU1);
     remove(&mut shadow);
     assert_eq!(held(free_frame(&mut shadow)), (1, TRANSLATION));
-    // It is not loaded there, but flushed all the same.
+    // The PID is not loaded there, but the flush counts.
     flush_local(&mut shadow, CPU1, FlushRange::Translations);
     free_frame(&mut shadow).unwrap();
 }
@@ -227,7 +227,7 @@ fn a_table_that_is_left_behind() {
     shadow.settled(CPU0, ALL).unwrap();
 }
 
-/// Whom nobody can have: it is free at once, and not released a second time.
+/// A frame that no holder can have: it is free at once, and not released a second time.
 #[test]
 fn what_nobody_holds_is_not_stale() {
     let mut shadow = live();

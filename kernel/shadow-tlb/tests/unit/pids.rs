@@ -142,7 +142,7 @@ fn a_load_of_a_free_pid() {
     assert_eq!(violation.subject, Subject::NoMm);
 }
 
-/// A flush that began under the mm before covers nothing of this one.
+/// A flush that began under the PID's previous mm covers nothing of this one.
 #[test]
 fn a_flush_from_another_life() {
     let mut slot = handed_out();

@@ -1,4 +1,4 @@
-//! What the oracle says.
+//! The sentences that the oracle reports.
 
 use kcore::event::Stamp;
 use kcore::mm::flush::FlushRange;

@@ -1,5 +1,4 @@
-//! Taking stock of memory: the allocator's own tables, carved from what they
-//! describe.
+//! Taking stock of memory: the allocator's own tables, carved from the memory that they describe.
 
 use core::mem::{align_of, size_of};
 use core::sync::atomic::AtomicU32;
@@ -23,11 +22,11 @@ type LockedCache = IrqLock<Cache>;
 const RESERVE_PART: u64 = 64;
 const RESERVE_FRAMES: core::ops::RangeInclusive<u64> = 128..=4096;
 
-/// Where in the metadata the three tables are, in bytes.
+/// The places of the three tables in the metadata, in bytes.
 struct Layout {
     links: usize,
     caches: usize,
-    /// All of it; whole pages.
+    /// The size of the metadata; whole pages.
     bytes: u64,
 }
 
@@ -63,7 +62,7 @@ pub(in crate::memory) fn init(info: &BootInfo) {
             layout.bytes >> 10
         ))
     });
-    // SAFETY: free memory of this size, and nobody else runs.
+    // SAFETY: free memory of this size, and no other CPU runs.
     let (counts, links, caches) = unsafe { carve(home, &layout, frames, cpus) };
 
     let mut buddy = Buddy::new(links);
@@ -81,7 +80,7 @@ pub(in crate::memory) fn init(info: &BootInfo) {
 /// The tables' memory, cleared: no frame has a reference, none is free.
 ///
 /// # Safety
-/// The `layout.bytes` at `home` are memory that nobody uses, now or later.
+/// The `layout.bytes` at `home` are memory without another user, now or later.
 unsafe fn carve(
     home: u64,
     layout: &Layout,

@@ -1,7 +1,7 @@
 //! A CPU's own store of single frames.
 //!
-//! It hands out what was freed last, which is still in the CPU's data cache, and
-//! goes to the buddy allocator for a batch at a time.
+//! It hands out the frame that was freed last, which is still in the CPU's data cache. It takes
+//! from and returns to the buddy allocator a batch at a time.
 
 use vm::buddy::Buddy;
 
@@ -14,7 +14,7 @@ const CAPACITY: usize = 64;
 pub(super) const BATCH: usize = 1 << BATCH_ORDER;
 const BATCH_ORDER: usize = 5;
 
-/// The cache of one CPU; on lines of its own, since its lock is.
+/// The cache of one CPU; on cache lines of its own.
 #[repr(align(128))]
 pub(super) struct Cache {
     len: usize,
@@ -74,7 +74,7 @@ impl Cache {
         if self.len > 0 {
             return;
         }
-        // One block is cheaper than many frames, but what is left may be smaller.
+        // One block is cheaper than many frames, but only smaller blocks may be left.
         for order in (0..=BATCH_ORDER).rev() {
             let Some(first) = buddy.alloc(order) else { continue };
             // Handed out in ascending order.

@@ -1,4 +1,4 @@
-//! What a free frame holds, to catch whoever still writes to it.
+//! The contents of a free frame, which catch late writes to it.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,8 +8,8 @@ use super::{FREE, FrameNumber};
 
 /// As an address it is in quadrant 1, where nothing can be mapped.
 const POISON: u64 = 0x6b6b_f4ee_6b6b_f4ee;
-/// How much of a frame is poisoned: all of it in test builds, else one line,
-/// which the free list of a cache-cold frame can afford.
+/// How much of a frame is poisoned: all of it in test builds, else one cache line, which even a
+/// frame that is not in the data cache can afford.
 const BYTES: u64 = if cfg!(feature = "selftest") { PAGE_SIZE } else { 128 };
 const WORDS: usize = BYTES as usize / size_of::<u64>();
 
@@ -41,8 +41,8 @@ pub(super) fn check_if_poisoned(number: FrameNumber, count: &AtomicU32) {
 
 fn check(number: FrameNumber) {
     let words = words(number).cast::<u64>();
-    // Without branches, as it is right almost always. Volatile, since a stray
-    // store is one that the compiler knows nothing of.
+    // Without branches, since the poison is nearly always intact. Volatile, since the compiler
+    // does not know of a stray store.
     let mut wrong = 0;
     for word in 0..WORDS {
         // SAFETY: the frame is off the free lists and not handed out yet, so ours

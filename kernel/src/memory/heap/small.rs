@@ -1,8 +1,7 @@
 //! Free lists for small blocks: powers of two from 32 to 1024 bytes.
 //!
-//! A block stays in its class for good. The kernel frees and allocates the same
-//! few types over and over (areas, tasks, messages), so little is lost by that,
-//! and a first-fit search over a long list is spared.
+//! A block stays in its class for good. The kernel frees and allocates a few types over and over
+//! (areas, tasks, messages). So this wastes little and saves a first-fit search over a long list.
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -16,13 +15,13 @@ pub(super) struct SmallLists {
     first: [Option<NonNull<FreeBlock>>; CLASSES],
 }
 
-/// What a free block begins with.
+/// The header of a free block.
 struct FreeBlock {
     next: Option<NonNull<FreeBlock>>,
 }
 
-// SAFETY: the pointers are to memory that the lists own; the heap's lock decides
-// who follows them.
+// SAFETY: the pointers are to memory that the lists own; only a holder of the heap's lock follows
+// them.
 unsafe impl Send for SmallLists {}
 
 /// The class that serves `layout`, if it is small.
@@ -35,7 +34,7 @@ pub(super) fn class_of(layout: Layout) -> Option<usize> {
     })
 }
 
-/// What a block of `class` is cut from the heap as.
+/// The layout with which a block of `class` is cut from the heap.
 pub(super) fn layout_of(class: usize) -> Layout {
     let bytes = 1 << (SMALLEST_LOG2 as usize + class);
     Layout::from_size_align(bytes, bytes).expect("a power of two is an alignment")

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 
 use super::{LAST, SIGCHLD, SIGCONT, SIGSTOP, UNBLOCKABLE};
-use crate::process::user_memory::Plain;
+use crate::mm::user_memory::Plain;
 use crate::sync::SpinLock;
 
 /// sa_handler: the default action.

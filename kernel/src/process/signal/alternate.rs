@@ -1,9 +1,8 @@
 //! The alternate signal stack of a thread (Linux: `do_sigaltstack`).
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
 use crate::errno::Errno;
-use crate::process::user_memory::Plain;
+use crate::mm::user_memory::Plain;
+use crate::sync::SpinLock;
 
 /// ss_flags: it is in use.
 const SS_ONSTACK: u32 = 1;
@@ -30,46 +29,41 @@ pub(crate) struct AlternateStack {
 // SAFETY: integers, and the gap is a field.
 unsafe impl Plain for AlternateStack {}
 
-/// The alternate stack of a thread, as it was set. Only the thread itself has to do with it.
-pub(crate) struct StackCell {
-    base: AtomicU64,
-    flags: AtomicU32,
-    size: AtomicU64,
+impl AlternateStack {
+    const NONE: Self = Self { base: 0, flags: SS_DISABLE, pad: 0, size: 0 };
 }
+
+/// The alternate stack of a thread, as it was set. Only the thread itself has to do with it.
+pub(crate) struct StackCell(SpinLock<AlternateStack>);
 
 impl StackCell {
     /// No stack.
     pub(crate) const fn none() -> Self {
-        let flags = AtomicU32::new(SS_DISABLE);
-        Self { base: AtomicU64::new(0), flags, size: AtomicU64::new(0) }
+        Self(SpinLock::new("alternate stack", AlternateStack::NONE))
     }
 
     fn store(&self, stack: AlternateStack) {
-        self.base.store(stack.base, Ordering::Relaxed);
-        self.flags.store(stack.flags, Ordering::Relaxed);
-        self.size.store(stack.size, Ordering::Relaxed);
+        *self.0.lock() = stack;
     }
 
     /// As it was set, for the frame of a handler.
     pub(super) fn stored(&self) -> AlternateStack {
-        let base = self.base.load(Ordering::Relaxed);
-        let flags = self.flags.load(Ordering::Relaxed);
-        AlternateStack { base, flags, pad: 0, size: self.size.load(Ordering::Relaxed) }
+        *self.0.lock()
     }
 
-    /// The thread, which has not run yet, gets that of `parent`, which runs.
-    pub(crate) fn copy_from(&self, parent: &StackCell) {
-        self.store(parent.stored());
+    /// A copy of it, for a thread that has not run yet.
+    pub(crate) fn copy(&self) -> Self {
+        Self(SpinLock::new("alternate stack", self.stored()))
     }
 
     /// There is none any more.
     pub(crate) fn reset(&self) {
-        self.store(Self::none().stored());
+        self.store(AlternateStack::NONE);
     }
 
     /// A handler begins.
     pub(super) fn disarm(&self) {
-        if self.flags.load(Ordering::Relaxed) & SS_AUTODISARM != 0 {
+        if self.stored().flags & SS_AUTODISARM != 0 {
             self.reset();
         }
     }

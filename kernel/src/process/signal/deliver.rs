@@ -4,6 +4,7 @@ use core::sync::atomic::Ordering;
 
 use arch::exceptions::TrapFrame;
 use arch::irqflags;
+use kcore::machine::IrqsOff;
 
 use super::action::{SA_NODEFER, SA_RESTART};
 use super::{Action, Default, Info, bit, default_of, frame, recalculate};
@@ -29,13 +30,10 @@ enum Call {
 }
 
 /// The way to user mode with the work flag set: schedules if asked to, ends the
-/// thread if it is to end, and has it take its signals. Interrupts off, on return
-/// too; on meanwhile.
-pub(crate) fn return_to_user(frame: &mut TrapFrame) {
-    if task::prepare_user_return() != 0 {
-        irqflags::enable();
-        take_all(frame, Call::Done, None);
-        irqflags::disable();
+/// thread if it is to end, and has it take its signals, interrupts on.
+pub(crate) fn return_to_user(frame: &mut TrapFrame, off: &mut IrqsOff) {
+    if task::prepare_user_return(off) != 0 {
+        irqflags::enabled_while(off, || take_all(frame, Call::Done, None));
     }
 }
 

@@ -24,7 +24,7 @@ use super::alternate::AlternateStack;
 use super::queue::LinuxInfo;
 use super::{Action, Info};
 use crate::errno::Errno;
-use crate::process::user_memory::{self, Plain};
+use crate::mm::user_memory::{self, Plain, UserAddr};
 use crate::process::{current, current_thread, exec};
 
 /// Below the stack pointer: what leaf functions may use without asking.
@@ -134,15 +134,15 @@ pub(super) fn push(frame: &mut TrapFrame, info: &Info, action: &Action, blocked:
     let registers = &mut saved.registers;
     (registers.signal, registers.handler, registers.old_mask) = (info.signal, action.handler, blocked);
     save(frame, registers, at);
-    user_memory::write_from(at, &*saved)?;
-    user_memory::write(stack, old_stack)?;
+    UserAddr(at).write_from(&*saved)?;
+    UserAddr(stack).write(old_stack)?;
 
     let process = current();
     let (entry, toc) = match process.is_elf_v2() {
         true => (action.handler, None),
         // The handler is named by its function descriptor.
         false => {
-            let [entry, toc]: [u64; 2] = user_memory::read(action.handler)?;
+            let [entry, toc]: [u64; 2] = UserAddr(action.handler).read()?;
             (entry, Some(toc))
         }
     };
@@ -187,7 +187,7 @@ fn save(frame: &mut TrapFrame, registers: &mut Registers, at: u64) {
 /// rt_sigreturn: back to the context above the handler's caller's frame, where the
 /// stack pointer is again. `EFAULT` if it is not there: the program is lost.
 pub(crate) fn sigreturn(frame: &mut TrapFrame) -> Result<(), Errno> {
-    let saved: Box<Frame> = user_memory::read_boxed(frame.gpr(1).wrapping_add(CALLER_FRAME))?;
+    let saved: Box<Frame> = UserAddr(frame.gpr(1).wrapping_add(CALLER_FRAME)).read_boxed()?;
     let registers = &saved.registers;
     frame.set_gprs(&registers.gprs);
     // The MSR is not the program's to change.

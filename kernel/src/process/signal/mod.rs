@@ -10,7 +10,7 @@ use core::sync::atomic::{Ordering, fence};
 use super::exit::Status;
 use super::{Process, Thread, current, current_thread, table};
 use crate::errno::Errno;
-use crate::sync::WaitQueue;
+use crate::task::WaitQueue;
 use crate::task::{self, Task, pending};
 
 mod action;

@@ -5,8 +5,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::{LAST, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, bit};
 use crate::errno::Errno;
+use crate::mm::user_memory::Plain;
 use crate::process::exit::Status;
-use crate::process::user_memory::Plain;
 use crate::sync::SpinLock;
 
 /// A signal and what is known of it: the used part of Linux's `siginfo_t`.

@@ -11,17 +11,23 @@ mod orders;
 mod switch;
 mod use_mm;
 
+use alloc::format;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use arch::uaccess;
+use arch::{percpu, uaccess};
 use kcore::cpu::CpuId;
+use kcore::machine::Point::*;
 use kcore::mm::MmId;
+use kcore::mm::flush::FlushRange;
 
-use super::address_space::inside;
-use super::stage::{Bill, drain_borrows, on_cpus};
-use super::{Outcome, Test, Verdict, check_eq, points};
+use super::address_space::{WRITTEN, forget, inside, map_written_page, read, read_on, replace};
+use super::hook::{arm, arm_for_anyone};
+use super::scene::{Counts, Scene};
+use super::script::{Step, mark, script, wait_until_passed};
+use super::stage::*;
+use super::{Stop, Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
-use crate::task::{TaskRef, kthread};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("t01_use_mm_leak", use_mm::use_mm_counts_return),
@@ -48,38 +54,5 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("t16_outsider_drops_the_last", exits::outsider_drops_last),
     Test::new("t17_pid_is_loaded_nowhere", exits::pid_is_loaded_nowhere),
     Test::new("t19_descheduled_has_no_active_mm", switch::descheduled_has_no_active_mm),
-    Test { limit_s: 60, ..Test::new("orders_drawn_at_random", orders::orders_drawn_at_random) },
+    Test::new("orders_drawn_at_random", orders::orders_drawn_at_random),
 ];
-
-/// The reason to skip a test that needs another CPU.
-const ONE_CPU: Outcome = Outcome::Skip("one CPU");
-
-/// What [`read_on`] says of a page that cannot be read.
-const UNREAD: u32 = u32::MAX;
-
-/// The word at `address` in `mm`, as `cpu` reads it, which is then lazy on `mm`.
-fn read_on(cpu: CpuId, mm: MmId, address: u64) -> u32 {
-    static READ: AtomicU32 = AtomicU32::new(UNREAD);
-    on_cpus(&[cpu], move || {
-        let word = inside(mm, || uaccess::load_user_u32(address)).unwrap_or(UNREAD);
-        READ.store(word, Ordering::Relaxed);
-    });
-    READ.swap(UNREAD, Ordering::Relaxed)
-}
-
-/// Runs `f` in a kernel thread on `cpu`, where it has a part in the script.
-fn part_on(cpu: CpuId, f: impl FnOnce() + Send + 'static) -> TaskRef {
-    kthread::spawn_on(cpu, "test-part", move || {
-        f();
-        points::finished();
-    })
-}
-
-/// Ends an mm whose last user is the test; fails unless that frees all `n` that the
-/// test made.
-fn end_of(mms: &[MmId], before: Bill, n: u64) -> Verdict {
-    mms.iter().for_each(|&mm| lazy_tlb().mmput(mm));
-    drain_borrows();
-    check_eq!(Bill::now().since(before).freed, n, "mms freed");
-    Ok(Outcome::Pass)
-}

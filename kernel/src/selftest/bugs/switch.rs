@@ -1,66 +1,53 @@
 //! What a task keeps that does not run: T19.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
-use kcore::cpu::CpuId;
-use kcore::lazy_tlb::Policy;
-use kcore::mm::MmId;
-
-use super::end_of;
-use crate::machine::lazy_tlb;
-use crate::selftest::stage::{Bill, drain_borrows, new_mm_with_page, policy, wait_for};
-use crate::selftest::{Verdict, check_eq};
-use crate::sync::WaitQueue;
-use crate::task::{self, kthread};
+use super::*;
+use crate::task;
+use crate::task::WaitQueue;
 
 /// T19: a kernel thread that has run on a borrowed mm and sleeps has none, while the
 /// user task that it ran in between runs on.
 pub(super) fn descheduled_has_no_active_mm() -> Verdict {
     const ROUNDS: u32 = 20;
+    /// Odd: the sleeper may run. Even: it has.
     static TURN: AtomicU32 = AtomicU32::new(0);
     static QUEUE: WaitQueue = WaitQueue::new();
-    /// What the sleeper had while it ran; and how often it kept something, or never came.
-    static BORROWED: AtomicU64 = AtomicU64::new(0);
-    static KEPT: AtomicU32 = AtomicU32::new(0);
-    static MISSED: AtomicU32 = AtomicU32::new(0);
-    let kernel = lazy_tlb();
-    let cpu = CpuId::new(kernel.nr_cpus() - 1);
-    drain_borrows();
-    let before = Bill::now();
-    let mm = new_mm_with_page()?;
-    [&TURN, &KEPT, &MISSED].iter().for_each(|cell| cell.store(0, Ordering::Relaxed));
-    let sleeper = kthread::spawn_on(cpu, "test-sleeper", || {
+    let is_turn = |turn: u32| TURN.load(Ordering::Acquire) == turn;
+    let let_sleeper_run = |round: u32| {
+        TURN.store(2 * round + 1, Ordering::Release);
+        QUEUE.wake_one();
+    };
+    let cpu = CpuId::new(lazy_tlb().nr_cpus() - 1);
+    let mut scene = Scene::new();
+    let mm = scene.mm()?;
+    TURN.store(0, Ordering::Relaxed);
+    let sleeper = start_on(cpu, move || {
+        let mut borrowed = MmId::NONE;
         for round in 0..ROUNDS {
-            QUEUE.wait_until(|| TURN.load(Ordering::Acquire) == 2 * round + 1);
-            BORROWED.store(task::current().mm.active_mm().to_bits(), Ordering::Relaxed);
+            QUEUE.wait_until(|| is_turn(2 * round + 1));
+            borrowed = task::current().mm.active_mm();
             TURN.store(2 * round + 2, Ordering::Release);
         }
-        QUEUE.wait_until(|| TURN.load(Ordering::Acquire) == 2 * ROUNDS + 1);
+        QUEUE.wait_until(|| is_turn(2 * ROUNDS + 1));
+        borrowed
     });
-    let seen = sleeper.clone();
-    let user = kthread::spawn_on(cpu, "test-user", move || {
-        kernel.exec_mmap(mm);
+    let seen = sleeper.task.clone();
+    let user = start_on(cpu, move || {
+        let (mut missed, mut kept) = (0, 0);
+        lazy_tlb().exec_mmap(mm);
         for round in 0..ROUNDS {
-            TURN.store(2 * round + 1, Ordering::Release);
-            QUEUE.wake_one();
-            if !wait_for(|| TURN.load(Ordering::Acquire) == 2 * round + 2) {
-                MISSED.fetch_add(1, Ordering::Relaxed);
-            }
+            let_sleeper_run(round);
+            missed += u32::from(!wait_for(|| is_turn(2 * round + 2)));
             // We run here, so it does not.
-            if seen.mm.active_mm().is_some() {
-                KEPT.fetch_add(1, Ordering::Relaxed);
-            }
+            kept += u32::from(seen.mm.active_mm().is_some());
         }
-        kernel.exit_mm();
-        TURN.store(2 * ROUNDS + 1, Ordering::Release);
-        QUEUE.wake_one();
+        lazy_tlb().exit_mm();
+        let_sleeper_run(ROUNDS);
+        (missed, kept)
     });
-    user.wait_exit();
-    sleeper.wait_exit();
-    let borrowed = MmId::from_bits(BORROWED.load(Ordering::Relaxed));
-    check_eq!(MISSED.load(Ordering::Relaxed), 0, "rounds in which the sleeper did not run");
-    let expected = if policy() == Policy::Eager { MmId::INIT_MM } else { mm };
+    let ((missed, kept), borrowed) = (user.result(), sleeper.result());
+    check_eq!(missed, 0, "rounds in which the sleeper did not run");
+    let expected = if owes().borrows { mm } else { MmId::INIT_MM };
     check_eq!(borrowed, expected, "what the kernel thread ran on after the user task");
-    check_eq!(KEPT.load(Ordering::Relaxed), 0, "rounds in which a sleeping kernel thread had an active_mm");
-    end_of(&[], before, 1)
+    check_eq!(kept, 0, "rounds in which a sleeping kernel thread had an active_mm");
+    scene.end(&[])
 }

@@ -1,225 +1,137 @@
 //! Use of an mm by a kernel thread, and exec by one: T1 to T3.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
-use arch::addr::PAGE_SIZE;
-use arch::{percpu, uaccess};
-use kcore::machine::Point;
-use kcore::mm::MmId;
-use kcore::mm::flush::FlushRange;
-
-use super::{ONE_CPU, UNREAD, end_of, part_on, read_on};
-use crate::machine::lazy_tlb;
-use crate::mm;
-use crate::selftest::address_space::{map_written_page, new_mm};
-use crate::selftest::points::{self, Step};
-use crate::selftest::stage::{
-    Bill, drain_borrows, make_lazy, make_trim_due, move_task, new_mm_with_page, other_cpus,
-};
-use crate::selftest::{Outcome, Verdict, check, check_eq};
-use crate::task::kthread;
+use super::*;
 
 /// T1: uses of an mm leave its count as it was, whether the thread was lazy on
 /// another mm or on the same one.
 pub(super) fn use_mm_counts_return() -> Verdict {
-    let kernel = lazy_tlb();
-    drain_borrows();
-    let (mm, other) = (new_mm_with_page()?, new_mm_with_page()?);
+    let mut scene = Scene::new();
+    let (mm, other) = (scene.mm()?, scene.mm()?);
     for _ in 0..100 {
         // The second use begins lazy on `mm` itself, unless the policy is eager.
-        for used in [mm, mm, other] {
-            kernel.kthread_use_mm(used);
-            kernel.kthread_unuse_mm(used);
-        }
+        [mm, mm, other].into_iter().for_each(|used| inside(used, || ()));
     }
     drain_borrows();
-    check_eq!((kernel.mm(mm).count(), kernel.mm(other).count()), (1, 1), "mm_count after 100 rounds");
-    check_eq!((kernel.mm(mm).users(), kernel.mm(other).users()), (1, 1), "mm_users after 100 rounds");
-    kernel.mmput(mm);
-    kernel.mmput(other);
-    drain_borrows();
-    Ok(Outcome::Pass)
+    expect_unborrowed(mm)?;
+    expect_unborrowed(other)?;
+    scene.end(&[mm, other])
 }
 
 /// T2: a kernel thread has stored its new `mm` on a CPU whose bit is still in the mask,
 /// and the only process that runs the mm drops a page of it. The kick comes when the MMU
 /// has the mm, not in between, and the thread reads the new page.
 pub(super) fn use_mm_races_a_flush() -> Verdict {
-    static READ: AtomicU32 = AtomicU32::new(UNREAD);
-    let kernel = lazy_tlb();
-    let Some(&user) = other_cpus().first() else { return Ok(ONE_CPU) };
-    let me = percpu::cpu_id();
+    let (mut scene, me, [user]) = Scene::with()?;
+    let (mm, page) = scene.page()?;
+    check_eq!(read_on(user, mm, page)?, WRITTEN, "what was read before");
+    // A CPU that leaves by a switch keeps its bit, and what its TLB holds.
     drain_borrows();
-    let before = Bill::now();
-    let mm = new_mm()?;
-    let page = map_written_page(mm)?;
-    let old = read_on(user, mm, page);
-    // Who leaves by a switch keeps its bit, and what its TLB holds.
-    drain_borrows();
-    let left = kernel.cpu(user).active_mm.peek() != mm;
-    check!(left && kernel.mm(mm).cpumask().test(user), "the CPU is not in the mask alone");
-    kernel.exec_mmap(mm);
-    let play = points::play(&[
-        Step::reach(user, Point::EnterMmHalf),
-        Step::reach(me, Point::CallPosted),
-        Step::leave(user, Point::EnterMmHalf),
-    ]);
-    let part = part_on(user, move || {
-        kernel.kthread_use_mm(mm);
-        READ.store(uaccess::load_user_u32(page).unwrap_or(UNREAD), Ordering::Relaxed);
-        kernel.kthread_unuse_mm(mm);
+    check!(!has(user, mm) && in_mask(user, mm), "the CPU is not in the mask alone");
+    lazy_tlb().exec_mmap(mm);
+    scene.play(script! {
+        user reaches EnterMmHalf;
+        me reaches CallPosted;
+        user leaves EnterMmHalf;
     });
-    points::wait_until_passed(1);
-    let gone = mm::madvise(mm, page, PAGE_SIZE, mm::Advice::DontNeed);
-    points::finished();
-    part.wait_exit();
-    let passed = play.passed();
-    drop(play);
-    kernel.exit_mm();
-    check_eq!(passed, 3, "steps passed");
-    check!(gone.is_ok(), "madvise failed");
-    check_eq!((old, READ.load(Ordering::Relaxed)), (0x1122_3344, 0), "what was read before and after");
-    end_of(&[], before, 1)
+    let reader = scene.part(user, move || read(mm, page));
+    wait_until_passed(1);
+    forget(mm, page)?;
+    scene.played()?;
+    check_eq!(reader.result()?, 0, "what was read after");
+    scene.end(&[])
 }
 
 /// T2: the mm that the thread is leaving dies at that moment. The IPI that is to send
 /// it away comes when it has loaded the new one, not in between.
 pub(super) fn use_mm_races_a_shoot() -> Verdict {
-    let kernel = lazy_tlb();
-    let Some(&user) = other_cpus().first() else { return Ok(ONE_CPU) };
-    let me = percpu::cpu_id();
-    drain_borrows();
-    let before = Bill::now();
-    let (old, new) = (new_mm_with_page()?, new_mm_with_page()?);
-    make_lazy(&[user], old);
-    let play = points::play(&[
-        Step::reach(user, Point::EnterMmHalf),
-        Step::reach(me, Point::CallPosted),
-        Step::leave(user, Point::EnterMmHalf),
-    ]);
-    let part = part_on(user, move || {
-        kernel.kthread_use_mm(new);
-        kernel.kthread_unuse_mm(new);
+    let (mut scene, me, [user]) = Scene::with()?;
+    let (old, new) = (scene.lazy_mm(&[user])?, scene.mm()?);
+    scene.play(script! {
+        user reaches EnterMmHalf;
+        me reaches CallPosted;
+        user leaves EnterMmHalf;
     });
-    points::wait_until_passed(1);
-    kernel.mmput(old);
-    points::finished();
-    part.wait_exit();
-    check!(play.passed() >= 1, "the thread never came between two mms");
-    drop(play);
+    scene.part(user, move || inside(new, || ()));
+    wait_until_passed(1);
+    lazy_tlb().mmput(old);
+    scene.played_first(1)?;
     drain_borrows();
-    check_eq!((kernel.mm(new).users(), kernel.mm(new).count()), (1, 1), "counts of the mm that was used");
-    end_of(&[new], before, 2)
+    expect_unborrowed(new)?;
+    scene.end(&[new])
 }
 
-/// T2 the other way round: a task has given up its `mm` and does not borrow it yet. The
-/// kick comes when the borrow is there to be ended, or what it ends would begin behind it.
+/// T2 at the other end of a use: a task has given up its `mm` and does not borrow it yet.
+/// The kick comes when the borrow is there to be ended: else what it ends would begin
+/// behind it.
 fn giving_up_races_a_kick(user_part: fn(MmId), users: u32) -> Verdict {
-    let kernel = lazy_tlb();
-    let Some(&user) = other_cpus().first() else { return Ok(ONE_CPU) };
-    let me = percpu::cpu_id();
-    drain_borrows();
-    let before = Bill::now();
-    let mm = new_mm_with_page()?;
-    kernel.exec_mmap(mm);
-    (1..users).for_each(|_| kernel.mmget(mm));
-    let play = points::play(&[
-        Step::reach(user, Point::GiveUpHalf),
-        Step::reach(me, Point::CallPosted),
-        Step::leave(user, Point::GiveUpHalf),
-    ]);
-    let part = part_on(user, move || user_part(mm));
-    points::wait_until_passed(1);
+    let (mut scene, me, [user]) = Scene::with()?;
+    let mm = scene.mm()?;
+    lazy_tlb().exec_mmap(mm);
+    (1..users).for_each(|_| lazy_tlb().mmget(mm));
+    scene.play(script! {
+        user reaches GiveUpHalf;
+        me reaches CallPosted;
+        user leaves GiveUpHalf;
+    });
+    scene.part(user, move || user_part(mm));
+    wait_until_passed(1);
     // With several users only a trim is a kick.
     make_trim_due();
-    kernel.flush(mm, FlushRange::Everything);
-    points::finished();
-    let stayed = kernel.cpu(user).active_mm.peek() == mm || kernel.mm(mm).cpumask().test(user);
-    part.wait_exit();
-    let passed = play.passed();
-    drop(play);
-    let counts = (kernel.mm(mm).users(), kernel.mm(mm).count());
-    kernel.exit_mm();
-    check_eq!(passed, 3, "steps passed");
+    lazy_tlb().flush(mm, FlushRange::Everything);
+    let stayed = has(user, mm) || in_mask(user, mm);
+    scene.played()?;
     check!(!stayed, "the CPU that gave the mm up has it after the kick, or its bit in the mask");
-    check_eq!(counts, (1, 1), "mm_users and mm_count of the mm that was given up");
-    end_of(&[], before, 1)
+    expect_unborrowed(mm)?;
+    scene.end(&[])
 }
 
 /// By a thread that exits, while another one runs on.
 pub(super) fn exit_races_a_kick() -> Verdict {
-    fn run_and_exit(mm: MmId) {
-        lazy_tlb().exec_mmap(mm);
-        lazy_tlb().exit_mm();
-    }
     giving_up_races_a_kick(run_and_exit, 2)
 }
 
 /// By a kernel thread that has used the mm of the only thread that runs it.
 pub(super) fn unuse_mm_races_a_kick() -> Verdict {
-    fn use_and_unuse(mm: MmId) {
-        lazy_tlb().kthread_use_mm(mm);
-        lazy_tlb().kthread_unuse_mm(mm);
-    }
-    giving_up_races_a_kick(use_and_unuse, 1)
+    giving_up_races_a_kick(|mm| inside(mm, || ()), 1)
 }
 
 /// T3's ledger: a lazy kernel thread execs: the old borrow is given back once.
 pub(super) fn exec_by_kernel_thread() -> Verdict {
-    drain_borrows();
-    let (first, second) = (new_mm_with_page()?, new_mm_with_page()?);
-    let before = Bill::now();
+    let mut scene = Scene::new();
+    let (first, second) = (scene.mm()?, scene.mm()?);
     // Lazy on the first …
     lazy_tlb().mmget(first);
-    lazy_tlb().exec_mmap(first);
-    lazy_tlb().exit_mm();
+    run_and_exit(first);
     // … into the second, and out of it.
     lazy_tlb().exec_mmap(second);
-    check_eq!(lazy_tlb().mm(first).count(), 1, "mm_count of the mm that was borrowed");
+    expect_unborrowed(first)?;
     lazy_tlb().exit_mm();
-    lazy_tlb().mmput(first);
-    drain_borrows();
-    check_eq!(Bill::now().since(before).freed, 2, "mms freed");
-    Ok(Outcome::Pass)
+    scene.end(&[first])
 }
 
 /// T3: a lazy kernel thread in the middle of its exec is asked to move, and another
 /// thread, which changes what the CPU has loaded, waits for it to go. It goes after
 /// the exec's switch.
 pub(super) fn exec_is_not_preempted() -> Verdict {
-    /// What the CPU had loaded when the other thread came.
-    static FOUND: AtomicU64 = AtomicU64::new(0);
-    let kernel = lazy_tlb();
-    let Some(&cpu) = other_cpus().first() else { return Ok(ONE_CPU) };
-    let me = percpu::cpu_id();
-    drain_borrows();
-    let before = Bill::now();
-    let (old, new, third) = (new_mm_with_page()?, new_mm_with_page()?, new_mm_with_page()?);
-    make_lazy(&[cpu], old);
-    let play = points::play(&[
-        Step::reach(cpu, Point::EnterMmHalf),
-        Step::Mark(me),
-        Step::leave(cpu, Point::EnterMmHalf),
-    ]);
-    let part = part_on(cpu, move || {
-        kernel.exec_mmap(new);
-        kernel.exit_mm();
+    let (mut scene, me, [cpu]) = Scene::with()?;
+    let (old, new, third) = (scene.lazy_mm(&[cpu])?, scene.mm()?, scene.mm()?);
+    scene.play(script! {
+        cpu reaches EnterMmHalf;
+        me marks;
+        cpu leaves EnterMmHalf;
     });
-    points::wait_until_passed(1);
-    let intruder = kthread::spawn_on(cpu, "intruder", move || {
-        FOUND.store(kernel.cpu(cpu).active_mm.peek().to_bits(), Ordering::Relaxed);
-        kernel.kthread_use_mm(third);
-        kernel.kthread_unuse_mm(third);
+    let part = scene.part(cpu, move || run_and_exit(new));
+    wait_until_passed(1);
+    let intruder = start_on(cpu, move || {
+        let found = lazy_tlb().cpu(cpu).active_mm.peek();
+        inside(third, || ());
+        found
     });
-    move_task(&part, me);
+    move_task(&part.task, me);
     // The interrupt that makes it go is on its way: were it taken at the point, it
     // would be taken before the CPU sees this.
-    points::mark();
-    points::finished();
-    part.wait_exit();
-    intruder.wait_exit();
-    check_eq!(play.passed(), 3, "steps passed");
-    let found = MmId::from_bits(FOUND.load(Ordering::Relaxed));
-    check!(found != old, "another thread ran in the middle of the exec's switch, on {old:?}");
-    end_of(&[old, third], before, 3)
+    mark();
+    scene.played()?;
+    check!(intruder.result() != old, "another thread ran in the middle of the exec's switch, on {old:?}");
+    scene.end(&[old, third])
 }

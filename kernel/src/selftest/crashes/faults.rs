@@ -11,7 +11,7 @@ use kcore::machine::Cpu;
 
 use super::{OTHER, wait_for};
 use crate::machine::{call_function, lazy_tlb};
-use crate::mm::frame;
+use crate::memory::frame;
 use crate::task::{self, kthread};
 
 #[inline(never)]

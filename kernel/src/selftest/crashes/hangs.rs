@@ -27,7 +27,7 @@ fn silence_other() {
     static SILENT: AtomicBool = AtomicBool::new(false);
     #[inline(never)]
     fn spin_with_irqs_off() {
-        irqflags::disable();
+        let _off = irqflags::disable();
         loop {
             SILENT.store(true, Ordering::Relaxed);
         }

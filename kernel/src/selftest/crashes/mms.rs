@@ -29,9 +29,8 @@ pub(super) fn coprocessor_not_counted() {
 #[inline(never)]
 pub(super) fn mmdrop_with_irqs_off() {
     let mm = mm::create().expect("an address space");
-    let were_on = irqflags::disable();
+    let _off = irqflags::disable();
     lazy_tlb().mmdrop(mm);
-    irqflags::restore(were_on);
 }
 
 /// T20, in the handler of a call that another CPU waits for.

@@ -7,14 +7,12 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use arch::{irqflags, percpu};
 use kcore::cpu::{CpuId, CpuSet};
 
-use super::{
-    Gate, ONE_CPU, TWO_CPUS, actor_on, another_cpu, expect_end, hold, once_held, sleeper_on, spinner_on,
-    two_others,
-};
+use super::{actor_on, hold, once_held};
 use crate::machine::lazy_tlb;
-use crate::selftest::points::{self, Step};
-use crate::selftest::stage::{move_task, move_to};
-use crate::selftest::{Outcome, Verdict, check, check_eq};
+use crate::selftest::gate::{Gate, expect_end, sleeper_on, spinner_on};
+use crate::selftest::script::{self, script};
+use crate::selftest::stage::{last_others, move_task, move_to};
+use crate::selftest::{Verdict, check, check_eq};
 use crate::sync::preempt;
 use crate::task::{self, TaskRef, Window, kthread, pending, registry};
 
@@ -42,37 +40,36 @@ impl Whereabouts {
 fn one_of_two(cpu: CpuId, steps: usize, found: &Whereabouts) -> TaskRef {
     let found = found.clone();
     actor_on(cpu, move || {
-        points::wait_until_passed(steps);
+        script::wait_until_passed(steps);
         found.note();
     })
 }
 
 /// A task is sent away while it waits in a queue and its CPU is still on its stack.
 pub(super) fn changes_while_queued() -> Verdict {
-    let Some(cpu) = another_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     let (gate, found, me) = (Gate::new(), Whereabouts::new(), percpu::cpu_id());
     let task = one_of_two(cpu, 3, &found);
-    let play = points::play(&[
-        Step::reach(cpu, Window::LeavesStack.of(&task)),
-        Step::reach(me, Window::WaitsForStack.of(&task)),
-        Step::leave(cpu, Window::LeavesStack.of(&task)),
-    ]);
+    let play = script::play(script! {
+        cpu reaches Window::LeavesStack.of(&task);
+        me reaches Window::WaitsForStack.of(&task);
+        cpu leaves Window::LeavesStack.of(&task);
+    });
     let busy = spinner_on(cpu, &gate);
-    points::wait_until_passed(1);
+    script::wait_until_passed(1);
     move_task(&task, me);
     let ended = expect_end(&task, "a task that was moved from the queue is lost");
     gate.open();
     busy.wait_exit();
     ended?;
     found.check(me, "where a queued task runs that was sent away")?;
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }
 
 /// A task is sent away when its CPU gives it up and has not queued it yet: it goes at
 /// once, not after a slice more, or never.
 pub(super) fn changes_while_chosen() -> Verdict {
-    let Some(cpu) = another_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     let (gate, found, me) = (Gate::new(), Whereabouts::new(), percpu::cpu_id());
     let task = one_of_two(cpu, 3, &found);
     let play = hold(cpu, Window::Chooses.of(&task), me);
@@ -83,13 +80,12 @@ pub(super) fn changes_while_chosen() -> Verdict {
     busy.wait_exit();
     ended?;
     found.check(me, "where a task runs that was sent away before it was queued")?;
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }
 
 /// A task is sent away when its waker has chosen its CPU and not queued it there yet.
 pub(super) fn changes_while_woken() -> Verdict {
-    let Some(cpu) = another_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     let (gate, found, me) = (Gate::new(), Whereabouts::new(), percpu::cpu_id());
     let told = found.clone();
     let sleeper = sleeper_on(cpu, &gate, move || told.note())?;
@@ -100,13 +96,12 @@ pub(super) fn changes_while_woken() -> Verdict {
     expect_end(&sleeper, "a task that was sent away as it was woken is lost")?;
     waker.wait_exit();
     found.check(me, "where a task runs that was sent away as it was woken")?;
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }
 
 /// A task was sent away, and is sent elsewhere before it is in any queue.
 pub(super) fn changes_while_evicted() -> Verdict {
-    let Some((cpu, target)) = two_others() else { return TWO_CPUS };
+    let [target, cpu] = last_others()?;
     let (found, me) = (Whereabouts::new(), percpu::cpu_id());
     let told = found.clone();
     let task = actor_on(cpu, move || {
@@ -117,14 +112,13 @@ pub(super) fn changes_while_evicted() -> Verdict {
     once_held(|| move_task(&task, target));
     expect_end(&task, "a task that was sent away twice is lost")?;
     found.check(target, "where a task runs that was sent away twice")?;
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }
 
 /// A task is told to stay where it is queued when a thief has chosen it, and has not
 /// taken it out: the thief's CPU hears of it.
 pub(super) fn changes_while_stolen() -> Verdict {
-    let Some(cpu) = another_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     let (me, busy) = (percpu::cpu_id(), Gate::new());
     let (prey_tid, asked) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU64::new(0)));
     let (began, tid, told) = (busy.clone(), prey_tid.clone(), asked.clone());
@@ -132,16 +126,16 @@ pub(super) fn changes_while_stolen() -> Verdict {
     let owner = kthread::spawn_on(cpu, "test-owner", move || {
         let _stay = preempt::disable();
         began.open();
-        points::wait_until_played();
+        script::wait_until_played();
         // The thief is held with this CPU's queue locked: a timer that woke somebody here
         // would wait for it, and it for us.
-        let were_on = irqflags::disable();
-        points::wait_until_passed(1);
+        let off = irqflags::disable();
+        script::wait_until_passed(1);
         let prey = registry::find(tid.load(Ordering::Relaxed)).expect("the prey has not run");
         let sent = || lazy_tlb().cpu(cpu).counters.ipi_sent_resched.get();
         let before = sent();
         task::set_affinity(&prey, &CpuSet::only(cpu)).expect("an online CPU");
-        irqflags::restore(were_on);
+        drop(off);
         told.store(sent() - before, Ordering::Release);
     });
     busy.wait();
@@ -154,63 +148,67 @@ pub(super) fn changes_while_stolen() -> Verdict {
     let mut both = CpuSet::only(cpu);
     both.insert(me);
     task::set_affinity(&prey, &both).map_err(|_| "no CPU")?;
-    let play = points::play(&[
-        Step::reach(me, Window::Stolen.of(&prey)),
-        Step::reach(cpu, Window::AffinityStored.of(&prey)),
-        Step::leave(me, Window::Stolen.of(&prey)),
-    ]);
+    let play = script::play(script! {
+        me reaches Window::Stolen.of(&prey);
+        cpu reaches Window::AffinityStored.of(&prey);
+        me leaves Window::Stolen.of(&prey);
+    });
     // This CPU has nothing to do but to look for something.
     owner.wait_exit();
     expect_end(&prey, "a task that was told to stay as it was stolen is lost")?;
     check!(asked.load(Ordering::Acquire) != 0, "a thief was not told that its prey may not run there");
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }
 
 /// A task is sent away while it runs with preemption off: it stays until preemption is
 /// on, and then goes at once.
 pub(super) fn changes_with_preemption_off() -> Verdict {
-    let Some(cpu) = another_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     let (stayed, went, me) = (Whereabouts::new(), Whereabouts::new(), percpu::cpu_id());
     let (off, on) = (stayed.clone(), went.clone());
     let task = actor_on(cpu, move || {
         let stay = preempt::disable();
-        points::mark();
+        script::mark();
         // The request comes meanwhile.
-        points::wait_until_passed(2);
+        script::wait_until_passed(2);
         off.note();
         drop(stay);
         on.note();
     });
     let looks = Window::Looks.of(&task);
-    let play = points::play(&[Step::Mark(cpu), Step::reach(cpu, looks)]);
-    points::wait_until_passed(1);
+    let play = script::play(script! {
+        cpu marks;
+        cpu reaches looks;
+    });
+    script::wait_until_passed(1);
     move_task(&task, me);
     expect_end(&task, "a task that was sent away with preemption off is lost")?;
     stayed.check(cpu, "where a task is with preemption off")?;
     went.check(me, "where it is when preemption is on")?;
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }
 
 /// A task moves when it was given something to answer and before its CPU is told: it
 /// finds that where it goes.
 pub(super) fn moves_when_notified() -> Verdict {
-    let Some((cpu, target)) = two_others() else { return TWO_CPUS };
+    let [target, cpu] = last_others()?;
     let (me, noticed) = (percpu::cpu_id(), Arc::new(AtomicU64::new(u64::MAX)));
     let told = noticed.clone();
     let task = actor_on(cpu, move || {
-        points::wait_until_passed(1);
+        script::wait_until_passed(1);
         move_to(target);
         told.store(percpu::this().work_pending().into(), Ordering::Release);
         task::current().clear_pending(pending::SIGNAL);
-        points::mark();
+        script::mark();
     });
     let kicked = Window::Kicked.of(&task);
-    let play = points::play(&[Step::reach(me, kicked), Step::Mark(target), Step::leave(me, kicked)]);
+    let play = script::play(script! {
+        me reaches kicked;
+        target marks;
+        me leaves kicked;
+    });
     task.notify(pending::SIGNAL);
     expect_end(&task, "a task that was notified as it moves is lost")?;
     check_eq!(noticed.load(Ordering::Acquire), 1, "the work flag where a notified task has moved to");
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }

@@ -2,14 +2,16 @@
 
 use arch::percpu;
 
-use super::{Gate, ONE_CPU, actor_on, another_cpu, expect_end, hold, once_held, sleeper_on};
-use crate::selftest::points::{self, Step};
-use crate::selftest::{Outcome, Verdict};
+use super::{actor_on, hold, once_held};
+use crate::selftest::Verdict;
+use crate::selftest::gate::{Gate, expect_end, sleeper_on};
+use crate::selftest::script::{self, script};
+use crate::selftest::stage::last_others;
 use crate::task::{self, Window, kthread};
 
 /// A task comes between the idle CPU's last look at its queue and its cede.
 pub(super) fn queue_fills_before_the_cede() -> Verdict {
-    let Some(cpu) = another_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     // A slice of before may still be timed, and its end would find the task, but not again.
     for _ in 0..4 {
         // The CPU goes idle when this one ends.
@@ -20,16 +22,16 @@ pub(super) fn queue_fills_before_the_cede() -> Verdict {
         expect_end(&second, "a task that came before the cede does not run")?;
         play.complete()?;
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A task comes when the CPU has looked at its queue and does not count as idle yet, and
 /// its waker sees a slice that is still timed, so it sends no interrupt: the CPU looks
 /// again before it cedes.
 pub(super) fn queue_fills_as_it_goes_idle() -> Verdict {
-    let Some(cpu) = another_cpu() else { return ONE_CPU };
-    let (gate, idles) = (Gate::new(), Window::GoesIdle.of_idle());
-    let sleeper = sleeper_on(cpu, &gate, points::mark)?;
+    let [cpu] = last_others()?;
+    let (gate, me, idles) = (Gate::new(), percpu::cpu_id(), Window::GoesIdle.of_idle());
+    let sleeper = sleeper_on(cpu, &gate, script::mark)?;
     // It waits, as long as it does not yield, so that its slice is timed.
     let last = actor_on(cpu, move || {
         let queued = kthread::spawn_on(cpu, "test-queued", || ());
@@ -37,18 +39,17 @@ pub(super) fn queue_fills_as_it_goes_idle() -> Verdict {
             task::yield_now();
         }
     });
-    let play = points::play(&[
-        Step::reach(cpu, idles),
-        Step::Mark(percpu::cpu_id()),
-        Step::leave(cpu, idles),
-        Step::Mark(cpu),
-        Step::reach(cpu, Window::Cedes.of_idle()),
-    ]);
+    let play = script::play(script! {
+        cpu reaches idles;
+        me marks;
+        cpu leaves idles;
+        cpu marks;
+        cpu reaches Window::Cedes.of_idle();
+    });
     once_held(|| gate.open());
     expect_end(&last, "the last task of a CPU does not end")?;
     expect_end(&sleeper, "a task that came as its CPU went idle does not run")?;
     // The CPU cedes at last.
-    points::wait_until_passed(5);
-    play.complete()?;
-    Ok(Outcome::Pass)
+    script::wait_until_passed(5);
+    play.complete()
 }

@@ -14,17 +14,16 @@ mod queue;
 mod sleep;
 mod timer;
 
-use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use kcore::cpu::CpuId;
 
-use super::points::{self, Play, Step};
-use super::stage::{flush_work, other_cpus, wait_at_most, wait_for};
-use super::{Outcome, Test, Verdict};
-use crate::sync::WaitQueue;
+use super::Test;
+use super::gate::expect_rest;
+use super::points::Place;
+use super::script::{self, Play, script};
+use super::stage::flush_work;
 use crate::task::{self, TaskRef, kthread, registry, work};
 
 pub(super) const TESTS: &[Test] = &[
@@ -58,114 +57,31 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("window_closed_while_looked_up", lookup::closed_while_looked_up),
 ];
 
-const ONE_CPU: Verdict = Ok(Outcome::Skip("one CPU"));
-const TWO_CPUS: Verdict = Ok(Outcome::Skip("fewer than three CPUs"));
-
-/// A CPU besides that of the test. The last: on the first others the housekeepers wake from
-/// time to time, and what was lost would come with them.
-fn another_cpu() -> Option<CpuId> {
-    other_cpus().last().copied()
-}
-
-/// Two CPUs besides that of the test.
-fn two_others() -> Option<(CpuId, CpuId)> {
-    match other_cpus()[..] {
-        [.., first, second] => Some((first, second)),
-        _ => None,
-    }
-}
-
 /// Runs `f` on `cpu` as soon as a script is played. Until then the thread spins, so it
 /// passes no window.
 fn actor_on(cpu: CpuId, f: impl FnOnce() + Send + 'static) -> TaskRef {
     kthread::spawn_on(cpu, "test-actor", move || {
-        points::wait_until_played();
+        script::wait_until_played();
         f();
     })
 }
 
 /// The script in which `task` is held in a window on `cpu` until this thread has made
 /// its mark.
-fn hold(cpu: CpuId, place: points::Place, me: CpuId) -> Play {
-    points::play(&[Step::reach(cpu, place), Step::Mark(me), Step::leave(cpu, place)])
+fn hold(cpu: CpuId, place: Place, me: CpuId) -> Play {
+    script::play(script! {
+        cpu reaches place;
+        me marks;
+        cpu leaves place;
+    })
 }
 
 /// Does `f` while the other CPU is held.
 fn once_held<R>(f: impl FnOnce() -> R) -> R {
-    points::wait_until_passed(1);
+    script::wait_until_passed(1);
     let result = f();
-    points::mark();
+    script::mark();
     result
-}
-
-/// Fails unless `task` sleeps soon and its CPU has left it.
-fn expect_rest(task: &TaskRef) -> Result<(), String> {
-    if wait_for(|| task.is_at_rest()) { Ok(()) } else { Err(format!("{} does not sleep", task.name())) }
-}
-
-/// Fails unless `task` ends soon; `what` happened to it else. Sooner than a watchdog looks,
-/// after ten seconds, which may find what was lost.
-fn expect_end(task: &TaskRef, what: &str) -> Result<(), String> {
-    if wait_at_most(5, || task.has_exited()) {
-        Ok(())
-    } else {
-        Err(format!("{what}: it is {}", task.state()))
-    }
-}
-
-/// Something to wait for.
-struct Gate {
-    open: AtomicBool,
-    waiters: WaitQueue,
-}
-
-impl Gate {
-    fn new() -> Arc<Gate> {
-        Arc::new(Gate { open: AtomicBool::new(false), waiters: WaitQueue::new() })
-    }
-
-    fn is_open(&self) -> bool {
-        self.open.load(Ordering::Acquire)
-    }
-
-    /// Takes what one [`Gate::open`] has given; whether there was any.
-    fn pass(&self) -> bool {
-        self.open.swap(false, Ordering::Acquire)
-    }
-
-    /// Opens it and tells nobody.
-    fn unlatch(&self) {
-        self.open.store(true, Ordering::Release);
-    }
-
-    /// Opens it and wakes the first who waits.
-    fn open(&self) {
-        self.unlatch();
-        self.waiters.wake_one();
-    }
-
-    /// Sleeps until it is open.
-    fn wait(&self) {
-        self.waiters.wait_until(|| self.is_open());
-    }
-
-    /// Spins until it is open: a thread that is always running or runnable.
-    fn spin(&self) {
-        while !self.is_open() {
-            core::hint::spin_loop();
-        }
-    }
-}
-
-/// A thread on `cpu` that sleeps at `gate`, and does.
-fn sleeper_on(cpu: CpuId, gate: &Arc<Gate>, then: impl FnOnce() + Send + 'static) -> Result<TaskRef, String> {
-    let gate = gate.clone();
-    let sleeper = kthread::spawn_on(cpu, "test-sleeper", move || {
-        gate.wait();
-        then();
-    });
-    expect_rest(&sleeper)?;
-    Ok(sleeper)
 }
 
 /// The worker of `cpu`, which sleeps.
@@ -176,10 +92,4 @@ fn worker_of(cpu: CpuId) -> Result<TaskRef, String> {
     let worker = registry::find(WORKER.load(Ordering::Relaxed)).ok_or("a worker has exited")?;
     expect_rest(&worker)?;
     Ok(worker)
-}
-
-/// A thread on `cpu` that is running or runnable until `gate` is open.
-fn spinner_on(cpu: CpuId, gate: &Arc<Gate>) -> TaskRef {
-    let gate = gate.clone();
-    kthread::spawn_on(cpu, "test-spinner", move || gate.spin())
 }

@@ -6,18 +6,19 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use arch::{percpu, timer};
 use kcore::cpu::CpuId;
 
-use super::{Gate, ONE_CPU, TWO_CPUS, actor_on, expect_end, expect_rest, sleeper_on, two_others, worker_of};
-use crate::selftest::hotplug::{bring_back, last_cpu, take_offline};
-use crate::selftest::points::{self, Step};
-use crate::selftest::stage::{drain_borrows, wait_for};
-use crate::selftest::{Outcome, Verdict, check};
+use super::{actor_on, worker_of};
+use crate::selftest::gate::{Gate, expect_end, expect_rest, sleeper_on};
+use crate::selftest::hotplug::{bring_back, take_offline};
+use crate::selftest::script::{self, script};
+use crate::selftest::stage::{drain_borrows, in_us, last_others, wait_for};
+use crate::selftest::{Verdict, check};
 use crate::task::{self, Window, kthread};
 
 /// The alarm of a sleeper whose CPU has gone rings elsewhere, and not before its time.
 pub(super) fn sleeper_of_an_offline_cpu() -> Verdict {
-    let Some(cpu) = last_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     let woke_tb = Arc::new(AtomicU64::new(0));
-    let (told, deadline_tb) = (woke_tb.clone(), timer::now_tb() + 150_000 * timer::ticks_per_us());
+    let (told, deadline_tb) = (woke_tb.clone(), in_us(150_000));
     let sleeper = kthread::spawn_on(cpu, "test-sleeper", move || {
         task::sleep_until_tb(deadline_tb);
         told.store(timer::now_tb(), Ordering::Release);
@@ -28,13 +29,13 @@ pub(super) fn sleeper_of_an_offline_cpu() -> Verdict {
     bring_back(cpu)?;
     ended?;
     check!(woke_tb.load(Ordering::Acquire) >= deadline_tb, "a sleep ended early");
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// A sleeper of the last CPU is woken from another while that is still online; its waker
 /// is held in `window` until the CPU has gone.
 fn goes_while_woken(window: Window) -> Verdict {
-    let Some((cpu, gone)) = two_others() else { return TWO_CPUS };
+    let [gone, cpu] = last_others()?;
     let (gate, ran_on) = (Gate::new(), Arc::new(AtomicU64::new(u64::MAX)));
     let told = ran_on.clone();
     drain_borrows();
@@ -44,22 +45,22 @@ fn goes_while_woken(window: Window) -> Verdict {
     let (target, worker) = (sleeper.clone(), worker_of(gone)?);
     // No lock is held over it: the sleeper may be gone before its waker goes on.
     let waker = actor_on(cpu, move || {
-        points::wait_until_passed(1);
+        script::wait_until_passed(1);
         // Until then tasks that come may run there.
         assert!(wait_for(|| worker.is_at_rest()), "the parked worker of {gone} does not sleep");
         target.wake();
     });
     gate.unlatch();
     let (me, closes) = (percpu::cpu_id(), Window::ClosesCpu.of(&task::current()));
-    let play = points::play(&[
-        Step::reach(me, closes),
-        Step::reach(cpu, window.of(&sleeper)),
-        Step::leave(me, closes),
-        Step::Mark(me),
-        Step::leave(cpu, window.of(&sleeper)),
-    ]);
+    let play = script::play(script! {
+        me reaches closes;
+        cpu reaches window.of(&sleeper);
+        me leaves closes;
+        me marks;
+        cpu leaves window.of(&sleeper);
+    });
     let went = take_offline(gone);
-    points::mark();
+    script::mark();
     let ended = expect_end(&sleeper, "a task is lost whose CPU went as it was woken");
     waker.wait_exit();
     let found = CpuId::new(ran_on.load(Ordering::Acquire).min(1023) as usize);
@@ -67,8 +68,7 @@ fn goes_while_woken(window: Window) -> Verdict {
     went?;
     ended?;
     check!(found != gone, "a task ran on {found}, which was offline");
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }
 
 /// The CPU goes when it is chosen and before the task is in its queue.

@@ -3,11 +3,13 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use arch::{percpu, timer};
+use arch::percpu;
 
-use super::{Gate, ONE_CPU, actor_on, another_cpu, expect_end, expect_rest, hold};
-use crate::selftest::points::{self, Step};
-use crate::selftest::{Outcome, Verdict, check, check_eq};
+use super::{actor_on, hold};
+use crate::selftest::gate::{Gate, expect_end, expect_rest};
+use crate::selftest::script::{self, script};
+use crate::selftest::stage::{in_us, last_others};
+use crate::selftest::{Verdict, check, check_eq};
 use crate::task::{self, TaskRef, Window, kthread, pending};
 
 /// How a wait ended.
@@ -18,7 +20,7 @@ const GAVE_UP: u32 = 2;
 /// the queue: the wake-up is for the second. `wait` is the first's, `disturb` has it
 /// give up.
 fn gives_up_when_picked(wait: fn(&Gate) -> bool, disturb: impl FnOnce(&TaskRef)) -> Verdict {
-    let Some(cpu) = another_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     let me = percpu::cpu_id();
     let (gate, ended) = (Gate::new(), Arc::new(AtomicU32::new(0)));
     let (seen, told) = (gate.clone(), ended.clone());
@@ -29,18 +31,17 @@ fn gives_up_when_picked(wait: fn(&Gate) -> bool, disturb: impl FnOnce(&TaskRef))
     });
     let play = hold(cpu, Window::LeavesQueue.of(&first), me);
     disturb(&first);
-    points::wait_until_passed(1);
+    script::wait_until_passed(1);
     let seen = gate.clone();
     let second = kthread::spawn_on(me, "test-second", move || seen.waiters.wait_until(|| seen.pass()));
     let waits = expect_rest(&second);
     gate.open();
-    points::mark();
+    script::mark();
     waits?;
     expect_end(&first, "a waiter that gave up does not end")?;
     expect_end(&second, "the wake-up of a waiter that gave up was lost")?;
     check_eq!(ended.load(Ordering::Acquire), GAVE_UP, "how the first wait ended");
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }
 
 /// A signal comes just before the wake-up.
@@ -55,7 +56,7 @@ pub(super) fn interrupted_when_woken() -> Verdict {
 pub(super) fn late_when_woken() -> Verdict {
     gives_up_when_picked(
         |gate| {
-            let deadline_tb = timer::now_tb() + 2000 * timer::ticks_per_us();
+            let deadline_tb = in_us(2000);
             gate.waiters.wait_until_deadline(|| gate.pass(), deadline_tb)
         },
         |_| (),
@@ -65,7 +66,7 @@ pub(super) fn late_when_woken() -> Verdict {
 /// A waiter is awake for another reason while the waker has it in hand: it waits for
 /// the waker, on whose list its own stack lies.
 pub(super) fn awake_while_the_waker_walks() -> Verdict {
-    let Some(cpu) = another_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     let (gate, me) = (Gate::new(), percpu::cpu_id());
     let wait = || {
         let seen = gate.clone();
@@ -78,28 +79,27 @@ pub(super) fn awake_while_the_waker_walks() -> Verdict {
     };
     let (first, second) = (wait()?, wait()?);
     let target = first.clone();
-    let disturber = super::actor_on(cpu, move || {
-        points::wait_until_passed(1);
+    let disturber = actor_on(cpu, move || {
+        script::wait_until_passed(1);
         target.notify(pending::SIGNAL);
     });
-    let play = points::play(&[
-        Step::reach(me, Window::Picked.of(&first)),
-        Step::reach(cpu, Window::Awake.of(&first)),
-        Step::leave(me, Window::Picked.of(&first)),
-    ]);
+    let play = script::play(script! {
+        me reaches Window::Picked.of(&first);
+        cpu reaches Window::Awake.of(&first);
+        me leaves Window::Picked.of(&first);
+    });
     gate.unlatch();
     gate.waiters.wake_all();
     expect_end(&first, "a waiter that was interrupted in the waker's hands does not end")?;
     expect_end(&second, "the waiter behind one that was interrupted was not woken")?;
     disturber.wait_exit();
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }
 
 /// A waiter finds its condition true after a wake-up for another reason, and is in the
 /// queue no longer when its wait returns: the next wake-up is not for its ghost.
 pub(super) fn leaves_unpicked() -> Verdict {
-    let Some(cpu) = another_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     let gate = Gate::new();
     let seen = gate.clone();
     let first = kthread::spawn_on(cpu, "test-first", move || {
@@ -117,5 +117,5 @@ pub(super) fn leaves_unpicked() -> Verdict {
     expect_rest(&second)?;
     gate.open();
     expect_end(&second, "a wake-up went to a waiter that had left")?;
-    Ok(Outcome::Pass)
+    Ok(())
 }

@@ -1,79 +1,72 @@
 //! Slices that end and alarms that ring just when somebody else is at them.
 
-use arch::{percpu, timer};
+use arch::percpu;
 
-use super::{
-    Gate, ONE_CPU, TWO_CPUS, actor_on, another_cpu, expect_end, expect_rest, sleeper_on, two_others,
-};
+use super::actor_on;
+use crate::selftest::Verdict;
+use crate::selftest::gate::{Gate, expect_end, expect_rest, sleeper_on};
 use crate::selftest::hotplug::{bring_back, start_removal};
-use crate::selftest::points::{self, Step};
-use crate::selftest::stage::move_task;
-use crate::selftest::{Outcome, Verdict};
+use crate::selftest::script::{self, script};
+use crate::selftest::stage::{in_us, last_others, move_task};
 use crate::task::{self, Window, kthread};
-
-fn in_us(us: u64) -> u64 {
-    timer::now_tb() + us * timer::ticks_per_us()
-}
 
 /// A task comes when the timer has interrupted the only one of its CPU, and sees a slice
 /// that is still timed, so it sends no interrupt: the timer's handler looks again.
 pub(super) fn queue_fills_as_a_slice_ends() -> Verdict {
-    let Some(cpu) = another_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     let (gate, start, stop) = (Gate::new(), Gate::new(), Gate::new());
     let (me, seen) = (percpu::cpu_id(), stop.clone());
     let sleeper = sleeper_on(cpu, &gate, || ())?;
     let spinner = sleeper_on(cpu, &start, move || seen.spin())?;
-    let guest = actor_on(cpu, || points::wait_until_passed(3));
+    let guest = actor_on(cpu, || script::wait_until_passed(3));
     let (leaves, ends) = (Window::LeavesStack.of(&guest), Window::SliceEnds.of(&spinner));
-    let play = points::play(&[
+    let play = script::play(script! {
         // The guest is queued, so the spinner's slice is timed; then the guest goes.
-        Step::reach(cpu, leaves),
-        Step::reach(me, Window::WaitsForStack.of(&guest)),
-        Step::leave(cpu, leaves),
-        Step::reach(cpu, ends),
-        Step::Mark(me),
-        Step::leave(cpu, ends),
-    ]);
+        cpu reaches leaves;
+        me reaches Window::WaitsForStack.of(&guest);
+        cpu leaves leaves;
+        cpu reaches ends;
+        me marks;
+        cpu leaves ends;
+    });
     start.open();
-    points::wait_until_passed(1);
+    script::wait_until_passed(1);
     move_task(&guest, me);
-    points::wait_until_passed(4);
+    script::wait_until_passed(4);
     gate.open();
-    points::mark();
+    script::mark();
     let ended = expect_end(&sleeper, "a task that came as a slice ended does not run");
     stop.open();
     spinner.wait_exit();
     guest.wait_exit();
     ended?;
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }
 
 /// A task stops its alarm while another CPU rings it: the alarm behind it rings, too.
 pub(super) fn rings_when_stopped() -> Verdict {
-    let Some(cpu) = another_cpu() else { return ONE_CPU };
+    let [cpu] = last_others()?;
     let (gate, me) = (Gate::new(), percpu::cpu_id());
     let seen = gate.clone();
     let sleeper =
         actor_on(cpu, move || _ = seen.waiters.wait_until_deadline(|| seen.is_open(), in_us(20_000)));
-    let play = points::play(&[
-        Step::reach(cpu, Window::Rings.of(&sleeper)),
-        Step::reach(me, Window::StopsAlarm.of(&sleeper)),
-        Step::leave(cpu, Window::Rings.of(&sleeper)),
-    ]);
+    let play = script::play(script! {
+        cpu reaches Window::Rings.of(&sleeper);
+        me reaches Window::StopsAlarm.of(&sleeper);
+        cpu leaves Window::Rings.of(&sleeper);
+    });
     let behind = kthread::spawn_on(cpu, "test-behind", || task::sleep_until_tb(in_us(60_000)));
-    points::wait_until_passed(1);
+    script::wait_until_passed(1);
     move_task(&sleeper, me);
     gate.open();
     expect_end(&sleeper, "a task that stops its alarm as it rings does not end")?;
     expect_end(&behind, "the alarm behind one that was stopped does not ring")?;
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }
 
 /// A task stops its alarm while that is on its way from a CPU that has gone offline.
 pub(super) fn moves_when_stopped() -> Verdict {
-    let Some((cpu, gone)) = two_others() else { return TWO_CPUS };
+    let [gone, cpu] = last_others()?;
     let (gate, me) = (Gate::new(), percpu::cpu_id());
     let far_tb = in_us(20_000_000);
     let seen = gate.clone();
@@ -85,20 +78,19 @@ pub(super) fn moves_when_stopped() -> Verdict {
     move_task(&sleeper, cpu);
     let seen = gate.clone();
     let waker = actor_on(cpu, move || {
-        points::wait_until_passed(1);
+        script::wait_until_passed(1);
         seen.open();
     });
-    let play = points::play(&[
-        Step::reach(me, Window::AlarmMoves.of(&sleeper)),
-        Step::reach(cpu, Window::StopsAlarm.of(&sleeper)),
-        Step::leave(me, Window::AlarmMoves.of(&sleeper)),
-    ]);
+    let play = script::play(script! {
+        me reaches Window::AlarmMoves.of(&sleeper);
+        cpu reaches Window::StopsAlarm.of(&sleeper);
+        me leaves Window::AlarmMoves.of(&sleeper);
+    });
     let remover = start_removal(gone);
     let ended = expect_end(&sleeper, "a task that stops its alarm as it moves does not end");
     remover.wait_exit();
     waker.wait_exit();
     bring_back(gone)?;
     ended?;
-    play.complete()?;
-    Ok(Outcome::Pass)
+    play.complete()
 }
