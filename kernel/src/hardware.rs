@@ -1,5 +1,5 @@
-//! The protocol's interface to this machine: the instructions of powerpc64, the tasks and memory
-//! of this kernel.
+//! The machine's part of the protocol: the instructions of powerpc64, the tasks and memory of this
+//! kernel.
 
 use core::ops::Range;
 use core::sync::atomic::{Ordering, fence};
@@ -29,7 +29,7 @@ const TURNS_PER_PAUSE: u64 = 64;
 unsafe impl Cpu for Hardware {
     fn with_preempt_off<R>(&self, f: impl FnOnce(&PreemptOff) -> R) -> R {
         let _guard = preempt::disable();
-        // SAFETY: preemption is off until the guard goes, which is behind `f`.
+        // SAFETY: preemption is off until the guard goes, after `f`.
         f(&unsafe { PreemptOff::new(percpu::cpu_id()) })
     }
 
@@ -47,8 +47,8 @@ unsafe impl Cpu for Hardware {
 
     fn relax(&self, turn: u64) {
         // Interrupts are on: calls of other CPUs are served meanwhile. Where virtual CPUs share a
-        // host CPU, the hint hands it to the one that we wait for. It is only given now and then,
-        // since it costs QEMU a lock.
+        // host CPU, the hint hands it to the CPU that we wait for. The hint is rare, since it costs
+        // QEMU a lock.
         if turn % TURNS_PER_PAUSE == TURNS_PER_PAUSE - 1 {
             isa::relax();
         }

@@ -1,5 +1,5 @@
-//! The protocol's state on this machine. What it asks of the machine is answered in
-//! [`crate::hardware`], above all that the answers need.
+//! The protocol's state on this machine. [`crate::hardware`] implements the machine's part, on a
+//! floor above all that it calls.
 
 use alloc::boxed::Box;
 
@@ -13,7 +13,8 @@ use crate::sync::{Fixed, IrqLock};
 /// The protocol's state. Written once at boot, before any other CPU starts.
 static LAZY_TLB: Fixed<LazyTlb<Hardware>> = Fixed::unset();
 
-/// What each CPU has others run by [`call_function`]; its own until all have answered.
+/// For each CPU, the function that it has others run by [`call_function`]. It stays until all have
+/// answered.
 static CALLED: Fixed<Box<[IrqLock<Called>]>> = Fixed::unset();
 type Called = fn(u64);
 
@@ -25,7 +26,7 @@ pub(crate) fn lazy_tlb() -> &'static LazyTlb<Hardware> {
     LAZY_TLB.get()
 }
 
-/// As [`lazy_tlb`], or none early in the boot.
+/// The protocol, or none early in the boot.
 pub(crate) fn lazy_tlb_if_ready() -> Option<&'static LazyTlb<Hardware>> {
     LAZY_TLB.try_get()
 }
@@ -39,8 +40,7 @@ pub(crate) fn init(config: Config, nr_cpus: usize) {
     }
 }
 
-/// This machine: the instructions of powerpc64, the tasks and memory of this
-/// kernel.
+/// This machine: the instructions of powerpc64, the tasks and memory of this kernel.
 pub(crate) struct Hardware;
 
 /// Runs `function(arg)` on each of `targets` (online, not this CPU), with

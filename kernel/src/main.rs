@@ -1,6 +1,5 @@
-//! The lazy-TLB kernel: a small SMP kernel whose subject is what `active_mm` costs and how it is
-//! kept safe. The protocol itself is the crate `kcore` (`kernel/core`); this is the kernel around
-//! it.
+//! The lazy-TLB kernel: a small SMP kernel about the cost and the safety of `active_mm`. The
+//! protocol itself is the crate `kcore` (`kernel/core`); this crate is the kernel around it.
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! What the hardware half asks of the kernel, and a floor of the kernel of a higher one:
-//! a table of contents, no more.
+//! The calls of the hardware half to the kernel, and of a floor of the kernel to a higher one: only
+//! a table of contents.
 
 use arch::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
 use arch::irq::{self, Interrupt, InterruptController};
@@ -9,17 +9,16 @@ use kcore::machine::IrqsOff;
 use crate::machine::lazy_tlb;
 use crate::{crash, process, special, syscall, task};
 
-// What a floor of the kernel asks of a higher one. `make layers` lets every floor
-// name what is here, and nothing else that lies above it.
+// The calls of a floor of the kernel to a higher one. `make layers` lets every floor name these
+// items, and nothing else that lies above it.
 
-/// The part of a task that only user threads have. `task` carries it, and looks at nothing
-/// in it.
+/// The part of a task that only user threads have. `task` carries it, and uses only its registers.
 pub(crate) use crate::process::Thread as UserHalf;
 
-/// The program that an address space runs. `mm` keeps it from being written.
+/// The program that an address space runs. `mm` keeps the file from being written.
 pub(crate) use crate::fs::text::Text;
 
-/// How much of a thing the running process may use: `mm` and `fs` ask `process`.
+/// How much of a resource the running process may use: `mm` and `fs` ask `process`.
 pub(crate) use crate::process::limits::{INFINITY, NR_OPEN, Resource, of_current as limit_of_current};
 /// Waits that a signal ends, and signals that files send: `fs` asks `process`.
 pub(crate) mod signal {
@@ -33,8 +32,8 @@ pub(crate) use crate::syscall::{
 
 /// Init has ended, and with it the machine: `process` reports it.
 pub(crate) use crate::monitor::init_ended;
-/// What only test builds have: a named place where a test may hold a CPU, what a crash
-/// report asks of who broke the kernel, a device, and words of the command line.
+/// For test builds only: a named place where a test may hold a CPU, questions of a crash report to
+/// the tests, a device, and words of the command line.
 #[cfg(feature = "selftest")]
 pub(crate) mod tests {
     pub(crate) use crate::selftest::crashes::{fail_in_report, is_deaf_to_nmi, is_kind as is_kind_of_crash};

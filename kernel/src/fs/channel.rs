@@ -21,6 +21,9 @@ pub(super) trait Channel: Send + Sync + 'static {
     /// The state that its ends share.
     fn ends(&self) -> &Ends;
 
+    /// Readers that wait for something to read or for the writer's end.
+    fn not_empty(&self) -> &WaitQueue;
+
     /// Moves out the bytes of a read; `None` if the channel is empty now.
     fn take(&self, to: &mut Cursor<'_>) -> Option<Result<(), Errno>>;
 
@@ -42,8 +45,6 @@ pub(super) trait Channel: Send + Sync + 'static {
 pub(super) struct Ends {
     reader_gone: AtomicBool,
     writer_gone: AtomicBool,
-    /// Readers that wait for something to read or for the writer's end.
-    pub(super) not_empty: WaitQueue,
     /// Writers that wait for room or for the reader's end.
     pub(super) not_full: WaitQueue,
     /// Notified of both ends' changes; the channels of a pair of sockets share one.
@@ -55,7 +56,6 @@ impl Ends {
         Ends {
             reader_gone: AtomicBool::new(false),
             writer_gone: AtomicBool::new(false),
-            not_empty: WaitQueue::new(),
             not_full: WaitQueue::new(),
             poll,
         }
@@ -131,7 +131,7 @@ impl<C: Channel> File for End<C> {
             // The last writer may have written between our look and its end: look again.
             at_end = channel.at_end();
             if !at_end {
-                wait(flags, &channel.ends().not_empty, || !channel.is_empty() || channel.at_end())?;
+                wait(flags, channel.not_empty(), || !channel.is_empty() || channel.at_end())?;
             }
         }
         Ok(())
@@ -178,7 +178,7 @@ impl<C: Channel> Drop for End<C> {
             let ends = channel.ends();
             // Release: pairs with the acquire in `no_writer`.
             ends.writer_gone.store(true, Ordering::Release);
-            ends.not_empty.wake_all();
+            channel.not_empty().wake_all();
             ends.poll.notify();
         }
     }

@@ -11,6 +11,7 @@ use crate::fs::channel::{self, Channel, Ends, Pair};
 use crate::memory::heap;
 use crate::mm::user_memory::Cursor;
 use crate::sync::SpinLock;
+use crate::task::WaitQueue;
 
 /// The two kinds. They differ in the effect of the peer's end.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,7 @@ const MESSAGE_MAX: usize = CAPACITY - OVERHEAD;
 struct Messages {
     kind: Kind,
     ends: Ends,
+    not_empty: WaitQueue,
     /// Guards the messages. The heap's locks nest inside; no user memory is touched.
     messages: SpinLock<VecDeque<Box<[u8]>>>,
     /// The bytes that they take, overhead included: written under the lock.
@@ -43,6 +45,7 @@ pub(crate) fn pair(kind: Kind) -> Pair {
     channel::two_way(|ends| Messages {
         kind,
         ends,
+        not_empty: WaitQueue::new(),
         messages: SpinLock::new("messages", VecDeque::new()),
         used: AtomicUsize::new(0),
     })
@@ -64,7 +67,7 @@ impl Messages {
             self.used.store(self.used() + bytes.len() + OVERHEAD, Ordering::Relaxed);
             messages.push_back(bytes);
             drop(messages);
-            self.ends.not_empty.wake_one();
+            self.not_empty.wake_one();
             self.ends.poll.notify();
         }
     }
@@ -92,6 +95,10 @@ impl Messages {
 impl Channel for Messages {
     fn ends(&self) -> &Ends {
         &self.ends
+    }
+
+    fn not_empty(&self) -> &WaitQueue {
+        &self.not_empty
     }
 
     /// Takes one message. The part that does not fit is lost.

@@ -4,6 +4,7 @@
 //! allows. An empty pipe starts over at the beginning of its page, so one that
 //! never holds more than a page uses one page.
 
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use arch::addr::PAGE_SIZE;
@@ -13,7 +14,7 @@ use crate::fs::OpenFlags;
 use crate::fs::channel::{self, Channel, Ends, Pair};
 use crate::memory::frame::{self, Frame};
 use crate::mm::user_memory::Cursor;
-use crate::task::Mutex;
+use crate::task::{Mutex, WaitQueue};
 
 const PAGE: usize = PAGE_SIZE as usize;
 const PAGES: usize = 16;
@@ -22,21 +23,28 @@ const CAPACITY: usize = PAGES * PAGE;
 /// Writes up to this size are not mixed with others (PIPE_BUF).
 const ATOMIC: usize = PAGE;
 
-/// A pipe.
+/// A pipe. What a write and a read of a few bytes change lies in its first line, which moves
+/// once from the writer's CPU to the reader's.
+#[repr(C, align(128))]
 struct Pipe {
-    ends: Ends,
-    /// Guards the bytes. Held over user copies, which may sleep.
-    ring: Mutex<Ring>,
+    /// Readers that wait for something to read or for the writer's end.
+    not_empty: WaitQueue,
     /// Bytes in the ring: written under the lock, read by waiting tasks.
     len: AtomicU32,
+    /// Guards the bytes. Held over user copies, which may sleep.
+    ring: Mutex<Ring>,
+    ends: Ends,
 }
 
+const _: () = assert!(offset_of!(Pipe, ring) + Mutex::<Ring>::VALUE_OFFSET + offset_of!(Ring, pages) <= 128);
+
 /// The bytes, at positions that grow for ever modulo the capacity.
+#[repr(C)]
 struct Ring {
-    /// Allocated when first needed.
-    pages: [Option<Frame>; PAGES],
     head: u64,
     tail: u64,
+    /// Allocated when first needed.
+    pages: [Option<Frame>; PAGES],
 }
 
 impl Ring {
@@ -96,7 +104,7 @@ impl Ring {
 impl Pipe {
     fn new(ends: Ends) -> Self {
         let ring = Ring { pages: [const { None }; PAGES], head: 0, tail: 0 };
-        Pipe { ends, ring: Mutex::new(ring), len: AtomicU32::new(0) }
+        Pipe { not_empty: WaitQueue::new(), len: AtomicU32::new(0), ring: Mutex::new(ring), ends }
     }
 
     fn len(&self) -> usize {
@@ -124,6 +132,10 @@ impl Channel for Pipe {
         &self.ends
     }
 
+    fn not_empty(&self) -> &WaitQueue {
+        &self.not_empty
+    }
+
     fn take(&self, to: &mut Cursor<'_>) -> Option<Result<(), Errno>> {
         let mut ring = self.ring.lock();
         if ring.len() == 0 {
@@ -134,7 +146,7 @@ impl Channel for Pipe {
         self.len.store(len as u32, Ordering::Relaxed);
         drop(ring);
         if len > 0 {
-            self.ends.not_empty.wake_one();
+            self.not_empty.wake_one();
         }
         // Not for a few bytes: a woken writer shall find room for an atomic write.
         if CAPACITY - len >= ATOMIC {
@@ -158,7 +170,7 @@ impl Channel for Pipe {
                 let len = ring.len();
                 self.len.store(len as u32, Ordering::Relaxed);
                 drop(ring);
-                ends.not_empty.wake_one();
+                self.not_empty.wake_one();
                 ends.poll.notify();
                 if CAPACITY - len >= ATOMIC {
                     ends.not_full.wake_one();

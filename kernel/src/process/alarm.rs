@@ -1,5 +1,5 @@
-//! Alarms: SIGALRM at a time that a process has set (alarm, ITIMER_REAL); and looks at its
-//! CPU time, at times that [`super::cpu_time`] sets.
+//! Alarms: SIGALRM at a time that a process has set (alarm, ITIMER_REAL); and checks of its CPU
+//! time, at times that [`super::cpu_time`] sets.
 //!
 //! One kernel thread, started with the first alarm, sleeps until the next one.
 
@@ -15,20 +15,20 @@ use crate::sync::SpinLock;
 use crate::task::WaitQueue;
 use crate::task::kthread;
 
-/// What is done when the time has come.
+/// The action when the time has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
     /// The process gets its signal.
     Signal,
-    /// Its CPU time is looked at.
+    /// Its CPU time is checked.
     Look,
 }
 
 /// When, for whom and what: unique, since a process has one of each.
 type Place = (u64, u32, What);
 
-/// Guards the alarms that are set, each with its interval in ticks of the time
-/// base (0: once), and every process's `alarms_tb`. The heap's locks nest inside.
+/// Guards the alarms that are set, each with its interval in ticks of the time base (0: once), and
+/// each process's `alarms_tb`. The heap's locks nest inside.
 static ALARMS: SpinLock<BTreeMap<Place, u64>> = SpinLock::new("alarms", BTreeMap::new());
 /// The thread, which waits for the next alarm or an earlier one.
 static SLEEPER: WaitQueue = WaitQueue::new();
@@ -38,20 +38,20 @@ static EARLIER: AtomicBool = AtomicBool::new(false);
 /// In `Process::alarms_tb`, by [`What`]: no alarm is set.
 pub(super) const NONE: u64 = 0;
 
-/// Sets the alarm of `process` to ring in `span_tb` ticks and then every
-/// `interval_tb` (0: never again); a span of 0 takes it back. Returns the span and
-/// the interval that were left of the one before, 0 for none.
+/// Sets the alarm of `process` to ring in `span_tb` ticks and then every `interval_tb` (0: never
+/// again); a span of 0 takes it back. Returns what was left of the previous alarm, and its
+/// interval; 0 for none.
 pub(crate) fn set(process: &Process, span_tb: u64, interval_tb: u64) -> Result<(u64, u64), Errno> {
     let now_tb = timer::now_tb();
     let deadline_tb = if span_tb == 0 { NONE } else { now_tb.saturating_add(span_tb) };
     let (before_tb, interval_before) = replace(process, What::Signal, deadline_tb, interval_tb)?;
-    // Overdue and not rung yet still counts as set.
+    // An alarm that is overdue and has not rung still counts as set.
     let left_tb = if before_tb == NONE { 0 } else { before_tb.saturating_sub(now_tb).max(1) };
     Ok((left_tb, interval_before))
 }
 
-/// Has the CPU time of `process` looked at when the time base is `deadline_tb`; [`NONE`]
-/// takes that back.
+/// Has the CPU time of `process` checked when the time base is `deadline_tb`; [`NONE`] takes that
+/// back.
 ///
 /// # Errors
 /// `ENOMEM`.
@@ -59,7 +59,7 @@ pub(super) fn look_at(process: &Process, deadline_tb: u64) -> Result<(), Errno> 
     replace(process, What::Look, deadline_tb, 0).map(drop)
 }
 
-/// Replaces an alarm; returns when the one before was to ring, and its interval.
+/// Replaces an alarm; returns the deadline of the previous one and its interval.
 fn replace(process: &Process, what: What, deadline_tb: u64, interval_tb: u64) -> Result<(u64, u64), Errno> {
     if deadline_tb != NONE {
         start_thread()?;
@@ -76,7 +76,7 @@ fn replace(process: &Process, what: What, deadline_tb: u64, interval_tb: u64) ->
     Ok((before_tb, interval_before))
 }
 
-/// What is left of the alarm of `process`, and its interval; 0 for none.
+/// The time left of the alarm of `process`, and its interval; 0 for none.
 pub(crate) fn get(process: &Process) -> (u64, u64) {
     let alarms = ALARMS.lock();
     let deadline_tb = process.alarms_tb[What::Signal as usize].load(Ordering::Relaxed);
@@ -105,14 +105,14 @@ fn ring_for_ever() {
     }
 }
 
-/// Rings the alarms whose time has come. Returns when the next one's comes.
+/// Rings the alarms whose time has come. Returns the next one's deadline.
 fn ring() -> u64 {
     while let Some((process, what)) = take_due() {
         // The process may be gone.
         let Some(process) = process else { continue };
         match what {
             What::Signal => signal::send_to_process(&process, Info::of_kernel(SIGALRM)),
-            // Fails for none: the thread that it would start is this one.
+            // Cannot fail: the thread that it would start is this one.
             What::Look => drop(process.look_at_cpu_time()),
         }
     }

@@ -37,7 +37,7 @@ bitflags::bitflags! {
         const VFORK = 0x4000;
         /// The child gets the caller's parent.
         const PARENT = 0x8000;
-        /// A thread of the same process.
+        /// A thread of the caller's process.
         const THREAD = 0x1_0000;
         /// Share semaphore adjustments; there are none.
         const SYSVSEM = 0x4_0000;
@@ -58,14 +58,15 @@ bitflags::bitflags! {
     }
 }
 
-/// What a child can cost on the heap: itself, and a full table of descriptors.
+/// Most bytes of heap for a child: itself, and a full table of descriptors.
 const HEAP_BYTES: usize = 64 << 10;
 
-/// What clone asks for.
+/// The arguments of clone.
 pub(crate) struct Request {
-    /// What to share, and what to do.
+    /// What to share, and further wishes.
     pub(crate) flags: CloneFlags,
-    /// What the child's end sends to its parent; a number that is no signal sends nothing.
+    /// The signal that the child's end sends to its parent; a number that is no signal sends
+    /// nothing.
     pub(crate) exit_signal: u32,
     /// The child's stack pointer, or 0 for the parent's.
     pub(crate) stack: u64,
@@ -89,7 +90,7 @@ impl Request {
         Request { flags: CloneFlags::VM | CloneFlags::VFORK, ..Self::fork() }
     }
 
-    /// What the flags require of each other, as in Linux.
+    /// Whether the flags fit each other, as in Linux.
     fn check(&self) -> Result<(), Errno> {
         let has = |flag| self.flags.contains(flag);
         let good = (!has(CloneFlags::THREAD) || has(CloneFlags::SIGHAND))
@@ -100,8 +101,8 @@ impl Request {
     }
 }
 
-/// Makes the child that `request` asks for, which goes on like the caller at
-/// `frame`, with 0 as the result. Returns its number.
+/// Makes the child that `request` describes. It continues at the caller's `frame`, with 0 as the
+/// result. Returns its number.
 pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> {
     request.check()?;
     heap::check_room(HEAP_BYTES)?;
@@ -124,7 +125,7 @@ pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> 
     Ok(tid)
 }
 
-/// A number that no task has, nor any process that is still waited for.
+/// A number that neither a task has nor a process in the table.
 pub(super) fn free_number() -> u32 {
     loop {
         let tid = registry::next_tid();
@@ -145,8 +146,8 @@ fn child_mm(flags: CloneFlags) -> Result<MmId, Errno> {
     }
 }
 
-/// Makes the child and starts it. `mm` is its from then on. Not inlined: its copies of
-/// the registers would be under the copy of the address space, too.
+/// Makes the child and starts it; `mm` is the child's then. Not inlined: its copies of the
+/// registers would take stack also while the address space is copied.
 #[inline(never)]
 fn start_child(
     parent: &Own<Thread>,
@@ -165,7 +166,8 @@ fn start_child(
         Thread::new(tid, process.clone()).with_registers_of(parent, frame).with_vfork_done(vfork);
     thread.scheduling = parent.scheduling.for_child();
     thread.blocked.store(parent.blocked.load(Ordering::Relaxed), Ordering::Relaxed);
-    // Not a stack that both could be on at once (Linux: `sas_ss_reset` in copy_process).
+    // The child inherits no stack that both could use at once (Linux: `sas_ss_reset` in
+    // copy_process).
     if !request.flags.contains(CloneFlags::VM) || request.flags.contains(CloneFlags::VFORK) {
         thread.alternate_stack = parent.alternate_stack.copy();
     }
@@ -173,8 +175,8 @@ fn start_child(
         thread.clear_child_tid.store(request.child_tid, Ordering::Relaxed);
     }
     if request.flags.contains(CloneFlags::CHILD_SETTID) {
-        // In the child's memory, which is not loaded here. As in Linux, a bad address
-        // is not an error.
+        // This is the child's memory, which is not loaded here. As in Linux, a bad address is not
+        // an error.
         let _ = mm::poke_writable(mm, request.child_tid, &tid.to_be_bytes());
     }
     let me = task::current();
@@ -186,16 +188,17 @@ fn start_child(
         let _ = UserAddr(request.parent_tid).write(tid);
     }
     if is_thread {
-        // The process ends? So does the caller, which was told: it does not start over.
+        // Fails if the process or the caller is to end. Then the caller has a kill pending, and the
+        // call is not made again.
         return if process.start_thread(task) { Ok(()) } else { Err(ERESTARTNOINTR) };
     }
-    // Before it can end: its end looks for it there.
+    // Before it can end: its end looks for it in the table.
     if !table::add_child(process.clone(), request.flags.contains(CloneFlags::PARENT)) {
         return Err(ERESTARTNOINTR);
     }
     process.start_first_thread(task);
     if process.limits.get(Resource::Cpu) != INFINITY {
-        // Needs no memory: the limit that it inherits has started the alarms.
+        // Needs no memory: the inherited limit has started the alarms' thread.
         let _ = process.look_at_cpu_time();
     }
     Ok(())

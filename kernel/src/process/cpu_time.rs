@@ -1,12 +1,12 @@
-//! The CPU time of processes, and what happens when it has reached a mark: RLIMIT_CPU,
-//! ITIMER_PROF, ITIMER_VIRTUAL.
+//! The CPU time of processes, and the marks that it can reach: RLIMIT_CPU, ITIMER_PROF,
+//! ITIMER_VIRTUAL.
 //!
-//! No tick counts time. For a process with a mark there is an alarm at the earliest time
-//! at which it can be reached, all its threads running; then the process is looked at,
-//! and at the next such time again ([`Process::look_at_cpu_time`]).
+//! No tick counts time. For a process with a mark there is an alarm at the earliest time at which
+//! it can be reached, with all threads running. Then the process is checked, and an alarm is set
+//! for the next such time ([`Process::look_at_cpu_time`]).
 //!
-//! Time in the kernel is the program's, and is not told apart: that would cost every
-//! system call two looks at the time base. So ITIMER_VIRTUAL counts what ITIMER_PROF does.
+//! Time in the kernel counts as the program's: to separate it would cost two reads of the time base
+//! per system call. So ITIMER_VIRTUAL counts what ITIMER_PROF does.
 
 use arch::timer;
 
@@ -22,11 +22,10 @@ const SIGXCPU: u32 = 24;
 const SIGVTALRM: u32 = 26;
 const SIGPROF: u32 = 27;
 
-/// A process is not looked at more often than this, in milliseconds: Linux's tick.
+/// The least time to the alarm for the next check of a process, in milliseconds: Linux's tick.
 const LOOK_MS: u64 = 10;
 
-/// What the threads of a process that are gone, and its children that were waited for,
-/// have used.
+/// The usage of a process's former threads, and of its children that were waited for.
 #[derive(Default)]
 pub(super) struct Past {
     pub(super) threads: Usage,
@@ -36,9 +35,9 @@ pub(super) struct Past {
 /// A timer on CPU time, as ticks of the time base.
 #[derive(Clone, Copy)]
 struct Mark {
-    /// When the process has used so much; [`NEVER`] if it is not set.
+    /// The CPU time at which it rings; [`NEVER`] if it is not set.
     at_tb: u64,
-    /// And then always after so much more; 0 for once.
+    /// The CPU time until it rings again; 0 for once.
     interval_tb: u64,
 }
 
@@ -69,32 +68,32 @@ impl Timers {
 }
 
 impl Mark {
-    /// What is left of it when `ran_tb` is used, and the interval; 0 if it is not set.
+    /// The time left of it when `ran_tb` is used, and the interval; 0 if it is not set.
     fn left(self, ran_tb: u64) -> (u64, u64) {
         match self.at_tb {
             NEVER => (0, 0),
-            // Overdue still counts as set.
+            // An overdue timer still counts as set.
             at_tb => (at_tb.saturating_sub(ran_tb).max(1), self.interval_tb),
         }
     }
 }
 
 impl Process {
-    /// What all its threads, also those that have ended, have used.
+    /// The usage of all its threads, including those that have ended.
     pub(crate) fn usage(&self) -> Usage {
-        // A thread that ends goes from the one to the other under this lock.
+        // A thread that ends moves from the list to `past` under this lock.
         let threads = self.threads.lock();
         let mut sum = self.past.lock().threads;
         threads.iter().for_each(|task| sum += task.usage());
         sum
     }
 
-    /// What its children that were waited for, and theirs, have used.
+    /// The usage of its children that were waited for, and of theirs.
     pub(crate) fn children_usage(&self) -> Usage {
         self.past.lock().children
     }
 
-    /// `child`, which is dead, was waited for. Returns what it and its own children used.
+    /// `child`, which is dead, was waited for. Returns the usage of it and its own children.
     pub(super) fn add_child_usage(&self, child: &Process) -> Usage {
         let mut used = child.usage();
         used += child.children_usage();
@@ -102,8 +101,8 @@ impl Process {
         used
     }
 
-    /// Sets a timer to `span_tb` of CPU time from now and then every `interval_tb`; a
-    /// span of 0 takes it back. Returns span and interval that were left, 0 for none.
+    /// Sets a timer to `span_tb` of CPU time from now and then every `interval_tb`; a span of 0
+    /// takes it back. Returns the previous timer's span left and interval, 0 for none.
     ///
     /// # Errors
     /// `ENOMEM`.
@@ -120,13 +119,13 @@ impl Process {
         self.look(&mut timers).map(|()| before.left(ran_tb))
     }
 
-    /// What is left of a timer, and its interval; 0 for none.
+    /// The time left of a timer, and its interval; 0 for none.
     pub(crate) fn cpu_timer(&self, timer: Timer) -> (u64, u64) {
         let timers = self.cpu_timers.lock();
         timers.0[timer as usize].left(self.usage().ran_tb)
     }
 
-    /// Replaces both limits of a resource, and returns what they were.
+    /// Replaces both limits of a resource, and returns the old ones.
     ///
     /// # Errors
     /// As [`Limits::set`](super::limits::Limits::set); `ENOMEM`.
@@ -144,8 +143,8 @@ impl Process {
         let left_tb = at_tb.saturating_sub(self.usage().ran_tb) / at_once;
         timer::now_tb().saturating_add(left_tb.max(LOOK_MS * 1000 * timer::ticks_per_us()))
     }
-    /// Does what the CPU time of the process demands, and sees to it that this is called
-    /// again in time. May sleep.
+    /// Acts on the marks that the CPU time has reached, and sets the alarm for the next check. May
+    /// sleep.
     ///
     /// # Errors
     /// `ENOMEM` for the alarm.
@@ -153,11 +152,11 @@ impl Process {
         self.look(&mut self.cpu_timers.lock())
     }
 
-    /// As above. The timers' lock is held over all of it: of two who look, the later one
-    /// sets the alarm.
+    /// [`Process::look_at_cpu_time`] with the timers' lock held. It is held throughout: of two
+    /// threads that check, the later one sets the alarm.
     fn look(&self, timers: &mut Timers) -> Result<(), Errno> {
         if self.threads.lock().is_empty() {
-            // It has ended: there is nothing to look at any more.
+            // The process has ended: no more checks.
             return alarm::look_at(self, alarm::NONE);
         }
         let ran_tb = self.usage().ran_tb;
@@ -177,9 +176,8 @@ impl Process {
         }
     }
 
-    /// Warns at the soft limit and each second after it, and ends the process at the hard
-    /// one; returns the next mark. As in Linux (`check_process_timers`) a warning moves
-    /// the soft limit.
+    /// Warns at the soft limit and each second after it, and ends the process at the hard one.
+    /// Returns the next mark. As in Linux (`check_process_timers`), a warning moves the soft limit.
     fn check_limit(&self, ran_tb: u64) -> u64 {
         let ticks = |seconds: u64| seconds.saturating_mul(timer::timebase().hz());
         let Limit { soft, hard } = self.limits.pair(Resource::Cpu);
@@ -192,7 +190,7 @@ impl Process {
         }
         signal::send_to_process(self, Info::of_kernel(SIGXCPU));
         let soft = (soft + 1).min(hard);
-        // Fails for none: it is at most the hard one.
+        // Cannot fail: it is at most the hard one.
         let _ = self.limits.set(Resource::Cpu, Limit { soft, hard });
         ticks(soft)
     }

@@ -17,18 +17,17 @@ impl Event {
         Self { happened: AtomicBool::new(false), queue: WaitQueue::new() }
     }
 
-    /// It has not happened yet. The waiter looks for what it waits for behind this: a
-    /// full barrier.
+    /// From now on it has not happened. A full barrier, before the waiter looks at its condition.
     pub(crate) fn reset(&self) {
         self.happened.store(false, Ordering::Relaxed);
-        // Before the look. Partner: the fence of whoever changes something and then
-        // looks for waiters to wake; the later of the two sees the other.
+        // Orders the reset before the look. Partner: the fence of a thread that changes the
+        // condition and then looks for waiters to wake. The later of the two sees the other.
         fence(Ordering::SeqCst);
     }
 
     /// Whether it has happened.
     pub(crate) fn has_happened(&self) -> bool {
-        // Acquire: pairs with the release in `wake`.
+        // Acquire: orders this load before our look at the change. Partner: the release in `wake`.
         self.happened.load(Ordering::Acquire)
     }
 
@@ -38,8 +37,7 @@ impl Event {
         self.queue.wake_all();
     }
 
-    /// Sleeps until it happens or the time base reaches the deadline, if any
-    /// (`Ok(false)`).
+    /// Sleeps until it happens or the time base reaches the deadline, if any (`Ok(false)`).
     pub(crate) fn wait(&self, deadline_tb: Option<u64>) -> Result<bool, Interrupted> {
         let done = || self.has_happened();
         match deadline_tb {

@@ -1,8 +1,8 @@
-//! exec: another program in the same process.
+//! exec: another program in the current process.
 //!
-//! The new address space is built beside the old one, which stays until nothing
-//! can fail any more; then the other threads end, and the process enters the new
-//! one. A kernel thread becomes the first process by the same road.
+//! The new address space is built beside the old one, which stays until nothing can fail any more.
+//! Then the other threads end, and the process enters the new one. So does the kernel thread that
+//! becomes the first process.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -26,7 +26,7 @@ use crate::memory::heap;
 use crate::mm::{self, Backing, MapFlags, Object, Prot};
 use crate::task;
 
-/// Where every address space has the page that signal handlers return to.
+/// The address, in every address space, of the page that signal handlers return to.
 pub(crate) const TRAMPOLINE: u64 = mm::STACK_TOP;
 
 /// A program that is ready to be entered.
@@ -38,15 +38,15 @@ struct Ready {
     path: String,
 }
 
-/// Replaces the program of the current process by the one at `path`. Returns where
-/// it starts. After an error the old program goes on.
+/// Replaces the program of the current process by the one at `path`. Returns the registers that it
+/// starts with. After an error the old program goes on.
 pub(crate) fn exec(place: &Place, path: &str, passed: &Arguments) -> Result<TrapFrame, Reason> {
     let ready = prepare(place, path, passed)?;
     let thread = current_thread();
     let process = &*thread.process;
     if !process.end_other_threads() {
         lazy_tlb().mmput(ready.mm);
-        // The thread was told to end: this one nobody sees.
+        // The thread is to end: no program sees this result.
         return Err(Reason::Errno(Errno::EINTR));
     }
     // No way back from here.
@@ -73,8 +73,8 @@ pub(crate) fn exec(place: &Place, path: &str, passed: &Arguments) -> Result<Trap
     Ok(frame)
 }
 
-/// What exec changes becomes the process's own where other processes share it (CLONE_FILES,
-/// CLONE_SIGHAND without CLONE_THREAD). [`prepare`] saw to the memory.
+/// Gives the process copies of its descriptors and handlers, which exec changes, if other processes
+/// share them (CLONE_FILES, CLONE_SIGHAND without CLONE_THREAD). [`prepare`] checked the memory.
 fn unshare(process: &Process) {
     // SAFETY: this is the only thread that the current process has left, and it uses no
     // descriptor meanwhile.
@@ -84,7 +84,7 @@ fn unshare(process: &Process) {
     drop(shared);
 }
 
-/// What copies of descriptors and handlers take on the heap at most.
+/// Most bytes of heap for copies of descriptors and handlers.
 const UNSHARE_BYTES: usize = 64 << 10;
 
 /// Builds the address space.

@@ -1,8 +1,8 @@
 //! The end of threads and processes.
 //!
-//! A process ends when its last thread does. exit_group, a fatal signal or a fault
-//! decide how (the first one wins) and have all threads end; a thread that is to
-//! end does so on its way to user mode, never in the middle of a system call.
+//! A process ends when its last thread does. exit_group, a fatal signal or a fault decides how (the
+//! first one wins) and has all threads end. A thread that is to end does so on its way to user
+//! mode, never in the middle of a system call.
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -29,7 +29,7 @@ impl Status {
         Status(signal & 0x7f)
     }
 
-    /// Whether it says that all is well.
+    /// Whether it reports success.
     pub(crate) fn is_success(self) -> bool {
         self == Status::exited(0)
     }
@@ -55,7 +55,7 @@ impl core::fmt::Display for Status {
 
 /// `Process::ending` of a process that is not about to end.
 pub(super) const NOT_ENDING: u64 = 0;
-/// The status in the low half is final; threads are being told.
+/// The status in the low half is final; all threads are to end.
 const ENDING: u64 = 1 << 32;
 /// No thread is left.
 const DEAD: u64 = 1 << 33;
@@ -68,8 +68,8 @@ impl Process {
 
     /// Whether no thread is left.
     pub(crate) fn is_dead(&self) -> bool {
-        // Acquire: pairs with the release in `die`. Who sees it dead sees all that
-        // it did.
+        // Acquire: orders this load before our reads of the process's last changes. Partner: the
+        // release in `die`.
         self.ending.load(Ordering::Acquire) & DEAD != 0
     }
 
@@ -81,8 +81,9 @@ impl Process {
     /// Decides how the process ends, unless that is decided, and has all its
     /// threads end. The caller's own ends when it next returns to user mode.
     ///
-    /// Decided and told under one lock: who finds it decided, and then takes the lock, finds
-    /// all threads told. So none goes back to user mode because it came second.
+    /// The decision is made and the kills are set under one lock: a thread that finds the end
+    /// decided, and then takes the lock, finds the kill pending on all threads. So a thread that
+    /// comes second does not go back to user mode.
     pub(crate) fn end(&self, status: Status) {
         let threads = self.threads.lock();
         if self.is_ending() {
@@ -94,9 +95,8 @@ impl Process {
         }
     }
 
-    /// Has all threads but the current one end, and waits for that (exec). False
-    /// if the current one is to end itself: of two that exec at once, the first to take
-    /// the lock goes on.
+    /// Has all threads but the current one end, and waits for that (exec). False if the current one
+    /// is to end itself: of two that exec at once, the first to take the lock goes on.
     pub(super) fn end_other_threads(&self) -> bool {
         let me = task::current();
         {
@@ -112,8 +112,7 @@ impl Process {
         !me.killed()
     }
 
-    /// The end of a process whose first thread, the current kernel thread, never
-    /// became a program.
+    /// The end of a process whose first thread, the current kernel thread, never became a program.
     pub(super) fn end_unborn(&self, status: Status) {
         self.remove_current_thread();
         self.die(status);
@@ -125,8 +124,7 @@ impl Process {
         self.status()
     }
 
-    /// As [`Process::wait_dead`], but none if the time base reaches `deadline_tb`
-    /// before.
+    /// [`Process::wait_dead`]; none if the time base reaches `deadline_tb` first.
     #[cfg(feature = "selftest")]
     pub(crate) fn wait_dead_until(&self, deadline_tb: u64) -> Option<Status> {
         self.died.wait_until_deadline(|| self.is_dead(), deadline_tb).then(|| self.status())
@@ -142,14 +140,13 @@ impl Process {
         let last = threads.is_empty();
         drop(threads);
         drop(gone);
-        // It may have been the one that was told.
+        // A signal may have been announced to this thread.
         signal::tell_takers(self, u64::MAX);
         self.thread_gone.wake_all();
         last
     }
 
-    /// The last thread is gone: gives back what the process has and tells the
-    /// parent.
+    /// The last thread is gone: gives back the process's resources and notifies the parent.
     fn die(&self, code: Status) {
         self.files.end();
         // Taking alarms back needs no memory.
@@ -161,7 +158,8 @@ impl Process {
         if self.pid == INIT_PID {
             upcalls::init_ended(status);
         }
-        // Release: pairs with the acquire in `is_dead`.
+        // Release: orders all that the process did before the store. Partner: the acquire in
+        // `is_dead`.
         let dead = || self.ending.store(DEAD | ENDING | u64::from(status.0), Ordering::Release);
         family::bury(self, dead);
         self.died.wake_all();
@@ -174,9 +172,8 @@ pub(crate) fn exit_group(status: Status) -> ! {
     exit_thread(status)
 }
 
-/// exit: the current thread ends; if it is the last one the process does, with
-/// `status` unless something else is decided. Nothing on the stack may need to be
-/// dropped.
+/// exit: the current thread ends. If it is the last one the process ends, with `status` unless
+/// another status is decided. Nothing on the stack may need to be dropped.
 pub(crate) fn exit_thread(status: Status) -> ! {
     let thread = current_thread();
     release_memory(&thread);
@@ -193,15 +190,17 @@ pub(crate) fn exit_thread(status: Status) -> ! {
     task::exit_current()
 }
 
-/// What others wait for in memory that is about to be given up: Linux's `mm_release`.
+/// Releases what other threads wait for in memory that is about to be given up: Linux's
+/// `mm_release`.
 pub(super) fn release_memory(thread: &Thread) {
     upcalls::release_robust_list(thread);
     let address = UserAddr(thread.clear_child_tid.swap(0, Ordering::Relaxed));
-    // Only who shares the memory can look; for others it would be a page to copy.
+    // Only a thread that shares the memory can look; without one the store could copy a page for
+    // nothing.
     let shared = || lazy_tlb().mm(task::current().mm.mm()).users() > 1;
     if !address.is_null() && shared() {
-        // Nobody to tell about a bad address. Who waits is woken even if the word cannot be
-        // written: it may have become read-only meanwhile.
+        // A bad address is not reported. Waiters are woken even if the word cannot be written: it
+        // may have become read-only meanwhile.
         let _ = address.write(0_u32);
         upcalls::wake_futex_at(address);
     }

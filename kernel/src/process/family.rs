@@ -1,4 +1,4 @@
-//! What the end of a process, or of a thread, means to its parent and its children.
+//! The effect of a process's end, or a thread's, on its parent and its children.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,10 +9,10 @@ use super::table::{NOBODY, TABLE, Table};
 use super::{INIT_PID, Process};
 use crate::task::TaskRef;
 
-/// `process` becomes dead, by `die`, and its parent is told. All under the lock: who waits for
-/// it finds it dead only when the signal is sent. And a parent that ends gives its children
-/// away under it: either that one finds this child dead and the heir is told, or the heir is
-/// the parent here.
+/// `process` becomes dead, by `die`, and its parent is notified, all under the table's lock: a
+/// parent that waits finds it dead only when the signal is sent. A parent that ends gives its
+/// children away under this lock: either it finds this child dead and notifies the heir, or the
+/// heir is the parent here.
 pub(super) fn bury(process: &Process, die: impl FnOnce()) {
     let mut table = TABLE.lock();
     die();
@@ -21,7 +21,7 @@ pub(super) fn bury(process: &Process, die: impl FnOnce()) {
     told.wake();
 }
 
-/// Gives the children of `pid`, which ends, to init, or to nobody if there is no other init.
+/// Gives the children of `pid`, which ends, to init; if `pid` is init, they have no parent.
 pub(super) fn orphan_children(pid: u32) {
     let mut table = TABLE.lock();
     let orphans: Vec<Arc<Process>> = table.children_of(pid).cloned().collect();
@@ -32,18 +32,19 @@ pub(super) fn orphan_children(pid: u32) {
         table.children.remove(&(pid, orphan.pid));
         table.children.insert((heir, orphan.pid));
         orphan.parent.store(heir, Ordering::Relaxed);
-        // Init is not to be sent anything else (Linux: `reparent_leader`).
+        // Init gets no other signal from them (Linux: `reparent_leader`).
         orphan.exit_signal.store(SIGCHLD, Ordering::Relaxed);
         orphan.change_parent_task(heir_task, pid);
     }
     let dead = orphans.iter().filter(|orphan| orphan.is_dead());
     let told: Vec<Told> = dead.map(|orphan| table.tell_parent(orphan)).collect();
-    // These are perhaps the last references to processes, so they go without the lock.
+    // These may be the last references to processes, so they are dropped without the lock.
     drop(table);
     told.into_iter().for_each(Told::wake);
 }
 
-/// Who was told of a death, and whom that leaves without an entry in the table.
+/// A notification of a death: the parent to wake, and the process if that leaves it without an
+/// entry in the table.
 struct Told {
     parent: Option<Arc<Process>>,
     _forgotten: Option<Arc<Process>>,
@@ -59,7 +60,7 @@ impl Told {
 }
 
 impl Table {
-    /// Tells the parent of `process`, which is dead; forgets the process if nobody will wait
+    /// Notifies the parent of `process`, which is dead; forgets the process if no parent will wait
     /// for it (Linux: `do_notify_parent`).
     fn tell_parent(&mut self, process: &Process) -> Told {
         let signal = process.exit_signal.load(Ordering::Relaxed);
@@ -79,9 +80,9 @@ impl Table {
     }
 }
 
-/// The task `gone` of `process` has left the list of threads: its children get another
-/// thread of the process as a parent, as in Linux. If none is left, the end of the process
-/// gives them away.
+/// The task `gone` of `process` has left the list of threads: its children get another thread of
+/// the process as a parent, as in Linux. If no thread is left, the end of the process gives them
+/// away.
 pub(super) fn leave_children(process: &Process, gone: u32) {
     let table = TABLE.lock();
     let Some(heir) = process.adopting_task() else { return };
@@ -93,8 +94,8 @@ pub(super) fn leave_children(process: &Process, gone: u32) {
 }
 
 impl Process {
-    /// A thread that gets children of others. Under the lock on the list it is told so: it
-    /// looks at that after it has left the list.
+    /// A thread that gets the children of other threads. `has_children` is set under the lock on
+    /// the list: the thread looks at it after it has left the list.
     fn adopting_task(&self) -> Option<u32> {
         let threads = self.threads.lock();
         let heir = threads.iter().find(|task| !task.killed())?;
@@ -104,15 +105,15 @@ impl Process {
         Some(heir.tid())
     }
 
-    /// Its parent's thread, in process `parent`, has ended: `task` is the new one. Sends what
-    /// threads of this process want then (prctl). With the table's lock held.
+    /// Its parent's thread, in process `parent`, has ended: `task` is the new one. Sends the
+    /// signals that threads of this process want then (prctl). With the table's lock held.
     fn change_parent_task(&self, task: u32, parent: u32) {
         self.parent_task.store(task, Ordering::Relaxed);
         let wanted = |task: &TaskRef| {
             task.user.as_ref().map_or(0, |thread| thread.parent_death_signal.load(Ordering::Relaxed))
         };
         let add = |mask, signal| if signal == 0 { mask } else { mask | signal::bit(signal) };
-        // Sent without the lock, which sending takes.
+        // The signals are sent without the lock, which sending takes.
         let signals = self.threads.lock().iter().map(wanted).fold(0, add);
         for signal in (1..=signal::LAST).filter(|&signal| signals & signal::bit(signal) != 0) {
             signal::send_to_process(self, Info::of_user(signal, parent, false));

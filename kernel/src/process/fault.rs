@@ -10,7 +10,7 @@ use crate::task;
 
 /// si_code: nothing mapped there.
 const SEGV_MAPERR: i32 = 1;
-/// si_code: what is mapped does not permit it.
+/// si_code: the mapping does not permit it.
 const SEGV_ACCERR: i32 = 2;
 /// No translation can reach the address (`si_code`).
 const SEGV_BNDERR: i32 = 3;
@@ -21,8 +21,8 @@ const BUS_ADRERR: i32 = 2;
 
 /// A page fault: of the program, or of the kernel in a user copy.
 pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
-    // In a section that may not sleep (a futex looks at its word under a lock),
-    // the copy fails and its caller tries again outside.
+    // In a section that may not sleep (a futex reads its word under a lock) the copy fails, and its
+    // caller tries again outside.
     if !frame.is_user() && (percpu::preempt_count() != 0 || !frame.irqs_were_on()) {
         return fail_copy(frame);
     }
@@ -35,7 +35,7 @@ pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
     };
     match result {
         Ok(()) => task::current().count_fault(),
-        // A bad address would be a lie.
+        // Not reported as a bad address.
         Err(FaultError::Oom) => {
             out_of_memory();
             if !frame.is_user() {
@@ -49,12 +49,12 @@ pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
 
 /// Ends a user copy with an error.
 fn fail_copy(frame: &mut TrapFrame) {
-    // The hardware half sends us kernel faults only from such copies.
+    // The hardware half passes on kernel faults only from such copies.
     assert!(frame.fixup(), "a page fault at {:#x} that is in no user copy", frame.nip);
 }
 
-/// What the current program must have is not there: ends it. On a kernel thread
-/// that works for a program, only the work fails.
+/// No memory for a page that the current program must have: ends it. On a kernel thread that works
+/// for a program, only the work fails.
 fn out_of_memory() {
     if task::current().user.is_none() {
         return;
@@ -103,11 +103,12 @@ pub(crate) fn user_fault(frame: &mut TrapFrame, fault: UserFault) {
     force(frame, Info::of_fault(signal, code, address), format_args!("{what}"));
 }
 
-/// Linux's si_code for what the FPSCR has seen and enables (Linux: `__parse_fpscr`).
+/// Linux's si_code for the first exception that the FPSCR has recorded and enables (Linux:
+/// `__parse_fpscr`).
 fn floating_point_code(fpscr: u64) -> i32 {
     const UNKNOWN: i32 = 14;
-    // Invalid, overflow, underflow, division by zero, inexact; from here to the bit that
-    // enables one it is 22 bits.
+    // Invalid, overflow, underflow, division by zero, inexact: the recorded bits. The bit that
+    // enables one is 22 places below.
     const SEEN: [(u32, i32); 5] = [(29, 7), (28, 4), (27, 5), (26, 3), (25, 6)];
     let is_enabled = |&&(bit, _): &&(u32, i32)| fpscr >> bit & fpscr >> (bit - 22) & 1 != 0;
     SEEN.iter().find(is_enabled).map_or(UNKNOWN, |&(_, code)| code)
@@ -120,8 +121,8 @@ pub(crate) fn vector_unavailable(frame: &mut TrapFrame) {
     }
 }
 
-/// Has the current thread take a signal for what it did. If that ends the
-/// program, one line says why.
+/// Has the current thread take a signal for what it did. If that ends the program, a line reports
+/// why.
 fn force(frame: &TrapFrame, info: Info, what: core::fmt::Arguments<'_>) {
     if signal::force_on_current(info) {
         let task = task::current();

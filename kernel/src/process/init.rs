@@ -27,9 +27,8 @@ pub(crate) fn start_init(path: String, arguments: Vec<String>, environment: Vec<
     start(INIT_PID, path, passed).unwrap_or_else(|OutOfMemory| stop("no memory for the stack of init"))
 }
 
-/// Starts the program that `arguments` begin with as a process without parent, in
-/// a group of its own: like init, but one whose end ends nothing. Its status is 127
-/// if it cannot be run.
+/// Starts the program that `arguments` begin with as a process without parent, in a group of its
+/// own. Unlike init's, its end does not stop the machine. Its status is 127 if it cannot be run.
 ///
 /// # Errors
 /// There is no memory for its stack.

@@ -1,8 +1,7 @@
-//! Resource limits: how much of a thing a process may use (getrlimit, setrlimit, prlimit).
+//! Resource limits: how much of a resource a process may use (getrlimit, setrlimit, prlimit).
 //!
-//! They belong to the process: its threads share them, fork copies them, exec keeps them.
-//! Where a limit takes effect it is asked for by [`Limits::get`]; docs/linux-abi.md says
-//! which do.
+//! They belong to the process: its threads share them, fork copies them, exec keeps them. A limit
+//! takes effect where [`Limits::get`] is called; docs/linux-abi.md lists those that do.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +18,7 @@ pub(crate) const NR_OPEN: u64 = 1 << 20;
 
 macro_rules! resources {
     ($($(#[$doc:meta])+ $name:ident,)+) => {
-        /// What is limited, by Linux's numbers (asm-generic/resource.h).
+        /// The limited resources, by Linux's numbers (asm-generic/resource.h).
         #[derive(Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Resource {
             $($(#[$doc])+ $name,)+
@@ -80,15 +79,15 @@ impl Resource {
 /// One limit. The soft one takes effect; a program may raise it to the hard one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit {
-    /// What takes effect.
+    /// The one that takes effect.
     pub(crate) soft: u64,
-    /// What the soft one may be raised to; the one user, root, may raise this, too.
+    /// The bound for the soft one. The only user, root, may raise it.
     pub(crate) hard: u64,
 }
 
 /// The limits of a process.
 pub(crate) struct Limits {
-    /// Read without the lock, for the sake of the soft limits: each word counts by itself.
+    /// Read without the lock, since a soft limit is complete in its word.
     soft: [AtomicU64; Resource::ALL.len()],
     hard: [AtomicU64; Resource::ALL.len()],
     /// Held over changes and over looks at both halves of a limit. Innermost.
@@ -96,7 +95,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Those of the first process, which are Linux's.
+    /// The limits of the first process, which are Linux's.
     pub(super) fn of_init() -> Self {
         let limits = Self::with(|_| Limit { soft: INFINITY, hard: INFINITY });
         let start = [
@@ -133,7 +132,7 @@ impl Limits {
     /// The soft limit: the one that takes effect. Any context.
     #[inline]
     pub(crate) fn get(&self, resource: Resource) -> u64 {
-        // Relaxed: a limit that changes meanwhile counts from before or after.
+        // Relaxed: during a change the old or the new limit counts.
         self.soft[resource as usize].load(Ordering::Relaxed)
     }
 
@@ -148,7 +147,7 @@ impl Limits {
         Limit { soft: self.get(resource), hard }
     }
 
-    /// Replaces both, and returns what they were.
+    /// Replaces both, and returns the old ones.
     ///
     /// # Errors
     /// `EINVAL` if the soft one is above the hard one, `EPERM` for more descriptors than
@@ -174,8 +173,8 @@ pub(crate) fn of_current(resource: Resource) -> u64 {
 
 impl Process {
     /// Whether the user may have one more thread: [`Resource::Nproc`] counts those of all
-    /// processes, since there is one user. Linux exempts root from it; here it would then
-    /// have no effect at all.
+    /// processes, since there is one user. Linux exempts root from it; here an exempt root would
+    /// leave it without effect.
     pub(super) fn may_start_thread(&self) -> bool {
         let limit = self.limits.get(Resource::Nproc);
         if limit == INFINITY {

@@ -13,7 +13,7 @@ use crate::mm::{self, Backing, MapFlags, Object, Prot};
 /// Where a position-independent program goes.
 const PIE_BASE: u64 = 0x1000_0000;
 
-/// What exec and the start-up stack need to know of a loaded program.
+/// The facts about a loaded program for exec and the start-up stack.
 pub(super) struct Loaded {
     /// The first instruction.
     pub(super) entry: u64,
@@ -64,8 +64,8 @@ pub(super) fn load(mm: MmId, file: &Arc<Object>) -> Result<Loaded, Reason> {
     let bytes = contents(file)?;
     let program = Program::parse(&bytes).map_err(Reason::Elf)?;
     let bias = if program.is_position_independent() { PIE_BASE } else { 0 };
-    // Above are the stack and the page that signal handlers return to, below is
-    // what null pointers hit.
+    // Above are the stack and the page that signal handlers return to; null pointers hit the space
+    // below.
     let start = program.segments().map(|segment| segment.address).next().unwrap_or(0) + bias;
     if start < mm::LOWEST || program.end() + bias > mm::MMAP_TOP {
         return Err(Reason::Elf(formats::elf::Error::Segment));
@@ -77,7 +77,7 @@ pub(super) fn load(mm: MmId, file: &Arc<Object>) -> Result<Loaded, Reason> {
     let (entry, toc) = match program.abi() {
         Abi::ElfV1 => {
             let (entry, toc) = program.entry_descriptor().ok_or(Errno::ENOEXEC)?;
-            // Nobody has looked at the TOC: a wrong one is the program's trouble.
+            // The TOC is not checked: a wrong one harms only the program.
             (entry, Some(toc.wrapping_add(bias)))
         }
         Abi::ElfV2 => (program.entry(), None),
@@ -104,8 +104,8 @@ fn contents(file: &Object) -> Result<Cow<'static, [u8]>, Errno> {
         let wanted = (len - bytes.len()).min(PAGE_SIZE as usize);
         let at = bytes.len();
         bytes.resize(at + wanted, 0);
-        // SAFETY: `wanted` is at most a page, and the target has that room. Who
-        // writes to the file meanwhile makes us read either byte.
+        // SAFETY: `wanted` is at most a page, and the target has that room. A write to the file
+        // meanwhile makes us read the old or the new byte.
         unsafe { core::ptr::copy_nonoverlapping(page.as_mut_ptr(), bytes[at..].as_mut_ptr(), wanted) };
     }
     Ok(Cow::Owned(bytes))
@@ -127,7 +127,7 @@ fn map(mm: MmId, file: &Arc<Object>, segment: &Segment, bias: u64) -> Result<(),
         mapped_end = file_end.next_multiple_of(PAGE_SIZE);
     }
     if memory_end > file_end && mapped_end > file_end {
-        // The file goes on where the zeros begin.
+        // The page holds bytes of the file where zeros must be.
         let zeros = [0; 256];
         let end = mapped_end.min(memory_end.next_multiple_of(PAGE_SIZE));
         let mut at = file_end;

@@ -1,10 +1,8 @@
-//! Processes: address space, descriptors, signal dispositions and children that
-//! threads share.
+//! Processes: address space, descriptors, signal dispositions and children that threads share.
 //!
-//! A [`Thread`] is the user half of a task; it owns a reference to its
-//! [`Process`]. A process exists from fork until its parent (or, for orphans,
-//! init) has waited for it. Its life: [`clone`], [`exec`], [`exit`], [`wait`];
-//! [`table`] finds it by number.
+//! A [`Thread`] is the user half of a task; it owns a reference to its [`Process`]. A process
+//! exists from fork until its parent (or, for orphans, init) has waited for it. Its life:
+//! [`clone`], [`exec`], [`exit`], [`wait`]; [`table`] finds it by number.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -59,8 +57,8 @@ pub(crate) const INIT_PID: u32 = 1;
 pub(crate) struct Process {
     /// Its number: the tid of its first thread.
     pub(crate) pid: u32,
-    /// The number of its parent. Written under the table's lock, as the next three and,
-    /// but for its own exec, the fourth.
+    /// The number of its parent. This and the next four are written under the table's lock,
+    /// `exit_signal` also by the process's own exec.
     parent: AtomicU32,
     /// The number of the task of its parent that has it as a child.
     parent_task: AtomicU32,
@@ -68,50 +66,50 @@ pub(crate) struct Process {
     pub(crate) group: AtomicU32,
     /// The number of its session.
     session: AtomicU32,
-    /// What its end sends to its parent; no signal is 0.
+    /// The signal that its end sends to its parent, or 0.
     exit_signal: AtomicU32,
     /// It has called exec.
     executed: AtomicBool,
-    /// What prctl says of its dumps, of which there are none.
+    /// prctl's setting for core dumps, of which there are none.
     pub(crate) dumpable: AtomicBool,
     /// Descriptors. For its own threads only: exec replaces them.
     pub(crate) files: TableUse,
-    /// How much it may use.
+    /// Its resource limits.
     pub(crate) limits: Limits,
     /// The current directory.
     pub(crate) directory: Arc<Mutex<Place>>,
-    /// What it runs.
+    /// The program that it runs.
     program: SpinLock<Arc<Program>>,
-    /// When it was made, as a time base.
+    /// When it was made, in ticks of the time base.
     pub(crate) started_tb: u64,
     /// Permissions that new files do not get.
     pub(crate) umask: AtomicU32,
-    /// The program's ABI: whether functions are named by their code's address.
+    /// Whether the program's ABI is ELFv2: its functions are named by their code's address.
     elf_v2: AtomicBool,
-    /// What signals do. The lock guards which table it is; nothing nests inside.
+    /// The signals' dispositions. The lock guards which table it is; nothing nests inside.
     handlers: SpinLock<Arc<Handlers>>,
-    /// Signals for whichever thread takes them.
+    /// Signals for any thread that takes them.
     pub(crate) signals: Queue,
     /// Guards the list of living threads. Run-queue locks nest inside: it is held
     /// over [`Task::notify`](crate::task::Task::notify).
     threads: SpinLock<Vec<TaskRef>>,
-    /// Told when a thread has left the list.
+    /// Woken when a thread has left the list.
     thread_gone: WaitQueue,
     /// How it ends; see [`exit`].
     ending: AtomicU64,
-    /// When its alarms ring, as time bases, or `alarm::NONE`. Under the alarms' lock.
+    /// When its alarms ring, in ticks of the time base, or `alarm::NONE`. Under the alarms' lock.
     alarms_tb: [AtomicU64; 2],
     /// Its timers on CPU time. Outside all spin locks.
     cpu_timers: Mutex<Timers>,
-    /// What its former threads and children have used. Inside the list of threads.
+    /// The usage of its former threads and children. The lock nests inside that of the threads.
     past: SpinLock<Past>,
-    /// Told when a child has ended.
+    /// Woken when a child has ended.
     child_ended: WaitQueue,
-    /// Told when it is dead itself.
+    /// Woken when it is dead itself.
     died: WaitQueue,
 }
 
-/// What a new process gets from its parent, or init from the kernel.
+/// The parts that a new process gets from its parent, or init from the kernel.
 struct Inheritance {
     files: TableUse,
     limits: Limits,
@@ -122,7 +120,7 @@ struct Inheritance {
 }
 
 impl Process {
-    /// A process without threads that nobody knows yet; the [`table`] gives it a family.
+    /// A process without threads that only the caller knows; the [`table`] gives it a family.
     fn new(pid: u32, from: Inheritance) -> Arc<Self> {
         Arc::new(Process {
             pid,
@@ -158,13 +156,12 @@ impl Process {
         self.parent.load(Ordering::Relaxed)
     }
 
-    /// What signals do.
+    /// The signals' dispositions.
     pub(crate) fn handlers(&self) -> Arc<Handlers> {
         self.handlers.lock().clone()
     }
 
-    /// Whether the program's functions are named by their code's address, not by
-    /// a descriptor.
+    /// Whether the program's functions are named by their code's address, not by a descriptor.
     fn is_elf_v2(&self) -> bool {
         self.elf_v2.load(Ordering::Relaxed)
     }
@@ -173,14 +170,13 @@ impl Process {
         self.elf_v2.store(elf_v2, Ordering::Relaxed);
     }
 
-    /// Starts a further thread, unless the process, or the caller itself, is about to
-    /// end.
+    /// Starts a further thread, unless the process or the caller is about to end. Returns whether
+    /// it did.
     ///
-    /// All under the lock: a thread in the list is told of signals, and only one
-    /// that runs can be told. [`Process::end`] decides and tells the threads under the
-    /// lock, an exec tells all others under it: so either they see the new one, or we see
-    /// that the process ends, and then the caller is told already: it never returns to
-    /// user mode.
+    /// All under the lock: a thread in the list is notified of signals, and only a started one can
+    /// be. [`Process::end`] and an exec set kills under the lock. Either they see the new thread,
+    /// or we see the end of the process or of the caller; then the caller has a kill pending and
+    /// never returns to user mode.
     fn start_thread(&self, task: TaskRef) -> bool {
         let mut threads = self.threads.lock();
         let alive = !self.is_ending() && !current_task().killed();
@@ -191,8 +187,8 @@ impl Process {
         alive
     }
 
-    /// Starts the first thread. If somebody has killed the process already, the
-    /// thread starts only to end.
+    /// Starts the first thread. If the process has been killed already, the thread starts only to
+    /// end.
     fn start_first_thread(&self, task: TaskRef) {
         let mut threads = self.threads.lock();
         task::start(&task);
@@ -209,9 +205,9 @@ impl Process {
         threads.push(task);
     }
 
-    /// Tells `task` of what was sent while the process was known but had no thread
-    /// to tell. With the list's lock held: an end is decided under it, a sender queues its
-    /// signal before it takes it; so either that is seen here, or the thread there.
+    /// Notifies `task` of signals that were sent while the process was known but had no thread.
+    /// With the list's lock held: an end is decided under it, and a sender queues its signal before
+    /// it takes it. So either we see the signal or the sender sees the thread.
     fn tell_first_thread(&self, task: &Task) {
         if self.is_ending() {
             task.notify(task::pending::KILL);

@@ -1,4 +1,4 @@
-//! What a process runs, as /proc tells it.
+//! The program of a process, as /proc shows it.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -7,19 +7,19 @@ use alloc::vec::Vec;
 use super::Process;
 use super::stack::AuxiliaryVector;
 
-/// What exec made of a file; a fork's child has the same.
+/// The program of the last exec; a fork's child shares it.
 #[derive(Default)]
 pub(crate) struct Program {
     /// The absolute path of the file.
     pub(crate) path: String,
     /// The arguments, each with a NUL behind it.
     pub(crate) arguments: Vec<u8>,
-    /// What the kernel told the program of itself.
+    /// The vector that the kernel put on the program's stack.
     pub(crate) auxiliary: AuxiliaryVector,
 }
 
 impl Process {
-    /// What it runs.
+    /// The program that it runs.
     pub(crate) fn program(&self) -> Arc<Program> {
         self.program.lock().clone()
     }
@@ -27,7 +27,7 @@ impl Process {
     /// It has exec'd.
     pub(super) fn set_program(&self, new: Program) {
         let old = core::mem::replace(&mut *self.program.lock(), Arc::new(new));
-        // Perhaps long: not under the lock.
+        // This may take long: not under the lock.
         drop(old);
     }
 }

@@ -1,8 +1,7 @@
 //! Random numbers: ChaCha20, keyed by the seed that the machine gave at boot.
 //!
-//! The same seed gives the same numbers, so a deterministic run stays one. After
-//! each request the key is replaced by fresh output: what was given out cannot be
-//! computed back.
+//! A seed determines the numbers, so a deterministic run stays one. After each request the key is
+//! replaced by fresh output: earlier output cannot be computed from it.
 
 use crate::sync::SpinLock;
 
@@ -12,7 +11,7 @@ static KEY: SpinLock<[u32; 8]> = SpinLock::new("random", [0; 8]);
 /// Words of one block.
 const BLOCK: usize = 16;
 
-/// Sets the key; none of a machine without a seed leaves a constant one.
+/// Sets the key; without a seed it stays constant.
 pub(crate) fn init(seed: Option<[u8; 32]>) {
     let Some(seed) = seed else { return };
     let mut key = KEY.lock();

@@ -1,7 +1,7 @@
-//! What a thread asks of the scheduler: policy, priority, niceness.
+//! A thread's wishes to the scheduler: policy, priority, niceness.
 //!
-//! They are kept, inherited and reported as Linux does. The order in which tasks run does
-//! not depend on them: there is one queue a CPU, first come, first served.
+//! They are kept, inherited and reported as Linux does. The order in which tasks run does not
+//! depend on them: there is one queue per CPU, first come, first served.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,30 +10,30 @@ use crate::errno::Errno;
 /// A policy, by Linux's number.
 pub(crate) type Policy = u8;
 
-/// The policy of nearly all.
+/// The default policy.
 pub(crate) const SCHED_OTHER: Policy = 0;
-/// Until it waits.
+/// A thread runs until it waits.
 pub(crate) const SCHED_FIFO: Policy = 1;
-/// In turns.
+/// Threads take turns.
 pub(crate) const SCHED_RR: Policy = 2;
-/// As OTHER, in the background.
+/// OTHER, for work in the background.
 pub(crate) const SCHED_BATCH: Policy = 3;
-/// As OTHER, when nothing else runs.
+/// OTHER, for work when nothing else runs.
 pub(crate) const SCHED_IDLE: Policy = 5;
 
-/// Niceness: -20 to 19, the lower the more.
+/// The least nice: a lower niceness asks for more time.
 pub(crate) const NICE_MIN: i32 = -20;
 /// The nicest.
 pub(crate) const NICE_MAX: i32 = 19;
 
-/// What a thread asks for.
+/// The wishes of a thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parameters {
     /// One of the policies above.
     pub(crate) policy: Policy,
     /// 1 to 99 for FIFO and RR, 0 for the others.
     pub(crate) priority: u8,
-    /// Of the policies without priorities.
+    /// Niceness, for the policies without priorities.
     pub(crate) nice: i8,
     /// Children have the default policy.
     pub(crate) reset_on_fork: bool,
@@ -62,7 +62,7 @@ impl Parameters {
         }
     }
 
-    /// What a child starts with (Linux: `sched_fork`).
+    /// The parameters that a child starts with (Linux: `sched_fork`).
     fn of_child(self) -> Self {
         match self {
             Parameters { reset_on_fork: false, .. } => self,
@@ -80,16 +80,16 @@ impl Parameters {
     }
 }
 
-/// The parameters of a thread, in one word, which others may change.
+/// The parameters of a thread, in one word, which other threads may change.
 pub(crate) struct Scheduling(AtomicU32);
 
 impl Scheduling {
-    /// Those of init.
+    /// Init's parameters.
     pub(super) fn new() -> Self {
         Self::of(DEFAULT)
     }
 
-    /// Those of a child of the thread that has `self`.
+    /// The parameters of a child of the thread that has `self`.
     pub(super) fn for_child(&self) -> Self {
         Self::of(self.get().of_child())
     }
@@ -98,12 +98,12 @@ impl Scheduling {
         Self(AtomicU32::new(u32::from_be_bytes(parameters.to_bytes())))
     }
 
-    /// What is asked for now.
+    /// The present parameters.
     pub(crate) fn get(&self) -> Parameters {
         Parameters::of_bytes(self.0.load(Ordering::Relaxed).to_be_bytes())
     }
 
-    /// Asks for something else. Of two who change it at once, the later one wins.
+    /// Replaces the parameters. Of two changes at once, the later one wins.
     pub(crate) fn set(&self, new: Parameters) {
         self.0.store(u32::from_be_bytes(new.to_bytes()), Ordering::Relaxed);
     }

@@ -1,6 +1,6 @@
 //! Process groups, and the sessions that they belong to (setpgid, setsid).
 //!
-//! There is no controlling terminal: a session only says which groups a process may join.
+//! There is no controlling terminal: a session only determines which groups a process may join.
 
 use core::sync::atomic::Ordering;
 
@@ -24,8 +24,8 @@ impl Process {
     }
 }
 
-/// setpgid: puts process `pid`, the caller or a child of it, into `group`: its own number, or
-/// a group of the caller's session. Wholly before or after a signal to that group.
+/// setpgid: puts process `pid`, the caller or a child of it, into `group`: its own number, or a
+/// group of the caller's session. A signal to that group is sent wholly before or after.
 ///
 /// # Errors
 /// `ESRCH` for a process that is neither, `EINVAL` for a further thread, `EPERM` for the
@@ -33,7 +33,7 @@ impl Process {
 /// caller's, `EACCES` for a child that has called exec.
 pub(crate) fn set_group(pid: u32, group: u32) -> Result<(), Errno> {
     let me = current();
-    // Not under the lock: it may be the last reference to a task.
+    // Not under the lock: this may drop the last reference to a task.
     let is_task = || registry::find(pid).is_some_and(|task| task.user.is_some());
     let no_process = || if is_task() { Errno::EINVAL } else { Errno::ESRCH };
     let found = TABLE.lock().processes.get(&pid).cloned();
@@ -57,10 +57,10 @@ pub(crate) fn set_group(pid: u32, group: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// setsid: the current process gets a session and a group of its own; their number.
+/// setsid: the current process gets a session and a group of its own. Returns their number.
 ///
 /// # Errors
-/// `EPERM` if there is a group of that number: the caller leads it, or did.
+/// `EPERM` if there is a group of that number: the caller leads it, or has led it.
 pub(crate) fn new_session() -> Result<u32, Errno> {
     let me = current();
     let table = TABLE.lock();

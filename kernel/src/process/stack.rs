@@ -1,5 +1,5 @@
-//! What a program finds on its stack: arguments, environment and the auxiliary
-//! vector (System V ABI, PowerPC64 supplement, "process initialization").
+//! The first contents of a program's stack: arguments, environment and the auxiliary vector (System
+//! V ABI, PowerPC64 supplement, "process initialization").
 
 use alloc::vec::Vec;
 
@@ -18,21 +18,21 @@ use crate::mm::{self, Backing, MapFlags, Prot};
 pub(crate) const ARGUMENTS_MAX: usize = 256 * 1024;
 /// The stack that a program starts with; it grows.
 const FIRST_BYTES: u64 = ARGUMENTS_MAX as u64 + (128 << 10);
-/// What building the image takes on the heap: strings and words grow by doubling,
-/// and are put together in the end.
+/// Bytes of heap for building the image: strings and words grow by doubling, and are put together
+/// in the end.
 const HEAP_BYTES: usize = 4 * ARGUMENTS_MAX;
 
 /// AT_HWCAP: 64-bit, AltiVec, FPU, DFP, ISA 2.06, VSX.
 const HWCAP: u64 = 0x5800_0580;
-/// AT_HWCAP2: ISA 2.07, isel, vector crypto, ISA 3.00, IEEE 128, darn. Not what
-/// the kernel leaves off: HTM, `scv`, and the facilities that FSCR guards.
+/// AT_HWCAP2: ISA 2.07, isel, vector crypto, ISA 3.00, IEEE 128, darn. Without the facilities that
+/// the kernel leaves off: HTM, `scv`, and those that FSCR guards.
 const HWCAP2: u64 = 0x8ae0_0000;
 /// The processor's data and instruction cache line.
 const CACHE_LINE: u64 = 128;
 
-/// What exec passes on.
+/// The strings that exec passes on.
 pub(crate) struct Arguments {
-    /// argv. Programs may pass on what is no text.
+    /// argv. The bytes need not be text.
     pub(crate) arguments: Vec<Vec<u8>>,
     /// envp.
     pub(crate) environment: Vec<Vec<u8>>,
@@ -46,7 +46,7 @@ struct Image {
 }
 
 impl Image {
-    /// Where the string that starts at `offset` will be.
+    /// The address of the string that starts at `offset`.
     fn address(&self, offset: usize) -> u64 {
         self.top - self.strings.len() as u64 + offset as u64
     }
@@ -66,9 +66,8 @@ impl Image {
     }
 }
 
-/// Makes the stack of the program `path` in `mm`; returns its stack pointer, and the
-/// auxiliary vector that lies there.
-/// `E2BIG` if it does not fit.
+/// Makes the stack of the program `path` in `mm`; returns its stack pointer, and the auxiliary
+/// vector that lies there. `E2BIG` if it does not fit.
 pub(super) fn build(
     mm: MmId,
     program: &Loaded,
@@ -117,7 +116,7 @@ pub(super) fn build(
     Ok((pointer, auxiliary))
 }
 
-/// A quarter of the largest stack, at least what Linux has always taken (ARG_MAX).
+/// The most bytes of arguments: a quarter of the largest stack, but at least Linux's ARG_MAX.
 fn most_arguments() -> u64 {
     const ARG_MAX: u64 = 128 << 10;
     (limits::of_current(Resource::Stack) / 4).max(ARG_MAX).min(ARGUMENTS_MAX as u64)

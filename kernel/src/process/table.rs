@@ -1,4 +1,4 @@
-//! All processes, by number; who is whose child.
+//! All processes, by number, and the children of each.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -8,15 +8,15 @@ use super::{Process, current_thread};
 use crate::sync::SpinLock;
 use crate::task;
 
-/// Guards the table, and what every process has of its family: `parent`, `parent_task`,
-/// `exit_signal`, `group`, `session`. The locks of a process's signals, handlers and
-/// threads, run-queue locks and the heap's nest inside.
+/// Guards the table, and the family of each process: `parent`, `parent_task`, `exit_signal`,
+/// `group`, `session`. The locks of a process's signals, handlers and threads, run-queue locks and
+/// the heap's nest inside.
 pub(super) static TABLE: SpinLock<Table> = SpinLock::new("process table", Table::new());
 
-/// The parent of those that have none.
+/// The `parent` of a process without one.
 pub(super) const NOBODY: u32 = 0;
 
-/// The processes that exist, the dead ones that nobody has waited for included.
+/// The processes that exist, including dead ones until they are waited for.
 pub(super) struct Table {
     pub(super) processes: BTreeMap<u32, Arc<Process>>,
     /// (parent, child).
@@ -33,7 +33,7 @@ impl Table {
         pairs.filter_map(|(_, child)| self.processes.get(child))
     }
 
-    /// Takes `process` out, unless that was done.
+    /// Takes `process` out if it is in the table.
     pub(super) fn remove(&mut self, process: &Process) -> Option<Arc<Process>> {
         let known = self.processes.get(&process.pid)?;
         if !core::ptr::eq(&raw const **known, process) {
@@ -49,15 +49,15 @@ impl Table {
     }
 }
 
-/// Makes `process` known: nobody's child, in a group and a session of its own.
+/// Makes `process` known: without a parent, in a group and a session of its own.
 pub(super) fn add(process: Arc<Process>) {
     TABLE.lock().insert(process);
 }
 
-/// Makes `child` of the current thread known; with `sibling` it gets the same parent
-/// instead (CLONE_PARENT). Not if a signal or a kill waits for the current task: one that
-/// was sent to its group before must not miss the child. Whoever sends to a group does so
-/// under the same lock ([`for_each`]). Whether it is known.
+/// Makes `child` of the current thread known; with `sibling` it gets the caller's parent instead
+/// (CLONE_PARENT). Not if a signal or a kill waits for the current task: one that was sent to its
+/// group before must not miss the child. A sender to a group holds the table's lock ([`for_each`]).
+/// Returns whether the child is known.
 pub(super) fn add_child(child: Arc<Process>, sibling: bool) -> bool {
     let (me, thread) = (task::current(), current_thread());
     let process = &thread.process;
@@ -81,8 +81,7 @@ pub(super) fn add_child(child: Arc<Process>, sibling: bool) -> bool {
     true
 }
 
-/// Calls `f` for every process. The table's lock is held: `f` is short and does not
-/// sleep.
+/// Calls `f` for every process. The table's lock is held: `f` is short and does not sleep.
 pub(crate) fn for_each(f: impl FnMut(&Process)) {
     TABLE.lock().processes.values().map(|process| &**process).for_each(f);
 }
@@ -92,7 +91,7 @@ pub(crate) fn find(pid: u32) -> Option<Arc<Process>> {
     TABLE.lock().processes.get(&pid).cloned()
 }
 
-/// What a look at the children found.
+/// The result of a look at the children.
 pub(super) enum Found {
     /// A dead child, which has left the table.
     Dead(Arc<Process>),
@@ -102,8 +101,8 @@ pub(super) enum Found {
     None,
 }
 
-/// Takes one dead child of `parent` for which `chosen` out of the table; leaves it
-/// there if `keep`.
+/// Finds a dead child of `parent` for which `chosen` holds. Takes it out of the table unless
+/// `keep`.
 pub(super) fn take_dead_child(parent: u32, keep: bool, chosen: impl Fn(&Process) -> bool) -> Found {
     let mut table = TABLE.lock();
     let mut living = false;

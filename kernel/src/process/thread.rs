@@ -30,17 +30,17 @@ pub(crate) struct Thread {
     pub(crate) robust_list: AtomicU64,
     /// Blocked signals. Written by the thread itself.
     pub(crate) blocked: AtomicU64,
-    /// Those of the blocked signals that it waits for (sigtimedwait): it is told of them
-    /// all the same. Written by the thread itself.
+    /// The blocked signals that it waits for (sigtimedwait), and is notified of although they are
+    /// blocked. Written by the thread itself.
     pub(crate) awaited: AtomicU64,
     /// Signals for this thread.
     pub(crate) signals: Queue,
     /// The alternate signal stack.
     pub(crate) alternate_stack: StackCell,
-    /// What its process gets when the parent's thread ends, or 0 (prctl).
+    /// The signal that its process gets when the parent's thread ends, or 0 (prctl).
     pub(crate) parent_death_signal: AtomicU32,
-    /// Whether it may have children, which get another parent at its end. Set by itself,
-    /// and under the lock on its process's threads.
+    /// Whether it may have children, which get another parent at its end. Set by the thread itself,
+    /// or under the lock on its process's threads.
     pub(super) has_children: AtomicBool,
     /// The thread that waits until this one no longer uses its address space (vfork).
     vfork_done: Option<Arc<Event>>,
@@ -48,17 +48,17 @@ pub(crate) struct Thread {
     pub(crate) futex: Event,
     /// The bucket that it waits in; changed under that bucket's lock.
     pub(crate) futex_bucket: AtomicUsize,
-    /// What it asks of the scheduler.
+    /// Its wishes to the scheduler.
     pub(crate) scheduling: Scheduling,
     /// A file that it polls has changed.
     pub(crate) polled: Event,
     vector: UnsafeCell<Option<Box<VectorState>>>,
-    /// Its registers that nothing guards, while it does not run.
+    /// Its registers that no facility bit guards, while it does not run.
     pub(crate) ungated: Ungated,
 }
 
-// SAFETY: `vector` is touched by the thread itself, or by the CPU that switches
-// away from it, with preemption off; everything else is atomic or locked.
+// SAFETY: `vector` is touched by the thread itself, or by the CPU that switches away from it, with
+// preemption off; all other fields are atomic or locked.
 unsafe impl Sync for Thread {}
 
 impl Thread {
@@ -85,15 +85,15 @@ impl Thread {
         }
     }
 
-    /// With `done` to be told when it no longer uses its address space.
+    /// With the event `done`, which happens when it no longer uses its address space.
     pub(super) fn with_vfork_done(mut self, done: Option<Arc<Event>>) -> Self {
         self.vfork_done = done;
         self
     }
 
-    /// It no longer uses the address space that it had: it has another, or ends. That
-    /// belongs to the thread, not to its process, as in Linux (`mm_release`). Twice, after
-    /// an exec and at the end, does no harm.
+    /// Reports that it no longer uses the address space that it had: it has another, or ends. The
+    /// event is the thread's, not its process's, as in Linux (`mm_release`). A second call, at the
+    /// end after an exec, does no harm.
     pub(super) fn tell_vfork_done(&self) {
         if let Some(done) = &self.vfork_done {
             done.wake();
@@ -118,14 +118,14 @@ impl Thread {
     /// This thread runs here, preemption is off, and `frame` is its user context.
     #[inline]
     pub(crate) unsafe fn save_vectors(&self, frame: &mut TrapFrame) {
-        // SAFETY: nobody else touches `vector` (see `Sync`).
+        // SAFETY: only this CPU touches `vector` (see `Sync`).
         if let Some(state) = unsafe { &mut *self.vector.get() } {
             state.save(frame);
         }
     }
 
-    /// Gives it, which has not run yet, the vector and ungated registers of `parent`, which
-    /// runs with the user context `frame`.
+    /// Gives this thread, which has not run yet, the vector and ungated registers of `parent`,
+    /// which runs with the user context `frame`.
     pub(super) fn with_registers_of(mut self, parent: &Own<Thread>, frame: &TrapFrame) -> Self {
         *self.vector.get_mut() = parent.copy_vector(frame);
         self.ungated = Ungated::of_running();
@@ -138,7 +138,8 @@ impl Own<Thread> {
     /// first use.
     fn with_vector<R>(&self, f: impl FnOnce(&mut Option<Box<VectorState>>) -> R) -> R {
         let _stay = preempt::disable();
-        // SAFETY: of the running thread, and no switch looks, since preemption is off.
+        // SAFETY: the cell is the running thread's, and no switch touches it, since preemption is
+        // off.
         f(unsafe { &mut *self.vector.get() })
     }
 
@@ -169,9 +170,9 @@ impl Own<Thread> {
         })
     }
 
-    /// Takes the vector registers out of `frame`, its user context; `keep` stores them for
-    /// the return of a signal handler, which itself begins with FPSCR 0 (Linux:
-    /// `handle_rt_signal64`). Not called if it has never used them; must not sleep.
+    /// Takes the vector registers out of `frame`, its user context; `keep` stores them for the
+    /// return of a signal handler, which itself begins with FPSCR 0 (Linux: `handle_rt_signal64`).
+    /// `keep` is not called if the thread has never used them, and must not sleep.
     pub(super) fn vector_for_handler(&self, frame: &mut TrapFrame, keep: impl FnOnce(&VectorState)) {
         self.with_vector(|vector| {
             if let Some(state) = vector {
@@ -192,8 +193,8 @@ impl Own<Thread> {
         })
     }
 
-    /// Replaces the vector registers; they are loaded from there at the next use. None makes
-    /// them all zero.
+    /// Replaces the vector registers in memory, from which the next use loads them. None makes them
+    /// all zero.
     pub(super) fn set_vector(&self, new: Option<Box<VectorState>>, frame: &mut TrapFrame) {
         let old = self.with_vector(|vector| {
             frame.msr &= !Msr::VECTOR_STATE.bits();

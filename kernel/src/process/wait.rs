@@ -8,14 +8,14 @@ use crate::process::table::{self, Found};
 use crate::process::{Process, current, signal};
 use crate::task::{self, Usage};
 
-/// Which children are waited for, as wait4's first argument says.
+/// The children to wait for: wait4's first argument.
 #[derive(Clone, Copy)]
 pub(crate) enum Which {
     /// Any child.
     Any,
     /// The one with this number.
     Pid(u32),
-    /// Those in this process group.
+    /// All in this process group.
     Group(u32),
 }
 
@@ -41,7 +41,7 @@ bitflags::bitflags! {
         const CONTINUED = 0x8;
         /// Only children of the calling thread, not those of others of its process.
         const NOTHREAD = 0x2000_0000;
-        /// All children, whatever signal their end sends.
+        /// All children, with any signal or none at their end.
         const ALL = 0x4000_0000;
         /// Only children whose end sends no SIGCHLD.
         const CLONE = 0x8000_0000;
@@ -49,7 +49,7 @@ bitflags::bitflags! {
 }
 
 impl Options {
-    /// Whether they choose `child` (Linux: `eligible_child`, `do_wait`).
+    /// Whether the options choose `child` (Linux: `eligible_child`, `do_wait`).
     fn choose(self, child: &Process) -> bool {
         let sends_sigchld = child.exit_signal.load(Ordering::Relaxed) == signal::SIGCHLD;
         let kind = self.contains(Options::ALL) || sends_sigchld != self.contains(Options::CLONE);
@@ -58,9 +58,8 @@ impl Options {
     }
 }
 
-/// Waits until a child has ended and returns its number, how it ended and what it used; none if
-/// `NOHANG` and none has. The child is then forgotten. `ECHILD` without such
-/// children; interruptible.
+/// Waits until a child has ended. Returns its number, status and usage; none if `NOHANG` and no
+/// child has ended. The child is then forgotten. `ECHILD` without such children; interruptible.
 pub(crate) fn wait(which: Which, options: Options) -> Result<Option<(u32, Status, Usage)>, Errno> {
     let parent = current();
     let chosen = |child: &Process| which.matches(child) && options.choose(child);
@@ -74,7 +73,7 @@ pub(crate) fn wait(which: Which, options: Options) -> Result<Option<(u32, Status
             }
             Found::None => return Err(Errno::ECHILD),
             Found::Living if no_hang => return Ok(None),
-            // Another thread may take the child before us: then around again.
+            // Another thread may take the child before us: then we wait again.
             Found::Living => {
                 signal::wait(&parent.child_ended, || !matches!(look(), Found::Living))?;
             }

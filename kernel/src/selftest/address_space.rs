@@ -32,7 +32,7 @@ pub(super) fn new_mm() -> Result<MmId, String> {
     mm::create().map_err(|errno| alloc::format!("no address space: errno {}", errno.0))
 }
 
-/// Maps `bytes` of fresh anonymous memory; where it begins.
+/// Maps `bytes` of fresh anonymous memory. Returns its start.
 pub(super) fn map(mm: MmId, bytes: u64, prot: Prot) -> Result<u64, String> {
     mm::mmap(mm, 0, bytes, prot, MapFlags::PRIVATE | MapFlags::ANONYMOUS, Backing::Anonymous)
         .map_err(|errno| alloc::format!("mmap of {bytes:#x} bytes: errno {}", errno.0))
@@ -46,10 +46,10 @@ pub(super) fn inside<R>(mm: MmId, f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// What [`map_written_page`] writes.
+/// The word that [`map_written_page`] writes.
 pub(super) const WRITTEN: u32 = 0x1122_3344;
 
-/// Maps a page in `mm` and writes it; its address.
+/// Maps a page in `mm` and writes it. Returns its address.
 pub(super) fn map_written_page(mm: MmId) -> Result<u64, String> {
     let address = map(mm, PAGE_SIZE, READ_WRITE)?;
     write(mm, address, WRITTEN)?;
@@ -83,7 +83,7 @@ pub(super) fn replace(mm: MmId, address: u64, word: u32) -> Result<(), String> {
     mm::poke(mm, address, &word.to_be_bytes()).map_err(|_| "poke failed".into())
 }
 
-/// Memory once nobody borrows and the dead are buried: the same twice in a row.
+/// Memory once no borrow is left and the dead are buried: two equal accounts in a row.
 pub(super) fn settled_account() -> Account {
     let mut last = account();
     for _ in 0..MOST_ROUNDS {
@@ -96,8 +96,8 @@ pub(super) fn settled_account() -> Account {
     last
 }
 
-/// Fails unless memory becomes what it was, which may take a moment: a process is
-/// waited for before its tasks have given back all.
+/// Fails unless memory returns to `before`. That may take a moment: a process can be waited for
+/// before its tasks have given back all.
 pub(super) fn check_account(before: Account, since: &str) -> Result<(), String> {
     let mut after = account();
     for _ in 0..MOST_ROUNDS {
@@ -114,7 +114,7 @@ pub(super) fn check_account(before: Account, since: &str) -> Result<(), String> 
 /// tasks, so any task that is about to end has its turn.
 pub(super) const MOST_ROUNDS: u32 = 50;
 
-/// Memory when nobody borrows and all deferred work is done.
+/// Memory when no borrow is left and all deferred work is done.
 pub(super) fn account() -> Account {
     drain_borrows();
     flush_work();
@@ -163,7 +163,7 @@ fn mprotect() -> Verdict {
     protect(Prot::READ)?;
     check!(write(mm, page, 9).is_err(), "a write after mprotect(READ) succeeded");
     check_eq!(read(mm, page)?, WRITTEN, "the page after the refused write");
-    // Each loses something that this CPU, lazy on the mm, may have in its TLB.
+    // Each takes away a permission that this CPU, lazy on the mm, may have in its TLB.
     for prot in [Prot::empty(), Prot::READ | Prot::EXEC, Prot::EXEC, Prot::empty()] {
         protect(prot)?;
         check_eq!(read(mm, page).is_ok(), prot.contains(Prot::READ), alloc::format!("a read after {prot:?}"));
@@ -194,7 +194,7 @@ fn munmap_gives_frames_back() -> Verdict {
     Ok(())
 }
 
-/// This CPU alone is in the mask, and a local flush is not enough: the oracle looks.
+/// This CPU alone is in the mask, and a local flush is not enough: the oracle checks.
 fn munmap_under_a_coprocessor() -> Verdict {
     FakeCoprocessor::possible()?;
     let mm = new_mm()?;

@@ -1,7 +1,7 @@
-//! Does the compiler compute right? A miscompile of atomics or wide arithmetic
-//! on powerpc64 has been reported for its LLVM, so the machine checks itself.
+//! Whether compiled code computes correctly: a miscompilation of atomics or wide arithmetic on
+//! powerpc64 has been reported for the compiler's LLVM.
 //!
-//! Operands go through `black_box`, or the compiler would fold the test away.
+//! Operands go through `black_box`, so that the compiler does not fold the test away.
 
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -42,7 +42,7 @@ fn narrow() -> Verdict {
     Ok(())
 }
 
-/// Each width, and the neighbours of what is changed.
+/// Each width, and the neighbours of the changed value.
 fn atomics() -> Verdict {
     let bytes = [const { AtomicU8::new(0x7f) }; 8];
     black_box(&bytes)[3].fetch_add(1, SeqCst);

@@ -1,4 +1,4 @@
-//! The command line: what each option means, and that a bad value is refused.
+//! The command line: the meaning of each option, and the refusal of bad values.
 
 use alloc::format;
 
@@ -14,8 +14,8 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("config_init", init),
 ];
 
-/// Broadcasts up to 32 CPUs, IPIs above, what `tlb=` says on any number, and never a
-/// broadcast where there is none.
+/// Broadcasts up to 32 CPUs and IPIs above. `tlb=` counts on any number of CPUs. Never a broadcast
+/// where the machine has none.
 fn flushes() -> Verdict {
     let cases = [
         ("", true, 1, false),
@@ -60,7 +60,7 @@ fn options() -> Verdict {
     Ok(())
 }
 
-/// Each is named in the sentence that refuses it.
+/// The sentence that refuses a value names it.
 fn bad_values() -> Verdict {
     let lines = [
         "lazy_tlb=eagre",

@@ -1,4 +1,4 @@
-//! Copies between a test's own memory and the user memory that is loaded.
+//! Copies between a test's own memory and the loaded user memory.
 
 use arch::uaccess::{self, BadAddress};
 

@@ -1,4 +1,4 @@
-//! A coprocessor that is none: the protocol and the oracle take it for one.
+//! A fake coprocessor, which the protocol and the oracle take for a real one.
 
 use arch::encoding::platform_support::Broadcast;
 use arch::tlb;
@@ -8,12 +8,11 @@ use super::{Stop, Verdict};
 use crate::machine::lazy_tlb;
 use crate::oracle;
 
-/// What translates through an mm without being a CPU: it holds a reference, and hears
-/// only broadcasts.
+/// A device that translates through an mm: it holds a reference, and hears only broadcasts.
 pub(super) struct FakeCoprocessor(MmId);
 
 impl FakeCoprocessor {
-    /// Has a test skipped where there can be none: without broadcasts it hears of no flush.
+    /// Has a test skipped on a machine without broadcasts: a coprocessor would hear of no flush.
     pub(super) fn possible() -> Verdict {
         let hears = tlb::broadcast() != Broadcast::Nothing;
         if hears { Ok(()) } else { Err(Stop::Skip("no broadcast would reach a coprocessor")) }

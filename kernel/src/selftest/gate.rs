@@ -1,4 +1,4 @@
-//! Something to wait for, and threads that wait for it.
+//! A gate, and threads that wait for it.
 
 use alloc::format;
 use alloc::string::String;
@@ -16,8 +16,8 @@ pub(super) fn expect_rest(task: &TaskRef) -> Result<(), String> {
     if wait_for(|| task.is_at_rest()) { Ok(()) } else { Err(format!("{} does not sleep", task.name())) }
 }
 
-/// Fails unless `task` ends soon; `what` happened to it else. Sooner than a watchdog looks,
-/// after ten seconds, which may find what was lost.
+/// Fails unless `task` ends soon; `what` names the failure. The limit is shorter than the
+/// watchdog's ten seconds: its look may revive what was lost.
 pub(super) fn expect_end(task: &TaskRef, what: &str) -> Result<(), String> {
     if wait_at_most(5, || task.has_exited()) {
         Ok(())
@@ -26,7 +26,7 @@ pub(super) fn expect_end(task: &TaskRef, what: &str) -> Result<(), String> {
     }
 }
 
-/// Something to wait for.
+/// A condition to wait for.
 pub(super) struct Gate {
     open: AtomicBool,
     pub(super) waiters: WaitQueue,
@@ -41,17 +41,17 @@ impl Gate {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Takes what one [`Gate::open`] has given; whether there was any.
+    /// Closes it. Returns whether it was open.
     pub(super) fn pass(&self) -> bool {
         self.open.swap(false, Ordering::Acquire)
     }
 
-    /// Opens it and tells nobody.
+    /// Opens it and wakes no waiter.
     pub(super) fn unlatch(&self) {
         self.open.store(true, Ordering::Release);
     }
 
-    /// Opens it and wakes the first who waits.
+    /// Opens it and wakes the first waiter.
     pub(super) fn open(&self) {
         self.unlatch();
         self.waiters.wake_one();
@@ -70,7 +70,7 @@ impl Gate {
     }
 }
 
-/// A thread on `cpu` that sleeps at `gate`, and does.
+/// A thread on `cpu` that sleeps at `gate`, and then runs `then`. Returns when it sleeps.
 pub(super) fn sleeper_on(
     cpu: CpuId,
     gate: &Arc<Gate>,

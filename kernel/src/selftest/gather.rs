@@ -1,4 +1,4 @@
-//! What is unmapped is flushed as little as it may be: once for a batch of frames.
+//! Unmapping flushes as little as it may: once per batch of frames.
 
 use arch::addr::PAGE_SIZE;
 
@@ -11,8 +11,8 @@ use crate::mm::{self, Prot};
 
 pub(super) const TESTS: &[Test] = &[Test::new("gather_flushes_by_the_batch", by_the_batch)];
 
-/// One flush for a page and for a hundred, two for what is more than a batch of 500
-/// frames, and none for what never was there.
+/// One flush for a page and for a hundred, two for more than a batch of 500 frames, and none for
+/// pages that were never touched.
 fn by_the_batch() -> Verdict {
     let flushes = || total(|c| &c.flush_none) + total(|c| &c.flush_local) + total(|c| &c.flush_global);
     let mm = new_mm()?;

@@ -1,5 +1,5 @@
-//! What the hardware half owes on every CPU, and QEMU would not miss: registers as they
-//! have to be, pages whole, and what may be done with the kernel's own.
+//! Duties of the hardware half that QEMU does not check: each CPU's registers, whole pages cleared
+//! and copied, and the permissions of the kernel's own pages.
 
 use core::arch::asm;
 use core::cell::Cell;
@@ -29,8 +29,8 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("hardware_flush_by_hypercall", flush_by_hypercall),
 ];
 
-/// On each CPU: no facility for users that nobody switches, user pages closed, the MSR of
-/// the kernel and nothing more, SPRG0 as entries need it; and a hint leaves the priority.
+/// On each CPU: no facility for users whose registers are not switched, user pages closed, exactly
+/// the kernel's MSR, SPRG0 as entries need it; and a hint leaves the priority.
 fn registers() -> Verdict {
     let good = on_cpus(&all_cpus(), || {
         authority::check_closed();
@@ -58,35 +58,35 @@ fn flush_by_hypercall() -> Verdict {
     Ok(())
 }
 
-/// A page is cleared, or copied, to its last byte, and no neighbour is touched.
+/// A page is cleared and copied up to its last byte, and no neighbour is touched.
 fn pages() -> Verdict {
     const ORDER: u32 = 2;
     let block = frame::alloc_order_zeroed(ORDER).ok_or("no memory for a block")?;
     let at = |page: u64| PhysAddr(block.phys().0 + page * PAGE_SIZE);
     let word = |page: u64, index: u64| at(page).as_mut_ptr::<u64>().wrapping_add(index as usize);
     let words = PAGE_SIZE / 8;
-    // SAFETY: all inside the block, which is ours.
+    // SAFETY: inside the block, which is ours.
     unsafe {
         for (page, index) in (0..1 << ORDER).flat_map(|page| (0..words).map(move |index| (page, index))) {
             word(page, index).write(page << 32 | index | 1 << 63);
         }
         page::copy(at(1), at(3));
     }
-    // SAFETY: as above.
+    // SAFETY: inside the block, which is ours.
     let is = |page, index| unsafe { word(page, index).read() };
     let filled =
         |page: u64, with: u64| (0..words).all(|index| is(page, index) == with << 32 | index | 1 << 63);
     check!(filled(1, 3) && filled(3, 3), "a copied page is not what was copied");
     check!(filled(0, 0) && filled(2, 2), "the copy touched a neighbour");
-    // SAFETY: as above.
+    // SAFETY: inside the block, which is ours.
     unsafe { page::clear(at(1)) };
     check!((0..words).all(|index| is(1, index) == 0), "a cleared page is not clear");
     check!(filled(0, 0) && filled(2, 2), "the clearing touched a neighbour");
     Ok(())
 }
 
-/// No page of the kernel's map is open to users, or both writable and executable; what is
-/// executable is this code and the vectors; constants cannot be written.
+/// No page of the kernel's map is open to users, or both writable and executable; only this code
+/// and the vectors are executable; constants cannot be written.
 fn kernel_map() -> Verdict {
     static CONSTANT: [u64; 4] = [1, 2, 3, 4];
     let (wrong, executable, leaves) = (Cell::new(None), Cell::new(0_u64), Cell::new(0_u64));
@@ -120,8 +120,8 @@ fn kernel_map() -> Verdict {
     Ok(())
 }
 
-/// A switch keeps the condition fields that a call keeps, CR2 to CR4: compiled code has
-/// seldom anything in them.
+/// A switch keeps the condition fields that a call keeps, CR2 to CR4: compiled code seldom uses
+/// them.
 fn switch_keeps_cr() -> Verdict {
     const ROUNDS: u32 = 200;
     static BAD: AtomicBool = AtomicBool::new(false);

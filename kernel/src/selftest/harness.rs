@@ -22,14 +22,12 @@ pub(crate) fn start(config: Config) {
     });
 }
 
-/// Runs the tests that the command line selects, in their order. Whether none
-/// failed.
+/// Runs the tests that the command line selects, in their order. Returns whether none failed.
 fn run(config: &Config) -> bool {
     run_selected(config, config.test_pattern(), config.test_from())
 }
 
-/// Runs the tests whose names contain `pattern`, all without one. Whether none
-/// failed.
+/// Runs the tests whose names contain `pattern`, all without one. Returns whether none failed.
 pub(crate) fn run_matching(config: &Config, pattern: Option<&str>) -> bool {
     run_selected(config, pattern, 1)
 }
@@ -50,13 +48,13 @@ fn run_selected(config: &Config, pattern: Option<&str>, from: u64) -> bool {
     all_passed
 }
 
-/// Runs one test and prints its line. Whether it passed.
+/// Runs one test and prints its line. Returns whether it passed.
 fn run_one(number: u64, test: &'static Test, config: &Config) -> bool {
-    // The name comes first: if the kernel dies, this is the test that did it.
+    // The name comes first: it shows which test was running if the kernel dies.
     println!("# {} starts", test.name);
     let started_tb = timer::now_tb();
     STARTED_TB.store(started_tb, Ordering::Relaxed);
-    // Release: the time before the name. Partner: the acquire in `watch`.
+    // Release: orders the time before the test. Partner: the acquire in `watch`.
     RUNNING.store(ptr::from_ref(test).cast_mut(), Ordering::Release);
     selftest_begins(test.name.as_ptr(), test.name.len(), test.run as usize);
     let verdict = (test.run)();
@@ -75,12 +73,12 @@ fn run_one(number: u64, test: &'static Test, config: &Config) -> bool {
     !matches!(verdict, Err(Stop::Fail(_))) || known.is_some()
 }
 
-/// Where a debugger stops to be told that the test called `name` is about to run, and
-/// the address of its function: `qemu-scripts/gdb` finds the three in r3 to r5.
+/// Where a debugger stops before each test. `qemu-scripts/gdb` finds the name, its length and the
+/// address of the test's function in r3 to r5.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn selftest_begins(name: *const u8, name_len: usize, run: usize) {
-    // Or the compiler would leave the call out.
+    // Without this the compiler would leave the call out.
     core::hint::black_box((name, name_len, run));
 }
 
@@ -96,14 +94,14 @@ fn start_watch() {
     }
 }
 
-/// Ends the machine if a test is not done in time. One thread for all tests: one
-/// that comes and goes would disturb those that count memory.
+/// Ends the machine if a test is not done in time. One thread for all tests: one per test would
+/// disturb tests that count memory.
 fn watch() {
     let second_tb = timer::ticks_per_us() * 1_000_000;
     loop {
         let now_tb = timer::now_tb();
-        // SAFETY: null, or a test of the tables, which are constants. Acquire: see
-        // `run_one`. A time that is already the next test's only errs to its favour.
+        // SAFETY: null, or a test of the tables, which are constants. Acquire: see `run_one`. A
+        // time that is already the next test's only makes the wait longer.
         if let Some(test) = unsafe { RUNNING.load(Ordering::Acquire).as_ref() }
             && now_tb.saturating_sub(STARTED_TB.load(Ordering::Relaxed)) >= test.limit_s * second_tb
         {

@@ -1,4 +1,4 @@
-//! Something that a test has done at a place, once: a move to another CPU, a look.
+//! An action of a test at a place, once: a move to another CPU, a look.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -9,26 +9,26 @@ use super::points::Place;
 use crate::sync::IrqLock;
 use crate::task::current;
 
-/// What is done, and by which task.
+/// The action, and the task that runs it.
 struct Hook {
     /// The task, or none for the first that comes.
     tid: Option<u32>,
     action: Box<dyn Fn() + Send + Sync>,
 }
 
-/// Where the hook is. One at a time is enough: tests run one after the other.
+/// The place of the hook. One at a time is enough: tests run one after the other.
 static ARMED: AtomicU64 = AtomicU64::new(NOWHERE);
 /// Instead of a place: no hook.
 const NOWHERE: u64 = u64::MAX;
-/// The hook, or null. Hooks are never freed, since a CPU may be at one that was taken
-/// back; they are few and small.
+/// The hook, or null. Hooks are never freed, since a CPU may still be at a disarmed one; they are
+/// few and small.
 static HOOK: AtomicPtr<Hook> = AtomicPtr::new(null_mut());
 
 /// An armed hook. It goes when a task has reached it, or this is dropped.
 pub(super) struct Armed<R>(Arc<IrqLock<Option<R>>>);
 
 impl<R: Copy> Armed<R> {
-    /// What its action returned; none if no task came.
+    /// The result of its action; none if no task came.
     pub(super) fn found(&self) -> Option<R> {
         *self.0.lock()
     }
@@ -68,7 +68,7 @@ fn arm_for<R: Send + 'static>(
         *told.lock() = Some(result);
     });
     HOOK.store(ptr::from_mut(Box::leak(Box::new(Hook { tid, action }))), Ordering::Relaxed);
-    // Release: the hook before its place. Partner: the acquire in `reached`.
+    // Release: orders the hook before its place. Partner: the acquire in `reached`.
     ARMED.store(place.bits(), Ordering::Release);
     Armed(found)
 }

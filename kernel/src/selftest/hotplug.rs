@@ -36,7 +36,7 @@ pub(super) fn bring_back(cpu: CpuId) -> Result<(), String> {
     task::online(cpu).map_err(|why| format!("{cpu} cannot come back: {why:?}"))
 }
 
-/// What `f` finds while `cpus` are offline. They are back afterwards, whatever that is.
+/// Runs `f` while `cpus` are offline. They are back afterwards, also if it fails.
 pub(super) fn while_offline<R>(cpus: &[CpuId], f: impl FnOnce() -> Result<R, Stop>) -> Result<R, Stop> {
     let went = cpus.iter().try_for_each(|&cpu| take_offline(cpu));
     let found = went.map_err(Stop::from).and_then(|()| f());
@@ -44,15 +44,15 @@ pub(super) fn while_offline<R>(cpus: &[CpuId], f: impl FnOnce() -> Result<R, Sto
     found
 }
 
-/// A thread that takes `cpu` offline. It runs here: the caller lets it by waiting.
+/// A thread that takes `cpu` offline. It runs on this CPU, when the caller waits.
 pub(super) fn start_removal(cpu: CpuId) -> TaskRef {
-    // The caller waits for its end, and asks whether the CPU has gone.
+    // The caller waits for its end, and checks whether the CPU has gone.
     kthread::spawn_on(percpu::cpu_id(), "remover", move || _ = task::offline(cpu))
 }
 
-/// Takes `cpu` offline, and holds it at `point` on its way until `f` has posted a call, or
-/// is over. Fails unless the CPU went and the first `steps` of the three steps came; the
-/// caller has it come back in any case.
+/// Takes `cpu` offline, and holds it at `point` on its way until `f` has posted a call or has
+/// returned. Fails unless the CPU went and the first `steps` of the three steps came. The caller
+/// brings it back in any case.
 pub(super) fn held_on_its_way(
     scene: &mut Scene,
     cpu: CpuId,
@@ -90,8 +90,8 @@ fn refusals() -> Verdict {
     Ok(())
 }
 
-/// A running, a runnable and a sleeping task that may run nowhere else go on, and a
-/// deadline that was set there comes in time.
+/// A running, a runnable and a sleeping task that may run only there go on, and a deadline that was
+/// set there comes in time.
 fn moves_what_is_there() -> Verdict {
     let [cpu] = last_others()?;
     let stop = Gate::new();
@@ -108,7 +108,7 @@ fn moves_what_is_there() -> Verdict {
     let wide = spinners.iter().all(|spinner| spinner.affinity() == CpuSet::first(lazy_tlb().nr_cpus()));
     stop.open();
     spinners.iter().for_each(|spinner| spinner.wait_exit());
-    // One that starts while its CPU is offline runs all the same.
+    // A task that starts while its only CPU is offline still runs.
     start_on(cpu, || ()).result();
     bring_back(cpu)?;
     check!(woke_tb >= deadline_tb, "a sleep ended early");
@@ -117,7 +117,7 @@ fn moves_what_is_there() -> Verdict {
     Ok(())
 }
 
-/// Work for a CPU that is offline is done by another one, and by its own again later.
+/// Work for an offline CPU is done by another one, and by its own again when it is back.
 fn work_goes_elsewhere() -> Verdict {
     static RAN_ON: AtomicU64 = AtomicU64::new(u64::MAX);
     let [cpu] = last_others()?;
@@ -133,7 +133,7 @@ fn work_goes_elsewhere() -> Verdict {
     Ok(())
 }
 
-/// The caller runs where nobody may run any longer.
+/// The caller runs on the CPU that it takes offline.
 fn by_a_task_of_the_cpu() -> Verdict {
     let [cpu] = last_others()?;
     let done = start_on(cpu, move || {
@@ -144,9 +144,9 @@ fn by_a_task_of_the_cpu() -> Verdict {
     Ok(())
 }
 
-/// A call is posted when its target takes no interrupts any more and has not said so
-/// yet: it runs all the same. A caller that looked who is online before that, and
-/// calls when the target has gone, waits for nobody, and nothing of it is left.
+/// A call is posted when its target takes no interrupts any more but is not out of the set yet: the
+/// call still runs. A caller that read the set before, and calls when the target has gone, waits
+/// for no CPU, and its call leaves nothing behind.
 fn call_on_its_way() -> Verdict {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let [cpu] = last_others()?;
@@ -160,7 +160,7 @@ fn call_on_its_way() -> Verdict {
     let went = held_on_its_way(&mut scene, cpu, Point::StopCpu, 3, || posted_before = call());
     let posted_after = call();
     bring_back(cpu)?;
-    // With this one, an old one would run.
+    // A call that was left behind would run with this one.
     let after_return = call();
     went?;
     check_eq!(posted_before, 1, "runs of a call that was posted before the stop");
@@ -169,12 +169,12 @@ fn call_on_its_way() -> Verdict {
     scene.end(&[])
 }
 
-/// CPUs come and go while others exit, call each other, and sleep and wake.
+/// CPUs come and go while tasks on others exit, call all CPUs, and sleep and wake.
 fn storm() -> Verdict {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let [_] = others()?;
     let others = other_cpus();
-    // A host runs few CPUs at a time.
+    // The host runs few CPUs at a time.
     let rounds = (24 / others.len()).max(2);
     let (memory, mms) = (settled_account(), living_mms());
     let stop = Arc::new(AtomicBool::new(false));
@@ -212,7 +212,7 @@ fn storm() -> Verdict {
     fn exit_once() {
         let Ok(mm) = new_mm() else { return };
         lazy_tlb().exec_mmap(mm);
-        // Away and back: the CPUs it was on stay lazy on it.
+        // Away and back: the CPUs that it was on stay lazy on the mm.
         tour();
         lazy_tlb().exit_mm();
         task::yield_now();

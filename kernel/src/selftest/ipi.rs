@@ -1,4 +1,4 @@
-//! Cross-calls and reschedules from everyone to everyone.
+//! Cross-calls and reschedules from all CPUs to all CPUs.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("ipi_mask_names_a_subset", subset),
 ];
 
-/// One more on the CPU that runs this.
+/// Hits, by the CPU that ran the call.
 static HITS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 
 fn hit(amount: u64) {
@@ -64,7 +64,7 @@ fn storm() -> Verdict {
     Ok(())
 }
 
-/// Only those who are named run the call.
+/// Only the CPUs that are named run the call.
 fn subset() -> Verdict {
     let kernel = lazy_tlb();
     let odd = |cpu: CpuId| cpu.index() % 2 == 1;

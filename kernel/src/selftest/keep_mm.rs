@@ -1,10 +1,10 @@
 //! /dev/keep_mm: kernel threads that outlive the process whose mm they keep.
 //!
-//! A write of four words asks for a keeper: *what* to keep (0 the users, 1 only the
-//! struct), for how many microseconds, and the address and value of a word that
-//! will not change. When the time is over, with the process perhaps long dead, the
-//! keeper loads the mm (`kthread_use_mm`), looks at the word, and gives back what it
-//! kept: the last of it as likely as not, on a CPU that need not have had the mm.
+//! A write of four words asks for a keeper: *what* to keep (0: a unit of `mm_users`, 1: only of
+//! `mm_count`), for how many microseconds, and the address and value of a word that will not
+//! change. When the time is over the process may be long dead. The keeper then loads the mm
+//! (`kthread_use_mm`), looks at the word, and gives back its unit, perhaps the last one, on a CPU
+//! that need not have had the mm.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,13 +18,13 @@ use crate::mm::user_memory::{Cursor, UserAddr};
 use crate::task::WaitQueue;
 use crate::task::{current, kthread, sleep_until_tb};
 
-/// More at once are refused (`EAGAIN`), or their stacks would be all that there is.
+/// More at once are refused (`EAGAIN`), so that their stacks do not fill memory.
 const MOST_KEEPERS: u32 = 32;
-/// Of a keeper's time.
+/// The limit of a keeper's time, in microseconds.
 const MOST_US: u64 = 1_000_000;
 
 static KEEPERS: AtomicU32 = AtomicU32::new(0);
-/// Told when the last keeper goes.
+/// Woken when the last keeper goes.
 static ALL_GONE: WaitQueue = WaitQueue::new();
 
 /// /dev/keep_mm.
@@ -85,8 +85,8 @@ impl Keeper {
         one_less();
     }
 
-    /// The word is there as long as the mm has users. Panics if not: the memory is
-    /// not what it should be, and the panic names who runs where.
+    /// Checks the word, which exists as long as the mm has users. Panics if it is wrong: a crash
+    /// report names what runs on each CPU.
     fn look(&self) {
         lazy_tlb().kthread_use_mm(self.mm);
         let found = UserAddr(self.address).read::<u64>();
@@ -104,14 +104,14 @@ impl Keeper {
 }
 
 fn one_less() {
-    // Release: what the keeper did. Partner: the acquire in `all_gone_by`.
+    // Release: orders what the keeper did before the count. Partner: the acquire in `all_gone_by`.
     if KEEPERS.fetch_sub(1, Ordering::Release) == 1 {
         ALL_GONE.wake_all();
     }
 }
 
-/// Waits until there is no keeper, at most until the time base reaches
-/// `deadline_tb`; whether that is so.
+/// Waits until there is no keeper, at most until the time base reaches `deadline_tb`. Returns
+/// whether there is none.
 pub(super) fn all_gone_by(deadline_tb: u64) -> bool {
     ALL_GONE.wait_until_deadline(|| KEEPERS.load(Ordering::Acquire) == 0, deadline_tb)
 }

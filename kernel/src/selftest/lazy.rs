@@ -1,4 +1,4 @@
-//! The protocol on the real machine: what each policy owes.
+//! The protocol on the real machine: the duties of each policy.
 
 use alloc::format;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -60,7 +60,7 @@ fn exit_others_lazy() -> Verdict {
     exit_with_lazies(scene, mm)
 }
 
-/// What each policy owes for the exit of `mm` with every other CPU lazy:
+/// Each policy's cost of the exit of `mm` with every other CPU lazy:
 /// docs/lazy-tlb.md#per-policy-an-exit-that-finds-all-other-cpus-lazy.
 pub(super) fn exit_with_lazies(scene: Scene, mm: MmId) -> Verdict {
     let others = other_cpus();
@@ -87,8 +87,8 @@ pub(super) fn exit_with_lazies(scene: Scene, mm: MmId) -> Verdict {
     scene.end(&[])
 }
 
-/// The exiting task moves after its borrow began: the CPU it left stays lazy, and
-/// is kicked from where it went.
+/// The exiting task moves after its borrow began: the CPU that it left stays lazy, and is kicked
+/// from the new one.
 fn exit_migrated_before_mmput() -> Verdict {
     let (exit_kick, shot_ipi) = (owes().kicked(1), owes().shot_unkicked(1));
     exit_with_move(Point::ExitMmBorrowed, Counts { exit_kick, shot_ipi, ..Counts::ZERO })
@@ -105,7 +105,7 @@ pub(super) fn exit_with_move(point: Point, sent: Counts) -> Verdict {
     lazy_tlb().exit_mm();
     let cost = scene.cost();
     move_to(me);
-    // Where an mm lingers the last drop, and so its point, comes with the drain.
+    // Where an mm lingers, the last drop comes with the drain, and so does its point.
     check!(moves.found().is_some() || owes().lingers, "the exit never came to {point:?}");
     drop(moves);
     check_eq!(cost, Counts { freed: 1 - owes().lingering(1), ..sent }, "the cost of the exit");
@@ -118,7 +118,7 @@ fn unuse_is_last() -> Verdict {
     let mut scene = Scene::new();
     let mm = scene.mm()?;
     lazy_tlb().kthread_use_mm(mm);
-    // The users go while the thread uses it, as a process's exit can.
+    // The users go while the thread uses it, as at a process's exit.
     work::queue(move || lazy_tlb().mmput(mm));
     flush_work();
     check_eq!(scene.cost().freed, 0, "mms freed while one is in use");
@@ -127,9 +127,9 @@ fn unuse_is_last() -> Verdict {
     scene.end(&[])
 }
 
-/// What the whole run so far says about the policy.
+/// The counters of the whole run so far, against the policy.
 fn ledger_of_the_run() -> Verdict {
-    // So that there is something in it if no other test ran.
+    // This gives the counters something to count if no other test ran.
     exit_others_lazy()?;
     let smp = lazy_tlb().nr_cpus() > 1;
     let shots = total(|c| &c.shot_ipi) + total(|c| &c.shot_self);

@@ -28,8 +28,8 @@ pub(super) const TESTS: &[Test] = &[
 const HELD: usize = 300;
 const ROUNDS: u64 = 3000;
 
-/// What the shadow TLB takes goes with the address spaces that there are, and a little
-/// a CPU: a kernel with the oracle in it starts on a thousand CPUs.
+/// The shadow TLB's memory grows with the address spaces, and only a little with the CPUs: a kernel
+/// with the oracle in it starts on a thousand CPUs.
 fn oracle_memory() -> Verdict {
     const MMS: usize = 16;
     let cpus = lazy_tlb().nr_cpus();
@@ -52,8 +52,8 @@ fn oracle_memory() -> Verdict {
     Ok(())
 }
 
-/// Every CPU allocates, marks, shares and frees; no frame is ever two owners',
-/// and all come back. (The allocator's own checks are the poison and the counts.)
+/// Every CPU allocates, marks, shares and frees; no frame ever has two owners, and all come back.
+/// (The allocator's own checks are the poison and the counts.)
 fn frame_stress() -> Verdict {
     let before = settled_account();
     let foreign: u64 = on_cpus(&all_cpus(), || stress(percpu::cpu_id().index() as u64 + 1)).iter().sum();
@@ -62,7 +62,7 @@ fn frame_stress() -> Verdict {
     Ok(())
 }
 
-/// How often a frame was found with another's contents.
+/// How often a frame was found with another owner's contents.
 fn stress(me: u64) -> u64 {
     let mut foreign = 0;
     let mut held: Vec<(Frame, u64)> = Vec::with_capacity(HELD);
@@ -74,12 +74,12 @@ fn stress(me: u64) -> u64 {
             let mark = me << 32 | round;
             // SAFETY: the frame is ours alone.
             unsafe { frame.as_mut_ptr().cast::<u64>().write(mark) };
-            // A second reference that goes at once frees nothing.
+            // Dropping a second reference frees nothing.
             drop(frame.share());
             held.push((frame, mark));
         } else if !held.is_empty() {
             let (frame, mark) = held.swap_remove((random >> 32) as usize % held.len());
-            // SAFETY: as above; volatile, since the question is who else wrote.
+            // SAFETY: the frame is ours alone; volatile, to see another owner's store.
             if unsafe { frame.as_mut_ptr().cast::<u64>().read_volatile() } != mark || !frame.is_sole() {
                 foreign += 1;
             }
@@ -128,26 +128,26 @@ fn heap_grows() -> Verdict {
     Ok(())
 }
 
-/// Where a block of the heap is that is given back at once.
+/// The address of a block of the heap that is given back at once.
 fn block_of(bytes: usize) -> usize {
     let block = Vec::<u8>::with_capacity(bytes);
     black_box(block.as_ptr()).addr()
 }
 
-/// Blocks up to 1 KB come from lists by size: the one that was given back last is the
-/// next of its size, and is aligned to it.
+/// Blocks up to 1 KB come from lists by size, and are aligned to their size. The block that was
+/// given back last is handed out next.
 fn small_blocks() -> Verdict {
     for (bytes, rounded) in [(1, 32), (32, 32), (33, 64), (512, 512), (513, 1024), (1024, 1024)] {
         let at = block_of(bytes);
         check!(at.is_multiple_of(rounded), "a block of {bytes} bytes at {at:#x}");
-        // Another CPU may be the next to ask for one.
+        // Another CPU may take the block in between.
         let same_list = (0..100).any(|_| block_of(bytes) == block_of(rounded));
         check!(same_list, "a block of {bytes} bytes is not used again as one of {rounded}");
     }
     Ok(())
 }
 
-/// A stack that is made takes the frames of its pages, and now and then one for a table.
+/// A new stack takes the frames of its pages, and now and then one for a table.
 fn stack_frames() -> Verdict {
     const WANTED: usize = 8;
     let mut held = Vec::with_capacity(1000);
@@ -165,8 +165,7 @@ fn stack_frames() -> Verdict {
     Ok(())
 }
 
-/// Tops are those of aligned slots, no two the same, and a stack that was given
-/// back is used again.
+/// Tops are those of aligned slots and differ, and a stack that was given back is used again.
 fn kernel_stacks() -> Verdict {
     let stacks: Option<Vec<_>> = (0..8).map(|_| KernelStack::new()).collect();
     let stacks = stacks.ok_or("no memory for 8 kernel stacks")?;

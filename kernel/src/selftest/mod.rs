@@ -1,8 +1,8 @@
 //! The in-kernel tests of test builds: KTAP on the console.
 //!
-//! A test returns what it found; it does not panic, so one failure does not hide
-//! the next. If the kernel panics or a test overruns its limit, the machine ends
-//! and whoever started it goes on with `test_from=`.
+//! A test returns its verdict; it does not panic, so one failure does not hide the next. If the
+//! kernel panics or a test overruns its limit, the machine ends, and the runner continues with
+//! `test_from=`.
 
 mod address_space;
 mod arithmetic;
@@ -45,9 +45,9 @@ use crate::config::Config;
 
 /// Why a test did not pass.
 pub(crate) enum Stop {
-    /// It makes no sense on this machine; the reason.
+    /// It cannot run on this machine; the reason.
     Skip(&'static str),
-    /// What was found and what was expected.
+    /// It failed; the value found and the one expected.
     Fail(String),
 }
 
@@ -74,8 +74,8 @@ pub(crate) struct Test {
     pub(crate) limit_s: u64,
     /// The test itself, in a kernel thread that may sleep.
     pub(crate) run: fn() -> Verdict,
-    /// Why it may fail on a machine that is started like this, and not through our
-    /// fault; none if it must pass.
+    /// Why it may fail on a machine that is started like this although the kernel is right; none if
+    /// it must pass.
     pub(crate) may_fail: fn(&Config) -> Option<String>,
 }
 
@@ -85,7 +85,7 @@ impl Test {
         Test { name, limit_s: 60, run, may_fail: |_| None }
     }
 
-    /// One that counts what an exit leaves to be shot. With a trim at every flush, the
+    /// A test that counts the CPUs that an exit leaves to be shot. With a trim at every flush, the
     /// exit's own CPU leaves in its final flush.
     const fn of_untrimmed(name: &'static str, run: fn() -> Verdict) -> Self {
         let may_fail =

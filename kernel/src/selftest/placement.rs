@@ -1,4 +1,4 @@
-//! Which CPU a task goes to, and the sets of CPUs by which that is found.
+//! The CPU that a task goes to, and the sets of CPUs by which it is found.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -13,18 +13,20 @@ use super::random::{self, Random};
 use super::stage::{Helper, move_task, on_cpus, other_cpus, others, start_on, wait_for};
 use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
+use crate::sync::preempt;
 use crate::task::{self, CpuBits, TaskRef, kthread};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("placement_where_it_ran", where_it_ran),
     Test::new("placement_where_it_is_idle", where_it_is_idle),
+    Test::new("placement_idle_comes_and_takes", idle_comes_and_takes),
     Test::new("placement_shortest_queue", shortest_queue),
     Test::new("placement_needs_a_cpu", needs_a_cpu),
     Test::new("cpu_bits_of_one_word", bits_of_one_word),
     Test::new("cpu_bits_first_common", first_common),
 ];
 
-/// A sleeper that notes where it runs each time when it is woken.
+/// A sleeper that records the CPU that it runs on at each wake-up.
 struct Sleeper {
     task: TaskRef,
     round: Arc<AtomicU32>,
@@ -32,7 +34,7 @@ struct Sleeper {
 }
 
 impl Sleeper {
-    /// One that has run on `cpu`, and may run everywhere.
+    /// A sleeper that has run on `cpu`, and may run everywhere.
     fn of(cpu: CpuId) -> Result<Sleeper, String> {
         let (round, ran_on) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(u32::MAX)));
         let (asked, told) = (round.clone(), ran_on.clone());
@@ -56,15 +58,15 @@ impl Sleeper {
         expect_rest(&self.task)
     }
 
-    /// Wakes it; the CPU that it was given.
+    /// Wakes it. Returns the CPU that it was given.
     fn wake(&self) -> CpuId {
         self.round.fetch_add(1, Ordering::Release);
         self.task.wake();
-        // On the way to its end, or already there: it moves only if it is stolen.
+        // It is queued, runs or sleeps again. Only a thief changes its CPU.
         self.task.cpu()
     }
 
-    /// Wakes it; where it ran.
+    /// Wakes it. Returns the CPU that it ran on.
     fn run(&self) -> Result<CpuId, String> {
         self.wake();
         self.rest()?;
@@ -78,8 +80,7 @@ impl Sleeper {
     }
 }
 
-/// Runs `f` while each CPU of `cpus` is kept busy, by one task for each time that it is
-/// named.
+/// Runs `f` while each CPU of `cpus` is kept busy, by one task for each of its entries.
 fn while_busy<R>(cpus: &[CpuId], f: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
     let (stop, running) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
     let start = |&cpu| {
@@ -99,8 +100,8 @@ fn while_busy<R>(cpus: &[CpuId], f: impl FnOnce() -> Result<R, String>) -> Resul
     found
 }
 
-/// A sleeper goes to the CPU that it ran on, if that is idle. Of ten times two may go to
-/// a housekeeper that is awake there for a moment.
+/// A sleeper goes to the CPU that it ran on, if that is idle. In two of ten rounds a housekeeper
+/// may be awake there.
 fn where_it_ran() -> Verdict {
     let [_, _, cpu] = others()?;
     let sleeper = Sleeper::of(cpu)?;
@@ -114,13 +115,12 @@ fn where_it_ran() -> Verdict {
     Ok(())
 }
 
-/// It goes to an idle CPU if its own is busy, and back into the queue of its own if all
-/// are.
+/// A sleeper goes to an idle CPU if its own is busy, and into the queue of its own if all are busy.
 fn where_it_is_idle() -> Verdict {
     let [cpu, _, _] = others()?;
     let sleeper = Sleeper::of(cpu)?;
     let elsewhere = while_busy(&[cpu], || sleeper.run())?;
-    // It may be anywhere now: this is the test's own CPU, and the only one to be left.
+    // It may be on any CPU now. All but the test's own are kept busy.
     let (last, chosen) = while_busy(&other_cpus(), || Ok((sleeper.task.cpu(), sleeper.wake())))?;
     let settled = sleeper.rest();
     sleeper.end();
@@ -130,7 +130,36 @@ fn where_it_is_idle() -> Verdict {
     Ok(())
 }
 
-/// One that may no longer run where it ran goes to the shortest queue.
+/// A task that waits behind one that keeps its CPU is taken by the first CPU that has nothing
+/// left to do.
+fn idle_comes_and_takes() -> Verdict {
+    let [cpu, _, _] = others()?;
+    let sleeper = Sleeper::of(cpu)?;
+    let rest: Vec<CpuId> = other_cpus().into_iter().filter(|other| *other != cpu).collect();
+    let (keeps, release) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (kept, released) = (keeps.clone(), release.clone());
+    let keeper = start_on(cpu, move || {
+        let _stay = preempt::disable();
+        kept.store(true, Ordering::Relaxed);
+        while !released.load(Ordering::Relaxed) {
+            core::hint::spin_loop();
+        }
+    });
+    let is_kept = wait_for(|| keeps.load(Ordering::Relaxed));
+    let chosen = while_busy(&rest, || Ok(sleeper.wake()));
+    let taken = sleeper.rest();
+    release.store(true, Ordering::Relaxed);
+    keeper.result();
+    let ran_on = sleeper.ran_on.load(Ordering::Acquire) as usize;
+    sleeper.end();
+    check!(is_kept, "no task keeps the CPU");
+    check_eq!(chosen?, cpu, "the CPU of a sleeper while all are busy");
+    taken?;
+    check!(ran_on != cpu.index(), "a sleeper ran on the CPU that another kept");
+    Ok(())
+}
+
+/// A sleeper that may no longer run on its CPU goes to the shortest queue.
 fn shortest_queue() -> Verdict {
     let [long, short, cpu] = others()?;
     let sleeper = Sleeper::of(cpu)?;
@@ -153,7 +182,7 @@ fn shortest_queue() -> Verdict {
     Ok(())
 }
 
-/// A task cannot be sent to no CPU, nor to one that is not there, and stays as it was.
+/// A task can be sent neither to no CPU nor to one that does not exist; its affinity stays.
 fn needs_a_cpu() -> Verdict {
     let me = task::current_ref();
     let before = me.affinity();
@@ -191,7 +220,7 @@ fn bits_of_one_word() -> Verdict {
     Ok(())
 }
 
-/// The search for a CPU in two sets, against one that goes CPU by CPU.
+/// The search for a CPU in two sets, against a search CPU by CPU.
 fn first_common() -> Verdict {
     let mut random = Random::new(random::seed());
     for _ in 0..300 {

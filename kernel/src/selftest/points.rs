@@ -1,7 +1,6 @@
 //! Where tests interfere: the protocol's named points and the scheduler's windows.
 //!
-//! At a place a CPU is held until it is its turn ([`script`]), or does something that a
-//! test has asked for ([`hook`]).
+//! At a place a CPU is held until its turn comes ([`script`]), or runs a test's action ([`hook`]).
 
 use kcore::machine::Point;
 
@@ -9,7 +8,7 @@ use super::{hook, script};
 use crate::task::registry::IDLE_TID;
 use crate::task::{Task, Window};
 
-/// Where a CPU is held, or has something done.
+/// Where a CPU is held, or runs an action.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
     /// A point of the protocol.
@@ -38,7 +37,7 @@ impl Window {
 }
 
 impl Place {
-    /// As one word, no two the same.
+    /// As one word, unique.
     #[inline]
     pub(super) const fn bits(self) -> u64 {
         match self {

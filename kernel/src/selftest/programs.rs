@@ -1,5 +1,4 @@
-//! Real programs from the initrd: what they check themselves, and that nothing of
-//! them is left.
+//! Real programs from the initrd: their own checks, and that they leave nothing behind.
 
 use alloc::vec::Vec;
 
@@ -57,7 +56,7 @@ fn needs(path: &str) -> Verdict {
     found.map(drop).map_err(|_| Stop::Skip("the initrd does not have the program or its file"))
 }
 
-/// Runs a program to its end; its status as a shell shows it.
+/// Runs a program to its end. Returns its status as a shell shows it.
 fn run(path: &str, arguments: &[&str]) -> Result<u32, alloc::string::String> {
     let mut argv = alloc::vec![path];
     argv.extend_from_slice(arguments);
@@ -71,8 +70,8 @@ fn passes(path: &str, arguments: &[&str]) -> Verdict {
     Ok(())
 }
 
-/// Every call with addresses at the edge: the program is told which calls there are, and
-/// has to know each.
+/// Every call with addresses at the edge: the program gets the numbers of all calls, and has to
+/// know each.
 fn edges() -> Verdict {
     let numbers: Vec<_> = syscall::numbers().map(|number| alloc::format!("{number}")).collect();
     let arguments: Vec<_> = numbers.iter().map(alloc::string::String::as_str).collect();
@@ -87,9 +86,9 @@ fn exit_status() -> Verdict {
     Ok(())
 }
 
-/// A signal that reaches a process before it has a thread to tell is not lost. So
-/// Ctrl-C right after a command's Enter ends the command. The program never ends by
-/// itself, however late the signal is on a host that is busy.
+/// A signal that reaches a process before its first thread starts is not lost. So Ctrl-C right
+/// after a command's Enter ends the command. The program never ends by itself, so the signal may be
+/// late on a busy host.
 fn killed_at_birth() -> Verdict {
     const PROGRAM: &str = "/bin/sleepers";
     needs(PROGRAM)?;
@@ -120,9 +119,9 @@ fn missing() -> Verdict {
 /// After forks, execs and exits on all CPUs every frame, address space and PID is
 /// back, once the last borrows are drained.
 fn storm_leaves_nothing() -> Verdict {
-    // As many children on each CPU; a host runs few CPUs at a time.
+    // The children grow with the CPUs, and the host runs few CPUs at a time.
     let (rounds, storms) = if lazy_tlb().nr_cpus() <= 16 { ("2", 3) } else { ("1", 1) };
-    // Once for what the kernel reads on demand.
+    // A first run, for the pages that the kernel reads on demand.
     passes("/bin/storm", &["0", rounds])?;
     let state = || (living_mms(), lowest_free_pid());
     let (memory, before) = (settled_account(), state());
@@ -134,13 +133,13 @@ fn storm_leaves_nothing() -> Verdict {
     Ok(())
 }
 
-/// What processes did with a few pages shows what Linux would show, step by step, and
-/// nothing of it is left. The file says what they do: qemu-scripts/sequences_runs.py.
+/// What processes do with a few pages has Linux's results, step by step, and leaves nothing behind.
+/// The file of steps is from qemu-scripts/sequences_runs.py.
 fn sequences() -> Verdict {
     const FILE: &str = "/sequences";
     const PROGRAM: &str = "/bin/sequences";
     [PROGRAM, FILE].into_iter().try_for_each(needs)?;
-    // Once for what the kernel makes on demand, pages of the two included.
+    // A first run, for all that the kernel makes on demand, pages of the two files included.
     read_in(FILE)?;
     read_in(PROGRAM)?;
     passes(PROGRAM, &[FILE, "10"])?;

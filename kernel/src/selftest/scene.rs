@@ -1,4 +1,4 @@
-//! A scene: what every test of the protocol sets up, forces, counts and takes down.
+//! A scene: the set-up, script, counts and clean-up of a test of the protocol.
 //!
 //! A scene begins with no borrows, plays a script, and ends with its books balanced. A test
 //! may return in the middle of it: dropped, a scene lets its parts go, and has the test
@@ -19,12 +19,12 @@ use super::{Stop, Verdict, check_eq};
 use crate::machine::lazy_tlb;
 use crate::task::{self, TaskRef};
 
-/// The counters that the policies argue about.
+/// The counters in which the policies differ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Counts {
     /// Mms that were freed.
     pub(super) freed: u64,
-    /// IPIs of an exit's final flush, which send lazy CPUs away.
+    /// IPIs of an exit's final flush, which kick lazy CPUs.
     pub(super) exit_kick: u64,
     /// IPIs of a last drop.
     pub(super) shot_ipi: u64,
@@ -45,11 +45,11 @@ impl Counts {
     }
 }
 
-/// One test's CPU, address spaces, script, and what they have cost.
+/// One test's CPU, address spaces and script, and their cost.
 pub(super) struct Scene {
     me: CpuId,
     before: Counts,
-    /// `mm_count` of `init_mm` when nobody borrows another mm.
+    /// `mm_count` of `init_mm` when no other mm is borrowed.
     counts_of_init: u32,
     mms_made: u64,
     play: Option<Play>,
@@ -57,7 +57,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Nobody borrows, and this thread is on the stage.
+    /// A scene without borrows; this thread is on the stage.
     pub(super) fn new() -> Scene {
         drain_borrows();
         Scene {
@@ -100,8 +100,7 @@ impl Scene {
         self.page().map(|(mm, _)| mm)
     }
 
-    /// A new address space with a page, on which each of `cpus` is lazy where the policy
-    /// borrows.
+    /// A new address space with a page, on which each of `cpus` is lazy where the policy borrows.
     pub(super) fn lazy_mm(&mut self, cpus: &[CpuId]) -> Result<MmId, String> {
         let mm = self.mm()?;
         make_lazy(cpus, mm);
@@ -113,7 +112,7 @@ impl Scene {
         self.play = Some(script::play(script));
     }
 
-    /// Runs `f` in a kernel thread on `cpu`, which comes to no step of the script after it.
+    /// Runs `f` in a kernel thread on `cpu`, which comes to no step of the script after `f`.
     pub(super) fn part<R: Send + 'static>(
         &mut self,
         cpu: CpuId,
@@ -128,7 +127,7 @@ impl Scene {
         part
     }
 
-    /// Has the scene wait for `part`, too, a thread that the test has started.
+    /// Has the scene wait for `part`, a thread that the test has started, too.
     pub(super) fn awaits(&mut self, part: TaskRef) {
         self.parts.push(part);
     }
@@ -144,7 +143,7 @@ impl Scene {
         self.curtain().map_or(Ok(()), |play| play.complete())
     }
 
-    /// As [`Scene::played`], but only the first `steps` steps must have come.
+    /// [`Scene::played`], with only the first `steps` steps required.
     pub(super) fn played_first(&mut self, steps: usize) -> Result<(), Stop> {
         self.curtain().map_or(Ok(()), |play| play.came(steps))
     }
@@ -154,7 +153,7 @@ impl Scene {
         self.parts.drain(..).for_each(|part| part.wait_exit());
     }
 
-    /// The test has no further step, the parts have ended: the script, if there was one.
+    /// The test has no further step: waits for the parts. Returns the script, if there was one.
     fn curtain(&mut self) -> Option<Play> {
         script::finished();
         self.join();

@@ -23,10 +23,9 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("sched_idle_is_quiet", idle_is_quiet),
 ];
 
-/// Two threads hand a token to and fro through wait queues: one lost wake-up and
-/// the test hangs.
+/// Two threads hand a token to and fro through wait queues: a lost wake-up hangs the test.
 fn ping_pong() -> Verdict {
-    // A host runs few CPUs at a time, and a hand-off may wait for its turn.
+    // The host runs few CPUs at a time, and a hand-off may wait for its turn.
     let rounds = 1000 / lazy_tlb().nr_cpus().max(4) as u32;
     struct Table {
         turn: AtomicU32,
@@ -59,7 +58,7 @@ fn sleep() -> Verdict {
     Ok(())
 }
 
-/// A running thread that is sent to another CPU is there when the call returns.
+/// A running thread that is sent to another CPU runs there when the call returns.
 fn affinity() -> Verdict {
     let everyone = lazy_tlb().online();
     let tourist = kthread::spawn("tourist", move || {
@@ -70,7 +69,7 @@ fn affinity() -> Verdict {
         }
     });
     tourist.wait_exit();
-    // A spinner is moved by somebody else.
+    // A spinner is moved by another thread.
     static WHERE: AtomicU64 = AtomicU64::new(u64::MAX);
     let stop = Arc::new(AtomicBool::new(false));
     let seen = stop.clone();
@@ -88,7 +87,7 @@ fn affinity() -> Verdict {
     Ok(())
 }
 
-/// Kernel code that never yields does not keep others from the same CPU.
+/// Kernel code that never yields does not keep others from its CPU.
 fn preempts_a_spinner() -> Verdict {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = stop.clone();
@@ -122,9 +121,9 @@ fn work_queue() -> Verdict {
     Ok(())
 }
 
-/// A task whose slice is over while preemption is off gets on with it: the end of the
-/// slice interrupts it once, not again and again until it is gone (hundreds of times, or
-/// for ever). A few more may be alarms, a watchdog's looks, the end of a slice before.
+/// A task whose slice is over while preemption is off makes progress: the end of the slice
+/// interrupts it once, not again and again until it goes (hundreds of times, or for ever). A few
+/// more interrupts may be alarms, a watchdog's looks, or the end of an earlier slice.
 fn late_task_goes_on() -> Verdict {
     const SPIN_US: u64 = 50_000;
     let stay = preempt::disable();
@@ -141,9 +140,9 @@ fn late_task_goes_on() -> Verdict {
     Ok(())
 }
 
-/// No timer interrupts where nothing is to be done: neither slices nor watchdogs
-/// tick. Two CPUs may, for this thread and the harness's watcher, which sleep. Any
-/// other may have one look left that a watchdog was promised before.
+/// No timer interrupts on idle CPUs: neither slices nor watchdogs tick. Two CPUs may take some, for
+/// this thread and the harness's watcher, which sleep. Any other may take one, for an earlier look
+/// of its watchdog.
 fn idle_is_quiet() -> Verdict {
     const QUIET_US: u64 = 500_000;
     let kernel = lazy_tlb();

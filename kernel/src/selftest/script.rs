@@ -1,9 +1,9 @@
 //! Forced interleavings: the order in which CPUs pass places of the real code.
 //!
-//! A CPU that comes to a step of a *script* before its turn is held there: it spins, with
-//! interrupts and preemption as the code has them at that place, so it serves calls if it
-//! would. Every hold has a limit, after which it says who did not come. A script is
-//! written by hand, or drawn from a seed: then its steps are [`Step::Any`].
+//! A CPU that comes to a step of a *script* before its turn is held there. It spins with interrupts
+//! and preemption as the code has them at that place: with interrupts on it serves calls. Every
+//! hold has a limit, after which the CPU that did not come is reported. A script is written by
+//! hand, or drawn from a seed: then its steps are [`Step::Any`].
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -40,7 +40,7 @@ impl Step {
     }
 }
 
-/// What a CPU does in a script; see [`script!`].
+/// The steps of a CPU; see [`script!`].
 pub(super) trait Acts {
     /// It comes to `place`.
     fn reaches(self, place: impl Into<Place>) -> Step;
@@ -64,7 +64,7 @@ impl Acts for CpuId {
     }
 }
 
-/// A script as a picture: each line is a step, what a CPU does and where.
+/// A script as a picture: each line is a step, with its CPU, act and place.
 macro_rules! script {
     ($($cpu:ident $does:ident $($place:expr)?;)+) => {
         &[$($crate::selftest::script::Acts::$does($cpu $(, $place)?)),+]
@@ -72,8 +72,8 @@ macro_rules! script {
 }
 pub(super) use script;
 
-/// How long a CPU is held before that is a failure, in milliseconds. Shorter than
-/// what the watchdogs allow a CPU with interrupts off.
+/// How long a CPU is held before the script fails, in milliseconds. Shorter than the watchdogs'
+/// limit for a CPU with interrupts off.
 const HOLD_MS: u64 = 8_000;
 
 /// Steps, and how far they are played.
@@ -87,11 +87,11 @@ struct Script {
     finished: CpuMask,
 }
 
-/// The script that is played, or null. Scripts are never freed, since a CPU may look
-/// at one that has just ended; they are few and small.
+/// The current script, or null. Scripts are never freed, since a CPU may look at one that has just
+/// ended; they are few and small.
 static SCRIPT: AtomicPtr<Script> = AtomicPtr::new(null_mut());
 
-/// A script is played while it lives: until all who have a part have ended it.
+/// A script is played while this lives: until all threads that have a part have ended it.
 pub(super) struct Play(&'static Script);
 
 /// Plays `steps` from now on. The threads that have a part stay on their CPUs, and
@@ -115,12 +115,12 @@ impl Play {
         self.0.next.load(Ordering::Acquire)
     }
 
-    /// Fails unless every step was passed, by the CPU whose it was.
+    /// Fails unless every step was passed by its own CPU.
     pub(super) fn complete(&self) -> Result<(), Stop> {
         self.came(self.0.steps.len())
     }
 
-    /// Fails unless the first `steps` steps were.
+    /// Fails unless the first `steps` steps were passed by their own CPUs.
     pub(super) fn came(&self, steps: usize) -> Result<(), Stop> {
         let number = self.passed().min(self.0.missed.load(Ordering::Acquire));
         let missed = || format!("step {number} of the script did not come: {:?}", self.0.steps[number]);
@@ -141,20 +141,21 @@ fn playing() -> Option<&'static Script> {
 }
 
 impl Script {
-    /// The next step that `is` one, and its number.
+    /// The number of the next step for which `is` holds.
     fn find(&self, is: impl Fn(Step) -> bool) -> Option<usize> {
         let next = self.next.load(Ordering::Acquire);
         self.steps.iter().enumerate().skip(next).find(|&(_, &step)| is(step)).map(|(number, _)| number)
     }
 
     fn has_finished(&self, cpu: CpuId) -> bool {
-        // Acquire: what it did before. Partner: the release in `finished`.
+        // Acquire: orders this look before our reads of what that CPU did. Partner: the release in
+        // `finished`.
         self.finished.observe(lazy_tlb().nr_cpus()).contains(cpu)
     }
 
-    /// Holds this CPU until `steps` steps are passed. `me`: the CPU that comes to one of
-    /// its own. A CPU that comes to a later step, or has finished, does not come to its
-    /// earlier ones any more.
+    /// Holds this CPU until `steps` steps are passed. `me` is this CPU if it comes to a step of its
+    /// own. A CPU that comes to a later step, or has finished, does not come to its earlier steps
+    /// any more.
     fn wait_until_passed(&self, steps: usize, me: Option<CpuId>) {
         let since_tb = timer::now_tb();
         loop {
@@ -180,10 +181,10 @@ impl Script {
         }
     }
 
-    /// Step `number` is passed, if it is the next; whether by us.
+    /// Passes step `number` if it is the next. Returns whether we passed it.
     fn pass(&self, number: usize) -> bool {
-        // Release: what this CPU did before the step. Partner: the acquire of those
-        // who wait for it. A failure is another CPU that passed it for its owner.
+        // Release: orders what this CPU did before the step. Partner: the acquire in
+        // `wait_until_passed`. It fails if another CPU passed the step for its owner.
         self.next.compare_exchange(number, number + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
@@ -193,7 +194,7 @@ impl Script {
     }
 }
 
-/// A step of this thread's own.
+/// Takes this CPU's next [`Step::Mark`].
 pub(super) fn mark() {
     let (me, script) = (percpu::cpu_id(), playing().expect("a script"));
     let number = script.find(|step| step == Step::Mark(me)).expect("a mark of this CPU");
@@ -214,10 +215,10 @@ pub(super) fn wait_until_passed(steps: usize) {
     playing().expect("a script").wait_until_passed(steps, None);
 }
 
-/// This CPU has no further part: nobody waits for its steps.
+/// This CPU has no further part: no CPU waits for its steps.
 pub(super) fn finished() {
     if let Some(script) = playing() {
-        // Release: what we did. Partner: the acquire in `has_finished`.
+        // Release: orders what we did before the bit. Partner: the acquire in `has_finished`.
         script.finished.publish(percpu::cpu_id());
     }
 }

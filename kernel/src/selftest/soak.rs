@@ -1,9 +1,9 @@
-//! The soak: `/bin/soak` round after round, and after each the books are balanced.
+//! The soak: `/bin/soak` round after round, with a balance of the books after each.
 //!
-//! A round is a fixed piece of work, which seed and number repeat; the time only
-//! says how many there are. Round 0 does everything once, so that what the kernel
-//! makes on demand is there. After each later round every frame, byte of
-//! the heap, mm, PID, process and task must be back.
+//! A round is a fixed piece of work, determined by seed and number; the time only limits how many
+//! there are. Round 0 does everything once, so that the kernel has made all that it makes on
+//! demand. After each later round every frame, byte of the heap, mm, PID, process and task must be
+//! back.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -27,16 +27,16 @@ use crate::syscall::futex;
 use crate::task::{self, kthread, registry};
 use crate::{println, shutdown};
 
-/// What the command line asks for.
+/// The soak that the command line asks for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     /// Seconds of machine time, after which no round begins; 0 for no soak.
     pub(crate) seconds: u64,
-    /// Of all that is random.
+    /// The seed of all that is random.
     pub(crate) seed: u64,
     /// The first round after round 0.
     pub(crate) from: u64,
-    /// What is lost in that round, to see that it is missed.
+    /// A loss on purpose before that round, to see that it is noticed.
     pub(crate) loses: Option<Loss>,
 }
 
@@ -46,17 +46,17 @@ impl Default for Plan {
     }
 }
 
-/// What can be lost on purpose.
+/// The losses on purpose.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Loss {
     Frame,
-    /// An `mmgrab` that nobody takes back.
+    /// An `mmgrab` without its `mmdrop`.
     MmCount,
-    /// An `mmget`, likewise.
+    /// An `mmget` without its `mmput`.
     MmUsers,
     /// Memory of the heap.
     Block,
-    /// An `mmgrab` of `init_mm`, which is never freed: only its count can tell.
+    /// An `mmgrab` of `init_mm`, which is never freed: only its count shows it.
     InitMm,
 }
 
@@ -98,7 +98,7 @@ const GONE_LIMIT_S: u64 = 20;
 
 /// Soaks in a kernel thread, then ends the machine.
 pub(crate) fn start(plan: Plan) {
-    // On any CPU: the round's end is noticed wherever it comes.
+    // On any CPU: a round may end on any.
     kthread::spawn("soak", move || match soak(plan) {
         Ok(rounds) => shutdown::finish(true, format_args!("soak: {rounds} rounds, all came back")),
         Err((round, why)) => {
@@ -117,7 +117,7 @@ fn soak(plan: Plan) -> Result<u64, (u64, String)> {
     let books = Books::settled().map_err(|why| (0, why))?;
     plan.loses.map_or(Ok(()), Loss::happen).map_err(|why| (0, why))?;
     let mut round = plan.from;
-    // One at least, however slow the machine.
+    // At least one, however slow the machine.
     loop {
         progress.round(plan.seed, round).and_then(|()| books.check()).map_err(|why| (round, why))?;
         round += 1;
@@ -127,11 +127,11 @@ fn soak(plan: Plan) -> Result<u64, (u64, String)> {
     }
 }
 
-/// What runs in a round.
+/// The programs of a round.
 const PROGRAMS: [&str; 3] = ["/bin/soak", "/bin/exits", "/bin/true"];
 
-/// Has every page of the file in memory: those that a later round would be the first
-/// to touch are no loss.
+/// Brings every page of the file into memory: a page that a later round touches first would look
+/// like a loss.
 pub(super) fn read_in(path: &str) -> Result<(), String> {
     let found = Place::root().find(path, true);
     let (inode, _) = found.map_err(|_| alloc::format!("the initrd does not have {path}"))?;
@@ -146,7 +146,7 @@ fn seconds_tb(seconds: u64) -> u64 {
     seconds * 1_000_000 * timer::ticks_per_us()
 }
 
-/// Tells how far we are.
+/// Prints the progress.
 struct Progress {
     began_tb: u64,
     /// When the next line is due.
@@ -189,16 +189,15 @@ impl Progress {
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Books {
     free_frames: u64,
-    /// Without what futexes keep for the next who wait.
+    /// Without the room that the futex buckets keep for later waiters.
     heap_bytes: usize,
     living_mms: usize,
     lowest_pid: u32,
     tasks: usize,
     futex_waiters: usize,
-    /// When nobody borrows another mm: one of its own, and one for each CPU if borrows
-    /// are counted.
+    /// When no other mm is borrowed: one of its own, and one for each CPU if borrows are counted.
     counts_of_init_mm: u32,
-    /// Its mask: who is online.
+    /// The CPUs in its mask: those online.
     cpus_of_init_mm: usize,
 }
 
@@ -223,14 +222,13 @@ impl Books {
         told.collect::<Vec<_>>().join("; ")
     }
 
-    /// Takes stock once those of the round are gone that nobody waits for, and nobody
-    /// borrows.
+    /// Takes stock once the orphans and keepers of the round are gone, and no borrow is left.
     fn now() -> Result<Books, String> {
         all_gone()?;
         let memory = account();
         let (futex_waiters, futex_bytes) = futex::waiters_and_bytes();
         let (living_mms, lowest_pid) = (living_mms(), lowest_free_pid()?);
-        // Every CPU has it since the borrows were drained for the two above.
+        // Every CPU has it since `account` drained the borrows.
         let init_mm = lazy_tlb().mm(MmId::INIT_MM);
         let mask = init_mm.cpumask().peek(lazy_tlb().nr_cpus());
         Ok(Books {
@@ -245,7 +243,7 @@ impl Books {
         })
     }
 
-    /// The same twice in a row: who has ended may still be giving back.
+    /// Two equal stocks in a row: a task that has ended may still be giving back.
     pub(super) fn settled() -> Result<Books, String> {
         let mut last = Books::now()?;
         for _ in 0..MOST_ROUNDS {
@@ -258,7 +256,7 @@ impl Books {
         Ok(last)
     }
 
-    /// Fails unless all becomes what it was.
+    /// Fails unless all returns to this stock.
     pub(super) fn check(&self) -> Result<(), String> {
         let mut now = Books::now()?;
         for _ in 0..MOST_ROUNDS {
@@ -290,7 +288,7 @@ fn all_gone() -> Result<(), String> {
         table::for_each(|_| left += 1);
         left
     };
-    // Orphans, for which nobody waits and whose end nobody is told.
+    // Orphans end without a parent that waits for them.
     while left() > 0 {
         check!(timer::now_tb() < limit_tb, "{} processes do not end", left());
         task::sleep_until_tb(in_us(1000));

@@ -1,8 +1,8 @@
-//! The stage of the protocol's tests: puts CPUs into the state that a test wants, and
-//! counts what it costs.
+//! The stage of the protocol's tests: puts CPUs into the state that a test wants, and counts the
+//! cost.
 //!
-//! A kernel thread can own an address space like a user task (`exec_mmap`) and
-//! give it up like one (`exit_mm`), so no user program is needed.
+//! Like a user task, a kernel thread can own an address space (`exec_mmap`) and give it up
+//! (`exit_mm`), so no user program is needed.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) fn total(counter: fn(&Counters) -> &Counter) -> u64 {
     lazy_tlb().cpus().iter().map(|cpu| counter(&cpu.counters).get()).sum()
 }
 
-/// What this run's policy owes.
+/// The duties of this run's policy.
 pub(super) fn owes() -> Ledger {
     Ledger::of(lazy_tlb().config().policy)
 }
@@ -37,14 +37,14 @@ pub(super) fn other_cpus() -> Vec<CpuId> {
     lazy_tlb().machine.with_preempt_off(|t| lazy_tlb().online().without(t.cpu()).iter().collect())
 }
 
-/// `N` CPUs besides that of the test: the first ones. Else the test is skipped.
+/// The first `N` CPUs besides the test's own. The test is skipped if there are fewer.
 pub(super) fn others<const N: usize>() -> Result<[CpuId; N], Stop> {
     first_of(other_cpus())
 }
 
-/// `N` CPUs besides that of the test: the last ones, the last first. Else the test is
-/// skipped. On the first others the housekeepers wake from time to time, and a task that
-/// was lost would be found then.
+/// The last `N` CPUs besides the test's own, the last first. The test is skipped if there are
+/// fewer. On the first CPUs the housekeepers wake from time to time, which would revive a lost
+/// task.
 pub(super) fn last_others<const N: usize>() -> Result<[CpuId; N], Stop> {
     let mut cpus = other_cpus();
     cpus.reverse();
@@ -61,14 +61,14 @@ pub(super) fn all_cpus() -> Vec<CpuId> {
     lazy_tlb().online().iter().collect()
 }
 
-/// A kernel thread of a test, and what it returns.
+/// A kernel thread of a test, and its result.
 pub(super) struct Helper<R> {
     pub(super) task: TaskRef,
     returned: Arc<SpinLock<Option<R>>>,
 }
 
 impl<R> Helper<R> {
-    /// Waits for its end: what it has returned.
+    /// Waits for its end. Returns its result.
     pub(super) fn result(&self) -> R {
         self.task.wait_exit();
         self.returned.lock().take().expect("a helper returns once")
@@ -86,8 +86,8 @@ pub(super) fn start_on<R: Send + 'static>(cpu: CpuId, f: impl FnOnce() -> R + Se
     Helper { task, returned }
 }
 
-/// Runs `f` in a kernel thread on each of `cpus`, at once, and waits for them: what each
-/// returns.
+/// Runs `f` in a kernel thread on each of `cpus`, at once, and waits for them. Returns their
+/// results.
 pub(super) fn on_cpus<R: Send + 'static>(
     cpus: &[CpuId],
     f: impl Fn() -> R + Send + Copy + 'static,
@@ -102,8 +102,8 @@ pub(super) fn run_and_exit(mm: MmId) {
     lazy_tlb().exit_mm();
 }
 
-/// Leaves each of `cpus` lazy on `mm` (or on `init_mm`, under eager), as a thread
-/// of its process does that exits there.
+/// Leaves each of `cpus` lazy on `mm` (or on `init_mm`, under eager), by a thread that runs it
+/// there and exits.
 pub(super) fn make_lazy(cpus: &[CpuId], mm: MmId) {
     cpus.iter().for_each(|_| lazy_tlb().mmget(mm));
     on_cpus(cpus, move || run_and_exit(mm));
@@ -126,26 +126,26 @@ pub(super) fn expect_unborrowed(mm: MmId) -> Result<(), String> {
     Ok(())
 }
 
-/// Winds this CPU's trim clock, so that its next flush trims nothing (unless each one
-/// does): else the CPU of an exit may leave the mm by itself in the final flush, and
-/// what that test is about does not happen. Trims have a test of their own, T6.
+/// Winds this CPU's trim clock back, so that its next flush trims nothing (unless every flush
+/// trims). Otherwise the CPU of an exit may leave the mm by itself in the final flush, before the
+/// step that the test is about. Trims have a test of their own, T6.
 pub(super) fn wind_trim_clock() {
     lazy_tlb().machine.with_preempt_off(|t| {
-        // Relaxed: it is this CPU's own.
+        // Relaxed: only this CPU uses it.
         lazy_tlb().cpu(t.cpu()).trim_clock.store(0, Ordering::Relaxed);
     });
 }
 
-/// Winds it the other way: this CPU's next flush trims, where a flush may.
+/// Winds this CPU's trim clock forward: its next flush trims, if it may.
 pub(super) fn make_trim_due() {
     lazy_tlb().machine.with_preempt_off(|t| {
         let last = lazy_tlb().config().trim_period - 1;
-        // Relaxed: as above.
+        // Relaxed: only this CPU uses it.
         lazy_tlb().cpu(t.cpu()).trim_clock.store(last, Ordering::Relaxed);
     });
 }
 
-/// Makes every CPU borrow `init_mm`, so that all borrows of others end.
+/// Makes every CPU borrow `init_mm`, so that all other borrows end.
 pub(super) fn drain_borrows() {
     on_cpus(&all_cpus(), || {
         lazy_tlb().kthread_use_mm(MmId::INIT_MM);
@@ -161,22 +161,22 @@ pub(super) fn move_to(cpu: CpuId) {
     move_task(&task::current_ref(), cpu);
 }
 
-/// Has `task` run on `cpu` only, from the next moment on at which it may be moved.
+/// Has `task` run on `cpu` only, as soon as it may be moved.
 pub(super) fn move_task(task: &task::Task, cpu: CpuId) {
     task::set_affinity(task, &CpuSet::only(cpu)).expect("a test moves to a CPU that is offline");
 }
 
-/// What the time base reads in `us` microseconds.
+/// The time base in `us` microseconds.
 pub(super) fn in_us(us: u64) -> u64 {
     timer::now_tb() + us * timer::ticks_per_us()
 }
 
-/// Gives the CPU away until `done`, for ten seconds at most; whether it came.
+/// Yields the CPU until `done`, for ten seconds at most. Returns whether it is done.
 pub(super) fn wait_for(done: impl Fn() -> bool) -> bool {
     wait_at_most(10, done)
 }
 
-/// The same, for this many seconds.
+/// Yields the CPU until `done`, for this many seconds at most. Returns whether it is done.
 pub(super) fn wait_at_most(seconds: u64, done: impl Fn() -> bool) -> bool {
     let limit_tb = in_us(seconds * 1_000_000);
     while !done() && timer::now_tb() < limit_tb {
@@ -195,7 +195,7 @@ pub(super) fn flush_work() {
     LEFT.store(online.len() as u32, Ordering::Relaxed);
     for cpu in online.iter() {
         work::queue_on(cpu, || {
-            // Release: the work before. Partner: the acquire below.
+            // Release: orders the earlier work before the count. Partner: the acquire below.
             if LEFT.fetch_sub(1, Ordering::Release) == 1 {
                 WAITER.wake_all();
             }

@@ -1,9 +1,9 @@
 //! No CPU reads through a translation that was taken away.
 //!
-//! A writer replaces the frame behind a page again and again; freed frames are
-//! poisoned, and moved ones written to. Readers on every other CPU stay in the address space and look. What
-//! they may see: 0 (a fresh page), or a value no older than the one announced
-//! before their read. Poison, or an older value, came through a stale translation.
+//! A writer replaces the frame behind a page again and again; freed frames are poisoned, and moved
+//! ones written to. Readers on every other CPU stay in the address space and read. They may see 0
+//! (a fresh page), or a value no older than the one announced before their read. Poison, or an
+//! older value, came through a stale translation.
 
 use alloc::string::String;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -33,12 +33,11 @@ const ROUNDS: u32 = 300;
 static ANNOUNCED: AtomicU32 = AtomicU32::new(0);
 static STOP: AtomicBool = AtomicBool::new(false);
 static READS: AtomicU64 = AtomicU64::new(0);
-/// The first stale value, and what had been announced: both 32 bits; 0 if none.
+/// A stale value, and the announced one: both 32 bits; 0 if none.
 static STALE: AtomicU64 = AtomicU64::new(0);
 static READERS_IN: AtomicU32 = AtomicU32::new(0);
 
-/// mremap: the frame is at another address from then on, where something else is stored
-/// to it.
+/// mremap: moves the frame to another address, and stores another value to it there.
 fn move_away(mm: MmId, page: u64) -> Result<(), String> {
     const FOREIGN: u32 = 0xdead_beef;
     let flags = RemapFlags::MAYMOVE | RemapFlags::DONTUNMAP;
@@ -85,7 +84,7 @@ fn replace_under_readers(take_away: TakeAway) -> Verdict {
 fn writer(mm: MmId, page: u64, take_away: TakeAway) -> Result<(), String> {
     for round in 1..=ROUNDS {
         replace(mm, page, round)?;
-        // Release: the value before its announcement.
+        // Release: orders the value before its announcement. Partner: the acquire in `reader`.
         ANNOUNCED.store(round, Ordering::Release);
         take_away(mm, page)?;
     }
@@ -96,7 +95,7 @@ fn reader(mm: MmId, page: u64) {
     lazy_tlb().exec_mmap(mm);
     READERS_IN.fetch_add(1, Ordering::Release);
     while !STOP.load(Ordering::Acquire) {
-        // Acquire: the announcement before the read.
+        // Acquire: orders the announcement before the read. Partner: the release in the writer.
         let announced = ANNOUNCED.load(Ordering::Acquire);
         let Ok(value) = uaccess::load_user_u32(page) else { continue };
         READS.fetch_add(1, Ordering::Relaxed);

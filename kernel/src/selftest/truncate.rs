@@ -1,5 +1,5 @@
-//! A file is cut while address spaces map it: the only flush of an mm that its caller
-//! need not have loaded, nor be a user of.
+//! A file is cut while address spaces map it: the only flush whose caller need neither have the mm
+//! loaded nor be its user.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("truncate_while_it_exits", while_it_exits),
 ];
 
-/// Maps all of `object`, which has two pages; where.
+/// Maps all of `object`, which has two pages. Returns the address.
 fn map(mm: MmId, object: &Arc<Object>, flags: MapFlags) -> Result<u64, String> {
     let prot = Prot::READ | Prot::WRITE;
     Backing::of(mm, object.clone(), 0, true)
@@ -41,8 +41,8 @@ fn readers(mm: MmId, address: u64) -> usize {
     on_cpus(&all_cpus(), move || read(mm, address).is_ok()).into_iter().filter(|&can| can).count()
 }
 
-/// Shared pages and private copies go, from address spaces that every CPU is lazy on and
-/// nobody runs; what lies before the cut stays, and a file that grows again has zeroes.
+/// Shared pages and private copies go, from address spaces that every CPU is lazy on and none runs.
+/// The pages before the cut stay, and a file that grows again has zeroes.
 fn unmaps_all() -> Verdict {
     let object = Arc::new(Object::new(2 * PAGE_SIZE));
     let (shared, private) = (new_mm()?, new_mm()?);
@@ -72,11 +72,11 @@ static STOP: AtomicBool = AtomicBool::new(false);
 static READS: AtomicU32 = AtomicU32::new(0);
 /// The last round whose cut has returned.
 static CUT: AtomicU32 = AtomicU32::new(0);
-/// The first value that was read too late, and what was cut before: 32 bits each.
+/// A value that was read too late, and the round that was cut before: 32 bits each.
 static STALE: AtomicU64 = AtomicU64::new(0);
 
-/// The file grows and is cut again and again; readers stay in address spaces that map it.
-/// What was in the file before a cut is not read after the cut has returned.
+/// The file grows and is cut again and again; readers stay in an address space that maps it. A
+/// value from before a cut is not read after the cut has returned.
 fn races_readers() -> Verdict {
     const ROUNDS: u32 = 40;
     let [_] = others()?;
@@ -99,7 +99,7 @@ fn races_readers() -> Verdict {
         let before = READS.load(Ordering::Relaxed);
         all_read &= wait_for(|| READS.load(Ordering::Relaxed) != before);
         object.set_len(0);
-        // Release: the cut before the word of it. Partner: the acquire in `reader`.
+        // Release: orders the cut before its announcement. Partner: the acquire in `reader`.
         CUT.store(round, Ordering::Release);
     }
     STOP.store(true, Ordering::Relaxed);
@@ -126,7 +126,7 @@ fn reader(mm: MmId, at: u64) {
     lazy_tlb().exit_mm();
 }
 
-/// A file with a page that one address space maps and has written: both, and where.
+/// A file with a page that `mm` maps and has written. Returns the file and the address.
 fn mapped_page(mm: MmId, flags: MapFlags) -> Result<(Arc<Object>, u64), String> {
     let object = Arc::new(Object::new(PAGE_SIZE));
     let at = map(mm, &object, flags)?;
@@ -134,7 +134,7 @@ fn mapped_page(mm: MmId, flags: MapFlags) -> Result<(Arc<Object>, u64), String> 
     Ok((object, at))
 }
 
-/// The parent forks when it is about to be visited: the child, which has its entries, is
+/// The parent forks when it is about to be visited: the child, which has copies of its entries, is
 /// visited, too.
 fn while_it_forks() -> Verdict {
     let parent = new_mm()?;
@@ -148,7 +148,7 @@ fn while_it_forks() -> Verdict {
     Ok(())
 }
 
-/// A fault that comes between the cut and the visit finds the file's new end.
+/// A fault between the cut and the visit finds the file's new end.
 fn while_it_faults() -> Verdict {
     let mm = new_mm()?;
     let (object, at) = mapped_page(mm, MapFlags::SHARED)?;

@@ -1,5 +1,4 @@
-//! Whose turn it is: runnable tasks, waiters, alarms and work keep their order, and none
-//! starves.
+//! Turns: runnable tasks, waiters, alarms and work keep their order, and none starves.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -23,7 +22,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("turns_of_work", of_work),
 ];
 
-/// Whose turns there were. The room is made before: nothing is allocated under the lock.
+/// The order of turns. The room is made before: nothing is allocated under the lock.
 type Log = SpinLock<Vec<usize>>;
 
 fn new_log() -> Arc<Log> {
@@ -35,8 +34,8 @@ fn a_cpu() -> CpuId {
     last_others().map_or(CpuId::BOOT, |[cpu]| cpu)
 }
 
-/// Three tasks that yield take turns: when the first has had all of its own, the others
-/// have had as many, but for a few in which the timer came between.
+/// Three tasks that yield take turns: when the first has had all its turns, the others have had as
+/// many, but for a few lost to the timer.
 fn go_round() -> Verdict {
     const TURNS: u32 = 60;
     let turns = Arc::new([const { AtomicU32::new(0) }; 3]);
@@ -65,8 +64,7 @@ fn go_round() -> Verdict {
     Ok(())
 }
 
-/// Three tasks that never yield take turns: each is sent away by the end of its slice,
-/// several times.
+/// Three tasks that never yield take turns: the end of the slice sends each away several times.
 fn end_by_themselves() -> Verdict {
     const TURNS: u32 = 4;
     let turns = Arc::new([const { AtomicU32::new(0) }; 3]);
@@ -90,8 +88,7 @@ fn end_by_themselves() -> Verdict {
     Ok(())
 }
 
-/// Waiters are woken in the order in which they came; `wake_one` wakes one and disturbs
-/// no other.
+/// Waiters are woken in the order in which they came; `wake_one` wakes one and disturbs no other.
 fn of_waiters() -> Verdict {
     struct Room {
         queue: WaitQueue,
@@ -129,17 +126,17 @@ fn of_waiters() -> Verdict {
     Ok(())
 }
 
-/// Sleepers of one CPU wake in the order of their deadlines, however they came.
+/// Sleepers of one CPU wake in the order of their deadlines, not of their arrival.
 fn of_alarms() -> Verdict {
-    // On a crowded host one may be late for its own deadline, or several ring at once:
-    // then there is more time.
+    // On a crowded host a sleeper may set its alarm too late, or several alarms ring at once: then
+    // the test tries again with more time.
     let mut orders = [4, 40, 400].iter().map(|ms| order_of_alarms(ms * 1000 * timer::ticks_per_us()));
     let right = orders.any(|order| order == [1, 3, 0, 2, 4]);
     check!(right, "sleepers do not wake in the order of their deadlines, not even 400 ms apart");
     Ok(())
 }
 
-/// Five tasks set alarms, this many ticks apart: in which order they rang.
+/// Five tasks set alarms, this many ticks apart. Returns the order in which they rang.
 fn order_of_alarms(step_tb: u64) -> Vec<usize> {
     const PLACES: [u64; 5] = [3, 1, 4, 2, 5];
     let log = new_log();

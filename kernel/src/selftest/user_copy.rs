@@ -26,8 +26,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("user_copy_interrupted", interrupted),
 ];
 
-/// Odd lengths at odd addresses, over a page boundary, into pages that were never
-/// touched.
+/// Odd lengths at odd addresses, over a page boundary, into pages that were never touched.
 fn round_trip() -> Verdict {
     let mm = new_mm()?;
     let base = map(mm, 3 * PAGE_SIZE, Prot::READ | Prot::WRITE)?;
@@ -45,8 +44,8 @@ fn round_trip() -> Verdict {
     verdict
 }
 
-/// Every size up to two steps of the longest loop and some, from odd places to odd places: all
-/// of it arrives, and nothing beside it changes.
+/// Every size up to a little over two steps of the longest loop, at two offsets: all bytes arrive,
+/// and none beside them changes.
 fn every_size() -> Verdict {
     const SIZES: usize = 200;
     const ROOM: usize = SIZES + 32;
@@ -115,7 +114,7 @@ fn bad_pointers() -> Verdict {
     verdict
 }
 
-/// A copy that runs off the end of a mapping has done what came before.
+/// A copy that runs off the end of a mapping has copied the bytes before it.
 fn partial() -> Verdict {
     let mm = new_mm()?;
     let base = map(mm, 2 * PAGE_SIZE, Prot::READ | Prot::WRITE)?;
@@ -161,14 +160,14 @@ fn failed_is_closed() -> Verdict {
         failed += u32::from(did_fail);
     };
     inside(mm, || {
-        // In the steps of 64 bytes, of 8, of one, at once, and where no tree reaches.
+        // The failure is in the steps of 64 bytes, of 8, of one, at once, and beyond all trees.
         let bad = [end - 64, end - 8, end - 3, end, 0, USER_END - 1, USER_END, u64::MAX];
         for from in bad {
             let mut bytes = [0x5a; 200];
             note(copy_out(from, &bytes).is_err());
             note(copy_in(&mut bytes, from).is_err());
             note(uaccess::clear_user(from, bytes.len()).is_err());
-            // Ones, so that no string ends before.
+            // Ones, so that no string ends before the mapping does.
             let _ = copy_out(from, &[1; 64]);
             note(uaccess::strncpy_from_user(&mut bytes, from) == Err(BadString::Address));
         }
@@ -184,9 +183,9 @@ fn failed_is_closed() -> Verdict {
     Ok(())
 }
 
-/// Interrupts in the middle of a copy have user pages closed (each exception of a test
-/// build checks it), and so has who runs when the copy is preempted, or goes on with it on
-/// another CPU; the copy has them open again.
+/// An interrupt in the middle of a copy has user pages closed (each exception of a test build
+/// checks it). So has a task that preempts the copy. The copy continues with them open, also on
+/// another CPU.
 fn interrupted() -> Verdict {
     const WANTED: u64 = 4;
     static DONE: AtomicBool = AtomicBool::new(false);
@@ -212,11 +211,10 @@ fn interrupted() -> Verdict {
     Ok(())
 }
 
-/// Of a copy that takes long enough to be interrupted.
+/// Bytes of a copy that takes long enough to be interrupted.
 const BYTES: usize = 1 << 18;
 
-/// Copies to `base` and back, other bytes each round, until told to stop. Whether all
-/// arrived.
+/// Copies to `base` and back, other bytes each round, until `done`. Returns whether all arrived.
 fn copies_until(done: &AtomicBool, base: u64) -> bool {
     /// Copies in a round: most of its time.
     const COPIES: u32 = 8;

@@ -1,4 +1,4 @@
-//! What locks and waits promise to those who use them.
+//! The promises of locks and waits to their callers.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +16,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("waits_end_as_they_say", waits_end_as_they_say),
 ];
 
-/// What a lock turns off is off as long as it is held, and as before afterwards.
+/// A lock turns off its interrupts or preemption while it is held, and restores the state before.
 fn locks_keep_the_context() -> Verdict {
     let (spin, irq, mutex) = (SpinLock::new("a test's", 0), IrqLock::new("a test's", 0), Mutex::new(0));
     let context = || (irqflags::are_enabled(), preempt::is_enabled());
@@ -47,7 +47,7 @@ fn locks_keep_the_context() -> Verdict {
     Ok(())
 }
 
-/// Done, late or interrupted: each wait says which, and done comes first.
+/// Done, late or interrupted: each wait returns which, and done comes first.
 fn waits_end_as_they_say() -> Verdict {
     let (queue, me) = (WaitQueue::new(), task::current());
     let soon = || in_us(500);

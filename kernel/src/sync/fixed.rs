@@ -5,15 +5,14 @@ use core::mem::MaybeUninit;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// A static that the boot CPU sets while it is alone. Readers pay a load and a
-/// branch, no barrier: starting another CPU orders everything written before.
+/// A static that the boot CPU sets while it is alone. Readers pay a load and a branch, no barrier:
+/// starting another CPU orders all earlier stores before that CPU's loads.
 pub(crate) struct Fixed<T> {
     set: AtomicBool,
     value: UnsafeCell<MaybeUninit<T>>,
 }
 
-// SAFETY: the value is written before any other CPU runs and shared as `&T`
-// from then on.
+// SAFETY: the value is written before any other CPU runs and shared as `&T` from then on.
 unsafe impl<T: Send + Sync> Sync for Fixed<T> {}
 
 impl<T> Fixed<T> {
@@ -28,14 +27,13 @@ impl<T> Fixed<T> {
     /// If it was set before.
     ///
     /// # Safety
-    /// The boot CPU calls this before it starts any other CPU, and not in an
-    /// interrupt handler.
+    /// The boot CPU calls this before it starts any other CPU, and not in an interrupt handler.
     pub(crate) unsafe fn set(&self, value: T) {
         assert!(!self.set.load(Ordering::Relaxed), "a boot-time value is set twice");
-        // SAFETY: nobody else runs yet (the caller's promise), and no `&T` exists
-        // while `set` is false.
+        // SAFETY: no other CPU runs yet (the caller's promise), and no `&T` exists while `set` is
+        // false.
         unsafe { (*self.value.get()).write(value) };
-        // Relaxed: whoever reads it is this CPU or one that is started later.
+        // Relaxed: the readers are this CPU and CPUs that are started later.
         self.set.store(true, Ordering::Relaxed);
     }
 
@@ -46,7 +44,7 @@ impl<T> Fixed<T> {
         if !self.set.load(Ordering::Relaxed) {
             return None;
         }
-        // SAFETY: `set` says that it was written, and it is never written again.
+        // SAFETY: it was written before `set` was true, and is never written again.
         Some(unsafe { (*self.value.get()).assume_init_ref() })
     }
 

@@ -1,15 +1,15 @@
-//! Doubly linked lists whose nodes live in their owners: run queues, wait queues
-//! and timers need no allocation, and leaving a list costs the same anywhere in it.
+//! Doubly linked lists whose nodes live in their owners: run queues, wait queues and timers need no
+//! allocation, and a node leaves a list in constant time.
 //!
-//! A node's links belong to the list it is in, which lives inside a lock. Whoever
-//! holds that lock is the only one to touch the links.
+//! A node's links belong to the list it is in, which lives inside a lock. Only the holder of that
+//! lock touches the links.
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomPinned;
 use core::mem::offset_of;
 use core::ptr::NonNull;
 
-/// A place in a list, with what it stands for.
+/// A place in a list, with its value.
 pub(crate) struct Node<T> {
     links: UnsafeCell<Links<T>>,
     value: T,
@@ -22,10 +22,10 @@ struct Links<T> {
     linked: bool,
 }
 
-// SAFETY: the links are touched only by the holder of the list's lock; the value
-// is shared as `&T`.
+// SAFETY: the links are touched only by the holder of the list's lock; the value is shared as `&T`.
 unsafe impl<T: Send + Sync> Sync for Node<T> {}
-// SAFETY: as above; a node that is linked is not moved (the contract of `List`).
+// SAFETY: only the holder of the list's lock touches the links; a linked node does not move (the
+// contract of `List`).
 unsafe impl<T: Send> Send for Node<T> {}
 
 /// Byte offsets for debuggers; a pointer to a node is its address, or 0.
@@ -36,11 +36,11 @@ pub(crate) struct Layout {
     pub(crate) head: usize,
     /// In a `Node`: the pointer to the next one.
     pub(crate) next: usize,
-    /// In a `Node`: what it stands for.
+    /// In a `Node`: its value.
     pub(crate) value: usize,
 }
 
-/// Where debuggers find what in lists of `T`.
+/// The layout of lists of `T`, for debuggers.
 pub(crate) const fn layout<T>() -> Layout {
     Layout {
         list_size: size_of::<List<T>>(),
@@ -57,7 +57,7 @@ impl<T> Node<T> {
         Self { links: UnsafeCell::new(links), value, _pin: PhantomPinned }
     }
 
-    /// What the node stands for.
+    /// The node's value.
     pub(crate) fn value(&self) -> &T {
         &self.value
     }
@@ -69,8 +69,7 @@ pub(crate) struct List<T> {
     tail: Option<NonNull<Node<T>>>,
 }
 
-// SAFETY: a list is a pair of pointers to nodes; the lock around it decides who
-// follows them.
+// SAFETY: a list is a pair of pointers to nodes; only a holder of the lock around it follows them.
 unsafe impl<T: Send + Sync> Send for List<T> {}
 
 impl<T> List<T> {
@@ -94,8 +93,7 @@ impl<T> List<T> {
     /// Adds `node` as the last.
     ///
     /// # Safety
-    /// `node` is in no list, and it neither moves nor dies before it has left
-    /// this one.
+    /// `node` is in no list, and it neither moves nor dies before it has left this one.
     pub(crate) unsafe fn push_back(&mut self, node: &Node<T>) {
         // SAFETY: the caller's promises are those of `insert_after`.
         unsafe { self.insert_after(self.tail, node) };
@@ -130,7 +128,7 @@ impl<T> List<T> {
             Some(previous) => unsafe { (*previous.as_ref().links.get()).next },
             None => self.head,
         };
-        // SAFETY: `node` is in no list, so nobody else touches its links.
+        // SAFETY: `node` is in no list, so only we touch its links.
         unsafe { *node.links.get() = Links { previous, next, linked: true } };
         // SAFETY: both neighbours are in the list, so alive; their links are ours.
         unsafe {
@@ -145,8 +143,8 @@ impl<T> List<T> {
         }
     }
 
-    /// Moves all nodes to `other`, which is sorted as [`List::insert_sorted`] does it;
-    /// `moved` is told of each. The caller holds the locks on the links of both.
+    /// Moves all nodes to `other`, which is sorted as [`List::insert_sorted`] does it; calls
+    /// `moved` with each value. The caller holds the locks on the links of both.
     pub(crate) fn merge_into(
         &mut self,
         other: &mut List<T>,
@@ -158,13 +156,13 @@ impl<T> List<T> {
             let node = unsafe { &*node.as_ptr() };
             self.remove(node);
             moved(&node.value);
-            // SAFETY: it is in no list. It neither moves nor dies before it has left
-            // the list that it is in, which `moved` tells its owner.
+            // SAFETY: it is in no list. It neither moves nor dies before it has left its list,
+            // whose change `moved` records for the owner.
             unsafe { other.insert_sorted(node, |at| is_before(at, &node.value)) };
         }
     }
 
-    /// Takes the first node out and returns what it stands for.
+    /// Takes the first node out and returns its value.
     pub(crate) fn pop_front(&mut self) -> Option<&T> {
         let node = self.head?;
         // SAFETY: nodes in the list are alive; this one stays so as long as its
@@ -193,7 +191,7 @@ impl<T> List<T> {
         }
     }
 
-    /// The values, first to last.
+    /// The nodes, first to last.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Node<T>> {
         let mut next = self.head;
         core::iter::from_fn(move || {

@@ -1,15 +1,15 @@
-//! Locks that are spun for, and what turns preemption and interrupts off meanwhile.
+//! Locks whose waiters spin, and sections with preemption or interrupts off.
 //!
 //! | type | while held | for |
 //! |---|---|---|
 //! | [`SpinLock`] | preemption off | short sections that no interrupt handler enters |
-//! | [`IrqLock`] | interrupts off | the same, and handlers enter them too |
+//! | [`IrqLock`] | interrupts off | short sections that handlers enter too |
 //!
-//! [`Fixed`] is for what is written once at boot. The lock whose waiters sleep is the
+//! [`Fixed`] holds a value that is written once, at boot. The lock whose waiters sleep is the
 //! scheduler's: [`crate::task::Mutex`].
 //!
-//! No [`IrqLock`] may be held over a cross-call, nor a [`SpinLock`] that is taken
-//! inside one: the CPU that is called may be spinning for it with interrupts off.
+//! No [`IrqLock`] may be held over a cross-call, nor a [`SpinLock`] that is taken inside one: the
+//! called CPU may be spinning for it with interrupts off.
 
 mod fixed;
 pub(crate) mod list;

@@ -1,4 +1,4 @@
-//! Preemption off, and on again: what keeps the running code on its CPU.
+//! Preemption off, and on again: while it is off the running code stays on its CPU.
 //!
 //! The count is the CPU's; it is 0 at every switch, so it needs no saving.
 
@@ -16,7 +16,7 @@ pub(crate) struct PreemptGuard {
 /// Turns preemption off. Any context.
 #[inline(always)]
 pub(crate) fn disable() -> PreemptGuard {
-    // SAFETY: the guard takes it back.
+    // SAFETY: the guard's drop subtracts it again.
     unsafe { percpu::preempt_count_add(1) };
     PreemptGuard { _not_send: PhantomData }
 }
@@ -30,7 +30,7 @@ impl Drop for PreemptGuard {
     }
 }
 
-/// Runs `f` with preemption off; if a reschedule is asked for meanwhile, the caller sees to it.
+/// Runs `f` with preemption off; a reschedule that is requested meanwhile is left to the caller.
 #[inline]
 pub(crate) fn without(f: impl FnOnce()) {
     let guard = disable();
@@ -45,10 +45,10 @@ pub(crate) fn is_enabled() -> bool {
     percpu::preempt_count() == 0 && irqflags::are_enabled()
 }
 
-/// Schedules if somebody has asked this CPU to and it is allowed here.
+/// Schedules if that was requested of this CPU and is allowed here.
 #[inline(always)]
 pub(crate) fn reschedule_if_asked() {
-    // If we are moved between finding the area and reading it, we were scheduled.
+    // If we move to another CPU between finding the area and reading it, we have been scheduled.
     if percpu::this().work_pending() {
         upcalls::reschedule_if_allowed();
     }

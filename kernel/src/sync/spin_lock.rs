@@ -1,4 +1,4 @@
-//! The spin lock, and what is off while it is held.
+//! The spin lock, and the section that lasts while it is held.
 
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
@@ -9,13 +9,13 @@ use spin::mutex::{SpinMutex, SpinMutexGuard};
 use super::SpinWait;
 use super::preempt::{self, PreemptGuard};
 
-/// The spin lock for code that no interrupt handler shares. Preemption is off while it is
-/// held, or a preempted holder would leave others spinning for a time slice. Never taken in
-/// an interrupt handler.
+/// The spin lock for data that no interrupt handler uses. Preemption is off while it is held: a
+/// preempted holder would leave others spinning for a time slice. Never taken in an interrupt
+/// handler.
 pub(crate) type SpinLock<T> = Lock<T, PreemptGuard>;
 
-/// The spin lock for what interrupt handlers share. Interrupts are off while it is held, so a
-/// handler on the same CPU cannot wait for the code that it interrupted. Any context.
+/// The spin lock for data that interrupt handlers use too. Interrupts are off while it is held, so
+/// a handler on the same CPU cannot wait for the code that it interrupted. Any context.
 pub(crate) type IrqLock<T> = Lock<T, IrqSection>;
 
 /// Proof that a [`SpinLock`] is held.
@@ -23,7 +23,7 @@ pub(crate) type SpinGuard<'a, T> = Guard<'a, T, PreemptGuard>;
 /// Proof that an [`IrqLock`] is held.
 pub(crate) type IrqGuard<'a, T> = Guard<'a, T, IrqSection>;
 
-/// Turns something off; dropping it makes that what it was.
+/// Turns something off; dropping it restores the state before.
 pub(crate) trait Section {
     fn begin() -> Self;
 }
@@ -50,8 +50,8 @@ impl Drop for IrqSection {
     fn drop(&mut self) {
         // SAFETY: this is the drop.
         if unsafe { self.0.restore() } {
-            // A reschedule asked for inside the section came without an
-            // interrupt if this CPU asked itself.
+            // A request to reschedule that this CPU made of itself inside the section sent no
+            // interrupt.
             preempt::reschedule_if_asked();
         }
     }
@@ -65,7 +65,7 @@ pub(crate) struct Lock<T, S> {
 }
 
 impl<T, S: Section> Lock<T, S> {
-    /// An unlocked lock around `value`; `name` is what a deadlock report says.
+    /// An unlocked lock around `value`; `name` stands in a deadlock report.
     pub(crate) const fn new(name: &'static str, value: T) -> Self {
         Self { name, inner: SpinMutex::new(value), _section: PhantomData }
     }

@@ -20,7 +20,7 @@ pub(crate) struct SpinWait {
 }
 
 impl SpinWait {
-    /// A wait for `what`, which names it if it never ends.
+    /// A wait for `what`, the name in the panic if it never ends.
     #[inline(always)]
     pub(crate) const fn new(what: &'static str) -> Self {
         Self { what, turns: 0, since_tb: 0 }
@@ -36,8 +36,8 @@ impl SpinWait {
         if self.turns < TURNS_UNPAUSED {
             return;
         }
-        // The hint also hands the host's CPU to the one we wait for, where
-        // several virtual CPUs share it.
+        // Where several virtual CPUs share a host's CPU, the hint also hands that to the CPU we
+        // wait for.
         isa::relax();
         if self.turns.is_multiple_of(TURNS_PER_CLOCK_READ) {
             self.check_clock();

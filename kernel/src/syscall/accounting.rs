@@ -1,4 +1,4 @@
-//! Calls that tell what was used: times, getrusage, sysinfo.
+//! Calls that report usage: times, getrusage, sysinfo.
 
 use arch::addr::PAGE_SIZE;
 use arch::timer;
@@ -14,10 +14,10 @@ use crate::task::{self, Usage};
 /// Words of `struct rusage`.
 const RUSAGE_WORDS: usize = 18;
 
-/// Linux's `struct rusage`. All time counts as the program's (see
-/// [`crate::process::cpu_time`]); what is not counted is 0.
+/// Linux's `struct rusage`. All time counts as the program's (see [`crate::process::cpu_time`]);
+/// fields that are not counted are 0.
 pub(super) fn to_rusage(used: &Usage) -> [u64; RUSAGE_WORDS] {
-    /// Where they are: seconds and microseconds, faults without input, switches.
+    /// The words that are set: seconds and microseconds, faults without input, switches.
     const UTIME: usize = 0;
     const MINFLT: usize = 8;
     const NVCSW: usize = 16;

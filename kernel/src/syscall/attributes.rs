@@ -1,4 +1,4 @@
-//! Calls that change what is told of a file: mode, owner, times.
+//! Calls that change a file's attributes: mode, owner, times.
 
 use alloc::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::process::current;
 
 /// The inode that is open as `fd`.
 fn inode_of(fd: u64) -> Result<Arc<Inode>> {
-    // What has no name, a pipe, has no attributes that can be changed either.
+    // A file without a name, such as a pipe, has no attributes that can be changed.
     current().files.get(fd)?.inode().cloned().ok_or(Errno::EOPNOTSUPP)
 }
 
@@ -48,14 +48,14 @@ pub(super) fn fchownat(fd: u64, path: UserAddr, uid: u64, gid: u64, flags: u64) 
     change_owner(&*inode_at(fd, path, follow, or_empty)?, uid, gid)
 }
 
-/// A time that utimensat sets; none for one to be left.
+/// A time that utimensat sets; none if it is to stay.
 fn new_time([seconds, ns]: [i64; 2]) -> Result<Option<TimeNs>> {
     const UTIME_NOW: i64 = 0x3fff_ffff;
     const UTIME_OMIT: i64 = 0x3fff_fffe;
     match ns {
         UTIME_NOW => Ok(Some(now_ns())),
         UTIME_OMIT => Ok(None),
-        // As Linux, the nearest that there is.
+        // As in Linux, the nearest representable time.
         0..SECOND_NS => Ok(Some(seconds.saturating_mul(SECOND_NS).saturating_add(ns))),
         _ => Err(Errno::EINVAL),
     }

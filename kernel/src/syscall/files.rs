@@ -77,7 +77,7 @@ fn with_pieces(pieces: UserAddr, count: u64, io: impl FnOnce(Cursor<'_>) -> Resu
     io(Cursor::new(slices)?)
 }
 
-/// What two pipes and their descriptions take on the heap.
+/// Bytes of heap for two pipes and their descriptions.
 pub(super) const PIPES_BYTES: usize = 4 << 10;
 
 pub(super) fn close(fd: u64) -> Result {
@@ -103,7 +103,7 @@ pub(super) fn dup3(old: u64, new: u64, flags: u64) -> Result {
 
 pub(super) fn pipe2(fds: UserAddr, flags: u64) -> Result {
     let flags = OpenFlags::from_bits_retain(flags as u32);
-    // O_DIRECT, packets, is not there.
+    // O_DIRECT, pipes of packets, does not exist here.
     if !(OpenFlags::CLOEXEC | OpenFlags::NONBLOCK).contains(flags) {
         return Err(Errno::EINVAL);
     }
@@ -113,7 +113,7 @@ pub(super) fn pipe2(fds: UserAddr, flags: u64) -> Result {
     add_pair(fds, Description::new(to_read, flags), to_write, flags)
 }
 
-/// Gives both descriptors, and stores them at `fds`; or neither.
+/// Opens both descriptors and stores them at `fds`, or neither.
 pub(super) fn add_pair(
     fds: UserAddr,
     first: Arc<Description>,
@@ -144,7 +144,7 @@ pub(super) fn getdents64(fd: u64, to: UserAddr, len: u64) -> Result {
     listing::read(&*get(fd)?, to, len as u32 as usize)
 }
 
-/// fsync, fdatasync: memory is all there is.
+/// fsync, fdatasync: there is no disk.
 pub(super) fn fsync(fd: u64) -> Result {
     get(fd)?.inode().map(|_| 0).ok_or(Errno::EINVAL)
 }

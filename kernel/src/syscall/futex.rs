@@ -32,15 +32,15 @@ const FUTEX_PRIVATE_FLAG: u64 = 0x80;
 const FUTEX_CLOCK_REALTIME: u64 = 0x100;
 const ALL_BITS: u32 = u32::MAX;
 
-/// What makes two words the same futex: page of an object and offset, or address
-/// space and address. The first tells which: ids of address spaces have a
-/// generation in the high half, objects are counted from 1.
+/// The identity of a futex: page of an object and offset, or address space and address. The first
+/// number distinguishes the two: ids of address spaces have a generation in the high half, objects
+/// are counted from 1.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key(u64, u64);
 
 impl Key {
-    /// Of the word at `address`. `shared` if other address spaces may have it: then the word
-    /// must be there, also for who does not look at it (Linux: `get_futex_key`).
+    /// Of the word at `address`. With `shared` other address spaces may have it: then the word must
+    /// be readable, even if the caller does not read it (Linux: `get_futex_key`).
     ///
     /// # Errors
     /// `EINVAL` if it is not aligned, `EFAULT` if it is not the program's.
@@ -93,8 +93,8 @@ type Bucket = SpinLock<Vec<Waiter>>;
 
 static BUCKETS: [Bucket; 1 << BUCKET_BITS] = [const { SpinLock::new("futex", Vec::new()) }; 1 << BUCKET_BITS];
 
-/// How many wait, and the bytes of the heap that the buckets keep: room once grown
-/// stays for those who wait next.
+/// How many wait, and the bytes of heap that the buckets keep: a bucket that has grown does not
+/// shrink.
 #[cfg(feature = "selftest")]
 pub(crate) fn waiters_and_bytes() -> (usize, usize) {
     BUCKETS.iter().fold((0, 0), |(waiters, bytes), bucket| {
@@ -147,8 +147,8 @@ pub(super) fn futex(
     }
 }
 
-/// The word at `address`, under a bucket's lock: a page that is not there makes
-/// this fail, for [`fetch`] to get it without the lock.
+/// The word at `address`, under a bucket's lock: it fails if the page is not mapped, for [`fetch`]
+/// to bring it in without the lock.
 fn peek(address: UserAddr) -> Option<u32> {
     address.load_u32().ok()
 }
@@ -218,8 +218,8 @@ fn take(waiters: &mut Vec<Waiter>, key: Key, count: usize, bits: u32) -> Vec<Wai
     taken
 }
 
-/// Wakes what [`take`] took; no lock held, since the last reference to a task may
-/// go here.
+/// Wakes the waiters that [`take`] took. No lock is held, since this may drop the last reference to
+/// a task.
 fn wake_taken(taken: Vec<Waiter>) -> u64 {
     let count = taken.len() as u64;
     for waiter in taken {
@@ -267,8 +267,7 @@ fn requeue([from, to]: [Key; 2], count: i32, move_count: i32, compare: Option<(U
     }
 }
 
-/// Locks two buckets in the order of the table; the second is none if they are
-/// the same.
+/// Locks two buckets in the order of the table; the second is none if both are one.
 fn lock_both(
     first: usize,
     second: usize,
@@ -285,8 +284,8 @@ fn lock_both(
     }
 }
 
-/// Wakes one waiter of the word at `address`, which the kernel has changed at a
-/// thread's end, or would have. pthread_join waits as if other processes might have it.
+/// Wakes one waiter of the word at `address`, which the kernel has changed, or tried to, at a
+/// thread's end. A shared key: pthread_join waits as if other processes might have the word.
 pub(crate) fn wake_at(address: UserAddr) {
     let _ = wake(Key::of_mapping(address), 1, ALL_BITS);
 }

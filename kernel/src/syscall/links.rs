@@ -16,8 +16,8 @@ const AT_REMOVEDIR: u64 = 0x200;
 /// linkat: follow the last symbolic link.
 const AT_SYMLINK_FOLLOW: u64 = 0x400;
 
-/// The directory and the last name of the path at `path`, for calls that change a directory.
-/// Only those that add a name check for room: when memory is full a file can be removed.
+/// The directory and the last name of the path at `path`, for calls that change a directory. Only
+/// calls that add a name check for room: when memory is full a file can be removed.
 fn parent_at(fd: u64, path: UserAddr) -> Result<Walked> {
     let path = path.read_path()?;
     start(fd, &path)?.walk(&path)
@@ -96,7 +96,7 @@ fn named<'a>(walked: &'a Walked, name: &'a str) -> Named<'a> {
 pub(super) fn renameat2(from_fd: u64, from: UserAddr, fd: u64, path: UserAddr, flags: u64) -> Result {
     const NOREPLACE: u64 = 1;
     let flags = u64::from(flags as u32);
-    // EXCHANGE and WHITEOUT are refused, as by file systems that do not have them.
+    // EXCHANGE and WHITEOUT are refused, as by file systems without them.
     if flags & !NOREPLACE != 0 {
         return Err(Errno::EINVAL);
     }

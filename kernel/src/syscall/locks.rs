@@ -47,7 +47,7 @@ pub(super) fn set(fd: u64, file: &Arc<Description>, address: UserAddr, sleep: bo
         _ => return Err(Errno::EINVAL),
     }
     inode.locks.lock(range, sleep)?;
-    // Another thread may have closed it meanwhile, and taken no notice of this lock.
+    // Another thread may have closed it meanwhile, without having seen this lock.
     if !current().files.get(fd).is_ok_and(|now| Arc::ptr_eq(&now, file)) {
         inode.locks.closed_by(range.owner);
         return Err(Errno::EBADF);

@@ -20,7 +20,7 @@ fn own_mm() -> MmId {
 /// Linux's `arch_validate_prot` on a POWER9 without strong access order (`PROT_SAO`), as
 /// all are in a partition.
 fn prot(bits: u64) -> Result<Prot> {
-    /// May be used for atomic operations: every page may.
+    /// For atomic operations: every page allows them.
     const PROT_SEM: u64 = 8;
     u32::try_from(bits & !PROT_SEM).ok().and_then(Prot::from_bits).ok_or(Errno::EINVAL)
 }
@@ -29,16 +29,16 @@ pub(super) fn brk(end: u64) -> u64 {
     mm::brk(own_mm(), end)
 }
 
-/// Whose stores a mapping shows (`MAP_TYPE`).
+/// The type of a mapping: shared or private stores (`MAP_TYPE`).
 const MAP_TYPE: u64 = 0x0f;
 const MAP_SHARED: u64 = 1;
 const MAP_PRIVATE: u64 = 2;
-/// As `MAP_SHARED`, and flags that are not known are an error.
+/// `MAP_SHARED`, with an error for unknown flags.
 const MAP_SHARED_VALIDATE: u64 = 3;
 /// Huge pages, of which there are none.
 const MAP_HUGETLB: u64 = 0x4_0000;
-/// The flags that Linux knew when what it did not know was no error
-/// (`LEGACY_MAP_MASK`): ours; DENYWRITE, EXECUTABLE, NONBLOCK, STACK; sizes of huge pages.
+/// The flags that Linux knew when unknown flags were no error (`LEGACY_MAP_MASK`): ours; DENYWRITE,
+/// EXECUTABLE, NONBLOCK, STACK; sizes of huge pages.
 const LEGACY_FLAGS: u64 = MapFlags::all().difference(MapFlags::FIXED_NOREPLACE).bits() as u64
     | MAP_SHARED_VALIDATE
     | 0x3_1800
@@ -91,7 +91,7 @@ pub(super) fn mremap(start: u64, old_len: u64, new_len: u64, flags: u64, target:
 pub(super) fn mprotect(start: u64, len: u64, bits: u64) -> Result<()> {
     /// From the start of the stack.
     const PROT_GROWSDOWN: u64 = 0x100_0000;
-    /// To the end of a stack that grows upwards, which none does.
+    /// To the end of a stack that grows upwards; there are none.
     const PROT_GROWSUP: u64 = 0x200_0000;
     if bits & PROT_GROWSUP != 0 {
         return Err(Errno::EINVAL);
@@ -102,10 +102,10 @@ pub(super) fn mprotect(start: u64, len: u64, bits: u64) -> Result<()> {
 
 pub(super) fn madvise(start: u64, len: u64, advice: u64) -> Result<()> {
     let advice = match advice {
-        // NORMAL, RANDOM, SEQUENTIAL, WILLNEED; huge pages or not, in core dumps or not;
-        // COLD, PAGEOUT: nothing here goes to a disk.
+        // NORMAL, RANDOM, SEQUENTIAL, WILLNEED; huge pages or not, in core dumps or not; COLD,
+        // PAGEOUT: there is no swap.
         0..=3 | 14..=17 | 20..=21 => Advice::Hint,
-        // DONTNEED, and the same of locked pages.
+        // DONTNEED, and its form for locked pages.
         4 | 24 => Advice::DontNeed,
         8 => Advice::Free,
         22 => Advice::PopulateRead,
@@ -128,7 +128,7 @@ pub(super) fn msync(start: u64, len: u64, flags: u64) -> Result<()> {
 }
 
 pub(super) fn mincore(start: u64, len: u64, answer: UserAddr) -> Result<()> {
-    /// So many pages are asked for at once: no user memory is touched under the lock.
+    /// Pages per look under the lock: no user memory is touched under it.
     const PIECE: usize = 256;
     if !start.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);

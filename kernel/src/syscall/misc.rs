@@ -14,7 +14,7 @@ use crate::{shutdown, task};
 pub(super) fn uname(to: UserAddr) -> Result<()> {
     /// Bytes of each field of `struct utsname`.
     const FIELD: usize = 65;
-    // C libraries look at the release: what they need at least is in here.
+    // C libraries check the release: it is high enough for them.
     let fields = ["Linux", "(none)", "6.1.0-lazy-tlb", "lazy-tlb", "ppc64", "(none)"];
     let mut bytes = [0; FIELD * 6];
     for (slot, field) in bytes.chunks_exact_mut(FIELD).zip(fields) {
@@ -31,7 +31,7 @@ pub(super) fn getrandom(to: UserAddr, len: u64, flags: u32) -> Result {
     if flags & !(GRND_NONBLOCK | both) != 0 || flags & both == both {
         return Err(Errno::EINVAL);
     }
-    // As every transfer: no more than fits a result of 32 bits.
+    // As for every transfer, no more than fits a result of 32 bits.
     let len = len.min(i32::MAX as u64);
     if !to.has_room(len as usize) {
         return Err(Errno::EFAULT);
@@ -39,7 +39,7 @@ pub(super) fn getrandom(to: UserAddr, len: u64, flags: u32) -> Result {
     let mut piece = [0; 64];
     let mut done = 0;
     while done < len {
-        // Each page, as Linux; a short request is never cut.
+        // Checked at each page, as in Linux; a short request is never cut.
         if done != 0 && done.is_multiple_of(PAGE_SIZE) && task::current().interrupted() {
             break;
         }
@@ -54,8 +54,8 @@ pub(super) fn getrandom(to: UserAddr, len: u64, flags: u32) -> Result {
     Ok(done)
 }
 
-/// Ends the machine, whatever runs. The report of the counters comes first, if it is
-/// wanted, as at the end of init.
+/// Ends the machine, even if programs run. The report of the counters, if wanted, comes first, as
+/// at the end of init.
 pub(super) fn reboot(magic: u32, magic2: u32, command: u32) -> Result {
     const MAGIC: u32 = 0xfee1_dead;
     /// Birthdays.
@@ -63,7 +63,7 @@ pub(super) fn reboot(magic: u32, magic2: u32, command: u32) -> Result {
     const RESTART: u32 = 0x0123_4567;
     const HALT: u32 = 0xcdef_0123;
     const POWER_OFF: u32 = 0x4321_fedc;
-    /// What Ctrl-Alt-Del does, on machines that have it.
+    /// The effect of Ctrl-Alt-Del, on machines that have it.
     const CAD_ON: u32 = 0x89ab_cdef;
     const CAD_OFF: u32 = 0;
     if magic != MAGIC || !MAGIC2.contains(&magic2) {
@@ -72,7 +72,7 @@ pub(super) fn reboot(magic: u32, magic2: u32, command: u32) -> Result {
     match command {
         POWER_OFF => shutdown::finish(true, format_args!("powered off by {}", task::current().name())),
         HALT => shutdown::finish(true, format_args!("halted by {}", task::current().name())),
-        // The firmware's own way to start anew is not used: QEMU ends, as after a power-off.
+        // The firmware's restart is not used: QEMU ends, as after a power-off.
         RESTART => shutdown::finish(true, format_args!("restart by {}", task::current().name())),
         CAD_ON | CAD_OFF => Ok(0),
         _ => Err(Errno::EINVAL),

@@ -1,9 +1,8 @@
 //! System calls: Linux's numbers and conventions for ppc64.
 //!
-//! Number in r0, arguments in r3 to r8, result in r3; an error is the positive
-//! errno with CR0.SO set. Each row of the table names a call's arguments and the function
-//! that takes them, each as its type says ([`Word`]); a call that changes the frame, or
-//! waits with it, takes the frame, too.
+//! Number in r0, arguments in r3 to r8, result in r3; an error is the positive errno with CR0.SO
+//! set. Each row of the table names a call's arguments and the function that takes them, each by
+//! its type ([`Word`]). A call that changes the frame, or waits with it, also takes the frame.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,7 +42,7 @@ mod stat;
 mod time;
 mod watch;
 
-/// What a call gives.
+/// The result of a call.
 pub(crate) type Result<T = u64> = core::result::Result<T, Errno>;
 
 /// A call.
@@ -76,9 +75,9 @@ fn fail(frame: &mut TrapFrame, errno: Errno) {
     }
 }
 
-/// What a function of a call takes of a register, or gives for one.
+/// The type of an argument or a result, which stands for a register.
 trait Word {
-    /// As Linux takes it: the low half, if the type has no more.
+    /// From the register as Linux does it: the low half, for a type of 32 bits.
     fn of(register: u64) -> Self;
     fn register(self) -> u64;
 }
@@ -107,7 +106,7 @@ word! {
     (): |_| (), |()| 0;
 }
 
-/// What a function of a call gives: a word, or a word or an error.
+/// The return type of a call's function: a word, or a word or an error.
 trait Answer {
     fn result(self) -> Result;
 }
@@ -126,8 +125,8 @@ impl<T: Word> Answer for Result<T> {
     }
 }
 
-/// A row of the table: a function and the call's arguments, or the arguments and what is done
-/// with them.
+/// A row of the table: a function and the call's arguments, or the arguments and an expression of
+/// them.
 macro_rules! call {
     ($module:ident::$name:ident(frame; $($argument:ident),*)) => {
         call!(|frame; $($argument),*| $module::$name(frame, $($argument),*))
@@ -150,7 +149,7 @@ macro_rules! call {
     };
 }
 
-/// A call that we do not have: said once for each number.
+/// A call that does not exist here: reported once for each number.
 fn unknown(frame: &mut TrapFrame) -> Result {
     static SAID: [AtomicU64; NR_CALLS.div_ceil(64)] = [const { AtomicU64::new(0) }; NR_CALLS.div_ceil(64)];
     let number = frame.syscall_number();
@@ -164,12 +163,12 @@ fn unknown(frame: &mut TrapFrame) -> Result {
     Err(Errno::ENOSYS)
 }
 
-/// A call that programs try and that we choose not to have.
+/// A call that programs try and that is left out on purpose.
 fn absent(_: &mut TrapFrame) -> Result {
     Err(Errno::ENOSYS)
 }
 
-/// A call that has nothing to do here.
+/// A call without effect here.
 fn nothing(_: &mut TrapFrame) -> Result {
     Ok(0)
 }

@@ -13,13 +13,13 @@ use crate::memory::heap;
 use crate::mm::user_memory::UserAddr;
 use crate::process::current;
 
-/// What a call that makes a name or opens one can leave on the heap: an inode, a
-/// directory's node, a description, the text of a file in /proc.
+/// Most bytes that a call that makes or opens a name leaves on the heap: an inode, a directory's
+/// node, a description, the text of a file in /proc.
 pub(super) const HEAP_BYTES: usize = 64 << 10;
 
 /// The "descriptor" of the current directory.
 pub(super) const AT_FDCWD: i32 = -100;
-/// [`AT_FDCWD`] as the register has it: where the paths of calls without a directory start.
+/// [`AT_FDCWD`] in a register: the start of the path in calls without a directory.
 pub(super) const HERE: u64 = AT_FDCWD as u64;
 /// Do not follow the last symbolic link.
 pub(super) const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
@@ -40,7 +40,8 @@ pub(super) fn here() -> Place {
     current().directory.lock().clone()
 }
 
-/// What the path at `path` names from `fd`; an empty one, if `or_empty`, `fd` itself.
+/// The inode that the path at `path` names, from `fd`; with `or_empty` an empty path names `fd`
+/// itself.
 pub(super) fn inode_at(fd: u64, path: UserAddr, follow: bool, or_empty: bool) -> Result<Arc<Inode>> {
     let path = path.read_path()?;
     if !path.is_empty() || !or_empty {
@@ -48,13 +49,13 @@ pub(super) fn inode_at(fd: u64, path: UserAddr, follow: bool, or_empty: bool) ->
     }
     match fd as i32 {
         AT_FDCWD => Ok(here().inode().clone()),
-        // What has no name, a pipe, has no attributes that can be changed either.
+        // A file without a name, such as a pipe, has no attributes that can be changed.
         _ => current().files.get_any(fd)?.inode().cloned().ok_or(Errno::EOPNOTSUPP),
     }
 }
 
-/// `EINVAL` if there is more in `flags` than how the path is looked up; else whether the last
-/// symbolic link is followed, and whether the path may be empty.
+/// From the `flags` of a look-up: whether the last symbolic link is followed, and whether the path
+/// may be empty. `EINVAL` for other flags than these and `more`.
 pub(super) fn lookup(flags: u64, more: u64) -> Result<(bool, bool)> {
     if flags as u32 as u64 & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | more) != 0 {
         return Err(Errno::EINVAL);
@@ -87,7 +88,7 @@ pub(super) fn faccessat2(fd: u64, path: UserAddr, wanted: u64, flags: u64) -> Re
     const X_OK: u64 = 1;
     const W_OK: u64 = 2;
     const ALL: u64 = 7;
-    /// For the effective user, who is the real one.
+    /// For the effective user, which is the real one.
     const AT_EACCESS: u64 = 0x200;
     let (follow, or_empty) = lookup(flags, AT_EACCESS)?;
     let wanted = u64::from(wanted as u32);
@@ -95,7 +96,7 @@ pub(super) fn faccessat2(fd: u64, path: UserAddr, wanted: u64, flags: u64) -> Re
         return Err(Errno::EINVAL);
     }
     let inode = inode_at(fd, path, follow, or_empty)?;
-    // Everybody is root, who may do all but run what nobody may run.
+    // All processes are root's. Root may do all but run a file that no user may run.
     let runs = inode.is_directory() || inode.attributes.get().permissions & 0o111 != 0;
     match () {
         () if wanted & X_OK != 0 && !runs => Err(Errno::EACCES),
@@ -139,12 +140,12 @@ pub(super) fn fchdir(fd: u64) -> Result {
 
 fn set_here(place: Place) -> Result {
     let before = core::mem::replace(&mut *current().directory.lock(), place);
-    // Perhaps the last reference to it: not under the lock.
+    // This may be the last reference to it: not under the lock.
     drop(before);
     Ok(0)
 }
 
 pub(super) fn umask(mask: u64) -> Result {
-    // Relaxed: a word of its own.
+    // Relaxed: the word orders nothing else.
     Ok(current().umask.swap(mask as u32 & 0o777, Ordering::Relaxed).into())
 }

@@ -68,7 +68,7 @@ fn poll_until(fds: UserAddr, count: u32, deadline_tb: Option<u64>) -> Result {
         found.extend(files.iter().map(Watched::look));
         found.iter().filter(|found| !found.is_empty()).count() as u64
     })?;
-    // Of the entries the program may change the rest meanwhile.
+    // Only the results are stored: the program may change the other fields meanwhile.
     for (n, found) in found.iter().enumerate() {
         fds.nth::<PollFd>(n).plus(core::mem::offset_of!(PollFd, found)).write(found.bits())?;
     }

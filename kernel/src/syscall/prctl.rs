@@ -1,4 +1,4 @@
-//! prctl: what a thread or process may say of itself.
+//! prctl: settings of a thread or process by itself.
 
 use core::sync::atomic::Ordering;
 

@@ -1,6 +1,6 @@
 //! Calls on policies and priorities.
 //!
-//! See [`crate::process::scheduling`] for what they change.
+//! See [`crate::process::scheduling`] for their effect.
 
 use core::sync::atomic::Ordering;
 
@@ -13,7 +13,7 @@ use crate::process::scheduling::{NICE_MAX, NICE_MIN, Parameters, SCHED_FIFO, Sch
 use crate::process::{Process, Thread, current, current_thread, table};
 use crate::task::{Task, TaskRef};
 
-/// In a policy: children have the default one.
+/// A flag in a policy's word: children have the default policy.
 const SCHED_RESET_ON_FORK: u32 = 0x4000_0000;
 
 /// The thread `tid`, 0 being the caller. A negative number is `EINVAL` here.
@@ -36,7 +36,7 @@ fn read_priority(from: UserAddr) -> Result<u8> {
     if from.is_null() {
         return Err(Errno::EINVAL);
     }
-    // Those that do not fit are none.
+    // A number that does not fit is no priority.
     Ok(u8::try_from(from.read::<i32>()?).unwrap_or(u8::MAX))
 }
 
@@ -81,7 +81,7 @@ pub(super) fn bound(policy: i32, real_time: u64) -> Result {
 
 pub(super) fn sched_rr_get_interval(tid: u32, to: UserAddr) -> Result<()> {
     let now = scheduling(&*target(tid)?)?.get();
-    // As in Linux, FIFO's turn has no end: a promise that is not kept here.
+    // As in Linux, FIFO's turn is reported as endless; here it is not.
     let ns = if now.policy == SCHED_FIFO { 0 } else { slice_ns() };
     to.write(to_timespec(ns))
 }
@@ -116,7 +116,7 @@ const FLAG_KEEP_POLICY: u64 = 8;
 const FLAG_KEEP_PARAMS: u64 = 0x10;
 const FLAG_UTILIZATION: u64 = 0x60;
 
-/// Reads attributes of any size; what is beyond the first version must be 0.
+/// Reads attributes of any size; bytes beyond the first version must be 0.
 fn read_attributes(from: UserAddr) -> Result<Attributes> {
     let size = match from.read::<u32>()? {
         0 => ATTRIBUTES_BYTES,
@@ -192,8 +192,7 @@ pub(super) fn nice(step: i32) {
     scheduling.set(Parameters { nice, ..now });
 }
 
-/// Calls `f` for the threads that getpriority's `which` and `who` mean; `ESRCH` if there
-/// are none.
+/// Calls `f` for the threads that getpriority's `which` and `who` mean; `ESRCH` if there are none.
 fn for_each_meant(which: i32, who: u32, mut f: impl FnMut(&Thread)) -> Result<()> {
     const PRIO_PROCESS: i32 = 0;
     const PRIO_PGRP: i32 = 1;

@@ -36,7 +36,7 @@ pub(super) fn clone(
     /// The low byte: the signal at the child's end.
     const CSIGNAL: u64 = 0xff;
     let exit_signal = (flags & CSIGNAL) as u32;
-    // Namespaces and descriptors of processes there are none; Linux ignores the upper half.
+    // There are no namespaces, and no descriptors of processes. Linux ignores the upper half.
     let flags = CloneFlags::from_bits(flags & 0xffff_ffff & !CSIGNAL).ok_or(Errno::EINVAL)?;
     let request = Request { flags, exit_signal, stack, parent_tid, child_tid, tls };
     cloning::clone(frame, &request)
@@ -50,7 +50,7 @@ pub(super) fn exit_group(code: u64) -> Result {
     exiting::exit_group(Status::exited(code))
 }
 
-/// What a short string and the allocator's rounding take on the heap, times a few.
+/// Bytes of heap for a few short strings, with the allocator's rounding.
 const STRING_BYTES: usize = 4096;
 
 pub(super) fn execve(
@@ -72,9 +72,8 @@ pub(super) fn execve(
     Err(FRAME_REPLACED)
 }
 
-/// The strings that a NULL-terminated array of pointers names. NULL is an empty
-/// one. What they take on the new stack goes off `room`; `E2BIG` if that is not
-/// enough.
+/// The strings that a NULL-terminated array of pointers names. NULL is an empty one. Their bytes on
+/// the new stack are subtracted from `room`; `E2BIG` if that is not enough.
 fn strings(array: UserAddr, room: &mut usize) -> Result<Vec<Vec<u8>>> {
     let mut strings: Vec<Vec<u8>> = Vec::new();
     while !array.is_null() {
@@ -116,7 +115,7 @@ pub(super) fn find_process(number: u32) -> Result<Arc<Process>> {
 
 /// The living thread that has `number`.
 pub(super) fn find_thread(number: u32) -> Result<TaskRef> {
-    // A task is there for a little longer than its process, which may have been waited for.
+    // A task exists for a little longer than its process, which may have been waited for.
     let has_it = |task: &TaskRef| {
         task.user.as_ref().is_some_and(|thread| thread.tid() == number && !thread.process.is_dead())
     };
@@ -125,7 +124,7 @@ pub(super) fn find_thread(number: u32) -> Result<TaskRef> {
     registry::find(number).filter(has_it).or_else(of_process).ok_or(Errno::ESRCH)
 }
 
-/// As [`find_process`], 0 being the caller's.
+/// Runs `f` on the process that [`find_process`] finds; 0 is the caller's.
 fn with_process<T>(number: u32, f: impl FnOnce(&Process) -> T) -> Result<T> {
     match number {
         0 => Ok(f(&current())),

@@ -1,8 +1,7 @@
-//! Robust futexes: those that a thread still holds at its end are marked, and a waiter of
-//! each is woken (Linux: kernel/futex/core.c, `exit_robust_list`).
+//! Robust futexes: the kernel marks those that a thread still holds at its end, and wakes a waiter
+//! of each (Linux: kernel/futex/core.c, `exit_robust_list`).
 //!
-//! The program keeps the list in its own memory, and what is wrong there ends the walk:
-//! nobody can be told.
+//! The program keeps the list in its own memory. An error there ends the walk, unreported.
 
 use core::sync::atomic::Ordering;
 
@@ -33,7 +32,7 @@ pub(super) fn get_robust_list(tid: u32, head: UserAddr, bytes: UserAddr) -> Resu
     head.write(list)
 }
 
-/// A pointer to an entry: the lowest bit says that it has priority inheritance.
+/// A pointer to an entry; the lowest bit marks priority inheritance.
 #[derive(Clone, Copy)]
 struct Entry(u64);
 
@@ -42,7 +41,7 @@ impl Entry {
         UserAddr(self.0 & !1)
     }
 
-    /// Whether its waiters are woken by what hands it on, not by us.
+    /// Whether the futex is one with priority inheritance, whose waiters we do not wake.
     fn inherits_priority(self) -> bool {
         self.0 & 1 != 0
     }
@@ -66,8 +65,8 @@ fn walk(tid: u32, head: UserAddr) -> Result<()> {
         if entry.address() == head {
             break;
         }
-        // Before the futex is released: then its memory may be given back. But it is
-        // released also if the next one cannot be told.
+        // Read before the release, after which the futex's memory may be given back. The futex is
+        // released even if the read fails.
         let next: Result<u64> = entry.address().read();
         if entry.address() != pending.address() {
             release_futex(tid, entry, offset, false)?;

@@ -1,4 +1,4 @@
-//! Calls on CPUs and who runs on them.
+//! Calls on CPUs and on the tasks that may run there.
 
 use arch::percpu;
 use kcore::cpu::CpuSet;
@@ -22,14 +22,14 @@ const SET_BYTES: u64 = kcore::cpu::MAX_CPUS as u64 / 8;
 pub(super) fn find(tid: u32) -> Result<TaskRef> {
     match tid {
         0 => Ok(task::current().to_ref()),
-        // A thread that has exec'd goes by its process's number.
+        // A thread that has called exec has its process's number.
         tid if tid == current_thread().tid() => Ok(task::current().to_ref()),
         tid => registry::find(tid).filter(|task| task.user.is_some()).ok_or(Errno::ESRCH),
     }
 }
 
 pub(super) fn sched_setaffinity(tid: u32, len: u64, from: UserAddr) -> Result<()> {
-    // Bytes: a set that ends in the middle of a word counts as far as it goes.
+    // Read as bytes: a set may end in the middle of a word.
     let mut bytes = [0; SET_BYTES as usize];
     let given = &mut bytes[..len.min(SET_BYTES) as usize];
     from.read_bytes(given)?;

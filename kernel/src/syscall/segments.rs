@@ -1,9 +1,8 @@
 //! The segments of System V's shared memory.
 //!
-//! A segment is an [`Object`]. How often it is attached is the number of references that
-//! areas have to it: fork and a cut in two add some, munmap, exec and exit take some away,
-//! and nobody has to count. A segment that is removed keeps a weak reference only, so that
-//! its memory goes with the last of them.
+//! A segment is an [`Object`]. The number of its attachments is the number of references that areas
+//! hold: fork and a split of an area add some; munmap, exec and exit take some away. So no code
+//! counts. A removed segment keeps only a weak reference: its memory goes with the last area.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
@@ -15,21 +14,21 @@ use crate::mm::Object;
 use crate::process::current;
 use crate::task::Mutex;
 
-/// The key of a segment that nobody finds by its key.
+/// The key of a segment that cannot be found by a key.
 pub(super) const IPC_PRIVATE: u32 = 0;
 /// The most segments (Linux: SHMMNI).
 const MOST_SEGMENTS: usize = 4096;
-/// What a segment takes on the heap, at most.
+/// Most bytes of heap for a segment.
 pub(super) const HEAP_BYTES: usize = 4 << 10;
 
 /// One segment.
 #[derive(Default)]
 pub(super) struct Segment {
     memory: Weak<Object>,
-    /// Keeps the memory until it is removed; then it goes with the last detach.
+    /// Keeps the memory until the segment is removed; then the memory goes with the last detach.
     pub(super) kept: Option<Arc<Object>>,
     pub(super) key: u32,
-    /// Owner and group, and those of the creator.
+    /// Owner and group; the creator's are not kept.
     pub(super) owner: [u32; 2],
     pub(super) mode: u32,
     pub(super) bytes: u64,
@@ -42,7 +41,7 @@ pub(super) struct Segment {
     pub(super) changed_s: u64,
 }
 
-/// All there are, by their numbers.
+/// All segments, by their numbers.
 pub(super) struct Segments {
     next_id: u32,
     by_id: BTreeMap<u32, Segment>,
@@ -68,7 +67,7 @@ impl Segment {
         // Areas that map it.
         let attaches = self.memory.strong_count() - usize::from(is_kept);
         let mut words = [0; 14];
-        // The creator's numbers, the sequence number and what is reserved are 0.
+        // The creator's numbers, the sequence number and reserved words are 0.
         words[..3].copy_from_slice(&[pair(self.key, owner), pair(group, 0), pair(0, mode)]);
         words[6..9].copy_from_slice(&[self.attached_s, self.detached_s, self.changed_s]);
         words[9..12].copy_from_slice(&[self.bytes, pair(self.creator, self.last), attaches as u64]);
@@ -77,7 +76,7 @@ impl Segment {
 }
 
 impl Segments {
-    /// The segment `id`. Those that went with their last detach are forgotten here.
+    /// The segment `id`. Segments whose memory went with their last detach are forgotten here.
     pub(super) fn get(&mut self, id: u64) -> Result<&mut Segment> {
         self.by_id.retain(|_, segment| segment.memory.strong_count() != 0);
         self.by_id.get_mut(&(id as u32)).ok_or(Errno::EINVAL)

@@ -14,17 +14,17 @@ use crate::mm::user_memory::UserAddr;
 use crate::process::current;
 use crate::process::limits::Resource;
 
-/// What makes a descriptor readable, writable, exceptional (Linux: fs/select.c).
+/// The events that make a descriptor readable, writable, exceptional (Linux: fs/select.c).
 const READABLE: Events = Events::IN.union(Events::RDNORM).union(Events::HUP).union(Events::ERR);
 const WRITABLE: Events = Events::OUT.union(Events::WRNORM).union(Events::ERR);
 const EXCEPTIONAL: Events = Events::PRI;
 
-/// The three sets: what each is about.
+/// The events that each of the three sets is about.
 const MEANINGS: [Events; 3] = [READABLE, WRITABLE, EXCEPTIONAL];
 const BITS: usize = u64::BITS as usize;
 
-/// A program's three sets of descriptors below `count`; at address 0 an empty one, whose
-/// results nobody wants.
+/// A program's three sets of descriptors below `count`; address 0 is an empty set, whose results
+/// are not stored.
 #[derive(Clone, Copy)]
 struct Sets {
     addresses: [UserAddr; 3],
@@ -32,7 +32,7 @@ struct Sets {
 }
 
 impl Sets {
-    /// As a program gives them. There is nothing beyond the descriptors that it may have.
+    /// The sets of a program. `count` is cut to the number of descriptors that it may have.
     fn new(count: i32, addresses: [UserAddr; 3]) -> Result<Self> {
         let count = u64::try_from(count).map_err(|_| Errno::EINVAL)?;
         Ok(Sets { addresses, count: count.min(current().limits.get(Resource::Nofile)) as usize })
@@ -48,7 +48,7 @@ impl Sets {
         core::array::from_fn(|_| alloc::vec![0; self.words()])
     }
 
-    /// The words that the program has: of which set, which, and where.
+    /// The words of the program's sets: which set, which word, and its address.
     fn places(self) -> impl Iterator<Item = (usize, usize, UserAddr)> {
         let given = self.addresses.into_iter().enumerate().filter(|(_, address)| !address.is_null());
         given.flat_map(move |(set, address)| {
@@ -103,7 +103,7 @@ pub(super) fn pselect6(
     timeout: UserAddr,
     mask: UserAddr,
 ) -> Result {
-    // Of six arguments the last one has to be two.
+    // The sixth argument points to two: the mask's address and size.
     let [mask, mask_bytes] = mask.read_unless_null::<[u64; 2]>()?.unwrap_or_default();
     let timeout = Timeout::of_timespec(timeout)?;
     let mask = watch::read_mask(UserAddr(mask), mask_bytes)?;

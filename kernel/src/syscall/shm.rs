@@ -1,5 +1,5 @@
-//! System V shared memory, by `ipc`: memory that has a number ([`segments`](super::segments)),
-//! and is mapped by it.
+//! System V shared memory, by `ipc`: memory with a number ([`segments`](super::segments)), by which
+//! it is mapped.
 
 use arch::addr::PAGE_SIZE;
 
@@ -14,18 +14,18 @@ use crate::task;
 
 /// shmget: make the segment if there is none with the key.
 const IPC_CREAT: u64 = 0o1000;
-/// shmget: … and only then.
+/// shmget: an error if there is one.
 const IPC_EXCL: u64 = 0o2000;
 /// shmget: of huge pages, of which there are none.
 const SHM_HUGETLB: u64 = 0o4000;
 
-/// The one call for all of System V's. Semaphores and messages are not there.
+/// The one call for all of System V's IPC. Semaphores and messages do not exist here.
 pub(super) fn ipc(call: u64, first: u64, second: u64, third: u64, pointer: u64) -> Result {
     const SHMAT: u64 = 21;
     const SHMDT: u64 = 22;
     const SHMGET: u64 = 23;
     const SHMCTL: u64 = 24;
-    // Above the number is a version, which only shmat of old had.
+    // Above the number is a version; only an old form of shmat has one.
     let call = call as u32;
     match (u64::from(call & 0xffff), call >> 16) {
         (SHMAT, 1) => Err(Errno::EINVAL),
@@ -43,7 +43,7 @@ pub(super) fn ipc(call: u64, first: u64, second: u64, third: u64, pointer: u64) 
 fn shmget(key: u32, bytes: u64, flags: u64) -> Result {
     heap::check_room(HEAP_BYTES)?;
     let mut segments = SEGMENTS.lock();
-    // Forgets those that are gone.
+    // Forgets segments whose memory is gone.
     let _ = segments.get(0);
     match segments.find(key) {
         Some(_) if flags & (IPC_CREAT | IPC_EXCL) == IPC_CREAT | IPC_EXCL => Err(Errno::EEXIST),
@@ -59,7 +59,7 @@ fn shmat(id: u64, address: u64, flags: u64) -> Result {
     const SHM_RDONLY: u64 = 0o10000;
     /// Round the address down.
     const SHM_RND: u64 = 0o20000;
-    /// Whatever is mapped there.
+    /// Replace what is mapped there.
     const SHM_REMAP: u64 = 0o40000;
     const SHM_EXEC: u64 = 0o100_000;
     let remap = flags & SHM_REMAP != 0;
@@ -85,7 +85,7 @@ fn shmat(id: u64, address: u64, flags: u64) -> Result {
     let mm = task::current().mm.mm();
     let backing = Backing::of(mm, object, 0, writable)?;
     let at = mm::mmap(mm, rounded, bytes, prot, place | MapFlags::SHARED, backing).map_err(|errno| {
-        // What is mapped there already is in the way: to shmat a bad address.
+        // For shmat an address with a mapping is a bad address.
         if errno == Errno::EEXIST { Errno::EINVAL } else { errno }
     })?;
     // Another thread may have removed and detached it since.
@@ -105,7 +105,7 @@ fn shmdt(address: u64) -> Result {
 }
 
 fn shmctl(id: u64, command: u64, to: UserAddr) -> Result {
-    /// The structures are those of today.
+    /// The structures are the 64-bit ones.
     const IPC_64: u64 = 0x100;
     const IPC_RMID: u64 = 0;
     const IPC_SET: u64 = 1;
@@ -133,14 +133,15 @@ fn shmctl(id: u64, command: u64, to: UserAddr) -> Result {
     }
 }
 
-/// Nobody finds it by its key any more; its memory goes with the last detach.
+/// Removes a segment: it cannot be found by its key any more, and its memory goes with the last
+/// detach.
 fn remove(id: u64) -> Result {
     let mut segments = SEGMENTS.lock();
     let segment = segments.get(id)?;
     segment.key = IPC_PRIVATE;
     let kept = segment.kept.take();
     drop(segments);
-    // Perhaps the last reference to many pages: not under the lock.
+    // This may be the last reference to many pages: not under the lock.
     drop(kept);
     Ok(0)
 }

@@ -11,10 +11,10 @@ use crate::process::current_thread;
 use crate::process::signal::{self, ERESTARTNOHAND, Info, LinuxInfo, UNBLOCKABLE};
 use crate::task::WaitQueue;
 
-/// What the program has at `from` of a signal that it sends to thread `tid`.
+/// Reads the program's `siginfo_t` at `from`, for a signal to thread `tid`.
 ///
 /// # Errors
-/// `EPERM` if others would believe that the kernel or kill had sent it.
+/// `EPERM` if another thread would take it for one of the kernel's or of kill.
 fn read_info(from: UserAddr, tid: u32) -> Result<impl FnOnce(u32) -> Info> {
     let from: LinuxInfo = from.read()?;
     if tid != current_thread().tid() && !from.may_be_sent() {
@@ -56,8 +56,8 @@ pub(super) fn rt_sigtimedwait(
     })
 }
 
-/// Takes one of `signals`, which the program blocks, and waits for it until the deadline, if
-/// any: then `EAGAIN`.
+/// Takes one of `signals`, which the program blocks. Waits for one until the deadline, if any; then
+/// `EAGAIN`.
 fn take(signals: u64, deadline_tb: Option<u64>) -> Result<Info> {
     let thread = current_thread();
     if let Some(info) = thread.take_signal(!signals) {

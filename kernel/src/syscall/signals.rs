@@ -21,14 +21,14 @@ pub(super) fn sendable(number: u32) -> Result<Option<u32>> {
     if number > LAST {
         return Err(Errno::EINVAL);
     }
-    // Those that queue take memory that their receiver may never give back.
+    // Real-time signals queue up in memory that their receiver may never give back.
     if number >= signal::FIRST_REAL_TIME {
         heap::check_room(QUEUE_BYTES).map_err(|_| Errno::EAGAIN)?;
     }
     Ok((number != 0).then_some(number))
 }
 
-/// What one more signal can take on the heap: a full queue that is moved.
+/// Most bytes of heap for one more signal: a full queue that is moved.
 const QUEUE_BYTES: usize = 64 << 10;
 
 pub(super) fn check_mask_bytes(bytes: u64) -> Result<()> {
@@ -76,7 +76,7 @@ pub(super) fn send_to_thread(
     let in_process = |process: &Process| pid.is_none_or(|pid| process.pid == pid);
     let task = match find_thread(tid) {
         Ok(task) => task,
-        // The first thread of a process is there until that is waited for.
+        // The number of a process's first thread stays valid until the process is waited for.
         Err(_) if table::find(tid).is_some_and(|process| in_process(&process)) => {
             return sendable(number).map(drop);
         }
@@ -131,14 +131,14 @@ pub(super) fn rt_sigpending(to: UserAddr, bytes: usize) -> Result<()> {
     }
     let thread = current_thread();
     let waiting = thread.waiting_signals() & thread.blocked.load(Ordering::Relaxed);
-    // Old programs want less.
+    // Old programs have a shorter mask.
     to.write_bytes(&waiting.to_be_bytes()[..bytes])
 }
 
-/// Makes `call`, which waits, and makes it again while it ends with [`ERESTARTNOHAND`]
-/// and no handler runs. What it waits for was read before, so a deadline stays the same:
-/// Linux's ERESTARTNOHAND, and ERESTART_RESTARTBLOCK without a block to keep. `call` owns
-/// nothing, since the thread may end in between.
+/// Makes `call`, which waits, and makes it again while it ends with [`ERESTARTNOHAND`] and no
+/// handler runs. The arguments were read before, so the deadline stays: this is Linux's
+/// ERESTARTNOHAND, and ERESTART_RESTARTBLOCK without a block to keep. `call` owns nothing, since
+/// the thread may end in between.
 pub(super) fn wait_unless_handled(frame: &mut TrapFrame, call: impl Fn() -> Result + Copy) -> Result {
     loop {
         match call() {

@@ -1,4 +1,4 @@
-//! Calls that change how long a file is, or what memory it has.
+//! Calls that change a file's length, or the memory behind it.
 
 use super::Result;
 use super::files::position;

@@ -39,7 +39,7 @@ pub(super) fn socketpair(family: u64, kind: u64, protocol: u64, fds: UserAddr) -
 fn pair(kind: u32) -> Result<(Arc<dyn File>, Arc<dyn File>)> {
     const SOCK_STREAM: u32 = 1;
     const SOCK_DGRAM: u32 = 2;
-    /// The same, in Linux.
+    /// A datagram socket in Linux, too.
     const SOCK_RAW: u32 = 3;
     const SOCK_SEQPACKET: u32 = 5;
     match kind {
@@ -53,7 +53,7 @@ fn pair(kind: u32) -> Result<(Arc<dyn File>, Arc<dyn File>)> {
 pub(super) fn eventfd2(start: u64, flags: u64) -> Result {
     const EFD_SEMAPHORE: u32 = 1;
     let flags = flags as u32;
-    // The other two are the O_ flags.
+    // EFD_NONBLOCK and EFD_CLOEXEC are the O_ flags.
     let open = OpenFlags::from_bits_retain(flags & !EFD_SEMAPHORE);
     if !(OpenFlags::NONBLOCK | OpenFlags::CLOEXEC).contains(open) {
         return Err(Errno::EINVAL);

@@ -1,4 +1,4 @@
-//! Calls that tell what a file is like, and what its file system is.
+//! Calls that report on a file, and on its file system.
 
 use arch::addr::PAGE_SIZE;
 
@@ -33,12 +33,13 @@ pub(super) const STATFS_BYTES: u64 = 120;
 /// Linux's `struct statfs` for ppc64, which is its `struct statfs64`, too.
 fn write_statfs(to: UserAddr) -> Result {
     const TMPFS_MAGIC: u64 = 0x0102_1994;
-    /// All inodes that memory has room for: nobody counts them.
+    /// Inodes are not counted: there are as many as memory has room for.
     const UNCOUNTED: u64 = 0;
     let (total, free) = (frame::total_count(), frame::free_count());
     let mut words = [0_u64; 15];
     words[..7].copy_from_slice(&[TMPFS_MAGIC, PAGE_SIZE, total, free, free, UNCOUNTED, UNCOUNTED]);
-    // After the two halves of its number, which it has not: names, and the size of a fragment.
+    // After the two halves of the file system's number, which is 0: the longest name, and the size
+    // of a fragment.
     words[8..10].copy_from_slice(&[NAME_MAX as u64, PAGE_SIZE]);
     to.write(words).map(|()| 0)
 }
@@ -52,7 +53,7 @@ pub(super) fn statfs(path: UserAddr, size: u64, to: UserAddr) -> Result {
     write_statfs(to)
 }
 
-/// As [`statfs`], of what is open.
+/// fstatfs, and fstatfs64: [`statfs`] of an open file.
 pub(super) fn fstatfs(fd: u64, size: u64, to: UserAddr) -> Result {
     if size != STATFS_BYTES {
         return Err(Errno::EINVAL);

@@ -1,7 +1,7 @@
 //! Calls on time.
 //!
-//! One clock that never stops: the time base since boot. CLOCK_REALTIME runs at a fixed
-//! distance from it. The others are what processes and threads have run.
+//! One clock that never stops: the time base since boot. CLOCK_REALTIME runs at a fixed distance
+//! from it. The other clocks show the CPU time of processes and threads.
 
 use alloc::sync::Arc;
 
@@ -34,17 +34,17 @@ pub(super) enum Clock {
     Realtime,
     /// Since boot.
     Monotonic,
-    /// What a process has run; 0 for the caller's.
+    /// The CPU time of a process; 0 for the caller's.
     Process(u32),
-    /// What a thread of the caller's process has run; 0 for the caller.
+    /// The CPU time of a thread of the caller's process; 0 for the caller.
     Thread(u32),
 }
 
 impl Clock {
-    /// By number. Negative ones are CPU-time clocks (Linux's posix-timers_types.h): the
-    /// complement of a process's or thread's number above three bits, of which the upper
-    /// one says that it is a thread's. The lower two tell three clocks apart that are the
-    /// same here, and descriptors, which are no clocks.
+    /// By number. Negative ones are CPU-time clocks (Linux's posix-timers_types.h): the complement
+    /// of a process's or thread's number above three bits, of which the upper one marks a thread's.
+    /// The lower two select one of three clocks, which show one time here, or a descriptor, which
+    /// is no clock.
     fn from_number(number: i32) -> Result<Self> {
         const OF_THREAD: i32 = 4;
         const KIND: i32 = 3;
@@ -62,7 +62,7 @@ impl Clock {
         }
     }
 
-    /// What it shows; `EINVAL` if that of which it is the clock does not exist.
+    /// The time that it shows; `EINVAL` if its process or thread does not exist.
     fn now_ns(self) -> Result {
         let to_ns = |usage: task::Usage| timer::timebase().tb_to_ns(usage.ran_tb);
         match self {
@@ -74,8 +74,7 @@ impl Clock {
         }
     }
 
-    /// The time base when this clock, which does not stop, shows `at_ns`; now, if that is
-    /// past.
+    /// The time base when this clock, which does not stop, shows `at_ns`; now, if that has passed.
     fn deadline_tb(self, at_ns: u64) -> Result {
         Ok(deadline_after(at_ns.saturating_sub(self.now_ns()?)))
     }
@@ -105,7 +104,7 @@ pub(super) fn to_timespec(ns: u64) -> Timespec {
     [(ns / NS_PER_S as u64).cast_signed(), (ns % NS_PER_S as u64).cast_signed()]
 }
 
-/// The nanoseconds of the timespec at `from`; beyond 64 bits counts as never.
+/// The nanoseconds of the timespec at `from`; a time beyond 64 bits counts as never.
 fn read_ns(from: UserAddr) -> Result {
     let [seconds, ns]: Timespec = from.read()?;
     if seconds < 0 || !(0..NS_PER_S).contains(&ns) {
@@ -126,13 +125,12 @@ pub(super) fn read_deadline(from: UserAddr, absolute: Option<Clock>) -> Result<O
     }))
 }
 
-/// How long a call that waits for files may take, and where the program is told what is
-/// left of that when it ends.
+/// How long a call that waits for files may take, and where the time left is stored when it ends.
 #[derive(Clone, Copy)]
 pub(super) struct Timeout {
     /// When it is over; none for never.
     pub(super) deadline_tb: Option<u64>,
-    /// Where what is left is stored; none if it is not told.
+    /// Where the time left is stored, if it is.
     rest: Option<UserAddr>,
     in_us: bool,
 }
@@ -163,8 +161,8 @@ impl Timeout {
         Ok(Timeout { deadline_tb: Some(deadline_after(ns)), rest: (ns != 0).then_some(from), in_us })
     }
 
-    /// Tells what is left. A program that keeps its timeout where it cannot be changed is
-    /// not told (Linux: `poll_select_finish`).
+    /// Stores the time left. If the timeout lies where it cannot be changed, nothing is stored
+    /// (Linux: `poll_select_finish`).
     pub(super) fn tell_rest(self) {
         if let (Some(deadline_tb), Some(to)) = (self.deadline_tb, self.rest) {
             let [s, ns] =
@@ -184,7 +182,7 @@ pub(super) fn clock_gettime(clock: i32, to: UserAddr) -> Result<()> {
 }
 
 pub(super) fn clock_getres(clock: i32, to: UserAddr) -> Result<()> {
-    // Of nobody's CPU time there is no clock.
+    // The CPU time of an unknown process or thread has no clock.
     Clock::from_number(clock)?.now_ns()?;
     to.write_unless_null(to_timespec(1))
 }
@@ -214,7 +212,7 @@ pub(super) fn clock_nanosleep(
 ) -> Result {
     const TIMER_ABSTIME: u64 = 1;
     let clock = Clock::from_number(number)?;
-    // Those whose time cannot be slept in (Linux: clocks without `nsleep`).
+    // Clocks that cannot be slept by (Linux: clocks without `nsleep`).
     if matches!(number, MONOTONIC_RAW | REALTIME_COARSE | MONOTONIC_COARSE)
         || matches!(clock, Clock::Thread(_))
     {
@@ -232,15 +230,15 @@ pub(super) fn clock_nanosleep(
     wait_unless_handled(frame, || sleep_until(deadline_tb))
 }
 
-/// Sleeps until the process has run for `ns`: more than now, if `rest` is given, for what
-/// is left when a signal comes.
+/// Sleeps until the process has run for `ns`; with `rest`, for `ns` more than now. The time left
+/// when a signal comes is stored at `rest`.
 fn sleep_for_cpu_time(frame: &mut TrapFrame, pid: u32, ns: u64, rest: Option<UserAddr>) -> Result {
     let ran_tb = || process(pid).map(|process| process.usage().ran_tb);
     let base_tb = if rest.is_some() { ran_tb()? } else { 0 };
     let until_tb = base_tb.saturating_add(timer::timebase().ns_to_tb(ns));
     let tell_rest = || {
         let left = timer::timebase().tb_to_ns(until_tb.saturating_sub(ran_tb().unwrap_or(0)));
-        // As in `sleep_for`.
+        // The result is EINTR even if this fails.
         let _ = rest.unwrap_or(UserAddr(0)).write_unless_null(to_timespec(left));
     };
     wait_unless_handled(frame, || {
@@ -252,15 +250,15 @@ fn sleep_for_cpu_time(frame: &mut TrapFrame, pid: u32, ns: u64, rest: Option<Use
     })
 }
 
-/// Sleeps for `ns`; what is left when a signal comes is stored at `rest`.
+/// Sleeps for `ns`; the time left when a signal comes is stored at `rest`.
 fn sleep_for(frame: &mut TrapFrame, ns: u64, rest: UserAddr) -> Result {
     let deadline_tb = deadline_after(ns);
     let tell_rest = || {
         let left = timer::timebase().tb_to_ns(deadline_tb.saturating_sub(timer::now_tb()));
-        // EINTR whether the rest can be told or not.
+        // The result is EINTR even if this fails.
         let _ = rest.write_unless_null(to_timespec(left));
     };
-    // As in Linux, the rest is told even if no handler runs then.
+    // As in Linux, the time left is stored even if no handler runs then.
     wait_unless_handled(frame, || sleep_until(deadline_tb).inspect_err(|_| tell_rest()))
 }
 
@@ -293,7 +291,7 @@ impl Itimer {
     }
 }
 
-/// `struct itimerval` of what is left and the interval.
+/// `struct itimerval` of the time left and the interval.
 fn to_itimerval((left_tb, interval_tb): (u64, u64)) -> [u64; 4] {
     let us = |tb| timer::timebase().tb_to_ns(tb).div_ceil(1000);
     let (interval_us, left_us) = (us(interval_tb), us(left_tb));
@@ -316,7 +314,7 @@ fn read_timeval(seconds: u64, us: u64) -> Result {
         return Err(Errno::EINVAL);
     }
     let ns = seconds.saturating_mul(US_PER_S).saturating_add(us).saturating_mul(1000);
-    // Not to be taken for none.
+    // At least 1: 0 would mean no timer.
     Ok(timer::timebase().ns_to_tb(ns).max(u64::from(ns != 0)))
 }
 

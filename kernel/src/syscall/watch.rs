@@ -1,5 +1,5 @@
-//! Waiting until one of several files has something to tell: what poll, ppoll, select and
-//! pselect have in common.
+//! Waiting until one of several files has an event: the common part of poll, ppoll, select and
+//! pselect.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -20,16 +20,16 @@ use crate::process::current_thread;
 use crate::process::signal::{self, ERESTARTNOHAND};
 use crate::task::{self, TaskRef};
 
-/// What is watched.
+/// A watched file, or a constant.
 pub(super) enum Watched {
-    /// A file, and what is wanted of it.
+    /// A file, and the events wanted of it.
     File(Arc<Description>, Events),
-    /// No file: what is told of it, always.
+    /// No file: always these events.
     Never(Events),
 }
 
 impl Watched {
-    /// What has happened of what is wanted.
+    /// The wanted events that have happened.
     pub(super) fn look(&self) -> Events {
         match self {
             Watched::File(open, wanted) => open.file.events() & *wanted,
@@ -48,7 +48,7 @@ pub(super) fn room_for(count: usize) -> Result<Vec<Watched>> {
     Ok(Vec::with_capacity(count))
 }
 
-/// A thread that its files tell of changes, until this is dropped.
+/// A thread that its files wake at changes, until this is dropped.
 struct Registered<'a> {
     task: TaskRef,
     files: &'a [Watched],
@@ -75,8 +75,8 @@ impl Drop for Registered<'_> {
     }
 }
 
-/// Waits until one of `files` is ready, and gives what `count` counts then; 0 if the
-/// time base reaches the deadline before.
+/// Waits until one of `files` is ready, and returns the result of `count` then; 0 if the time base
+/// reaches the deadline before.
 ///
 /// # Errors
 /// [`ERESTARTNOHAND`] for a signal, even if the deadline has passed, as in Linux.
@@ -88,14 +88,14 @@ pub(super) fn until_ready(
     loop {
         let in_time = wait(files, deadline_tb)?;
         let ready = count();
-        // Somebody else may have been faster than us.
+        // Another thread may have been faster.
         if ready != 0 || !in_time {
             return Ok(ready);
         }
     }
 }
 
-/// Sleeps until one of `files` has something to tell; false if the deadline came first.
+/// Sleeps until one of `files` has an event; false if the deadline came first.
 fn wait(files: &[Watched], deadline_tb: Option<u64>) -> Result<bool> {
     let any = || files.iter().any(|watched| !watched.look().is_empty());
     if any() {
@@ -110,7 +110,7 @@ fn wait(files: &[Watched], deadline_tb: Option<u64>) -> Result<bool> {
     let event = &current_thread().polled;
     let _registered = Registered::new(files);
     loop {
-        // Before the look: what happens after it is an event.
+        // Before the look: a change after the look makes the event happen.
         event.reset();
         if any() {
             return Ok(true);
@@ -135,10 +135,9 @@ pub(super) fn read_mask(from: UserAddr, bytes: u64) -> Result<Option<u64>> {
     }
 }
 
-/// Makes `call`, which waits until the deadline that it is given, as
-/// [`wait_unless_handled`] does, and tells what is left of the time. `mask` are the blocked
-/// signals meanwhile; handlers that end the wait run with them, too, and return to those of
-/// before.
+/// Makes `call`, which waits until the deadline that it gets, as [`wait_unless_handled`] does, and
+/// stores the time left. `mask` are the blocked signals meanwhile. A handler that ends the wait
+/// runs with them, too, and returns to the old ones.
 pub(super) fn call(
     frame: &mut TrapFrame,
     mask: Option<u64>,
@@ -158,7 +157,7 @@ pub(super) fn call(
             Err(ERESTARTNOHAND) if signal::interrupt(frame, Some(before)) => return Err(FRAME_REPLACED),
             Err(ERESTARTNOHAND) => {}
             result => {
-                // A signal that came after all waits for the next time.
+                // A signal that came too late for the call waits for the next one.
                 signal::set_blocked(before);
                 return result;
             }

@@ -6,9 +6,9 @@
 //! full barrier                        full barrier
 //! task.cpu forbidden? move it         X forbidden now? move it
 //! ```
-//! One of the two sees the other, and the same goes for a CPU that goes offline:
-//! it is forbidden to all. A task that *runs* on a forbidden CPU is left by
-//! the next `schedule` there, which hands it on when its stack is free.
+//! At least one of the two sees the other's store. A CPU that goes offline is forbidden to all
+//! tasks, so the diagram holds for it too. A task that *runs* on a forbidden CPU is left by the
+//! next `schedule` there, which hands it on when its stack is free.
 
 use core::sync::atomic::{Ordering, fence};
 
@@ -35,13 +35,14 @@ pub(crate) fn set_affinity(task: &Task, set: &CpuSet) -> Result<(), NoOnlineCpu>
         return Err(NoOnlineCpu);
     }
     let change = CHANGE.lock();
-    // First more, then less: no reader finds it without any CPU.
+    // The union first, then the new set: no reader finds it without any CPU.
     let mut both = task.affinity();
     set.iter().for_each(|cpu| both.insert(cpu));
     task.affinity.store(&both);
     task.affinity.store(set);
     drop(change);
-    // Partner: the fence in `placement::queue` (see above).
+    // Orders the store of the affinity before the look at the task's CPU. Partner: the fence in
+    // `placement::queue` (the diagram at the top).
     fence(Ordering::SeqCst);
     Window::AffinityStored.pass(task);
     relocate(task);
@@ -63,7 +64,7 @@ pub(super) fn may_run_on(task: &Task, cpu: &Cpu) -> bool {
     task.affinity.contains(cpu.id) && ONLINE.contains(cpu.id)
 }
 
-/// Moves `task` if it is queued or runs where it may not.
+/// Moves `task` if it is queued or runs on a forbidden CPU.
 #[cold]
 fn relocate(task: &Task) {
     loop {
@@ -73,8 +74,8 @@ fn relocate(task: &Task) {
             // It was moved before we had the lock.
             continue;
         }
-        // Not before the lock: a thief that saw the affinity as it was holds the lock
-        // until the task's CPU is its own.
+        // Not before the lock: a thief that read the old affinity holds the lock until the task's
+        // `cpu` is the thief's.
         if may_run_on(task, cpu) {
             return;
         }
@@ -83,8 +84,8 @@ fn relocate(task: &Task) {
         if was_queued {
             placement::queue(task);
         } else {
-            // It runs there, or is about to: `schedule` sends it away. If it
-            // sleeps, its wake-up chooses anew, and this costs one interrupt.
+            // It runs there, or is about to: `schedule` sends it away. If it sleeps, its wake-up
+            // chooses a CPU anyway, and the interrupt is in vain.
             resched(cpu);
         }
         return;

@@ -1,4 +1,4 @@
-//! What the scheduler keeps for a CPU, and the table of all of them.
+//! The scheduler's state of a CPU, and the table of all CPUs.
 //!
 //! The whole table is made by the boot CPU before any other starts, so it is read
 //! without locks; a CPU that never comes up leaves an unused entry.
@@ -16,6 +16,7 @@ use kcore::task::TaskMm;
 
 use super::cpu_bits::CpuBits;
 use super::descriptor::{Birth, Task, TaskPtr, TaskRef};
+use super::idle::IdleFlag;
 use super::offline::Departure;
 use super::registry::IDLE_TID;
 use super::run_queue::RunQueue;
@@ -28,7 +29,7 @@ use crate::sync::Fixed;
 
 static CPUS: Fixed<Box<[Cpu]>> = Fixed::unset();
 
-/// CPUs that take part in scheduling: where tasks are placed.
+/// CPUs where tasks are placed.
 pub(super) static ONLINE: CpuBits = CpuBits::empty();
 
 /// The scheduler's part of one CPU.
@@ -36,13 +37,17 @@ pub(super) static ONLINE: CpuBits = CpuBits::empty();
 pub(super) struct Cpu {
     /// Its logical number.
     pub(super) id: CpuId,
-    /// What assembly knows of it.
+    /// Its hardware number, the target of its interrupts: here, because a waker has this line.
+    server: u32,
+    /// The part that assembly uses.
     pub(super) area: &'static PerCpu,
     /// Runs when nothing else does. It lives as long as the table.
     pub(super) idle: TaskPtr,
-    /// Somebody wants it to schedule.
+    /// Whether it has nothing to do.
+    pub(super) idle_flag: IdleFlag,
+    /// It was asked to schedule.
     pub(super) need_resched: Request,
-    /// What others and it itself watch it for.
+    /// The watchdog's state.
     pub(super) watch: Watch,
     /// The task that the last switch left; its own, interrupts off.
     pub(super) left: AtomicPtr<Task>,
@@ -71,9 +76,11 @@ impl Cpu {
         idle.on_cpu.begin();
         Self {
             id,
+            server: area.server(),
             area,
             // The table keeps the idle task's own reference, for ever.
             idle: TaskPtr::new(TaskRef::into_raw(idle)),
+            idle_flag: IdleFlag::new(),
             need_resched: Request::none(),
             watch: Watch::new(),
             left: AtomicPtr::new(core::ptr::null_mut()),
@@ -87,14 +94,20 @@ impl Cpu {
         }
     }
 
+    /// Its hardware number.
+    #[inline]
+    pub(super) fn server(&self) -> u32 {
+        self.server
+    }
+
     /// The idle task.
     pub(super) fn idle(&self) -> &Task {
         // SAFETY: the table's reference is never given back.
         unsafe { self.idle.get() }
     }
 
-    /// Forgets what a former life of this CPU has left, while others kept asking for
-    /// it. On that CPU, before it takes interrupts.
+    /// Forgets requests from a former life of this CPU, which others may have made until now. On
+    /// that CPU, before it takes interrupts.
     pub(super) fn restart(&self) {
         self.need_resched.forget();
         self.area.clear_work();
@@ -106,8 +119,8 @@ impl Cpu {
     /// its idle task. Interrupts off.
     pub(super) fn adopt(&'static self) {
         let idle = self.idle();
-        // SAFETY: an entry of the table. Interrupts are off, and the context that runs here
-        // is the one that this task stands for, on the stack that it names.
+        // SAFETY: an entry of the table. Interrupts are off, and the context that runs here is the
+        // idle task's, on the stack that it names.
         unsafe {
             self.area.set_local(core::ptr::from_ref(self).cast_mut().cast());
             percpu::set_current(self.idle.raw().cast(), idle.stack_top);
@@ -158,13 +171,19 @@ pub(super) fn all() -> &'static [Cpu] {
     CPUS.get()
 }
 
+/// All entries, from the one behind `id` around to its own.
+pub(super) fn all_behind(id: CpuId) -> impl Iterator<Item = &'static Cpu> {
+    let (upto, behind) = all().split_at(id.index() + 1);
+    behind.iter().chain(upto)
+}
+
 /// The hardware number of `id`: the target of its interrupts.
 #[inline]
 pub(crate) fn server_of(id: CpuId) -> u32 {
-    get(id).area.server()
+    get(id).server()
 }
 
-/// What assembly knows of `id`.
+/// The part of `id` that assembly uses.
 pub(crate) fn area_of(id: CpuId) -> &'static PerCpu {
     get(id).area
 }

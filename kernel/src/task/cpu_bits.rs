@@ -1,5 +1,5 @@
-//! Sets of CPUs that all CPUs change: who is idle, whose queue has more than it
-//! can run, where a task may run.
+//! Sets of CPUs that all CPUs change: CPUs that others may take tasks from, CPUs where a task
+//! may run.
 //!
 //! Single bits, relaxed: each is a hint that the run-queue lock confirms.
 
@@ -9,8 +9,8 @@ use kcore::cpu::{CpuId, CpuSet, MAX_CPUS};
 
 const WORDS: usize = MAX_CPUS / 64;
 
-/// One bit a CPU.
-#[repr(C)]
+/// One bit per CPU, in lines of its own: readers of a set that does not change miss nothing.
+#[repr(C, align(128))]
 pub(crate) struct CpuBits([AtomicU64; WORDS]);
 
 fn place(cpu: CpuId) -> (usize, u64) {
@@ -30,8 +30,7 @@ impl CpuBits {
         self.0.iter().enumerate().for_each(|(i, word)| word.store(set.word(i), Ordering::Relaxed));
     }
 
-    /// Makes it `new`, as far as it still is `old`: a word that somebody else has
-    /// changed stays.
+    /// Makes it `new`, as far as it still is `old`: a word that another CPU has changed stays.
     pub(super) fn replace(&self, old: &CpuSet, new: &CpuSet) {
         for (i, word) in self.0.iter().enumerate() {
             let _ = word.compare_exchange(old.word(i), new.word(i), Ordering::Relaxed, Ordering::Relaxed);
@@ -50,7 +49,7 @@ impl CpuBits {
         self.0[word].load(Ordering::Relaxed) & bit != 0
     }
 
-    /// Adds `cpu`; a plain load if it is there already.
+    /// Adds `cpu`; a plain load if it is in already.
     #[inline]
     pub(crate) fn insert(&self, cpu: CpuId) {
         let (word, bit) = place(cpu);
@@ -59,7 +58,7 @@ impl CpuBits {
         }
     }
 
-    /// Takes `cpu` out; whether it was in. A plain load if it was not.
+    /// Takes `cpu` out and returns whether it was in. A plain load if it was not.
     #[inline]
     pub(crate) fn take(&self, cpu: CpuId) -> bool {
         let (word, bit) = place(cpu);
@@ -67,8 +66,8 @@ impl CpuBits {
             && self.0[word].fetch_and(!bit, Ordering::Relaxed) & bit != 0
     }
 
-    /// The first CPU that is in both sets, counting from behind `start` and
-    /// around, of the first `nr_cpus`.
+    /// Of the first `nr_cpus` CPUs, the first that is in both sets, searched from behind `start`
+    /// and around.
     pub(crate) fn first_common(&self, other: &CpuBits, start: CpuId, nr_cpus: usize) -> Option<CpuId> {
         let words = nr_cpus.div_ceil(64);
         let (first, bit) = place(start);

@@ -1,18 +1,18 @@
-//! The task: what is scheduled.
+//! The task: the unit of scheduling.
 //!
-//! Kernel threads and user threads are the same thing; a user thread has an
-//! address space (`mm`) and a user half besides.
+//! Kernel threads and user threads are tasks; a user thread has an address space (`mm`) and a user
+//! half besides.
 //!
-//! **Who keeps a task alive.** Every [`TaskRef`]; and the task itself from spawn to
-//! exit: it owns one reference that the next task on its CPU gives back. So what
-//! runs, is queued or sleeps may be named by a plain [`TaskPtr`].
+//! **What keeps a task alive**: every [`TaskRef`]. From spawn to exit a task owns one reference to
+//! itself, which the next task on its CPU gives back. So a plain [`TaskPtr`] may name a task that
+//! runs, is queued or sleeps.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use arch::context::Context;
 use arch::percpu;
@@ -33,10 +33,10 @@ use crate::sync::list::Node;
 /// A counted reference to a task.
 pub(crate) type TaskRef = Arc<Task>;
 
-/// What a kernel thread runs.
+/// The function of a kernel thread.
 pub(super) type Body = Box<dyn FnOnce() + Send>;
 
-/// Why a sleeping or running task should look up: bits of [`Task::pending`].
+/// Reasons to interrupt a sleeping or running task: bits of [`Task::pending`].
 pub(crate) mod pending {
     /// The task is to end: it never returns to user mode.
     pub(crate) const KILL: u32 = 1;
@@ -49,10 +49,10 @@ pub(crate) mod pending {
 pub(crate) struct Task {
     /// The address space part, first: the switch reads it.
     pub(crate) mm: TaskMm,
-    /// Where it stands between running and sleeping.
+    /// Its state: running, asleep or between.
     pub(super) run_state: RunState,
-    /// Whether a CPU uses its stack: a CPU that wants to run it elsewhere waits until
-    /// none does: step 7 of docs/lazy-tlb.md#why-no-stale-active_mm-can-exist.
+    /// Whether a CPU uses its stack. A CPU that wants to run or queue it waits until no other does:
+    /// step 7 of docs/lazy-tlb.md#why-no-stale-active_mm-can-exist.
     pub(super) on_cpu: InUse,
     /// The CPU that it runs on or last ran on, or whose queue it is in.
     /// Changed under that CPU's run-queue lock.
@@ -61,37 +61,43 @@ pub(crate) struct Task {
     pub(super) pending: AtomicU32,
     /// Its number; 0 for idle tasks.
     pub(crate) tid: u32,
-    /// What it has used.
+    /// It waits in a queue: a wait in the condition of another would need a second node.
+    pub(super) waits: AtomicBool,
+    /// Its place in a run queue; the links belong to that queue's lock.
+    pub(super) run_node: Node<TaskPtr>,
+    /// Its place in a wait queue; the links belong to that queue's lock.
+    pub(super) wait_node: Node<TaskPtr>,
+    /// The CPU time, switches and faults of this task.
     pub(super) counts: Counts,
     /// Registers, while it does not run. Touched by the CPU that switches from or
     /// to it, with interrupts off; `on_cpu` hands it over.
     pub(super) context: UnsafeCell<Context>,
     /// Top of its kernel stack.
     pub(super) stack_top: u64,
-    /// Its place in a run queue; the links belong to that queue's lock.
-    pub(super) run_node: Node<TaskPtr>,
     /// Its place in the table of tasks; the links belong to the table's lock.
     pub(super) tid_node: Node<TaskPtr>,
     /// The name, as two big-endian words of text padded with zeros.
     pub(crate) name: [AtomicU64; 2],
     /// The CPUs that it may run on.
     pub(super) affinity: CpuBits,
-    /// What it runs when it first runs; taken then.
+    /// Its function, taken when it first runs.
     pub(super) body: UnsafeCell<Option<Body>>,
     /// 1 once it has exited.
     pub(super) exited: AtomicU32,
-    /// Those who wait for `exited`.
+    /// Tasks that wait for `exited`.
     pub(super) exit_waiters: WaitQueue,
-    /// The user half, none for kernel threads. A kernel thread that execs is
-    /// spawned with one.
+    /// The user half, none for kernel threads. A kernel thread that execs is spawned with one.
     pub(crate) user: Option<UserHalf>,
     /// Owns the stack; none for the task that the boot made.
     pub(super) stack: Option<KernelStack>,
 }
 
-// SAFETY: the two `UnsafeCell`s are touched by one CPU at a time: `context` by the
-// one that switches (handed over by `on_cpu`), `body` by the task itself. The
-// rest is atomic, locked or constant.
+// What a waker writes lies in one line, which moves once per wake-up.
+const _: () = assert!(core::mem::offset_of!(Task, counts) <= 128);
+
+// SAFETY: the two `UnsafeCell`s are touched by one CPU at a time: `context` by the CPU that
+// switches (`on_cpu` hands it over), `body` by the task itself. The rest is atomic, locked or
+// constant.
 unsafe impl Sync for Task {}
 // SAFETY: nothing in it depends on the CPU that drops it.
 unsafe impl Send for Task {}
@@ -102,7 +108,7 @@ impl Task {
         self.tid
     }
 
-    /// Says which CPU it goes to.
+    /// Records the CPU that it goes to.
     pub(super) fn set_cpu(&self, cpu: CpuId) {
         self.cpu.store(cpu.index() as u32, Ordering::Relaxed);
     }
@@ -127,12 +133,12 @@ impl Task {
         bytes
     }
 
-    /// The name; whatever is no UTF-8 ends it.
+    /// The name; bytes that are no UTF-8 end it.
     pub(crate) fn name(&self) -> TaskName {
         TaskName(self.name_bytes())
     }
 
-    /// What it does, in a word; a hint.
+    /// Its state in a word; a hint.
     pub(crate) fn state(&self) -> &'static str {
         match self.run_state.name() {
             "running" if !self.on_cpu.is_set() => "waiting",
@@ -169,8 +175,8 @@ impl Task {
     /// ends, and a task in user mode enters the kernel. Any context.
     pub(crate) fn notify(&self, bits: u32) {
         self.pending.fetch_or(bits, Ordering::Relaxed);
-        // The bits before the look at the state. Partner: the fence in
-        // `prepare_to_sleep`, after which the sleeper looks at the bits.
+        // Orders the bits before the look at the state. Partner: the fence in `prepare_to_sleep`,
+        // after which the sleeper looks at the bits.
         fence(Ordering::SeqCst);
         if !self.wake() {
             Window::Kicked.pass(self);
@@ -183,7 +189,7 @@ impl Task {
 impl Task {
     /// Whether the task has exited. Its stack may be in use for a little longer.
     pub(crate) fn has_exited(&self) -> bool {
-        // Acquire: what the task did before. Pairs with the release in
+        // Acquire: orders this load before our reads of the task's results. Partner: the release in
         // `exit_current`.
         self.exited.load(Ordering::Acquire) != 0
     }
@@ -198,7 +204,7 @@ impl Task {
 pub(crate) struct TaskName([u8; 16]);
 
 impl TaskName {
-    /// The name up to its end, or to what is no UTF-8.
+    /// The name up to its end, or to the first bytes that are no UTF-8.
     pub(crate) fn as_str(&self) -> &str {
         let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
         self.0[..end].utf8_chunks().next().map_or("", |chunk| chunk.valid())
@@ -220,7 +226,7 @@ fn name_words(name: &[u8]) -> [u64; 2] {
     [word(0), word(8)]
 }
 
-/// What a task starts as.
+/// The parts of a new task.
 pub(super) struct Birth<'a> {
     pub(super) tid: u32,
     pub(super) name: &'a str,
@@ -233,7 +239,7 @@ pub(super) struct Birth<'a> {
 }
 
 impl Task {
-    /// A task that nobody knows yet, as if it slept. Its context is still to be
+    /// A task that only the caller knows, in the state of a sleeper. Its context is still to be
     /// made.
     pub(super) fn new(birth: Birth<'_>) -> TaskRef {
         let (stack_top, stack) = match birth.stack {
@@ -249,10 +255,12 @@ impl Task {
                 cpu: AtomicU32::new(0),
                 pending: AtomicU32::new(0),
                 tid: birth.tid,
+                waits: AtomicBool::new(false),
+                run_node: Node::new(this),
+                wait_node: Node::new(this),
                 counts: Counts::new(),
                 context: UnsafeCell::new(Context::running()),
                 stack_top,
-                run_node: Node::new(this),
                 tid_node: Node::new(this),
                 name: name_words(birth.name.as_bytes()).map(AtomicU64::new),
                 affinity: CpuBits::of(birth.affinity),
@@ -287,7 +295,7 @@ pub(crate) struct TaskPtr(NonNull<Task>);
 
 // SAFETY: an address; following it is `unsafe`.
 unsafe impl Send for TaskPtr {}
-// SAFETY: as above.
+// SAFETY: an address; following it is `unsafe`.
 unsafe impl Sync for TaskPtr {}
 
 impl TaskPtr {
@@ -303,20 +311,19 @@ impl TaskPtr {
     /// The task.
     ///
     /// # Safety
-    /// It has not exited, or somebody holds a reference, for as long as the
-    /// result is used.
+    /// As long as the result is used, the task has not exited, or a reference to it exists.
     pub(crate) unsafe fn get<'a>(self) -> &'a Task {
-        // SAFETY: passed to the caller.
+        // SAFETY: the caller's promise.
         unsafe { self.0.as_ref() }
     }
 }
 
-/// What the running task is, or is part of, lent to itself: it stays on the task's own stack,
-/// which ends with it.
+/// The running task, or something that lives as long, lent to the task itself: it stays on the
+/// task's own stack, which ends with it.
 pub(crate) struct Own<T>(NonNull<T>);
 
 impl<T> Own<T> {
-    /// What `part` finds in it.
+    /// The part of it that `part` returns.
     #[inline(always)]
     pub(crate) fn map<U>(self, part: impl FnOnce(&T) -> &U) -> Own<U> {
         Own(part(&self).into())
@@ -328,8 +335,8 @@ impl<T> Deref for Own<T> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: what can call this is the task itself (`Own` is neither `Send` nor `Sync`,
-        // as its pointer), so it has not exited, and what it has is still there.
+        // SAFETY: only the task itself can call this (`Own` is neither `Send` nor `Sync`, as its
+        // pointer), so it has not exited, and it still holds all that it has.
         unsafe { self.0.as_ref() }
     }
 }
@@ -344,8 +351,8 @@ pub(crate) fn current() -> Own<Task> {
 }
 
 impl Task {
-    /// The running task announces that its next [`super::sleep`] is one, unless
-    /// somebody wakes it first. A full barrier: see [`crate::task::WaitQueue`].
+    /// The running task announces that its next [`super::sleep`] is to sleep, unless a wake-up
+    /// comes first. A full barrier: see [`crate::task::WaitQueue`].
     #[inline]
     pub(crate) fn prepare_to_sleep(&self) {
         self.run_state.prepare();
@@ -357,8 +364,8 @@ impl Task {
         self.run_state.stay_awake();
     }
 
-    /// Wakes the task if it sleeps or is about to; whether it slept. A wake-up
-    /// that it did not wait for does no harm: all waits are loops. Any context.
+    /// Wakes the task if it sleeps or is about to. Returns whether it slept. A spurious wake-up
+    /// does no harm: all waits are loops. Any context.
     pub(crate) fn wake(&self) -> bool {
         let slept = self.run_state.wake() == Woken::MustQueue;
         if slept {

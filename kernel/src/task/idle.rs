@@ -1,29 +1,52 @@
-//! What a CPU does when nothing is to be done: it borrows an address space and
-//! sleeps in the hypervisor.
+//! The idle CPU: it borrows an address space and sleeps in the hypervisor.
 //!
 //! ```text
 //! idle CPU                            placement::queue
-//! IDLE |= me                          push to the queue
+//! flag = idle                         push to the queue
 //! full barrier                        full barrier
-//! queue empty? cede                   in IDLE? take it out, interrupt
+//! queue empty? cede                   flag idle? claim it, interrupt
 //! ```
 //! Interrupts are off from the look at the queue until H_CEDE, which returns at
 //! once if one is pending: no wake-up is lost.
 
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::{AtomicBool, Ordering, fence};
 
 use arch::{idle, irqflags};
 use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu};
-use super::cpu_bits::CpuBits;
 use super::offline;
 use super::switch::{Leave, schedule};
 use super::window::Window;
 
-/// The CPUs that run their idle task and that no waker has claimed yet. Inserted
-/// by the CPU itself, each time it chooses its idle task; taken out by wakers.
-pub(super) static IDLE: CpuBits = CpuBits::empty();
+/// Whether a CPU runs its idle task and no waker has claimed it. Lies in the CPU's own
+/// entry, so that going in and out of idle writes no line that all CPUs write. Relaxed: a
+/// hint that the run-queue lock confirms.
+pub(super) struct IdleFlag(AtomicBool);
+
+impl IdleFlag {
+    pub(super) const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// This CPU has chosen its idle task.
+    #[inline]
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the CPU idles, unclaimed.
+    #[inline]
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Claims the CPU; whether it was idle and unclaimed. A plain load if it was not.
+    #[inline]
+    pub(super) fn claim(&self) -> bool {
+        self.is_set() && self.0.swap(false, Ordering::Relaxed)
+    }
+}
 
 /// The boot's context is an idle task from here on. Interrupts on.
 #[inline(never)]
@@ -35,10 +58,11 @@ pub(crate) fn idle_for_ever() -> ! {
 #[inline(never)]
 pub(super) fn idle_loop(off: &mut IrqsOff) -> ! {
     // The boot's context becomes an idle task without having been chosen.
-    IDLE.insert(cpu::this().id);
+    cpu::this().idle_flag.set();
     loop {
         let cpu = cpu::this();
-        // Partner: the fence in `placement::queue` (see above).
+        // Orders the flag before the look at the queue. Partner: the fence in
+        // `placement::queue`.
         fence(Ordering::SeqCst);
         if has_work(cpu) {
             schedule(Leave::Yield, off);
@@ -52,10 +76,10 @@ pub(super) fn idle_loop(off: &mut IrqsOff) -> ! {
     }
 }
 
-/// Whether a CPU has come to its idle loop and no waker has claimed it.
+/// Whether a CPU idles and no waker has claimed it.
 #[cfg(feature = "selftest")]
 pub(crate) fn is_idle(cpu: kcore::cpu::CpuId) -> bool {
-    IDLE.contains(cpu)
+    cpu::get(cpu).idle_flag.is_set()
 }
 
 fn has_work(cpu: &Cpu) -> bool {

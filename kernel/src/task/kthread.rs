@@ -1,5 +1,5 @@
-//! Kernel threads: tasks without an address space of their own, which run on
-//! whatever their CPU has loaded.
+//! Kernel threads: tasks without an address space of their own, which run on the one that their CPU
+//! has loaded.
 
 use alloc::boxed::Box;
 
@@ -12,13 +12,12 @@ use super::spawn::{self, OutOfMemory, Plan};
 use super::{cpu, registry};
 use crate::upcalls::UserHalf;
 
-/// Starts a kernel thread that runs `f` on any CPU and ends with it. Interrupts
-/// and preemption on.
+/// Starts a kernel thread that runs `f` on any CPU and ends with it. Interrupts and preemption on.
 pub(crate) fn try_spawn(name: &str, f: impl FnOnce() + Send + 'static) -> Result<TaskRef, OutOfMemory> {
     spawn_with(registry::next_tid(), name, &CpuSet::first(cpu::count()), None, f)
 }
 
-/// As [`try_spawn`], for threads that the kernel cannot do without.
+/// [`try_spawn`] for a thread that the kernel needs.
 ///
 /// # Panics
 /// If there is no memory for its stack.
@@ -26,7 +25,7 @@ pub(crate) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> TaskRef {
     try_spawn(name, f).unwrap_or_else(|OutOfMemory| panic!("no memory for the kernel thread {name}"))
 }
 
-/// As [`spawn`], on `cpu` only.
+/// [`spawn`] on `cpu` only.
 pub(crate) fn spawn_on(cpu: CpuId, name: &str, f: impl FnOnce() + Send + 'static) -> TaskRef {
     let mut only = CpuSet::EMPTY;
     only.insert(cpu);

@@ -1,5 +1,5 @@
-//! Where a debugger finds what in the scheduler's structures, in bytes, and how it
-//! reads a task's state: for [`crate::debug`].
+//! The layout of the scheduler's structures, in bytes, and the values of a task's state: for
+//! [`crate::debug`].
 
 use core::mem::offset_of;
 

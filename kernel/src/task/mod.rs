@@ -1,15 +1,15 @@
 //! Tasks and the scheduler.
 //!
-//! One FIFO run queue a CPU, round robin with a time slice; no priorities. What
-//! matters here is the switch, because that is where address spaces are borrowed.
+//! One FIFO run queue per CPU, round robin with a time slice; no priorities. The part that matters
+//! is the switch: there address spaces are borrowed.
 //!
-//! Reading order: [`kcore::handoff`] (asleep and awake), [`descriptor`] (what is
-//! scheduled), [`switch`] (the context switch), [`placement`] (which CPU), [`idle`],
-//! [`preempt`], [`timer`]; then what is built on them: [`kthread`], [`work`], [`offline`].
+//! Reading order: [`kcore::handoff`] (asleep and awake), [`descriptor`] (the task), [`switch`] (the
+//! context switch), [`placement`] (which CPU), [`idle`], [`preempt`], [`timer`]; then the parts
+//! built on them: [`kthread`], [`work`], [`offline`].
 //!
-//! Lock order, outermost first: a wait queue or a CPU's alarms; a run queue. No two
-//! of a kind are held at once, but for the alarms of a CPU that has gone offline,
-//! which are taken before those of their heir.
+//! Lock order, outermost first: a wait queue or a CPU's alarms; a run queue. No two of a kind are
+//! held at once, with one exception: the alarms of a CPU that has gone offline are taken before
+//! those of the CPU that inherits them.
 
 mod affinity;
 mod cpu;

@@ -1,34 +1,39 @@
 //! The lock whose waiters sleep.
 
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::wait_queue::WaitQueue;
 use super::window::Window;
 
-/// Nobody has it.
+/// Free.
 const FREE: u32 = 0;
-/// Held, and nobody waits.
+/// Held, and no task waits.
 const HELD: u32 = 1;
-/// Held, and somebody may be waiting: the unlock wakes one.
+/// Held, and a task may be waiting: the unlock wakes one.
 const CONTENDED: u32 = 2;
 
-/// A sleeping lock: one atomic to take and one to give back when nobody waits.
+/// A sleeping lock: one atomic operation to take it and one to give it back when no task waits.
 /// Task context only, with interrupts and preemption on.
+#[repr(C)]
 pub(crate) struct Mutex<T> {
     state: AtomicU32,
-    waiters: WaitQueue,
     value: UnsafeCell<T>,
+    waiters: WaitQueue,
 }
 
 // SAFETY: the value is reached only through a guard, and there is one at a time.
 unsafe impl<T: Send> Sync for Mutex<T> {}
 
 impl<T> Mutex<T> {
+    /// Where the value lies: close behind the state, for values whose line counts.
+    pub(crate) const VALUE_OFFSET: usize = offset_of!(Self, value);
+
     /// An unlocked lock around `value`.
     pub(crate) const fn new(value: T) -> Self {
-        Self { state: AtomicU32::new(FREE), waiters: WaitQueue::new(), value: UnsafeCell::new(value) }
+        Self { state: AtomicU32::new(FREE), value: UnsafeCell::new(value), waiters: WaitQueue::new() }
     }
 
     /// Takes the lock; sleeps while another task has it.
@@ -40,7 +45,8 @@ impl<T> Mutex<T> {
     /// Takes the lock if it is free.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        // Acquire: pairs with the release in the unlock.
+        // Acquire: orders the lock before the accesses in our section. Partner: the release in
+        // `drop`.
         self.state
             .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
@@ -49,8 +55,8 @@ impl<T> Mutex<T> {
 
     #[cold]
     fn lock_slow(&self) -> MutexGuard<'_, T> {
-        // CONTENDED even when we get it at once: others may be waiting, and the
-        // price of being wrong is one empty wake-up. Acquire as above.
+        // CONTENDED even if we get it at once: others may be waiting. If none is, the unlock makes
+        // one needless wake-up. Acquire: as in `try_lock`.
         self.waiters.wait_until(|| self.state.swap(CONTENDED, Ordering::Acquire) == FREE);
         MutexGuard { mutex: self }
     }
@@ -64,7 +70,7 @@ pub(crate) struct MutexGuard<'a, T> {
 impl<T> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release: what we did before the next holder's section.
+        // Release: orders our section before the next holder's. Partner: the acquires of the lock.
         if self.mutex.state.swap(FREE, Ordering::Release) == CONTENDED {
             Window::Unlocked.pass_here();
             self.mutex.waiters.wake_one();

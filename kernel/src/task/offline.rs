@@ -8,19 +8,18 @@
 //! ask it to go ------------------------> schedule: its task is evicted
 //!                                        idle, nothing queued: leave the borrow,
 //!                                        interrupts off
-//! wake up <----------------------------- tell that it goes
+//! wake up <----------------------------- report that it goes
 //!                                        stop its timer, `stop_cpu`
-//! wait for it to have gone <------------ tell that it has gone; RTAS stop-self
+//! wait for it to have gone <------------ report that it has gone; RTAS stop-self
 //! ask RTAS until it is stopped
 //! take over its alarms, work and frames
 //! ```
-//! Here ONLINE is the scheduler's: where tasks are placed. It is cleared first; the
-//! protocol's own set, who takes calls, last (`kcore::hotplug`).
+//! Here ONLINE is the scheduler's set, the CPUs where tasks are placed. It is cleared first. The
+//! protocol's own set, the CPUs that take calls, is cleared last (`kcore::hotplug`).
 //!
 //! A task is placed by a push and a look at ONLINE, with a full barrier in between
-//! (`placement::queue`). Either the pusher sees that the CPU goes and moves the task
-//! on by itself, or the push came before and is found by the mover, or by the CPU
-//! before it goes.
+//! (`placement::queue`). Either the pusher sees that the CPU goes, and moves the task on itself; or
+//! the push came first, and the mover finds the task, or the CPU finds it before it goes.
 
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -29,7 +28,6 @@ use kcore::cpu::CpuId;
 use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu, ONLINE};
-use super::idle::IDLE;
 use super::resched::resched;
 use super::window::Window;
 use super::{Mutex, WaitQueue, placement, yield_now};
@@ -44,14 +42,13 @@ const LIMIT_US: u64 = 20_000_000;
 pub(crate) enum Refused {
     /// There is no such CPU.
     NoSuchCpu,
-    /// The boot CPU stays: what other CPUs leave behind goes there.
+    /// The boot CPU stays: it inherits from CPUs that go.
     BootCpu,
-    /// Its worker does not come to an end of its work.
+    /// Its worker does not finish its work in time.
     Busy,
     /// The firmware cannot, or will not.
     Firmware,
-    /// It was started once and did not come up in time. It may run, so it is not
-    /// started again.
+    /// It was started once and did not come up in time. It may run, so it is not started again.
     Lost,
 }
 
@@ -61,7 +58,7 @@ static CONTROL: Mutex<()> = Mutex::new(());
 /// How far a CPU is on its way out.
 pub(super) struct Departure {
     stage: AtomicU32,
-    /// Who waits for the next stage, or for the CPU to be back.
+    /// Tasks that wait for the next stage, or for the CPU to be back.
     changed: WaitQueue,
 }
 
@@ -69,7 +66,7 @@ pub(super) struct Departure {
 const UP: u32 = 0;
 /// It is to go when it is idle.
 const ASKED: u32 = 1;
-/// It is idle and goes: nothing stops it any more.
+/// It is idle and goes; this cannot be undone.
 const GOES: u32 = 2;
 /// It is out of the protocol and about to stop.
 const GONE: u32 = 3;
@@ -96,9 +93,9 @@ pub(crate) fn is_online(id: CpuId) -> bool {
     ONLINE.contains(id)
 }
 
-/// Takes `id` offline; nothing to do if it is. On return it has stopped. The caller
-/// may run there: it is moved. Tasks that may run nowhere else may run everywhere
-/// from now on, as in Linux. Interrupts and preemption on.
+/// Takes `id` offline; does nothing if it is offline already. On return it has stopped. The caller
+/// may run there: it is moved. Tasks that may run nowhere else may run everywhere from now on, as
+/// in Linux. Interrupts and preemption on.
 ///
 /// # Errors
 /// See [`Refused`]; then nothing has changed.
@@ -122,8 +119,8 @@ pub(crate) fn offline(id: CpuId) -> Result<(), Refused> {
     }
     Window::ClosesCpu.pass_here();
     ONLINE.take(id);
-    // Offline before the look at the queue. Partner: the fence in `placement::queue`,
-    // between the push and the look at ONLINE.
+    // Orders the store to ONLINE before the look at the queue. Partner: the fence in
+    // `placement::queue`, between the push and the look at ONLINE.
     fence(Ordering::SeqCst);
     evacuate(cpu);
     cpu.departure.stage.store(ASKED, Ordering::Relaxed);
@@ -135,7 +132,7 @@ pub(crate) fn offline(id: CpuId) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Brings `id` online; nothing to do if it is. On return it schedules. Interrupts and
+/// Brings `id` online; does nothing if it is online already. On return it schedules. Interrupts and
 /// preemption on.
 ///
 /// # Errors
@@ -169,14 +166,14 @@ fn deadline_tb() -> u64 {
     timer::now_tb() + LIMIT_US * timer::ticks_per_us()
 }
 
-/// Moves what is queued on `cpu`, where nothing is placed any more.
+/// Moves the tasks queued on `cpu`, where no more are placed.
 fn evacuate(cpu: &Cpu) {
     loop {
-        // Off, or a preempted mover would keep a task from running.
+        // Preemption off: a preempted mover would keep the task from running.
         let _whole = preempt::disable();
         let Some(task) = cpu.queue.lock().pop() else { return };
-        // SAFETY: it is runnable and in no queue, so it cannot have exited. Once it
-        // is queued again it can, hence the reference.
+        // SAFETY: it is runnable and in no queue, so it cannot have exited. Once it is queued again
+        // it can exit, hence the reference.
         placement::queue(&unsafe { task.get() }.to_ref());
     }
 }
@@ -190,15 +187,16 @@ fn wait_until_stopped(cpu: &Cpu) {
         cpu.id,
         super::report::Running(cpu.area)
     );
-    // It goes on with interrupts off and waits for nobody.
+    // From here it runs with interrupts off and waits for no other CPU.
     let mut wait = SpinWait::new("a CPU to stop");
-    // Acquire: pairs with the release in `depart`.
+    // Acquire: orders this load before our accesses to what it leaves. Partner: the release in
+    // `depart`.
     while departure.stage.load(Ordering::Acquire) != GONE {
         wait.turn();
         yield_now();
     }
-    // Now the answer means what it says: a CPU that has gone does not cede.
-    while rtas::query_cpu_stopped_state(cpu.area.server()) != Ok(true) {
+    // Now RTAS's answer can be trusted: a CPU that has gone does not cede.
+    while rtas::query_cpu_stopped_state(cpu.server()) != Ok(true) {
         wait.turn();
         yield_now();
     }
@@ -214,19 +212,19 @@ fn inherit(cpu: &Cpu) {
 
 /// The end of this CPU, from its idle loop: idle, nothing queued.
 pub(super) fn depart(cpu: &'static Cpu, off: &mut IrqsOff) -> ! {
-    // Nothing runs here meanwhile but interrupts. A CPU that comes up expects preemption on.
+    // Only interrupts run here meanwhile. A CPU that comes up expects preemption on.
     preempt::without(|| {
-        // No waker claims us. Nobody puts the bit back: only `schedule` does, here.
-        IDLE.take(cpu.id);
+        // From here no waker claims us. Only `schedule` on this CPU would set the flag again.
+        cpu.idle_flag.claim();
         irqflags::enabled_while(off, || lazy_tlb().leave_before_stop());
         cpu.departure.stage.store(GOES, Ordering::Relaxed);
         cpu.departure.changed.wake_all();
         lazy_tlb().stop_cpu(off);
     });
-    // Release: the last access to what others take over. Partner: the acquire in
-    // `wait_until_stopped`.
+    // Release: orders our last access to what others inherit before the store. Partner: the acquire
+    // in `wait_until_stopped`.
     cpu.departure.stage.store(GONE, Ordering::Release);
-    // SAFETY: out of the scheduler and the protocol; nobody counts on us any more.
+    // SAFETY: out of the scheduler and the protocol, so no CPU counts on us.
     let refusal = unsafe { smp::stop(off) };
     panic!("{} is offline and cannot stop: {refusal:?}", cpu.id);
 }

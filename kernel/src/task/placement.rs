@@ -1,9 +1,9 @@
-//! Which CPU a runnable task goes to.
+//! The choice of a CPU for a runnable task.
 //!
-//! The one it ran on last, if that is idle: its address space may still be loaded
-//! there. Else an idle one. Else the one it ran on last, or the one with the
-//! shortest queue if it may not run there any more; an idle CPU comes and takes it.
-//! A task whose CPUs are all offline may run everywhere from then on, as in Linux.
+//! It is the CPU that the task ran on last, if that is idle: the address space may still be loaded
+//! there. Otherwise it is an idle CPU. Without one it is the last CPU again, or the CPU with the
+//! shortest queue if the task may not run there any more; the next idle CPU steals it. A task whose
+//! CPUs are all offline may run everywhere from then on, as in Linux.
 
 use core::sync::atomic::{Ordering, fence};
 
@@ -11,14 +11,12 @@ use kcore::cpu::{CpuId, CpuSet};
 
 use super::cpu::{self, Cpu, ONLINE};
 use super::descriptor::Task;
-use super::idle::IDLE;
 use super::window::Window;
 use super::{resched, watchdog};
 use crate::sync::SpinWait;
 
-/// Puts a runnable task that is in no queue into one, and sees to it that its CPU
-/// knows. The caller keeps the task alive: by a reference, or by a lock that the
-/// task takes before it can end. Any context.
+/// Puts a runnable task that is in no queue into one, and notifies its CPU. The caller keeps the
+/// task alive: by a reference, or by a lock that the task takes before it can end. Any context.
 pub(super) fn queue(task: &Task) {
     // The CPU that it left may still be on its stack.
     let mut wait = SpinWait::new("a CPU to leave a task's stack");
@@ -29,14 +27,13 @@ pub(super) fn queue(task: &Task) {
     let (target, claimed) = choose(task);
     let cpu = cpu::get(target);
     Window::Placed.pass(task);
-    cpu.queue.lock().push(task);
-    // The push before its looks. At IDLE: partner is the fence in the idle
-    // loop, between IDLE and the look at the queue. At the slice timer: partner
-    // in `Clock::tick`. At the affinity and at ONLINE: partners in `set_affinity`
-    // and `offline`.
+    cpu.queue.lock().push(task, claimed);
+    // Orders the push before the looks. For the idle flag the partner is the fence in the idle
+    // loop, between the flag and the look at the queue. For the slice timer it is in `Clock::tick`; for
+    // the affinity and ONLINE, in `set_affinity` and `offline`.
     fence(Ordering::SeqCst);
     Window::Pushed.pass(task);
-    if claimed || IDLE.take(target) {
+    if claimed || cpu.idle_flag.claim() {
         resched::resched(cpu);
     } else if !cpu.clock.slice_is_timed() {
         resched::time_slice(cpu);
@@ -51,27 +48,30 @@ pub(super) fn queue(task: &Task) {
 fn choose(task: &Task) -> (CpuId, bool) {
     let last = task.cpu();
     let may_stay = task.affinity.contains(last) && ONLINE.contains(last);
-    if may_stay && IDLE.take(last) {
+    if may_stay && cpu::get(last).idle_flag.claim() {
         return (last, true);
     }
-    while let Some(idle) = IDLE.first_common(&task.affinity, last, cpu::count()) {
-        // Another waker may have claimed it meanwhile.
-        if IDLE.take(idle) {
-            return (idle, true);
-        }
+    if let Some(idle) = cpu::all_behind(last).find(|cpu| may_claim(cpu, task)) {
+        return (idle.id, true);
     }
     let target = if may_stay { last } else { shortest_queue(task) };
     (target, false)
 }
 
-/// Of the CPUs where `task` may run. One that has none left may run everywhere.
+/// Whether `cpu` is idle, `task` may run there, and no other waker was faster.
+fn may_claim(cpu: &Cpu, task: &Task) -> bool {
+    cpu.idle_flag.is_set() && task.affinity.contains(cpu.id) && cpu.idle_flag.claim()
+}
+
+/// The shortest queue of the CPUs where `task` may run. A task without such a CPU may run
+/// everywhere from now on.
 fn shortest_queue(task: &Task) -> CpuId {
     loop {
         let allowed = task.affinity();
         if let Some(cpu) = shortest_of(&allowed) {
             return cpu.id;
         }
-        // Fails if the affinity was changed meanwhile; then that one counts.
+        // Has no effect on words that were changed meanwhile: the loop reads the new affinity.
         task.affinity.replace(&allowed, &CpuSet::first(cpu::count()));
     }
 }

@@ -1,4 +1,4 @@
-//! When the running task loses its CPU although it did not ask to.
+//! Preemption: the running task loses its CPU without having asked to.
 //!
 //! The kernel is preemptible: on the way back from an interrupt, and wherever
 //! preemption is turned on again ([`crate::sync::preempt`]).
@@ -35,8 +35,8 @@ pub(crate) fn preempt_from_interrupt(off: &mut IrqsOff) {
 /// The way back to user mode, with the work flag set: schedules if asked, and
 /// returns the bits of [`super::pending`] that the current task has to answer.
 pub(crate) fn prepare_user_return(off: &mut IrqsOff) -> u32 {
-    // First the flag, then what it stands for: who sets either meanwhile sends an
-    // interrupt, which comes when they are on again.
+    // First the flag, then the requests behind it: a CPU that makes a request meanwhile sends an
+    // interrupt, which arrives when interrupts are on again.
     percpu::this().clear_work();
     preempt_from_interrupt(off);
     super::current().pending.load(Ordering::Relaxed)

@@ -1,7 +1,7 @@
 //! All tasks, by number.
 //!
-//! Numbers go up and wrap, so that one is not reused soon; 1 is for the first
-//! process. A table of short lists through the tasks themselves: no allocation.
+//! Numbers go up and wrap, so that one is not reused soon; 1 is the first process's. The table is
+//! an array of short lists through the tasks themselves: no allocation.
 
 use alloc::vec::Vec;
 
@@ -23,8 +23,7 @@ struct Registry {
     buckets: [List<TaskPtr>; BUCKETS],
 }
 
-/// Guards the table and the `tid_node` links of the tasks in it, which have not
-/// exited. Innermost.
+/// Guards the table and the `tid_node` links of the tasks in it, which have not exited. Innermost.
 static REGISTRY: SpinLock<Registry> = SpinLock::new(
     "the table of tasks",
     Registry { last: INIT_TID, buckets: [const { List::new() }; BUCKETS] },
@@ -41,13 +40,13 @@ impl Registry {
     }
 }
 
-/// Where the lists are, for debuggers, who do without the lock.
+/// Where the lists are, for debuggers, which take no lock.
 pub(crate) fn lists_address() -> usize {
     REGISTRY.lock().buckets.as_ptr().addr()
 }
 
-/// A number that no task in the table has. It is taken by [`insert`], so two
-/// tasks could be given the same only four million numbers apart.
+/// A number that no task in the table has. Only [`insert`] takes it: two tasks could get one number
+/// if four million others were drawn in between.
 pub(crate) fn next_tid() -> u32 {
     let mut registry = REGISTRY.lock();
     loop {

@@ -1,4 +1,4 @@
-//! Tasks in words, for a human who wonders what happens or why nothing does.
+//! Tasks in words, for a human who wonders why nothing happens.
 
 use core::fmt;
 
@@ -13,8 +13,8 @@ use crate::symbols::Symbol;
 /// How many callers of a sleeper are shown.
 const FRAMES: usize = 8;
 
-/// The task that runs on a CPU. Any context, before [`super::init`] too. Of another
-/// CPU than this a hint, unless that was stopped.
+/// The task that runs on a CPU. Any context, before [`super::init`] too. For another CPU it is a
+/// hint, unless that CPU was stopped.
 pub(crate) struct Running(pub(crate) &'static PerCpu);
 
 impl fmt::Display for Running {
@@ -26,7 +26,7 @@ impl fmt::Display for Running {
     }
 }
 
-/// The address spaces of the task that runs on a CPU; as [`Running`].
+/// The address spaces of the task that runs on a CPU; with the limits of [`Running`].
 pub(crate) struct RunningMm(pub(crate) &'static PerCpu);
 
 impl fmt::Display for RunningMm {
@@ -40,14 +40,13 @@ impl fmt::Display for RunningMm {
 
 fn running(area: &PerCpu) -> Option<&Task> {
     let task: *const Task = area.current().cast();
-    // SAFETY: null, or the task that runs there, which cannot end while it does. If
-    // that CPU goes on meanwhile, the task may have ended: then this reads memory of
-    // the heap, which stays mapped.
+    // SAFETY: null, or the task that runs there, which cannot end while it does. If that CPU
+    // switches meanwhile, the task may have ended: then this reads heap memory, which stays mapped.
     unsafe { task.as_ref() }
 }
 
-/// Prints every task and where it sleeps. Takes the lock of the table of tasks.
-/// The tasks may move meanwhile: what it shows is a hint.
+/// Prints every task and where it sleeps. Takes the lock of the table of tasks. The tasks may move
+/// meanwhile: the output is a hint.
 #[cfg_attr(not(feature = "selftest"), expect(dead_code, reason = "the tests call it"))]
 pub(crate) fn print_tasks() {
     registry::for_each(|task| {
@@ -65,8 +64,8 @@ pub(crate) fn print_tasks() {
         if on_cpu {
             return;
         }
-        // SAFETY: a word of a live task. If it starts to run meanwhile the walk is
-        // wrong, but the walker trusts nothing.
+        // SAFETY: a word of a live task. If it starts to run meanwhile the walk is wrong, but the
+        // walker checks each step.
         let sp = unsafe { (*task.context.get()).stack_pointer() };
         for step in Backtrace::from_stack(sp).take(FRAMES) {
             if let Step::Call(address) = step {

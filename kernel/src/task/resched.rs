@@ -1,9 +1,8 @@
-//! Making a CPU look: at its run queue, at its task's pending bits, at its time
-//! slice.
+//! Making a CPU look: at its run queue, at its task's pending bits, at its time slice.
 //!
-//! The request is a flag that stays, the interrupt makes the CPU look at it. The
-//! work flag, which every way out of the kernel tests, is the CPU's own: the
-//! handler sets it, so it cannot be cleared by one CPU while another sets it.
+//! The request is a flag that stays until it is answered; the interrupt makes the CPU look at it.
+//! The work flag, which every way out of the kernel tests, is written by its own CPU only: the
+//! handler sets it, so no CPU can clear it while another sets it.
 
 use arch::irq::{self, InterruptController as _};
 use arch::irqflags;
@@ -24,8 +23,8 @@ pub(super) fn resched(cpu: &Cpu) {
 
 /// Has `task` pass the exit to user mode if it runs there. Any context.
 pub(super) fn kick(task: &Task) {
-    // A task that moves meanwhile finds its pending bits in the switch: the
-    // barriers of `Task::notify` and `switch`.
+    // A task that moves meanwhile finds its pending bits in the switch, by the barriers of
+    // `Task::notify` and `switch`.
     poke(cpu::get(task.cpu()));
 }
 
@@ -34,10 +33,10 @@ pub(super) fn time_slice(cpu: &Cpu) {
     poke(cpu);
 }
 
-/// Has `cpu` run [`look`]. What was stored before is seen there: `send_ipi` has
-/// the barrier.
+/// Has `cpu` run [`look`]. `send_ipi` has the barrier that orders our earlier stores before the
+/// interrupt.
 fn poke(cpu: &Cpu) {
-    // Off, or we might move between the question and the answer.
+    // Interrupts off: otherwise we could move between finding our CPU and comparing it.
     let _off = irqflags::disable();
     let me = cpu::this();
     if cpu.id == me.id {
@@ -45,11 +44,11 @@ fn poke(cpu: &Cpu) {
     } else {
         watchdog::expect_answer(me, cpu);
         lazy_tlb().cpu(me.id).counters.ipi_sent_resched.bump();
-        irq::controller().send_ipi(cpu.area.server());
+        irq::controller().send_ipi(cpu.server());
     }
 }
 
-/// What may have been asked of this CPU. Interrupts off.
+/// Looks at all that may have been requested of this CPU. Interrupts off.
 fn look(cpu: &Cpu) {
     Window::Looks.pass_here();
     if cpu.need_resched.is_made() || super::current().interrupted() {
@@ -60,7 +59,7 @@ fn look(cpu: &Cpu) {
 
 /// An IPI arrived: the scheduler's part. From the handler, interrupts off.
 pub(crate) fn handle_ipi(_: &IrqsOff) {
-    // None: before `task::init` nobody asks.
+    // None before `task::init`: nothing is requested yet.
     if let Some(cpu) = cpu::try_this() {
         cpu.watch.answer();
         look(cpu);

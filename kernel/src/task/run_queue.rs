@@ -1,4 +1,4 @@
-//! The tasks that wait for a CPU, first come first served.
+//! The tasks that wait for a CPU, first come, first served.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,16 +10,18 @@ use super::window::Window;
 use crate::sync::list::List;
 use crate::sync::{IrqGuard, IrqLock};
 
-/// CPUs whose queue is not empty: where an idle CPU looks for something to do.
-/// Each bit changes under that CPU's run-queue lock.
-pub(super) static WAITING: CpuBits = CpuBits::empty();
+/// The CPUs in whose queue more waits than their idle task was woken for: where an idle CPU
+/// looks for something to do. Each bit changes under that CPU's run-queue lock. A task that
+/// is put on an idle CPU runs there at once and sets none, so that going in and out of idle
+/// only reads these lines.
+pub(super) static OVERLOADED: CpuBits = CpuBits::empty();
 
 /// One CPU's queue. Its lock is innermost, and guards the links and the `cpu` of
 /// the tasks in it. A task in it is runnable and, but for the instant of the
 /// switch away from it, on no CPU.
 pub(super) struct RunQueue {
     owner: CpuId,
-    /// How many wait; written under the lock, read by anyone.
+    /// How many wait; written under the lock, read without it.
     len: AtomicU32,
     tasks: IrqLock<List<TaskPtr>>,
 }
@@ -62,9 +64,9 @@ impl RunQueue {
 }
 
 impl Locked<'_> {
-    /// Adds `task` as the last.
+    /// Adds `task` as the last. `is_awaited` if the CPU was idle and is claimed for it.
     #[inline]
-    pub(super) fn push(&mut self, task: &Task) {
+    pub(super) fn push(&mut self, task: &Task, is_awaited: bool) {
         task.set_cpu(self.queue.owner);
         // SAFETY: a runnable task that is not yet queued is queued by one CPU
         // only: the one that woke it or that switches away from it. It does not
@@ -72,7 +74,9 @@ impl Locked<'_> {
         unsafe { self.tasks.push_back(&task.run_node) };
         let len = self.queue.len();
         self.queue.len.store(len + 1, Ordering::Relaxed);
-        WAITING.insert(self.queue.owner);
+        if !is_awaited {
+            OVERLOADED.insert(self.queue.owner);
+        }
     }
 
     /// Takes out the first.
@@ -83,8 +87,8 @@ impl Locked<'_> {
         Some(task)
     }
 
-    /// Takes out `task`; whether it was here. Looks through the queue: the task's links,
-    /// which might tell at once, may be another queue's at this moment, under another lock.
+    /// Takes out `task`. Returns whether it was here. Searches the queue, since the task's links
+    /// may belong to another queue at this moment, under another lock.
     pub(super) fn remove(&mut self, task: &Task) -> bool {
         let is_here = self.tasks.iter().any(|node| core::ptr::eq(node, &raw const task.run_node));
         if is_here {
@@ -99,7 +103,7 @@ impl Locked<'_> {
         let len = self.queue.len() - 1;
         self.queue.len.store(len, Ordering::Relaxed);
         if len == 0 {
-            WAITING.take(self.queue.owner);
+            OVERLOADED.take(self.queue.owner);
         }
     }
 }

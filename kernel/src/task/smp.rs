@@ -23,15 +23,13 @@ const SLOT_ORDER: u32 = STACK_SLOT.ilog2() - arch::addr::PAGE_SHIFT;
 
 /// The area and stacks of a CPU that is to be started.
 pub(super) fn new_area(cpu: CpuId, server: u32) -> &'static PerCpu {
-    // NMIs come in real mode: their stack and the area that they find it through
-    // lie in the linear map. The area uses the start of the slot, whose lower half
-    // is no stack.
+    // NMIs come in real mode: their stack, and the area that points to it, lie in the linear map.
+    // The area takes the start of the slot, whose lower half is no stack.
     let slot = frame::alloc_order(SLOT_ORDER).unwrap_or_else(|| no_memory(cpu)).leak().to_virt();
     let stacks =
         Stacks { kernel_top: new_stack(cpu), emergency_top: new_stack(cpu), nmi_top: slot.0 + STACK_SLOT };
     let area: *mut PerCpu = core::ptr::with_exposed_provenance_mut(slot.0 as usize);
-    // SAFETY: fresh memory, aligned to its size, which is larger than the area and
-    // is never freed.
+    // SAFETY: fresh memory, aligned to its size, which is larger than the area and is never freed.
     unsafe {
         area.write(PerCpu::new(cpu, server, stacks));
         &*area
@@ -53,9 +51,9 @@ fn no_memory(cpu: CpuId) -> ! {
 /// Starts all other CPUs, with a worker on each. Returns how many are online. From
 /// the boot context, once; interrupts on.
 ///
-/// One goes ahead. Under an emulator it has the code of the way up translated, which
-/// a thousand CPUs at once would do a thousand times, fighting for the translator's
-/// locks: seconds become a minute.
+/// One goes ahead: under an emulator the code of the start is translated for it. A thousand CPUs at
+/// once would translate it a thousand times, fighting for the translator's locks: seconds become a
+/// minute.
 pub(crate) fn start_secondaries() -> usize {
     cpu::get(CpuId::BOOT).works.open(CpuId::BOOT);
     let (scout, rest) = cpu::all()[1..].split_at(usize::from(cpu::count() > 1));
@@ -64,15 +62,15 @@ pub(crate) fn start_secondaries() -> usize {
     ONLINE.snapshot().len()
 }
 
-/// Starts `cpus` and waits until they are online and at work, but not for ever: one
-/// that does not come is named and done without.
+/// Starts `cpus` and waits until they are online and at work. One that does not come in time is
+/// reported and left out.
 fn bring_up(cpus: &'static [Cpu]) {
     let mut expected = ONLINE.snapshot();
     for cpu in cpus {
         // SAFETY: it is not online; the area is complete and its stacks are unused.
         match unsafe { smp::start_cpu(cpu.area) } {
             Ok(()) => expected.insert(cpu.id),
-            // The boot has said so; the same line a thousand times says no more.
+            // The boot has reported it; a thousand repetitions would add nothing.
             Err(rtas::Error::Missing) => break,
             Err(error) => crate::println!("smp: {} cannot be started: {error:?}", cpu.id),
         }
@@ -80,14 +78,14 @@ fn bring_up(cpus: &'static [Cpu]) {
     let deadline_tb = timer::now_tb() + LIMIT_US * timer::ticks_per_us();
     Alarm::set(deadline_tb, || wait_for(&expected, deadline_tb));
     for cpu in expected.iter().filter(|&cpu| !ONLINE.contains(cpu)) {
-        // It has said so if it was too late.
+        // `give_up` has reported it if it came too late.
         let _ = cpu::get(cpu).arrival.give_up(cpu);
     }
     let here = cpus.iter().filter(|cpu| ONLINE.contains(cpu.id));
     here.for_each(|cpu| cpu.works.open(cpu.id));
 }
 
-/// Cedes, since each that comes interrupts us, and so does the alarm.
+/// Cedes: each CPU that comes interrupts us, and so does the alarm.
 fn wait_for(expected: &CpuSet, deadline_tb: u64) {
     irqflags::disable().lend_mut(|off| {
         while ONLINE.snapshot() != *expected && timer::now_tb() < deadline_tb {
@@ -100,7 +98,8 @@ fn wait_for(expected: &CpuSet, deadline_tb: u64) {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TooLate;
 
-/// Whether a CPU came up in time: decided once a start, by the CPU or by who waits.
+/// Whether a CPU came up in time: decided once per start, by the CPU or by the task that waits for
+/// it.
 pub(super) struct Arrival(AtomicU32);
 
 impl Arrival {
@@ -112,14 +111,14 @@ impl Arrival {
         Self(AtomicU32::new(Self::OPEN))
     }
 
-    /// Before a CPU is started again; whether it may be: one that came too late may
-    /// have come since, and waits.
+    /// Prepares another start of the CPU; false if it must not be started. A CPU that was too late
+    /// may have arrived since, and waits in `secondary_main`.
     pub(super) fn reopen(&self) -> bool {
         let reopen = |how| (how != Self::TOO_LATE).then_some(Self::OPEN);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reopen).is_ok()
     }
 
-    /// Does without `cpu`, whose arrival this is, unless it has come after all.
+    /// Gives up on `cpu`, whose arrival this is, unless it has come after all.
     pub(super) fn give_up(&self, cpu: CpuId) -> Result<(), TooLate> {
         if self.decide(Self::TOO_LATE) {
             crate::println!("smp: {cpu} did not come up within {} s", LIMIT_US / 1_000_000);
@@ -132,14 +131,13 @@ impl Arrival {
         Ok(())
     }
 
-    /// Decides it if it is open; whether we did.
+    /// Decides it if it is open. Returns whether we did.
     fn decide(&self, how: u32) -> bool {
         self.0.compare_exchange(Self::OPEN, how, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
-/// Where a new CPU enters the kernel: MMU on, interrupts off, on the stack of its
-/// idle task.
+/// Where a new CPU enters the kernel: MMU on, interrupts off, on the stack of its idle task.
 #[unsafe(no_mangle)]
 extern "Rust" fn secondary_main() -> ! {
     // SAFETY: a CPU starts with interrupts off.
@@ -148,13 +146,13 @@ extern "Rust" fn secondary_main() -> ! {
     cpu.adopt();
     cpu.restart();
     while !cpu.arrival.decide(Arrival::IN_TIME) {
-        // The others do not count on us any more.
+        // We were given up: no CPU counts on us.
         idle::cede(off);
     }
     oracle::cpu_started(off);
     lazy_tlb().start_cpu();
     ONLINE.insert(cpu.id);
-    // The bit before the interrupt that the boot CPU waits for: `send_ipi`.
+    // `send_ipi` orders the bit before the interrupt that the boot CPU waits for.
     resched(cpu::get(CpuId::BOOT));
     cpu.departure.tell_arrival();
     idle_loop(off)

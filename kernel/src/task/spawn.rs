@@ -20,7 +20,7 @@ use crate::upcalls::UserHalf;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct OutOfMemory;
 
-/// What a new task is to be.
+/// The description of a new task.
 pub(super) struct Plan<'a> {
     pub(super) tid: u32,
     pub(super) name: &'a str,
@@ -29,14 +29,13 @@ pub(super) struct Plan<'a> {
     pub(super) user: Option<UserHalf>,
     /// Where it enters user mode, or for a kernel thread the empty frame.
     pub(super) frame: TrapFrame,
-    /// What it runs; none for a task that starts in user mode.
+    /// Its function; none for a task that starts in user mode.
     pub(super) body: Option<Body>,
 }
 
-/// Makes a user task that has `mm` and enters user mode with the registers in
-/// `frame`. It is nobody's until [`start`]; dropped before that, it takes `thread`
-/// along, while the unit of `mm_users` that goes with a running task stays the
-/// caller's. Interrupts and preemption on.
+/// Makes a user task that has `mm` and enters user mode with the registers in `frame`. Until
+/// [`start`] the unit of `mm_users` stays the caller's; dropping the task before then drops
+/// `thread` with it. Interrupts and preemption on.
 pub(crate) fn create_user(
     tid: u32,
     name: &str,
@@ -63,8 +62,7 @@ pub(super) fn create(plan: Plan<'_>) -> Result<TaskRef, OutOfMemory> {
     });
     task.set_cpu(super::current().cpu());
     let argument = task.as_ptr().raw().expose_provenance();
-    // SAFETY: the stack is the task's, which has not run, and we are the only ones
-    // to know it.
+    // SAFETY: the stack is the task's, which has not run and which only we know.
     unsafe {
         context::user_frame(task.stack_top).write(plan.frame);
         *task.context.get() = Context::for_kernel_entry(task.stack_top, first_run, argument);
@@ -72,7 +70,7 @@ pub(super) fn create(plan: Plan<'_>) -> Result<TaskRef, OutOfMemory> {
     Ok(task)
 }
 
-/// Lets a new task run, once. From here on it owns its unit of `mm_users`.
+/// Lets a new task run, once. From now on the task owns its unit of `mm_users`.
 pub(crate) fn start(task: &TaskRef) {
     registry::insert(task);
     // The task's own reference; `finish` of the task after it gives it back.
@@ -88,7 +86,7 @@ pub(crate) fn set_user_frame(frame: TrapFrame) {
     unsafe { context::user_frame(super::current().stack_top).write(frame) };
 }
 
-/// Where every task begins: it ends the switch to it, like any other.
+/// Where every task begins: ends the first switch to it.
 extern "C" fn first_run(task: usize) -> ! {
     // SAFETY: the first switch to this task has come here.
     irqflags::enable(unsafe { finish() });
@@ -107,6 +105,6 @@ extern "C" fn first_run(task: usize) -> ! {
 }
 
 fn take_body(body: &UnsafeCell<Option<Body>>) -> Option<Body> {
-    // SAFETY: the task itself is the only one to touch it once it runs.
+    // SAFETY: once the task runs, only the task itself touches it.
     unsafe { (*body.get()).take() }
 }

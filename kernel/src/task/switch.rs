@@ -19,8 +19,7 @@ use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu};
 use super::descriptor::{Task, TaskPtr, TaskRef};
-use super::idle::IDLE;
-use super::run_queue::WAITING;
+use super::run_queue::OVERLOADED;
 use super::window::Window;
 use super::{affinity, placement};
 use crate::machine::lazy_tlb;
@@ -37,8 +36,8 @@ pub(super) enum Leave {
     Exit,
 }
 
-/// Sleeps, if nobody has woken the running task since its
-/// [`Task::prepare_to_sleep`]. Interrupts and preemption on.
+/// Sleeps, unless the running task was woken since its [`Task::prepare_to_sleep`]. Interrupts and
+/// preemption on.
 #[inline]
 pub(crate) fn sleep() {
     leave(Leave::Sleep);
@@ -65,7 +64,7 @@ pub(super) fn leave(why: Leave) {
 pub(super) fn schedule(why: Leave, off: &mut IrqsOff) {
     let cpu = cpu::this();
     let prev = super::current();
-    // Before the queue is looked at: whoever asks from here on interrupts again.
+    // Before the look at the queue: a request from here on sends another interrupt.
     cpu.need_resched.take();
     cpu.watch.went();
     let next = pick_next(cpu, &prev, why);
@@ -79,9 +78,8 @@ pub(super) fn schedule(why: Leave, off: &mut IrqsOff) {
     *off = unsafe { finish() };
 }
 
-/// The work flag says no more than that the task has something pending: the
-/// request to schedule is being answered. Whoever makes more pending from here on
-/// interrupts us.
+/// Sets the work flag if `task` has something pending, and only then: the request to schedule is
+/// being answered. A later pending bit comes with an interrupt.
 #[inline]
 fn set_work_for(cpu: &Cpu, task: &Task) {
     if task.interrupted() {
@@ -120,19 +118,19 @@ fn pick_next(cpu: &Cpu, prev: &Task, why: Leave) -> TaskPtr {
         // A CPU that goes offline gets no more to do.
         if online {
             Window::GoesIdle.pass(cpu.idle());
-            IDLE.insert(cpu.id);
+            cpu.idle_flag.set();
         }
         return cpu.idle;
     };
     if is_idle {
         // Usually a waker has claimed it already.
-        IDLE.take(cpu.id);
+        cpu.idle_flag.claim();
     }
     next
 }
 
-/// Takes the first of the queue; `prev`, if it is runnable and may stay, becomes the last.
-/// Whether it may: if the queue is empty, it goes on.
+/// Takes the first of the queue; `prev`, if it is runnable and may stay, becomes the last. Returns
+/// whether it may stay: if the queue is empty, it goes on.
 #[inline]
 fn rotate(cpu: &Cpu, prev: &Task, runnable: bool) -> (Option<TaskPtr>, bool) {
     let stays = || runnable && affinity::may_run_on(prev, cpu);
@@ -140,34 +138,33 @@ fn rotate(cpu: &Cpu, prev: &Task, runnable: bool) -> (Option<TaskPtr>, bool) {
         return (None, stays());
     }
     let mut queue = cpu.queue.lock();
-    // Under the lock. Whoever forbids the CPU looks for the task with the lock held, so
-    // either we see that, or the task is found in the queue. Partners: `set_affinity` and
-    // `offline`.
+    // Under the lock. A task that forbids the CPU searches the queue with the lock held, so either
+    // we see the change, or `prev` is found in the queue. Partners: `set_affinity` and `offline`.
     let stays = stays();
     let next = queue.pop();
     if stays && next.is_some() {
-        queue.push(prev);
+        queue.push(prev, false);
     }
     (next, stays)
 }
 
-/// Something to do from another CPU's queue.
+/// Takes a task from another CPU's queue.
 fn steal(cpu: &Cpu) -> Option<TaskPtr> {
-    let victim = WAITING.first_common(&cpu::ONLINE, cpu.id, cpu::count())?;
+    let victim = OVERLOADED.first_common(&cpu::ONLINE, cpu.id, cpu::count())?;
     if victim == cpu.id {
         return cpu.queue.lock().pop();
     }
     cpu::get(victim).queue.steal_for(cpu.id)
 }
 
-/// From the one stack to the other.
+/// Switches from the stack of `prev` to that of `next`.
 #[inline]
 fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, off: &IrqsOff) {
     if let Some(user) = &prev.user {
         let frame = context::user_frame(prev.stack_top);
-        // SAFETY: the frame of the running task, which is in the kernel; its
-        // place is valid from `spawn` on. The task may hold a reference to it, and is
-        // switched away from: it looks at the bits that change here by `is_loaded`.
+        // SAFETY: the frame of the running task, which is in the kernel; its place is valid from
+        // `spawn` on. The task may hold a reference to it, but is switched away from, and reads the
+        // bits that change here by `is_loaded`.
         let frame = unsafe { &mut *frame };
         if fpu::is_loaded(frame) {
             // SAFETY: `prev` runs here, interrupts are off, the frame is its own.
@@ -179,21 +176,20 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, off: &IrqsOff) {
         user.ungated.load();
     }
     cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
-    // Nobody can take `next` from us: it is out of all queues.
+    // No CPU can take `next` from us: it is in no queue.
     next.on_cpu.begin();
     lazy_tlb().prepare_switch(off, &prev.mm, &next.mm);
-    // The full barrier in there serves one more: the task's `cpu` comes before
-    // this look at its pending bits. Partner: `Task::notify`.
+    // The full barrier in `prepare_switch` also orders the store to the task's `cpu` before this
+    // look at its pending bits. Partner: `Task::notify`.
     set_work_for(cpu, next);
     let now_tb = timer::now_tb();
     prev.counts.leave(why, now_tb);
     next.counts.enter(now_tb);
     cpu.clock.start_slice(cpu, now_tb);
     Window::LeavesStack.pass(prev);
-    // SAFETY: interrupts are off. `next` was left by a CPU that has released its
-    // `on_cpu` since, and every way out of a run queue has acquired that: the
-    // waker before it queued it, the thief, or we ourselves left it. The stack
-    // that `set_current` names is the one that is switched to.
+    // SAFETY: interrupts are off. The CPU that left `next` has released its `on_cpu` since, and
+    // every way out of a run queue has acquired that: the waker before it queued `next`, the thief,
+    // or this CPU left it. The stack that `set_current` names is the one that is switched to.
     unsafe {
         percpu::set_current(next.as_ptr().raw().cast(), next.stack_top);
         context::switch_to(prev.context.get(), next.context.get());
@@ -224,16 +220,16 @@ pub(super) unsafe fn finish() -> IrqsOff {
     off
 }
 
-/// What the switch owes and could not pay with interrupts off. Preemption is off
-/// meanwhile, so that these do not nest.
+/// The work of a switch that needs interrupts on. Preemption is off meanwhile, so that such work
+/// does not nest.
 #[cold]
 #[inline(never)]
 fn finish_slow(borrow: Option<EndedBorrow>, dead: Option<&Task>, evicted: *const Task, off: &mut IrqsOff) {
     let settle = || {
         lazy_tlb().settle_switch(borrow);
         if let Some(dead) = dead {
-            // SAFETY: the task's own reference, which came from `TaskRef::into_raw`
-            // in `spawn`; it has made its last switch, and no one else gives it back.
+            // SAFETY: the task's own reference, which came from `TaskRef::into_raw` in `spawn`; it
+            // has made its last switch, and only we give it back.
             drop(unsafe { TaskRef::from_raw(dead) });
         }
         // SAFETY: null, or a runnable task that is in no queue.

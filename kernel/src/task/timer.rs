@@ -1,6 +1,6 @@
-//! Time: alarms for those who wait no longer than a deadline, and the slice of the
-//! running task. No periodic tick: a CPU that is idle, or whose task is alone, is
-//! not interrupted. All deadlines are absolute, in ticks of the time base.
+//! Time: alarms for tasks that wait no longer than a deadline, and the slice of the running task.
+//! No periodic tick: a CPU that is idle, or whose task is alone, is not interrupted. All deadlines
+//! are absolute, in ticks of the time base.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -29,16 +29,17 @@ pub(crate) struct Alarm {
     cpu: AtomicU32,
 }
 
-/// One CPU's time. All but the alarms is touched by that CPU only, with
-/// interrupts off; `timed_since_tb` is read by others.
+/// One CPU's time. Except for the alarms, only that CPU writes it, with interrupts off; others read
+/// `timed_since_tb` and `ticks`.
 pub(super) struct Clock {
     /// When the running task got the CPU.
     slice_start_tb: AtomicU64,
-    /// Since when an interrupt is to come when the slice ends, or before; 0 if none is.
+    /// Since when the decrementer is set for the end of the slice, or for an earlier time; 0 if it
+    /// is not.
     timed_since_tb: AtomicU64,
-    /// What the decrementer is set to.
+    /// The deadline in the decrementer.
     armed_tb: AtomicU64,
-    /// Timer interrupts that it took.
+    /// Timer interrupts that the CPU took.
     ticks: AtomicU64,
     /// By deadline. Nests outside the run queues.
     alarms: IrqLock<List<Alarm>>,
@@ -77,9 +78,9 @@ impl Clock {
         self.time_slice_if_contended(cpu);
     }
 
-    /// Times the slice if somebody waits and it is not timed yet. Nor if the task is
-    /// asked to go: its slice may be over, and an interrupt at a time that has passed
-    /// would come again before the task, with preemption off, does a step.
+    /// Times the slice if a task waits and it is not timed yet, unless the running task is asked to
+    /// go. Its slice may be over then, and an interrupt for a time that has passed would come again
+    /// before the task, with preemption off, makes a step.
     #[inline]
     pub(super) fn time_slice_if_contended(&self, cpu: &Cpu) {
         if cpu.queue.len() != 0 && !self.slice_is_timed() && !cpu.need_resched.is_made() {
@@ -93,15 +94,14 @@ impl Clock {
         self.timed_since_tb() != 0
     }
 
-    /// Since when the CPU is to look at its queue by itself, 0 if it will not. Any CPU
-    /// may ask.
+    /// Since when the CPU is to look at its queue by itself, 0 if it will not. Any CPU may ask.
     #[inline]
     pub(super) fn timed_since_tb(&self) -> u64 {
         self.timed_since_tb.load(Ordering::Relaxed)
     }
 
-    /// Has the decrementer interrupt when the slice ends. An interrupt that comes
-    /// early, for a slice before, sets it anew: cheaper than a write each switch.
+    /// Has the decrementer interrupt when the slice ends. An interrupt that comes early, for an
+    /// earlier slice, sets it anew: cheaper than setting it at each switch.
     pub(super) fn time_slice(&self) {
         self.timed_since_tb.store(timer::now_tb(), Ordering::Relaxed);
         self.arm(self.slice_end_tb());
@@ -114,16 +114,16 @@ impl Clock {
     fn tick(&self, cpu: &Cpu) {
         // Only this CPU writes it.
         self.ticks.store(self.ticks.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        // The decrementer is negative until it is set again: far away first, and
-        // then each part as near as it wants.
+        // The decrementer is negative until it is set again: far away first, then as near as each
+        // part needs.
         self.armed_tb.store(NEVER, Ordering::Relaxed);
         timer::set_deadline_tb(NEVER);
         self.ring();
         watchdog::tick(cpu);
         Window::SliceEnds.pass_here();
         self.timed_since_tb.store(0, Ordering::Relaxed);
-        // Partner: the fence in `placement::queue`. Either we see that somebody
-        // waits, or he sees that the slice is not timed.
+        // Orders the store before the look at the queue. Partner: the fence in `placement::queue`.
+        // Either we see the queued task, or its waker sees that the slice is not timed.
         fence(Ordering::SeqCst);
         if cpu.queue.len() == 0 {
             return;
@@ -136,7 +136,7 @@ impl Clock {
         }
     }
 
-    /// Wakes those whose time has come, and sets the decrementer for the next.
+    /// Rings the alarms whose time has come, and sets the decrementer for the next one.
     fn ring(&self) {
         let mut alarms = self.alarms.lock();
         while let Some(alarm) = alarms.front() {
@@ -169,14 +169,14 @@ impl Alarm {
         result
     }
 
-    /// Takes `alarm` out of the alarms that it is in, if it has not rung. The task may
-    /// be on another CPU than that by now.
+    /// Takes `alarm` out of the alarms that it is in, if it has not rung. The task may run on
+    /// another CPU by now.
     fn stop(alarm: &Node<Alarm>) {
         Window::StopsAlarm.pass_here();
         loop {
             let cpu = alarm.value().cpu.load(Ordering::Relaxed);
             let mut alarms = cpu::get(CpuId::new(cpu as usize)).clock.alarms.lock();
-            // Or it was moved before we had the lock.
+            // If not, it was moved before we had the lock.
             if alarm.value().cpu.load(Ordering::Relaxed) == cpu {
                 if alarms.contains(alarm) {
                     alarms.remove(alarm);
@@ -186,9 +186,9 @@ impl Alarm {
         }
     }
 
-    /// Sets `alarm` on this CPU. The caller stops it before it lets go of it.
+    /// Sets `alarm` on this CPU. The caller stops it before the node goes.
     fn start(alarm: &Node<Alarm>) {
-        // Off: the decrementer must be that of the CPU whose list it is.
+        // Interrupts off: the list and the decrementer must be of one CPU.
         let _off = irqflags::disable();
         let Cpu { id, clock, .. } = cpu::this();
         alarm.value().cpu.store(id.index() as u32, Ordering::Relaxed);
@@ -201,15 +201,15 @@ impl Alarm {
 
 /// This CPU rings the alarms of `gone`, which has stopped. Any context.
 pub(super) fn adopt_alarms(gone: &Cpu) {
-    // Off: as in `start`.
+    // Interrupts off: as in `start`.
     let _off = irqflags::disable();
     let Cpu { id, clock, .. } = cpu::this();
-    // Two of a kind, so in this order only, and one pair at a time: one CPU goes
-    // offline at a time. Both, or an alarm would be nowhere when its task stops it.
+    // Two locks of a kind: always in this order, and one pair at a time, since one CPU goes offline
+    // at a time. Both are held, so that a task that stops its alarm finds it in one list.
     let mut theirs = gone.clock.alarms.lock();
     let mut ours = clock.alarms.lock();
     let moved = |alarm: &Alarm| {
-        // SAFETY: its task stops it before it ends, for which it needs a lock that we hold.
+        // SAFETY: before its task ends it stops the alarm, for which it needs a lock that we hold.
         Window::AlarmMoves.pass(unsafe { alarm.task.get() });
         alarm.cpu.store(id.index() as u32, Ordering::Relaxed);
     };
@@ -223,7 +223,7 @@ pub(super) fn adopt_alarms(gone: &Cpu) {
 pub(crate) fn timer_tick() {
     match cpu::try_this() {
         Some(cpu) => cpu.clock.tick(cpu),
-        // Before the scheduler is up nobody has asked for an interrupt.
+        // Before the scheduler is up no interrupt was requested.
         None => timer::set_deadline_tb(NEVER),
     }
 }

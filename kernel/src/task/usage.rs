@@ -1,4 +1,4 @@
-//! What a task has used: CPU time, switches, page faults.
+//! The usage of a task: CPU time, switches, page faults.
 //!
 //! Written by the CPU that the task runs on, in the task's own lines; read by any.
 
@@ -9,9 +9,9 @@ use arch::timer;
 use super::descriptor::Task;
 use super::switch::Leave;
 
-/// How long a task has run, in one word, so that it can be read while it changes: the
-/// ticks of the time base that it ran; while it runs, with the mark, when it would have
-/// started if it had run all that time without a break.
+/// How long a task has run, in one word, so that it can be read while it changes. Without the mark:
+/// the ticks of the time base that it ran. With the mark: it runs, and the word is when it would
+/// have started had it run all its time without a break.
 struct RunTime(AtomicU64);
 
 /// The mark of a task that runs. The time base does not get that far.
@@ -42,10 +42,10 @@ impl RunTime {
     }
 }
 
-/// What one task counts.
+/// The counts of one task.
 pub(super) struct Counts {
     ran: RunTime,
-    /// Switches away from it: those that it chose by a wait, and the others.
+    /// Switches away from it: voluntary ones (a wait, the exit), then the others.
     switches: [AtomicU64; 2],
     /// Page faults that were resolved.
     faults: AtomicU64,
@@ -76,7 +76,7 @@ fn bump(counter: &AtomicU64) {
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
-/// What a task, or several, have used.
+/// The usage of one task or of several.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Usage {
     /// Ticks of the time base on a CPU.
@@ -99,7 +99,7 @@ impl core::ops::AddAssign for Usage {
 }
 
 impl Task {
-    /// What it has used until now. Any context.
+    /// Its usage until now. Any context.
     pub(crate) fn usage(&self) -> Usage {
         let [voluntary, involuntary] = &self.counts.switches;
         Usage {
@@ -110,7 +110,7 @@ impl Task {
         }
     }
 
-    /// The running task had a page fault that is resolved.
+    /// Counts a resolved page fault of the running task.
     #[inline]
     pub(crate) fn count_fault(&self) {
         bump(&self.counts.faults);

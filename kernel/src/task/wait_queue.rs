@@ -6,12 +6,13 @@
 //! full barrier                        full barrier
 //! condition? no: sleep                queue empty? no: wake
 //! ```
-//! Either the waiter sees the condition or the waker sees the waiter. The waiter
-//! goes to sleep by PREPARING → SLEEPING in its switch; the waker's
-//! PREPARING → RUNNING before that keeps it awake, so nothing is lost in between.
+//! Either the waiter sees the condition or the waker sees the waiter. The waiter falls asleep by
+//! PREPARING → SLEEPING in its switch. A waker that comes first sets PREPARING → RUNNING, which
+//! keeps the waiter awake: no wake-up is lost in between.
 //!
-//! All waits are loops, so a wake-up for another reason (a deadline, a kill) costs
-//! a turn and never lies.
+//! All waits are loops, so a wake-up for another reason (a deadline, a kill) costs one more turn.
+
+use core::sync::atomic::Ordering;
 
 use arch::timer;
 use kcore::handoff::Waiters;
@@ -36,11 +37,11 @@ pub(crate) struct WaitQueue {
     queue: IrqLock<List<TaskPtr>>,
 }
 
-/// A waiter, on the stack of the task that waits.
+/// A waiter: the node of the task that waits, in its first line, which a waker writes anyway.
 type Waiter = Node<TaskPtr>;
 
 impl WaitQueue {
-    /// A queue that nobody waits in.
+    /// A queue without waiters.
     pub(crate) const fn new() -> Self {
         Self { waiters: Waiters::none(), queue: IrqLock::new("a wait queue", List::new()) }
     }
@@ -64,7 +65,8 @@ impl WaitQueue {
         if self.wait(done, || me.interrupted()) { Ok(()) } else { Err(Interrupted) }
     }
 
-    /// Both: `Ok(false)` when the deadline came first. Interrupts and preemption on.
+    /// Sleeps until `done`; `Ok(false)` if the time base reaches `deadline_tb` first, `Err` if a
+    /// kill or signal is pending for the current task. Interrupts and preemption on.
     pub(crate) fn wait_interruptible_deadline(
         &self,
         mut done: impl FnMut() -> bool,
@@ -80,41 +82,57 @@ impl WaitQueue {
 
     /// Sleeps until `done` (true) or `give_up` (false).
     #[inline]
-    fn wait(&self, mut done: impl FnMut() -> bool, mut give_up: impl FnMut() -> bool) -> bool {
+    fn wait(&self, mut done: impl FnMut() -> bool, give_up: impl FnMut() -> bool) -> bool {
         if done() {
             return true;
         }
         let me = super::current();
-        let waiter = Waiter::new(me.as_ptr());
+        let waiter = &me.wait_node;
+        assert!(!me.waits.load(Ordering::Relaxed), "{} waits in the condition of a wait", me.name());
+        me.waits.store(true, Ordering::Relaxed);
+        let finished = self.wait_as(&me, waiter, done, give_up);
+        me.waits.store(false, Ordering::Relaxed);
+        finished
+    }
+
+    /// As [`WaitQueue::wait`], with the node that the current task has.
+    #[inline]
+    fn wait_as(
+        &self,
+        me: &Task,
+        waiter: &Waiter,
+        mut done: impl FnMut() -> bool,
+        mut give_up: impl FnMut() -> bool,
+    ) -> bool {
         loop {
-            self.enqueue(&me, &waiter);
+            self.enqueue(me, waiter);
             let finished = done();
             if finished || give_up() {
                 me.stay_awake();
-                Window::LeavesQueue.pass(&me);
-                self.leave(&waiter);
+                Window::LeavesQueue.pass(me);
+                self.leave(waiter);
                 return finished;
             }
             super::sleep();
-            Window::Awake.pass(&me);
-            if self.was_picked(&waiter) && done() {
+            Window::Awake.pass(me);
+            if self.was_picked(waiter) && done() {
                 return true;
             }
         }
     }
 
-    /// Queues the waiter unless it is, and announces the sleep.
+    /// Queues the waiter if it is in no queue, and announces the sleep.
     fn enqueue(&self, me: &Task, waiter: &Waiter) {
         let mut queue = self.queue.lock();
         if !queue.contains(waiter) {
-            // SAFETY: the node is in no list, it stays where it is on our stack,
-            // and `wait` returns only after it has left the queue.
+            // SAFETY: the node is in no list, tasks do not move, and `wait` returns only
+            // after it has left the queue.
             unsafe { queue.push_back(waiter) };
             self.waiters.add();
         }
-        // Still under the lock: whoever takes us out of the queue finds a state that
-        // its wake-up changes, or the wake-up would be lost. Ends in a full barrier:
-        // the queue and the state before the condition. Partner: [`Waiters::are_there`].
+        // Still under the lock: a waker that takes us out of the queue must find a state that its
+        // wake-up changes, or the wake-up would be lost. Ends in a full barrier, which orders the
+        // queue and the state before the condition. Partner: [`Waiters::are_there`].
         me.prepare_to_sleep();
     }
 
@@ -123,8 +141,7 @@ impl WaitQueue {
         !self.queue.lock().contains(waiter)
     }
 
-    /// Takes the waiter out of the queue, at the end of a wait that did not end
-    /// by being picked.
+    /// Takes the waiter out of the queue, at the end of a wait that did not end by being picked.
     #[cold]
     fn leave(&self, waiter: &Waiter) {
         let mut queue = self.queue.lock();
@@ -134,20 +151,17 @@ impl WaitQueue {
             return;
         }
         drop(queue);
-        // A `wake_one` picked us when we no longer needed it: it is for the next
-        // in the queue.
+        // A `wake_one` picked us when we no longer needed it: we pass it to the next waiter.
         self.wake_one();
     }
 
-    /// Wakes the waiter that came first. What makes its condition true is
-    /// written before. Any context.
+    /// Wakes the waiter that came first. The caller has made its condition true. Any context.
     #[inline]
     pub(crate) fn wake_one(&self) {
         self.wake(1);
     }
 
-    /// Wakes all waiters. What makes their condition true is written before.
-    /// Any context.
+    /// Wakes all waiters. The caller has made their condition true. Any context.
     #[inline]
     pub(crate) fn wake_all(&self) {
         self.wake(u32::MAX);

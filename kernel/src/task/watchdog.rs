@@ -1,19 +1,18 @@
-//! Two things that hang a machine without a sound: a task that stays although it was
-//! asked to go, and a CPU that takes no interrupts.
+//! Reports two things that would hang the machine silently: a task that stays although it was asked
+//! to go, and a CPU that takes no interrupts.
 //!
-//! Nothing ticks for this. A CPU looks again, by its decrementer, only after
+//! There is no periodic tick for this. A CPU looks, by its decrementer, only after one of two
+//! events:
 //!
 //! * the slice of its task ended while preemption was off and others waited: it looks
 //!   ten times in [`limits::stay_ms`] whether the task has gone ([`expect_to_go`]);
-//! * it sent another CPU an interrupt, or gave it a task to run after a slice that is
-//!   timed: it looks once, when the limit has passed, whether all CPUs have taken
-//!   what interrupts were due ([`expect_answer`], [`expect_slice_to_end`]). One look
-//!   for everything meanwhile.
+//! * it sent another CPU an interrupt, or gave it a task to run after a slice that is timed: it
+//!   looks once, when the limit has passed, whether all CPUs have taken the interrupts that were
+//!   due ([`expect_answer`], [`expect_slice_to_end`]). One look covers all such events meanwhile.
 //!
-//! So an idle machine is not disturbed. Both verdicts take more than one look: a host
-//! that stops the whole machine makes the clock jump, and that is no hang. A CPU that
-//! nobody needs may hang unnoticed, until somebody does; so does the only CPU with
-//! interrupts off, since nobody is left to see it.
+//! So an idle machine is not disturbed. Both verdicts take more than one look: a host that stops
+//! the whole machine makes the clock jump, and that is no hang. A hung CPU is noticed only when
+//! another CPU needs it; a hang of the only CPU, with interrupts off, never is.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -23,22 +22,23 @@ use super::cpu::{self, Cpu, ONLINE};
 use super::report::Running;
 use crate::limits;
 
-/// Looks at a task that stays before it has stayed too long.
+/// Looks at a task before it counts as having stayed too long.
 const LOOKS: u32 = 10;
 /// No look is due.
 const NEVER: u64 = u64::MAX;
 
-/// One CPU's part. All but `asked_tb` is touched by that CPU only, interrupts off.
+/// One CPU's part. Except for `asked_tb`, only that CPU uses it, with interrupts off. As a hint,
+/// `look_tb` is read in any context.
 pub(super) struct Watch {
-    /// Since when an interrupt from another CPU waits to be taken; 0 for none.
-    /// Stored before the interrupt is sent, cleared by its handler; relaxed: the
-    /// sending orders the one before the other.
+    /// Since when an interrupt from another CPU waits to be taken; 0 for none. Stored before the
+    /// interrupt is sent, cleared by its handler; relaxed: sending the interrupt orders the store
+    /// before the handler.
     asked_tb: AtomicU64,
-    /// Looks at the running task since it was to go; 0 if it is not.
+    /// Looks at the running task since it was asked to go; 0 if it was not.
     looks: AtomicU32,
     /// When this CPU looks next.
     look_tb: AtomicU64,
-    /// Since when a CPU owed its answer that was too late at the last look; 0 for none.
+    /// The `owes_since` of the CPU that was late at the last look; 0 for none.
     late_tb: AtomicU64,
 }
 
@@ -52,7 +52,7 @@ impl Watch {
         }
     }
 
-    /// This CPU has just come up: nobody waits for it, and it has no look left.
+    /// This CPU has just come up: no CPU waits for it, and no look is due.
     pub(super) fn restart(&self) {
         self.asked_tb.store(0, Ordering::Relaxed);
         self.looks.store(0, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl Watch {
         self.late_tb.store(0, Ordering::Relaxed);
     }
 
-    /// This CPU schedules: its task does not stay against others' will.
+    /// This CPU schedules: its task does not stay on against a request to go.
     #[inline(always)]
     pub(super) fn went(&self) {
         self.looks.store(0, Ordering::Relaxed);
@@ -83,22 +83,21 @@ impl Watch {
     }
 }
 
-/// `me` is about to interrupt `target`, and will see that it takes that. Interrupts
-/// off.
+/// `me` is about to interrupt `target`, and will check that the interrupt is taken. Interrupts off.
 #[inline]
 pub(super) fn expect_answer(me: &Cpu, target: &Cpu) {
     let now_tb = timer::now_tb();
-    // Only the first that waits counts. Of two CPUs that both find 0 either will do.
+    // Only the first waiting interrupt counts. If two CPUs both find 0, either time will do.
     if target.watch.asked_tb.load(Ordering::Relaxed) == 0 {
         target.watch.asked_tb.store(now_tb, Ordering::Relaxed);
     }
     me.watch.look_at(me, now_tb + limit_tb());
 }
 
-/// Somebody waits for a slice to end on a CPU that has its timer set. Any context.
+/// A task waits for a slice to end on a CPU that has its timer set. Any context.
 #[inline]
 pub(super) fn expect_slice_to_end() {
-    // If we are moved meanwhile, the other CPU's looks are as good.
+    // If we are moved meanwhile, the other CPU's look serves as well.
     if cpu::this().watch.look_tb.load(Ordering::Relaxed) == NEVER {
         let _off = irqflags::disable();
         let me = cpu::this();
@@ -121,7 +120,7 @@ pub(super) fn tick(cpu: &Cpu) {
     let due_tb = cpu.watch.look_tb.load(Ordering::Relaxed);
     let now_tb = timer::now_tb();
     if due_tb > now_tb {
-        // The caller has forgotten what the decrementer was set to.
+        // The caller has set the decrementer far away.
         return cpu.clock.arm(due_tb);
     }
     cpu.watch.look_tb.store(NEVER, Ordering::Relaxed);
@@ -129,12 +128,12 @@ pub(super) fn tick(cpu: &Cpu) {
     look_at_others(cpu, now_tb);
 }
 
-/// Whether the running task has gone, which it was asked to.
+/// Checks that the running task, which was asked to go, has gone.
 fn look_at_task(cpu: &Cpu, now_tb: u64) {
     let looks = cpu.watch.looks.load(Ordering::Relaxed);
     let waiting = cpu.queue.len();
     if looks == 0 || waiting == 0 {
-        // It went, or those that waited have found another CPU.
+        // It went, or the waiting tasks have found another CPU.
         return cpu.watch.went();
     }
     assert!(
@@ -149,13 +148,13 @@ fn look_at_task(cpu: &Cpu, now_tb: u64) {
     cpu.watch.look_at(cpu, now_tb + limit_tb() / u64::from(LOOKS));
 }
 
-/// Whether all CPUs have taken the interrupts that they were sent.
+/// Checks that all CPUs have taken the interrupts that they were sent.
 fn look_at_others(me: &Cpu, now_tb: u64) {
     let mut late_tb = 0;
-    // One that goes offline is watched by who takes it there.
+    // A CPU that goes offline is watched by the task that takes it there.
     for cpu in cpu::all().iter().filter(|cpu| ONLINE.contains(cpu.id)) {
         let Some(since_tb) = owes_since(cpu) else { continue };
-        // It may have been asked after we read the clock.
+        // The request may be younger than our reading of the clock.
         let waits_tb = now_tb.saturating_sub(since_tb);
         if waits_tb < limit_tb() {
             me.watch.look_at(me, since_tb + limit_tb());

@@ -1,13 +1,12 @@
-//! The windows of the scheduler: named places between two steps of a hand-off, where
-//! another CPU may do anything.
+//! The windows of the scheduler: named places between two steps of a hand-off, where another CPU
+//! may act.
 //!
-//! In test builds a test holds a task there until another CPU has done its worst
-//! (`selftest::windows`); in a release image they are nothing. docs/testing.md lists the
-//! hand-offs, their windows and the tests.
+//! In test builds a test holds a task there until another CPU has acted (`selftest::windows`); in a
+//! release image they are empty. docs/testing.md lists the hand-offs, their windows and the tests.
 
 use super::Task;
 
-/// Where the task that is named with it is.
+/// The place of a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub(crate) enum Window {
@@ -17,7 +16,7 @@ pub(crate) enum Window {
     Chooses,
     /// It is asleep, queued, evicted or dead, and its CPU is still on its stack.
     LeavesStack,
-    /// Somebody who wants to queue it waits for that CPU.
+    /// A CPU that wants to queue it waits for that CPU.
     WaitsForStack,
     /// It was evicted, and is in no queue yet.
     HandedOn,
@@ -31,7 +30,7 @@ pub(crate) enum Window {
     Stolen,
     /// Its affinity is new, and it was not looked for yet.
     AffinityStored,
-    /// It has something pending, did not sleep, and its CPU is about to be asked for.
+    /// It has something pending and did not sleep; the CPU to interrupt is still to be found.
     Kicked,
     /// It runs where a request to look has arrived.
     Looks,
@@ -43,11 +42,11 @@ pub(crate) enum Window {
     StopsAlarm,
     /// Its alarm is between two CPUs.
     AlarmMoves,
-    /// It is awake again, and does not know by whom.
+    /// It is awake again, and does not know what woke it.
     Awake,
-    /// It no longer waits, and is still in the queue of those who do.
+    /// It no longer waits, and is still in the wait queue.
     LeavesQueue,
-    /// A waker has taken it out of the queue of those who wait, and not woken it.
+    /// A waker has taken it out of the wait queue, and not woken it.
     Picked,
     /// It has unlocked a mutex, and not woken the next.
     Unlocked,

@@ -1,8 +1,7 @@
-//! Work for later: closures that a kernel thread of this CPU runs, in order, from
-//! a context that may sleep.
+//! Deferred work: closures that a kernel thread of this CPU runs, in order, from a context that may
+//! sleep.
 //!
-//! The worker of a CPU that is offline is parked, and work for it goes to the boot
-//! CPU's:
+//! The worker of an offline CPU is parked, and its work goes to the boot CPU's worker:
 //!
 //! ```text
 //! giver                                  park
@@ -20,7 +19,7 @@ use kcore::cpu::{CpuId, CpuSet};
 use super::{WaitQueue, cpu, kthread, set_affinity};
 use crate::sync::preempt;
 
-/// One piece of work, in the list of those that came after it.
+/// One piece of work, linked to the one that was pushed before it.
 struct Work {
     run: Box<dyn FnOnce() + Send>,
     next: *mut Work,
@@ -32,7 +31,7 @@ pub(super) struct Works {
     worker: WaitQueue,
     /// Whether it takes work.
     state: AtomicU32,
-    /// Who waits for the state to change.
+    /// The tasks that wait for a change of the state.
     gate: WaitQueue,
     has_worker: AtomicBool,
 }
@@ -58,7 +57,7 @@ impl Works {
     /// Takes work, or passes it on if it is not for this CPU.
     fn give(&self, run: Box<dyn FnOnce() + Send>) {
         self.push(run);
-        // The push before the look. Partner: the fence in `park`.
+        // Orders the push before the look at the state. Partner: the fence in `park`.
         fence(Ordering::SeqCst);
         if self.is_closed() {
             self.pass_on();
@@ -71,8 +70,7 @@ impl Works {
         loop {
             // SAFETY: it is ours until it is pushed.
             unsafe { (*work).next = newest };
-            // Release: the work before the pointer to it. Partner: the acquire in
-            // `take_all`.
+            // Release: the work before the pointer to it. Partner: the acquire in `take_all`.
             match self.newest.compare_exchange(newest, work, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => newest = now,
@@ -96,13 +94,13 @@ impl Works {
         let mut newest = self.newest.swap(ptr::null_mut(), Ordering::Acquire);
         let mut oldest: *mut Work = ptr::null_mut();
         while !newest.is_null() {
-            // SAFETY: all of the list is ours: the swap took it from everyone else.
+            // SAFETY: all of the list is ours: the swap took it off the shared stack.
             let next = unsafe { core::mem::replace(&mut (*newest).next, oldest) };
             (oldest, newest) = (newest, next);
         }
         while !oldest.is_null() {
-            // SAFETY: it came from `Box::into_raw` in `push`. It is freed here: who is told
-            // by the work that it has run finds no memory of it.
+            // SAFETY: it came from `Box::into_raw` in `push`. Freed before it runs: a test that the
+            // work wakes must find the heap balanced.
             let Work { run, next } = *unsafe { Box::from_raw(oldest) };
             oldest = next;
             f(run);
@@ -118,16 +116,17 @@ impl Works {
     }
 
     fn is_parked(&self) -> bool {
-        // Acquire: pairs with the release in `work`: the work is done.
+        // Acquire: orders this load before our reads of what the work did. Partner: the release in
+        // `work`.
         self.state.load(Ordering::Acquire) == PARKED
     }
 
-    /// Has the worker finish what it has and stand still; whatever is queued from now
-    /// on goes elsewhere. Whether it stood still before `deadline_tb`; else all is as
-    /// before. Interrupts and preemption on.
+    /// Has the worker finish its work and stand still; work queued from now on goes elsewhere.
+    /// Returns whether it stood still before `deadline_tb`; if not, it takes work again. Interrupts
+    /// and preemption on.
     pub(super) fn park(&self, deadline_tb: u64) -> bool {
         self.state.store(CLOSED, Ordering::Relaxed);
-        // Partner: the fence in `give`.
+        // Orders the state before the worker's look for work. Partner: the fence in `give`.
         fence(Ordering::SeqCst);
         self.worker.wake_all();
         let parked = self.gate.wait_until_deadline(|| self.is_parked(), deadline_tb);
@@ -142,8 +141,8 @@ impl Works {
         self.gate.wake_all();
     }
 
-    /// Takes work again, from a CPU that is online: starts the worker of `cpu`, whose
-    /// work this is, or lets it go on.
+    /// Takes work again, from a CPU that is online: starts the worker of `cpu`, whose work this is,
+    /// or lets the parked one go on.
     pub(super) fn open(&'static self, cpu: CpuId) {
         self.admit();
         if !self.has_worker.swap(true, Ordering::Relaxed) {
@@ -156,12 +155,12 @@ impl Works {
         loop {
             self.worker.wait_until(|| !self.is_empty() || self.is_closed());
             self.run_all();
-            // Release: the work is done. Partner: the acquire in `is_parked`.
+            // Release: orders the work done before the state. Partner: the acquire in `is_parked`.
             if self.state.compare_exchange(CLOSED, PARKED, Ordering::Release, Ordering::Relaxed).is_ok() {
                 self.gate.wake_all();
                 self.gate.wait_until(|| !self.is_parked());
-                // On the way to its sleep it may have been sent away with all others.
-                // It cannot fail: the CPU goes offline only when we are parked again.
+                // On the way to its sleep it may have been moved off the CPU with all other tasks.
+                // This cannot fail: the CPU goes offline only when we are parked again.
                 let _ = set_affinity(&super::current_ref(), &CpuSet::only(cpu));
             }
         }

@@ -1,4 +1,4 @@
-//! What signals do: their dispositions.
+//! The dispositions of signals.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -31,8 +31,8 @@ const SA_RESETHAND: u64 = 0x8000_0000;
 /// sa_flags: the handler gets the `siginfo_t`.
 pub(super) const SA_SIGINFO: u64 = 0x4;
 
-/// Those that a program may set. Others are not kept (Linux: `UAPI_SA_FLAGS`), so that it can
-/// find out which there are.
+/// The flags that a program may set. Others are not kept (Linux: `UAPI_SA_FLAGS`), so that a
+/// program can find out which exist.
 const KNOWN_FLAGS: u64 = SA_NOCLDSTOP
     | SA_NOCLDWAIT
     | SA_SIGINFO
@@ -62,7 +62,7 @@ unsafe impl Plain for Action {}
 impl Action {
     const DEFAULT: Action = Action { handler: SIG_DFL, flags: 0, restorer: 0, mask: 0 };
 
-    /// What is kept of one that a program sets.
+    /// The part that is kept of an action that a program sets.
     fn kept(self) -> Self {
         Action { flags: self.flags & KNOWN_FLAGS, mask: self.mask & !UNBLOCKABLE, ..self }
     }
@@ -73,7 +73,7 @@ impl Action {
     }
 }
 
-/// What a signal does by default.
+/// A default action.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Default {
     /// Ends the process.
@@ -82,8 +82,8 @@ pub(crate) enum Default {
     Ignore,
 }
 
-/// What `signal` does by default. There is no job control: stop signals other than
-/// SIGSTOP do nothing, and SIGSTOP neither.
+/// The default action of `signal`. There is no job control: stop signals do nothing, SIGSTOP
+/// included.
 pub(crate) fn default_of(signal: u32) -> Default {
     const SIGTSTP: u32 = 20;
     const SIGTTIN: u32 = 21;
@@ -98,7 +98,7 @@ pub(crate) fn default_of(signal: u32) -> Default {
 
 /// The dispositions of a process.
 pub(crate) struct Handlers {
-    /// Guards them, one a signal. Nothing nests inside but the heap's lock.
+    /// Guards them, one per signal. Nothing nests inside but the heap's lock.
     actions: SpinLock<Box<[Action]>>,
 }
 
@@ -117,7 +117,7 @@ impl Handlers {
         Self::with(self.actions.lock().clone())
     }
 
-    /// exec: what was handled is default, what was ignored stays so.
+    /// exec: signals with a handler get the default action; ignored ones stay ignored.
     pub(crate) fn exec(&self) {
         for action in self.actions.lock().iter_mut() {
             let handler = if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL };
@@ -160,7 +160,7 @@ impl Handlers {
         self.get(signal).is_handler()
     }
 
-    /// What the process wants to know of the ends of its children.
+    /// How the process learns of the ends of its children.
     pub(crate) fn for_children(&self) -> ChildEnds {
         let action = self.get(SIGCHLD);
         match action.handler {
@@ -171,13 +171,13 @@ impl Handlers {
     }
 }
 
-/// What a parent wants to know of the end of a child that sends SIGCHLD.
+/// How a parent learns of the end of a child that sends SIGCHLD.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChildEnds {
-    /// It is sent the signal, and waits for the child.
+    /// It gets the signal, and waits for the child.
     Wait,
-    /// It is sent the signal. Nothing is left to wait for.
+    /// It gets the signal. No child is left to wait for.
     Signal,
-    /// Nothing.
+    /// Not at all. No child is left to wait for.
     Ignored,
 }

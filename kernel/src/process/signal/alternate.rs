@@ -8,9 +8,9 @@ use crate::sync::SpinLock;
 const SS_ONSTACK: u32 = 1;
 /// ss_flags: there is none.
 const SS_DISABLE: u32 = 2;
-/// ss_flags: a handler that begins finds none; its return brings it back.
+/// ss_flags: the stack is taken away when a handler begins, and set again when it returns.
 const SS_AUTODISARM: u32 = 1 << 31;
-/// The least that one may have (Linux: `MINSIGSTKSZ`).
+/// The least size, in bytes (Linux: `MINSIGSTKSZ`).
 const MIN_BYTES: u64 = 2048;
 
 /// `stack_t`.
@@ -33,7 +33,7 @@ impl AlternateStack {
     const NONE: Self = Self { base: 0, flags: SS_DISABLE, pad: 0, size: 0 };
 }
 
-/// The alternate stack of a thread, as it was set. Only the thread itself has to do with it.
+/// The alternate stack of a thread, as it was set. Only the thread itself uses it.
 pub(crate) struct StackCell(SpinLock<AlternateStack>);
 
 impl StackCell {
@@ -46,7 +46,7 @@ impl StackCell {
         *self.0.lock() = stack;
     }
 
-    /// As it was set, for the frame of a handler.
+    /// The stack as it was set, for the frame of a handler.
     pub(super) fn stored(&self) -> AlternateStack {
         *self.0.lock()
     }
@@ -68,14 +68,14 @@ impl StackCell {
         }
     }
 
-    /// Whether a thread with this stack pointer is on it. It grows down, so its end belongs
-    /// to it. One that disarms itself is not used before it is set again.
+    /// Whether a thread with this stack pointer is on it. It grows down, so its end belongs to it.
+    /// A stack that disarms itself counts as free: it is not used before it is set again.
     fn is_used(&self, stack_pointer: u64) -> bool {
         let AlternateStack { base, flags, size, .. } = self.stored();
         flags & SS_AUTODISARM == 0 && stack_pointer > base && stack_pointer - base <= size
     }
 
-    /// What sigaltstack tells a program with this stack pointer.
+    /// The result of sigaltstack for a program with this stack pointer.
     pub(crate) fn told(&self, stack_pointer: u64) -> AlternateStack {
         let stored = self.stored();
         let state = match stored.size {
@@ -86,7 +86,8 @@ impl StackCell {
         AlternateStack { flags: state | stored.flags & SS_AUTODISARM, ..stored }
     }
 
-    /// Where a handler that wants the stack begins, if there is one that is not in use.
+    /// The start of the stack for a handler that wants it; none if there is no stack or it is in
+    /// use.
     pub(super) fn free_top(&self, stack_pointer: u64) -> Option<u64> {
         let AlternateStack { base, size, .. } = self.stored();
         (size != 0 && !self.is_used(stack_pointer)).then(|| base.wrapping_add(size))
@@ -102,7 +103,7 @@ impl StackCell {
         }
         match wanted.flags & !SS_AUTODISARM {
             SS_DISABLE => self.store(AlternateStack { base: 0, size: 0, ..wanted }),
-            // Asking for the stack to be in use says no more than 0.
+            // SS_ONSTACK means the stack is wanted, as 0 does.
             0 | SS_ONSTACK if wanted.size < MIN_BYTES => return Err(Errno::ENOMEM),
             0 | SS_ONSTACK => self.store(wanted),
             _ => return Err(Errno::EINVAL),

@@ -16,12 +16,12 @@ use crate::task;
 /// Bytes of the `sc` instruction.
 const SYSTEM_CALL_BYTES: u64 = 4;
 
-/// What is to be done with a system call that a signal interrupted.
+/// The outcome of a system call that a signal interrupted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Call {
     /// There was none, or it has its result.
     Done,
-    /// It starts over, unless a handler runs that does not want that.
+    /// It starts over, unless a handler without SA_RESTART runs.
     StartsOver,
     /// It starts over in any case.
     AlwaysStartsOver,
@@ -44,18 +44,16 @@ pub(crate) fn restart_or_interrupt(frame: &mut TrapFrame) {
     take_all(frame, Call::StartsOver, None);
 }
 
-/// As [`restart_or_interrupt`], for one that ended with
-/// [`ERESTARTNOINTR`](super::ERESTARTNOINTR).
+/// [`restart_or_interrupt`] for a call that ended with [`ERESTARTNOINTR`](super::ERESTARTNOINTR).
 #[cold]
 pub(crate) fn restart(frame: &mut TrapFrame) {
     take_all(frame, Call::AlwaysStartsOver, None);
 }
 
-/// Ends the thread or has it take its signals, in the middle of a system call that
-/// waits. Whether a handler runs: then `frame` is that of the handler, and the call has
-/// ended with `EINTR`; otherwise it has not. With `before`, handlers return to that
-/// mask, not to the present one. The thread may end here: nothing on the stack may need
-/// to be dropped.
+/// Ends the thread or has it take its signals, in the middle of a system call that waits. Returns
+/// whether a handler runs: then `frame` is the handler's, and the call has ended with `EINTR`;
+/// otherwise it has not ended. With `before`, the first handler returns to that mask, not to the
+/// present one. The thread may end here: nothing on the stack may need to be dropped.
 #[cold]
 pub(crate) fn interrupt(frame: &mut TrapFrame, before: Option<u64>) -> bool {
     take_all(frame, Call::WaitsOn, before)
@@ -81,13 +79,13 @@ fn take_all(frame: &mut TrapFrame, mut call: Call, mut before: Option<u64>) -> b
             exit::exit_group(Status::signaled(info.signal));
         }
     }
-    // No handler ran: the program does not notice.
+    // The program does not notice signals without a handler.
     end_call(frame, call, None);
     recalculate();
     handled
 }
 
-/// Gives an interrupted call its outcome: `action` is that of the handler that runs.
+/// Gives an interrupted call its outcome; `action` is the handler that runs, if any.
 fn end_call(frame: &mut TrapFrame, call: Call, action: Option<&Action>) {
     let starts_over = match call {
         Call::Done => return,
@@ -104,13 +102,12 @@ fn end_call(frame: &mut TrapFrame, call: Call, action: Option<&Action>) {
     }
 }
 
-/// Has the program go on in the handler, which returns to the mask `before`, or the
-/// present one.
+/// Has the program go on in the handler, which returns to the mask `before`, or to the present one.
 fn run_handler(frame: &mut TrapFrame, info: &Info, action: &Action, before: Option<u64>) {
     let thread = current_thread();
     let blocked = thread.blocked.load(Ordering::Relaxed);
     if frame::push(frame, info, action, before.unwrap_or(blocked)).is_err() {
-        // No stack to run it on: as if there were no handler.
+        // Without a stack for the handler the signal ends the process.
         crate::println!(
             "{}: pid {}: no stack for the handler of {}",
             task::current().name(),

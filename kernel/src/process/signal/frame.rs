@@ -1,6 +1,5 @@
-//! The frame of a signal handler: the interrupted context on the user stack, as
-//! Linux lays it out for ppc64 (arch/powerpc/kernel/signal_64.c), because
-//! unwinders and handlers read it.
+//! The frame of a signal handler: the interrupted context on the user stack, in Linux's layout for
+//! ppc64 (arch/powerpc/kernel/signal_64.c), because unwinders and handlers read it.
 //!
 //! ```text
 //! old r1 ->  | ...                        |
@@ -8,7 +7,7 @@
 //! frame  ->  | ucontext | tramp | siginfo |
 //! new r1 ->  | 128 bytes: the handler's caller's frame, back chain to old r1 |
 //! ```
-//! The handler returns to the trampoline, a page of ours in every address space.
+//! The handler returns to the trampoline, a page of the kernel's in every address space.
 
 use alloc::boxed::Box;
 use core::mem::offset_of;
@@ -27,14 +26,14 @@ use crate::errno::Errno;
 use crate::mm::user_memory::{self, Plain, UserAddr};
 use crate::process::{current, current_thread, exec};
 
-/// Below the stack pointer: what leaf functions may use without asking.
+/// The bytes below the stack pointer that leaf functions use without moving it.
 const RED_ZONE: u64 = 512;
 /// The handler's caller's stack frame.
 const CALLER_FRAME: u64 = 128;
 
-/// The page with the code that handlers return to. Unwinders that know Linux's
-/// trampoline (it begins with `addi r1,r1,128`) expect unwind tables with it; this
-/// one they do not know, so they stop here, as thread cancellation needs.
+/// The page with the code that handlers return to. Unwinders recognise Linux's trampoline (it
+/// begins with `addi r1,r1,128`) and expect unwind tables with it. They do not recognise this one,
+/// so they stop here, as thread cancellation needs.
 pub(crate) static TRAMPOLINE_PAGE: [u8; PAGE_SIZE as usize] = {
     let mut page = [0; PAGE_SIZE as usize];
     // li r0,__NR_rt_sigreturn; sc
@@ -47,7 +46,7 @@ pub(crate) static TRAMPOLINE_PAGE: [u8; PAGE_SIZE as usize] = {
     page
 };
 
-/// `struct sigcontext` with what follows it in `ucontext`.
+/// `struct sigcontext`, and the fields behind it in `ucontext`.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Registers {
@@ -75,7 +74,7 @@ struct Registers {
     /// FPR 0 to 31.
     fprs: [u64; 32],
     fpscr: u64,
-    /// Address of `vrs`. VRSAVE is there although the others have never been used.
+    /// Address of `vrs`. Set even if no vector register was used: VRSAVE is always stored.
     v_regs: u64,
     /// Aligns `vrs` to 16 bytes.
     vr_pad: u64,
@@ -114,8 +113,8 @@ const _: () = assert!(size_of::<Frame>() == 2400);
 const VRS: u64 = (offset_of!(Frame, registers) + offset_of!(Registers, vrs)) as u64;
 const _: () = assert!(VRS.is_multiple_of(16));
 
-/// Stores the context of `frame` on the user stack and turns it into that of the
-/// handler. `blocked` is restored when the handler returns.
+/// Stores the context of `frame` on the user stack, and turns `frame` into the handler's. `blocked`
+/// is restored when the handler returns.
 pub(super) fn push(frame: &mut TrapFrame, info: &Info, action: &Action, blocked: u64) -> Result<(), Errno> {
     let old_stack = frame.gpr(1);
     let alternate = &current_thread().alternate_stack;
@@ -124,7 +123,7 @@ pub(super) fn push(frame: &mut TrapFrame, info: &Info, action: &Action, blocked:
     let at = top.wrapping_sub(size_of::<Frame>() as u64) & !15;
     let stack = at.wrapping_sub(CALLER_FRAME);
 
-    // Filled in where it is: a `Frame` on the stack is what this is to avoid.
+    // Filled in on the heap: a `Frame` is too large for the stack.
     let mut saved: Box<Frame> = user_memory::zeroed();
     saved.stack = alternate.stored();
     saved.mask = blocked;
@@ -163,8 +162,8 @@ pub(super) fn push(frame: &mut TrapFrame, info: &Info, action: &Action, blocked:
     Ok(())
 }
 
-/// Stores the context of `frame` in `registers`, which are zero, of the [`Frame`] that
-/// will be `at`.
+/// Stores the context of `frame` in `registers`, which are zero and belong to the [`Frame`] for the
+/// address `at`.
 fn save(frame: &mut TrapFrame, registers: &mut Registers, at: u64) {
     registers.regs = at + (offset_of!(Frame, registers) + offset_of!(Registers, gprs)) as u64;
     registers.gprs = *frame.gprs();
@@ -184,8 +183,8 @@ fn save(frame: &mut TrapFrame, registers: &mut Registers, at: u64) {
     });
 }
 
-/// rt_sigreturn: back to the context above the handler's caller's frame, where the
-/// stack pointer is again. `EFAULT` if it is not there: the program is lost.
+/// rt_sigreturn: restores the context above the handler's caller's frame, to which the stack
+/// pointer points again. `EFAULT` if it cannot be read: the program is lost.
 pub(crate) fn sigreturn(frame: &mut TrapFrame) -> Result<(), Errno> {
     let saved: Box<Frame> = UserAddr(frame.gpr(1).wrapping_add(CALLER_FRAME)).read_boxed()?;
     let registers = &saved.registers;

@@ -1,9 +1,9 @@
 //! Signals: sent ([`send_to_process`], [`send_to_thread`], [`force_on_current`]),
 //! queued, and taken by a thread on its way to user mode ([`deliver`]).
 //!
-//! A thread looks at its signals when [`pending::SIGNAL`] is set on its task, which
-//! also ends its interruptible waits. The bit may be set without need, never clear
-//! while an unblocked signal waits.
+//! A thread looks at its signals when [`pending::SIGNAL`] is set on its task, which also ends its
+//! interruptible waits. The bit may be set needlessly, but is never clear while an unblocked signal
+//! waits.
 
 use core::sync::atomic::{Ordering, fence};
 
@@ -34,15 +34,15 @@ pub(crate) const SIGQUIT: u32 = 3;
 pub(crate) const SIGILL: u32 = 4;
 /// Trap instruction.
 pub(crate) const SIGTRAP: u32 = 5;
-/// Bad access to what is mapped.
+/// Bad access to mapped memory.
 pub(crate) const SIGBUS: u32 = 7;
 /// Floating-point exception.
 pub(crate) const SIGFPE: u32 = 8;
-/// The end, without appeal.
+/// Ends the process; cannot be caught.
 pub(crate) const SIGKILL: u32 = 9;
 /// Bad address.
 pub(crate) const SIGSEGV: u32 = 11;
-/// Write to a pipe that nobody reads.
+/// Write to a pipe without readers.
 pub(crate) const SIGPIPE: u32 = 13;
 /// An alarm.
 pub(crate) const SIGALRM: u32 = 14;
@@ -50,7 +50,7 @@ pub(crate) const SIGALRM: u32 = 14;
 pub(crate) const SIGCHLD: u32 = 17;
 /// Go on, if stopped.
 pub(crate) const SIGCONT: u32 = 18;
-/// Stop, without appeal.
+/// Stops the process in Linux; ignored here, and cannot be caught.
 pub(crate) const SIGSTOP: u32 = 19;
 /// The largest signal.
 pub(crate) const LAST: u32 = 64;
@@ -58,13 +58,12 @@ pub(crate) const LAST: u32 = 64;
 /// Inside the kernel only: the call was interrupted and may be made again.
 pub(crate) const ERESTARTSYS: Errno = Errno(512);
 
-/// Inside the kernel only: the call is made again once the signal is dealt with,
-/// whatever the program wants: it has done nothing yet.
+/// Inside the kernel only: the call has done nothing yet, and is made again once the signal is
+/// dealt with, with or without SA_RESTART.
 pub(crate) const ERESTARTNOINTR: Errno = Errno(513);
 
-/// Inside the system calls only: the wait was interrupted. The call ends with `EINTR` if
-/// a handler runs, whatever that one wants; otherwise it waits on, until the deadline
-/// that it had.
+/// Inside the system calls only: the wait was interrupted. The call ends with `EINTR` if a handler
+/// runs, with or without SA_RESTART. Otherwise it waits on, until its old deadline.
 pub(crate) const ERESTARTNOHAND: Errno = Errno(514);
 
 /// A signal as a bit of a mask.
@@ -72,7 +71,7 @@ pub(crate) const fn bit(signal: u32) -> u64 {
     1 << (signal - 1)
 }
 
-/// What nobody can block, ignore or handle.
+/// The signals that cannot be blocked, ignored or handled.
 pub(crate) const UNBLOCKABLE: u64 = bit(SIGKILL) | bit(SIGSTOP);
 
 /// The signal's C name, for messages.
@@ -90,55 +89,55 @@ impl Thread {
         self.signals.set() | self.process.signals.set()
     }
 
-    /// Takes a signal that is not in `blocked`; its own before those of the process.
+    /// Takes a signal that is not in `blocked`; the thread's own before those of the process.
     pub(crate) fn take_signal(&self, blocked: u64) -> Option<Info> {
         self.signals.take(blocked).or_else(|| self.process.signals.take(blocked))
     }
 
-    /// The signals that it need not be told of.
+    /// The signals that it need not be notified of.
     fn deaf_to(&self) -> u64 {
         self.blocked.load(Ordering::Relaxed) & !self.awaited.load(Ordering::Relaxed)
     }
 }
 
-/// The current thread blocks `mask` from now on, and looks whether something else
-/// has become deliverable.
+/// The current thread blocks `mask` from now on, and checks for signals that have become
+/// deliverable.
 pub(crate) fn set_blocked(mask: u64) {
     let thread = current_thread();
     thread.blocked.store(mask & !UNBLOCKABLE, Ordering::Relaxed);
     recalculate();
 }
 
-/// The current thread is told of `signals` from now on, though it blocks them (sigtimedwait).
-/// It looks for them behind this.
+/// The current thread is notified of `signals` from now on, although it blocks them (sigtimedwait).
+/// It looks for them after this call.
 pub(crate) fn set_awaited(signals: u64) {
     current_thread().awaited.store(signals, Ordering::Relaxed);
     recalculate();
 }
 
-/// Makes the task's bit what the current thread's signals say.
+/// Recomputes the task's bit from the current thread's signals.
 fn recalculate() {
     let (task, thread) = (task::current(), current_thread());
     task.clear_pending(pending::SIGNAL);
-    // A sender queues the signal before it sets the bit; cleared in between, we
-    // find the signal here. And the caller's masks before the look at the signals:
-    // either the sender sees the masks or we see the signal. Partner: the fences in
-    // `queue_for_process` and `send_to_thread`.
+    // A sender queues the signal before it sets the bit: if we cleared the bit in between, we find
+    // the signal here. The fence orders the caller's masks before the look at the signals: either
+    // the sender sees the masks or we see the signal. Partners: the fences in `queue_for_process`
+    // and `send_to_thread`.
     fence(Ordering::SeqCst);
     let deaf_to = thread.deaf_to();
     if thread.waiting_signals() & !deaf_to != 0 {
         task.notify(pending::SIGNAL);
     }
-    // It may have been told of what it now blocks.
+    // Another thread must take the signals of the process that this one now blocks.
     tell_takers(&thread.process, deaf_to);
 }
 
-/// Sends a signal to whichever thread of `process` takes it, if there is room for it.
+/// Sends a signal to any thread of `process` that takes it, if there is room for it.
 pub(crate) fn send_to_process(process: &Process, info: Info) {
     let _ = queue_for_process(process, info);
 }
 
-/// As [`send_to_process`].
+/// [`send_to_process`] with a result.
 ///
 /// # Errors
 /// `EAGAIN` if too many signals wait.
@@ -151,15 +150,14 @@ pub(crate) fn queue_for_process(process: &Process, info: Info) -> Result<(), Err
         return Ok(());
     }
     process.signals.push(info)?;
-    // The signal before the look at who blocks it. Partner: the fence in
-    // `recalculate`.
+    // Orders the signal before the look at the threads' masks. Partner: the fence in `recalculate`.
     fence(Ordering::SeqCst);
     tell_takers(process, bit(info.signal));
     Ok(())
 }
 
-/// Forgets `signal` wherever it waits in `process`, which ignores it from now on: a
-/// handler that it has later is for later ones (POSIX; Linux: `do_sigaction`).
+/// Forgets all instances of `signal` that wait in `process`, which ignores it from now on: a later
+/// handler is for later signals (POSIX; Linux: `do_sigaction`).
 pub(crate) fn discard(process: &Process, signal: u32) {
     process.signals.discard(signal);
     for task in process.threads.lock().iter() {
@@ -169,9 +167,9 @@ pub(crate) fn discard(process: &Process, signal: u32) {
     }
 }
 
-/// Tells, for each of `signals` that waits for `process`, one thread that takes it.
-/// If all block it, it waits for the first that no longer does. Also when the thread
-/// that was told blocks it or ends instead (Linux: `retarget_shared_pending`).
+/// For each of `signals` that waits for `process`, notifies one thread that takes it. If all block
+/// it, it waits for the first that no longer does. Called again when the notified thread blocks it
+/// or ends instead (Linux: `retarget_shared_pending`).
 pub(super) fn tell_takers(process: &Process, signals: u64) {
     let mut signals = signals & process.signals.set();
     if signals == 0 {
@@ -188,9 +186,9 @@ pub(super) fn tell_takers(process: &Process, signals: u64) {
     }
 }
 
-/// Sends a signal to every process for which `chosen`, at one instant: a child that
-/// one of them is making gets it, or is made after it. Without `info` it only looks.
-/// Whether there is such a process.
+/// Sends a signal to all processes for which `chosen` holds, at one instant: a child that one of
+/// them is making gets it, or is made after it. Without `info` it only looks. Returns whether there
+/// is such a process.
 pub(crate) fn send_to_all(chosen: impl Fn(&Process) -> bool, info: Option<Info>) -> bool {
     let mut any = false;
     table::for_each(|process| {
@@ -215,12 +213,12 @@ pub(crate) fn send_to_thread(task: &Task, info: Info) -> Result<(), Errno> {
         return Ok(());
     }
     let signal = bit(info.signal);
-    // As for a process.
+    // See `queue_for_process`; here the thread's own mask counts.
     if thread.process.handlers().ignores(info.signal) && blocked(task) & signal == 0 {
         return Ok(());
     }
     thread.signals.push(info)?;
-    // As in `queue_for_process`.
+    // Orders the signal before the look at the thread's masks. Partner: the fence in `recalculate`.
     fence(Ordering::SeqCst);
     if deaf_to(task) & signal == 0 {
         task.notify(pending::SIGNAL);
@@ -228,9 +226,9 @@ pub(crate) fn send_to_thread(task: &Task, info: Info) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Whether the thread that Linux looks at (`sig_ignored`) blocks `signal`. One that is
-/// ignored then waits all the same: it may have a handler when it is unblocked. True
-/// without threads: it is not known what the first one will block.
+/// Whether the thread that Linux looks at (`sig_ignored`) blocks `signal`. If so, the signal waits
+/// even if it is ignored: it may have a handler when it is unblocked. True without threads: the
+/// mask of the first one is not known yet.
 fn first_thread_blocks(process: &Process, signal: u32) -> bool {
     process.threads.lock().first().is_none_or(|task| blocked(task) & bit(signal) != 0)
 }
@@ -248,8 +246,8 @@ pub(crate) fn send_to_current(signal: u32) {
     let _ = send_to_thread(&task::current(), Info::of_kernel(signal));
 }
 
-/// Has the current thread take a signal for what its program did just now. It is
-/// not ignored, nor blocked: then the process ends. Returns whether it ends.
+/// Has the current thread take a signal for what its program did just now. The process ends if the
+/// signal is blocked or has no handler. Returns whether it ends.
 pub(crate) fn force_on_current(info: Info) -> bool {
     let (process, thread) = (current(), current_thread());
     let blocked = thread.blocked.load(Ordering::Relaxed) & bit(info.signal) != 0;
@@ -257,7 +255,7 @@ pub(crate) fn force_on_current(info: Info) -> bool {
         process.end(Status::signaled(info.signal));
         return true;
     }
-    // None that queues, so there is room.
+    // It is no real-time signal, so there is room.
     let _ = thread.signals.push(info);
     task::current().notify(pending::SIGNAL);
     false
@@ -269,8 +267,8 @@ pub(crate) fn wait(queue: &WaitQueue, done: impl FnMut() -> bool) -> Result<(), 
     queue.wait_interruptible(done).map_err(|_| ERESTARTSYS)
 }
 
-/// As [`wait`], at most until the time base reaches `deadline_tb`: then `Ok(false)`.
-/// A signal ends it with [`ERESTARTNOHAND`]: a call with a deadline does not start over.
+/// [`wait`] until the time base reaches `deadline_tb` at most: then `Ok(false)`. A signal ends it
+/// with [`ERESTARTNOHAND`]: a call with a deadline does not start over.
 pub(crate) fn wait_deadline(
     queue: &WaitQueue,
     deadline_tb: u64,

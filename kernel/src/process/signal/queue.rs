@@ -9,16 +9,16 @@ use crate::mm::user_memory::Plain;
 use crate::process::exit::Status;
 use crate::sync::SpinLock;
 
-/// A signal and what is known of it: the used part of Linux's `siginfo_t`.
+/// A signal and its details: the used part of Linux's `siginfo_t`.
 #[derive(Clone, Copy)]
 pub(crate) struct Info {
-    /// Which.
+    /// Its number.
     pub(crate) signal: u32,
-    /// si_code: why.
+    /// si_code: its origin.
     code: i32,
-    /// What the code says: an address, or a sender's pid and uid in the halves.
+    /// By the code: an address, or a sender's pid and uid in the halves.
     value: u64,
-    /// si_value that comes along, or si_status of a child in the high half.
+    /// si_value, or si_status of a child in the high half.
     more: u64,
 }
 
@@ -33,7 +33,7 @@ const CLD_EXITED: i32 = 1;
 const CLD_KILLED: i32 = 2;
 
 impl Info {
-    /// By the kernel, for what the program asked.
+    /// By the kernel, at the program's request.
     pub(crate) fn of_kernel(signal: u32) -> Self {
         Info { signal, code: SI_KERNEL, value: 0, more: 0 }
     }
@@ -56,15 +56,15 @@ impl Info {
         Info { signal, code, value: u64::from(pid) << 32, more: u64::from(status) << 32 }
     }
 
-    /// As a program wants it sent, with a value: `signal`, and the rest of `from`.
+    /// As a program sends it, with a value: `signal`, and the rest of `from`.
     pub(crate) fn of_program(signal: u32, from: &LinuxInfo) -> Self {
         Info { signal, code: from.code, value: from.value, more: from.more }
     }
 
-    /// Its place in the order of taking, the lowest first. First what a fault of the
-    /// thread sent (Linux: `dequeue_synchronous_signal`): its handler is told where the
-    /// program was, which is where another handler begins if that was taken before.
-    /// Then by number, those that faults can send before all others (`next_signal`).
+    /// Its place in the order of taking, the lowest first. First come signals from a fault of the
+    /// thread (Linux: `dequeue_synchronous_signal`): their handler gets the program's address,
+    /// which would be another handler's if that were taken before. Then by number, the signals that
+    /// faults can send before all others (`next_signal`).
     fn turn(&self) -> (u32, u32) {
         match bit(self.signal) & SYNCHRONOUS != 0 {
             true if self.code > SI_USER => (0, 0),
@@ -101,8 +101,8 @@ pub(crate) struct LinuxInfo {
 }
 
 impl LinuxInfo {
-    /// Whether a program may send it to another thread: as what neither the kernel nor kill
-    /// and tgkill send.
+    /// Whether a program may send it to another thread: its code is neither the kernel's nor that
+    /// of kill or tgkill.
     pub(crate) fn may_be_sent(&self) -> bool {
         self.code < SI_USER && self.code != SI_TKILL
     }
@@ -112,13 +112,13 @@ impl LinuxInfo {
 unsafe impl Plain for LinuxInfo {}
 const _: () = assert!(size_of::<LinuxInfo>() == 128);
 
-/// The first real-time signal; those queue up, the others are only noted.
+/// The first real-time signal. Real-time signals queue up; of another one at most one waits.
 pub(crate) const FIRST_REAL_TIME: u32 = 32;
-/// How many may wait in one queue.
+/// Most signals that wait in one queue.
 const MAX_WAITING: usize = 1024;
-/// Beyond so many none waits a second time: there is always room for one of each.
+/// From this many on no signal waits a second time: there is always room for one of each.
 const MAX_REPEATING: usize = MAX_WAITING - LAST as usize;
-/// What faults send (Linux's `SYNCHRONOUS_MASK`, of which nothing here sends SIGSYS).
+/// The signals of faults (Linux's `SYNCHRONOUS_MASK`, of which SIGSYS is never sent here).
 const SYNCHRONOUS: u64 = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGFPE);
 
 /// The signals that wait for a thread or a process.
@@ -140,7 +140,7 @@ impl Queue {
         self.set.load(Ordering::Relaxed)
     }
 
-    /// Adds a signal, unless it waits already and is none that queues.
+    /// Adds a signal, unless it waits already and is no real-time signal.
     ///
     /// # Errors
     /// `EAGAIN` if it waits already and too many do.
@@ -159,7 +159,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Forgets `signal`, which waits or not.
+    /// Forgets `signal` if it waits.
     pub(super) fn discard(&self, signal: u32) {
         let mut waiting = self.waiting.lock();
         waiting.retain(|info| info.signal != signal);

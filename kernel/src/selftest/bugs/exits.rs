@@ -16,8 +16,8 @@ pub(super) fn exit_alone() -> Verdict {
     scene.end(&[])
 }
 
-/// T14: the exiting task moves after the final flush. Nobody kicked the CPU that it
-/// left, so `__mmdrop` must find it.
+/// T14: the exiting task moves after the final flush. The CPU that it left was not kicked, so
+/// `__mmdrop` must find it.
 pub(super) fn exit_migrated_before_mmdrop() -> Verdict {
     exit_with_move(MmdropLast, Counts { shot_ipi: owes().shot(1), ..Counts::ZERO })
 }
@@ -33,7 +33,7 @@ pub(super) fn exit_without_pages() -> Verdict {
 pub(super) fn outsider_drops_last() -> Verdict {
     let (mut scene, me, [other]) = Scene::with()?;
     let (mm, others) = (scene.empty_mm()?, other_cpus());
-    // Its page is written elsewhere, or this CPU would be in the mask.
+    // Its page is written by another CPU, so that this one is not in the mask.
     on_cpus(&[other], move || drop(map_written_page(mm)));
     make_lazy(&others, mm);
     check!(!in_mask(me, mm), "the outsider is in the mask");
@@ -48,8 +48,8 @@ pub(super) fn outsider_drops_last() -> Verdict {
     scene.end(&[])
 }
 
-/// T17: when the last reference is gone and the policy has done its part, no CPU's PID
-/// register has the PID, by its own word; and the next mm has it.
+/// T17: when the last reference is gone and the policy has done its part, no CPU reports the PID in
+/// its register, and the next mm gets it.
 pub(super) fn pid_is_loaded_nowhere() -> Verdict {
     const ROUNDS: u64 = 4;
     static HOLDERS: AtomicU32 = AtomicU32::new(0);

@@ -3,9 +3,9 @@
 use super::*;
 use crate::selftest::hotplug::{bring_back, held_on_its_way, while_offline};
 
-/// T7: a CPU leaves all masks when it goes offline, and what it has cached is gone. A
-/// bit that stays is a flush that nobody makes: the page changes meanwhile, and the
-/// CPU reads the new one when it is back.
+/// T7: a CPU leaves all masks when it goes offline, and its cached translations are gone. The page
+/// changes meanwhile, and the CPU reads the new one when it is back: a bit that stayed would stand
+/// for a flush that no CPU makes.
 pub(super) fn offline_leaves_no_bit() -> Verdict {
     let (mut scene, [cpu]) = Scene::with_last()?;
     // In two masks: of the mm that it is lazy on, and of the one before.
@@ -16,7 +16,7 @@ pub(super) fn offline_leaves_no_bit() -> Verdict {
     while_offline(&[cpu], || {
         let named = lazy_tlb().mms().iter().filter(|mm| mm.cpumask().test(cpu)).count();
         check_eq!(named, 0, "masks that name a CPU which is offline");
-        // By the only process: a kick of all others in the mask, then a local flush.
+        // By the only user: a kick of all other CPUs in the mask, then a local flush.
         lazy_tlb().exec_mmap(mm);
         forget(mm, page)?;
         replace(mm, page, 7)?;
@@ -28,9 +28,8 @@ pub(super) fn offline_leaves_no_bit() -> Verdict {
     scene.end(&[former, mm])
 }
 
-/// T8: the mm dies at the moment at which the CPU that borrows it is about to leave it
-/// for good. As long as the CPU has it loaded, its bit stands, and the shoot (or the
-/// kick) waits for it.
+/// T8: the mm dies at the moment at which the CPU that borrows it is about to leave it for good. As
+/// long as the CPU has it loaded, its bit stands, and the shoot (or the kick) waits for it.
 pub(super) fn mm_dies_as_a_cpu_goes() -> Verdict {
     let (mut scene, [cpu]) = Scene::with_last()?;
     let mm = scene.lazy_mm(&[cpu])?;
@@ -55,8 +54,8 @@ pub(super) fn kick_as_a_cpu_goes() -> Verdict {
     scene.end(&[])
 }
 
-/// T8: every CPU but this one goes offline while lazy on an mm, which then dies. None
-/// has it loaded any more, so its PID is reused at once, and nobody is called.
+/// T8: every CPU but this one goes offline while lazy on an mm, which then dies. No CPU has it
+/// loaded any more, so its PID is reused at once, and no CPU is called.
 pub(super) fn mm_dies_while_cpus_are_offline() -> Verdict {
     let (mut scene, _, [first]) = Scene::with()?;
     let mm = scene.lazy_mm(&other_cpus())?;
@@ -80,7 +79,7 @@ pub(super) fn init_mm_is_balanced() -> Verdict {
     let [cpu] = last_others()?;
     let kernel = lazy_tlb();
     let balanced = |when: &str| {
-        // Which CPU borrows it varies from moment to moment, so all do.
+        // The CPUs that borrow it vary from moment to moment, so all are made to.
         drain_borrows();
         let (init_mm, online) = (kernel.mm(MmId::INIT_MM), kernel.online());
         let mask = init_mm.cpumask().peek(kernel.nr_cpus());

@@ -12,8 +12,8 @@ fn flush(mm: MmId) {
     lazy_tlb().flush(mm, FlushRange::Everything);
 }
 
-/// T4: a single-threaded process sends the lazies away while a kernel thread uses its
-/// mm. The thread's CPU keeps its bit, or the next flush would miss it.
+/// T4: a single-threaded process kicks the lazy CPUs while a kernel thread uses its mm. The
+/// thread's CPU keeps its bit, or the next flush would miss it.
 pub(super) fn kick_spares_the_users_bit() -> Verdict {
     let (mut scene, me, [user]) = Scene::with()?;
     let (mm, page) = scene.page()?;
@@ -24,7 +24,7 @@ pub(super) fn kick_spares_the_users_bit() -> Verdict {
     let use_mm = move || {
         let _ = uaccess::load_user_u32(page);
         mark();
-        // It stays on its CPU and in the mm: a stale translation would be left.
+        // It stays on its CPU and in the mm, so that a stale translation would stay.
         wait_until_passed(2);
         uaccess::load_user_u32(page).ok()
     };
@@ -42,8 +42,8 @@ pub(super) fn kick_spares_the_users_bit() -> Verdict {
     scene.end(&[])
 }
 
-/// T5: two processes' CPUs kick the same lazy one. The second kick finds the bit
-/// clear: it must flush all the same, and give nothing back twice.
+/// T5: the CPUs of two processes kick one lazy CPU. The second kick finds the bit clear: it must
+/// still flush, and give nothing back twice.
 pub(super) fn two_kicks_of_one_cpu() -> Verdict {
     let (mut scene, me, [lazy, second]) = Scene::with()?;
     let mm = scene.lazy_mm(&[lazy])?;
@@ -109,9 +109,9 @@ pub(super) fn kick_during_a_self_trim() -> Verdict {
     scene.end(&[mm])
 }
 
-/// T6's later half: a CPU that trims itself has left and flushed, and is kicked before
-/// its bit is clear. The second one finds the first done: had it been served in between,
-/// its initiator would count on a CPU that is in the middle of leaving.
+/// T6's later half: a CPU that trims itself has left and flushed, and is kicked before its bit is
+/// clear. The second kick finds the first done: served in between, it would let its initiator count
+/// on a CPU in the middle of leaving.
 pub(super) fn kick_behind_the_flush() -> Verdict {
     let (mut scene, me, other, mm) = lazy_here()?;
     scene.play(script! {
@@ -141,8 +141,8 @@ pub(super) fn kick_behind_the_flush() -> Verdict {
     scene.end(&[mm])
 }
 
-/// T9: with a coprocessor attached every flush is broadcast, also those of a mm that
-/// one CPU has, and the exit's after its kick. The oracle looks that they reach it.
+/// T9: with a coprocessor attached every flush is broadcast, also those of an mm that only one CPU
+/// has, and the exit's after its kick. The oracle checks that they reach it.
 pub(super) fn exit_with_a_coprocessor() -> Verdict {
     FakeCoprocessor::possible()?;
     let mut scene = Scene::new();
@@ -169,8 +169,8 @@ pub(super) fn exit_with_a_coprocessor() -> Verdict {
     scene.end(&[])
 }
 
-/// T10: the exiting task is asked to move between the kick and the local flush. It
-/// goes after both, or the CPU that it left would be missed by either.
+/// T10: the exiting task is asked to move between the kick and the local flush. It goes after both;
+/// otherwise one of them would miss the CPU that it left.
 pub(super) fn exit_kick_stays_on_its_cpu() -> Verdict {
     let (mut scene, me, [other]) = Scene::with()?;
     if !owes().kicks {

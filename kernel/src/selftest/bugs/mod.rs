@@ -1,8 +1,8 @@
 //! The bugs that lazy TLB has had, each provoked by name.
 //!
-//! T1 to T20 are in docs/bugs.md: what went wrong, and where. A test forces the interleaving that made the bug, at named points of the
-//! real code, and asks for what the bug spoilt. Elsewhere: T18 (membarrier's litmus)
-//! only a model can see; T20 ends the kernel, so it is a crash (`crash=t20_…`).
+//! docs/bugs.md describes T1 to T20. A test forces the interleaving that made the bug, at named
+//! points of the real code, and checks what the bug spoilt. Two are elsewhere: only a model can see
+//! T18 (membarrier's litmus), and T20 ends the kernel, so it is a crash (`crash=t20_…`).
 
 mod exits;
 mod hotplug;

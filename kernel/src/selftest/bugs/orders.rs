@@ -1,4 +1,4 @@
-//! Orders that nobody thought of: drawn from a seed, and forced point by point.
+//! Orders drawn from a seed, and forced point by point.
 
 use super::*;
 use crate::println;
@@ -38,7 +38,7 @@ fn one_order(cpus: &[CpuId], random: &mut Random) -> Verdict {
     scene.end(&[mm])
 }
 
-/// What a CPU may do with an mm of which it has one user's unit.
+/// The parts of a CPU that has one unit of `mm_users`.
 const PARTS: &[fn(MmId)] = &[run_and_exit, use_and_flush, outlive, exec_away];
 
 fn use_and_flush(mm: MmId) {

@@ -1,11 +1,11 @@
-//! What a task keeps that does not run: T19.
+//! What a descheduled task keeps: T19.
 
 use super::*;
 use crate::task;
 use crate::task::WaitQueue;
 
-/// T19: a kernel thread that has run on a borrowed mm and sleeps has none, while the
-/// user task that it ran in between runs on.
+/// T19: a kernel thread that has run on a borrowed mm has none while it sleeps and the mm's user
+/// task runs on.
 pub(super) fn descheduled_has_no_active_mm() -> Verdict {
     const ROUNDS: u32 = 20;
     /// Odd: the sleeper may run. Even: it has.

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// T1: uses of an mm leave its count as it was, whether the thread was lazy on
-/// another mm or on the same one.
+/// T1: uses of an mm leave its count as it was, whether the thread was lazy on another mm or on
+/// this one.
 pub(super) fn use_mm_counts_return() -> Verdict {
     let mut scene = Scene::new();
     let (mm, other) = (scene.mm()?, scene.mm()?);
@@ -17,14 +17,14 @@ pub(super) fn use_mm_counts_return() -> Verdict {
     scene.end(&[mm, other])
 }
 
-/// T2: a kernel thread has stored its new `mm` on a CPU whose bit is still in the mask,
-/// and the only process that runs the mm drops a page of it. The kick comes when the MMU
-/// has the mm, not in between, and the thread reads the new page.
+/// T2: a kernel thread has stored its new `mm` on a CPU whose bit is still in the mask, and the
+/// only process that runs the mm drops a page of it. The kick is taken when the MMU has the mm, not
+/// in between, and the thread reads the new page.
 pub(super) fn use_mm_races_a_flush() -> Verdict {
     let (mut scene, me, [user]) = Scene::with()?;
     let (mm, page) = scene.page()?;
     check_eq!(read_on(user, mm, page)?, WRITTEN, "what was read before");
-    // A CPU that leaves by a switch keeps its bit, and what its TLB holds.
+    // A CPU that leaves by a switch keeps its bit and its TLB entries.
     drain_borrows();
     check!(!has(user, mm) && in_mask(user, mm), "the CPU is not in the mask alone");
     lazy_tlb().exec_mmap(mm);
@@ -41,8 +41,8 @@ pub(super) fn use_mm_races_a_flush() -> Verdict {
     scene.end(&[])
 }
 
-/// T2: the mm that the thread is leaving dies at that moment. The IPI that is to send
-/// it away comes when it has loaded the new one, not in between.
+/// T2: the mm that the thread is leaving dies at that moment. The IPI that shoots the thread's CPU
+/// is taken when it has loaded the new mm, not in between.
 pub(super) fn use_mm_races_a_shoot() -> Verdict {
     let (mut scene, me, [user]) = Scene::with()?;
     let (old, new) = (scene.lazy_mm(&[user])?, scene.mm()?);
@@ -60,9 +60,9 @@ pub(super) fn use_mm_races_a_shoot() -> Verdict {
     scene.end(&[new])
 }
 
-/// T2 at the other end of a use: a task has given up its `mm` and does not borrow it yet.
-/// The kick comes when the borrow is there to be ended: else what it ends would begin
-/// behind it.
+/// T2 at the other end of a use: a task has given up its `mm` and does not borrow it yet. The kick
+/// is taken when the borrow has begun; otherwise the borrow would begin after the kick that is to
+/// end it.
 fn giving_up_races_a_kick(user_part: fn(MmId), users: u32) -> Verdict {
     let (mut scene, me, [user]) = Scene::with()?;
     let mm = scene.mm()?;
@@ -109,9 +109,8 @@ pub(super) fn exec_by_kernel_thread() -> Verdict {
     scene.end(&[first])
 }
 
-/// T3: a lazy kernel thread in the middle of its exec is asked to move, and another
-/// thread, which changes what the CPU has loaded, waits for it to go. It goes after
-/// the exec's switch.
+/// T3: a lazy kernel thread in the middle of its exec is asked to move, and another thread, which
+/// changes the CPU's loaded mm, waits for it to go. It goes after the exec's switch.
 pub(super) fn exec_is_not_preempted() -> Verdict {
     let (mut scene, me, [cpu]) = Scene::with()?;
     let (old, new, third) = (scene.lazy_mm(&[cpu])?, scene.mm()?, scene.mm()?);
@@ -128,8 +127,8 @@ pub(super) fn exec_is_not_preempted() -> Verdict {
         found
     });
     move_task(&part.task, me);
-    // The interrupt that makes it go is on its way: were it taken at the point, it
-    // would be taken before the CPU sees this.
+    // The interrupt that makes it go is on its way: if it can be taken at the point, it is taken
+    // before the CPU sees this mark.
     mark();
     scene.played()?;
     check!(intruder.result() != old, "another thread ran in the middle of the exec's switch, on {old:?}");

@@ -68,8 +68,7 @@ fn recurse(depth: u64) -> u64 {
     room[0] + recurse(depth + 1)
 }
 
-/// Frames so large that the exception's own still has room above the guard, but a
-/// report has not.
+/// Frames so large that the exception's frame still fits above the guard, but a report does not.
 #[inline(never)]
 pub(super) fn big_frames() {
     black_box(recurse_in_big_frames(black_box(1)));
@@ -102,7 +101,7 @@ fn panic_in_call(_: u64) {
     panic!("a call that panics");
 }
 
-/// Two CPUs at once: one report all the same.
+/// Two CPUs panic at once: there is still one report.
 #[inline(never)]
 pub(super) fn two_panics() {
     static READY: AtomicU32 = AtomicU32::new(0);
@@ -119,7 +118,7 @@ pub(super) fn two_panics() {
 /// Whether the report itself is to fail.
 static FAIL_IN_REPORT: AtomicBool = AtomicBool::new(false);
 
-/// In the middle of a report, on the CPU that writes it.
+/// Faults in the middle of a report, on the CPU that writes it, if the kind asks for it.
 pub(crate) fn fail_in_report() {
     if FAIL_IN_REPORT.load(Ordering::Relaxed) {
         null_read();

@@ -1,4 +1,4 @@
-//! What never ends.
+//! Hangs.
 
 use alloc::string::String;
 use core::hint::black_box;

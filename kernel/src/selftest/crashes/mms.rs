@@ -1,5 +1,5 @@
-//! What is done wrong to an address space: a coprocessor of which only the oracle knows,
-//! and a last reference that goes in the wrong place (T20).
+//! Misuse of an address space: a coprocessor that only the oracle knows of, and a last reference
+//! that is dropped in the wrong place (T20).
 
 use core::hint::black_box;
 
@@ -25,7 +25,7 @@ pub(super) fn coprocessor_not_counted() {
     black_box(mm);
 }
 
-/// T20: the last reference to an mm goes where its drop may not wait for IPIs.
+/// T20: the last reference to an mm is dropped where the drop may not wait for IPIs.
 #[inline(never)]
 pub(super) fn mmdrop_with_irqs_off() {
     let mm = mm::create().expect("an address space");

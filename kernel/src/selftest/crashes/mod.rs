@@ -1,7 +1,7 @@
-//! Ways to break the kernel (`crash=KIND`), each to see the report that follows.
+//! Ways to break the kernel (`crash=KIND`), each to check the report that follows.
 //!
-//! The functions that break it are named in the reports, so none is inlined. How
-//! each report must look is in the test driver.
+//! The functions that break it are named in the reports, so none is inlined. The test driver checks
+//! the reports.
 
 mod faults;
 mod hangs;
@@ -19,7 +19,7 @@ use crate::task::{self, kthread};
 /// The second CPU, where a crash needs one.
 const OTHER: CpuId = CpuId::new(1);
 
-/// The kind that does not wait for a thread.
+/// The kind that breaks the kernel before there are threads.
 const EARLY: &str = "early";
 
 /// Every kind, by name.

@@ -1,4 +1,4 @@
-//! A task's affinity changes, or the task moves, in the middle of something else.
+//! A task's affinity changes, or the task moves, in the middle of another operation.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -16,7 +16,7 @@ use crate::selftest::{Verdict, check, check_eq};
 use crate::sync::preempt;
 use crate::task::{self, TaskRef, Window, kthread, pending, registry};
 
-/// Where a task found itself.
+/// The CPU that a task found itself on.
 #[derive(Clone)]
 struct Whereabouts(Arc<AtomicU64>);
 
@@ -35,8 +35,8 @@ impl Whereabouts {
     }
 }
 
-/// A task on `cpu` that takes turns with another there, and notes where it is when it
-/// runs again after `steps` steps of the script.
+/// A task on `cpu` that takes turns with another there, and records its CPU when it runs again
+/// after `steps` steps of the script.
 fn one_of_two(cpu: CpuId, steps: usize, found: &Whereabouts) -> TaskRef {
     let found = found.clone();
     actor_on(cpu, move || {
@@ -66,8 +66,8 @@ pub(super) fn changes_while_queued() -> Verdict {
     play.complete()
 }
 
-/// A task is sent away when its CPU gives it up and has not queued it yet: it goes at
-/// once, not after a slice more, or never.
+/// A task is sent away when its CPU gives it up and has not queued it yet: it goes at once, not a
+/// slice later or never.
 pub(super) fn changes_while_chosen() -> Verdict {
     let [cpu] = last_others()?;
     let (gate, found, me) = (Gate::new(), Whereabouts::new(), percpu::cpu_id());
@@ -115,8 +115,8 @@ pub(super) fn changes_while_evicted() -> Verdict {
     play.complete()
 }
 
-/// A task is told to stay where it is queued when a thief has chosen it, and has not
-/// taken it out: the thief's CPU hears of it.
+/// A task is confined to the CPU where it is queued when a thief has chosen it, but not yet taken
+/// it out: the thief's CPU is interrupted.
 pub(super) fn changes_while_stolen() -> Verdict {
     let [cpu] = last_others()?;
     let (me, busy) = (percpu::cpu_id(), Gate::new());
@@ -127,8 +127,8 @@ pub(super) fn changes_while_stolen() -> Verdict {
         let _stay = preempt::disable();
         began.open();
         script::wait_until_played();
-        // The thief is held with this CPU's queue locked: a timer that woke somebody here
-        // would wait for it, and it for us.
+        // The thief is held with this CPU's queue locked: a timer that woke a task here would wait
+        // for the thief, and the thief for us.
         let off = irqflags::disable();
         script::wait_until_passed(1);
         let prey = registry::find(tid.load(Ordering::Relaxed)).expect("the prey has not run");
@@ -153,7 +153,7 @@ pub(super) fn changes_while_stolen() -> Verdict {
         cpu reaches Window::AffinityStored.of(&prey);
         me leaves Window::Stolen.of(&prey);
     });
-    // This CPU has nothing to do but to look for something.
+    // This CPU has nothing to do, so it tries to steal.
     owner.wait_exit();
     expect_end(&prey, "a task that was told to stay as it was stolen is lost")?;
     check!(asked.load(Ordering::Acquire) != 0, "a thief was not told that its prey may not run there");
@@ -188,8 +188,8 @@ pub(super) fn changes_with_preemption_off() -> Verdict {
     play.complete()
 }
 
-/// A task moves when it was given something to answer and before its CPU is told: it
-/// finds that where it goes.
+/// A task moves when it has got a pending bit and before its CPU is interrupted: it finds the bit
+/// on its new CPU.
 pub(super) fn moves_when_notified() -> Verdict {
     let [target, cpu] = last_others()?;
     let (me, noticed) = (percpu::cpu_id(), Arc::new(AtomicU64::new(u64::MAX)));

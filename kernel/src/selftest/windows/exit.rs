@@ -18,8 +18,7 @@ fn expect_only_ours(task: &TaskRef) -> Result<(), alloc::string::String> {
     Ok(())
 }
 
-/// The wake-up comes when the task is dead and its CPU still on its stack: it wakes
-/// nobody.
+/// The wake-up comes when the task is dead and its CPU still on its stack: it has no effect.
 pub(super) fn woken_as_it_exits() -> Verdict {
     let [cpu] = last_others()?;
     let task = actor_on(cpu, || ());
@@ -34,7 +33,7 @@ pub(super) fn woken_as_it_exits() -> Verdict {
     play.complete()
 }
 
-/// The task runs and ends before its waker has looked where it went.
+/// The task runs and ends before its waker has returned.
 pub(super) fn exits_before_its_waker_goes_on() -> Verdict {
     let [cpu] = last_others()?;
     let (gate, me) = (Gate::new(), percpu::cpu_id());
@@ -45,7 +44,7 @@ pub(super) fn exits_before_its_waker_goes_on() -> Verdict {
         me leaves Window::Told.of(&sleeper);
     });
     gate.unlatch();
-    // Not through the queue, whose lock the sleeper needs to go on.
+    // Not through the wait queue, whose lock the sleeper needs to go on.
     let woken = sleeper.wake();
     expect_end(&sleeper, "a task that overtakes its waker does not end")?;
     expect_only_ours(&sleeper)?;

@@ -1,4 +1,4 @@
-//! An idle CPU whose queue fills when it has looked.
+//! An idle CPU whose queue fills after its look.
 
 use arch::percpu;
 
@@ -12,7 +12,7 @@ use crate::task::{self, Window, kthread};
 /// A task comes between the idle CPU's last look at its queue and its cede.
 pub(super) fn queue_fills_before_the_cede() -> Verdict {
     let [cpu] = last_others()?;
-    // A slice of before may still be timed, and its end would find the task, but not again.
+    // An earlier slice may still be timed, and its end would find the task; but only once.
     for _ in 0..4 {
         // The CPU goes idle when this one ends.
         let first = actor_on(cpu, || ());
@@ -25,14 +25,13 @@ pub(super) fn queue_fills_before_the_cede() -> Verdict {
     Ok(())
 }
 
-/// A task comes when the CPU has looked at its queue and does not count as idle yet, and
-/// its waker sees a slice that is still timed, so it sends no interrupt: the CPU looks
-/// again before it cedes.
+/// A task comes when the CPU has looked at its queue and does not count as idle yet. Its waker sees
+/// a slice that is still timed, and sends no interrupt: the CPU looks again before it cedes.
 pub(super) fn queue_fills_as_it_goes_idle() -> Verdict {
     let [cpu] = last_others()?;
     let (gate, me, idles) = (Gate::new(), percpu::cpu_id(), Window::GoesIdle.of_idle());
     let sleeper = sleeper_on(cpu, &gate, script::mark)?;
-    // It waits, as long as it does not yield, so that its slice is timed.
+    // The queued task waits while `last` does not yield, so the slice of `last` is timed.
     let last = actor_on(cpu, move || {
         let queued = kthread::spawn_on(cpu, "test-queued", || ());
         while !queued.has_exited() {

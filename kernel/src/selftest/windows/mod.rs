@@ -1,8 +1,8 @@
 //! The hand-offs of the scheduler and of sleeping, each forced in its window.
 //!
-//! A test holds a task in a window ([`Window`]) until another CPU has done what it does
-//! there once in a million times, and asks for what a wrong hand-off would spoil. The
-//! table of hand-offs, windows and tests is in docs/testing.md.
+//! A test holds a task in a window ([`Window`]) until another CPU has acted in a way that is rare
+//! there, and checks what a wrong hand-off would spoil. The table of hand-offs, windows and tests
+//! is in docs/testing.md.
 
 mod affinity;
 mod exit;
@@ -66,8 +66,7 @@ fn actor_on(cpu: CpuId, f: impl FnOnce() + Send + 'static) -> TaskRef {
     })
 }
 
-/// The script in which `task` is held in a window on `cpu` until this thread has made
-/// its mark.
+/// The script in which `task` is held in a window on `cpu` until this thread has made its mark.
 fn hold(cpu: CpuId, place: Place, me: CpuId) -> Play {
     script::play(script! {
         cpu reaches place;
@@ -76,7 +75,7 @@ fn hold(cpu: CpuId, place: Place, me: CpuId) -> Play {
     })
 }
 
-/// Does `f` while the other CPU is held.
+/// Runs `f` while the other CPU is held.
 fn once_held<R>(f: impl FnOnce() -> R) -> R {
     script::wait_until_passed(1);
     let result = f();

@@ -38,9 +38,8 @@ pub(super) fn unlocked_before_it_sleeps() -> Verdict {
     play.complete()
 }
 
-/// A third takes the mutex after the unlock and before the wake-up: the waiter that was
-/// woken for nothing sleeps again, and so does the one behind it, and both are woken by
-/// the unlocks that follow.
+/// A third task takes the mutex after the unlock and before the wake-up. The waiter that was woken
+/// in vain sleeps again, and so does the one behind it. The following unlocks wake both.
 pub(super) fn taken_before_the_wake() -> Verdict {
     let [third, cpu] = last_others()?;
     let (me, this) = (percpu::cpu_id(), task::current_ref());

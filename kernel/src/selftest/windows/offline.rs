@@ -14,7 +14,7 @@ use crate::selftest::stage::{drain_borrows, in_us, last_others, wait_for};
 use crate::selftest::{Verdict, check};
 use crate::task::{self, Window, kthread};
 
-/// The alarm of a sleeper whose CPU has gone rings elsewhere, and not before its time.
+/// The alarm of a sleeper whose CPU has gone rings on another CPU, and not before its time.
 pub(super) fn sleeper_of_an_offline_cpu() -> Verdict {
     let [cpu] = last_others()?;
     let woke_tb = Arc::new(AtomicU64::new(0));
@@ -43,10 +43,10 @@ fn goes_while_woken(window: Window) -> Verdict {
         told.store(percpu::cpu_id().index() as u64, Ordering::Release);
     })?;
     let (target, worker) = (sleeper.clone(), worker_of(gone)?);
-    // No lock is held over it: the sleeper may be gone before its waker goes on.
+    // Not through the wait queue, whose lock the sleeper needs while its waker is held.
     let waker = actor_on(cpu, move || {
         script::wait_until_passed(1);
-        // Until then tasks that come may run there.
+        // Until the worker is parked, tasks may be placed there.
         assert!(wait_for(|| worker.is_at_rest()), "the parked worker of {gone} does not sleep");
         target.wake();
     });

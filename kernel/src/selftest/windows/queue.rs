@@ -1,4 +1,4 @@
-//! Waiters that stop waiting for another reason just when they are woken.
+//! Waiters that stop waiting for another reason while they are being woken.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -16,9 +16,8 @@ use crate::task::{self, TaskRef, Window, kthread, pending};
 const PASSED: u32 = 1;
 const GAVE_UP: u32 = 2;
 
-/// Two wait, the first gives up, and is picked by the only wake-up before it has left
-/// the queue: the wake-up is for the second. `wait` is the first's, `disturb` has it
-/// give up.
+/// Two tasks wait. The first gives up, and the only wake-up picks it before it has left the queue:
+/// the wake-up is for the second. `wait` is the first's wait, `disturb` makes it give up.
 fn gives_up_when_picked(wait: fn(&Gate) -> bool, disturb: impl FnOnce(&TaskRef)) -> Verdict {
     let [cpu] = last_others()?;
     let me = percpu::cpu_id();
@@ -63,8 +62,8 @@ pub(super) fn late_when_woken() -> Verdict {
     )
 }
 
-/// A waiter is awake for another reason while the waker has it in hand: it waits for
-/// the waker, on whose list its own stack lies.
+/// A waiter is awake for another reason while a waker has picked it: it waits for the waker, whose
+/// queue has a node on the waiter's stack.
 pub(super) fn awake_while_the_waker_walks() -> Verdict {
     let [cpu] = last_others()?;
     let (gate, me) = (Gate::new(), percpu::cpu_id());
@@ -96,8 +95,8 @@ pub(super) fn awake_while_the_waker_walks() -> Verdict {
     play.complete()
 }
 
-/// A waiter finds its condition true after a wake-up for another reason, and is in the
-/// queue no longer when its wait returns: the next wake-up is not for its ghost.
+/// A waiter finds its condition true after a wake-up for another reason, and has left the queue
+/// when its wait returns: the next wake-up is for the next waiter.
 pub(super) fn leaves_unpicked() -> Verdict {
     let [cpu] = last_others()?;
     let gate = Gate::new();

@@ -1,4 +1,4 @@
-//! Slices that end and alarms that ring just when somebody else is at them.
+//! Slices that end and alarms that ring while another CPU acts on them.
 
 use arch::percpu;
 
@@ -10,8 +10,8 @@ use crate::selftest::script::{self, script};
 use crate::selftest::stage::{in_us, last_others, move_task};
 use crate::task::{self, Window, kthread};
 
-/// A task comes when the timer has interrupted the only one of its CPU, and sees a slice
-/// that is still timed, so it sends no interrupt: the timer's handler looks again.
+/// A task comes when the timer has interrupted the only task of its CPU. Its waker sees a slice
+/// that is still timed, and sends no interrupt: the timer's handler looks again.
 pub(super) fn queue_fills_as_a_slice_ends() -> Verdict {
     let [cpu] = last_others()?;
     let (gate, start, stop) = (Gate::new(), Gate::new(), Gate::new());
