@@ -3,8 +3,8 @@
 //! A kernel thread that runs after a user task *borrows* its address space instead of
 //! switching away from it. When an address space dies, every CPU that still borrows it
 //! must leave it. This crate is that protocol. It also holds the few words in memory by
-//! which CPUs hand tasks to each other ([`handoff`]). The same source runs in the kernel,
-//! in host tests and under the loom model checker.
+//! which CPUs hand tasks to each other ([`handoff`]) and look up descriptors ([`lookup`]). The
+//! same source runs in the kernel, in host tests and under the loom model checker.
 //!
 //! Reading order: [`task`] and [`cpu`] (what the protocol keeps for a task and a CPU),
 //! [`switch`] (the four arms of a context switch), [`lazy_tlb`] (the policies), [`mm`]
@@ -49,6 +49,7 @@ pub mod ipi;
 pub mod lazy_tlb;
 #[cfg(any(loom, test, feature = "checks"))]
 pub mod ledger;
+pub mod lookup;
 pub mod machine;
 pub mod membarrier;
 pub mod mm;

@@ -61,6 +61,10 @@ pub(crate) enum Window {
     GoesIdle,
     /// The idle task found nothing to do, and is about to cede.
     Cedes,
+    /// It has found a description in a table, and has no reference of its own yet.
+    LooksUp,
+    /// It has taken a description out of a table, and waits for a CPU that looks it up.
+    WaitsForLookup,
 }
 
 impl Window {

@@ -8,6 +8,7 @@ mod affinity;
 mod exit;
 mod futex;
 mod idle;
+mod lookup;
 mod mutex;
 mod offline;
 mod queue;
@@ -59,6 +60,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("window_offline_while_pushed", offline::goes_while_pushed),
     Test::new("window_woken_as_it_exits", exit::woken_as_it_exits),
     Test::new("window_exits_before_its_waker_goes_on", exit::exits_before_its_waker_goes_on),
+    Test::new("window_closed_while_looked_up", lookup::closed_while_looked_up),
 ];
 
 /// Runs `f` on `cpu` as soon as a script is played. Until then the thread spins, so it
