@@ -4,12 +4,11 @@ The result is a list of stacks with their instructions. A stack begins with how 
 (or with the program's name), and goes on with the function and what is inlined into it.
 """
 
+import bisect
 import dataclasses
 import os
 import re
 import struct
-import subprocess
-import sys
 
 import elf
 import headline_lines
@@ -38,7 +37,7 @@ class Frame:
 
     name: str
     kind: str
-    place: str = ""          # file:line of the instruction, or of the call inside
+    place: str = ""          # file:line of the instruction, or of the call inside; the file if no line is known
 
 
 def calls():
@@ -101,14 +100,15 @@ class Names:
 
     def frames(self, path, addresses):
         """{address: frames} of a file, the outermost first. What core brings along is left out."""
+        if path in self.images and self.images[path].has_descriptors():
+            return by_symbol(self.images[path], addresses)
         told = headline_lines.answers(path, [f"frames {address:#x}" for address in addresses])
         return {address: frames(text, address) for address, text in zip(addresses, told)}
 
 
 def shown_path(file):
-    """A source's path from the root of the project or of Rust's library."""
-    file = file.removeprefix(f"{ROOT}/")
-    return "library/" + file.partition("/library/")[2] if "/library/" in file else file
+    """A source's path from the root of the project, of Rust's library or of cargo's registry."""
+    return re.sub(r"^.*/(?=library/)|^.*/registry/src/[^/]*/", "", file.removeprefix(f"{ROOT}/"))
 
 
 def frames(text, address):
@@ -116,9 +116,20 @@ def frames(text, address):
     if address in VECTORS or not text:
         return (Frame("vectors" if address in VECTORS else "unknown", "function"),)
     words = text.split("\t")
-    found = [(name, f"{shown_path(file)}:{line}" if file else "") for name, file, line in zip(*[iter(words)] * 3)]
+    found = [(name, f"{shown_path(file)}:{line}".removesuffix(":0") if file else "") for name, file, line in zip(*[iter(words)] * 3)]
     own = [frame for n, frame in enumerate(found) if n == 0 or not frame[1].startswith("library/core/")]
     return tuple(Frame(name, "inlined" if n else "function", place) for n, (name, place) in enumerate(own))
+
+
+def by_symbol(image, addresses):
+    """{address: frames} where functions have descriptors, by the symbol before the address."""
+    functions = sorted((image.code_of(symbol.value), symbol.size, symbol.name) for symbol in image.symbols()
+                       if symbol.kind == elf.STT_FUNC)
+    found = {}
+    for address in addresses:
+        start, size, name = functions[bisect.bisect(functions, (address + 1,)) - 1] if functions else (0, 0, "")
+        found[address] = (Frame(name if start <= address < start + size else "unknown", "function"),)
+    return found
 
 
 def read(text):
@@ -158,14 +169,15 @@ def run(settings, kernel, default_initrd, show=lambda data: None):
     archive = machine.archive_for(settings, default_initrd)
     programs = members(open(archive, "rb").read()) if archive else {}
     init = (settings.init.partition(" ")[0] or ("/init" if settings.initrd else DEFAULT_INIT)).lstrip("/")
-    start = struct.unpack_from(">Q", programs[init], 24)[0] if programs.get(init, b"")[:4] == b"\x7fELF" else 0
+    image = elf.Image(init, programs[init]) if programs.get(init, b"")[:6] == b"\x7fELF\x02\x02" else None
+    start = image.code_of(struct.unpack_from(">Q", image.data, 24)[0]) if image else 0
     place = {symbol.name: symbol.value for symbol in elf.Image(kernel).symbols()}
     OUT.mkdir(parents=True, exist_ok=True)
     out = OUT / "counted"
     out.unlink(missing_ok=True)
     command = machine.command_line(settings, kernel, archive)
     command += ["-plugin", f"{headline_runs.PLUGIN},out={out},profile={start:#x},switch={place['context_switch']:#x},"
-                           f"first_run={place['context_first_run']:#x}"]
+                           f"first_run={place['context_first_run']:#x},single={'on' if settings.icount else 'off'}"]
     with running.Run(command, settings.timeout_s) as child:
         for data in child.pieces():
             show(data)

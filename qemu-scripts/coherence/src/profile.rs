@@ -99,6 +99,11 @@ impl Tally {
         self.is_on &= !self.is_marked;
     }
 
+    /// Whether runs are counted.
+    pub fn is_on(&self) -> bool {
+        self.is_on
+    }
+
     /// Whether there was a mark.
     pub fn is_marked(&self) -> bool {
         self.is_marked

@@ -221,9 +221,9 @@ impl HasCallbacks for Lines {
         Ok(())
     }
 
-    fn on_vcpu_init(&mut self, _: PluginId, cpu: VCPUIndex) -> Result<()> {
+    fn on_vcpu_init(&mut self, _: PluginId, _: VCPUIndex) -> Result<()> {
         if profile::is_asked() {
-            profile::start_cpu(cpu as usize)?;
+            profile::start_cpu()?;
         }
         Ok(())
     }
@@ -255,7 +255,9 @@ impl Register for Lines {
             let address = |name| addresses(name).next().unwrap_or(0);
             let places =
                 profile::Places { start, switch: address("switch=0x"), first_run: address("first_run=0x") };
-            return profile::install(id, text("out").expect("out=FILE is missing").into(), cpus, places);
+            let out = text("out").expect("out=FILE is missing").into();
+            let is_single = matches!(arguments.parsed.get("single"), Some(Value::Bool(true)));
+            return profile::install(id, out, cpus, is_single, places);
         }
         let _ = RUN.set(Run {
             out: text("out").expect("out=FILE is missing").into(),

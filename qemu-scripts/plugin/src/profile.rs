@@ -9,16 +9,19 @@
 //! number, or [`NEW`].
 //!
 //! `switch=ADDRESS` is a function that leaves the task r3 for the task r4, `first_run=ADDRESS` the
-//! first instruction of a new task.
+//! first instruction of a new task. `single=on` says that the CPUs share a thread of the host, as
+//! with `-icount`. QEMU 10.0 then calls back with the number of the CPU that a block was translated
+//! for, whichever runs it; so each block asks PIR, where pseries has the number.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use coherence::profile::{Stretch, Tally, stretches};
 use qemu_plugin::register::RegisterDescriptor;
 use qemu_plugin::translation_block::TranslationBlock;
 use qemu_plugin::{
-    CallbackFlags, PluginId, Result, qemu_plugin_get_registers, qemu_plugin_register_atexit_cb,
+    CallbackFlags, PluginId, Result, VCPUIndex, qemu_plugin_get_registers, qemu_plugin_register_atexit_cb,
 };
 
 use crate::{BEGIN, END, word_of};
@@ -43,10 +46,21 @@ pub(crate) struct Places {
 struct Profile {
     out: PathBuf,
     places: Places,
+    is_single: bool,
+    /// The tally's, without its lock.
+    is_on: AtomicBool,
+    /// The CPU that runs, if they share a thread.
+    running: AtomicUsize,
     tally: Mutex<Tally>,
-    /// r0, r3 and r4 of each CPU.
-    registers: Mutex<Vec<Option<[RegisterDescriptor<'static>; 3]>>>,
+    /// Of any CPU: r0, r3, r4 and PIR.
+    registers: OnceLock<[RegisterDescriptor<'static>; 4]>,
 }
+
+/// Indices of `Profile::registers`.
+const R0: usize = 0;
+const R3: usize = 1;
+const R4: usize = 2;
+const PIR: usize = 3;
 
 static PROFILE: OnceLock<Profile> = OnceLock::new();
 
@@ -58,31 +72,53 @@ fn profile() -> &'static Profile {
     PROFILE.get().expect("a profile is asked for")
 }
 
-pub(crate) fn install(id: PluginId, out: PathBuf, cpus: usize, places: Places) -> Result<()> {
-    let registers = Mutex::new((0..cpus).map(|_| None).collect());
-    let _ = PROFILE.set(Profile { out, places, tally: Mutex::new(Tally::new(cpus)), registers });
+pub(crate) fn install(
+    id: PluginId,
+    out: PathBuf,
+    cpus: usize,
+    is_single: bool,
+    places: Places,
+) -> Result<()> {
+    let tally = Mutex::new(Tally::new(cpus));
+    let running = AtomicUsize::new(0);
+    let _ = PROFILE.set(Profile {
+        out,
+        places,
+        is_single,
+        is_on: AtomicBool::new(false),
+        running,
+        tally,
+        registers: OnceLock::new(),
+    });
     qemu_plugin_register_atexit_cb(id, |_| {
         std::fs::write(&profile().out, profile().told()).expect("the file out= cannot be written");
     })
 }
 
-/// Learns the names of a CPU's registers.
-pub(crate) fn start_cpu(cpu: usize) -> Result<()> {
+/// Learns the names of the registers, when a CPU starts.
+pub(crate) fn start_cpu() -> Result<()> {
     let all = qemu_plugin_get_registers()?;
-    let named = ["r0", "r3", "r4"].map(|name| all.iter().find(|register| register.name == name).cloned());
-    let [Some(r0), Some(r3), Some(r4)] = named else { panic!("the CPU is no PowerPC") };
-    profile().registers.lock().unwrap()[cpu] = Some([r0, r3, r4]);
+    let named =
+        ["r0", "r3", "r4", "pir"].map(|name| all.iter().find(|register| register.name == name).cloned());
+    let [Some(r0), Some(r3), Some(r4), Some(pir)] = named else {
+        panic!("the CPU is no PowerPC of a server")
+    };
+    let _ = profile().registers.set([r0, r3, r4, pir]);
     Ok(())
 }
 
 impl Profile {
-    /// r0, r3 and r4. Only in a callback that may read registers.
-    fn registers(&self, cpu: usize) -> [u64; 3] {
-        let registers = self.registers.lock().unwrap();
-        registers[cpu].as_ref().expect("the CPU has started").each_ref().map(|register| {
-            let bytes = register.read().expect("a register can be read");
-            bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
-        })
+    /// A register of the CPU that runs. Only in a callback that may read registers.
+    fn register(&self, which: usize) -> u64 {
+        let registers = self.registers.get().expect("a CPU has started");
+        let bytes = registers[which].read().expect("a register can be read");
+        bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
+    /// Tells the tally an event of the CPU that runs; its callback got `index`.
+    fn count(&self, index: VCPUIndex, event: impl FnOnce(&mut Tally, usize)) {
+        let cpu = if self.is_single { self.running.load(Ordering::Relaxed) } else { index as usize };
+        event(&mut self.tally.lock().unwrap(), cpu);
     }
 
     fn told(&self) -> String {
@@ -107,55 +143,65 @@ fn vector(address: u64) -> Option<u64> {
 
 /// Has a block counted.
 pub(crate) fn watch(block: &TranslationBlock<'_>) {
-    let Profile { places, .. } = profile();
+    const READS: CallbackFlags = CallbackFlags::QEMU_PLUGIN_CB_R_REGS;
+    let profile = profile();
+    if profile.is_single {
+        let learn = |_| profile.running.store(profile.register(PIR) as usize, Ordering::Relaxed);
+        block.register_execute_callback_flags(learn, READS);
+    }
     let instructions: Vec<_> = block.instructions().collect();
     let words: Vec<u32> = instructions.iter().map(|one| word_of(one, false)).collect();
     // Events come before counts: the first instruction in the kernel is the kernel's.
     for (instruction, word) in instructions.iter().zip(&words) {
         let address = instruction.vaddr();
-        let on = |event: fn(&mut Tally, usize)| {
-            instruction.register_execute_callback(move |cpu| {
-                event(&mut profile().tally.lock().unwrap(), cpu as usize)
+        let on = |event: fn(&mut Tally)| {
+            instruction.register_execute_callback(move |index| {
+                profile.count(index, |tally, _| {
+                    event(tally);
+                    profile.is_on.store(tally.is_on(), Ordering::Relaxed);
+                });
             });
         };
         match *word {
-            BEGIN => on(|tally, _| tally.begin()),
-            END => on(|tally, _| tally.end()),
+            BEGIN => on(Tally::begin),
+            END => on(Tally::end),
             _ => {}
         }
-        if address == places.start {
-            on(|tally, _| tally.start());
+        if address == profile.places.start {
+            on(Tally::start);
         }
-        if address == places.first_run {
-            on(|tally, cpu| tally.renew(cpu, NEW));
+        if address == profile.places.first_run {
+            instruction
+                .register_execute_callback(|index| profile.count(index, |tally, cpu| tally.renew(cpu, NEW)));
         }
-        if address == places.switch {
-            let switch = |cpu| {
-                let [_, from, to] = profile().registers(cpu as usize);
-                profile().tally.lock().unwrap().switch(cpu as usize, from, to);
+        if address == profile.places.switch {
+            let switch = |index| {
+                let (from, to) = (profile.register(R3), profile.register(R4));
+                profile.count(index, |tally, cpu| tally.switch(cpu, from, to));
             };
-            instruction.register_execute_callback_flags(switch, CallbackFlags::QEMU_PLUGIN_CB_R_REGS);
+            instruction.register_execute_callback_flags(switch, READS);
         }
         if let Some(vector) = vector(address) {
-            let enter = move |cpu| {
-                let call = |number: u64| CALL + number as u16 as u32;
-                let cpu = cpu as usize;
-                let by =
-                    if vector == SYSTEM_CALL { call(profile().registers(cpu)[0]) } else { vector as u32 };
-                profile().tally.lock().unwrap().enter(cpu, by);
+            let enter = move |index| {
+                let call = || CALL + u32::from(profile.register(R0) as u16);
+                let by = if vector == SYSTEM_CALL { call() } else { vector as u32 };
+                profile.count(index, |tally, cpu| tally.enter(cpu, by));
             };
-            instruction.register_execute_callback_flags(enter, CallbackFlags::QEMU_PLUGIN_CB_R_REGS);
+            instruction.register_execute_callback_flags(enter, READS);
         }
     }
     for range in stretches(&words, |word| word == BEGIN || word == END) {
         let first = &instructions[range.start];
         let stretch = Stretch { address: first.vaddr(), words: words[range].to_vec() };
-        let mut tally = profile().tally.lock().unwrap();
-        let number = tally.stretch(stretch);
-        first.register_execute_callback(move |cpu| profile().tally.lock().unwrap().run(cpu as usize, number));
+        let number = profile.tally.lock().unwrap().stretch(stretch);
+        first.register_execute_callback(move |index| {
+            if profile.is_on.load(Ordering::Relaxed) {
+                profile.count(index, |tally, cpu| tally.run(cpu, number));
+            }
+        });
     }
     // It ends a block, and is still the entry's.
     for (instruction, _) in instructions.iter().zip(&words).filter(|(_, word)| **word == RFID) {
-        instruction.register_execute_callback(|cpu| profile().tally.lock().unwrap().leave(cpu as usize));
+        instruction.register_execute_callback(|index| profile.count(index, Tally::leave));
     }
 }
