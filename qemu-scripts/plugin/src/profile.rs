@@ -11,13 +11,14 @@
 //! `switch=ADDRESS` is a function that leaves the task r3 for the task r4, `first_run=ADDRESS` the
 //! first instruction of a new task. `single=on` says that the CPUs share a thread of the host, as
 //! with `-icount`. QEMU 10.0 then calls back with the number of the CPU that a block was translated
-//! for, whichever runs it; so each block asks PIR, where pseries has the number.
+//! for, whichever runs it; so PIR is asked, where pseries has the number.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use coherence::profile::{Stretch, Tally, stretches};
+use qemu_plugin::instruction::Instruction;
 use qemu_plugin::register::RegisterDescriptor;
 use qemu_plugin::translation_block::TranslationBlock;
 use qemu_plugin::{
@@ -27,6 +28,9 @@ use qemu_plugin::{
 use crate::{BEGIN, END, word_of};
 
 const RFID: u32 = 0x4c00_0024;
+/// First instructions of vectors: `mtspr` of r13.
+const R13_TO_SPRG1: u32 = 0x7db1_43a6;
+const R13_TO_SPRG2: u32 = 0x7db2_43a6;
 /// Where an interrupt from translated code arrives, by AIL=3; from real mode: at address 0.
 const VECTORS: u64 = 0xc000_0000_0000_4000;
 const SYSTEM_CALL: u64 = 0xc00;
@@ -34,6 +38,9 @@ const SYSTEM_CALL: u64 = 0xc00;
 const CALL: u32 = 0x1_0000;
 /// A task's first run as an entry of a path.
 const NEW: u32 = 0x2_0000;
+
+/// Of a callback that reads registers.
+const READS: CallbackFlags = CallbackFlags::QEMU_PLUGIN_CB_R_REGS;
 
 /// Addresses at which something happens.
 pub(crate) struct Places {
@@ -115,8 +122,15 @@ impl Profile {
         bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 
-    /// Tells the tally an event of the CPU that runs; its callback got `index`.
-    fn count(&self, index: VCPUIndex, event: impl FnOnce(&mut Tally, usize)) {
+    /// Learns which CPU runs. Only in a callback that may read registers.
+    fn learn(&self) {
+        if self.is_single {
+            self.running.store(self.register(PIR) as usize, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells the tally about the CPU that runs; its callback got `index`.
+    fn tell(&self, index: VCPUIndex, event: impl FnOnce(&mut Tally, usize)) {
         let cpu = if self.is_single { self.running.load(Ordering::Relaxed) } else { index as usize };
         event(&mut self.tally.lock().unwrap(), cpu);
     }
@@ -133,20 +147,36 @@ impl Profile {
     }
 }
 
-/// The vector at an address.
-fn vector(address: u64) -> Option<u64> {
+/// The vector that an instruction is the first of.
+fn vector(address: u64, word: u32) -> Option<u64> {
     let number = address & 0xfff;
-    let is_vector = matches!(address - number, 0 | VECTORS) && number >= 0x100 && number % 0x20 == 0;
-    // Their code is five instructions, so it holds no other multiple of 32 bytes.
-    is_vector.then_some(number)
+    // Their code is five instructions, so it holds no other multiple of 32 bytes. In real mode
+    // firmware has been there before.
+    let is_vector = match address - number {
+        0 => matches!(word, R13_TO_SPRG1 | R13_TO_SPRG2),
+        page => page == VECTORS,
+    };
+    (is_vector && number >= 0x100 && number % 0x20 == 0).then_some(number)
+}
+
+/// Has an instruction tell the tally.
+fn on(instruction: &Instruction<'_>, event: impl Fn(&mut Tally, usize) + Send + Sync + 'static) {
+    let told = move |index| {
+        profile().learn();
+        profile().tell(index, |tally, cpu| event(tally, cpu));
+    };
+    instruction.register_execute_callback_flags(told, READS);
 }
 
 /// Has a block counted.
 pub(crate) fn watch(block: &TranslationBlock<'_>) {
-    const READS: CallbackFlags = CallbackFlags::QEMU_PLUGIN_CB_R_REGS;
     let profile = profile();
     if profile.is_single {
-        let learn = |_| profile.running.store(profile.register(PIR) as usize, Ordering::Relaxed);
+        let learn = |_| {
+            if profile.is_on.load(Ordering::Relaxed) {
+                profile.learn();
+            }
+        };
         block.register_execute_callback_flags(learn, READS);
     }
     let instructions: Vec<_> = block.instructions().collect();
@@ -154,40 +184,31 @@ pub(crate) fn watch(block: &TranslationBlock<'_>) {
     // Events come before counts: the first instruction in the kernel is the kernel's.
     for (instruction, word) in instructions.iter().zip(&words) {
         let address = instruction.vaddr();
-        let on = |event: fn(&mut Tally)| {
-            instruction.register_execute_callback(move |index| {
-                profile.count(index, |tally, _| {
-                    event(tally);
-                    profile.is_on.store(tally.is_on(), Ordering::Relaxed);
-                });
+        let set = |event: fn(&mut Tally)| {
+            on(instruction, move |tally, _| {
+                event(tally);
+                profile.is_on.store(tally.is_on(), Ordering::Relaxed);
             });
         };
         match *word {
-            BEGIN => on(Tally::begin),
-            END => on(Tally::end),
+            BEGIN => set(Tally::begin),
+            END => set(Tally::end),
             _ => {}
         }
         if address == profile.places.start {
-            on(Tally::start);
+            set(Tally::start);
         }
         if address == profile.places.first_run {
-            instruction
-                .register_execute_callback(|index| profile.count(index, |tally, cpu| tally.renew(cpu, NEW)));
+            on(instruction, |tally, cpu| tally.renew(cpu, NEW));
         }
         if address == profile.places.switch {
-            let switch = |index| {
-                let (from, to) = (profile.register(R3), profile.register(R4));
-                profile.count(index, |tally, cpu| tally.switch(cpu, from, to));
-            };
-            instruction.register_execute_callback_flags(switch, READS);
+            on(instruction, |tally, cpu| tally.switch(cpu, profile.register(R3), profile.register(R4)));
         }
-        if let Some(vector) = vector(address) {
-            let enter = move |index| {
+        if let Some(vector) = vector(address, *word) {
+            on(instruction, move |tally, cpu| {
                 let call = || CALL + u32::from(profile.register(R0) as u16);
-                let by = if vector == SYSTEM_CALL { call() } else { vector as u32 };
-                profile.count(index, |tally, cpu| tally.enter(cpu, by));
-            };
-            instruction.register_execute_callback_flags(enter, READS);
+                tally.enter(cpu, if vector == SYSTEM_CALL { call() } else { vector as u32 });
+            });
         }
     }
     for range in stretches(&words, |word| word == BEGIN || word == END) {
@@ -196,12 +217,12 @@ pub(crate) fn watch(block: &TranslationBlock<'_>) {
         let number = profile.tally.lock().unwrap().stretch(stretch);
         first.register_execute_callback(move |index| {
             if profile.is_on.load(Ordering::Relaxed) {
-                profile.count(index, |tally, cpu| tally.run(cpu, number));
+                profile.tell(index, |tally, cpu| tally.run(cpu, number));
             }
         });
     }
     // It ends a block, and is still the entry's.
     for (instruction, _) in instructions.iter().zip(&words).filter(|(_, word)| **word == RFID) {
-        instruction.register_execute_callback(|index| profile.count(index, Tally::leave));
+        on(instruction, Tally::leave);
     }
 }
