@@ -219,7 +219,7 @@ mod tests {
     fn a_mark_is_in_no_stretch() {
         assert_eq!(cut(&[ADD, MARK, ADD, ADD]), [0..1, 2..4]);
         assert_eq!(cut(&[MARK]), []);
-        assert_eq!(cut(&[LOAD, MARK]), [0..1]);
+        assert_eq!(cut(&[ADD, ADD, MARK, LOAD]), [0..2, 3..4]);
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn vector(address: u64, word: u32) -> Option<u64> {
         0 => matches!(word, R13_TO_SPRG1 | R13_TO_SPRG2),
         page => page == VECTORS,
     };
-    (is_vector && number >= 0x100 && number % 0x20 == 0).then_some(number)
+    (is_vector && number >= 0x100 && number.is_multiple_of(0x20)).then_some(number)
 }
 
 /// Has an instruction tell the tally.
