@@ -33,14 +33,14 @@ def crates():
     p.box(20, 470, 280, 96, "arch", "**arch/powerpc64 (`powerpc64`)", "`boot`  `exceptions`  `context`",
           "`mmu`  `tlb`  `irq`  `hcall`  `uaccess`", "kernel/src calls it `arch`")
     p.box(420, 470, 250, 96, "core", "**kernel/core (crate `kcore`)", "the lazy-TLB protocol:",
-          "no unsafe, no statics,", "no machine")
+          "no unsafe operations,", "no statics, no machine")
     p.box(710, 470, 230, 96, "plain", "**crates without a machine", "`formats`  parsers", "`vm`  areas, free memory",
-          "`terminal`  line editing")
+          "`terminal` lines, `files` locks")
 
     p.arrow((250, 380), (250, 470), says="`switch_to`\n`load_pid`\n`flush_range_local`", at=(260, 405))
     p.arrow((90, 470), (90, 368), dashed=True, says="trait\n`Upcalls`", at=(100, 405))
     p.arrow((450, 380), (450, 470), says="`prepare_switch`\n`exit_mm`  `mmput`\n`flush`", at=(460, 405))
-    p.arrow((600, 470), (600, 380), dashed=True, says="`kcore::machine`\nin `hardware.rs`", at=(610, 405))
+    p.arrow((600, 470), (600, 380), dashed=True, says="trait `Machine`\nin `hardware.rs`", at=(610, 405))
     p.arrow((830, 380), (830, 470), says="`elf::`\n`areas::`", at=(840, 405))
     p.arrow((300, 520), (420, 520), says="`CpuId`, `Pid`", at=(360, 512), anchor="middle")
     p.arrow((160, 566), (160, 600), (825, 600), (825, 566), says="the device tree", at=(490, 594), anchor="middle")
@@ -85,8 +85,8 @@ def boot():
                 p.arrow((355, before), (355, y))
             before = y + 44
     p.box(190, 906, 330, 44, "arch", "**`secondary_entry` (secondary.S)", "real mode: loads the guard PID, `rfid`")
-    p.box(600, 906, 330, 44, "kernel", "**`secondary_main`", "`start_cpu`, `ONLINE`, `idle_loop`")
-    p.arrow((190, 720), (150, 720), (150, 928), (190, 928), says="RTAS\n`start_cpu`", at=(60, 910))
+    p.box(600, 906, 330, 44, "kernel", "**`secondary_main`", "`LazyTlb::start_cpu`, `ONLINE`, `idle_loop`")
+    p.arrow((190, 720), (150, 720), (150, 928), (190, 928), says="RTAS\n`start-cpu`", at=(60, 910))
     p.arrow((520, 928), (600, 928), says="MMU on", at=(560, 920), anchor="middle")
     p.note(28, 978, "Each step needs those above it. One other CPU comes up alone, through the two lowest boxes; then all the"
            " rest do, side by side.")
@@ -233,7 +233,7 @@ def task():
     p.arrow((690, 337), (490, 337), says="`fall_asleep`", at=(590, 329), anchor="middle")
     p.arrow((395, 306), (395, 232), says="`wake`: its waker queues it\n(`placement::queue`)", at=(385, 266), anchor="end")
     p.arrow((785, 170), (785, 122), says="`die`", at=(793, 152))
-    p.arrow((690, 91), (490, 91), says="`finish` of the next task", at=(590, 83), anchor="middle")
+    p.arrow((690, 91), (490, 91), says="`finish_slow` of the next", at=(590, 83), anchor="middle")
     p.note(30, 400, "The arrows to SLEEPING and away from it are each one compare-and-swap: exactly one waker queues the task, and"
            " a wake-up that comes", "before `fall_asleep` keeps the task awake. The waker waits until `on_cpu` is 0, so no task runs on"
            " two CPUs.")
@@ -245,11 +245,11 @@ def task():
     p.box(720, 480, 220, 96, "kernel", "**`finish`: the new stack", "`finish_switch`; then", "`on_cpu` of the previous", "task becomes 0")
     for x in (235, 465, 695):
         p.arrow((x, 528), (x + 25, 528))
-    p.box(490, 606, 450, 76, "kernel", "**then, with interrupts on: `finish_slow`", "drops the borrow that ended, frees a dead task,",
-          "queues a task that may no longer run here")
+    p.box(490, 606, 450, 76, "kernel", "**then, with interrupts on: `finish_slow`", "`settle_switch` gives back the borrow that ended;",
+          "frees a dead task; queues one that may not run here")
     p.arrow((830, 576), (830, 606))
     p.note(30, 628, "A new task begins in `first_run`, which calls", "`finish` like every task that is switched to.",
-           "The blue boxes are code of kernel/core, and so", "is `finish_switch`.")
+           "The blue boxes are code of kernel/core, and so", "are `finish_switch` and `settle_switch`.")
     return p
 
 
@@ -269,7 +269,7 @@ def process():
         p.arrow((x, 98), (x + 20, 98), says=says)
     p.note(500, 168, "`family::bury`: dead, SIGCHLD to the parent;", "until wait it keeps only its status", colour="#5a6778")
 
-    p.text(502, 230, "**its mm: `mm_users` / `mm_count`")
+    p.text(137, 230, "**its mm: `mm_users` / `mm_count`")
     p.box(20, 244, 210, 96, "core", "**new copy: 1 / 1", "`mm::fork`", "or shared: users + 1", "(`mmget`, CLONE_VM)")
     p.box(250, 244, 210, 96, "core", "**new, empty: 1 / 1", "`mm::create`;", "`exec_mmap` loads it,", "`mmput` of the old one")
     p.box(480, 244, 210, 96, "core", "**`exit_mm`", "the task becomes a", "borrower, then `mmput`:", "users − 1")
@@ -287,9 +287,8 @@ def process():
     p.arrow((585, 546), (585, 582), says="no CPU has it loaded", at=(595, 569))
     p.box(300, 582, 640, 40, "kernel", "`free_mm`: the root and the PID go; the slot gets its next generation")
     p.box(20, 376, 250, 118, "warn", "**why two counts", "A borrower needs the root and", "the PID, not the memory:", "it holds `mm_count`, or what", "its policy has in its place.")
-    p.arrow((270, 414), (300, 414))
     p.note(20, 650, "The root and the PID can outlive the process. Under refcount they stay until each CPU that is lazy on them"
-           " has switched;", "under the other policies the last `mmdrop` sends those CPUs away.", "docs/lazy-tlb.md goes on from here: where a borrow begins and ends, and what each policy does for it.")
+           " has switched;", "under shootdown and hazard the exit or the last `mmdrop` sends those CPUs away.", "docs/lazy-tlb.md goes on from here: where a borrow begins and ends, and what each policy does for it.")
     return p
 
 

@@ -41,7 +41,7 @@ counters! {
     lazy_same_mm,
     /// Writes of the PID register.
     pidr_writes,
-    /// Atomic changes of an `mm_count` by the switch paths.
+    /// Atomic changes of an `mm_count` for borrows.
     mm_count_rmw,
     /// CPUs that `__mmdrop` shot by IPI, counted at the CPU that sent it.
     shot_ipi,

@@ -1,4 +1,4 @@
-//! What happens in the protocol: one vocabulary for counters, observers and records.
+//! What happens in the protocol: one vocabulary for the counters and for observers.
 //!
 //! A site reports once what happens there, through [`LazyTlb::event`]. The counters count
 //! it (`Counters::count` is the table), then the machine's observer gets it. A release

@@ -122,7 +122,7 @@ impl RunState {
     }
 }
 
-/// Whether a CPU uses a task's stack: 1 from before the task runs there until that CPU
+/// Whether a CPU uses a task's stack (`on_cpu` of a task): 1 from before the task runs there until that CPU
 /// has left it. One word; debuggers show it.
 #[repr(transparent)]
 pub struct InUse(AtomicU32);
@@ -143,14 +143,16 @@ impl InUse {
     /// registers or mm part.
     #[inline]
     pub fn end(&self) {
-        // F22 release: orders what this CPU did with the task before the word. Partner: `is_set`.
+        // F22 release: orders what this CPU did with the task before the cleared word.
+        // Partner: `is_set`.
         self.0.store(0, Ordering::Release);
     }
 
     /// Whether a CPU is on the stack. Once none is, the task may run anywhere.
     #[inline]
     pub fn is_set(&self) -> bool {
-        // F22 acquire: orders the word before the task's next switch. Partner: `end`.
+        // F22 acquire: orders the cleared word before the task's next switch. Partner:
+        // `end`.
         self.0.load(Ordering::Acquire) != 0
     }
 }
@@ -195,6 +197,34 @@ impl Waiters {
     }
 }
 
+/// Whether a waiter was told that its wait is over. The word lies on the stack of the waiter,
+/// which returns as soon as it sees the word set.
+#[repr(transparent)]
+pub struct Told(AtomicU32);
+
+impl Told {
+    /// It waits.
+    #[inline]
+    pub fn not_yet() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// By the waker: the last that it does with what lies on the stack of a waiter that is
+    /// awake, and with its task.
+    #[inline]
+    pub fn tell(&self) {
+        // F24 release: orders what the waker did with the waiter before the word. Partner: `is_told`.
+        self.0.store(1, Ordering::Release);
+    }
+
+    /// By the waiter, and under the lock of its queue by anyone.
+    #[inline]
+    pub fn is_told(&self) -> bool {
+        // F24 acquire: orders the word before the end of what lies on the stack. Partner: `tell`.
+        self.0.load(Ordering::Acquire) != 0
+    }
+}
+
 /// A CPU is asked to schedule. Every CPU may ask, and the CPU itself takes the request.
 #[repr(transparent)]
 pub struct Request(AtomicU32);
@@ -209,9 +239,9 @@ impl Request {
     /// interrupts the CPU, so that it looks.
     #[inline]
     pub fn make(&self) {
-        // F23 release: orders what it is about before the request. Partner: `take`. A
-        // swap: with a store, the CPU that takes our request would not see what an
-        // earlier request, which ours overwrites, is about.
+        // F23 release: orders what the request is about before the request. Partner:
+        // `take`. A swap: with a store, the CPU that takes our request would not see what
+        // an earlier request, which ours overwrites, is about.
         self.0.swap(1, Ordering::Release);
     }
 

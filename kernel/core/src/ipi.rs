@@ -167,15 +167,15 @@ impl<M: Machine> LazyTlb<M> {
             }
             let waited_ms = now_ms - started_ms;
             if waited_ms >= next_report_ms.min(self.machine.call_limit_ms()) {
-                self.tell_silence(me, call, waited_ms);
+                self.report_silence(me, call, waited_ms);
                 next_report_ms += REPORT_AFTER_MS;
             }
         }
     }
 
-    /// Some CPUs have not answered for long: reports each, or panics at the limit.
+    /// Some CPUs have not answered for `waited_ms`: reports each, or panics at the limit.
     #[cold]
-    fn tell_silence(&self, me: CpuId, call: Call, waited_ms: u64) {
+    fn report_silence(&self, me: CpuId, call: Call, waited_ms: u64) {
         let silent = self.cpu(me).call.waiting.peek(self.nr_cpus());
         // None if the last of them has answered just now.
         let Some(first) = silent.iter().next() else { return };

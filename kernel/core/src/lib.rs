@@ -3,13 +3,18 @@
 //! A kernel thread that runs after a user task *borrows* its address space instead of
 //! switching away from it. When an address space dies, every CPU that still borrows it
 //! must leave it. This crate is that protocol. It also holds the few words in memory by
-//! which CPUs hand tasks to each other ([`handoff`]). One text runs in the kernel, in
-//! host tests and under the loom model checker.
+//! which CPUs hand tasks to each other ([`handoff`]) and look up descriptors ([`lookup`]). The
+//! same source runs in the kernel, in host tests and under the loom model checker.
 //!
-//! Reading order: [`task`] (what a task has), [`switch`] (the four arms of a
-//! context switch), [`lazy_tlb`] (the policies), [`mm`] (lifetimes), [`sites`]
-//! (exit, exec, use_mm), [`mm::flush`], [`ipi`] and [`hotplug`]. The two seams are
-//! [`machine`] and [`lazy_tlb::Policy`]; nothing else is generic.
+//! Reading order: [`task`] and [`cpu`] (what the protocol keeps for a task and a CPU),
+//! [`switch`] (the four arms of a context switch), [`lazy_tlb`] (the policies), [`mm`]
+//! (lifetimes), [`sites`] (exit, exec, `kthread_use_mm`), [`mm::flush`], [`ipi`] and
+//! [`hotplug`]. Two words occur from the first file on: a [`PreemptOff`] or
+//! [`machine::IrqsOff`] token, which many functions take, proves that preemption or
+//! interrupts are off; an [`MmId`] names an address space.
+//!
+//! The protocol has two seams: [`machine`], its one type parameter, and
+//! [`lazy_tlb::policy`].
 #![cfg_attr(not(any(loom, test, feature = "model")), no_std)]
 // Not forbidden: a contract that is declared (`machine`) counts as unsafe code.
 #![deny(unsafe_code)]
@@ -44,6 +49,7 @@ pub mod ipi;
 pub mod lazy_tlb;
 #[cfg(any(loom, test, feature = "checks"))]
 pub mod ledger;
+pub mod lookup;
 pub mod machine;
 pub mod membarrier;
 pub mod mm;

@@ -19,12 +19,11 @@ pub use tokens::{IrqsOff, PreemptOff};
 ///
 /// Under the model an IPI, a preemption or a migration may land at a point. In test
 /// builds of the kernel a test holds a CPU there. In a release image it is nothing. A
-/// point may block, so it is no [`Event`]. It lies between two events, and is named after
-/// the event before it or after the last step since. Some points lie where interrupts
-/// must be off: there a test holds the CPU to see that no IPI lands.
+/// point may block, so it is no [`Event`]. Some points lie where interrupts must be off:
+/// there a test holds the CPU to see that no IPI lands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
-#[allow(missing_docs, reason = "the names say where they are: function, then step")]
+#[allow(missing_docs, reason = "a name says where its point is: the function, then the step that is done")]
 pub enum Point {
     ExitMmLocked,
     GiveUpHalf,
@@ -47,13 +46,13 @@ pub enum Point {
     CallPosted,
     CallWaiting,
     StopCpu,
-    FinishSwitch,
+    SettleSwitch,
 }
 
-/// One CPU among others: its sections, its interrupts.
+/// One CPU among others: its sections without preemption or interrupts, and its IPIs.
 ///
 /// # Safety
-/// A token is lent only where it proves what is true. A section leaves preemption and
+/// A token is lent only while what it proves is true. A section leaves preemption and
 /// interrupts as it found them. Stores before `send_ipi` are visible to the handler.
 #[allow(unsafe_code, reason = "a contract in words")]
 pub unsafe trait Cpu {

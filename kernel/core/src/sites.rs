@@ -97,8 +97,8 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     /// The end of [`LazyTlb::kthread_use_mm`]: the thread borrows `mm` from now on. The
-    /// reference of its use may be the last one. Under shootdown this CPU then shoots
-    /// itself. Interrupts and preemption on.
+    /// reference of its use may be the last one. Under shootdown and hazard this CPU then
+    /// shoots itself. Interrupts and preemption on.
     pub fn kthread_unuse_mm(&self, mm: MmId) {
         let used = self.give_up_mm(None);
         assert!(used == mm, "kthread_unuse_mm of {mm:?} by a thread that uses {used:?}");
@@ -126,8 +126,9 @@ impl<M: Machine> LazyTlb<M> {
         })
     }
 
-    /// A task has turned from a borrower into an owner: issues the barrier that it owes,
-    /// and gives the borrow back.
+    /// A task has turned from a borrower into an owner, outside a switch: issues the
+    /// barrier that it owes, and gives the borrow back. In a switch `end_borrow`,
+    /// `finish_switch` and `settle_switch` do this.
     fn end_of_borrow(&self, borrowed: EndedBorrow) {
         // F3 fence (e): orders `mm` before the first user access. Partner: `barrier_on`.
         fence(Ordering::SeqCst);

@@ -1,4 +1,5 @@
-//! The switch: four arms, by whether prev and next own an address space.
+//! The switch: four arms (cases), by whether the task before and the task after own an
+//! address space.
 //!
 //! The kernel calls [`LazyTlb::prepare_switch`], changes stacks, and calls
 //! [`LazyTlb::finish_switch`] on the new one. With interrupts on again it calls
@@ -76,6 +77,7 @@ impl<M: Machine> LazyTlb<M> {
         arm
     }
 
+    /// The arm kernel→user. The ended borrow waits in `prev_mm` for `finish_switch`.
     fn end_borrow(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) {
         let me = self.this_cpu(t);
         let borrowed = prev.active_mm();
@@ -86,10 +88,10 @@ impl<M: Machine> LazyTlb<M> {
         self.event(t, Event::Ended(borrowed));
     }
 
-    /// The second half, on the stack of the task switched to; also a new task's first
-    /// act. Returns the borrow that ended, for [`LazyTlb::settle_switch`]. Preemption
-    /// stays off until that call: a task that is preempted before would keep the borrow
-    /// for as long as it waits.
+    /// The second half, on the stack of the task that is switched to. A new task calls it
+    /// first of all. Returns the borrow that ended, for [`LazyTlb::settle_switch`].
+    /// Preemption stays off until that call: a task that is preempted before it would keep
+    /// the borrow for as long as it waits.
     #[must_use = "the borrow must be settled"]
     pub fn finish_switch(&self, t: &IrqsOff) -> Option<EndedBorrow> {
         let me = self.this_cpu(t);
@@ -109,14 +111,15 @@ impl<M: Machine> LazyTlb<M> {
     /// Gives back the borrow that the switch ended. Interrupts are on now, so this may
     /// free its mm.
     pub fn settle_switch(&self, borrow: Option<EndedBorrow>) {
-        self.machine.point(Point::FinishSwitch);
+        self.machine.point(Point::SettleSwitch);
         if let Some(borrow) = borrow {
             self.settle(borrow);
         }
     }
 
-    /// Linux's `switch_mm_irqs_off`: from now on this CPU translates through `next`. The
-    /// caller holds a reference to `next`, or the next task does.
+    /// Linux's `switch_mm_irqs_off`: from now on this CPU translates through `next`, and
+    /// no more through `prev`, which is none at the CPU's start. The caller holds a
+    /// reference to `next`, or the next task does.
     pub(crate) fn switch_mm(&self, t: &IrqsOff, prev: MmId, next: MmId) {
         let me = self.this_cpu(t);
         let mm = self.mm(next);

@@ -11,12 +11,12 @@ use crate::sync::SpinLock;
 ///
 /// | task | `mm` | `active_mm` |
 /// |---|---|---|
-/// | user task, running | its own | its own |
+/// | user task, running or descheduled | its own | its own |
 /// | kernel thread, idle or exiting task, running | none | what it borrows |
 /// | kernel thread, descheduled (I2) | none | none |
 ///
-/// Only the task itself, and the CPU that switches to or from it, write the two, with
-/// interrupts off. The hand-off of a task between CPUs (`on_cpu`: F22) orders the writes
+/// The task itself and the CPU that switches to or from it write the two fields, with
+/// interrupts off. Nobody else does. The hand-off of a task between CPUs (`on_cpu`: F22) orders the writes
 /// of one CPU before those of the next.
 #[derive(Default)]
 #[repr(C)]
@@ -48,13 +48,13 @@ impl TaskMm {
     pub const LAYOUT: TaskMmLayout =
         TaskMmLayout { mm: offset_of!(TaskMm, mm), active_mm: offset_of!(TaskMm, active_mm) };
 
-    /// That of a kernel thread, which owns no address space.
+    /// The mm part of a kernel thread, which owns no address space.
     pub fn kernel() -> Self {
         Self::default()
     }
 
-    /// That of a user task which has not run yet. It takes over the caller's unit of
-    /// `mm_users`.
+    /// The mm part of a user task which has not run yet. It takes over the caller's unit
+    /// of `mm_users`.
     pub fn user(mm: MmId) -> Self {
         let task = Self::default();
         task.mm.set(mm);

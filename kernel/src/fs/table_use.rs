@@ -20,12 +20,8 @@ pub(crate) struct TableUse {
 unsafe impl Sync for TableUse {}
 
 impl TableUse {
-    /// The first use of `table`.
-    pub(crate) fn new(table: FileTable) -> Self {
-        Self::of(Arc::new(table))
-    }
-
-    fn of(table: Arc<FileTable>) -> Self {
+    /// A use of `table`.
+    pub(crate) fn new(table: Arc<FileTable>) -> Self {
         table.users.fetch_add(1, Ordering::Relaxed);
         TableUse { table: UnsafeCell::new(table), ended: AtomicBool::new(false) }
     }
@@ -37,7 +33,8 @@ impl TableUse {
 
     /// One more use of this table.
     pub(crate) fn share(&self) -> Self {
-        Self::of(self.table().clone())
+        self.table().begin_sharing();
+        Self::new(self.table().clone())
     }
 
     /// exec: if other processes use the table, the use becomes one of a copy (Linux:
@@ -47,12 +44,13 @@ impl TableUse {
     /// The caller is the only thread of the process that has this use, and holds nothing
     /// that was borrowed from it.
     pub(crate) unsafe fn unshare(&self) {
-        // Relaxed: an old count that is too high costs a copy. A count of 1 does not rise: only
-        // this process could share the table, and its only thread is here.
-        if self.table().users.load(Ordering::Relaxed) == 1 {
+        // An old count that is too high costs a copy. A count of 1 does not rise: only this process
+        // could share the table, and its only thread is here. Acquire: the other processes' uses
+        // before ours. Partner: the release in `FileTable::end_use`.
+        if self.table().users.load(Ordering::Acquire) == 1 {
             return;
         }
-        let copy = Arc::new(self.table().copy());
+        let copy = self.table().copy();
         copy.users.store(1, Ordering::Relaxed);
         // SAFETY: the caller's promise.
         let shared = unsafe { core::mem::replace(&mut *self.table.get(), copy) };

@@ -158,6 +158,9 @@ fn start_child(
     vfork: Option<Arc<Event>>,
 ) -> Result<(), Errno> {
     let is_thread = request.flags.contains(CloneFlags::THREAD);
+    if is_thread {
+        parent.process.files.begin_sharing();
+    }
     let process = if is_thread { parent.process.clone() } else { new_process(parent, tid, request) };
     let mut thread =
         Thread::new(tid, process.clone()).with_registers_of(parent, frame).with_vfork_done(vfork);

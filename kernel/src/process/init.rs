@@ -80,7 +80,7 @@ fn become_program(path: String, passed: Arguments) {
 }
 
 /// Descriptors 0 to 2, one description as login leaves it.
-fn console_files() -> FileTable {
+fn console_files() -> Arc<FileTable> {
     let files = FileTable::new();
     let console = Description::new(upcalls::console_file(), OpenFlags::RDWR);
     for fd in 0..3 {

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arch::context::fpu::VectorState;
 use arch::context::ungated::Ungated;
@@ -44,10 +44,6 @@ pub(crate) struct Thread {
     pub(super) has_children: AtomicBool,
     /// The thread that waits until this one no longer uses its address space (vfork).
     vfork_done: Option<Arc<Event>>,
-    /// A futex that it waits for was woken.
-    pub(crate) futex: Event,
-    /// The bucket that it waits in; changed under that bucket's lock.
-    pub(crate) futex_bucket: AtomicUsize,
     /// Its wishes to the scheduler.
     pub(crate) scheduling: Scheduling,
     /// A file that it polls has changed.
@@ -76,8 +72,6 @@ impl Thread {
             parent_death_signal: AtomicU32::new(0),
             has_children: AtomicBool::new(false),
             vfork_done: None,
-            futex: Event::new(),
-            futex_bucket: AtomicUsize::new(0),
             scheduling: Scheduling::new(),
             polled: Event::new(),
             vector: UnsafeCell::new(None),

@@ -23,7 +23,7 @@ use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
 use crate::memory::frame;
 use crate::process::{self, table};
-use crate::syscall::futex;
+use crate::syscall::futex_waiters;
 use crate::task::{self, kthread, registry};
 use crate::{println, shutdown};
 
@@ -189,7 +189,6 @@ impl Progress {
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Books {
     free_frames: u64,
-    /// Without the room that the futex buckets keep for later waiters.
     heap_bytes: usize,
     living_mms: usize,
     lowest_pid: u32,
@@ -226,18 +225,17 @@ impl Books {
     fn now() -> Result<Books, String> {
         all_gone()?;
         let memory = account();
-        let (futex_waiters, futex_bytes) = futex::waiters_and_bytes();
         let (living_mms, lowest_pid) = (living_mms(), lowest_free_pid()?);
         // Every CPU has it since `account` drained the borrows.
         let init_mm = lazy_tlb().mm(MmId::INIT_MM);
         let mask = init_mm.cpumask().peek(lazy_tlb().nr_cpus());
         Ok(Books {
             free_frames: memory.available_frames,
-            heap_bytes: memory.heap_bytes - futex_bytes,
+            heap_bytes: memory.heap_bytes,
             living_mms,
             lowest_pid,
             tasks: tasks(),
-            futex_waiters,
+            futex_waiters: futex_waiters::count(),
             counts_of_init_mm: init_mm.count(),
             cpus_of_init_mm: mask.len(),
         })

@@ -172,6 +172,31 @@ impl<T> List<T> {
         Some(&node.value)
     }
 
+    /// Takes out up to `most` nodes for whose values `wants` says so, first to last, and hands
+    /// each to `taken`, which may end its life; how many.
+    pub(crate) fn extract(
+        &mut self,
+        most: usize,
+        wants: impl Fn(&T) -> bool,
+        mut taken: impl FnMut(&Node<T>),
+    ) -> usize {
+        let (mut count, mut next) = (0, self.head);
+        while let Some(node) = next
+            && count < most
+        {
+            // SAFETY: nodes in the list are alive.
+            let node = unsafe { &*node.as_ptr() };
+            // SAFETY: the caller holds the lock on the links (`&mut self`).
+            next = unsafe { (*node.links.get()).next };
+            if wants(&node.value) {
+                self.remove(node);
+                taken(node);
+                count += 1;
+            }
+        }
+        count
+    }
+
     /// Takes `node`, which is in this list, out of it.
     pub(crate) fn remove(&mut self, node: &Node<T>) {
         // SAFETY: `&mut self` proves that the lock is held, and the links of all

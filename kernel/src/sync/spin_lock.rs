@@ -74,12 +74,19 @@ impl<T, S: Section> Lock<T, S> {
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, T, S> {
         let section = S::begin();
+        let inner = self.inner.try_lock().unwrap_or_else(|| self.spin());
+        Guard { inner, _section: section }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn spin(&self) -> SpinMutexGuard<'_, T> {
         let mut wait = SpinWait::new(self.name);
         loop {
-            if let Some(inner) = self.inner.try_lock() {
-                return Guard { inner, _section: section };
-            }
             wait.turn();
+            if let Some(inner) = self.inner.try_lock() {
+                return inner;
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ mod accounting;
 mod attributes;
 mod files;
 pub(crate) mod futex;
+pub(crate) mod futex_waiters;
 mod links;
 mod locks;
 mod memory;

@@ -11,6 +11,7 @@ use arch::percpu::{self, PerCpu};
 use arch::timer;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::handoff::Request;
+use kcore::lookup::Claim;
 use kcore::task::TaskMm;
 
 use super::cpu_bits::CpuBits;
@@ -63,6 +64,8 @@ pub(super) struct Cpu {
     pub(super) departure: Departure,
     /// Work for its worker.
     pub(super) works: Works,
+    /// The description that it is about to take a reference of.
+    claim: Claim,
 }
 
 impl Cpu {
@@ -87,6 +90,7 @@ impl Cpu {
             arrival: Arrival::open(),
             departure: Departure::new(),
             works: Works::new(),
+            claim: Claim::default(),
         }
     }
 
@@ -138,6 +142,17 @@ pub(super) fn try_this() -> Option<&'static Cpu> {
 #[inline(always)]
 pub(super) fn this() -> &'static Cpu {
     try_this().expect("the scheduler is used before task::init")
+}
+
+/// This CPU's claim. Keep it no longer than preemption stays off.
+#[inline(always)]
+pub(crate) fn claim() -> &'static Claim {
+    &this().claim
+}
+
+/// The claims of all CPUs. A CPU that is offline claims nothing.
+pub(crate) fn claims() -> impl Iterator<Item = &'static Claim> {
+    all().iter().map(|cpu| &cpu.claim)
 }
 
 /// The entry of `id`.

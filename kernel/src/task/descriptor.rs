@@ -367,11 +367,27 @@ impl Task {
     /// Wakes the task if it sleeps or is about to. Returns whether it slept. A spurious wake-up
     /// does no harm: all waits are loops. Any context.
     pub(crate) fn wake(&self) -> bool {
-        let slept = self.run_state.wake() == Woken::MustQueue;
+        let slept = self.rouse();
         if slept {
             super::placement::queue(self);
         }
         slept
+    }
+
+    /// The first half of [`Task::wake`], for a waker with a lock on what the task waits in. If
+    /// it slept, it does not run before the caller does the other half, [`Task::run_again`].
+    #[must_use]
+    #[inline]
+    pub(crate) fn rouse(&self) -> bool {
+        self.run_state.wake() == Woken::MustQueue
+    }
+
+    /// The other half, without that lock. A reference keeps the task, which may run and end
+    /// before the waker has done its last look at the affinity. No lock held, since that
+    /// reference may be the last.
+    #[inline]
+    pub(crate) fn run_again(&self) {
+        super::placement::queue(&self.to_ref());
     }
 }
 

@@ -38,7 +38,7 @@ mod window;
 pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
-pub(crate) use cpu::{area_addresses, area_of, idle_time_tb, init, online_cpus, server_of};
+pub(crate) use cpu::{area_addresses, area_of, claim, claims, idle_time_tb, init, online_cpus, server_of};
 #[cfg(feature = "selftest")]
 pub(crate) use cpu_bits::CpuBits;
 pub(crate) use descriptor::{
@@ -60,5 +60,4 @@ pub(crate) use timer::sleep_until_tb;
 pub(crate) use timer::timer_tick;
 pub(crate) use usage::Usage;
 pub(crate) use wait_queue::{Interrupted, WaitQueue};
-#[cfg(feature = "selftest")]
 pub(crate) use window::Window;

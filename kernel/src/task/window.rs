@@ -46,7 +46,10 @@ pub(crate) enum Window {
     Awake,
     /// It no longer waits, and is still in the wait queue.
     LeavesQueue,
-    /// A waker has taken it out of the wait queue, and not woken it.
+    /// It looks for the bucket of futexes that it waits in: it may be moved, or told, before
+    /// it has the lock.
+    FindsBucket,
+    /// A waker has taken it out of the wait queue or the bucket, and not woken it.
     Picked,
     /// It has unlocked a mutex, and not woken the next.
     Unlocked,
@@ -58,6 +61,10 @@ pub(crate) enum Window {
     GoesIdle,
     /// The idle task found nothing to do, and is about to cede.
     Cedes,
+    /// It has found a description in a table, and has no reference of its own yet.
+    LooksUp,
+    /// It has taken a description out of a table, and waits for a CPU that looks it up.
+    WaitsForLookup,
 }
 
 impl Window {

@@ -20,7 +20,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 pub(crate) enum Hazard {}
 
-/// The policy's word of a CPU: the mm that it has published, as [`MmId::to_bits`].
+/// The CPU's hazard slot, the first of its words for the policy: the mm that it has
+/// published, as [`MmId::to_bits`].
 fn slot(cpu: &CpuState) -> &AtomicU64 {
     &cpu.policy[0]
 }
@@ -44,8 +45,8 @@ impl Operations for Hazard {
 
     #[inline(always)]
     fn ended<M: Machine>(lazy: &LazyTlb<M>, t: &IrqsOff) {
-        // F14 release: orders the load of the PID register before the empty slot. Partner:
-        // `publishers_of`.
+        // F14 release: orders the load of the PID register before the empty hazard slot.
+        // Partner: `publishers_of`.
         slot(lazy.this_cpu(t)).store(MmId::NONE.to_bits(), Ordering::Release);
     }
 
@@ -59,8 +60,8 @@ impl Operations for Hazard {
 fn publishers_of<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) -> CpuSet {
     let mut publishers = CpuSet::EMPTY;
     for cpu in lazy.online().iter() {
-        // F14 acquire: orders a slot with another mm, or none, before the reuse of what we
-        // free. Partners: `ended`, `prepare_switch`, `give_up_mm`.
+        // F14 acquire: orders a hazard slot with another mm, or none, before the reuse of
+        // what we free. Partners: `ended`, `prepare_switch`, `give_up_mm`.
         if slot(lazy.cpu(cpu)).load(Ordering::Acquire) == mm.to_bits() {
             publishers.insert(cpu);
         }

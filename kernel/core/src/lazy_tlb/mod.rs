@@ -1,13 +1,13 @@
 //! Borrowing: a task without an address space stays on the one that is loaded.
 //!
-//! The [`policy`] sees to it that the loaded one is not freed meanwhile:
+//! The [`policy`] sees to it that a loaded address space is not freed:
 //!
 //! | | eager | refcount | shootdown | hazard |
 //! |---|---|---|---|---|
 //! | a borrow begins | load `init_mm` instead | `mm_count` + 1 | nothing | publish it |
 //! | a borrow has ended | nothing | `mmdrop`, deferred | nothing | withdraw it |
+//! | the exit's final flush | nothing | nothing | evict the CPUs in the mask | nothing |
 //! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI those that have published it |
-//! | the exit's final flush | – | – | evicts lazy CPUs | – |
 
 pub(crate) mod eager;
 pub(crate) mod hazard;
@@ -48,11 +48,12 @@ impl EndedBorrow {
 }
 
 impl<M: Machine> LazyTlb<M> {
-    /// `task`, which owns no mm, stays on `mm`, which is loaded, or goes to `init_mm` if
-    /// the policy says so. It is the task that runs here or that is switched to.
+    /// `task` begins to borrow `mm`, which is loaded, or goes to `init_mm` if the policy
+    /// says so. It owns no mm. It is the task that runs here, or the one that is switched
+    /// to.
     ///
-    /// The real reference behind the borrow is given up only later. So the policy has
-    /// counted or published the borrow before.
+    /// The real reference behind the borrow is given up only after this call. By then the
+    /// policy has counted or published the borrow.
     pub(crate) fn borrow(&self, t: &IrqsOff, task: &TaskMm, mm: MmId) {
         task.set_active_mm(t, mm);
         match ask!(self, begin(t, mm)) {
@@ -63,16 +64,18 @@ impl<M: Machine> LazyTlb<M> {
 
     /// Gives back what the policy kept for a borrow that has ended. Under refcount this
     /// may free the mm, so interrupts are on. They may be off where the caller knows of
-    /// another reference (an eviction). Preemption may be off.
+    /// another reference (an eviction). Preemption may be on or off.
     pub(crate) fn settle(&self, EndedBorrow(mm): EndedBorrow) {
         ask!(self, settle(mm));
     }
 
-    /// Moves this CPU from the mm that it borrows to `init_mm`: the only way from the one
-    /// to the other. `task` is the current task and owns no mm.
+    /// Moves this CPU from the mm that it borrows to `init_mm`. There is no other way from
+    /// the one to the other. `task` owns no mm. It is the task that runs here, or under
+    /// eager the one that is switched to.
     ///
-    /// Under refcount the unit of `init_mm` is taken before the load. Under every policy
-    /// the old borrow ends only after it. So a loaded mm is protected at every instant.
+    /// Under refcount the unit of `init_mm` is taken before the load of `init_mm`. Under
+    /// every policy the old borrow ends only after that load. So a loaded mm is protected
+    /// at every instant.
     pub(crate) fn leave_lazy(&self, t: &IrqsOff, task: &TaskMm) -> EndedBorrow {
         let old = task.active_mm();
         self.machine.point(Point::LeaveLazyHalf);

@@ -1,10 +1,10 @@
 //! The second seam: what the protocol asks of a policy.
 //!
-//! A policy consists of a file beside this one, whose type without values implements
-//! `Operations`; of a variant of [`Policy`]; and of a row in `ask`, the one place that
-//! tells the policies apart. One image holds all policies, and an option of the boot
-//! chooses one. A question costs a comparison or two, and nothing where every policy has
-//! the default answer.
+//! A policy is three things: a file beside this one, whose empty enum implements
+//! `Operations`; a variant of [`Policy`]; and a row in `ask`, the one place that tells the
+//! policies apart. One image holds all policies, and an option of the boot chooses one. A
+//! question costs a comparison or two, and nothing where every policy has the default
+//! answer.
 //!
 //! A policy keeps its state in words that it alone reads and writes, two per CPU
 //! ([`CpuState::policy`]) and one per address space ([`Mm::policy`]), and names them
@@ -35,7 +35,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Every policy, for tests and menus.
+    /// Every policy, for the command line and tests.
     pub const ALL: [Policy; 4] = [Policy::Eager, Policy::Refcount, Policy::Shootdown, Policy::Hazard];
 
     /// Its name on the command line.
@@ -89,7 +89,10 @@ pub enum Free {
     Later,
 }
 
-/// The questions to a policy. Each has a default answer.
+/// The questions to a policy. Each has a default answer. To `mm_begins`, `spare`,
+/// `arrived` and `quiescent` no policy here has another one, and none answers
+/// [`Free::Later`]: they are the places for policies that do more
+/// (docs/decisions/policies-are-asked.md).
 ///
 /// A policy carries no barrier that a switch owes. The switch has those itself, so no
 /// policy can forget one.
@@ -119,18 +122,21 @@ pub(crate) trait Operations {
     #[inline(always)]
     fn cpu_goes<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 
-    /// `mm` is new. The policy's word of it is as the last mm in its slot left it.
+    /// `mm` is new. The policy's word for it ([`Mm::policy`]) is as the last mm in its
+    /// slot left it.
+    ///
+    /// [`Mm::policy`]: crate::mm::Mm::policy
     #[inline(always)]
     fn mm_begins<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) {}
 
     /// `told` holds the CPUs that are to drop `what` of `mm` now. The policy takes out
-    /// those that may do it later: they owe it, and pay in `arrived`. The flusher's full
-    /// barrier comes before this call.
+    /// those that may do it later: each of these owes the flush, and makes up for it in
+    /// `arrived`. The flusher's full barrier comes before this call.
     #[inline(always)]
     fn spare<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId, _what: FlushRange, _told: &mut CpuSet) {}
 
     /// This CPU is on `mm`, which was loaded here before (`stayed`) or has just been
-    /// loaded. It pays the flushes that it owes, before it accesses user memory.
+    /// loaded. It makes the flushes that it owes, before it accesses user memory.
     #[inline(always)]
     fn arrived<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff, _mm: MmId, _stayed: bool) {}
 
@@ -140,8 +146,8 @@ pub(crate) trait Operations {
         CpuSet::EMPTY
     }
 
-    /// This CPU is in the second half of a switch. If another mm is loaded than before
-    /// the switch, this CPU does not use the former any more.
+    /// This CPU is in the second half of a switch, in `finish_switch`. If the switch has
+    /// loaded another mm, this CPU does not use the old one any more.
     #[inline(always)]
     fn quiescent<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 

@@ -14,8 +14,8 @@ use crate::mm::MmId;
 pub(crate) enum Shootdown {}
 
 impl Operations for Shootdown {
-    /// Every lazy CPU: it must leave soon in any case, and a CPU that is evicted also
-    /// flushes. One round of IPIs does both (Linux 6.6).
+    /// All other CPUs in the mask. A lazy one must leave soon in any case, and each must
+    /// flush: a CPU that is evicted does both, in one round of IPIs (Linux 6.6).
     fn evicted_at_exit<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> CpuSet {
         // A CPU that is filtered out keeps its bit, so the flush that follows is global.
         lazy.filter_lazies(t, mm, lazy.online_in_mask(mm).without(t.cpu()))

@@ -1,4 +1,5 @@
-//! Coprocessors. One translates through an mm, is no CPU, and hears only broadcasts.
+//! Coprocessors. A coprocessor (POWER's accelerators) is no CPU, translates through an mm,
+//! and hears only broadcast flushes.
 
 use crate::LazyTlb;
 use crate::machine::Machine;

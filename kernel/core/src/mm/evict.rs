@@ -1,8 +1,9 @@
 //! Eviction: a CPU that is lazy on an mm is made to leave it, and flushes.
 //!
-//! There are three occasions. The only user of an mm flushes, and needs no broadcasts
-//! from then on. A CPU's trim clock is due, so that masks do not grow for ever (Linux
-//! trims likewise). An exit is about to do its final flush, and the policy asks for it.
+//! There are three occasions. The only user of an mm flushes it, and its flushes need no
+//! broadcast from then on. Or the flusher's trim clock is due, so that masks do not grow
+//! for ever (Linux trims likewise). Or an exit is about to do its final flush, and the
+//! policy asks for it.
 
 use crate::LazyTlb;
 use crate::cpu::CpuSet;
@@ -30,7 +31,7 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     /// Linux's `exit_lazy_flush_tlb`: this CPU leaves `mm` if it is lazy on it, flushes
-    /// it, and is out of its mask. A CPU that runs `mm` flushes and stays.
+    /// it, and clears its bit in the mask. A CPU that runs `mm` flushes and stays.
     ///
     /// Interrupts stay off: a second eviction in a gap would find the first half done
     /// (T6). The CPU flushes even if its bit is already clear: two initiators may evict

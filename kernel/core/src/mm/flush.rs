@@ -29,9 +29,9 @@ pub enum FlushRange {
 }
 
 impl FlushRange {
-    /// A local flush of more pages than this goes by PID: one `tlbiel` per page would
-    /// cost more than the 128 of a flush by PID and the walks that follow it (Linux's
-    /// value).
+    /// A local flush of more pages than this goes by PID: one `tlbiel` per page would cost
+    /// more than the 128 `tlbiel` of a flush by PID (ISA 3.0: one per set of the TLB) and
+    /// the walks that follow it (Linux's value).
     pub const MOST_LOCAL_PAGES: u32 = 256;
     /// A broadcast flush of more pages than this goes by PID: each `tlbie` visits every
     /// CPU (Linux's value).
@@ -67,7 +67,7 @@ enum Plan {
     EvictOthers,
 }
 
-/// Which CPUs the cpumask names, but for those that the policy spares.
+/// Which CPUs the cpumask names, without those that the policy spares.
 enum MaskShape {
     Nobody,
     OnlyMe,
@@ -110,8 +110,9 @@ impl<M: Machine> LazyTlb<M> {
         });
     }
 
-    /// Linux's `flush_type_needed`. Where Linux asks a counter, `active_cpus`, this asks
-    /// the mask itself (I7). It may tick the trim clock.
+    /// Decides what a flush does, like Linux's `flush_type_needed`. Where Linux asks a
+    /// counter, `active_cpus`, this asks the mask itself (I7). It may tick the trim clock.
+    /// `exits` is set for the final flush of an exit.
     fn plan_flush(&self, t: &PreemptOff, mm: MmId, what: FlushRange, exits: bool) -> Plan {
         let running_it = self.this_cpu(t).curr_mm.own() == mm;
         if self.has_copros(mm) {
@@ -128,7 +129,7 @@ impl<M: Machine> LazyTlb<M> {
         }
     }
 
-    /// The evictions of a plan. Returns what is left to flush.
+    /// Does the evictions of a plan. Returns how far the flush that is left must reach.
     fn evict_as_planned(&self, t: &PreemptOff, mm: MmId, plan: Plan) -> Reach {
         match plan {
             Plan::Flush(reach) => return reach,

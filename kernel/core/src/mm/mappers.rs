@@ -6,8 +6,9 @@
 //! `mm_count`, and may therefore drop the last one (T16). It flushes CPUs that it knows
 //! only from the mask.
 //!
-//! The callers take these steps, so that no page of the cut part stays mapped.
-//! `mmap_lock` stands for the lock under which an address space is changed:
+//! The callers take these steps, each under a lock and some only after another step, so
+//! that no page of the cut part stays mapped. `mmap_lock` stands for the lock under which
+//! an address space is changed. The *visitor* is the task that cuts the file:
 //!
 //! | step | under | after |
 //! |---|---|---|

@@ -25,7 +25,8 @@ use crate::membarrier::Registrations;
 use crate::mm::slots::Slots;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// A process id as the MMU knows it: what the PID register holds.
+/// The MMU's process id: the tag of an address space, which the PID register holds. It is
+/// never the number of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pid(u32);
 
@@ -114,7 +115,7 @@ pub struct Mm {
     id: AtomicU64,
     mm_users: AtomicU32,
     mm_count: AtomicU32,
-    /// Coprocessors that translate through this mm: they hear only `tlbie`.
+    /// How many coprocessors translate through this mm. They hear only `tlbie`.
     copros: AtomicU32,
     live: AtomicU32,
     membarrier: Registrations,
@@ -173,15 +174,15 @@ impl Mm {
         self.mm_users.load(Ordering::Relaxed)
     }
 
-    /// `mm_users`. If a unit is not counted any more, what its user did before giving it
-    /// back happens before the return.
+    /// `mm_users`. If a user has given its unit back, so that it is not counted here, what
+    /// that user did before happens before the return.
     pub(crate) fn observe_users(&self) -> u32 {
         // F7 acquire: orders the count before what its reader does as the only user.
         // Partner: `mmput`.
         self.mm_users.load(Ordering::Acquire)
     }
 
-    /// What its process has registered for.
+    /// What the process of this mm has registered for.
     pub(crate) fn membarrier(&self) -> &Registrations {
         &self.membarrier
     }
@@ -206,6 +207,7 @@ impl Mm {
         &self.mm_count
     }
 
+    /// Makes an mm of a free slot, with one user.
     fn revive(&self) -> MmId {
         self.membarrier.reset();
         self.mm_users.store(1, Ordering::Relaxed);
@@ -214,6 +216,7 @@ impl Mm {
         MmId::from_bits(self.id.load(Ordering::Relaxed))
     }
 
+    /// Makes a free slot of the mm `id`. The next mm here has the next generation.
     fn bury(&self, id: MmId, nr_cpus: usize) {
         self.mm_users.store(POISON, Ordering::Relaxed);
         self.mm_count.store(POISON, Ordering::Relaxed);

@@ -51,7 +51,8 @@ pub type Hook = dyn Fn(&LazyTlb<Model>, Point) + Send + Sync;
 /// tables. Its second argument ends the tables.
 pub type Exit = dyn Fn(MmId, &dyn Fn()) + Send + Sync;
 
-/// A call of the machine's own that a CPU has run: the CPU and the operands.
+/// What a test does when a CPU runs a call of the machine's own. It gets the CPU and the
+/// operands.
 pub type MachineCall = dyn Fn(CpuId, u64, u64) + Send + Sync;
 
 /// One CPU of the model.

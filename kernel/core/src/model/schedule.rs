@@ -47,8 +47,8 @@ impl Model {
         let prev = self.current_task();
         assert!(prev != next, "a switch from a task to itself");
         let (arm, borrow) = self.with_irqs_off(|t| {
-            // Acquire: the CPU that `next` leaves has finished with it. Partner:
-            // the release below (`on_cpu` of the field).
+            // Acquire: the CPU that `next` leaves has finished with it. Partner: the
+            // release store to `on_cpu` below, by that CPU.
             while self.tasks[next.0].on_cpu.load(Ordering::Acquire) != 0 {
                 thread::yield_now();
             }

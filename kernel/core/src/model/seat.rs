@@ -44,8 +44,8 @@ impl Drop for Acting<'_> {
 }
 
 thread_local! {
-    /// The thread acts as the innermost. The others wait for it at a point, where they
-    /// can still be interrupted.
+    /// The CPUs that this thread acts as, the innermost last. It runs as that one. The
+    /// others wait for it at a point, where they can still be interrupted.
     #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const block")]
     static CONTEXTS: RefCell<Vec<Context>> = RefCell::new(Vec::new());
 }

@@ -174,7 +174,7 @@ fn last_drop(name: &str, config: Config) {
             |rig| rig.mmdrop(zombie),
             move |rig| {
                 // The shoot may land before the switch, or after it.
-                rig.machine.point(Point::FinishSwitch);
+                rig.machine.point(Point::SettleSwitch);
                 rig.machine.switch_to(other);
             },
         );

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use kcore::handoff::{InUse, Request, RunState, Waiters, Woken};
+use kcore::handoff::{InUse, Request, RunState, Told, Waiters, Woken};
 use kcore::sync::{AtomicU32, Ordering, fence};
+use loom::sync::Mutex;
 use loom::thread::{self, yield_now};
 
 use crate::{Contents, explore};
@@ -149,6 +150,92 @@ fn one_waker_queues() {
         let (a, b) = beside(&task, wake, wake);
         assert_eq!([a, b].iter().filter(|&&woken| woken == Woken::MustQueue).count(), 1);
         assert_eq!(task.state.name(), "running");
+    });
+}
+
+/// A thread that waits for a futex: the list of its bucket holds it or not.
+struct Waiter {
+    state: RunState,
+    told: Told,
+    is_listed: Mutex<bool>,
+    /// What lies on the thread's stack, with its task.
+    frame: Arc<Contents>,
+}
+
+impl Waiter {
+    /// It has queued itself.
+    fn listed() -> Arc<Self> {
+        let state = RunState::asleep();
+        state.prepare();
+        Arc::new(Self { state, told: Told::not_yet(), is_listed: Mutex::new(true), frame: Contents::new() })
+    }
+
+    /// Sleeps; awake, it returns if it was told, or prepares for the next sleep.
+    fn wait(&self) -> Ended {
+        for _ in 0..2 {
+            if self.state.fall_asleep() {
+                return Ended::Sleeps;
+            }
+            if self.told.is_told() {
+                self.frame.reuse();
+                return Ended::Returned;
+            }
+            let is_listed = self.is_listed.lock().unwrap();
+            if self.told.is_told() {
+                self.frame.reuse();
+                return Ended::Returned;
+            }
+            assert!(*is_listed, "a waiter that was not told is in the list");
+            self.state.prepare();
+        }
+        panic!("woken twice, and not told");
+    }
+
+    /// Takes it out, and wakes it; whether it runs again only by our doing.
+    fn wake(&self) -> Ended {
+        let mut is_listed = self.is_listed.lock().unwrap();
+        *is_listed = false;
+        let roused = self.state.wake() == Woken::MustQueue;
+        self.frame.access();
+        self.told.tell();
+        if roused {
+            drop(is_listed);
+            // Nobody else runs it, so its stack lies still.
+            self.frame.access();
+            return Ended::Sleeps;
+        }
+        Ended::Returned
+    }
+}
+
+#[derive(PartialEq, Eq, Debug)]
+enum Ended {
+    Sleeps,
+    Returned,
+}
+
+/// A waker takes a thread out of its bucket as it falls asleep: it returns, or the waker
+/// runs it again. It ends its frame when nobody looks there any more.
+#[test]
+fn a_frame_outlives_its_waker() {
+    explore("a frame outlives its waker", None, || {
+        let (waits, wakes) = beside(&Waiter::listed(), Waiter::wait, Waiter::wake);
+        assert_eq!(waits, wakes, "who sleeps is run again, and nobody else");
+    });
+}
+
+/// The same beside a signal, which wakes the thread for something else: before it sleeps again it
+/// sees that it was told, or the waker finds it about to sleep.
+#[test]
+fn no_second_sleep_is_lost() {
+    explore("no second sleep is lost", None, || {
+        let waiter = Waiter::listed();
+        let signalled = waiter.clone();
+        let signal = thread::spawn(move || signalled.state.wake() == Woken::MustQueue);
+        let (waits, wakes) = beside(&waiter, Waiter::wait, Waiter::wake);
+        let by_signal = signal.join().unwrap();
+        let runs_again = by_signal || wakes == Ended::Sleeps;
+        assert_eq!(waits == Ended::Sleeps, runs_again, "who sleeps is run again, and nobody else");
     });
 }
 

@@ -51,7 +51,7 @@ fn two_calls_in_a_row() {
         race(
             &rig,
             |rig| (1..=2).for_each(|round| ask(rig, &mail, CPU0, round)),
-            |rig| (0..2).for_each(|_| rig.machine.point(Point::FinishSwitch)),
+            |rig| (0..2).for_each(|_| rig.machine.point(Point::SettleSwitch)),
         );
     });
 }

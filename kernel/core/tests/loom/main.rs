@@ -10,6 +10,7 @@ mod exit;
 mod handoff;
 mod handshake;
 mod hotplug;
+mod lookup;
 mod mailbox;
 mod masks;
 mod membarrier;

@@ -76,7 +76,7 @@ fn entering(rig: &Rig, caller: impl FnOnce(&Rig), enter: impl FnOnce(&Rig) + Sen
         move |rig| {
             enter(rig);
             store(&theirs.y);
-            rig.machine.point(Point::FinishSwitch);
+            rig.machine.point(Point::SettleSwitch);
             if load(&theirs.x) {
                 store(&theirs.seen);
             }
@@ -99,7 +99,7 @@ fn leaving(rig: &Rig, command: Command, leave: impl FnOnce(&Rig) + Send + 'stati
         },
         move |rig| {
             store(&theirs.x);
-            rig.machine.point(Point::FinishSwitch);
+            rig.machine.point(Point::SettleSwitch);
             store(&theirs.y);
             leave(rig);
         },
@@ -350,7 +350,7 @@ fn two_targets() {
                 let received = || rig.cpu(cpu).counters.ipi_received.get();
                 let before = received();
                 store(mine);
-                rig.machine.point(Point::FinishSwitch);
+                rig.machine.point(Point::SettleSwitch);
                 let interrupted = received() != before;
                 let seen = load(theirs);
                 missed[which].store(interrupted && !seen, std::sync::atomic::Ordering::Relaxed);

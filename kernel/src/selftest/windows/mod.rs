@@ -6,7 +6,9 @@
 
 mod affinity;
 mod exit;
+mod futex;
 mod idle;
+mod lookup;
 mod mutex;
 mod offline;
 mod queue;
@@ -34,6 +36,11 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("window_late_when_woken", queue::late_when_woken),
     Test::new("window_awake_while_the_waker_walks", queue::awake_while_the_waker_walks),
     Test::new("window_leaves_unpicked", queue::leaves_unpicked),
+    Test::new("window_futex_woken_before_it_sleeps", futex::woken_before_it_sleeps),
+    Test::new("window_futex_told_as_it_looks", futex::told_as_it_looks),
+    Test::new("window_futex_moved_as_it_gives_up", futex::moved_as_it_gives_up),
+    Test::new("window_futex_wakes_in_order", futex::wakes_in_order),
+    Test::new("window_futex_exits_before_its_waker_goes_on", futex::exits_before_its_waker_goes_on),
     Test::new("window_unlocked_before_it_sleeps", mutex::unlocked_before_it_sleeps),
     Test::new("window_mutex_taken_before_the_wake", mutex::taken_before_the_wake),
     Test::new("window_affinity_while_queued", affinity::changes_while_queued),
@@ -53,6 +60,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("window_offline_while_pushed", offline::goes_while_pushed),
     Test::new("window_woken_as_it_exits", exit::woken_as_it_exits),
     Test::new("window_exits_before_its_waker_goes_on", exit::exits_before_its_waker_goes_on),
+    Test::new("window_closed_while_looked_up", lookup::closed_while_looked_up),
 ];
 
 /// Runs `f` on `cpu` as soon as a script is played. Until then the thread spins, so it
