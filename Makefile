@@ -44,7 +44,7 @@ define HELP
   make test-starts        a few rows of the matrix
   make test-soak          the soak below, for a minute
   make test-headline      the model of the caches: sums worked out by hand, and one line handed
-                          over 4,000 times
+                          over 4,000 times; and the count of a loop's instructions
   make test-determinism   one run done twice under ICOUNT=0; the outputs must be equal
   make soak               random use of everything for MINUTES=30, under each policy, on SMP=8
                           CPUs (LAZY=: one policy; OPTIONS=: one set of kernel options; SEED=
@@ -65,6 +65,8 @@ define HELP
   make headline           cache lines that a context switch moves, under each policy on 4 to 192
                           CPUs, and the modelled rate of switches (docs/headline.md); QUICK=1:
                           a short version; HEADLINE="--help" tells its options
+  make profile            where the instructions of a run go, by function: a list and a flame
+                          graph (INIT= and the variables of run; docs/profile.md)
   make measure            time and instructions to init, loaded size
   make setup              install everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
@@ -226,6 +228,10 @@ headline-tools: headline-plugin
 
 headline: setup-qemu build/kernel.elf build/c/headline headline-tools
 	@$(SCRIPTS)/headline build/kernel.elf $(if $(QUICK),--quick) $(HEADLINE)
+
+.PHONY: profile
+profile: setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio headline-tools
+	@$(SCRIPTS)/profile build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 
 matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio build/initrd-test.cpio
 	@$(SCRIPTS)/matrix

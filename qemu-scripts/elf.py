@@ -5,6 +5,7 @@ but Python, so that no binutils for powerpc64 are needed.
 """
 
 import dataclasses
+import pathlib
 import struct
 
 from common import die
@@ -52,10 +53,9 @@ class Segment:
 class Image:
     """An ELF file in memory; `data` may be changed and written back."""
 
-    def __init__(self, path):
+    def __init__(self, path, data=None):
         try:
-            with open(path, "rb") as file:
-                self.data = bytearray(file.read())
+            self.data = bytearray(pathlib.Path(path).read_bytes() if data is None else data)
         except OSError as error:
             die(f"{path}: {error.strerror}.")
         if self.data[:6] != b"\x7fELF\x02\x02":
@@ -72,6 +72,15 @@ class Image:
         for i in range(shnum):
             fields = struct.unpack_from(">IIQQQQI", self.data, shoff + i * shentsize)
             self.sections.append(Section(*fields[1:]))
+
+    def has_descriptors(self):
+        """Whether a function's address is that of a descriptor (ELFv1), whose first word is the code's."""
+        return struct.unpack_from(">I", self.data, 48)[0] & 3 != 2
+
+    def code_of(self, address):
+        """The code of a function."""
+        at = self.file_offset(address, 8) if self.has_descriptors() else None
+        return address if at is None else struct.unpack_from(">Q", self.data, at)[0]
 
     def symbols(self):
         """All symbols that are defined in a section."""

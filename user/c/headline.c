@@ -1,12 +1,12 @@
 /*
- * headline [pipe|futex|line] [ROUNDS]: threads that hand a token to each other, between two marks.
+ * headline [pipe|futex|line|loop] [ROUNDS]: threads that hand a token to each other, between two marks.
  *
  * pipe, futex: as many threads of one process as there are CPUs, each bound to one, in pairs. A
  * thread waits until its partner has written to a pipe, or has woken it; so each CPU goes into and
  * out of idle once a round. The region begins when the last pair plays, and ends when the first has
  * played ROUNDS rounds of it: all CPUs work all the time. line: two threads on two CPUs store to one
  * word in turn, ROUNDS times in all: a model of caches that counts anything but ROUNDS transfers of
- * that line is wrong.
+ * that line is wrong. loop: between the marks 2 * ROUNDS + 1 instructions of the program.
  *
  * The marks are instructions that do nothing: `and 30,30,30` begins, `and 31,31,31` ends.
  */
@@ -150,12 +150,23 @@ static void *store_by_turns(void *number)
 	return NULL;
 }
 
+static void loop(void)
+{
+	long count = rounds;
+	__asm__ volatile("and 30,30,30\n\tmtctr %0\n1:\taddi %0,%0,1\n\tbdnz 1b\n\tand 31,31,31"
+			 : "+b"(count) : : "ctr");
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1)
 		kind = argv[1];
 	if (argc > 2)
 		rounds = atoi(argv[2]);
+	if (kind[0] == 'l' && kind[1] == 'o') {
+		loop();
+		return 0;
+	}
 	int is_line = kind[0] == 'l';
 	cpus = is_line ? 2 : sysconf(_SC_NPROCESSORS_ONLN) & ~1L;
 	pairs = aligned_alloc(LINE, sizeof *pairs * (cpus / 2 + 1));

@@ -8,9 +8,10 @@
 //! Arguments: `out=FILE`, `turn=INSTRUCTIONS`, `count=ADDRESS` (any number: how often the
 //! instruction there runs), `slow=N` (between the marks the guest's clock runs at one Nth of its
 //! speed; the plugin must be preloaded for it, see [`clock`]), `little=on` (for a little-endian
-//! guest).
+//! guest). With `profile=ADDRESS` it counts instructions instead: see [`profile`].
 
 mod clock;
+mod profile;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -156,6 +157,12 @@ impl Run {
     }
 }
 
+/// The word of an instruction.
+fn word_of(instruction: &Instruction<'_>, is_little_endian: bool) -> u32 {
+    let from_bytes = if is_little_endian { u32::from_le_bytes } else { u32::from_be_bytes };
+    instruction.data().first_chunk().map_or(0, |bytes| from_bytes(*bytes))
+}
+
 /// An instruction that accesses memory.
 #[derive(Clone, Copy)]
 struct Accessor {
@@ -171,9 +178,7 @@ fn run() -> &'static Run {
 /// Has an instruction's accesses counted, and what else is asked about it.
 fn watch(instruction: &Instruction<'_>) {
     let pc = instruction.vaddr();
-    let bytes = instruction.data();
-    let from_bytes = if run().is_little_endian { u32::from_le_bytes } else { u32::from_be_bytes };
-    let word = bytes.first_chunk().map_or(0, |bytes| from_bytes(*bytes));
+    let word = word_of(instruction, run().is_little_endian);
     let is_stack = word >> 16 & 31 == 1;
     let by = Accessor { pc, is_stack };
     instruction.register_memory_access_callback(
@@ -206,14 +211,25 @@ struct Lines;
 
 impl HasCallbacks for Lines {
     fn on_translation_block_translate(&mut self, _: PluginId, block: TranslationBlock<'_>) -> Result<()> {
+        if profile::is_asked() {
+            profile::watch(&block);
+            return Ok(());
+        }
         let size = block.size() as u64;
         block.register_execute_callback(move |cpu| run().step(cpu as usize, size));
         block.instructions().for_each(|instruction| watch(&instruction));
         Ok(())
     }
 
+    fn on_vcpu_init(&mut self, _: PluginId, _: VCPUIndex) -> Result<()> {
+        if profile::is_asked() {
+            profile::start_cpu()?;
+        }
+        Ok(())
+    }
+
     fn on_vcpu_idle(&mut self, _: PluginId, cpu: VCPUIndex) -> Result<()> {
-        if run().is_on.load(Ordering::Relaxed) {
+        if !profile::is_asked() && run().is_on.load(Ordering::Relaxed) {
             run().turns.idle(cpu as usize);
         }
         Ok(())
@@ -221,16 +237,28 @@ impl HasCallbacks for Lines {
 }
 
 impl Register for Lines {
-    fn register(&mut self, _: PluginId, arguments: &Args, info: &Info) -> Result<()> {
+    fn register(&mut self, id: PluginId, arguments: &Args, info: &Info) -> Result<()> {
         let text = |name: &str| match arguments.parsed.get(name) {
             Some(Value::String(text)) => Some(text.clone()),
             Some(Value::Integer(number)) => Some(number.to_string()),
             _ => None,
         };
-        let counted = arguments.raw.iter().filter_map(|word| word.strip_prefix("count=0x"));
-        let counted = counted
-            .map(|digits| (u64::from_str_radix(digits, 16).expect("count= is an address"), Arc::default()));
+        let addresses = |name: &'static str| {
+            let digits = arguments.raw.iter().filter_map(move |word| word.strip_prefix(name));
+            digits.map(move |digits| {
+                u64::from_str_radix(digits, 16).unwrap_or_else(|_| panic!("{name} no address"))
+            })
+        };
+        let counted = addresses("count=0x").map(|address| (address, Arc::default()));
         let cpus = info.system.as_ref().map_or(1, |system| system.max_vcpus as usize);
+        if let Some(start) = addresses("profile=0x").next() {
+            let address = |name| addresses(name).next().unwrap_or(0);
+            let places =
+                profile::Places { start, switch: address("switch=0x"), first_run: address("first_run=0x") };
+            let out = text("out").expect("out=FILE is missing").into();
+            let is_single = matches!(arguments.parsed.get("single"), Some(Value::Bool(true)));
+            return profile::install(id, out, cpus, is_single, places);
+        }
         let _ = RUN.set(Run {
             out: text("out").expect("out=FILE is missing").into(),
             turns: Turns::new(

@@ -4,6 +4,9 @@
 //!
 //! - `code ADDRESS`: the functions that the instruction belongs to, the innermost inlined one
 //!   first, separated by ` < `. What core brings along is left out.
+//! - `frames ADDRESS`: all functions that the instruction belongs to, the outermost first: for each
+//!   the name, the file and the line, all separated by tabs. The line is that of the instruction, or
+//!   of the call that was inlined.
 //! - `data ADDRESS`: the static that holds the address, and the path to the field.
 
 use std::io::{BufRead, Write};
@@ -45,6 +48,28 @@ fn functions(loader: &Loader, address: u64) -> Result<String, Error> {
     }
     let own = names.iter().filter(|name| !name.starts_with("core::")).cloned().collect::<Vec<_>>();
     Ok(if own.is_empty() { names } else { own }.join(" < "))
+}
+
+/// The functions of an instruction with their places, the outermost first.
+fn frames(loader: &Loader, address: u64) -> Result<String, Error> {
+    let mut found = Vec::new();
+    let mut frames = loader.find_frames(address)?;
+    while let Some(frame) = frames.next()? {
+        let name = match &frame.function {
+            Some(function) => Some(demangled(&function.raw_name()?)),
+            // Assembly.
+            None => loader.find_symbol(address).map(demangled),
+        };
+        let place = frame.location;
+        let file = place.as_ref().and_then(|place| place.file).unwrap_or_default();
+        let line = place.as_ref().and_then(|place| place.line).unwrap_or_default();
+        found.extend(name.map(|name| format!("{name}\t{file}\t{line}")));
+    }
+    if found.is_empty() {
+        found.extend(loader.find_symbol(address).map(|symbol| format!("{}\t\t0", demangled(symbol))));
+    }
+    found.reverse();
+    Ok(found.join("\t"))
 }
 
 /// All variables with an address in the image.
@@ -200,9 +225,14 @@ fn main() -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     for question in std::io::stdin().lock().lines() {
         let question = question?;
-        let (what, address) = question.split_once(" 0x").ok_or("a question is `code 0x…` or `data 0x…`")?;
+        let (what, address) =
+            question.split_once(" 0x").ok_or("a question is `code 0x…`, `frames 0x…` or `data 0x…`")?;
         let address = u64::from_str_radix(address, 16)?;
-        let answer = if what == "code" { functions(&loader, address)? } else { data(address)? };
+        let answer = match what {
+            "code" => functions(&loader, address)?,
+            "frames" => frames(&loader, address)?,
+            _ => data(address)?,
+        };
         writeln!(out, "{answer}")?;
     }
     Ok(())
