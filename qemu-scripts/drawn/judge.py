@@ -26,8 +26,8 @@ SETTINGS_OF_RUNS = ("SMP", "LAZY", "TLB", "APPEND", "INIT", "INITRD", "TEST", "T
 FIRST_FAILURE = re.compile(r"test .* \.\.\. FAILED|not ok |FAILED |kernel (?:panic|fault|stopped): ")
 UNBUILT = re.compile(r"^error: could not compile", re.M)
 # How many times its time without a mutant a stage may take.
-PATIENCE = 3
-LEAST_LIMIT_S = 15
+PATIENCE = 6
+LEAST_LIMIT_S = 60
 UNMUTATED_LIMIT_S = 900
 
 
@@ -45,12 +45,9 @@ class Copy(kernel_mutants.Tree):
         self.name = f"copy-{number}"
         self.seconds = {}
 
-    def environment(self, product=False):
-        """The environment in which the copy is built, fast or as the product is, and its stages
-        run."""
+    def environment(self):
+        """The environment in which the copy is built and its stages run."""
         outer = {name: value for name, value in super().environment().items() if name not in SETTINGS_OF_RUNS}
-        if product:
-            return {name: value for name, value in outer.items() if name not in kernel_mutants.FAST_BUILD}
         return outer | FLAGS
 
     def fingerprint(self):
@@ -71,16 +68,9 @@ class Copy(kernel_mutants.Tree):
             shutil.copy(self.tree / kernel_mutants.IMAGE, self.tree / IMAGE)
         return complaint
 
-    def build_product(self):
-        """Builds the images as they are released, for the stages that need them; apart from the
-        stages, whose time is limited. Returns the build's output if it failed."""
-        command = ["make", "--no-print-directory", "build/kernel.elf", "build/kernel-test.elf"]
-        status, output = output_within(kernel_mutants.BUILD_LIMIT_S, command, self.tree, self.environment(product=True))
-        return None if status == 0 else output or "no end of the build"
-
     def run(self, stage, limit_s):
         """(None if the stage passes, else its first failure; all its output)."""
-        environment = self.environment(stage.product) | stage.environment
+        environment = self.environment() | stage.environment
         status, output, line = lines_within(limit_s, stage.command, self.tree, environment, FIRST_FAILURE)
         if status == 0 and not line:
             return None if stage.says in output else f"it does not say {stage.says!r}", output
@@ -100,8 +90,6 @@ class Copy(kernel_mutants.Tree):
             if stage.name in self.seconds:
                 continue
             tell(f"without a mutant: {stage.name}")
-            if stage.product and (complaint := self.build_product()):
-                die(f"the product does not build without a mutant:\n{complaint}")
             begun = time.monotonic()
             # Twice: the first run also builds the stage's tools.
             why, output = self.run(stage, UNMUTATED_LIMIT_S)
@@ -127,13 +115,8 @@ class Copy(kernel_mutants.Tree):
                 return {"outcome": "equivalent", "by": "the same instructions and data"}
             if equivalent:
                 return {"outcome": "equivalent", "by": equivalent}
-            product_is_built = False
             for stage in stages_for(mutant.file):
                 tell(stage.name)
-                if stage.product and not product_is_built:
-                    if complaint := self.build_product():
-                        return {"outcome": "unbuilt", "by": complaint.strip()[-300:]}
-                    product_is_built = True
                 why, output = self.patiently(stage)
                 if log:
                     log.write(f"==== {stage.name}: {why or 'passes'}\n{output}\n")
