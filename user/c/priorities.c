@@ -59,6 +59,7 @@ static void policies(void)
 	printf(" %ld", told(sched_setscheduler(-1, 0, &none)));
 	printf(" %ld", told(sched_setscheduler(0, 0, NULL)));
 	printf(" %ld", told(sched_setscheduler(0, 0, &one)));
+	printf(" %ld", told(sched_setscheduler(0, 0, &over)));
 	printf(" %ld", told(sched_setscheduler(0, SCHED_FIFO, &none)));
 	printf(" %ld", told(sched_setscheduler(0, SCHED_FIFO, &over)));
 	printf(" %ld\n", told(sched_setscheduler(0, SCHED_FIFO, &under)));
