@@ -39,7 +39,7 @@ fn next_key() -> [u32; 8] {
 }
 
 /// One block of ChaCha20 (RFC 8439, section 2.3) with nonce 0.
-fn block(key: &[u32; 8], counter: u32) -> [u32; BLOCK] {
+pub(crate) fn block(key: &[u32; 8], counter: u32) -> [u32; BLOCK] {
     let mut start = [0; BLOCK];
     start[..4].copy_from_slice(&[0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574]);
     start[4..12].copy_from_slice(key);
