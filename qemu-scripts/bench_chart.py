@@ -37,7 +37,7 @@ def beside_linux(figures):
     """A row per operation, on a scale of powers of ten: this kernel and Linux."""
     rows = [(text, {on: figures.value(on, cpus, name) for on in (USUAL, *LINUXES)}) for name, (text, cpus, _) in OPERATIONS.items()]
     rows = [(text, {on: value for on, value in values.items() if value}) for text, values in rows if values[USUAL]]
-    every = [value for _, values in rows for value in values.values()]
+    every = [value for _, values in rows for value in values.values()] or [1, 10]
     low, high = (10 ** round_(math.log10(bound)) for round_, bound in ((math.floor, min(every)), (math.ceil, max(every))))
     x = lambda value: LEFT + math.log(value / low) / math.log(high / low) * (WIDTH - LEFT - RIGHT)
     height = TOP + ROW * len(rows) + 14

@@ -8,6 +8,8 @@ from settings import POLICIES
 README = ROOT / "README.md"
 BEGIN, END = "<!-- made by make bench -->\n", "<!-- end of make bench -->\n"
 USUAL = "shootdown"
+# The row that is a difference of two.
+SWITCH = "switch"
 # {name of a row: (what it is, the CPUs of the comparison, instructions that it should need at most)}
 OPERATIONS = {
     "getppid": ("getppid", 4, 100),
@@ -20,7 +22,7 @@ OPERATIONS = {
     "munmap_16m": ("munmap, 16 MB of pages", 4, 200_000),
     "membarrier_busy": ("membarrier, private expedited, the other CPUs busy", 4, 1_500),
     "yield_switch": ("sched_yield to another thread of the mm", 4, None),
-    "switch": ("… less getppid: the switch alone", 4, 130),
+    SWITCH: ("… less getppid: the switch alone", 4, 130),
     "pipe_1cpu": ("pipe round trip, two threads, one CPU", 4, 1_500),
     "pipe_1cpu_processes": ("pipe round trip, two processes, one CPU", 4, 1_600),
     "pipe_2cpus": ("pipe round trip, two CPUs through idle", 4, 2_400),
@@ -49,11 +51,16 @@ class Figures:
 
     def value(self, on, cpus, name, what="ns"):
         """A count of one operation; None if there is none."""
-        if name == "switch":
+        if name == SWITCH:
             both = [self.value(on, cpus, row, what) for row in ("yield_switch", "getppid")]
             return None if None in both else both[0] - both[1]
         row = self.rows.get((on, cpus, name))
         return None if row is None else per_operation(row, what)
+
+
+def of_cpus(cpus):
+    """A number of CPUs in words."""
+    return f"{cpus} CPU{'s' * (cpus > 1)}"
 
 
 def whole(number):
@@ -92,7 +99,7 @@ def by_kernel(figures, cpus, kernels, cell):
 
 def summary(figures, boots):
     """The tables of some boots."""
-    return "\n".join(f"{cpus} CPUs:\n\n" + by_kernel(figures, cpus, [boot.on for boot in boots if boot.cpus == cpus],
+    return "\n".join(f"{of_cpus(cpus)}:\n\n" + by_kernel(figures, cpus, [boot.on for boot in boots if boot.cpus == cpus],
                                                    lambda on, name, cpus=cpus: whole(figures.value(on, cpus, name)))
                      for cpus in sorted({boot.cpus for boot in boots}))
 
@@ -107,7 +114,7 @@ def page(told):
     out += [f"{LINUXES[on]} is Debian's {versions[on]}.\n" for on in LINUXES if on in versions]
     for cpus in sorted({row["cpus"] for row in told["rows"]}):
         kernels = [on for on in (*POLICIES, *LINUXES) if cpus in figures.cpus(on)]
-        out += [f"## {cpus} CPU{'s' * (cpus > 1)}\n", "Instructions:\n",
+        out += [f"## {of_cpus(cpus)}\n", "Instructions:\n",
                 by_kernel(figures, cpus, kernels, lambda on, name, cpus=cpus: whole(figures.value(on, cpus, name))),
                 "IPIs sent / writes of PIDR / TLB instructions:\n",
                 by_kernel(figures, cpus, kernels, lambda on, name, cpus=cpus: events(figures, on, cpus, name))]
