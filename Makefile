@@ -66,6 +66,7 @@ define HELP
   make headline           cache lines that a context switch moves, under each policy on 4 to 192
                           CPUs, and the modelled rate of switches (docs/headline.md); QUICK=1:
                           a short version; HEADLINE="--help" tells its options
+  make headline-linux     the same program and model on Debian's kernels for ppc64el
   make bench              instructions, IPIs, PIDR writes and TLB instructions of common operations,
                           under each policy on 1 to 8 CPUs (docs/bench.md); QUICK=1: shootdown
                           on 1 and 4; BENCH="--rows fork --cpus 4": some; --help tells all
@@ -122,6 +123,7 @@ CROSS_CARGO := RUSTC_BOOTSTRAP=1 cargo
 USER_PROGRAMS := $(sort $(basename $(notdir $(wildcard user/src/bin/*))))
 C_PROGRAMS    := $(basename $(notdir $(wildcard user/c/*.c)))
 C_COMPILER    := powerpc64-linux-gnu-gcc
+LINUX_COMPILER := powerpc64le-linux-gnu-gcc
 C_FLAGS       := -static -O2 -g0 -Wall -Wextra -Werror -pthread
 
 .PHONY: help
@@ -200,7 +202,7 @@ build/c/bench: $(BENCH_SOURCES) | setup-cross
 
 build/linux/bench: $(BENCH_SOURCES) | setup-linux
 	@mkdir -p $(@D)
-	powerpc64le-linux-gnu-gcc $(C_FLAGS) -o $@ $(filter %.c,$^)
+	$(LINUX_COMPILER) $(C_FLAGS) -o $@ $(filter %.c,$^)
 
 # Some of the sequences that test-sequences draws, by a fixed seed.
 build/sequences: $(wildcard $(SCRIPTS)/sequences*)
@@ -257,6 +259,14 @@ bench-check: setup-qemu build/kernel.elf build/c/bench
 
 bench-linux: setup-qemu setup-linux build/linux/bench
 	@$(SCRIPTS)/bench build/kernel.elf --linux $(BENCH)
+
+.PHONY: headline-linux
+build/linux/headline: user/c/headline.c | setup-linux
+	@mkdir -p $(@D)
+	$(LINUX_COMPILER) $(C_FLAGS) -o $@ $<
+
+headline-linux: setup-qemu setup-linux build/linux/bench build/linux/headline headline-plugin
+	@$(SCRIPTS)/headline build/kernel.elf --linux $(HEADLINE)
 
 .PHONY: profile
 profile: setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio headline-tools
