@@ -67,9 +67,9 @@ define HELP
                           CPUs, and the modelled rate of switches (docs/headline.md); QUICK=1:
                           a short version; HEADLINE="--help" tells its options
   make headline-linux     the same program and model on Debian's kernels for ppc64el
-  make bench              instructions, IPIs, PIDR writes and TLB instructions of common operations,
-                          under each policy on 1 to 8 CPUs (docs/bench.md); QUICK=1: shootdown
-                          on 1 and 4; BENCH="--rows fork --cpus 4": some; --help tells all
+  make bench              instructions, IPIs, PIDR writes and TLB invalidations of common
+                          operations, under each policy on 1 to 8 CPUs (docs/bench.md); QUICK=1:
+                          shootdown on 1 and 4; BENCH="--help" tells its options
   make bench-check        whether an operation needs more instructions than docs/figures says
   make bench-linux        the same operations on Debian's kernels for ppc64el
   make profile            where the instructions of a run go, by function: a list and a flame

@@ -69,9 +69,9 @@ def whole(number):
 
 
 def events(figures, on, cpus, name):
-    """`IPIs / PIDR writes / TLB instructions` of an operation."""
+    """`IPIs / PIDR writes / TLB invalidations` of an operation, or its IPIs alone."""
     told = [figures.value(on, cpus, name, what) for what in ("ipis", "pidr_writes", "tlb")]
-    return "–" if told[0] is None else " / ".join("–" if one is None else f"{one:.3g}" for one in told)
+    return " / ".join(f"{one:.3g}" for one in told if one is not None) or "–"
 
 
 def beside_linux(figures, with_goals):
@@ -116,7 +116,7 @@ def page(told):
         kernels = [on for on in (*POLICIES, *LINUXES) if cpus in figures.cpus(on)]
         out += [f"## {of_cpus(cpus)}\n", "Instructions:\n",
                 by_kernel(figures, cpus, kernels, lambda on, name, cpus=cpus: whole(figures.value(on, cpus, name))),
-                "IPIs sent / writes of PIDR / TLB instructions:\n",
+                "IPIs sent / writes of PIDR / TLB invalidations (one of a range counts once); of Linux its IPIs:\n",
                 by_kernel(figures, cpus, kernels, lambda on, name, cpus=cpus: events(figures, on, cpus, name))]
     return "\n".join(out)
 

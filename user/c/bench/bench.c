@@ -3,7 +3,7 @@
  *
  * For a deterministic run, where an instruction takes 1 ns of CLOCK_MONOTONIC. A NAME is the beginning of
  * some rows' names. Each row runs four times. The first is not counted, and the median of the others is
- * printed: `row NAME OPERATIONS NS IPIS PIDR-WRITES TLB-INSTRUCTIONS`, sums of all its operations; -1 where the
+ * printed: `row NAME OPERATIONS NS IPIS PIDR-WRITES TLB-INVALIDATIONS`, sums of all its operations; -1 where the
  * kernel does not tell. Runs on Linux as init, too: then it waits until the kernel has nothing else to do, and
  * with `--run PATH ARGUMENTS` it runs that program instead, with `--symbols` it prints the kernel's symbols.
  *
@@ -25,7 +25,7 @@
 #define MARK_BEGIN() __asm__ volatile("and 30,30,30" ::: "memory")
 #define MARK_END() __asm__ volatile("and 31,31,31" ::: "memory")
 
-enum { IPIS, PIDR_WRITES, TLB_INSTRUCTIONS, COUNTERS };
+enum { IPIS, PIDR_WRITES, TLB_INVALIDATIONS, COUNTERS };
 enum { RUNS = 4 };
 
 struct sums {
@@ -95,7 +95,7 @@ static void count_line(char *line, long *counted)
 	else if (strncmp(line, "pidr_writes", 11) == 0)
 		counted[PIDR_WRITES] += atol(last);
 	else if (strncmp(line, "tlbie", 5) == 0)
-		counted[TLB_INSTRUCTIONS] += atol(last);
+		counted[TLB_INVALIDATIONS] += atol(last);
 }
 
 static void count_events(long *counted)
@@ -150,7 +150,7 @@ static void measure(const struct operation *operation)
 	const struct sums *median = &runs[RUNS / 2];
 	const long *counted = median->counted;
 	printf("row %s %d %lld %ld %ld %ld\n", operation->name, operation->count, median->ns, counted[IPIS],
-	       is_linux ? -1 : counted[PIDR_WRITES], is_linux ? -1 : counted[TLB_INSTRUCTIONS]);
+	       is_linux ? -1 : counted[PIDR_WRITES], is_linux ? -1 : counted[TLB_INVALIDATIONS]);
 }
 
 static int is_wanted(const char *name, int argc, char **argv)
