@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -153,8 +154,9 @@ static void run_membarrier_busy(int count)
 	atomic_store(&is_over, 0);
 	for (long cpu = 1; cpu < reach; cpu++)
 		check(pthread_create(&threads[cpu], NULL, be_busy, (void *)cpu) == 0, "pthread_create");
+	/* They begin on this CPU. */
 	while (atomic_load(&busy) < reach - 1)
-		RELAX();
+		sched_yield();
 	begin();
 	for (int i = 0; i < count; i++)
 		check(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0, "membarrier");
