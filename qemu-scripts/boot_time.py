@@ -10,7 +10,7 @@ from common import die
 from running import Run
 from settings import Settings
 
-LIMIT_S = 60
+LIMIT_S = 300
 # `run /init` is the last line before init; in brackets the time since the machine started.
 RUN_LINE = re.compile(rb"^run /\S*[^\n]*\((\d+) us\)\r?\n", re.M)
 # What QEMU's monitor prints when the machine is made.

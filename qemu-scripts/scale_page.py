@@ -13,7 +13,7 @@ MOST_KIB, MOST_KIB_EACH = 8 << 10, 64
 # Seconds to init that should be enough, {CPUs: seconds}.
 MOST_S = {192: 1, 1024: 5}
 TICKS = [0, 16, 64, 128, 192]
-GOAL = "goal"
+GOAL = "at most"
 
 
 def looks(names):
@@ -35,7 +35,7 @@ def chart(told, panels):
 def by_reach(rows, policy, what):
     """{number of CPUs: [(those that take part, count)]}"""
     numbers = sorted({row["cpus"] for row in rows if row["on"] == policy})
-    return {f"of {n}": [(row["reach"], per_operation(row, what)) for row in rows if (row["on"], row["cpus"]) == (policy, n)]
+    return {f"{n} CPUs:": [(row["reach"], per_operation(row, what)) for row in rows if (row["on"], row["cpus"]) == (policy, n)]
             for n in numbers}
 
 
@@ -75,7 +75,7 @@ def times(rows):
     curve = lambda of, key: [(row["cpus"], row[of][key]) for row in rows]
     return chart("Time to init", [("seconds, by the clock", {"to init": curve("init", "wall_s"), "QEMU alone": curve("qemu", "wall_s")}, "CPUs"),
                                   ("seconds of QEMU's threads", {"to init": curve("init", "cpu_s"), "QEMU alone": curve("qemu", "cpu_s")}, "CPUs"),
-                                  ("million instructions to init", {"all CPUs": [(row["cpus"], row["instructions"] / 1e6) for row in rows]}, "CPUs")])
+                                  ("million instructions to init", {"all CPUs": [(row["cpus"], row["instructions"] / 1e6) for row in rows if row["instructions"]]}, "CPUs")])
 
 
 def reach_table(rows):
@@ -109,7 +109,7 @@ def memory_table(rows):
 def time_table(rows):
     return table(["CPUs", "s to init", "QEMU alone", "at most", "s of QEMU's threads", "QEMU alone", "M instructions"],
                  [[row["cpus"], f"{row['init']['wall_s']:.2f}", f"{row['qemu']['wall_s']:.2f}", MOST_S.get(row["cpus"], "–"),
-                   f"{row['init']['cpu_s']:.2f}", f"{row['qemu']['cpu_s']:.2f}", f"{row['instructions'] / 1e6:.1f}"] for row in rows])
+                   f"{row['init']['cpu_s']:.2f}", f"{row['qemu']['cpu_s']:.2f}", f"{row['instructions'] / 1e6:.1f}" if row["instructions"] else "–"] for row in rows])
 
 
 def page(told):
