@@ -205,7 +205,8 @@ irq_entry:
     TRAP_SAVE_NONVOLATILE
     .endm
 
-// In test builds: the check of authority, between two places where r3 and r4 count.
+// In test builds: the check of authority, where r3 and r4 count and r9 and r10 are not
+// in the frame.
     .macro SYSCALL_CHECK
     .if {CHECKS}
     std     %r3, {GPR} + 8 * 9(%r1)
@@ -286,7 +287,6 @@ syscall_whole:
     bne     1f
     TRAP_LOAD 0, 3, 4, 5, 6, 7, 8
     SYSCALL_DO
-    SYSCALL_CHECK
 1:  mr      %r5, %r4
     mr      %r4, %r3
     addi    %r3, %r1, {HEADER}
