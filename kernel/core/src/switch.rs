@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::lazy_tlb::EndedBorrow;
 use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point};
-use crate::mm::MmId;
+use crate::mm::{Mm, MmId};
 use crate::sync::{Ordering, fence};
 use crate::task::TaskMm;
 
@@ -120,9 +120,20 @@ impl<M: Machine> LazyTlb<M> {
     /// Linux's `switch_mm_irqs_off`: from now on this CPU translates through `next`, and
     /// no more through `prev`, which is none at the CPU's start. The caller holds a
     /// reference to `next`, or the next task does.
+    #[inline]
     pub(crate) fn switch_mm(&self, t: &IrqsOff, prev: MmId, next: MmId) {
-        let me = self.this_cpu(t);
         let mm = self.mm(next);
+        if prev == next {
+            // This CPU is in the mask: I4.
+            ask!(self, arrived(t, next, true));
+        } else {
+            self.switch_to_other(t, prev, next, mm);
+        }
+    }
+
+    #[inline(never)]
+    fn switch_to_other(&self, t: &IrqsOff, prev: MmId, next: MmId, mm: &Mm) {
+        let me = self.this_cpu(t);
         let mask = mm.cpumask();
         if !mask.test(t.cpu()) {
             mask.set(t.cpu());
@@ -130,14 +141,10 @@ impl<M: Machine> LazyTlb<M> {
             // fence (e): orders the change of `curr_mm` before the first user access.
             // Partner: `barrier_on`.
             self.machine.order_mask_before_walks(t);
-        } else if prev != next && mm.membarrier().any() {
+        } else if mm.membarrier().any() {
             // F3 fence (e): orders the change of `curr_mm` before the first user access,
             // on a CPU whose bit was set. Partner: `barrier_on`.
             fence(Ordering::SeqCst);
-        }
-        if prev == next {
-            ask!(self, arrived(t, next, true));
-            return;
         }
         // `Load` is reported between the bit and the first walk, `Leave` after the last
         // walk. Else an observer would see walks through an mm that it believes the CPU
