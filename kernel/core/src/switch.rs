@@ -108,6 +108,14 @@ impl<M: Machine> LazyTlb<M> {
         Some(EndedBorrow::new(borrowed))
     }
 
+    /// What [`LazyTlb::settle_switch`] has to do for the borrow that the switch ended: nothing,
+    /// if the policy keeps nothing for one.
+    #[must_use = "the borrow must be settled"]
+    #[inline(always)]
+    pub fn left_to_settle(&self, borrow: Option<EndedBorrow>) -> Option<EndedBorrow> {
+        borrow.filter(|_| ask!(self, keeps_borrows()))
+    }
+
     /// Gives back the borrow that the switch ended. Interrupts are on now, so this may
     /// free its mm.
     pub fn settle_switch(&self, borrow: Option<EndedBorrow>) {

@@ -44,6 +44,12 @@ impl CpuBits {
         set
     }
 
+    /// Whether none of the first `nr_cpus` CPUs is in.
+    #[inline]
+    pub(super) fn is_empty(&self, nr_cpus: usize) -> bool {
+        (0..nr_cpus.div_ceil(64)).all(|word| self.word(word) == 0)
+    }
+
     #[inline]
     pub(crate) fn contains(&self, cpu: CpuId) -> bool {
         let (word, bit) = place(cpu);

@@ -113,6 +113,7 @@ fn pick_next(cpu: &Cpu, prev: &Task, why: Leave, off: &IrqsOff) -> TaskPtr {
         None if stays => return prev.as_ptr(),
         // A CPU that goes offline gets no more to do.
         None if !cpu::ONLINE.contains(cpu.id) => return cpu.idle,
+        None if OVERLOADED.is_empty(cpu::count()) => None,
         None => steal(cpu),
         next => next,
     };
@@ -211,7 +212,7 @@ pub(super) unsafe fn finish() -> IrqsOff {
     let cpu = cpu::this();
     // SAFETY: we have just left it, and it owns its reference until below.
     let prev = unsafe { TaskPtr::new(cpu.left.load(Ordering::Relaxed)).get() };
-    let borrow = lazy_tlb().finish_switch(&off);
+    let borrow = lazy_tlb().left_to_settle(lazy_tlb().finish_switch(&off));
     let dead = prev.run_state.is_dead();
     prev.on_cpu.end();
     let evicted = cpu.evicted.load(Ordering::Relaxed);

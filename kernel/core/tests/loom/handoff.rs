@@ -258,12 +258,15 @@ impl Queued {
         self.state.prepare();
     }
 
-    fn wake(&self) {
+    /// Takes it out, and wakes it; whether it was queued.
+    fn wake(&self) -> bool {
         let mut is_listed = self.is_listed.lock().unwrap();
-        if core::mem::take(&mut *is_listed) {
+        let was_listed = core::mem::take(&mut *is_listed);
+        if was_listed {
             self.state.wake();
             self.told.tell();
         }
+        was_listed
     }
 }
 
@@ -277,7 +280,7 @@ fn no_word_ends_two_waits() {
         let task = Arc::new(task);
         let signalled = task.clone();
         let signal = thread::spawn(move || _ = signalled.state.wake());
-        let (waits_again, ()) = beside(
+        let (waits_again, _) = beside(
             &task,
             |task| {
                 let is_awake = !task.state.fall_asleep();
