@@ -160,7 +160,7 @@ impl<M: Machine> LazyTlb<M> {
     fn wait_for_answers(&self, me: CpuId, call: Call) {
         let waiting = &self.cpu(me).call.waiting;
         let (mut turn, mut started_ms, mut next_report_ms) = (0, 0, REPORT_AFTER_MS);
-        // F11 acquire: orders the answers before what we free. Partner: `handle_calls`.
+        // F11 acquire: orders the answers before what we free. Partner: `run_calls`.
         while !waiting.observe_empty(self.nr_cpus()) {
             self.machine.relax(turn);
             self.machine.point(Point::CallWaiting);

@@ -64,7 +64,7 @@ impl<M: Machine> LazyTlb<M> {
             }
             (true, true) => {
                 let arm = begins(Arm::UserToUser);
-                self.switch_mm(t, from, to);
+                self.go_to_mm(t, from, to);
                 arm
             }
         };
@@ -81,7 +81,7 @@ impl<M: Machine> LazyTlb<M> {
     fn end_borrow(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) {
         let me = self.this_cpu(t);
         let borrowed = prev.active_mm();
-        self.switch_mm(t, borrowed, next.mm());
+        self.go_to_mm(t, borrowed, next.mm());
         ask!(self, ended(t));
         me.prev_mm.set(borrowed);
         prev.set_active_mm(t, MmId::NONE);
@@ -129,18 +129,20 @@ impl<M: Machine> LazyTlb<M> {
     /// no more through `prev`, which is none at the CPU's start. The caller holds a
     /// reference to `next`, or the next task does.
     #[inline]
-    pub(crate) fn switch_mm(&self, t: &IrqsOff, prev: MmId, next: MmId) {
+    pub(crate) fn go_to_mm(&self, t: &IrqsOff, prev: MmId, next: MmId) {
         let mm = self.mm(next);
         if prev == next {
             // This CPU is in the mask: I4.
             ask!(self, arrived(t, next, true));
         } else {
-            self.switch_to_other(t, prev, next, mm);
+            self.switch_mm(t, prev, next, mm);
         }
     }
 
+    /// The change to another mm: `mm` is that of `next`.
+    // Not inlined: threads of one mm switch without it.
     #[inline(never)]
-    fn switch_to_other(&self, t: &IrqsOff, prev: MmId, next: MmId, mm: &Mm) {
+    fn switch_mm(&self, t: &IrqsOff, prev: MmId, next: MmId, mm: &Mm) {
         let me = self.this_cpu(t);
         let mask = mm.cpumask();
         if !mask.test(t.cpu()) {

@@ -183,7 +183,7 @@ impl WaitQueue {
         for _ in 0..most {
             let Some(waiter) = queue.pop_front() else { break };
             self.waiters.remove();
-            // SAFETY: a waiter leaves only when it is told, or through the queue's lock, which we
+            // SAFETY: a waiter leaves only after `tell`, or through the queue's lock, which we
             // hold, so the task cannot end while we wake it.
             let waiter = unsafe { waiter.get() };
             Window::Picked.pass(waiter);
