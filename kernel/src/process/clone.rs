@@ -242,7 +242,6 @@ fn child_frame(frame: &TrapFrame, request: &Request) -> TrapFrame {
     // Its vector registers are in its `Thread`.
     child.msr &= !arch::reg::Msr::VECTOR_STATE.bits();
     child.set_result(0);
-    child.restore_all();
     if request.stack != 0 {
         child.set_gpr(1, request.stack);
     }
