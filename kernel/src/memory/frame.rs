@@ -76,9 +76,7 @@ impl Frame {
 
     /// One more reference to it.
     pub(crate) fn share(&self) -> Frame {
-        // Relaxed: the holder of a reference may hand out more, as in `Arc`.
-        let before = count_of(self.number).fetch_add(1, Ordering::Relaxed);
-        assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {:#x} shared after its end", self.number);
+        Counts::get().share(self.phys());
         Frame { number: self.number, order: self.order }
     }
 
@@ -103,6 +101,27 @@ impl Frame {
     #[inline]
     pub(crate) unsafe fn from_phys(phys: PhysAddr, order: u32) -> Frame {
         Frame { number: (phys.0 >> PAGE_SHIFT) as FrameNumber, order }
+    }
+}
+
+/// The counts of all frames, for loops over many.
+#[derive(Clone, Copy)]
+pub(crate) struct Counts(&'static [AtomicU32]);
+
+impl Counts {
+    /// Them.
+    #[inline]
+    pub(crate) fn get() -> Counts {
+        Counts(FRAMES.counts)
+    }
+
+    /// One more reference to the frame at `phys`, to which the caller has one.
+    #[inline]
+    pub(crate) fn share(self, phys: PhysAddr) {
+        let number = (phys.0 >> PAGE_SHIFT) as FrameNumber;
+        // Relaxed: the holder of a reference may hand out more, as in `Arc`.
+        let before = self.0[number as usize].fetch_add(1, Ordering::Relaxed);
+        assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {number:#x} shared after its end");
     }
 }
 

@@ -6,7 +6,7 @@
 
 use core::mem::ManuallyDrop;
 
-use arch::addr::{PAGE_SIZE, PhysAddr};
+use arch::addr::PhysAddr;
 use arch::encoding::pte::{Pte, PteFlags};
 use arch::mmu::cursor::{Entry, after_store};
 use arch::{isa, page};
@@ -179,9 +179,7 @@ fn set(mut entry: Entry<'_>, page: Frame, flags: PteFlags) {
     after_store();
 }
 
-/// Makes the kernel's stores to `page` visible to instruction fetches. Not inlined: its loops
-/// would take registers of callers that seldom come here.
-#[inline(never)]
+/// Makes the kernel's stores to `page` visible to instruction fetches.
 pub(super) fn make_fetchable(page: PhysAddr) {
-    isa::sync_instruction_cache(page.as_mut_ptr(), PAGE_SIZE as usize);
+    isa::sync_instruction_cache(page.as_mut_ptr());
 }

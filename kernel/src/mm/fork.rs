@@ -9,11 +9,11 @@ use kcore::mm::MmId;
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::fault::frame_of;
 use super::gather::Gather;
 use super::page_tables::PageTables;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
+use crate::memory::frame::Counts;
 use crate::memory::heap;
 use crate::memory::tables::TableFrames;
 
@@ -74,26 +74,21 @@ impl PageTables {
         child: &mut PageTables,
         gather: &mut Gather,
     ) -> Result<(), OutOfMemory> {
+        let (counts, mut copied) = (Counts::get(), 0);
         let mut copies = child.cursor(range.clone());
-        let (mut copied, mut result) = (0, Ok(()));
-        self.cursor(range).for_each(|mut entry| {
-            if result.is_err() {
-                return;
-            }
-            let mut target = match copies.entry(entry.ea(), &mut TableFrames) {
-                Ok(target) => target,
-                Err(error) => return result = Err(error),
-            };
-            let mut pte = entry.get();
-            if pte.flags().contains(PteFlags::WRITE) {
-                pte = pte.with_flags(pte.flags() - PteFlags::WRITE);
-                entry.set(pte);
-                gather.weakened(entry.ea());
-            }
-            let _now_the_childs = frame_of(pte).share().leak();
-            target.set(pte);
-            copied += 1;
-        });
+        let result =
+            self.cursor(range).for_each_pair(&mut copies, &mut TableFrames, |mut entry, mut copy| {
+                let mut pte = entry.get();
+                if pte.flags().contains(PteFlags::WRITE) {
+                    pte = pte.with_flags(pte.flags() - PteFlags::WRITE);
+                    entry.set(pte);
+                    gather.weakened(entry.ea());
+                }
+                // The reference is that of the child's entry.
+                counts.share(pte.page());
+                copy.set(pte);
+                copied += 1;
+            });
         child.resident += copied;
         result
     }

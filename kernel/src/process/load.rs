@@ -124,6 +124,7 @@ fn map(mm: MmId, file: &Arc<Object>, segment: &Segment, bias: u64) -> Result<(),
         let offset = segment.offset - in_page;
         let len = file_end - mapped_end;
         mm::mmap(mm, mapped_end, len, prot, flags, Backing::of(mm, file.clone(), offset, false)?)?;
+        mm::map_present(mm, mapped_end);
         mapped_end = file_end.next_multiple_of(PAGE_SIZE);
     }
     if memory_end > file_end && mapped_end > file_end {

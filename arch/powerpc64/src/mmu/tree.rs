@@ -33,7 +33,7 @@ type Level = u32;
 /// The level of the root.
 pub const ROOT_LEVEL: u32 = 3;
 
-const fn shift(level: Level) -> u32 {
+pub(super) const fn shift(level: Level) -> u32 {
     12 + TABLE_BITS * level
 }
 
@@ -167,7 +167,7 @@ impl RadixTree {
     }
 
     #[inline]
-    fn entry(&self, table: PhysAddr, level: Level, ea: u64) -> &AtomicPte {
+    pub(super) fn entry(&self, table: PhysAddr, level: Level, ea: u64) -> &AtomicPte {
         let bits = if level == ROOT_LEVEL { ROOT_BITS } else { TABLE_BITS };
         let index = (ea >> shift(level)) as usize & ((1 << bits) - 1);
         // SAFETY: `table` is a table of this level: the root, or named by a valid
