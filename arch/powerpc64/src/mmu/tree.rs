@@ -20,7 +20,8 @@ pub trait TableSource {
     /// Takes a table back.
     ///
     /// # Safety
-    /// `alloc` gave it, for so many `bytes`, and nothing translates through it any more.
+    /// `alloc` gave it, for so many `bytes`, and nothing translates through it any more. A root is
+    /// full of zeroes again.
     unsafe fn free(&mut self, table: PhysAddr, bytes: u64);
 }
 
@@ -240,7 +241,8 @@ impl RadixTree {
     /// No process-table entry names the tree, and the flush (RIC 2) that follows
     /// such a change is complete on every CPU that had it loaded.
     pub unsafe fn free(self, source: &mut dyn TableSource) {
-        // SAFETY: `new` had the root from such a source, and the rest is the caller's promise.
+        // SAFETY: `new` had the root from such a source, its entries went with the tables, and the
+        // rest is the caller's promise.
         unsafe { source.free(self.root, ROOT_BYTES) };
     }
 }

@@ -1,11 +1,13 @@
 //! A CPU's own store of single frames.
 //!
 //! It hands out the frame that was freed last, which is still in the CPU's data cache. It takes
-//! from and returns to the buddy allocator a batch at a time.
+//! from and returns to the buddy allocator a batch at a time. Beside them it keeps one block that
+//! was freed full of zeroes, a root of page tables: to clear and poison such a block costs more than
+//! the rest of a small address space.
 
 use vm::buddy::Buddy;
 
-use super::FrameNumber;
+use super::{FrameNumber, poison};
 use crate::sync::IrqLock;
 
 /// The most frames that a cache holds.
@@ -14,22 +16,39 @@ const CAPACITY: usize = 64;
 pub(super) const BATCH: usize = 1 << BATCH_ORDER;
 const BATCH_ORDER: usize = 5;
 
+/// log2 of the frames of the block of zeroes: 64 KiB.
+pub(super) const ZEROES_ORDER: u32 = 4;
+
 /// The cache of one CPU; on cache lines of its own.
 #[repr(align(128))]
 pub(super) struct Cache {
     len: usize,
     frames: [FrameNumber; CAPACITY],
+    /// The first frame of a free block of zeroes, whose frames are not poisoned.
+    zeroes: Option<FrameNumber>,
 }
 
 impl Cache {
     /// An empty cache.
     pub(super) const fn new() -> Self {
-        Self { len: 0, frames: [0; CAPACITY] }
+        Self { len: 0, frames: [0; CAPACITY], zeroes: None }
     }
 
     /// How many frames it holds.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.len + self.zeroes.map_or(0, |_| 1 << ZEROES_ORDER)
+    }
+
+    /// Takes the block of zeroes out.
+    pub(super) fn take_zeroes(&mut self) -> Option<FrameNumber> {
+        self.zeroes.take()
+    }
+
+    /// Puts a free block of zeroes in, in place of the one that is there.
+    pub(super) fn put_zeroes(&mut self, first: FrameNumber, buddy: &IrqLock<Buddy<'_>>) {
+        if let Some(other) = self.zeroes.replace(first) {
+            give_back(other, buddy);
+        }
     }
 
     /// Takes a frame out, after a refill if need be; none if the buddy allocator
@@ -56,6 +75,9 @@ impl Cache {
     /// Gives all frames back.
     pub(super) fn drain(&mut self, buddy: &IrqLock<Buddy<'_>>) {
         self.spill(self.len, buddy);
+        if let Some(zeroes) = self.zeroes.take() {
+            give_back(zeroes, buddy);
+        }
     }
 
     #[cold]
@@ -94,4 +116,11 @@ impl Cache {
         self.frames.copy_within(n..self.len, 0);
         self.len -= n;
     }
+}
+
+/// Gives a block of zeroes back.
+#[cold]
+fn give_back(first: FrameNumber, buddy: &IrqLock<Buddy<'_>>) {
+    (first..first + (1 << ZEROES_ORDER)).for_each(poison::write);
+    buddy.lock().free(first, ZEROES_ORDER as usize);
 }
