@@ -129,7 +129,7 @@ pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> 
 pub(super) fn free_number() -> u32 {
     loop {
         let tid = registry::next_tid();
-        if table::find(tid).is_none() {
+        if !table::contains(tid) {
             return tid;
         }
     }

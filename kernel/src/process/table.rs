@@ -91,6 +91,11 @@ pub(crate) fn find(pid: u32) -> Option<Arc<Process>> {
     TABLE.lock().processes.get(&pid).cloned()
 }
 
+/// Whether a process has number `pid`.
+pub(super) fn contains(pid: u32) -> bool {
+    TABLE.lock().processes.contains_key(&pid)
+}
+
 /// The result of a look at the children.
 pub(super) enum Found {
     /// A dead child, which has left the table.

@@ -2,15 +2,13 @@
 //! and the child's side by side.
 
 use super::super::entry::AtomicPte;
-use super::super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource, shift};
+use super::super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource, mapped, shift};
 use super::{Cursor, Entry};
 use crate::addr::PAGE_SHIFT;
 use crate::encoding::pte::TABLE_BITS;
 
 /// The bytes that a level-0 table serves.
 pub const TABLE_SPAN: u64 = 1 << shift(1);
-/// Entries that are looked at together: most of a stack or a heap is not mapped.
-const TOGETHER: usize = 8;
 
 /// The right to write the entries of one level-0 table, in the cursor's range.
 #[derive(Debug)]
@@ -95,15 +93,11 @@ fn pairs(
     source: &mut dyn TableSource,
     f: &mut impl FnMut(Entry<'_>, Entry<'_>),
 ) -> Result<(), OutOfMemory> {
-    let (groups, rest) = own.as_chunks::<TOGETHER>();
-    let groups = groups.iter().filter(|group| group.iter().fold(0, |all, pte| all | pte.load().0) != 0);
-    let mut mapped = groups.flatten().chain(rest).filter(|pte| pte.load().is_leaf());
+    let mut mapped = mapped(own);
     let Some(first) = mapped.next() else { return Ok(()) };
     let mut copies = other.leaf_table(start, source)?;
-    core::iter::once(first).chain(mapped).for_each(|pte| {
-        // SAFETY: it is in `own`.
-        let index = unsafe { core::ptr::from_ref(pte).offset_from_unsigned(own.as_ptr()) };
-        let ea = start + ((index as u64) << PAGE_SHIFT);
+    core::iter::once(first).chain(mapped).for_each(|(index, pte)| {
+        let ea = start + (index << PAGE_SHIFT);
         f(Entry { ea, pte }, copies.entry(ea));
     });
     Ok(())
