@@ -204,8 +204,8 @@ pub(crate) fn alloc_order_zeroed(order: u32) -> Option<Frame> {
     Some(block)
 }
 
-/// A block of 2^4 frames full of zeroes, for a root of page tables: the one that this CPU keeps,
-/// if any.
+/// A block of 2^4 frames full of zeroes, for a root of page tables: one that this CPU keeps, if
+/// any.
 pub(crate) fn alloc_zeroes() -> Option<Frame> {
     let Some(number) = cache_here().lock().take_zeroes() else { return alloc_order_zeroed(ZEROES_ORDER) };
     (number..number + (1 << ZEROES_ORDER)).for_each(|each| poison::check_if_zero(each, count_of(each)));

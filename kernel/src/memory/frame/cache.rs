@@ -1,9 +1,10 @@
 //! A CPU's own store of single frames.
 //!
 //! It hands out the frame that was freed last, which is still in the CPU's data cache. It takes
-//! from and returns to the buddy allocator a batch at a time. Beside them it keeps one block that
-//! was freed full of zeroes, a root of page tables: to clear and poison such a block costs more than
-//! the rest of a small address space.
+//! from and returns to the buddy allocator a batch at a time.
+//!
+//! Beside them it keeps two blocks that were freed full of zeroes, roots of page tables: to poison
+//! and clear one costs thousands of instructions. An exec has two roots for a while.
 
 use vm::buddy::Buddy;
 
@@ -24,30 +25,31 @@ pub(super) const ZEROES_ORDER: u32 = 4;
 pub(super) struct Cache {
     len: usize,
     frames: [FrameNumber; CAPACITY],
-    /// The first frame of a free block of zeroes, whose frames are not poisoned.
-    zeroes: Option<FrameNumber>,
+    /// The first frames of free blocks of zeroes, whose frames are not poisoned.
+    zeroes: [Option<FrameNumber>; 2],
 }
 
 impl Cache {
     /// An empty cache.
     pub(super) const fn new() -> Self {
-        Self { len: 0, frames: [0; CAPACITY], zeroes: None }
+        Self { len: 0, frames: [0; CAPACITY], zeroes: [None; 2] }
     }
 
     /// How many frames it holds.
     pub(super) fn len(&self) -> usize {
-        self.len + self.zeroes.map_or(0, |_| 1 << ZEROES_ORDER)
+        self.len + (self.zeroes.iter().flatten().count() << ZEROES_ORDER)
     }
 
-    /// Takes the block of zeroes out.
+    /// Takes a block of zeroes out.
     pub(super) fn take_zeroes(&mut self) -> Option<FrameNumber> {
-        self.zeroes.take()
+        self.zeroes.iter_mut().find_map(Option::take)
     }
 
-    /// Puts a free block of zeroes in, in place of the one that is there.
+    /// Puts a free block of zeroes in, or gives it back if there is no room.
     pub(super) fn put_zeroes(&mut self, first: FrameNumber, buddy: &IrqLock<Buddy<'_>>) {
-        if let Some(other) = self.zeroes.replace(first) {
-            give_back(other, buddy);
+        match self.zeroes.iter_mut().find(|kept| kept.is_none()) {
+            Some(room) => *room = Some(first),
+            None => give_back(first, buddy),
         }
     }
 
@@ -75,7 +77,7 @@ impl Cache {
     /// Gives all frames back.
     pub(super) fn drain(&mut self, buddy: &IrqLock<Buddy<'_>>) {
         self.spill(self.len, buddy);
-        if let Some(zeroes) = self.zeroes.take() {
+        while let Some(zeroes) = self.take_zeroes() {
             give_back(zeroes, buddy);
         }
     }
