@@ -161,7 +161,8 @@ fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result
     Ok(())
 }
 
-fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
+/// A page with the contents of `page`.
+pub(super) fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
     let copy = frame::alloc().ok_or(FaultError::Oom)?;
     // SAFETY: `copy` is ours alone. `page` is mapped read-only, or belongs to a file whose
     // readers accept that it changes.

@@ -139,7 +139,7 @@ fn mapped_page(mm: MmId, flags: MapFlags) -> Result<(Arc<Object>, u64), String> 
 fn while_it_forks() -> Verdict {
     let parent = new_mm()?;
     let (object, at) = mapped_page(parent, MapFlags::PRIVATE)?;
-    let fork = arm(Point::MapperGrabbed, move || mm::fork(parent).ok());
+    let fork = arm(Point::MapperGrabbed, move || mm::fork(parent, [0; 2]).ok());
     object.set_len(0);
     let Some(Some(child)) = fork.found() else { return Err("the fork did not happen".into()) };
     let seen = [read(parent, at).ok(), read(child, at).ok()];
