@@ -106,9 +106,8 @@ pub(super) enum Found {
     None,
 }
 
-/// Finds a dead child of `parent` for which `chosen` holds. Takes it out of the table unless
-/// `keep`.
-pub(super) fn take_dead_child(parent: u32, keep: bool, chosen: impl Fn(&Process) -> bool) -> Found {
+/// Finds a dead child of `parent` for which `chosen` holds, and takes it out of the table.
+pub(super) fn take_dead_child(parent: u32, chosen: impl Fn(&Process) -> bool) -> Found {
     let mut table = TABLE.lock();
     let mut living = false;
     let mut dead = None;
@@ -121,10 +120,8 @@ pub(super) fn take_dead_child(parent: u32, keep: bool, chosen: impl Fn(&Process)
     }
     match dead {
         Some(child) => {
-            if !keep {
-                table.children.remove(&(parent, child.pid));
-                table.processes.remove(&child.pid);
-            }
+            table.children.remove(&(parent, child.pid));
+            table.processes.remove(&child.pid);
             Found::Dead(child)
         }
         None if living => Found::Living,

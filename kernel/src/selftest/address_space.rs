@@ -136,11 +136,17 @@ fn demand_zero() -> Verdict {
     Ok(())
 }
 
+/// At the first store, or at once.
 fn copy_on_write() -> Verdict {
+    copies(|_| [0; 2])?;
+    copies(|page| [0, page + 8])
+}
+
+fn copies(busy: impl FnOnce(u64) -> [u64; 2]) -> Verdict {
     let parent = new_mm()?;
     let page = map_written_page(parent)?;
     write(parent, page, 1)?;
-    let child = mm::fork(parent, [0; 2]).map_err(|errno| alloc::format!("fork: errno {}", errno.0))?;
+    let child = mm::fork(parent, busy(page)).map_err(|errno| alloc::format!("fork: errno {}", errno.0))?;
     check_eq!(read(child, page)?, 1, "the child's copy before any write");
     write(parent, page, 2)?;
     check_eq!((read(parent, page)?, read(child, page)?), (2, 1), "parent and child after the parent's write");
