@@ -107,7 +107,7 @@ unsafe fn copy_code(from: *const u8, to: PhysAddr, bytes: usize) {
     let to: *mut u8 = to.as_mut_ptr();
     // SAFETY: passed to the caller; image and low memory do not overlap.
     unsafe { core::ptr::copy_nonoverlapping(from, to, bytes) };
-    isa::sync_instruction_cache(to, bytes);
+    isa::sync_instruction_cache(to);
 }
 
 /// Readies this CPU for exceptions: r13 must point to its `PerCpu`. Interrupts

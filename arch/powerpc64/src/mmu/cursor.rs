@@ -3,6 +3,8 @@
 //! It borrows the tree mutably, from the lock that guards it, so no two cursors of a tree
 //! can write the same entry at once. MMUs read all the while.
 
+pub mod leaf_tables;
+
 use super::entry::AtomicPte;
 use super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource};
 use crate::addr::PhysAddr;
