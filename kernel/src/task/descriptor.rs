@@ -177,8 +177,8 @@ impl Task {
     /// ends, and a task in user mode enters the kernel. Any context.
     pub(crate) fn notify(&self, bits: u32) {
         self.pending.fetch_or(bits, Ordering::Relaxed);
-        // Orders the bits before the look at the state. Partner: the fence in `prepare_to_sleep`,
-        // after which the sleeper looks at the bits.
+        // F20 fence: orders the pending bits before the look at the state. Partner: `prepare`, after
+        // which the sleeper looks at the bits.
         fence(Ordering::SeqCst);
         if !self.wake() {
             Window::Kicked.pass(self);
@@ -191,7 +191,7 @@ impl Task {
 impl Task {
     /// Whether the task has exited. Its stack may be in use for a little longer.
     pub(crate) fn has_exited(&self) -> bool {
-        // Acquire: orders this load before our reads of the task's results. Partner: the release in
+        // F40 acquire: orders the end before our reads of the task's results. Partner:
         // `exit_current`.
         self.exited.load(Ordering::Acquire) != 0
     }

@@ -45,8 +45,7 @@ impl<T> Mutex<T> {
     /// Takes the lock if it is free.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        // Acquire: orders the lock before the accesses in our section. Partner: the release in
-        // `drop`.
+        // F39 acquire: orders the taken lock before the accesses in our section. Partner: `drop`.
         self.state
             .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
@@ -56,7 +55,8 @@ impl<T> Mutex<T> {
     #[cold]
     fn lock_slow(&self) -> MutexGuard<'_, T> {
         // CONTENDED even if we get it at once: others may be waiting. If none is, the unlock makes
-        // one needless wake-up. Acquire: as in `try_lock`.
+        // one needless wake-up. F39 acquire: orders the taken lock before the accesses in our section.
+        // Partner: `drop`.
         self.waiters.wait_until(|| self.state.swap(CONTENDED, Ordering::Acquire) == FREE);
         MutexGuard { mutex: self }
     }
@@ -70,7 +70,7 @@ pub(crate) struct MutexGuard<'a, T> {
 impl<T> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release: orders our section before the next holder's. Partner: the acquires of the lock.
+        // F39 release: orders our section before the free lock. Partners: `try_lock`, `lock_slow`.
         if self.mutex.state.swap(FREE, Ordering::Release) == CONTENDED {
             Window::Unlocked.pass_here();
             self.mutex.waiters.wake_one();

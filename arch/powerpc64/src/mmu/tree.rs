@@ -251,8 +251,7 @@ impl RadixTree {
 /// Puts a new table under `entry`; if another CPU was faster, takes its table.
 fn add_table(entry: &AtomicPte, source: &mut dyn TableSource) -> Result<PhysAddr, OutOfMemory> {
     let table = source.alloc(TABLE_BYTES).ok_or(OutOfMemory)?;
-    // The release in `replace` orders the table's zeroes before the pointer to
-    // it; partner: the table walk, whose loads depend on the pointer.
+    // `replace` orders the table's zeroes before the pointer to it (F50).
     match entry.replace(Pte::NONE, Pte::table(table)) {
         Ok(()) => Ok(table),
         Err(other) => {
