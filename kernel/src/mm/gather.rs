@@ -5,11 +5,9 @@
 //! that takes entries away hands them to a [`Gather`], which frees a batch only after its flush.
 //! Its drop does the last flush, so that none is forgotten.
 
-use core::mem::MaybeUninit;
-use core::ops::Range;
-
 use arch::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
 use arch::mmu::cursor::Entry;
+use core::mem::MaybeUninit;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 
@@ -18,6 +16,8 @@ use crate::memory::frame::{self, FrameNumber};
 
 /// Frames of a batch; 2 KB of the stack.
 const BATCH: usize = 500;
+/// No addresses.
+const NO_SPAN: (u64, u64) = (u64::MAX, 0);
 /// More pages than this are flushed as a whole address space, not by page.
 const MOST_PAGES: u64 = FlushRange::MOST_LOCAL_PAGES as u64;
 
@@ -31,8 +31,8 @@ pub(super) struct Gather {
     /// array would cost more than they do.
     frames: [MaybeUninit<FrameNumber>; BATCH],
     len: usize,
-    /// The addresses that the flush has to cover.
-    span: Option<Range<u64>>,
+    /// The addresses that the flush has to cover: first and end, of none the last address and 0.
+    span: (u64, u64),
     tables: bool,
     /// No CPU has the mm loaded and its last flush is done.
     dead: bool,
@@ -46,7 +46,7 @@ impl Gather {
             mm,
             frames: [const { MaybeUninit::uninit() }; BATCH],
             len: 0,
-            span: None,
+            span: NO_SPAN,
             tables: false,
             dead: false,
         }
@@ -70,11 +70,7 @@ impl Gather {
     /// The entry at `ea` lost permissions.
     #[inline]
     pub(super) fn weakened(&mut self, ea: u64) {
-        let page = ea..ea + PAGE_SIZE;
-        self.span = Some(match &self.span {
-            None => page,
-            Some(span) => span.start.min(page.start)..span.end.max(page.end),
-        });
+        self.span = (self.span.0.min(ea), self.span.1.max(ea + PAGE_SIZE));
     }
 
     /// A table of one page was taken out of the tree.
@@ -94,7 +90,7 @@ impl Gather {
 
     /// Flushes and frees all that was gathered so far.
     pub(super) fn flush_and_free(&mut self) {
-        let span = self.span.take();
+        let span = core::mem::replace(&mut self.span, NO_SPAN);
         if let Some(what) = range_to_flush(span, self.tables)
             && !self.dead
         {
@@ -115,15 +111,13 @@ impl Drop for Gather {
     }
 }
 
-/// The flush for changed entries in `span` and, with `tables`, for tables that were taken out.
-fn range_to_flush(span: Option<Range<u64>>, tables: bool) -> Option<FlushRange> {
-    if tables {
-        return Some(FlushRange::Everything);
+/// The flush for changed entries in a span and, with `tables`, for tables that were taken out.
+fn range_to_flush((start, end): (u64, u64), tables: bool) -> Option<FlushRange> {
+    let pages = end.saturating_sub(start) >> PAGE_SHIFT;
+    match pages {
+        _ if tables => Some(FlushRange::Everything),
+        0 => None,
+        ..=MOST_PAGES => Some(FlushRange::Pages { start, pages: pages as u32 }),
+        _ => Some(FlushRange::Translations),
     }
-    let span = span?;
-    let pages = (span.end - span.start) >> PAGE_SHIFT;
-    Some(match pages {
-        0..=MOST_PAGES => FlushRange::Pages { start: span.start, pages: pages as u32 },
-        _ => FlushRange::Translations,
-    })
 }

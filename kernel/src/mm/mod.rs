@@ -38,7 +38,8 @@ pub(crate) mod user_memory;
 
 pub(crate) use access::{poke, poke_writable, shared_key};
 pub(crate) use address_space::{
-    Layout, create, disconnect, free_mm, free_user_memory, init as init_address_spaces, layout, set_text,
+    Layout, create, disconnect, free_mm, free_user_memory, init as init_address_spaces, layout, leave,
+    set_text,
 };
 pub(crate) use advice::{Advice, madvise, mlock, mlockall, msync, munlock};
 pub(crate) use backing::Backing;

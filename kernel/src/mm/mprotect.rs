@@ -68,15 +68,21 @@ impl Map {
         let mut gather = Gather::new(self.mm);
         for area in self.areas.overlapping(&range) {
             let part = area.start.max(range.start)..area.end.min(range.end);
+            let (sole, shared) = (leaf_flags(area.prot, true), leaf_flags(area.prot, area.shared));
             self.tables.cursor(part).for_each(|mut entry| {
                 let old = entry.get();
-                let flags = leaf_flags(area.prot, area.shared || frame_of(old).is_sole());
-                if flags.contains(PteFlags::EXECUTE) && !old.flags().contains(PteFlags::EXECUTE) {
+                // The count of the frame is only read where it makes a difference.
+                let flags = if sole != shared && frame_of(old).is_sole() { sole } else { shared };
+                let (lost, new) = (old.flags() - flags, flags - old.flags());
+                if lost.is_empty() && new.is_empty() {
+                    return;
+                }
+                if new.contains(PteFlags::EXECUTE) {
                     make_fetchable(old.page());
                 }
                 // The frame stays: the entry need not be cleared before the flush.
-                entry.set(old.with_flags(flags));
-                if !flags.contains(old.flags()) {
+                entry.set_flags(flags);
+                if !lost.is_empty() {
                     gather.weakened(entry.ea());
                 }
             });
