@@ -53,6 +53,8 @@ pub(super) struct Map {
     pub(super) tables: PageTables,
     pub(super) areas: AreaSet<Backing>,
     pub(super) heap: Break,
+    /// It is a fork's parent or child: a page of its anonymous memory may be another's, too.
+    pub(super) forked: bool,
     /// Keeps the program's file from being written: Linux's `exe_file`.
     pub(super) text: Option<Text>,
 }
@@ -86,16 +88,17 @@ impl AddressSpace {
 /// The current task is about to give up its address space, and does not touch user memory before
 /// that: counts the pages there that it has filled in without the lock.
 pub(crate) fn leave() {
-    let place = task::current().fault_place().replace(FaultPlace::NONE);
-    if place.filled != 0 {
-        SPACES.get()[place.mm.slot()].filled.fetch_add(place.filled as i64, Ordering::Relaxed);
+    let task = task::current();
+    let (place, filled) = (task.fault_place().replace(FaultPlace::NONE), task.filled().take());
+    if filled != 0 {
+        SPACES.get()[place.mm.slot()].filled.fetch_add(filled.into(), Ordering::Relaxed);
     }
 }
 
 impl Map {
     fn new(mm: MmId, tree: Option<RadixTree>) -> Self {
         let tables = PageTables { tree, resident: 0 };
-        Self { mm, tables, areas: AreaSet::default(), heap: Break::default(), text: None }
+        Self { mm, tables, areas: AreaSet::default(), heap: Break::default(), forked: false, text: None }
     }
 }
 

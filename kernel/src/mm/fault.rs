@@ -11,7 +11,6 @@
 use core::mem::ManuallyDrop;
 
 use arch::addr::{PAGE_SIZE, PhysAddr};
-use arch::encoding::PageSize;
 use arch::encoding::pte::{Pte, PteFlags};
 use arch::mmu::cursor::{Entry, after_store, entry_in};
 use arch::{isa, page};
@@ -22,7 +21,7 @@ use vm::page_down;
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::page_tables::{close_gate, gate_of};
+use super::page_tables::{TABLE_SERVES, close_gate, gate_of};
 use crate::machine::lazy_tlb;
 use crate::memory::frame::{self, Frame};
 use crate::memory::tables::TableFrames;
@@ -82,8 +81,8 @@ pub(crate) fn handle_fault(mm: MmId, addr: u64, access: Access) -> Result<(), Fa
 /// its permissions: those that were only added, or grew, concern other addresses.
 #[inline]
 fn fault_nearby(mm: MmId, ea: u64, access: Access) -> bool {
-    let last = task::current();
-    let place = last.fault_place().get();
+    let task = task::current();
+    let place = task.fault_place().get();
     let Some(gate) = place.gate.filter(|_| place.serves(mm, ea, access.flags())) else { return false };
     let preempt_off = preempt::disable();
     let filled = gate.enter(place.number, || {
@@ -99,7 +98,7 @@ fn fault_nearby(mm: MmId, ea: u64, access: Access) -> bool {
     });
     drop(preempt_off);
     let Some(Some(filled)) = filled else { return false };
-    last.fault_place().set(FaultPlace { filled: place.filled + filled, ..place });
+    task.filled().set(task.filled().get() + filled);
     true
 }
 
@@ -184,18 +183,17 @@ fn remember(mm: MmId, entry: &Entry<'_>, area: &Area<Backing>) -> i64 {
     if !private || task.user.is_none() || task.mm.mm() != mm {
         return 0;
     }
-    let (table, first) = (entry.table(), entry.ea() & !(PageSize::Size2M.bytes() - 1));
+    let (table, first) = (entry.table(), entry.ea() & !(TABLE_SERVES - 1));
     let gate = gate_of(table);
-    let last = task.fault_place().replace(FaultPlace {
+    task.fault_place().set(FaultPlace {
         mm,
-        window: (area.start.max(first), area.end.min(first + PageSize::Size2M.bytes())),
+        window: (area.start.max(first), area.end.min(first + TABLE_SERVES)),
         table,
         gate: Some(gate),
         number: gate.number(),
         flags: leaf_flags(area.prot, true),
-        filled: 0,
     });
-    last.filled as i64
+    task.filled().take().into()
 }
 
 /// Fills an empty entry; false if another thread's fault without the lock was first. No CPU can
@@ -224,7 +222,7 @@ fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result
     if area.shared || shared_page.is_sole() {
         // The page stays and its permissions grow. A CPU that cached fewer walks again when an
         // access needs more (ISA 3.0B, Book III 5.10.1.2): no flush.
-        entry.set_flags(flags);
+        entry.set_same_page(old.with_flags(flags));
         after_store();
         return Ok(());
     }

@@ -52,6 +52,7 @@ impl Map {
         let contents = |backing: &Backing| backing.for_child(child_mm);
         child.areas = self.areas.copy_with(contents).map_err(|_| OutOfMemory)?;
         child.heap = self.heap;
+        (self.forked, child.forked) = (true, true);
         child.text = self.text.clone();
         // The parent's entries lose their write permission: one flush for all, when `gather` is
         // dropped, with the lock still held. Until then other threads of the parent may store to
@@ -88,7 +89,7 @@ impl PageTables {
             if pte.flags().contains(PteFlags::WRITE) {
                 pte = pte.with_flags(pte.flags() - PteFlags::WRITE);
                 entry.set(pte);
-                gather.weakened(entry.ea());
+                gather.weakened(entry.page());
             }
             let _now_the_childs = frame_of(pte).share().leak();
             target.set(pte);

@@ -5,9 +5,10 @@
 //! that takes entries away hands them to a [`Gather`], which frees a batch only after its flush.
 //! Its drop does the last flush, so that none is forgotten.
 
-use arch::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
+use arch::addr::{PAGE_SHIFT, PhysAddr};
 use arch::mmu::cursor::Entry;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 
@@ -16,8 +17,8 @@ use crate::memory::frame::{self, FrameNumber};
 
 /// Frames of a batch; 2 KB of the stack.
 const BATCH: usize = 500;
-/// No addresses.
-const NO_SPAN: (u64, u64) = (u64::MAX, 0);
+/// No addresses; its ends are those of no address.
+pub(super) const NO_SPAN: Range<u64> = u64::MAX..0;
 /// More pages than this are flushed as a whole address space, not by page.
 const MOST_PAGES: u64 = FlushRange::MOST_LOCAL_PAGES as u64;
 
@@ -31,8 +32,8 @@ pub(super) struct Gather {
     /// array would cost more than they do.
     frames: [MaybeUninit<FrameNumber>; BATCH],
     len: usize,
-    /// The addresses that the flush has to cover: first and end, of none the last address and 0.
-    span: (u64, u64),
+    /// The addresses that the flush has to cover.
+    span: Range<u64>,
     tables: bool,
     /// No CPU has the mm loaded and its last flush is done.
     dead: bool,
@@ -62,15 +63,14 @@ impl Gather {
     /// Empties a valid entry: its reference to the frame comes to us.
     #[inline(always)]
     pub(super) fn take(&mut self, mut entry: Entry<'_>) {
-        let old = entry.take();
-        self.weakened(entry.ea());
-        self.push(old.page());
+        self.weakened(entry.page());
+        self.push(entry.take().page());
     }
 
-    /// The entry at `ea` lost permissions.
-    #[inline]
-    pub(super) fn weakened(&mut self, ea: u64) {
-        self.span = (self.span.0.min(ea), self.span.1.max(ea + PAGE_SIZE));
+    /// Entries that serve `range` lost permissions.
+    #[inline(always)]
+    pub(super) fn weakened(&mut self, range: Range<u64>) {
+        self.span = self.span.start.min(range.start)..self.span.end.max(range.end);
     }
 
     /// A table of one page was taken out of the tree.
@@ -96,6 +96,9 @@ impl Gather {
         {
             lazy_tlb().flush(self.mm, what);
         }
+        if self.len == 0 {
+            return;
+        }
         // SAFETY: `push` wrote the first `len`.
         let frames = unsafe { self.frames[..self.len].assume_init_mut() };
         // SAFETY: the entries' references are ours, and no translation through
@@ -112,7 +115,7 @@ impl Drop for Gather {
 }
 
 /// The flush for changed entries in a span and, with `tables`, for tables that were taken out.
-fn range_to_flush((start, end): (u64, u64), tables: bool) -> Option<FlushRange> {
+fn range_to_flush(Range { start, end }: Range<u64>, tables: bool) -> Option<FlushRange> {
     let pages = end.saturating_sub(start) >> PAGE_SHIFT;
     match pages {
         _ if tables => Some(FlushRange::Everything),

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::ops::Range;
 
 use arch::addr::{PAGE_SIZE, PhysAddr};
+use arch::encoding::PageSize;
 use arch::encoding::pte::Pte;
 use arch::mmu::cursor::Cursor;
 use arch::mmu::tree::RadixTree;
@@ -16,7 +17,9 @@ use crate::sync::{Fixed, SpinWait};
 /// The gates of all leaf tables, by the table's frame. A CPU takes frames in runs of 32, so its
 /// tables' gates lie in lines of their own.
 static GATES: Fixed<Box<[Gate]>> = Fixed::unset();
-/// How many there are for each CPU.
+/// The bytes of address space that a leaf table serves.
+pub(super) const TABLE_SERVES: u64 = PageSize::Size2M.bytes();
+/// How many gates there are for each CPU.
 const GATES_PER_CPU: usize = 128;
 
 /// Makes the gates. Once, on the boot CPU, after the heap.
@@ -88,6 +91,11 @@ impl PageTables {
 
     /// Takes the tables out that serve an address in `range`, and none outside `unused`.
     pub(super) fn detach_tables(&mut self, range: Range<u64>, unused: &Range<u64>, gather: &mut Gather) {
+        // The usual case of a small range: not one table is unused.
+        let first = unused.start.next_multiple_of(TABLE_SERVES).max(range.start & !(TABLE_SERVES - 1));
+        if first >= range.end || unused.end - first < TABLE_SERVES {
+            return;
+        }
         self.cursor(range).detach_tables(unused, |table| gather.detached(table));
     }
 }

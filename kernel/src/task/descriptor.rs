@@ -72,6 +72,8 @@ pub(crate) struct Task {
     pub(super) counts: Counts,
     /// Where it faults. Touched by the task itself alone.
     fault_place: Cell<FaultPlace>,
+    /// Pages that it has filled in there, and that are counted nowhere else. As `fault_place`.
+    filled: Cell<u32>,
     /// Registers, while it does not run. Touched by the CPU that switches from or
     /// to it, with interrupts off; `on_cpu` hands it over.
     pub(super) context: UnsafeCell<Context>,
@@ -98,8 +100,8 @@ pub(crate) struct Task {
 // What a waker writes lies in one line, which moves once per wake-up.
 const _: () = assert!(core::mem::offset_of!(Task, counts) <= 128);
 
-// SAFETY: the three cells are touched by one CPU at a time: `context` by the CPU that switches
-// (`on_cpu` hands it over), `body` and `fault_place` by the task itself. The rest is atomic, locked or
+// SAFETY: the four cells are touched by one CPU at a time: `context` by the CPU that switches
+// (`on_cpu` hands it over), the others by the task itself. The rest is atomic, locked or
 // constant.
 unsafe impl Sync for Task {}
 // SAFETY: nothing in it depends on the CPU that drops it.
@@ -263,6 +265,7 @@ impl Task {
                 wait_node: Node::new(this),
                 counts: Counts::new(),
                 fault_place: Cell::new(FaultPlace::NONE),
+                filled: Cell::new(0),
                 context: UnsafeCell::new(Context::running()),
                 stack_top,
                 tid_node: Node::new(this),
@@ -339,6 +342,13 @@ impl Own<Task> {
     #[inline(always)]
     pub(crate) fn fault_place(&self) -> &Cell<FaultPlace> {
         &self.fault_place
+    }
+
+    /// How many pages it has filled in there that are counted nowhere else. Not in interrupt
+    /// handlers.
+    #[inline(always)]
+    pub(crate) fn filled(&self) -> &Cell<u32> {
+        &self.filled
     }
 }
 

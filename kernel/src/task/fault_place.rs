@@ -23,8 +23,6 @@ pub(crate) struct FaultPlace {
     pub(crate) number: u64,
     /// The flags of a new page there.
     pub(crate) flags: PteFlags,
-    /// Pages that were filled in since, and are counted nowhere else.
-    pub(crate) filled: u64,
 }
 
 impl FaultPlace {
@@ -36,7 +34,6 @@ impl FaultPlace {
         gate: None,
         number: 0,
         flags: PteFlags::empty(),
-        filled: 0,
     };
 
     /// Whether a page at `ea` of `mm` may be filled in here, for an access that needs `flags`.

@@ -7,8 +7,8 @@
 
 use super::entry::AtomicPte;
 use super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource};
-use crate::addr::{PAGE_SHIFT, PhysAddr, VirtAddr};
-use crate::encoding::pte::{Pte, PteFlags, TABLE_BYTES};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr};
+use crate::encoding::pte::{Pte, TABLE_BYTES};
 use crate::isa;
 use core::ops::Range;
 
@@ -82,6 +82,13 @@ impl Entry<'_> {
         self.ea
     }
 
+    /// The addresses that the entry serves.
+    #[inline(always)]
+    #[must_use]
+    pub fn page(&self) -> Range<u64> {
+        self.ea..self.ea + PAGE_SIZE
+    }
+
     /// The table that it lies in.
     #[inline(always)]
     #[must_use]
@@ -113,11 +120,10 @@ impl Entry<'_> {
         self.pte.replace(Pte::NONE, pte)
     }
 
-    /// Gives the page that the entry names other permissions. A flush must follow if some are
-    /// lost.
+    /// As [`Entry::set`], for the page that it names already, with other permissions.
     #[inline(always)]
-    pub fn set_flags(&mut self, flags: PteFlags) {
-        self.pte.store_no_new_page(self.get().with_flags(flags));
+    pub fn set_same_page(&mut self, pte: Pte) {
+        self.pte.store_no_new_page(pte);
     }
 
     /// Empties the entry, and returns what it held. A load and a store are enough: only the

@@ -192,43 +192,43 @@ impl RadixTree {
 
     /// Calls `f` with the address, the entry and the size of every leaf in `range`, and `before` with
     /// each leaf table before that.
+    #[inline]
     pub(super) fn leaves_in(
         &self,
         range: Range<u64>,
         before: fn(PhysAddr),
         mut f: impl FnMut(u64, &AtomicPte, PageSize),
     ) {
-        self.leaves(self.root, ROOT_LEVEL, range, before, &mut f);
-    }
-
-    fn leaves(
-        &self,
-        table: PhysAddr,
-        level: Level,
-        range: Range<u64>,
-        before: fn(PhysAddr),
-        f: &mut impl FnMut(u64, &AtomicPte, PageSize),
-    ) {
-        if level == 0 {
-            // By far the most frequent case: base pages, all in this table.
-            before(table);
-            let mut ea = range.start;
-            for entry in self.entries(table, &range) {
-                if entry.load().is_valid() {
-                    f(ea, entry, PageSize::Size4K);
+        let mut at = range.start;
+        while at < range.end {
+            let (mut table, mut level) = (self.root, ROOT_LEVEL);
+            // The leaf table for `at`, or the entry above where there is none.
+            let missing = loop {
+                let entry = self.entry(table, level, at);
+                let pte = entry.load();
+                if !pte.is_valid() || pte.is_leaf() {
+                    break Some((entry, pte));
                 }
-                ea += PageSize::Size4K.bytes();
+                (table, level) = (pte.next_table(), level - 1);
+                if level == 0 {
+                    break None;
+                }
+            };
+            let next = (at | ((1 << shift(level.max(1))) - 1)).saturating_add(1).min(range.end);
+            match missing {
+                None => {
+                    before(table);
+                    for entry in self.entries(table, &(at..next)) {
+                        if entry.load().is_valid() {
+                            f(at, entry, PageSize::Size4K);
+                        }
+                        at += PageSize::Size4K.bytes();
+                    }
+                }
+                Some((entry, pte)) if pte.is_leaf() => f(at, entry, leaf_size(level)),
+                Some(_) => {}
             }
-            return;
-        }
-        for part in parts(range, level) {
-            let entry = self.entry(table, level, part.start);
-            let pte = entry.load();
-            if pte.is_leaf() {
-                f(part.start, entry, leaf_size(level));
-            } else if pte.is_valid() {
-                self.leaves(pte.next_table(), level - 1, part, before, f);
-            }
+            at = next;
         }
     }
 
