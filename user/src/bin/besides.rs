@@ -13,6 +13,7 @@ extern crate alloc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 
 use user::memory::{self, PAGE, Protection, Region};
 use user::process::Status;
@@ -20,7 +21,7 @@ use user::sched::{self, CpuSet};
 use user::sys::syscall;
 use user::thread;
 use user::verdict::child_ends;
-use user::{Context, Env, Verdict, ensure, println};
+use user::{Context, Env, Verdict, ensure, println, time};
 
 user::main!(main);
 
@@ -29,7 +30,9 @@ const PAGES: usize = 12;
 /// Looks at a page that nobody may store into.
 const LOOKS: usize = 30;
 /// Rounds of the first thread between two forks.
-const ROUNDS_PER_FORK: usize = 16;
+const ROUNDS_PER_FORK: usize = 4;
+/// How long others may try to store into a page that is missing and read-only.
+const TRIES: Duration = Duration::from_micros(200);
 
 fn main(env: &Env) -> Verdict {
     let rounds = env.number(1, 150);
@@ -62,7 +65,12 @@ fn main(env: &Env) -> Verdict {
 }
 
 /// Stores into all `own` pages and throws them away, again and again, and into those `between`.
-fn work(cpu: usize, own: &[usize], between: &[usize], done: &AtomicBool) -> Result<u8, alloc::string::String> {
+fn work(
+    cpu: usize,
+    own: &[usize],
+    between: &[usize],
+    done: &AtomicBool,
+) -> Result<u8, alloc::string::String> {
     sched::set_affinity(&CpuSet::only(cpu)).context("sched_setaffinity")?;
     let mut turn = 1_u8;
     while !done.load(Ordering::Relaxed) {
@@ -98,11 +106,13 @@ fn change(round: usize, between: &[usize]) -> Verdict {
     unsafe { memory::protect(page, PAGE, Protection::READ) }.context("mprotect")?;
     stays(page, "a read-only page")?;
     unsafe { memory::discard(page, PAGE) }.context("madvise")?;
+    time::sleep(TRIES).context("nanosleep")?;
     ensure!(stays(page, "a read-only page that was thrown away")? == [0; 8], "it is not zero");
     unsafe { memory::protect(page, PAGE, Protection::READ_WRITE) }.context("mprotect")?;
     store_by_kernel(page);
     unsafe { memory::unmap(page, PAGE) }.context("munmap")?;
     memory::map_at(page, PAGE, Protection::READ).context("mmap")?;
+    time::sleep(TRIES).context("nanosleep")?;
     ensure!(stays(page, "a new read-only page")? == [0; 8], "it is not zero");
     unsafe { memory::protect(page, PAGE, Protection::READ_WRITE) }.context("mprotect")?;
     if round.is_multiple_of(ROUNDS_PER_FORK) {
