@@ -35,6 +35,11 @@ def boot(smp, lazy, words=""):
                  says="selftest: all passed")
 
 
+def instructions():
+    """The fences around the instructions that need them, which no run shows."""
+    return Stage("instructions", ("qemu-scripts/instructions", IMAGE))
+
+
 def programs():
     """The C programs of `make test-programs`, one boot each, until the first that fails."""
     return Stage("programs", ("qemu-scripts/test-programs", IMAGE), early=("kernel/src/syscall", "kernel/src/fs", "kernel/src/process"))
@@ -51,6 +56,7 @@ STAGES = [
     host("terminal"),
     host("files"),
     host("powerpc64"),
+    instructions(),
     # The cheapest boot: on one CPU nothing waits for another CPU, and errors without a race show
     # there.
     boot(1, "eager"),

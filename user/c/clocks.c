@@ -264,7 +264,8 @@ static void limit(void)
 		printf("limit: %ld", told(setrlimit(RLIMIT_CPU, &limit)));
 		while (!rung)
 			;
-		printf(" used %d", now(CLOCK_PROCESS_CPUTIME_ID) >= 900 * MS);
+		/* Linux counts the ticks that found us running: a busy host's may be early. */
+		printf(" used %d", now(CLOCK_PROCESS_CPUTIME_ID) >= 300 * MS);
 		getrlimit(RLIMIT_CPU, &limit);
 		printf(" next %ld\n", (long)limit.rlim_cur);
 		/* The hard limit: the process ends, without a signal that could be handled. */

@@ -122,6 +122,9 @@ static void moving_directories(void)
 	SAY(size_of("../inside"));
 	SAY(links_of("."));
 	SAY(chdir(dir));
+	SAY(symlink("m", "tom") | chdir("tom"));
+	SAY(getcwd(path, sizeof path) && !strcmp(path + strlen(dir), "/m"));
+	SAY(chdir(dir) | unlink("tom"));
 	SAY(getcwd(path, 3) ? 0 : -1);
 	unlink("too/inside");
 	SAY(rmdir("m") | rmdir("too"));
@@ -263,6 +266,8 @@ static void attributes(void)
 {
 	struct timespec now, times[2] = { { 1234567890, 123456789 }, { 1111111111, 1 } };
 	clock_gettime(CLOCK_REALTIME, &now);
+	/* Linux stamps a file with the time of its last tick, which may lie in the second before. */
+	now.tv_sec--;
 	make("file");
 	SAY(chmod("file", 07751));
 	SAY(stat("file", &st) ? -1 : (int)st.st_mode);

@@ -69,6 +69,7 @@ int main(void)
 	printf("feeder: %d\n", WEXITSTATUS(status));
 
 	check(!pipe(there), "pipe");
+	printf("nothing from an empty pipe: %zd\n", read(there[0], &status, 0));
 	close(there[0]);
 	fflush(stdout);
 	if ((pid = fork()) == 0) {

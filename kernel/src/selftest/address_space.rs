@@ -1,6 +1,7 @@
 //! Address spaces: demand paging, copy-on-write, protection, and every frame back.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use arch::addr::PAGE_SIZE;
 use arch::uaccess;
@@ -10,9 +11,10 @@ use kcore::mm::MmId;
 use super::copies::copy_out;
 use super::coprocessor::FakeCoprocessor;
 use super::stage::{drain_borrows, flush_work, start_on};
-use super::{Test, Verdict, check, check_eq};
-use crate::machine::lazy_tlb;
-use crate::memory::Account;
+use super::{Stop, Test, Verdict, check, check_eq};
+use crate::errno::Errno;
+use crate::machine::{NR_MMS, lazy_tlb};
+use crate::memory::{Account, frame};
 use crate::mm::{self, Backing, MapFlags, Prot};
 
 pub(super) const TESTS: &[Test] = &[
@@ -24,6 +26,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("mm_reservation_is_lazy", reservation_is_lazy),
     Test::new("mm_exit_gives_frames_back", exit_gives_frames_back),
     Test::new("mm_pid_reuse_is_lowest_first", pid_reuse),
+    Test::new("mm_refused_without_a_pid", refused_without_a_pid),
 ];
 
 const READ_WRITE: Prot = Prot::READ.union(Prot::WRITE);
@@ -247,4 +250,26 @@ fn pid_reuse() -> Verdict {
     check!(second != first, "{second:?} has the name of a freed mm");
     lazy_tlb().mmput(second);
     Ok(())
+}
+
+/// When all PIDs are in use, a new address space is refused, and the root made for it comes back.
+fn refused_without_a_pid() -> Verdict {
+    // The root of a tree takes 16 pages; the oracle keeps some more.
+    if !frame::has_spare(NR_MMS as u64 * 24) {
+        return Err(Stop::Skip("memory for all address spaces is missing"));
+    }
+    let before = settled_account();
+    let mut mms = Vec::with_capacity(NR_MMS);
+    let refused = loop {
+        match mm::create() {
+            Ok(mm) => mms.push(mm),
+            Err(errno) => break errno,
+        }
+    };
+    let made = mms.len();
+    mms.drain(..).for_each(|mm| lazy_tlb().mmput(mm));
+    drop(mms);
+    check_eq!(refused, Errno::EAGAIN, "the answer to one more address space");
+    check!(made > NR_MMS / 2, "only {made} address spaces were there");
+    Ok(check_account(before, "all address spaces and their end")?)
 }

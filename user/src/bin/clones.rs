@@ -395,8 +395,11 @@ fn parent_death() -> Verdict {
         let _ = call(171, [1, SIGUSR1 as usize, 0, 0, 0, 0]);
         let _ = writer.write_all(b"r");
         for _ in 0..2 {
-            let signal = call(176, [signals, 0, 0, 8, 0, 0]);
-            let _ = writer.write_all(if signal == Ok(SIGUSR1 as usize) { b"s" } else { b"w" });
+            // As kill sends it: the code is SI_USER.
+            let mut info = [1_i32; 32];
+            let signal = call(176, [signals, info.as_mut_ptr() as usize, 0, 8, 0, 0]);
+            let right = signal == Ok(SIGUSR1 as usize) && info[2] == 0;
+            let _ = writer.write_all(if right { b"s" } else { b"w" });
         }
         0
     };

@@ -11,7 +11,7 @@ use core::ffi::CStr;
 
 use user::memory::{PAGE, poke};
 use user::process;
-use user::sys::answer;
+use user::sys::{Errno, answer};
 use user::verdict::format;
 use user::{Context, Env, Verdict, ensure, file};
 
@@ -54,6 +54,7 @@ fn main(_env: &Env) -> Verdict {
     faults()?;
     groups()?;
     memory()?;
+    read_only_device()?;
     interrupts()?;
     times()?;
     own_files()?;
@@ -187,6 +188,14 @@ fn memory() -> Verdict {
     ensure!(info[5] > 0 && info[5] < info[4], "sysinfo: {} bytes free", info[5]);
     ensure!(info[10] >> 48 > 0 && info[13] == 1 << 32, "sysinfo: {:x} {:x}", info[10], info[13]);
     answers("sysinfo, a bad address", SYSINFO, &[8], EFAULT)
+}
+
+/// A device that has only a read refuses a write.
+fn read_only_device() -> Verdict {
+    let device = file::open_for_writing(c"/dev/use_mm").context("/dev/use_mm")?;
+    let wrote = device.write(b"x");
+    ensure!(wrote == Err(Errno::EINVAL), "a write to a device for reads gave {wrote:?}");
+    device.close().context("close")
 }
 
 /// One column per CPU, and numbers in all of them.

@@ -125,11 +125,11 @@ pub(super) fn changes_while_stolen() -> Verdict {
     // It keeps its CPU from the prey, which waits there.
     let owner = kthread::spawn_on(cpu, "test-owner", move || {
         let _stay = preempt::disable();
+        // Before the thief can come: it is held with this CPU's queue locked. A timer that woke a
+        // task here would wait for the thief, and the thief for us.
+        let off = irqflags::disable();
         began.open();
         script::wait_until_played();
-        // The thief is held with this CPU's queue locked: a timer that woke a task here would wait
-        // for the thief, and the thief for us.
-        let off = irqflags::disable();
         script::wait_until_passed(1);
         let prey = registry::find(tid.load(Ordering::Relaxed)).expect("the prey has not run");
         let sent = || lazy_tlb().cpu(cpu).counters.ipi_sent_resched.get();
