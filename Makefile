@@ -45,6 +45,7 @@ define HELP
   make test-soak          the soak below, for a minute
   make test-headline      the model of the caches: sums worked out by hand, and one line handed
                           over 4,000 times; and the count of a loop's instructions
+  make test-bench         bench-check
   make test-determinism   one run done twice under ICOUNT=0; the outputs must be equal
   make soak               random use of everything for MINUTES=30, under each policy, on SMP=8
                           CPUs (LAZY=: one policy; OPTIONS=: one set of kernel options; SEED=
@@ -65,6 +66,12 @@ define HELP
   make headline           cache lines that a context switch moves, under each policy on 4 to 192
                           CPUs, and the modelled rate of switches (docs/headline.md); QUICK=1:
                           a short version; HEADLINE="--help" tells its options
+  make headline-linux     the same program and model on Debian's kernels for ppc64el
+  make bench              instructions, IPIs, PIDR writes and TLB invalidations of common
+                          operations, under each policy on 1 to 8 CPUs (docs/bench.md); QUICK=1:
+                          shootdown on 1 and 4; BENCH="--help" tells its options
+  make bench-check        whether an operation needs more instructions than docs/figures says
+  make bench-linux        the same operations on Debian's kernels for ppc64el
   make profile            where the instructions of a run go, by function: a list and a flame
                           graph (INIT= and the variables of run; docs/profile.md)
   make measure            time and instructions to init, loaded size
@@ -116,6 +123,7 @@ CROSS_CARGO := RUSTC_BOOTSTRAP=1 cargo
 USER_PROGRAMS := $(sort $(basename $(notdir $(wildcard user/src/bin/*))))
 C_PROGRAMS    := $(basename $(notdir $(wildcard user/c/*.c)))
 C_COMPILER    := powerpc64-linux-gnu-gcc
+LINUX_COMPILER := powerpc64le-linux-gnu-gcc
 C_FLAGS       := -static -O2 -g0 -Wall -Wextra -Werror -pthread
 
 .PHONY: help
@@ -125,7 +133,7 @@ help:
 
 # --- set-up ---------------------------------------------------------------------------
 
-.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux setup-riscv64 setup-spin
+.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux setup-riscv64 setup-spin setup-linux
 setup:
 	@$(SCRIPTS)/setup
 
@@ -153,6 +161,9 @@ setup-riscv64:
 
 setup-spin:
 	@$(SCRIPTS)/setup spin
+
+setup-linux:
+	@$(SCRIPTS)/setup linux
 
 # --- images ---------------------------------------------------------------------------
 
@@ -182,6 +193,16 @@ build/initrd.cpio: user-programs
 build/c/%: user/c/%.c | setup-cross
 	@mkdir -p $(@D)
 	$(C_COMPILER) $(C_FLAGS) -o $@ $<
+
+# One program of several files; for Linux it is little-endian.
+BENCH_SOURCES := $(wildcard user/c/bench/*)
+build/c/bench: $(BENCH_SOURCES) | setup-cross
+	@mkdir -p $(@D)
+	$(C_COMPILER) $(C_FLAGS) -o $@ $(filter %.c,$^)
+
+build/linux/bench: $(BENCH_SOURCES) | setup-linux
+	@mkdir -p $(@D)
+	$(LINUX_COMPILER) $(C_FLAGS) -o $@ $(filter %.c,$^)
 
 # Some of the sequences that test-sequences draws, by a fixed seed.
 build/sequences: $(wildcard $(SCRIPTS)/sequences*)
@@ -229,6 +250,24 @@ headline-tools: headline-plugin
 headline: setup-qemu build/kernel.elf build/c/headline headline-tools
 	@$(SCRIPTS)/headline build/kernel.elf $(if $(QUICK),--quick) $(HEADLINE)
 
+.PHONY: bench bench-check bench-linux
+bench: setup-qemu build/kernel.elf build/c/bench
+	@$(SCRIPTS)/bench build/kernel.elf $(if $(QUICK),--quick) $(BENCH)
+
+bench-check: setup-qemu build/kernel.elf build/c/bench
+	@$(SCRIPTS)/bench build/kernel.elf --check
+
+bench-linux: setup-qemu setup-linux build/linux/bench
+	@$(SCRIPTS)/bench build/kernel.elf --linux $(BENCH)
+
+.PHONY: headline-linux
+build/linux/headline: user/c/headline.c | setup-linux
+	@mkdir -p $(@D)
+	$(LINUX_COMPILER) $(C_FLAGS) -o $@ $<
+
+headline-linux: setup-qemu setup-linux build/linux/bench build/linux/headline headline-plugin
+	@$(SCRIPTS)/headline build/kernel.elf --linux $(HEADLINE)
+
 .PHONY: profile
 profile: setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio headline-tools
 	@$(SCRIPTS)/profile build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
@@ -240,7 +279,7 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 
 # The driver builds each stage's needs, so that a build that fails is a failed stage.
 TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 instructions kernel sequences crashes programs bad-input \
-	fuzz monitor gdb headline determinism starts soak)
+	fuzz monitor gdb headline bench determinism starts soak)
 
 .PHONY: test $(TEST_STAGES)
 test:

@@ -150,9 +150,14 @@ def _private_source(suite):
     return f"deb {'[' + ' '.join(words) + '] ' if words else ''}{uri} {suite} main\n"
 
 
-def _private_options(suite):
+def _private_folder(suite, architecture):
+    """Where the state is of one suite, for the machine's architecture or another one."""
+    return APT / (f"{suite}-{architecture}" if architecture else suite)
+
+
+def _private_options(suite, architecture=None):
     """The options that give apt its own state for one suite; they name no file of the machine's."""
-    base = APT / suite
+    base = _private_folder(suite, architecture)
     for part in ("lists/partial", "cache/archives/partial"):
         (base / part).mkdir(parents=True, exist_ok=True)
     source = base / "sources.list"
@@ -166,34 +171,58 @@ def _private_options(suite):
     if os.geteuid() == 0:
         # The unprivileged downloader may not write into this tree.
         settings["APT::Sandbox::User"] = "root"
+    if architecture:
+        settings["APT::Architecture"] = settings["APT::Architectures"] = architecture
     return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
 
 
-def versions(suite, package):
+def _refreshed(suite, architecture):
+    """Whether the private lists of a suite are there and new; a line says why not."""
+    if _logged(["apt-get", *_private_options(suite, architecture), "update"]):
+        return True
+    say(f"setup: cannot read Debian's {suite} package list: {_last_error()}")
+    return False
+
+
+def _asked(suite, architecture, *question):
+    """The lines of an answer of apt-cache about a suite."""
+    return subprocess.run(["apt-cache", *_private_options(suite, architecture), *question], capture_output=True, text=True,
+                          timeout=60).stdout.splitlines()
+
+
+def names(suite, prefix, architecture=None):
+    """The packages of a suite whose names begin with `prefix`; refreshes the private lists."""
+    return _asked(suite, architecture, "pkgnames", prefix) if _refreshed(suite, architecture) else []
+
+
+def versions(suite, package, architecture=None):
     """The versions of a package that a suite offers, newest first; refreshes the private lists.
 
     Without the suite's package list there are none, and a line says why.
     """
-    options = _private_options(suite)
-    if not _logged(["apt-get", *options, "update"]):
-        say(f"setup: cannot read Debian's {suite} package list: {_last_error()}")
-        return []
-    listed = subprocess.run(["apt-cache", *options, "madison", package], capture_output=True, text=True,
-                            timeout=60).stdout
-    rows = [line.split("|") for line in listed.splitlines()]
+    listed = _asked(suite, architecture, "madison", package) if _refreshed(suite, architecture) else []
+    rows = [line.split("|") for line in listed]
     return [row[1].strip() for row in rows if len(row) >= 3]
 
 
-def fetch(suite, package, version, into):
-    """Downloads one package of one version and unpacks it into a folder (no installation)."""
-    base = APT / suite
+def try_fetch(suite, package, version, into, architecture=None):
+    """Downloads one package of one version and unpacks it into a folder (no installation); returns whether it could."""
+    base = _private_folder(suite, architecture)
+    options = _private_options(suite, architecture)
     for old in base.glob(f"{package}_*.deb"):
         old.unlink()
     say(f"setup: downloading {package} {version} from {suite}")
-    if not _logged(["apt-get", *_private_options(suite), "download", f"{package}={version}"], cwd=base):
-        die(f"could not download {package} {version}: {_last_error()}")
+    if not _logged(["apt-get", *options, "download", f"{package}={version}"], cwd=base):
+        return False
     archive = next(base.glob(f"{package}_*.deb"))
     into.mkdir(parents=True, exist_ok=True)
     if not _logged(["dpkg", "-x", str(archive), str(into)]):
         die(f"could not unpack {archive.name}: {_last_error()}")
     archive.unlink()
+    return True
+
+
+def fetch(suite, package, version, into):
+    """As try_fetch, but ends with a message if the package cannot be downloaded."""
+    if not try_fetch(suite, package, version, into):
+        die(f"could not download {package} {version}: {_last_error()}")

@@ -44,19 +44,19 @@ def meaning(functions):
     return "::".join(own[0].split("::")[-2:])
 
 
-def named(image, lines):
+def named(ask, lines, kind=kind):
     """Groups of lines, hottest first: {name, kind, lines, transfers, misses, writers, by}.
 
     A line that is static has the name of its hottest field; another one that of the function
     that takes it most often. Lines of one name are one group: those of the pairs differ in
-    nothing else.
+    nothing else. `ask` answers questions as `answers` does; `kind` tells the kind of memory.
     """
     # Who takes a line says more about it than who reads it.
     places = [[(int(address, 16), pc, 10 * transfers + misses) for pc, address, transfers, misses in line["at"][:PLACES]]
               for line in lines]
     questions = [f"{what} {value}" for at in places for address, pc, _ in at
                  for what, value in (("data", f"{address:#x}"), ("code", pc))]
-    told = iter(answers(image, questions))
+    told = iter(ask(questions))
     groups = {}
     for line, at in zip(lines, places):
         fields, by = {}, {}

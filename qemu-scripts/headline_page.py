@@ -6,6 +6,9 @@ import headline_model as model
 
 KINDS = {"pipe": "through pipes", "futex": "through futexes"}
 HOTTEST = 10
+COMMAND = {"headline": "make headline", "headline-linux": "make headline-linux"}
+# What a page compares: (without a count of borrowers, with one).
+PAIRS = {"headline": ("shootdown", "refcount"), "headline-linux": ("linux-6.12-4k", "linux-6.1-64k")}
 
 
 def table(head, rows):
@@ -22,9 +25,9 @@ def of(runs, kind, policy):
     return [run for run in runs if run["kind"] == kind and run["policy"] == policy]
 
 
-def ratio(runs, kind, inputs, cpus):
-    """How often shootdown switches while refcount does so once; None if one was not measured."""
-    both = [of(runs, kind, policy) for policy in ("shootdown", "refcount")]
+def ratio(runs, kind, inputs, cpus, pair):
+    """How often the first of a pair switches while the second does so once; None if one was not measured."""
+    both = [of(runs, kind, policy) for policy in pair]
     if not all(both):
         return None
     faster, slower = (model.rate(inputs, cpus, model.between(some, cpus)) for some in both)
@@ -65,31 +68,33 @@ def variants(inputs):
     yield "latency between sockets 500 ns", dataclasses.replace(inputs, remote_ns=500)
 
 
-def ratios(runs, kinds, inputs, cpus):
-    """Shootdown over refcount, for each way of charging and each input."""
+def ratios(runs, kinds, inputs, cpus, pair=PAIRS["headline"]):
+    """The first of the pair over the second, for each way of charging and each input."""
     ways = [(halves, private) for private in (True, False) for halves in (1, 2)]
     head = ["inputs"] + [f"{kind}, an atomic {halves}, {'all lines' if private else 'shared lines alone'}"
                          for kind in kinds for halves, private in ways]
     rows = []
     for text, changed in variants(inputs):
-        row = [ratio(runs, kind, dataclasses.replace(changed, halves=halves, private=private), cpus)
+        row = [ratio(runs, kind, dataclasses.replace(changed, halves=halves, private=private), cpus, pair)
                for kind in kinds for halves, private in ways]
         rows.append([text, *("–" if one is None else f"{one:.1f}" for one in row)])
     return table(head, rows)
 
 
-def page(told, inputs):
-    """The whole page."""
+def page(told, inputs, name="headline"):
+    """The whole page of this name."""
+    pair = PAIRS[name]
     runs, kinds = told["runs"], [kind for kind in KINDS if any(run["kind"] == kind for run in told["runs"])]
     cpus = max(run["cpus"] for run in runs)
-    out = ["# The headline, as measured\n", "Made by `make headline`; what it means is in [headline.md](../headline.md).\n",
-           "![Modelled switches per second by CPUs](headline.svg)\n",
+    chart = ["![Modelled switches per second by CPUs](headline.svg)\n"] if name == "headline" else []
+    out = ["# The headline, as measured\n", f"Made by `{COMMAND[name]}`; what it means is in [headline.md](../headline.md).\n", *chart,
            f"Inputs: {inputs.giga_instructions:g} G instructions/s, {inputs.local_ns:g} ns within a socket of {inputs.cores} "
            f"CPUs, {inputs.remote_ns:g} ns between sockets, an atomic on a shared line {inputs.halves} transfer(s).\n",
-           f"## Shootdown over refcount, on {cpus} CPUs\n", ratios(runs, kinds, inputs, cpus)]
+           f"## {pair[0].capitalize()} over {pair[1]}, on {told.get('modelled', cpus)} CPUs\n",
+           ratios(runs, kinds, inputs, told.get("modelled", cpus), pair)]
     for kind in kinds:
         out += [f"## A switch {KINDS[kind]}\n", "Per context switch:\n", summary(runs, kind, inputs)]
-        for policy in ("shootdown", "refcount"):
+        for policy in pair:
             for run in (run for run in of(runs, kind, policy) if run["cpus"] == cpus):
                 out += [f"### What moves: {policy}, {cpus} CPUs\n", hottest(run)]
     return "\n".join(out)

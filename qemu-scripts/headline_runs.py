@@ -49,19 +49,24 @@ def run(kernel, smp, policy, words, slow=SLOW, turn=TURN):
     switch = next((s.value for s in elf.Image(kernel).symbols() if s.name == SWITCH), None)
     if switch is None:
         die(f"{kernel} has no symbol {SWITCH}.")
+    settings = Settings(smp=smp, lazy=policy, initrd=str(PROGRAM), init=f"/init {words}",
+                        mem="1G" if smp > 32 else "512M")
+    command = machine.command_line(settings, kernel, machine.archive_for(settings, None))
+    return modelled(policy, smp, words, command, f"turn={turn},slow={slow},count={switch:#x}", limit_s(smp))
+
+
+def modelled(policy, smp, words, command, options, limit):
+    """Runs QEMU's command line under the model, with options of the plugin, and reads what that wrote."""
+    version = machine.find_qemu(Settings().qemu)[1]
+    if version < LEAST_QEMU:
+        die(f"QEMU {dotted(version)} is too old for the plugin: its interface 4 came with {dotted(LEAST_QEMU)}.")
     OUT.mkdir(parents=True, exist_ok=True)
     out = OUT / f"{policy}-{words.split()[0]}-{smp}.json"
     out.unlink(missing_ok=True)
-    settings = Settings(smp=smp, lazy=policy, initrd=str(PROGRAM), init=f"/init {words}",
-                        mem="1G" if smp > 32 else "512M")
-    version = machine.find_qemu(settings.qemu)[1]
-    if version < LEAST_QEMU:
-        die(f"QEMU {dotted(version)} is too old for the plugin: its interface 4 came with {dotted(LEAST_QEMU)}.")
-    command = machine.command_line(settings, kernel, machine.archive_for(settings, None))
     command[command.index("-smp") + 1] = machine_of(smp)
-    command += ["-plugin", f"{PLUGIN},out={out},turn={turn},slow={slow},count={switch:#x}"]
+    command += ["-plugin", f"{PLUGIN},out={out},{options}"]
     # Preloaded, the plugin is also QEMU's clock; `env` keeps it away from everything else.
-    outcome = running.run_quietly(["env", f"LD_PRELOAD={PLUGIN}", *command], limit_s(smp))
+    outcome = running.run_quietly(["env", f"LD_PRELOAD={PLUGIN}", *command], limit)
     if outcome.timed_out or outcome.status != 0 or not out.exists():
         die(f"{policy}, {words}, {smp} CPUs: {outcome.reason()}")
     told = json.loads(out.read_text())

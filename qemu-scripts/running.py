@@ -1,5 +1,6 @@
 """A run of QEMU: its console read as it comes, its end within a limit, its reason."""
 
+import concurrent.futures
 import dataclasses
 import os
 import select
@@ -10,6 +11,8 @@ import termios
 import time
 
 from common import die
+
+AT_A_TIME = 2  # QEMU runs; more only make the CPUs of a guest wait for each other
 
 
 @dataclasses.dataclass
@@ -196,3 +199,15 @@ def run_quietly(command, timeout_s):
         for _ in run.pieces():
             pass
         return run.finish()
+
+
+def two_at_a_time(function, items):
+    """Yields function(item) for each item, in their order; an interrupt ends all of them."""
+    pool = concurrent.futures.ThreadPoolExecutor(AT_A_TIME)
+    try:
+        yield from pool.map(function, items)
+    except BaseException:
+        end_all()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -282,6 +283,34 @@ static void full_table(void)
 	SAY(size_of("file"));
 }
 
+/* A file grows up to the limit, and not beyond. */
+static void size_limit(void)
+{
+	static char bytes[6000];
+	struct rlimit limit = { 5000, 5000 };
+	struct stat st;
+	fflush(stdout);
+	pid_t child = fork();
+	if (child == 0) {
+		setrlimit(RLIMIT_FSIZE, &limit);
+		signal(SIGXFSZ, SIG_IGN);
+		int fd = open("limited", O_CREAT | O_RDWR, 0644);
+		SAY(write(fd, bytes, sizeof bytes));
+		SAY(write(fd, bytes, 1));
+		SAY(pwrite(fd, bytes, 20, 4990));
+		SAY(ftruncate(fd, 5001));
+		SAY(fstat(fd, &st) ? -1 : (long)st.st_size);
+		signal(SIGXFSZ, SIG_DFL);
+		fflush(stdout);
+		write(fd, bytes, 1);
+		_exit(0);
+	}
+	int status;
+	waitpid(child, &status, 0);
+	SAY(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ);
+	SAY(unlink("limited"));
+}
+
 /* A program is not written while it runs, nor run while it is written. */
 static void busy(const char *self)
 {
@@ -351,6 +380,7 @@ int main(int count, char **arguments)
 	names_only();
 	flags();
 	counts();
+	size_limit();
 	full_table();
 	busy(self);
 	const char *names[] = { "masked", "file", "link", "dangling", "loop", "nowhere", "program" };

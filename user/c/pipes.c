@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,6 +71,9 @@ int main(void)
 
 	check(!pipe(there), "pipe");
 	printf("nothing from an empty pipe: %zd\n", read(there[0], &status, 0));
+	struct stat st;
+	check(!fstat(there[0], &st), "fstat");
+	printf("a pipe: %o, device %d, %d bytes\n", st.st_mode, (int)st.st_rdev, (int)st.st_size);
 	close(there[0]);
 	fflush(stdout);
 	if ((pid = fork()) == 0) {

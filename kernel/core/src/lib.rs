@@ -157,6 +157,11 @@ impl<M: Machine> LazyTlb<M> {
         self.online.observe(self.nr_cpus())
     }
 
+    /// Whether `cpu` is one of them. Orders like [`LazyTlb::online`].
+    pub(crate) fn is_online(&self, cpu: CpuId) -> bool {
+        self.online.observe_one(cpu)
+    }
+
     /// The state of the CPU that `t` proves we are on.
     fn this_cpu(&self, t: &PreemptOff) -> &CpuState {
         self.cpu(t.cpu())

@@ -84,6 +84,13 @@ pub(super) fn wait(flags: OpenFlags, queue: &WaitQueue, done: impl FnMut() -> bo
     if flags.contains(OpenFlags::NONBLOCK) { Err(Errno::EAGAIN) } else { signal::wait(queue, done) }
 }
 
+/// Waits until a read of `channel` does not block.
+// Not inlined, so that a read that finds bytes saves no registers for it.
+#[inline(never)]
+fn wait_for_bytes<C: Channel>(channel: &C, flags: OpenFlags) -> Result<(), Errno> {
+    wait(flags, channel.not_empty(), || !channel.is_empty() || channel.at_end())
+}
+
 /// A program's end of one or two channels.
 struct End<C: Channel> {
     /// The channel that it reads.
@@ -120,19 +127,17 @@ impl<C: Channel> End<C> {
 impl<C: Channel> File for End<C> {
     fn read(&self, to: &mut Cursor<'_>, _: u64, flags: OpenFlags) -> Result<(), Errno> {
         let channel = self.incoming.as_ref().ok_or(Errno::EINVAL)?;
-        let mut at_end = false;
         while to.remaining() > 0 {
-            if let Some(result) = channel.take(to) {
+            if !channel.is_empty()
+                && let Some(result) = channel.take(to)
+            {
                 return result;
             }
-            if at_end {
-                break;
+            if channel.at_end() {
+                // The last writer may have written between our look and its end: look again.
+                return channel.take(to).unwrap_or(Ok(()));
             }
-            // The last writer may have written between our look and its end: look again.
-            at_end = channel.at_end();
-            if !at_end {
-                wait(flags, channel.not_empty(), || !channel.is_empty() || channel.at_end())?;
-            }
+            wait_for_bytes(&**channel, flags)?;
         }
         Ok(())
     }

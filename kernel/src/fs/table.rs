@@ -164,6 +164,29 @@ impl FileTable {
         if description.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(description) }
     }
 
+    /// What `f` answers to the description of `fd`. Errors as [`FileTable::get`].
+    ///
+    /// # Safety
+    /// `f` closes no descriptor, and makes no thread that can.
+    #[inline(always)]
+    pub(crate) unsafe fn with<T>(
+        &self,
+        fd: u64,
+        f: impl FnOnce(&Description) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        // Relaxed: as in `look_up`.
+        let kept;
+        let description = if self.shared.load(Ordering::Relaxed) {
+            kept = self.look_up(fd).ok_or(Errno::EBADF)?;
+            &*kept
+        } else {
+            let (_, word) = self.used(fd)?;
+            // SAFETY: no other thread can close it, and `f` does not.
+            unsafe { &*named(word) }
+        };
+        if description.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { f(description) }
+    }
+
     /// As [`FileTable::get`], names included: for calls on descriptors, places and stats.
     pub(crate) fn get_any(&self, fd: u64) -> Result<Arc<Description>, Errno> {
         self.look_up(fd).ok_or(Errno::EBADF)

@@ -30,7 +30,7 @@ use vm::buddy::Buddy;
 use crate::oracle;
 use crate::sync::{Fixed, IrqLock};
 pub(super) use boot::init;
-use cache::Cache;
+use cache::{Cache, ZEROES_ORDER};
 
 /// The number of a frame: its physical address without the offset bits.
 pub(crate) type FrameNumber = u32;
@@ -76,9 +76,7 @@ impl Frame {
 
     /// One more reference to it.
     pub(crate) fn share(&self) -> Frame {
-        // Relaxed: the holder of a reference may hand out more, as in `Arc`.
-        let before = count_of(self.number).fetch_add(1, Ordering::Relaxed);
-        assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {:#x} shared after its end", self.number);
+        Counts::get().share(self.phys());
         Frame { number: self.number, order: self.order }
     }
 
@@ -103,6 +101,27 @@ impl Frame {
     #[inline]
     pub(crate) unsafe fn from_phys(phys: PhysAddr, order: u32) -> Frame {
         Frame { number: (phys.0 >> PAGE_SHIFT) as FrameNumber, order }
+    }
+}
+
+/// The counts of all frames, for loops over many.
+#[derive(Clone, Copy)]
+pub(crate) struct Counts(&'static [AtomicU32]);
+
+impl Counts {
+    /// Them.
+    #[inline]
+    pub(crate) fn get() -> Counts {
+        Counts(FRAMES.counts)
+    }
+
+    /// One more reference to the frame at `phys`, to which the caller has one.
+    #[inline]
+    pub(crate) fn share(self, phys: PhysAddr) {
+        let number = (phys.0 >> PAGE_SHIFT) as FrameNumber;
+        // Relaxed: the holder of a reference may hand out more, as in `Arc`.
+        let before = self.0[number as usize].fetch_add(1, Ordering::Relaxed);
+        assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {number:#x} shared after its end");
     }
 }
 
@@ -183,6 +202,30 @@ pub(crate) fn alloc_order_zeroed(order: u32) -> Option<Frame> {
         unsafe { page::clear(PhysAddr(block.phys().0 + page * PAGE_SIZE)) };
     }
     Some(block)
+}
+
+/// A block of 2^4 frames full of zeroes, for a root of page tables: one that this CPU keeps, if
+/// any.
+pub(crate) fn alloc_zeroes() -> Option<Frame> {
+    let Some(number) = cache_here().lock().take_zeroes() else { return alloc_order_zeroed(ZEROES_ORDER) };
+    (number..number + (1 << ZEROES_ORDER)).for_each(|each| poison::check_if_zero(each, count_of(each)));
+    count_of(number).store(1, Ordering::Relaxed);
+    Some(Frame { number, order: ZEROES_ORDER })
+}
+
+/// Frees the block at `phys`, which [`alloc_zeroes`] gave and which is full of zeroes again.
+///
+/// # Safety
+/// The caller owns the only reference to it and gives it up.
+pub(crate) unsafe fn free_zeroes(phys: PhysAddr) {
+    let number = (phys.0 >> PAGE_SHIFT) as FrameNumber;
+    let count = count_of(number);
+    assert!(count.load(Ordering::Acquire) == 1, "block {number:#x} is freed with other references");
+    for each in number..number + (1 << ZEROES_ORDER) {
+        oracle::frame_freed(each);
+        count_of(each).store(FREE, Ordering::Relaxed);
+    }
+    cache_here().lock().put_zeroes(number, &FRAMES.buddy);
 }
 
 /// Frame numbers are below this. Not every one of them is memory.

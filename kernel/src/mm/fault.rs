@@ -10,7 +10,7 @@
 
 use core::mem::ManuallyDrop;
 
-use arch::addr::{PAGE_SIZE, PhysAddr};
+use arch::addr::PhysAddr;
 use arch::encoding::pte::{Pte, PteFlags};
 use arch::mmu::cursor::{Entry, after_store, entry_in};
 use arch::{isa, page};
@@ -240,7 +240,8 @@ fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result
     Ok(())
 }
 
-fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
+/// A page with the contents of `page`.
+pub(super) fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
     let copy = frame::alloc().ok_or(FaultError::Oom)?;
     // SAFETY: `copy` is ours alone. `page` is mapped read-only, or belongs to a file whose
     // readers accept that it changes.
@@ -263,9 +264,7 @@ fn set(entry: &mut Entry<'_>, page: Frame, flags: PteFlags) -> bool {
     filled
 }
 
-/// Makes the kernel's stores to `page` visible to instruction fetches. Not inlined: its loops
-/// would take registers of callers that seldom come here.
-#[inline(never)]
+/// Makes the kernel's stores to `page` visible to instruction fetches.
 pub(super) fn make_fetchable(page: PhysAddr) {
-    isa::sync_instruction_cache(page.as_mut_ptr(), PAGE_SIZE as usize);
+    isa::sync_instruction_cache(page.as_mut_ptr());
 }

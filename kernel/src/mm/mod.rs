@@ -8,7 +8,7 @@
 //! | [`size_limit`] | the limit on their size |
 //! | [`advice`], [`mincore`] | advice, and a question about memory |
 //! | [`access`] | stores and looks from outside |
-//! | [`fault`], [`fork`], [`grow`] | made on demand, copied on write |
+//! | [`fault`], [`fork`], [`grow`], [`present`] | made on demand, copied on write; mapped at the start |
 //! | [`gather`] | flush before free |
 //! | [`user_memory`] | reads and writes of system calls |
 //!
@@ -34,6 +34,7 @@ mod mprotect;
 mod mremap;
 mod object;
 mod page_tables;
+mod present;
 mod size_limit;
 mod unmap;
 pub(crate) mod user_memory;
@@ -53,5 +54,6 @@ pub(crate) use mmap::{LOWEST, MMAP_TOP, MapFlags, STACK_MAX, STACK_TOP, brk, mma
 pub(crate) use mprotect::{Reach, mprotect};
 pub(crate) use mremap::{RemapFlags, mremap};
 pub(crate) use object::Object;
+pub(crate) use present::map_present;
 pub(crate) use unmap::munmap;
 pub(crate) use vm::area::Prot;

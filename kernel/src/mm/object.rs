@@ -5,6 +5,7 @@
 //! it holds another. A store through a shared mapping and a `write` reach one frame.
 
 use alloc::collections::BTreeMap;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use arch::addr::PAGE_SIZE;
@@ -119,6 +120,16 @@ impl Object {
     /// Whether page `number` has come into being. May sleep.
     pub(super) fn has_page(&self, number: u64) -> bool {
         self.pages.lock().frames.contains_key(&number)
+    }
+
+    /// Calls `f` with the number and the page of those in `numbers` that have come into being and
+    /// do not lie behind the end. `f` does not sleep. May sleep.
+    pub(super) fn for_each_page(&self, numbers: Range<u64>, mut f: impl FnMut(u64, &Frame)) {
+        let pages = self.pages.lock();
+        let end = numbers.end.min(self.len().div_ceil(PAGE_SIZE));
+        for (&number, page) in pages.frames.range(numbers.start.min(end)..end) {
+            f(number, page);
+        }
     }
 
     /// A reference to page `number`; `Bus` if it lies behind the end. May sleep.

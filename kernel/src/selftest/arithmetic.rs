@@ -7,11 +7,13 @@ use core::hint::black_box;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use super::{Test, Verdict, check_eq};
+use crate::process::random;
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("arithmetic_wide", wide),
     Test::new("arithmetic_narrow", narrow),
     Test::new("arithmetic_atomics", atomics),
+    Test::new("arithmetic_chacha20", chacha20),
 ];
 
 fn wide() -> Verdict {
@@ -62,5 +64,13 @@ fn atomics() -> Verdict {
     check_eq!(double.fetch_and(!(1 << 63), SeqCst), (1 << 63) | 1, "a double-word after or");
     check_eq!(double.swap(9, SeqCst), 1, "a double-word after and");
     check_eq!(double.fetch_max(12, SeqCst), 9, "maximum");
+    Ok(())
+}
+
+/// The first test vector of RFC 8439, A.1.
+fn chacha20() -> Verdict {
+    let block = random::block(&black_box([0; 8]), 0);
+    check_eq!(block[..4], [0xade0_b876, 0x903d_f1a0, 0xe56a_5d40, 0x28bd_8653], "the first words");
+    check_eq!(block[15], 0x8665_eeb2, "the last word");
     Ok(())
 }

@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use arch::context::Context;
 use arch::percpu;
 use kcore::cpu::{CpuId, CpuSet};
-use kcore::handoff::{InUse, RunState, Woken};
+use kcore::handoff::{InUse, RunState, Told, Woken};
 use kcore::machine::PreemptOff;
 use kcore::task::TaskMm;
 
@@ -64,6 +64,8 @@ pub(crate) struct Task {
     pub(crate) tid: u32,
     /// It waits in a queue: a wait in the condition of another would need a second node.
     pub(super) waits: AtomicBool,
+    /// Whether the wait queue that it waits in has woken it.
+    pub(super) told: Told,
     /// Its place in a run queue; the links belong to that queue's lock.
     pub(super) run_node: Node<TaskPtr>,
     /// Its place in a wait queue; the links belong to that queue's lock.
@@ -261,6 +263,7 @@ impl Task {
                 pending: AtomicU32::new(0),
                 tid: birth.tid,
                 waits: AtomicBool::new(false),
+                told: Told::not_yet(),
                 run_node: Node::new(this),
                 wait_node: Node::new(this),
                 counts: Counts::new(),

@@ -41,7 +41,7 @@ pub(crate) mod work;
 pub(crate) use affinity::set_affinity;
 pub(crate) use cpu::{area_addresses, area_of, claim, claims, idle_time_tb, init, online_cpus, server_of};
 #[cfg(feature = "selftest")]
-pub(crate) use cpu_bits::CpuBits;
+pub(crate) use cpu_bits::{CpuBits, search};
 pub(crate) use descriptor::{
     Own, Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
 };

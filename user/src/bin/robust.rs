@@ -25,7 +25,7 @@ const OWNED: u32 = 0x3fff_ffff;
 /// Nothing is mapped there.
 const NOWHERE: u64 = 8;
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     ("calls", the_calls),
     ("released", released),
     ("bad-neighbour", bad_neighbour),
@@ -35,6 +35,7 @@ const KINDS: [Kind; 9] = [
     ("pending-in-list", pending_in_list),
     ("inherits-priority", inherits_priority),
     ("circle", circle),
+    ("longest", longest),
 ];
 
 fn main(env: &Env) -> Verdict {
@@ -270,4 +271,26 @@ fn inherits_priority() -> Verdict {
 fn circle() -> Verdict {
     die_with(&[A, B, A], Some(C), [OWNED; 3])?;
     expect([OWNER_DIED; 3])
+}
+
+/// As many entries as Linux looks at are released, and no more.
+fn longest() -> Verdict {
+    const MOST: usize = 2048;
+    static LONG: [Lock; MOST + 1] = [const { Lock::new() }; MOST + 1];
+    let ender = thread::spawn(|| {
+        let mut next = head();
+        for lock in LONG.iter().rev() {
+            lock.word.store(thread::gettid() as u32, Ordering::Relaxed);
+            lock.next.store(next, Ordering::Relaxed);
+            next = lock.address();
+        }
+        for (word, value) in HEAD.iter().zip([next, OFFSET, 0]) {
+            word.store(value, Ordering::Relaxed);
+        }
+        call(SET_ROBUST_LIST, [head() as usize, HEAD_BYTES, 0, 0, 0, 0])
+    });
+    ensure!(ender.context("clone")?.join() == Some(Ok(0)), "set_robust_list");
+    let released = LONG.iter().take_while(|lock| lock.word.load(Ordering::Relaxed) == OWNER_DIED).count();
+    ensure!(released == MOST, "{released} entries were released");
+    Ok(())
 }

@@ -30,6 +30,8 @@ const SYSINFO: usize = 116;
 const SELECT: usize = 142;
 const NANOSLEEP: usize = 162;
 const SETSID: usize = 66;
+const STATFS64: usize = 252;
+const FSTATFS64: usize = 253;
 const PSELECT6: usize = 280;
 const PPOLL: usize = 281;
 const SOCKETPAIR: usize = 333;
@@ -76,6 +78,10 @@ fn numbers() -> Verdict {
     answers("reboot, bad command", REBOOT, &[MAGIC, 537_993_216, 7], EINVAL)?;
     answers("reboot, Ctrl-Alt-Del", REBOOT, &[MAGIC, 85_072_278, 0x89ab_cdef], 0)?;
     answers("socketpair, an unknown flag", SOCKETPAIR, &[1, 1 | 0x10_0000, 0, fds], EINVAL)?;
+    let statfs = [0_u64; 15].as_mut_ptr() as usize;
+    let root = c"/".as_ptr() as usize;
+    answers("statfs64, another size", STATFS64, &[root, 119, statfs], EINVAL)?;
+    answers("fstatfs64, another size", FSTATFS64, &[1, 119, statfs], EINVAL)?;
     answers("nanosleep, a bad address", NANOSLEEP, &[8, 0], EFAULT)?;
     answers("select, a bad time", SELECT, &[0, 0, 0, 0, 8], EFAULT)?;
     answers("pselect, a bad mask", PSELECT6, &[0, 0, 0, 0, 0, 8], EFAULT)

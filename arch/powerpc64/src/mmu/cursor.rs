@@ -5,6 +5,8 @@
 //! a cursor is that an *empty* entry is filled ([`entry_in`]): a cursor that visits the entries of
 //! a table has this stopped before, by the function that [`RadixTree::cursor`] is given.
 
+pub mod leaf_tables;
+
 use super::entry::AtomicPte;
 use super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr};

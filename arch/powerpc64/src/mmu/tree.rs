@@ -21,7 +21,8 @@ pub trait TableSource {
     /// Takes a table back.
     ///
     /// # Safety
-    /// `alloc` gave it, for so many `bytes`, and nothing translates through it any more.
+    /// `alloc` gave it, for so many `bytes`, and nothing translates through it any more. A root is
+    /// full of zeroes again.
     unsafe fn free(&mut self, table: PhysAddr, bytes: u64);
 }
 
@@ -34,7 +35,7 @@ type Level = u32;
 /// The level of the root.
 pub const ROOT_LEVEL: u32 = 3;
 
-const fn shift(level: Level) -> u32 {
+pub(super) const fn shift(level: Level) -> u32 {
     12 + TABLE_BITS * level
 }
 
@@ -174,7 +175,7 @@ impl RadixTree {
     }
 
     #[inline]
-    fn entry(&self, table: PhysAddr, level: Level, ea: u64) -> &AtomicPte {
+    pub(super) fn entry(&self, table: PhysAddr, level: Level, ea: u64) -> &AtomicPte {
         let bits = if level == ROOT_LEVEL { ROOT_BITS } else { TABLE_BITS };
         let index = (ea >> shift(level)) as usize & ((1 << bits) - 1);
         // SAFETY: `table` is a table of this level: the root, or named by a valid
@@ -218,12 +219,9 @@ impl RadixTree {
             match missing {
                 None => {
                     before(table);
-                    for entry in self.entries(table, &(at..next)) {
-                        if entry.load().is_valid() {
-                            f(at, entry, PageSize::Size4K);
-                        }
-                        at += PageSize::Size4K.bytes();
-                    }
+                    mapped(self.entries(table, &(at..next))).for_each(|(index, entry)| {
+                        f(at + (index << shift(0)), entry, PageSize::Size4K);
+                    });
                 }
                 Some((entry, pte)) if pte.is_leaf() => f(at, entry, leaf_size(level)),
                 Some(_) => {}
@@ -264,7 +262,8 @@ impl RadixTree {
     /// No process-table entry names the tree, and the flush (RIC 2) that follows
     /// such a change is complete on every CPU that had it loaded.
     pub unsafe fn free(self, source: &mut dyn TableSource) {
-        // SAFETY: `new` had the root from such a source, and the rest is the caller's promise.
+        // SAFETY: `new` had the root from such a source, its entries went with the tables, and the
+        // rest is the caller's promise.
         unsafe { source.free(self.root, ROOT_BYTES) };
     }
 }
@@ -282,6 +281,21 @@ fn add_table(entry: &AtomicPte, source: &mut dyn TableSource) -> Result<PhysAddr
             Ok(other.next_table())
         }
     }
+}
+
+/// Entries of a level-0 table that are looked at together: most of a stack or a heap is not mapped.
+const TOGETHER: usize = 8;
+
+/// The entries that map a page, of a part of a level-0 table, and their places in it.
+#[inline]
+pub(super) fn mapped(entries: &[AtomicPte]) -> impl Iterator<Item = (u64, &AtomicPte)> {
+    let (groups, rest) = entries.as_chunks::<TOGETHER>();
+    let groups = groups.iter().filter(|group| group.iter().fold(0, |all, pte| all | pte.load().0) != 0);
+    groups.flatten().chain(rest).filter(|pte| pte.load().is_leaf()).map(|pte| {
+        // SAFETY: it is one of `entries`.
+        let index = unsafe { core::ptr::from_ref(pte).offset_from_unsigned(entries.as_ptr()) };
+        (index as u64, pte)
+    })
 }
 
 /// Cuts `range` where the entries of `level` meet.

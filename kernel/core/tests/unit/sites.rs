@@ -1,5 +1,8 @@
 //! exec, and a kernel thread's use of a user mm.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
 use kcore::lazy_tlb::Policy;
 use kcore::machine::Point;
 use kcore::mm::MmId;
@@ -192,6 +195,8 @@ fn a_kick_waits_until_the_mm_is_borrowed() {
 /// half changed.
 #[test]
 fn a_kick_lands_at_every_point_of_use_mm() {
+    const AT: [Point; 4] =
+        [Point::UseMmGrabbed, Point::UseMmSwitched, Point::UnuseMmBorrowed, Point::ExitMmLocked];
     for policy in Policy::ALL {
         let rig = Rig::with(kcore::Config {
             policy,
@@ -199,10 +204,12 @@ fn a_kick_lands_at_every_point_of_use_mm() {
             trim_period: 1,
             ..kcore::Config::default()
         });
-        let (mm, _) = rig.process();
+        let (mm, user) = rig.process();
+        let passed = Arc::new(AtomicU32::new(0));
+        let seen = passed.clone();
         rig.machine.set_hook(move |kernel, point| {
-            let at = [Point::UseMmGrabbed, Point::UseMmSwitched, Point::UnuseMmBorrowed, Point::ExitMmLocked];
-            if at.contains(&point) {
+            if let Some(place) = AT.iter().position(|&at| at == point) {
+                seen.fetch_or(1 << place, Ordering::Relaxed);
                 kernel.machine.map(mm, 1);
                 // CPU 1 unmaps a page and trims; CPU 0 is in the middle of it.
                 kernel.machine.on(CPU1, || kernel.machine.unmap(mm, 1));
@@ -212,8 +219,13 @@ fn a_kick_lands_at_every_point_of_use_mm() {
             rig.kthread_use_mm(mm);
             assert!(rig.machine.access(0).is_some());
             rig.kthread_unuse_mm(mm);
+            rig.mmget(mm);
         });
+        rig.switch(CPU0, user);
+        rig.on(CPU0, || rig.exit_mm());
         rig.machine.set_hook(|_, _| {});
+        assert_eq!(passed.load(Ordering::Relaxed), (1 << AT.len()) - 1, "the points that were passed");
+        rig.idle(CPU0);
         rig.on(CPU1, || rig.mmput(mm));
         rig.drain(CPU0);
         assert!(rig.lookup(mm).is_none());
