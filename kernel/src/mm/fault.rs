@@ -12,6 +12,7 @@ use core::mem::ManuallyDrop;
 
 use arch::addr::PhysAddr;
 use arch::encoding::pte::{Pte, PteFlags};
+use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
 use arch::mmu::cursor::{Entry, after_store, entry_in};
 use arch::{isa, page};
 use kcore::mm::MmId;
@@ -21,7 +22,7 @@ use vm::page_down;
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::page_tables::{TABLE_SERVES, close_gate, gate_of};
+use super::page_tables::{close_gate, gate_of};
 use crate::machine::lazy_tlb;
 use crate::memory::frame::{self, Frame};
 use crate::memory::tables::TableFrames;
@@ -183,11 +184,11 @@ fn remember(mm: MmId, entry: &Entry<'_>, area: &Area<Backing>) -> i64 {
     if !private || task.user.is_none() || task.mm.mm() != mm {
         return 0;
     }
-    let (table, first) = (entry.table(), entry.ea() & !(TABLE_SERVES - 1));
+    let (table, first) = (entry.table(), entry.ea() & !(TABLE_SPAN - 1));
     let gate = gate_of(table);
     task.fault_place().set(FaultPlace {
         mm,
-        window: (area.start.max(first), area.end.min(first + TABLE_SERVES)),
+        window: (area.start.max(first), area.end.min(first + TABLE_SPAN)),
         table,
         gate: Some(gate),
         number: gate.number(),

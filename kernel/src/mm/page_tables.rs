@@ -4,9 +4,9 @@ use alloc::boxed::Box;
 use core::ops::Range;
 
 use arch::addr::{PAGE_SIZE, PhysAddr};
-use arch::encoding::PageSize;
 use arch::encoding::pte::Pte;
 use arch::mmu::cursor::Cursor;
+use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
 use arch::mmu::tree::RadixTree;
 use kcore::gate::Gate;
 
@@ -17,8 +17,6 @@ use crate::sync::{Fixed, SpinWait};
 /// The gates of all leaf tables, by the table's frame. A CPU takes frames in runs of 32, so its
 /// tables' gates lie in lines of their own.
 static GATES: Fixed<Box<[Gate]>> = Fixed::unset();
-/// The bytes of address space that a leaf table serves.
-pub(super) const TABLE_SERVES: u64 = PageSize::Size2M.bytes();
 /// How many gates there are for each CPU.
 const GATES_PER_CPU: usize = 128;
 
@@ -92,8 +90,8 @@ impl PageTables {
     /// Takes the tables out that serve an address in `range`, and none outside `unused`.
     pub(super) fn detach_tables(&mut self, range: Range<u64>, unused: &Range<u64>, gather: &mut Gather) {
         // The usual case of a small range: not one table is unused.
-        let first = unused.start.next_multiple_of(TABLE_SERVES).max(range.start & !(TABLE_SERVES - 1));
-        if first >= range.end || unused.end - first < TABLE_SERVES {
+        let first = unused.start.next_multiple_of(TABLE_SPAN).max(range.start & !(TABLE_SPAN - 1));
+        if first >= range.end || unused.end - first < TABLE_SPAN {
             return;
         }
         self.cursor(range).detach_tables(unused, |table| gather.detached(table));
