@@ -18,7 +18,7 @@ use crate::memory::frame::{self, FrameNumber};
 /// Frames of a batch; 2 KB of the stack.
 const BATCH: usize = 500;
 /// No addresses; its ends are those of no address.
-pub(super) const NO_SPAN: Range<u64> = u64::MAX..0;
+pub(super) const NO_SPAN: Range<u64> = Range { start: u64::MAX, end: 0 };
 /// More pages than this are flushed as a whole address space, not by page.
 const MOST_PAGES: u64 = FlushRange::MOST_LOCAL_PAGES as u64;
 
@@ -120,7 +120,7 @@ fn range_to_flush(Range { start, end }: Range<u64>, tables: bool) -> Option<Flus
     match pages {
         _ if tables => Some(FlushRange::Everything),
         0 => None,
-        ..=MOST_PAGES => Some(FlushRange::Pages { start, pages: pages as u32 }),
+        1..=MOST_PAGES => Some(FlushRange::Pages { start, pages: pages as u32 }),
         _ => Some(FlushRange::Translations),
     }
 }

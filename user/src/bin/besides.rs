@@ -82,14 +82,23 @@ fn work(
         }
         for &page in own {
             ensure!(memory::peek(page) == turn, "what was stored at {page:#x} is lost");
-            // SAFETY: nobody refers to it.
-            unsafe { memory::discard(page, PAGE) }.context("madvise")?;
+            discard(page)?;
         }
         turn = turn % 255 + 1;
         // A lock whose holder comes back at once may stay out of reach for the one who waits for it.
         time::sleep(TRIES / 4).context("nanosleep")?;
     }
     Ok(turn)
+}
+
+fn protect(page: usize, protection: Protection) -> Verdict {
+    // SAFETY: nobody relies on what is in the page.
+    unsafe { memory::protect(page, PAGE, protection) }.context("mprotect")
+}
+
+fn discard(page: usize) -> Verdict {
+    // SAFETY: nobody relies on what is in the page.
+    unsafe { memory::discard(page, PAGE) }.context("madvise")
 }
 
 /// Has the kernel store something else each time at `address`, if it may.
@@ -104,19 +113,19 @@ fn store_by_kernel(address: usize) {
 fn change(round: usize, between: &[usize]) -> Verdict {
     // The next pages wait meanwhile: threads that store there fault in the same table.
     let page = between[round % between.len()];
-    // SAFETY, here and below: nobody relies on what is in the page.
-    unsafe { memory::protect(page, PAGE, Protection::READ) }.context("mprotect")?;
+    protect(page, Protection::READ)?;
     stays(page, "a read-only page")?;
-    unsafe { memory::discard(page, PAGE) }.context("madvise")?;
+    discard(page)?;
     time::sleep(TRIES).context("nanosleep")?;
     ensure!(stays(page, "a read-only page that was thrown away")? == [0; 8], "it is not zero");
-    unsafe { memory::protect(page, PAGE, Protection::READ_WRITE) }.context("mprotect")?;
+    protect(page, Protection::READ_WRITE)?;
     store_by_kernel(page);
+    // SAFETY: nobody relies on what is in the page.
     unsafe { memory::unmap(page, PAGE) }.context("munmap")?;
     memory::map_at(page, PAGE, Protection::READ).context("mmap")?;
     time::sleep(TRIES).context("nanosleep")?;
     ensure!(stays(page, "a new read-only page")? == [0; 8], "it is not zero");
-    unsafe { memory::protect(page, PAGE, Protection::READ_WRITE) }.context("mprotect")?;
+    protect(page, Protection::READ_WRITE)?;
     if round.is_multiple_of(ROUNDS_PER_FORK) {
         child_ends("a fork beside faults", Status::exit(0), || 0)?;
     }
