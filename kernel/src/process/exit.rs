@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering;
 use super::signal;
 use super::{INIT_PID, Process, Thread, alarm, current_thread, family};
 use crate::machine::lazy_tlb;
-use crate::mm::user_memory::UserAddr;
+use crate::mm::{self, user_memory::UserAddr};
 use crate::task::{self, TaskRef, pending};
 use crate::upcalls;
 
@@ -203,4 +203,5 @@ pub(super) fn release_memory(thread: &Thread) {
         let _ = address.write(0_u32);
         upcalls::wake_futex_at(address);
     }
+    mm::leave();
 }

@@ -33,6 +33,15 @@ impl AtomicPte {
         self.changed(old, pte);
     }
 
+    /// As [`AtomicPte::store`], for no page or the same page, whose contents were ordered before
+    /// its first entry: so relaxed.
+    #[inline]
+    pub(super) fn store_no_new_page(&self, pte: Pte) {
+        let old = if observer::ON { self.load() } else { Pte::NONE };
+        self.0.store(pte.0, Ordering::Relaxed);
+        self.changed(old, pte);
+    }
+
     /// Replaces the entry if it still is `current`.
     ///
     /// # Errors
