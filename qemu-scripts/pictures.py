@@ -171,7 +171,7 @@ def trap():
                             (536, 170, "trait `Upcalls`"), (716, 228, "the kernel")):
         p.text(x + width / 2, 30, "**" + title, "middle")
     rows = [
-        (46, "0xc00: system call", "`syscall_entry`", "`syscall`", ["`syscall`"], ["`syscall::dispatch`"]),
+        (46, "0xc00: system call", "`syscall_entry`", "`syscall_end`", ["`system_calls`"], ["`syscall::TABLE`"]),
         (96, "0x300, 0x400: storage", "`trap_entry`", "`trap`", ["`page_fault`"], ["`process::page_fault`", "then `mm::handle_fault`"]),
         (154, "0x600, 0x700, 0x380 …", "`trap_entry`", "`trap`", ["`user_fault`"], ["`user_fault`: a signal"]),
         (204, "0x800, 0xf20, 0xf40", "`trap_entry`", "`trap`", ["`fpu_unavailable`"], ["`load_vector`"]),
@@ -206,7 +206,7 @@ def trap():
     p.arrow((670, 684), (700, 684))
     p.box(700, 660, 220, 48, "arch", "**`exit_to_kernel`", "AMR, registers, `rfid`")
     p.arrow((335, 660), (335, 640), (810, 640), (810, 660), says="no", at=(343, 656))
-    p.note(20, 752, "`syscall_entry` and `irq_entry` hold this way out in line. An NMI returns without it. System calls run with"
+    p.note(20, 752, "`syscall_entry` and `irq_entry` hold this way out in line, and `syscall_entry` calls the rows of the table. System calls run with"
            " interrupts on; all other", "handlers begin with them off. A CPU sets its own work flag with interrupts off: in the switch, and"
            " in `look`, after a timer tick or an IPI.", "A request that comes after the exit has tested the flag is not lost: its interrupt"
            " arrives after `rfid`.")

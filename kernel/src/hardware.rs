@@ -21,9 +21,10 @@ use crate::sync::preempt;
 use crate::task::{current_mm, server_of};
 use crate::{limits, mm, oracle, println};
 
-/// Turns of a wait for other CPUs between two pauses. CPUs with a processor of their own answer
-/// soon.
+/// Turns of a wait for other CPUs between two pauses, and before the first. CPUs with a processor of
+/// their own answer soon; those that share ours cannot before the first pause.
 const TURNS_PER_PAUSE: u64 = 64;
+const TURNS_UNPAUSED: u64 = 4;
 
 // SAFETY: each section makes its token true and lends it; `send_ipi` begins with a `sync`.
 unsafe impl Cpu for Hardware {
@@ -49,7 +50,7 @@ unsafe impl Cpu for Hardware {
         // Interrupts are on: calls of other CPUs are served meanwhile. Where virtual CPUs share a
         // host CPU, the hint hands it to the CPU that we wait for. The hint is rare, since it costs
         // QEMU a lock.
-        if turn % TURNS_PER_PAUSE == TURNS_PER_PAUSE - 1 {
+        if turn % TURNS_PER_PAUSE == TURNS_UNPAUSED {
             isa::relax();
         }
     }
@@ -71,7 +72,8 @@ unsafe impl Mmu for Hardware {
     }
 
     fn order_mask_before_walks(&self, _: &IrqsOff) {
-        // `sync` orders earlier stores before the loads of a table walk, as before other loads.
+        // F1 fence: orders the bit before the loads of a table walk. Partner: `flush`. `sync` orders
+        // earlier stores before those loads, as before other loads.
         fence(Ordering::SeqCst);
     }
 

@@ -1,7 +1,7 @@
 //! The calls of the hardware half to the kernel, and of a floor of the kernel to a higher one: only
 //! a table of contents.
 
-use arch::exceptions::{Fault, KernelFault, TrapFrame, Upcalls, UserFault};
+use arch::exceptions::{Fault, KernelFault, Outcome, SystemCalls, TrapFrame, Upcalls, UserFault};
 use arch::irq::{self, Interrupt, InterruptController};
 use kcore::event::Event;
 use kcore::machine::IrqsOff;
@@ -51,8 +51,12 @@ pub(crate) use crate::task::reschedule_if_allowed;
 pub(crate) struct KernelUpcalls;
 
 impl Upcalls for KernelUpcalls {
-    fn syscall(&self, frame: &mut TrapFrame) {
-        syscall::dispatch(frame);
+    fn system_calls(&self) -> &'static SystemCalls {
+        &syscall::TABLE
+    }
+
+    fn syscall_end(&self, frame: &mut TrapFrame, outcome: Outcome) {
+        syscall::end(frame, outcome);
     }
 
     fn page_fault(&self, frame: &mut TrapFrame, fault: Fault) {

@@ -67,6 +67,12 @@ pub fn disable() -> Disabled {
     Disabled { were_on, _not_send: PhantomData }
 }
 
+/// As [`disable`], where they are off.
+#[inline(always)]
+pub fn disable_again(_: &IrqsOff) -> Disabled {
+    Disabled { were_on: false, _not_send: PhantomData }
+}
+
 /// The proof where interrupts are off without a [`Disabled`].
 ///
 /// # Safety

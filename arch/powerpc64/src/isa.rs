@@ -141,13 +141,6 @@ pub fn erat_invalidate() {
     unsafe { asm!(".long {}", const instruction::INVALIDATE_ERAT, options(nostack, preserves_flags)) };
 }
 
-/// Writes the data cache block at `address` back to memory.
-#[inline(always)]
-pub fn dcbst(address: *const u8) {
-    // SAFETY: a cache hint with the translation of a load.
-    unsafe { asm!("dcbst 0, {}", in(reg) address, options(nostack, preserves_flags)) };
-}
-
 /// Invalidates the instruction cache block at `address`.
 #[inline(always)]
 pub fn icbi(address: *const u8) {
@@ -157,15 +150,15 @@ pub fn icbi(address: *const u8) {
 
 /// Makes instructions that were just stored visible to fetches on this CPU and, after
 /// their own `isync`, on all other CPUs.
-pub fn sync_instruction_cache(start: *const u8, bytes: usize) {
-    const BLOCK: usize = 128;
-    let first = start as usize & !(BLOCK - 1);
-    let blocks = (first..start as usize + bytes).step_by(BLOCK);
-    blocks.clone().for_each(|block| dcbst(block as *const u8));
-    // Orders the write-backs before the instruction blocks are invalidated.
+///
+/// The instruction caches of POWER9 and POWER10 see the stores of all CPUs, as those since POWER4
+/// do. What is left are instructions that were fetched ahead: one `icbi`, of any address, has them
+/// fetched again (Linux: `flush_coherent_icache`).
+pub fn sync_instruction_cache(start: *const u8) {
+    // Orders the stores before the fetches that come after the `icbi`.
     sync();
-    blocks.for_each(|block| icbi(block as *const u8));
-    // Orders the `icbi`s on all CPUs before this CPU refetches.
+    icbi(start);
+    // Orders the `icbi` on all CPUs before this CPU refetches.
     sync();
     isync();
 }

@@ -10,6 +10,7 @@
 //! preemption must be off while it is held.
 
 use crate::exceptions::frame::KERNEL_FRAME_BYTES;
+use crate::exceptions::{self, SystemCalls};
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -32,6 +33,8 @@ pub struct PerCpu {
     pub(crate) toc: AtomicU64,
     /// The running task; the kernel's own type.
     current: AtomicPtr<()>,
+    /// The table of system calls.
+    pub(crate) system_calls: AtomicPtr<SystemCalls>,
     /// Nonzero: look for a reschedule or a signal before leaving the kernel.
     pub(crate) work: AtomicU32,
     preempt_count: AtomicU32,
@@ -65,6 +68,7 @@ pub(crate) mod offset {
     use super::{PerCpu, offset_of};
     pub(crate) const USER_FRAME: usize = offset_of!(PerCpu, user_frame);
     pub(crate) const TOC: usize = offset_of!(PerCpu, toc);
+    pub(crate) const SYSTEM_CALLS: usize = offset_of!(PerCpu, system_calls);
     pub(crate) const CURRENT: usize = offset_of!(PerCpu, current);
     pub(crate) const WORK: usize = offset_of!(PerCpu, work);
     pub(crate) const PREEMPT_COUNT: usize = offset_of!(PerCpu, preempt_count);
@@ -102,6 +106,7 @@ impl PerCpu {
             user_frame: AtomicU64::new(0),
             toc: AtomicU64::new(0),
             current: AtomicPtr::new(core::ptr::null_mut()),
+            system_calls: AtomicPtr::new(core::ptr::null_mut()),
             work: AtomicU32::new(0),
             preempt_count: AtomicU32::new(0),
             cpu: AtomicU32::new(0),
@@ -134,6 +139,13 @@ impl PerCpu {
         self.emergency_frame.store(frame(stacks.emergency_top), Ordering::Relaxed);
         self.nmi_frame.store(frame(stacks.nmi_top), Ordering::Relaxed);
         self.toc.store(toc(), Ordering::Relaxed);
+        self.find_system_calls();
+    }
+
+    /// Takes over the table of system calls, if it is installed.
+    pub(crate) fn find_system_calls(&self) {
+        let table = exceptions::system_calls().map_or(core::ptr::null(), core::ptr::from_ref);
+        self.system_calls.store(table.cast_mut(), Ordering::Relaxed);
     }
 
     /// Sets the hardware number of the boot CPU, from the device tree.

@@ -23,8 +23,10 @@ impl CpuId {
     }
 
     /// As an index into per-CPU arrays.
+    #[inline(always)]
     pub const fn index(self) -> usize {
-        self.0 as usize
+        // No more than a mask: the number is in range. Arrays of that many need no other check.
+        self.0 as usize % MAX_CPUS
     }
 }
 
@@ -99,6 +101,18 @@ impl CpuMask {
             return 0;
         }
         self.0[word].swap(0, Ordering::Acquire)
+    }
+
+    /// Whether `cpu` is in the set. Orders like [`CpuMask::observe`].
+    pub(crate) fn observe_one(&self, cpu: CpuId) -> bool {
+        let (word, bit) = Self::place(cpu);
+        self.0[word].load(Ordering::Acquire) & bit != 0
+    }
+
+    /// Each of the first `nr_cpus` CPUs that is in the set when its word is reached. Orders like
+    /// [`CpuMask::observe`].
+    pub(crate) fn observe_each(&self, nr_cpus: usize) -> impl Iterator<Item = CpuId> {
+        cpus_of(self.0[..nr_cpus.div_ceil(64)].iter().map(|word| word.load(Ordering::Acquire)))
     }
 
     /// A copy of the first `nr_cpus` CPUs of the set. It may be out of date.
@@ -195,10 +209,12 @@ impl CpuSet {
 
     /// The CPUs of the set in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = CpuId> {
-        self.0
-            .iter()
-            .enumerate()
-            .flat_map(|(word, &bits)| bits_of(bits).map(move |bit| CpuId::new(word * 64 + bit)))
+        cpus_of(self.0.iter().copied())
+    }
+
+    /// As [`CpuSet::iter`], for a set of the first `nr_cpus` CPUs.
+    pub(crate) fn first_of(&self, nr_cpus: usize) -> impl Iterator<Item = CpuId> {
+        cpus_of(self.0[..nr_cpus.div_ceil(64)].iter().copied())
     }
 
     /// The 64 CPUs of word `word` as bits, lowest CPU in bit 0.
@@ -212,6 +228,11 @@ impl CpuSet {
             *slot = bits;
         }
     }
+}
+
+/// The CPUs of a set's `words`, ascending.
+fn cpus_of(words: impl Iterator<Item = u64>) -> impl Iterator<Item = CpuId> {
+    words.enumerate().flat_map(|(word, bits)| bits_of(bits).map(move |bit| CpuId::new(word * 64 + bit)))
 }
 
 /// The positions of the one bits of `bits`, ascending.

@@ -68,8 +68,8 @@ impl RunState {
     #[inline]
     pub fn prepare(&self) {
         self.0.store(PREPARING, Ordering::Relaxed);
-        // F20 fence: orders the announcement before the look at the condition. Partner:
-        // `are_there`, or the waker's own.
+        // F20 fence: orders the announcement before the look at the condition. Partners:
+        // `are_there`, and `notify` of a task.
         fence(Ordering::SeqCst);
     }
 
@@ -178,13 +178,13 @@ impl Waiters {
     /// the condition.
     #[inline]
     pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// One less. Under the queue's lock.
     #[inline]
     pub fn remove(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.store(self.0.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
     }
 
     /// By a waker that has made a condition true: whether a task may wait for it. A task
@@ -207,6 +207,12 @@ impl Told {
     #[inline]
     pub fn not_yet() -> Self {
         Self(AtomicU32::new(0))
+    }
+
+    /// By the waiter, before it waits again; under the lock of its queue, and in none.
+    #[inline]
+    pub fn forget(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 
     /// By the waker: the last that it does with what lies on the stack of a waiter that is

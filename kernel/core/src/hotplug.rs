@@ -23,7 +23,7 @@ impl<M: Machine> LazyTlb<M> {
             self.machine.flush_cpu(t);
             ask!(self, cpu_comes(t));
             idle.set_active_mm(t, MmId::INIT_MM);
-            self.switch_mm(t, MmId::NONE, MmId::INIT_MM);
+            self.go_to_mm(t, MmId::NONE, MmId::INIT_MM);
             self.check_loaded(t, idle);
             // F17 release: orders this CPU's state before its bit. Partner: `online`.
             self.online.publish(t.cpu());

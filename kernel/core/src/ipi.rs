@@ -15,7 +15,7 @@
 //! * A CPU that does not answer is reported after 10 s and is fatal after 60 s.
 
 use crate::LazyTlb;
-use crate::cpu::{CpuId, CpuMask, CpuSet};
+use crate::cpu::{CpuId, CpuMask, CpuSet, CpuState};
 use crate::cpuset::bits_of;
 use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
@@ -58,10 +58,13 @@ pub struct CallRecord {
     waiting: CpuMask,
 }
 
+/// The operation of a [`Call::Barrier`].
+const BARRIER: u64 = 0;
+
 impl Call {
     fn encode(self) -> [u64; 4] {
         match self {
-            Call::Barrier => [0, 0, 0, 0],
+            Call::Barrier => [BARRIER, 0, 0, 0],
             Call::Shoot(mm) => [1, mm.to_bits(), 0, 0],
             Call::Evict(mm) => [2, mm.to_bits(), 0, 0],
             Call::Flush(mm, FlushRange::Pages { start, pages }) => [3, mm.to_bits(), start, pages.into()],
@@ -75,7 +78,7 @@ impl Call {
     fn decode([op, mm, a, b]: [u64; 4]) -> Call {
         let mm = MmId::from_bits(mm);
         match op {
-            0 => Call::Barrier,
+            BARRIER => Call::Barrier,
             1 => Call::Shoot(mm),
             2 => Call::Evict(mm),
             3 => Call::Flush(mm, FlushRange::Pages { start: a, pages: b as u32 }),
@@ -102,6 +105,10 @@ impl CallRecord {
         self.waiting.set(target);
     }
 
+    fn is_barrier(&self) -> bool {
+        self.words[0].load(Ordering::Relaxed) == BARRIER
+    }
+
     fn read(&self) -> Call {
         Call::decode(core::array::from_fn(|i| self.words[i].load(Ordering::Relaxed)))
     }
@@ -120,7 +127,8 @@ impl<M: Machine> LazyTlb<M> {
             self.machine.irqs_enabled(),
             "{call:?} to other CPUs with interrupts off: they may be waiting for us"
         );
-        if targets.is_empty() {
+        let nr_cpus = self.nr_cpus();
+        if targets.first_of(nr_cpus).next().is_none() {
             return;
         }
         let me = t.cpu();
@@ -128,17 +136,16 @@ impl<M: Machine> LazyTlb<M> {
         let state = self.cpu(me);
         let record = &state.call;
         record.write(call);
-        record.waiting.store(targets, self.nr_cpus());
-        for target in targets.iter() {
+        record.waiting.store(targets, nr_cpus);
+        for target in targets.first_of(nr_cpus) {
             // F9 release: orders the record before the bit. Partner: `handle_calls`. F10
             // orders the bit before the interrupt.
             self.cpu(target).mailbox.0.publish(me);
         }
         // F19 fence: orders the posts before the look at `online`. Partner: `stop_cpu`.
         fence(Ordering::SeqCst);
-        let present = targets.and(&self.online());
-        for target in targets.iter() {
-            if present.contains(target) {
+        for target in targets.first_of(nr_cpus) {
+            if self.is_online(target) {
                 self.event_of(state, t, Event::Ipi { to: target, call });
                 self.machine.send_ipi(t, target);
             } else if self.cpu(target).mailbox.0.take(me) {
@@ -153,7 +160,7 @@ impl<M: Machine> LazyTlb<M> {
     fn wait_for_answers(&self, me: CpuId, call: Call) {
         let waiting = &self.cpu(me).call.waiting;
         let (mut turn, mut started_ms, mut next_report_ms) = (0, 0, REPORT_AFTER_MS);
-        // F11 acquire: orders the answers before what we free. Partner: `handle_calls`.
+        // F11 acquire: orders the answers before what we free. Partner: `run_calls`.
         while !waiting.observe_empty(self.nr_cpus()) {
             self.machine.relax(turn);
             self.machine.point(Point::CallWaiting);
@@ -192,16 +199,10 @@ impl<M: Machine> LazyTlb<M> {
         let mut called = false;
         for word in 0..self.nr_cpus().div_ceil(64) {
             // F9 acquire: orders the bit before the read of the record. Partner: `call_on_mask`.
-            for bit in bits_of(me.mailbox.0.take_word(word)) {
+            let by = me.mailbox.0.take_word(word);
+            if by != 0 {
                 called = true;
-                let by = CpuId::new(word * 64 + bit);
-                let record = &self.cpu(by).call;
-                let call = record.read();
-                self.event_of(me, t, Event::Called { by, call });
-                self.run_call(t, call);
-                // F11 release: orders what the handler did before the answer. Partner:
-                // `wait_for_answers`. From here on the initiator may reuse the record.
-                record.waiting.retract(t.cpu());
+                self.run_calls(t, me, word, by);
             }
         }
         if !called {
@@ -209,12 +210,35 @@ impl<M: Machine> LazyTlb<M> {
         }
     }
 
-    fn run_call(&self, t: &IrqsOff, call: Call) {
-        if cfg!(not(loom)) {
-            // No interrupt lands in the middle of a change of mms (T2). The models see
-            // what follows if one does.
-            self.check_loaded(t, self.machine.current(t));
+    /// Runs the calls of the CPUs `by` of word `word`.
+    fn run_calls(&self, t: &IrqsOff, me: &CpuState, word: usize, by: u64) {
+        for bit in bits_of(by) {
+            if cfg!(not(loom)) {
+                // No interrupt lands in the middle of a change of mms (T2). The models see
+                // what follows if one does.
+                self.check_loaded(t, self.machine.current(t));
+            }
+            let by = CpuId::new(word * 64 + bit);
+            let record = &self.cpu(by).call;
+            if record.is_barrier() {
+                self.event_of(me, t, Event::Called { by, call: Call::Barrier });
+                // F5 fence: orders a target's accesses before and after the IPI. Partner:
+                // `run_calls` on another target. An interrupt orders no storage, and F9 and
+                // F11 order us and the initiator alone.
+                fence(Ordering::SeqCst);
+            } else {
+                self.run_call(t, by, record.read());
+            }
+            // F11 release: orders what the handler did before the answer. Partner:
+            // `wait_for_answers`. From here on the initiator may reuse the record.
+            record.waiting.retract(t.cpu());
         }
+    }
+
+    // Not inlined: a barrier saves no registers for it.
+    #[inline(never)]
+    fn run_call(&self, t: &IrqsOff, by: CpuId, call: Call) {
+        self.event(t, Event::Called { by, call });
         match call {
             Call::Shoot(mm) => {
                 self.shoot_lazy_here(t, mm);
@@ -222,11 +246,8 @@ impl<M: Machine> LazyTlb<M> {
             Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),
             Call::Evict(mm) => self.evict_here(t, mm),
             Call::Flush(mm, what) => self.flush_here(t, mm, what),
-            // F5 fence: orders a target's accesses before and after the IPI. Partner:
-            // `run_call` on another target. An interrupt orders no storage, and F9 and F11
-            // order us and the initiator alone.
-            Call::Barrier => fence(Ordering::SeqCst),
             Call::Machine(a, b) => self.machine.machine_call(t, a, b),
+            Call::Barrier => {}
         }
     }
 }

@@ -3,8 +3,8 @@
 //! A kernel thread that runs after a user task *borrows* its address space instead of
 //! switching away from it. When an address space dies, every CPU that still borrows it
 //! must leave it. This crate is that protocol. It also holds the few words in memory by
-//! which CPUs hand tasks to each other ([`handoff`]) and look up descriptors ([`lookup`]). The
-//! same source runs in the kernel, in host tests and under the loom model checker.
+//! which CPUs hand tasks to each other ([`handoff`]), look up descriptors ([`lookup`]) and fill
+//! page tables ([`gate`]). The same source runs in the kernel, in host tests and under the loom model checker.
 //!
 //! Reading order: [`task`] and [`cpu`] (what the protocol keeps for a task and a CPU),
 //! [`switch`] (the four arms of a context switch), [`lazy_tlb`] (the policies), [`mm`]
@@ -43,6 +43,7 @@ pub mod counters;
 pub mod cpu;
 mod cpuset;
 pub mod event;
+pub mod gate;
 pub mod handoff;
 pub mod hotplug;
 pub mod ipi;
@@ -154,6 +155,11 @@ impl<M: Machine> LazyTlb<M> {
         // `start_cpu`. F18 acquire: orders the cleared bit before the reuse of what the
         // caller frees. Partner: `stop_cpu`.
         self.online.observe(self.nr_cpus())
+    }
+
+    /// Whether `cpu` is one of them. Orders like [`LazyTlb::online`].
+    pub(crate) fn is_online(&self, cpu: CpuId) -> bool {
+        self.online.observe_one(cpu)
     }
 
     /// The state of the CPU that `t` proves we are on.

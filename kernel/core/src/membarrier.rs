@@ -81,8 +81,13 @@ impl Command {
     /// The command of a system call. None if there is no such command, or if a flag is
     /// set: no command here takes one.
     pub fn from_call(command: u32, flags: u32) -> Option<Command> {
-        let known = core::iter::once(Command::Query).chain(Self::ALL);
-        known.into_iter().find(|&c| c as u32 == command && flags == 0)
+        if flags != 0 {
+            return None;
+        }
+        if command == Command::Query as u32 {
+            return Some(Command::Query);
+        }
+        Self::ALL.into_iter().find(|&known| known as u32 == command)
     }
 }
 
@@ -218,7 +223,7 @@ impl<M: Machine> LazyTlb<M> {
             return;
         }
         let mut targets = CpuSet::EMPTY;
-        for cpu in self.online().without(t.cpu()).iter() {
+        for cpu in self.online.observe_each(self.nr_cpus()).filter(|&cpu| cpu != t.cpu()) {
             if concerned(self.cpu(cpu).curr_mm.peek()) {
                 targets.insert(cpu);
             }

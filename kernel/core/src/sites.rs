@@ -116,7 +116,7 @@ impl<M: Machine> LazyTlb<M> {
             task.set_mm(t, mm);
             self.this_cpu(t).curr_mm.set(mm);
             self.machine.point(Point::EnterMmHalf);
-            self.switch_mm(t, active, mm);
+            self.go_to_mm(t, active, mm);
             if old.is_none() {
                 ask!(self, ended(t));
                 self.event(t, Event::Ended(active));

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::lazy_tlb::EndedBorrow;
 use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point};
-use crate::mm::MmId;
+use crate::mm::{Mm, MmId};
 use crate::sync::{Ordering, fence};
 use crate::task::TaskMm;
 
@@ -64,7 +64,7 @@ impl<M: Machine> LazyTlb<M> {
             }
             (true, true) => {
                 let arm = begins(Arm::UserToUser);
-                self.switch_mm(t, from, to);
+                self.go_to_mm(t, from, to);
                 arm
             }
         };
@@ -81,7 +81,7 @@ impl<M: Machine> LazyTlb<M> {
     fn end_borrow(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) {
         let me = self.this_cpu(t);
         let borrowed = prev.active_mm();
-        self.switch_mm(t, borrowed, next.mm());
+        self.go_to_mm(t, borrowed, next.mm());
         ask!(self, ended(t));
         me.prev_mm.set(borrowed);
         prev.set_active_mm(t, MmId::NONE);
@@ -108,6 +108,14 @@ impl<M: Machine> LazyTlb<M> {
         Some(EndedBorrow::new(borrowed))
     }
 
+    /// What [`LazyTlb::settle_switch`] has to do for the borrow that the switch ended: nothing,
+    /// if the policy keeps nothing for one.
+    #[must_use = "the borrow must be settled"]
+    #[inline(always)]
+    pub fn left_to_settle(&self, borrow: Option<EndedBorrow>) -> Option<EndedBorrow> {
+        borrow.filter(|_| ask!(self, keeps_borrows()))
+    }
+
     /// Gives back the borrow that the switch ended. Interrupts are on now, so this may
     /// free its mm.
     pub fn settle_switch(&self, borrow: Option<EndedBorrow>) {
@@ -120,9 +128,22 @@ impl<M: Machine> LazyTlb<M> {
     /// Linux's `switch_mm_irqs_off`: from now on this CPU translates through `next`, and
     /// no more through `prev`, which is none at the CPU's start. The caller holds a
     /// reference to `next`, or the next task does.
-    pub(crate) fn switch_mm(&self, t: &IrqsOff, prev: MmId, next: MmId) {
-        let me = self.this_cpu(t);
+    #[inline]
+    pub(crate) fn go_to_mm(&self, t: &IrqsOff, prev: MmId, next: MmId) {
         let mm = self.mm(next);
+        if prev == next {
+            // This CPU is in the mask: I4.
+            ask!(self, arrived(t, next, true));
+        } else {
+            self.switch_mm(t, prev, next, mm);
+        }
+    }
+
+    /// The change to another mm: `mm` is that of `next`.
+    // Not inlined: threads of one mm switch without it.
+    #[inline(never)]
+    fn switch_mm(&self, t: &IrqsOff, prev: MmId, next: MmId, mm: &Mm) {
+        let me = self.this_cpu(t);
         let mask = mm.cpumask();
         if !mask.test(t.cpu()) {
             mask.set(t.cpu());
@@ -130,14 +151,10 @@ impl<M: Machine> LazyTlb<M> {
             // fence (e): orders the change of `curr_mm` before the first user access.
             // Partner: `barrier_on`.
             self.machine.order_mask_before_walks(t);
-        } else if prev != next && mm.membarrier().any() {
+        } else if mm.membarrier().any() {
             // F3 fence (e): orders the change of `curr_mm` before the first user access,
             // on a CPU whose bit was set. Partner: `barrier_on`.
             fence(Ordering::SeqCst);
-        }
-        if prev == next {
-            ask!(self, arrived(t, next, true));
-            return;
         }
         // `Load` is reported between the bit and the first walk, `Leave` after the last
         // walk. Else an observer would see walks through an mm that it believes the CPU

@@ -66,8 +66,8 @@ impl Ends {
     }
 
     pub(super) fn no_writer(&self) -> bool {
-        // Acquire: pairs with the release in `End::drop`; a reader that sees the writer gone sees
-        // all its writes.
+        // F43 acquire: orders the writer's end before the look at the contents. Partner: `drop`. A
+        // reader that sees the writer gone sees all its writes.
         self.writer_gone.load(Ordering::Acquire)
     }
 }
@@ -82,6 +82,13 @@ pub(super) fn broken_pipe() -> Errno {
 /// sleep.
 pub(super) fn wait(flags: OpenFlags, queue: &WaitQueue, done: impl FnMut() -> bool) -> Result<(), Errno> {
     if flags.contains(OpenFlags::NONBLOCK) { Err(Errno::EAGAIN) } else { signal::wait(queue, done) }
+}
+
+/// Waits until a read of `channel` does not block.
+// Not inlined, so that a read that finds bytes saves no registers for it.
+#[inline(never)]
+fn wait_for_bytes<C: Channel>(channel: &C, flags: OpenFlags) -> Result<(), Errno> {
+    wait(flags, channel.not_empty(), || !channel.is_empty() || channel.at_end())
 }
 
 /// A program's end of one or two channels.
@@ -120,19 +127,17 @@ impl<C: Channel> End<C> {
 impl<C: Channel> File for End<C> {
     fn read(&self, to: &mut Cursor<'_>, _: u64, flags: OpenFlags) -> Result<(), Errno> {
         let channel = self.incoming.as_ref().ok_or(Errno::EINVAL)?;
-        let mut at_end = false;
         while to.remaining() > 0 {
-            if let Some(result) = channel.take(to) {
+            if !channel.is_empty()
+                && let Some(result) = channel.take(to)
+            {
                 return result;
             }
-            if at_end {
-                break;
+            if channel.at_end() {
+                // The last writer may have written between our look and its end: look again.
+                return channel.take(to).unwrap_or(Ok(()));
             }
-            // The last writer may have written between our look and its end: look again.
-            at_end = channel.at_end();
-            if !at_end {
-                wait(flags, channel.not_empty(), || !channel.is_empty() || channel.at_end())?;
-            }
+            wait_for_bytes(&**channel, flags)?;
         }
         Ok(())
     }
@@ -176,7 +181,7 @@ impl<C: Channel> Drop for End<C> {
         }
         if let Some(channel) = &self.outgoing {
             let ends = channel.ends();
-            // Release: pairs with the acquire in `no_writer`.
+            // F43 release: orders the writer's writes before its end. Partner: `no_writer`.
             ends.writer_gone.store(true, Ordering::Release);
             channel.not_empty().wake_all();
             ends.poll.notify();

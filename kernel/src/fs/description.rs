@@ -19,6 +19,8 @@ pub(crate) struct Description {
     /// The inode that was opened by name; none for pipes and sockets.
     named: Option<Arc<Inode>>,
     flags: AtomicU32,
+    /// Whether the file has positions.
+    is_seekable: bool,
     /// Guards the position over a whole read or write, as Linux does. Taken before the file's
     /// locks.
     position: Mutex<u64>,
@@ -40,7 +42,8 @@ impl Description {
         access: Option<WriteAccess>,
     ) -> Arc<Self> {
         let flags = AtomicU32::new(flags.kept().bits());
-        Arc::new(Self { file, named, flags, position: Mutex::new(0), _access: access })
+        let is_seekable = file.is_seekable();
+        Arc::new(Self { file, named, flags, is_seekable, position: Mutex::new(0), _access: access })
     }
 
     /// Its present flags.
@@ -78,7 +81,17 @@ impl Description {
         if !flags.readable() {
             return Err(Errno::EBADF);
         }
-        self.at_position(at, |at, _| {
+        if self.is_seekable {
+            return self.read_at(to, at, flags);
+        }
+        no_position(at, &to)?;
+        let result = self.file.read(&mut to, 0, flags);
+        outcome(to.done(), result)
+    }
+
+    #[inline(never)]
+    fn read_at(&self, mut to: Cursor<'_>, at: Option<u64>, flags: OpenFlags) -> Result<u64, Errno> {
+        self.at_position(at, |at| {
             check_end(at, to.remaining())?;
             let result = self.file.read(&mut to, at, flags);
             outcome(to.done(), result).map(|done| (done, at + done))
@@ -93,9 +106,19 @@ impl Description {
         if !flags.writable() {
             return Err(Errno::EBADF);
         }
-        self.at_position(at, |at, seekable| {
+        if self.is_seekable {
+            return self.write_at(from, at, flags);
+        }
+        no_position(at, &from)?;
+        let result = self.file.write(&mut from, 0, flags);
+        outcome(from.done(), result)
+    }
+
+    #[inline(never)]
+    fn write_at(&self, mut from: Cursor<'_>, at: Option<u64>, flags: OpenFlags) -> Result<u64, Errno> {
+        self.at_position(at, |at| {
             check_end(at, from.remaining())?;
-            if let Some(inode) = self.named.as_ref().filter(|_| seekable) {
+            if let Some(inode) = &self.named {
                 return self.write_alone(inode, &mut from, at, flags);
             }
             let result = self.file.write(&mut from, at, flags);
@@ -105,8 +128,6 @@ impl Description {
 
     /// Writes to `inode` as its only writer, at `at` or at the present end. Returns the byte
     /// count and the position behind the bytes.
-    // Not inlined, so that a write to a pipe is one piece of code.
-    #[inline(never)]
     fn write_alone(
         &self,
         inode: &Inode,
@@ -125,25 +146,20 @@ impl Description {
         Ok((done, start + done))
     }
 
-    /// Runs `io` at the position, which it moves, or at `at`. `io` gets the position, and whether
-    /// the file has positions; it returns the byte count and the next position. `ESPIPE` for `at`
-    /// in a file without positions.
+    /// Runs `io` at the position, which it moves, or at `at`. `io` returns the byte count and the
+    /// next position.
     #[inline(always)]
     fn at_position(
         &self,
         at: Option<u64>,
-        io: impl FnOnce(u64, bool) -> Result<(u64, u64), Errno>,
+        io: impl FnOnce(u64) -> Result<(u64, u64), Errno>,
     ) -> Result<u64, Errno> {
-        let seekable = self.file.is_seekable();
-        if at.is_some() && !seekable {
-            return Err(Errno::ESPIPE);
+        if let Some(at) = at {
+            return Ok(io(at)?.0);
         }
-        let mut position = (at.is_none() && seekable).then(|| self.position.lock());
-        let start = position.as_deref().copied().or(at).unwrap_or(0);
-        let (done, end) = io(start, seekable)?;
-        if let Some(position) = &mut position {
-            **position = end;
-        }
+        let mut position = self.position.lock();
+        let (done, end) = io(*position)?;
+        *position = end;
         Ok(done)
     }
 
@@ -158,7 +174,7 @@ impl Description {
     /// As Linux: `ESPIPE`; `EINVAL` before the start, beyond all sizes, or of an unknown
     /// `whence`; `ENXIO` of 3 and 4 behind the end.
     pub(crate) fn seek(&self, offset: i64, whence: u64) -> Result<u64, Errno> {
-        if !self.file.is_seekable() {
+        if !self.is_seekable {
             return Err(Errno::ESPIPE);
         }
         let mut position = self.position.lock();
@@ -192,7 +208,15 @@ impl Description {
     }
 }
 
+/// `ESPIPE` if a file without positions is to be read or written at one; `EINVAL` as
+/// [`check_end`].
+#[inline(always)]
+fn no_position(at: Option<u64>, bytes: &Cursor<'_>) -> Result<(), Errno> {
+    if at.is_some() { Err(Errno::ESPIPE) } else { check_end(0, bytes.remaining()) }
+}
+
 /// `EINVAL` if the bytes from `at` on go beyond the largest offset (Linux's `rw_verify_area`).
+#[inline]
 fn check_end(at: u64, bytes: usize) -> Result<(), Errno> {
     if at + bytes as u64 > i64::MAX as u64 { Err(Errno::EINVAL) } else { Ok(()) }
 }

@@ -57,29 +57,38 @@ impl Ring {
     fn run(&mut self, at: u64, len: usize) -> Result<&mut [u8], Errno> {
         let offset = at as usize % PAGE;
         let page = &mut self.pages[at as usize / PAGE % PAGES];
-        if page.is_none() {
-            *page = Some(frame::alloc().ok_or(Errno::ENOMEM)?);
-        }
-        let page = page.as_ref().expect("just allocated").as_mut_ptr();
+        let page = match page {
+            Some(page) => page,
+            None => new_page(page)?,
+        };
+        let page = page.as_mut_ptr();
         // SAFETY: the frame is ours alone while we have `&mut self`, it is in the
         // linear map, and the run lies inside it.
         Ok(unsafe { core::slice::from_raw_parts_mut(page.add(offset), len.min(PAGE - offset)) })
     }
 
     /// Moves bytes in until the ring is full or `from` is empty.
+    #[inline(always)]
     fn fill(&mut self, from: &mut Cursor<'_>) -> Result<(), Errno> {
         while from.remaining() > 0 && self.len() < CAPACITY {
-            let room = (CAPACITY - self.len()).min(from.remaining());
-            let before = from.done();
-            let result = from.take(self.run(self.tail, room)?);
-            // The bytes before a bad address are in the pipe, too.
-            self.tail += (from.done() - before) as u64;
-            result?;
+            self.fill_run(from)?;
         }
         Ok(())
     }
 
+    // Not inlined, as its counterpart: the loops have one turn, mostly.
+    #[inline(never)]
+    fn fill_run(&mut self, from: &mut Cursor<'_>) -> Result<(), Errno> {
+        let room = (CAPACITY - self.len()).min(from.remaining());
+        let before = from.done();
+        let result = from.take(self.run(self.tail, room)?);
+        // The bytes before a bad address are in the pipe, too.
+        self.tail += (from.done() - before) as u64;
+        result.map(drop)
+    }
+
     /// Moves bytes out until the ring is empty or the user has enough.
+    #[inline(always)]
     fn drain(&mut self, to: &mut Cursor<'_>) -> Result<(), Errno> {
         let result = self.drain_runs(to);
         if self.len() == 0 {
@@ -89,16 +98,29 @@ impl Ring {
         result
     }
 
+    #[inline(always)]
     fn drain_runs(&mut self, to: &mut Cursor<'_>) -> Result<(), Errno> {
         while to.remaining() > 0 && self.len() > 0 {
-            let bytes = self.len().min(to.remaining());
-            let before = to.done();
-            let result = to.put(self.run(self.head, bytes)?);
-            self.head += (to.done() - before) as u64;
-            result?;
+            self.drain_run(to)?;
         }
         Ok(())
     }
+
+    #[inline(never)]
+    fn drain_run(&mut self, to: &mut Cursor<'_>) -> Result<(), Errno> {
+        let bytes = self.len().min(to.remaining());
+        let before = to.done();
+        let result = to.put(self.run(self.head, bytes)?);
+        self.head += (to.done() - before) as u64;
+        result.map(drop)
+    }
+}
+
+/// Puts a frame into the empty `place`.
+#[cold]
+#[inline(never)]
+fn new_page(place: &mut Option<Frame>) -> Result<&mut Frame, Errno> {
+    Ok(place.insert(frame::alloc().ok_or(Errno::ENOMEM)?))
 }
 
 impl Pipe {
@@ -114,6 +136,33 @@ impl Pipe {
 
     fn room(&self) -> usize {
         CAPACITY - self.len()
+    }
+
+    /// Moves bytes in, if there is room for `needed` of them now.
+    #[inline(always)]
+    fn put(&self, from: &mut Cursor<'_>, needed: usize) -> Option<Result<(), Errno>> {
+        let mut ring = self.ring.lock();
+        if CAPACITY - ring.len() < needed {
+            return None;
+        }
+        let result = ring.fill(from);
+        let len = ring.len();
+        self.len.store(len as u32, Ordering::Relaxed);
+        drop(ring);
+        self.not_empty.wake_one();
+        self.ends.poll.notify();
+        if CAPACITY - len >= ATOMIC {
+            self.ends.not_full.wake_one();
+        }
+        Some(result)
+    }
+
+    // Not inlined: most writes find room.
+    #[cold]
+    #[inline(never)]
+    fn wait_for_room(&self, flags: OpenFlags, needed: usize) -> Result<(), Errno> {
+        let ends = &self.ends;
+        channel::wait(flags, &ends.not_full, || self.room() >= needed || ends.no_reader())
     }
 }
 
@@ -157,29 +206,16 @@ impl Channel for Pipe {
     }
 
     fn write(&self, from: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
-        let ends = &self.ends;
         // A small write goes in at once, a large one as room comes.
         let needed = if from.remaining() <= ATOMIC { from.remaining() } else { 1 };
         while from.remaining() > 0 {
-            if ends.no_reader() {
+            if self.ends.no_reader() {
                 return Err(channel::broken_pipe());
             }
-            let mut ring = self.ring.lock();
-            if CAPACITY - ring.len() >= needed {
-                let result = ring.fill(from);
-                let len = ring.len();
-                self.len.store(len as u32, Ordering::Relaxed);
-                drop(ring);
-                self.not_empty.wake_one();
-                ends.poll.notify();
-                if CAPACITY - len >= ATOMIC {
-                    ends.not_full.wake_one();
-                }
-                result?;
-                continue;
+            match self.put(from, needed) {
+                Some(result) => result?,
+                None => self.wait_for_room(flags, needed)?,
             }
-            drop(ring);
-            channel::wait(flags, &ends.not_full, || self.room() >= needed || ends.no_reader())?;
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ use vm::buddy::Buddy;
 use crate::oracle;
 use crate::sync::{Fixed, IrqLock};
 pub(super) use boot::init;
-use cache::Cache;
+use cache::{Cache, ZEROES_ORDER};
 
 /// The number of a frame: its physical address without the offset bits.
 pub(crate) type FrameNumber = u32;
@@ -76,17 +76,15 @@ impl Frame {
 
     /// One more reference to it.
     pub(crate) fn share(&self) -> Frame {
-        // Relaxed: the holder of a reference may hand out more, as in `Arc`.
-        let before = count_of(self.number).fetch_add(1, Ordering::Relaxed);
-        assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {:#x} shared after its end", self.number);
+        Counts::get().share(self.phys());
         Frame { number: self.number, order: self.order }
     }
 
     /// Whether this is the only reference, so that no other CPU can add one.
     #[inline]
     pub(crate) fn is_sole(&self) -> bool {
-        // Acquire: pairs with the release in `drop_reference`; orders the other holders' accesses
-        // to the frame before ours.
+        // F34 acquire: orders the count, so the other holders' accesses to the frame, before our
+        // accesses. Partner: `drop_reference`.
         count_of(self.number).load(Ordering::Acquire) == 1
     }
 
@@ -112,6 +110,27 @@ impl Frame {
     #[inline]
     pub(crate) unsafe fn from_phys(phys: PhysAddr, order: u32) -> Frame {
         Frame { number: (phys.0 >> PAGE_SHIFT) as FrameNumber, order }
+    }
+}
+
+/// The counts of all frames, for loops over many.
+#[derive(Clone, Copy)]
+pub(crate) struct Counts(&'static [AtomicU32]);
+
+impl Counts {
+    /// Them.
+    #[inline]
+    pub(crate) fn get() -> Counts {
+        Counts(FRAMES.counts)
+    }
+
+    /// One more reference to the frame at `phys`, to which the caller has one.
+    #[inline]
+    pub(crate) fn share(self, phys: PhysAddr) {
+        let number = (phys.0 >> PAGE_SHIFT) as FrameNumber;
+        // Relaxed: the holder of a reference may hand out more, as in `Arc`.
+        let before = self.0[number as usize].fetch_add(1, Ordering::Relaxed);
+        assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {number:#x} shared after its end");
     }
 }
 
@@ -194,6 +213,31 @@ pub(crate) fn alloc_order_zeroed(order: u32) -> Option<Frame> {
     Some(block)
 }
 
+/// A block of 2^4 frames full of zeroes, for a root of page tables: one that this CPU keeps, if
+/// any.
+pub(crate) fn alloc_zeroes() -> Option<Frame> {
+    let Some(number) = cache_here().lock().take_zeroes() else { return alloc_order_zeroed(ZEROES_ORDER) };
+    (number..number + (1 << ZEROES_ORDER)).for_each(|each| poison::check_if_zero(each, count_of(each)));
+    count_of(number).store(1, Ordering::Relaxed);
+    Some(Frame { number, order: ZEROES_ORDER })
+}
+
+/// Frees the block at `phys`, which [`alloc_zeroes`] gave and which is full of zeroes again.
+///
+/// # Safety
+/// The caller owns the only reference to it and gives it up.
+pub(crate) unsafe fn free_zeroes(phys: PhysAddr) {
+    let number = (phys.0 >> PAGE_SHIFT) as FrameNumber;
+    let count = count_of(number);
+    // F34 acquire: orders the count before the block's reuse. Partner: `drop_reference`.
+    assert!(count.load(Ordering::Acquire) == 1, "block {number:#x} is freed with other references");
+    for each in number..number + (1 << ZEROES_ORDER) {
+        oracle::frame_freed(each);
+        count_of(each).store(FREE, Ordering::Relaxed);
+    }
+    cache_here().lock().put_zeroes(number, &FRAMES.buddy);
+}
+
 /// Frame numbers are below this. Not every one of them is memory.
 pub(crate) fn end() -> usize {
     FRAMES.counts.len()
@@ -233,18 +277,21 @@ pub(crate) unsafe fn drop_references(frames: &mut [FrameNumber]) {
 /// Takes a reference to frame `number` away; true if it was the last.
 #[inline(always)]
 fn drop_reference(count: &AtomicU32, number: FrameNumber) -> bool {
-    // Acquire: as in `is_sole`. A sole owner needs no atomic update: no other CPU can be changing
+    // F34 acquire: orders the count, so the other holders' accesses, before a sole owner's reuse.
+    // Partner: `drop_reference`. A sole owner needs no atomic update: no other CPU can be changing
     // the count.
     if count.load(Ordering::Acquire) == 1 {
         return true;
     }
-    // Release: orders our accesses to the frame before its reuse. Partner: the fence below, or
-    // the acquire above, in the last holder.
+    // F34 release: orders our accesses to the frame before the count. Partners: `drop_reference` of
+    // the last holder, `is_sole`, `free_zeroes`.
     let before = count.fetch_sub(1, Ordering::Release);
     assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {number:#x} freed twice (count {before:#x})");
     if before != 1 {
         return false;
     }
+    // F34 acquire: orders the count, so the other holders' accesses, before the last holder's reuse.
+    // Partner: `drop_reference`.
     fence(Ordering::Acquire);
     true
 }

@@ -8,22 +8,18 @@ use super::frame::{self, Frame};
 /// The frame allocator as a source of page tables.
 pub(crate) struct TableFrames;
 
-/// The order of a table of `bytes`: 0, or 4 for a root.
-fn order_of(bytes: u64) -> u32 {
-    (bytes / PAGE_SIZE).trailing_zeros()
-}
-
 impl TableSource for TableFrames {
     fn alloc(&mut self, bytes: u64) -> Option<PhysAddr> {
-        match order_of(bytes) {
-            0 => frame::alloc_zeroed(),
-            order => frame::alloc_order_zeroed(order),
-        }
-        .map(Frame::leak)
+        let table = if bytes == PAGE_SIZE { frame::alloc_zeroed() } else { frame::alloc_zeroes() };
+        table.map(Frame::leak)
     }
 
     unsafe fn free(&mut self, table: PhysAddr, bytes: u64) {
-        // SAFETY: `alloc` gave the reference away, and the caller promises that it comes back.
-        drop(unsafe { Frame::from_phys(table, order_of(bytes)) });
+        if bytes == PAGE_SIZE {
+            // SAFETY: `alloc` gave the reference away, and the caller promises that it comes back.
+            return drop(unsafe { Frame::from_phys(table, 0) });
+        }
+        // SAFETY: so it did, and nobody shares a root.
+        unsafe { frame::free_zeroes(table) }
     }
 }

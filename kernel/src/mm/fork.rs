@@ -3,36 +3,45 @@
 
 use core::ops::Range;
 
-use arch::encoding::pte::PteFlags;
+use arch::encoding::pte::{Pte, PteFlags};
 use arch::mmu::tree::OutOfMemory;
 use kcore::mm::MmId;
+use vm::page_down;
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::fault::frame_of;
+use super::fault::{copy_of, frame_of};
 use super::gather::Gather;
 use super::page_tables::PageTables;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
+use crate::memory::frame::Counts;
 use crate::memory::heap;
 use crate::memory::tables::TableFrames;
 
+/// No page's address.
+const NOTHING: u64 = u64::MAX;
 /// The most that an area costs on the heap: its share of a tree node.
 const AREA_BYTES: usize = 256;
 
-/// A copy of `parent` with one user, the caller. Interrupts and preemption on; may sleep. Not
-/// inlined: the rest of clone would have its gather on the stack, too.
+/// A copy of `parent` with one user, the caller. `busy` are addresses that both will store to at
+/// once, such as their stack pointer: the child gets copies of these pages, which costs less than
+/// two faults and a flush. Interrupts and preemption on; may sleep. Not inlined: the rest of clone
+/// would have its gather on the stack, too.
 ///
 /// # Errors
 /// `ENOMEM`, or `EAGAIN` if all PIDs are in use.
 #[inline(never)]
-pub(crate) fn fork(parent: MmId) -> Result<MmId, Errno> {
+pub(crate) fn fork(parent: MmId, busy: [u64; 2]) -> Result<MmId, Errno> {
     let child = address_space::create()?;
     let copied = {
         let mut from = address_space::lock(parent);
         // The lock order is parent before child, and no other task knows the child yet.
         let mut to = address_space::lock(child);
-        from.copy_to(&mut to)
+        // With another thread the parent might store to such a page while it is copied: the child
+        // could see a store and not the one before it.
+        let alone = lazy_tlb().mm(parent).users() == 1;
+        from.copy_to(&mut to, if alone { busy.map(page_down) } else { [NOTHING; 2] })
     };
     lazy_tlb().membarrier_fork(parent, child);
     copied.map(|()| child).map_err(|OutOfMemory| {
@@ -42,7 +51,7 @@ pub(crate) fn fork(parent: MmId) -> Result<MmId, Errno> {
 }
 
 impl Map {
-    fn copy_to(&mut self, child: &mut Map) -> Result<(), OutOfMemory> {
+    fn copy_to(&mut self, child: &mut Map, busy: [u64; 2]) -> Result<(), OutOfMemory> {
         if !heap::ensure_room(self.areas.len() * AREA_BYTES) {
             return Err(OutOfMemory);
         }
@@ -52,6 +61,7 @@ impl Map {
         let contents = |backing: &Backing| backing.for_child(child_mm);
         child.areas = self.areas.copy_with(contents).map_err(|_| OutOfMemory)?;
         child.heap = self.heap;
+        (self.forked, child.forked) = (true, true);
         child.text = self.text.clone();
         // The parent's entries lose their write permission: one flush for all, when `gather` is
         // dropped, with the lock still held. Until then other threads of the parent may store to
@@ -60,40 +70,44 @@ impl Map {
         let mut gather = Gather::new(self.mm);
         // Shared areas need no copy: the child's faults find the object's pages.
         for area in self.areas.iter().filter(|area| !area.shared) {
-            self.tables.copy_to(area.range(), &mut child.tables, &mut gather)?;
+            self.tables.copy_to(area.range(), &mut child.tables, busy, &mut gather)?;
         }
         Ok(())
     }
 }
 
 impl PageTables {
-    /// Shares the private pages in `range` with the child.
+    /// Shares the private pages in `range` with the child, but for those at `busy`.
     fn copy_to(
         &mut self,
         range: Range<u64>,
         child: &mut PageTables,
+        busy: [u64; 2],
         gather: &mut Gather,
     ) -> Result<(), OutOfMemory> {
+        let (counts, mut copied) = (Counts::get(), 0);
         let mut copies = child.cursor(range.clone());
-        let (mut copied, mut result) = (0, Ok(()));
-        self.cursor(range).for_each(|mut entry| {
-            if result.is_err() {
-                return;
-            }
-            let mut target = match copies.entry(entry.ea(), &mut TableFrames) {
-                Ok(target) => target,
-                Err(error) => return result = Err(error),
-            };
-            let mut pte = entry.get();
-            if pte.flags().contains(PteFlags::WRITE) {
-                pte = pte.with_flags(pte.flags() - PteFlags::WRITE);
-                entry.set(pte);
-                gather.weakened(entry.ea());
-            }
-            let _now_the_childs = frame_of(pte).share().leak();
-            target.set(pte);
-            copied += 1;
-        });
+        let result =
+            self.cursor(range).for_each_pair(&mut copies, &mut TableFrames, |mut entry, mut copy| {
+                let mut pte = entry.get();
+                if pte.flags().contains(PteFlags::WRITE) {
+                    // Code would have to be made fetchable.
+                    if busy.contains(&entry.ea())
+                        && !pte.flags().contains(PteFlags::EXECUTE)
+                        && let Ok(page) = copy_of(&frame_of(pte))
+                    {
+                        copied += 1;
+                        return copy.set(Pte::leaf(page.leak(), pte.flags()));
+                    }
+                    pte = pte.with_flags(pte.flags() - PteFlags::WRITE);
+                    entry.set(pte);
+                    gather.weakened(entry.page());
+                }
+                // The reference is that of the child's entry.
+                counts.share(pte.page());
+                copy.set(pte);
+                copied += 1;
+            });
         child.resident += copied;
         result
     }

@@ -8,13 +8,15 @@
 //! | [`size_limit`] | the limit on their size |
 //! | [`advice`], [`mincore`] | advice, and a question about memory |
 //! | [`access`] | stores and looks from outside |
-//! | [`fault`], [`fork`], [`grow`] | made on demand, copied on write |
+//! | [`fault`], [`fork`], [`grow`], [`present`] | made on demand, copied on write; mapped at the start |
 //! | [`gather`] | flush before free |
 //! | [`user_memory`] | reads and writes of system calls |
 //!
 //! Locks, outermost first: an inode's `writing` (of [`fs`](crate::fs)), `mmap_lock` (parent
 //! before child), an object's pages (all three sleep), its list of mappers, and those
-//! of [`memory`](crate::memory). Only the first two are ever held over a cross-call.
+//! of [`memory`](crate::memory). Only the first two are ever held over a cross-call. A fault may go
+//! in at a leaf table's gate with no lock held, and takes only the frames' locks inside; a change
+//! waits for it with the `mmap_lock` held.
 
 mod access;
 mod address_space;
@@ -32,13 +34,15 @@ mod mprotect;
 mod mremap;
 mod object;
 mod page_tables;
+mod present;
 mod size_limit;
 mod unmap;
 pub(crate) mod user_memory;
 
 pub(crate) use access::{poke, poke_writable, shared_key};
 pub(crate) use address_space::{
-    Layout, create, disconnect, free_mm, free_user_memory, init as init_address_spaces, layout, set_text,
+    Layout, create, disconnect, free_mm, free_user_memory, init as init_address_spaces, layout, leave,
+    set_text,
 };
 pub(crate) use advice::{Advice, madvise, mlock, mlockall, msync, munlock};
 pub(crate) use backing::Backing;
@@ -50,5 +54,6 @@ pub(crate) use mmap::{LOWEST, MMAP_TOP, MapFlags, STACK_MAX, STACK_TOP, brk, mma
 pub(crate) use mprotect::{Reach, mprotect};
 pub(crate) use mremap::{RemapFlags, mremap};
 pub(crate) use object::Object;
+pub(crate) use present::map_present;
 pub(crate) use unmap::munmap;
 pub(crate) use vm::area::Prot;

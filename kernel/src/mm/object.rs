@@ -5,6 +5,7 @@
 //! it holds another. A store through a shared mapping and a `write` reach one frame.
 
 use alloc::collections::BTreeMap;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use arch::addr::PAGE_SIZE;
@@ -73,6 +74,7 @@ impl Object {
 
     /// The size in bytes. Any context.
     pub(crate) fn len(&self) -> u64 {
+        // F47 acquire: orders the size before the reads of the bytes. Partners: `set_len`, `grow`.
         self.len.load(Ordering::Acquire)
     }
 
@@ -96,6 +98,7 @@ impl Object {
         if len > old {
             pages.zero_tail(old);
         }
+        // F47 release: orders the zeroes behind the old end before the size. Partner: `len`.
         self.len.store(len, Ordering::Release);
         if len < old {
             pages.cut(len);
@@ -112,6 +115,7 @@ impl Object {
     pub(crate) fn grow(&self, len: u64) {
         // Relaxed: only the caller changes it.
         if len > self.len.load(Ordering::Relaxed) {
+            // F47 release: orders the stored bytes before the size. Partner: `len`.
             self.len.store(len, Ordering::Release);
         }
     }
@@ -119,6 +123,16 @@ impl Object {
     /// Whether page `number` has come into being. May sleep.
     pub(super) fn has_page(&self, number: u64) -> bool {
         self.pages.lock().frames.contains_key(&number)
+    }
+
+    /// Calls `f` with the number and the page of those in `numbers` that have come into being and
+    /// do not lie behind the end. `f` does not sleep. May sleep.
+    pub(super) fn for_each_page(&self, numbers: Range<u64>, mut f: impl FnMut(u64, &Frame)) {
+        let pages = self.pages.lock();
+        let end = numbers.end.min(self.len().div_ceil(PAGE_SIZE));
+        for (&number, page) in pages.frames.range(numbers.start.min(end)..end) {
+            f(number, page);
+        }
     }
 
     /// A reference to page `number`; `Bus` if it lies behind the end. May sleep.

@@ -246,8 +246,26 @@ impl<'a> Cursor<'a> {
         None
     }
 
+    /// The user address, if `len` bytes from there on are in one piece.
+    #[inline(always)]
+    fn in_one_piece(&self, len: usize) -> Option<u64> {
+        let piece = self.rest.first()?;
+        (len as u64 <= piece.len - self.at).then(|| piece.base.plus(self.at as usize).0)
+    }
+
+    /// Moves on after a copy of `len` bytes within a piece, which ended with `outcome`.
+    #[inline(always)]
+    fn moved(&mut self, len: usize, outcome: Result<(), BadAddress>) -> Result<usize, Errno> {
+        let bytes = outcome.map_or_else(|bad| bad.copied, |()| len);
+        self.at += bytes as u64;
+        self.done += bytes;
+        self.remaining -= bytes;
+        efault(outcome).map(|()| len)
+    }
+
     /// Moves up to `len` bytes with `copy(user address, offset, bytes)`; stops
     /// where user memory ends or, with `EFAULT`, is bad.
+    #[inline(never)]
     fn advance(
         &mut self,
         len: usize,
@@ -285,6 +303,10 @@ impl<'a> Cursor<'a> {
     /// # Safety
     /// `from` is readable for `len` bytes.
     pub(crate) unsafe fn put_raw(&mut self, from: *const u8, len: usize) -> Result<usize, Errno> {
+        if let Some(to) = self.in_one_piece(len) {
+            // SAFETY: the caller's promise.
+            return self.moved(len, unsafe { uaccess::copy_to_user(to, from, len) });
+        }
         self.advance(len, |to, offset, bytes| {
             // SAFETY: `offset + bytes` is at most `len`.
             unsafe { uaccess::copy_to_user(to, from.add(offset), bytes) }
@@ -303,6 +325,10 @@ impl<'a> Cursor<'a> {
     /// # Safety
     /// `to` is writable for `len` bytes.
     pub(crate) unsafe fn take_raw(&mut self, to: *mut u8, len: usize) -> Result<usize, Errno> {
+        if let Some(from) = self.in_one_piece(len) {
+            // SAFETY: the caller's promise.
+            return self.moved(len, unsafe { uaccess::copy_from_user(to, from, len) });
+        }
         self.advance(len, |from, offset, bytes| {
             // SAFETY: `offset + bytes` is at most `len`.
             unsafe { uaccess::copy_from_user(to.add(offset), from, bytes) }

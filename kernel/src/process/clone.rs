@@ -114,7 +114,7 @@ pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> 
     let tid = free_number();
     let vfork = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Event::new()));
 
-    let mm = child_mm(flags)?;
+    let mm = child_mm(frame, request)?;
     if let Err(errno) = start_child(&parent, tid, frame, request, mm, vfork.clone()) {
         lazy_tlb().mmput(mm);
         return Err(errno);
@@ -129,20 +129,21 @@ pub(crate) fn clone(frame: &TrapFrame, request: &Request) -> Result<u32, Errno> 
 pub(super) fn free_number() -> u32 {
     loop {
         let tid = registry::next_tid();
-        if table::find(tid).is_none() {
+        if !table::contains(tid) {
             return tid;
         }
     }
 }
 
 /// The child's unit of `mm_users`: of the parent's address space, or of a copy.
-fn child_mm(flags: CloneFlags) -> Result<MmId, Errno> {
+fn child_mm(frame: &TrapFrame, request: &Request) -> Result<MmId, Errno> {
     let mm = task::current().mm.mm();
-    if flags.contains(CloneFlags::VM) {
+    if request.flags.contains(CloneFlags::VM) {
         lazy_tlb().mmget(mm);
         Ok(mm)
     } else {
-        mm::fork(mm)
+        // The C library's fork has its own data in the page of the child's number.
+        mm::fork(mm, [frame.gpr(1), request.child_tid])
     }
 }
 
@@ -242,7 +243,6 @@ fn child_frame(frame: &TrapFrame, request: &Request) -> TrapFrame {
     // Its vector registers are in its `Thread`.
     child.msr &= !arch::reg::Msr::VECTOR_STATE.bits();
     child.set_result(0);
-    child.restore_all();
     if request.stack != 0 {
         child.set_gpr(1, request.stack);
     }

@@ -70,6 +70,12 @@ impl Table {
             Some(parent) if signal == SIGCHLD => parent.handlers().for_children(),
             Some(_) => ChildEnds::Wait,
         };
+        if let Some(parent) = &parent {
+            // Relaxed: the queue orders it before the look for waiters, and this lock the death before
+            // a waiter's look at its children. Before the signal: a wait that the signal ends finds
+            // the child.
+            parent.child_ends.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(parent) = parent.as_ref().filter(|_| wish != ChildEnds::Ignored)
             && (1..=signal::LAST).contains(&signal)
         {

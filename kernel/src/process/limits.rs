@@ -113,7 +113,8 @@ impl Limits {
 
     /// A copy, for a child.
     pub(super) fn copy(&self) -> Self {
-        Self::with(|resource| self.pair(resource))
+        let _changes = self.changes.lock();
+        Self::with(|resource| self.both(resource))
     }
 
     fn with(limit: impl Fn(Resource) -> Limit) -> Self {

@@ -10,6 +10,9 @@ use kcore::mm::MmId;
 use crate::errno::Errno;
 use crate::mm::{self, Backing, MapFlags, Object, Prot};
 
+/// What is stored at a time where a program wants zeros.
+static ZEROS: [u8; 1024] = [0; 1024];
+
 /// Where a position-independent program goes.
 const PIE_BASE: u64 = 0x1000_0000;
 
@@ -124,16 +127,16 @@ fn map(mm: MmId, file: &Arc<Object>, segment: &Segment, bias: u64) -> Result<(),
         let offset = segment.offset - in_page;
         let len = file_end - mapped_end;
         mm::mmap(mm, mapped_end, len, prot, flags, Backing::of(mm, file.clone(), offset, false)?)?;
+        mm::map_present(mm, mapped_end);
         mapped_end = file_end.next_multiple_of(PAGE_SIZE);
     }
     if memory_end > file_end && mapped_end > file_end {
         // The page holds bytes of the file where zeros must be.
-        let zeros = [0; 256];
         let end = mapped_end.min(memory_end.next_multiple_of(PAGE_SIZE));
         let mut at = file_end;
         while at < end {
-            let bytes = (end - at).min(zeros.len() as u64);
-            mm::poke(mm, at, &zeros[..bytes as usize]).map_err(|_| Errno::ENOMEM)?;
+            let bytes = (end - at).min(ZEROS.len() as u64);
+            mm::poke(mm, at, &ZEROS[..bytes as usize]).map_err(|_| Errno::ENOMEM)?;
             at += bytes;
         }
     }

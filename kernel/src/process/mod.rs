@@ -105,6 +105,9 @@ pub(crate) struct Process {
     past: SpinLock<Past>,
     /// Woken when a child has ended.
     child_ended: WaitQueue,
+    /// How many ends of children there were, modulo 2^32: one who waits looks at the children again
+    /// when it has changed.
+    child_ends: AtomicU32,
     /// Woken when it is dead itself.
     died: WaitQueue,
 }
@@ -147,6 +150,7 @@ impl Process {
             cpu_timers: Mutex::new(Timers::new()),
             past: SpinLock::new("past usage", Past::default()),
             child_ended: WaitQueue::new(),
+            child_ends: AtomicU32::new(0),
             died: WaitQueue::new(),
         })
     }

@@ -91,6 +91,11 @@ pub(crate) fn find(pid: u32) -> Option<Arc<Process>> {
     TABLE.lock().processes.get(&pid).cloned()
 }
 
+/// Whether a process has number `pid`.
+pub(super) fn contains(pid: u32) -> bool {
+    TABLE.lock().processes.contains_key(&pid)
+}
+
 /// The result of a look at the children.
 pub(super) enum Found {
     /// A dead child, which has left the table.
@@ -101,9 +106,8 @@ pub(super) enum Found {
     None,
 }
 
-/// Finds a dead child of `parent` for which `chosen` holds. Takes it out of the table unless
-/// `keep`.
-pub(super) fn take_dead_child(parent: u32, keep: bool, chosen: impl Fn(&Process) -> bool) -> Found {
+/// Finds a dead child of `parent` for which `chosen` holds, and takes it out of the table.
+pub(super) fn take_dead_child(parent: u32, chosen: impl Fn(&Process) -> bool) -> Found {
     let mut table = TABLE.lock();
     let mut living = false;
     let mut dead = None;
@@ -116,10 +120,8 @@ pub(super) fn take_dead_child(parent: u32, keep: bool, chosen: impl Fn(&Process)
     }
     match dead {
         Some(child) => {
-            if !keep {
-                table.children.remove(&(parent, child.pid));
-                table.processes.remove(&child.pid);
-            }
+            table.children.remove(&(parent, child.pid));
+            table.processes.remove(&child.pid);
             Found::Dead(child)
         }
         None if living => Found::Living,

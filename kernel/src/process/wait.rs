@@ -63,10 +63,11 @@ impl Options {
 pub(crate) fn wait(which: Which, options: Options) -> Result<Option<(u32, Status, Usage)>, Errno> {
     let parent = current();
     let chosen = |child: &Process| which.matches(child) && options.choose(child);
-    let look = || table::take_dead_child(parent.pid, true, chosen);
     let no_hang = options.contains(Options::NOHANG);
     loop {
-        match table::take_dead_child(parent.pid, false, chosen) {
+        // Before the look: a child that ends after it changes the number after it.
+        let ends = parent.child_ends.load(Ordering::Relaxed);
+        match table::take_dead_child(parent.pid, chosen) {
             Found::Dead(child) => {
                 let usage = parent.add_child_usage(&child);
                 return Ok(Some((child.pid, child.status(), usage)));
@@ -75,7 +76,7 @@ pub(crate) fn wait(which: Which, options: Options) -> Result<Option<(u32, Status
             Found::Living if no_hang => return Ok(None),
             // Another thread may take the child before us: then we wait again.
             Found::Living => {
-                signal::wait(&parent.child_ended, || !matches!(look(), Found::Living))?;
+                signal::wait(&parent.child_ended, || parent.child_ends.load(Ordering::Relaxed) != ends)?;
             }
         }
     }

@@ -139,11 +139,17 @@ fn demand_zero() -> Verdict {
     Ok(())
 }
 
+/// At the first store, or at once.
 fn copy_on_write() -> Verdict {
+    copies(|_| [0; 2])?;
+    copies(|page| [0, page + 8])
+}
+
+fn copies(busy: impl FnOnce(u64) -> [u64; 2]) -> Verdict {
     let parent = new_mm()?;
     let page = map_written_page(parent)?;
     write(parent, page, 1)?;
-    let child = mm::fork(parent).map_err(|errno| alloc::format!("fork: errno {}", errno.0))?;
+    let child = mm::fork(parent, busy(page)).map_err(|errno| alloc::format!("fork: errno {}", errno.0))?;
     check_eq!(read(child, page)?, 1, "the child's copy before any write");
     write(parent, page, 2)?;
     check_eq!((read(parent, page)?, read(child, page)?), (2, 1), "parent and child after the parent's write");
@@ -227,7 +233,7 @@ fn exit_gives_frames_back() -> Verdict {
         for page in 0..64 {
             write(mm, base + page * PAGE_SIZE, 1)?;
         }
-        let child = mm::fork(mm).map_err(|errno| alloc::format!("fork: errno {}", errno.0))?;
+        let child = mm::fork(mm, [0; 2]).map_err(|errno| alloc::format!("fork: errno {}", errno.0))?;
         write(child, base, 2)?;
         lazy_tlb().mmput(mm);
         lazy_tlb().mmput(child);

@@ -14,7 +14,7 @@ use super::stage::{Helper, move_task, on_cpus, other_cpus, others, start_on, wai
 use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::sync::preempt;
-use crate::task::{self, CpuBits, TaskRef, kthread};
+use crate::task::{self, CpuBits, TaskRef, kthread, search};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("placement_where_it_ran", where_it_ran),
@@ -23,7 +23,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("placement_shortest_queue", shortest_queue),
     Test::new("placement_needs_a_cpu", needs_a_cpu),
     Test::new("cpu_bits_of_one_word", bits_of_one_word),
-    Test::new("cpu_bits_first_common", first_common),
+    Test::new("cpu_bits_search", search_of_both),
 ];
 
 /// A sleeper that records the CPU that it runs on at each wake-up.
@@ -221,7 +221,7 @@ fn bits_of_one_word() -> Verdict {
 }
 
 /// The search for a CPU in two sets, against a search CPU by CPU.
-fn first_common() -> Verdict {
+fn search_of_both() -> Verdict {
     let mut random = Random::new(random::seed());
     for _ in 0..300 {
         let nr_cpus = 1 + random.below(200);
@@ -233,7 +233,7 @@ fn first_common() -> Verdict {
         let (a, b) = (set(), set());
         let both = if random.below(2) == 0 { a } else { b };
         let start = CpuId::new(random.below(nr_cpus));
-        let found = CpuBits::of(&a).first_common(&CpuBits::of(&both), start, nr_cpus);
+        let found = search(|word| a.word(word) & both.word(word), start, nr_cpus, Some);
         let around = (1..=nr_cpus).map(|step| CpuId::new((start.index() + step) % nr_cpus));
         let expected = around.clone().find(|&cpu| a.contains(cpu) && both.contains(cpu));
         check_eq!(found, expected, "the first CPU of two sets behind another");

@@ -23,6 +23,7 @@ use crate::mm::{self, Backing, MapFlags, Object, Prot};
 pub(super) const TESTS: &[Test] = &[
     Test::new("truncate_unmaps_all", unmaps_all),
     Test { may_fail: Config::asynchronous_tlbie, ..Test::new("truncate_races_readers", races_readers) },
+    Test::new("truncate_of_pages_mapped_early", maps_what_is_there),
     Test::new("truncate_while_it_forks", while_it_forks),
     Test::new("truncate_while_it_faults", while_it_faults),
     Test::new("truncate_while_it_exits", while_it_exits),
@@ -65,6 +66,28 @@ fn unmaps_all() -> Verdict {
         check_eq!(read(mm, at), Ok(1), "the page before the cut");
         lazy_tlb().mmput(mm);
     }
+    Ok(())
+}
+
+/// A new program maps the pages of its file that others have brought in, and no page behind the end.
+fn maps_what_is_there() -> Verdict {
+    let object = Arc::new(Object::new(2 * PAGE_SIZE));
+    let (writer, reader) = (new_mm()?, new_mm()?);
+    write(writer, map(writer, &object, MapFlags::SHARED)?, 7)?;
+    let at = Backing::of(reader, object.clone(), 0, false)
+        .and_then(|backing| mm::mmap(reader, 0, 2 * PAGE_SIZE, Prot::READ, MapFlags::PRIVATE, backing))
+        .map_err(|errno| alloc::format!("a mapping of a file: errno {}", errno.0))?;
+    let resident = || {
+        mm::map_present(reader, at);
+        mm::layout(reader).map_or(u64::MAX, |layout| layout.resident)
+    };
+    check_eq!(resident(), 1, "pages mapped before a touch");
+    check_eq!(read(reader, at), Ok(7), "the page that was there");
+    check!(write(reader, at, 8).is_err(), "a store to it succeeded");
+    object.set_len(0);
+    check_eq!(resident(), 0, "pages mapped of an empty file");
+    lazy_tlb().mmput(reader);
+    lazy_tlb().mmput(writer);
     Ok(())
 }
 
@@ -139,7 +162,7 @@ fn mapped_page(mm: MmId, flags: MapFlags) -> Result<(Arc<Object>, u64), String> 
 fn while_it_forks() -> Verdict {
     let parent = new_mm()?;
     let (object, at) = mapped_page(parent, MapFlags::PRIVATE)?;
-    let fork = arm(Point::MapperGrabbed, move || mm::fork(parent).ok());
+    let fork = arm(Point::MapperGrabbed, move || mm::fork(parent, [0; 2]).ok());
     object.set_len(0);
     let Some(Some(child)) = fork.found() else { return Err("the fork did not happen".into()) };
     let seen = [read(parent, at).ok(), read(child, at).ok()];

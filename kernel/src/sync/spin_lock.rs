@@ -4,6 +4,7 @@ use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 use arch::irqflags;
+use kcore::machine::IrqsOff;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use super::SpinWait;
@@ -88,6 +89,16 @@ impl<T, S: Section> Lock<T, S> {
                 return inner;
             }
         }
+    }
+}
+
+impl<T> IrqLock<T> {
+    /// As [`Lock::lock`], where interrupts are off.
+    #[inline]
+    pub(crate) fn lock_with(&self, off: &IrqsOff) -> IrqGuard<'_, T> {
+        let section = IrqSection(irqflags::disable_again(off));
+        let inner = self.inner.try_lock().unwrap_or_else(|| self.spin());
+        Guard { inner, _section: section }
     }
 }
 

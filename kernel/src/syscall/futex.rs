@@ -4,7 +4,7 @@ use arch::exceptions::TrapFrame;
 
 use super::futex_waiters::{self, ALL_BITS, End, Key};
 use super::signals::wait_unless_handled;
-use super::{Result, time};
+use super::{NEEDS_WHOLE_FRAME, Result, time};
 use crate::errno::Errno;
 use crate::mm;
 use crate::mm::user_memory::UserAddr;
@@ -128,6 +128,9 @@ fn wait_until(
     expected: u32,
     bits: u32,
 ) -> Result {
+    if !frame.is_whole() {
+        return Err(NEEDS_WHOLE_FRAME);
+    }
     let deadline_tb = time::read_deadline(timeout, clock)?;
     let key = Key::new(address, shared)?;
     wait_unless_handled(frame, || wait(key, address, expected, bits, deadline_tb))

@@ -3,10 +3,11 @@
 //! Number in r0, arguments in r3 to r8, result in r3; an error is the positive errno with CR0.SO
 //! set. Each row of the table names a call's arguments and the function that takes them, each by
 //! its type ([`Word`]). A call that changes the frame, or waits with it, also takes the frame.
+//! The entry code calls the rows.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use arch::exceptions::TrapFrame;
+use arch::exceptions::{self, NR_SYSTEM_CALLS, Outcome, SystemCall, SystemCalls, TrapFrame};
 
 use self::names::{AT_SYMLINK_NOFOLLOW, HERE};
 use self::stat::STATFS_BYTES;
@@ -46,33 +47,29 @@ mod watch;
 /// The result of a call.
 pub(crate) type Result<T = u64> = core::result::Result<T, Errno>;
 
-/// A call.
-type Handler = fn(&mut TrapFrame) -> Result;
-
 /// Inside the kernel only: the call has changed the frame itself (exec, sigreturn).
 pub(crate) const FRAME_REPLACED: Errno = Errno(600);
 
-/// Numbers are below this.
-const NR_CALLS: usize = 460;
+/// Inside the kernel only: the call starts over with a whole frame, or it ends with that.
+pub(crate) const NEEDS_WHOLE_FRAME: Errno = Errno(exceptions::NEEDS_WHOLE_FRAME as i32);
 
-/// Serves one call. Interrupts and preemption on.
-#[inline]
-pub(crate) fn dispatch(frame: &mut TrapFrame) {
-    let number = frame.syscall_number() as usize;
-    let handler = TABLE.get(number).copied().unwrap_or(unknown);
-    match handler(frame) {
-        Ok(result) => frame.set_result(result.cast_signed()),
-        Err(errno) => fail(frame, errno),
-    }
-}
-
-#[cold]
-fn fail(frame: &mut TrapFrame, errno: Errno) {
-    match errno {
+/// The end of a call that has a whole frame. Interrupts and preemption on.
+pub(crate) fn end(frame: &mut TrapFrame, outcome: Outcome) {
+    match Errno(outcome.errno as i32) {
+        Errno(0) => frame.set_result(outcome.value.cast_signed()),
         signal::ERESTARTSYS => signal::restart_or_interrupt(frame),
         signal::ERESTARTNOINTR => signal::restart(frame),
         FRAME_REPLACED => {}
-        _ => frame.set_result(-i64::from(errno.0)),
+        errno => frame.set_result(-i64::from(errno.0)),
+    }
+}
+
+/// What a function says, in the registers of the hardware's half.
+#[inline(always)]
+fn outcome(result: Result) -> Outcome {
+    match result {
+        Ok(value) => Outcome { value, errno: 0 },
+        Err(errno) => Outcome { value: 0, errno: errno.0 as u64 },
     }
 }
 
@@ -127,32 +124,42 @@ impl<T: Word> Answer for Result<T> {
 }
 
 /// A row of the table: a function and the call's arguments, or the arguments and an expression of
-/// them.
+/// them. With `frame` the call gets the frame, whole; with `part frame`, as far as it is saved.
 macro_rules! call {
+    ($module:ident::$name:ident(part frame; $($argument:ident),*)) => {
+        call!(@part |frame; $($argument),*| $module::$name(frame, $($argument),*))
+    };
     ($module:ident::$name:ident(frame; $($argument:ident),*)) => {
         call!(|frame; $($argument),*| $module::$name(frame, $($argument),*))
     };
     ($module:ident::$name:ident($($argument:ident),*)) => {
-        call!(|_frame; $($argument),*| $module::$name($($argument),*))
+        call!(@part |_frame; $($argument),*| $module::$name($($argument),*))
     };
     (|| $call:expr) => {
-        call!(|_frame;| $call)
+        call!(@part |_frame;| $call)
     };
     (|$($argument:ident),+| $call:expr) => {
-        call!(|_frame; $($argument),+| $call)
+        call!(@part |_frame; $($argument),+| $call)
     };
     (|$frame:ident; $($argument:ident),*| $call:expr) => {
-        |$frame: &mut TrapFrame| -> Result {
-            let [$($argument,)* ..] = $frame.syscall_args();
-            $(let $argument = Word::of($argument);)*
-            $call.result()
-        }
+        call!(@part |$frame; $($argument),*| {
+            if $frame.is_whole() { $call.result() } else { Err(NEEDS_WHOLE_FRAME) }
+        })
     };
+    (@part |$frame:ident; $($argument:ident),*| $call:expr) => {{
+        extern "C" fn row(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, $frame: &mut TrapFrame) -> Outcome {
+            let [$($argument,)* ..] = [a, b, c, d, e, f];
+            $(let $argument = Word::of($argument);)*
+            outcome($call.result())
+        }
+        row as SystemCall
+    }};
 }
 
 /// A call that does not exist here: reported once for each number.
-fn unknown(frame: &mut TrapFrame) -> Result {
-    static SAID: [AtomicU64; NR_CALLS.div_ceil(64)] = [const { AtomicU64::new(0) }; NR_CALLS.div_ceil(64)];
+fn unknown(frame: &TrapFrame) -> Result {
+    static SAID: [AtomicU64; NR_SYSTEM_CALLS.div_ceil(64)] =
+        [const { AtomicU64::new(0) }; NR_SYSTEM_CALLS.div_ceil(64)];
     let number = frame.syscall_number();
     let said = SAID.get(number as usize / 64).is_some_and(|word| {
         let bit = 1 << (number % 64);
@@ -164,30 +171,28 @@ fn unknown(frame: &mut TrapFrame) -> Result {
     Err(Errno::ENOSYS)
 }
 
-/// A call that programs try and that is left out on purpose.
-fn absent(_: &mut TrapFrame) -> Result {
-    Err(Errno::ENOSYS)
-}
+/// The row of all calls that do not exist.
+const UNKNOWN: SystemCall = call!(@part |frame;| unknown(frame));
 
-/// A call without effect here.
-fn nothing(_: &mut TrapFrame) -> Result {
-    Ok(0)
-}
+/// The row of a call that programs try and that is left out on purpose.
+const ABSENT: SystemCall = call!(|| self::Result::<()>::Err(Errno::ENOSYS));
+
+/// The row of a call without effect here.
+const NOTHING: SystemCall = call!(|| ());
 
 /// The numbers of the calls that look at their arguments, for the test that gives each of
 /// them bad ones.
 #[cfg(feature = "selftest")]
 pub(crate) fn numbers() -> impl Iterator<Item = usize> {
-    let without_arguments: [Handler; 3] = [unknown, absent, nothing];
-    let looks = move |handler: &Handler| {
-        !without_arguments.iter().any(|other| core::ptr::fn_addr_eq(*other, *handler))
-    };
-    TABLE.iter().enumerate().filter(move |(_, handler)| looks(handler)).map(|(number, _)| number)
+    let without_arguments = [UNKNOWN, ABSENT, NOTHING];
+    let looks =
+        move |row: &SystemCall| !without_arguments.iter().any(|other| core::ptr::fn_addr_eq(*other, *row));
+    TABLE.iter().enumerate().filter(move |(_, row)| looks(row)).map(|(number, _)| number)
 }
 
 /// The calls by number (arch/powerpc/kernel/syscalls/syscall.tbl, "64").
-static TABLE: [Handler; NR_CALLS] = {
-    let mut table: [Handler; NR_CALLS] = [unknown; NR_CALLS];
+pub(crate) static TABLE: SystemCalls = {
+    let mut table: SystemCalls = [UNKNOWN; NR_SYSTEM_CALLS + 1];
     table[1] = call!(processes::exit(code));
     table[2] = call!(|frame;| clone::clone(frame, &Request::fork()));
     table[3] = call!(|fd, to, len| files::read(fd, to, len, None));
@@ -204,12 +209,12 @@ static TABLE: [Handler; NR_CALLS] = {
     table[16] = call!(|path, uid, gid| attributes::fchownat(HERE, path, uid, gid, AT_SYMLINK_NOFOLLOW));
     table[19] = call!(files::lseek(fd, offset, whence));
     table[20] = call!(|| current().pid); // getpid
-    table[24] = nothing; // getuid
+    table[24] = NOTHING; // getuid
     table[27] = call!(time::alarm(seconds));
     table[29] = call!(signals::pause(frame;));
     table[33] = call!(|path, wanted| names::faccessat2(HERE, path, wanted, 0));
     table[34] = call!(priorities::nice(step));
-    table[36] = nothing; // sync: memory is all there is
+    table[36] = NOTHING; // sync: memory is all there is
     table[37] = call!(signals::kill(pid, number));
     table[38] = call!(|from, path| links::renameat2(HERE, from, HERE, path, 0));
     table[39] = call!(|path, mode| links::mkdirat(HERE, path, mode));
@@ -218,9 +223,9 @@ static TABLE: [Handler; NR_CALLS] = {
     table[42] = call!(|fds| files::pipe2(fds, 0));
     table[43] = call!(accounting::times(to));
     table[45] = call!(memory::brk(end));
-    table[47] = nothing; // getgid
-    table[49] = nothing; // geteuid
-    table[50] = nothing; // getegid
+    table[47] = NOTHING; // getgid
+    table[49] = NOTHING; // geteuid
+    table[50] = NOTHING; // getegid
     table[54] = call!(files::ioctl(fd, request, argument));
     table[55] = call!(files::fcntl(fd, command, argument));
     table[57] = call!(processes::setpgid(pid, group));
@@ -271,7 +276,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[150] = call!(|start, len| memory::mlock2(start, len, 0));
     table[151] = call!(memory::munlock(start, len));
     table[152] = call!(memory::mlockall(flags));
-    table[153] = nothing; // munlockall
+    table[153] = NOTHING; // munlockall
     table[154] = call!(|tid, from| priorities::sched_setscheduler(tid, None, from)); // sched_setparam
     table[155] = call!(priorities::sched_getparam(tid, to));
     table[156] = call!(|tid, policy, from| priorities::sched_setscheduler(tid, Some(policy), from));
@@ -303,7 +308,7 @@ static TABLE: [Handler; NR_CALLS] = {
     table[206] = call!(memory::mincore(start, len, answer));
     table[207] = call!(|| current_thread().tid()); // gettid
     table[208] = call!(|tid, number| signals::tgkill(None, tid, number)); // tkill
-    table[221] = call!(futex::futex(frame; address, operation, value, timeout, other, bits));
+    table[221] = call!(futex::futex(part frame; address, operation, value, timeout, other, bits));
     table[222] = call!(scheduling::sched_setaffinity(tid, len, from));
     table[223] = call!(scheduling::sched_getaffinity(tid, len, to));
     table[232] = call!(processes::set_tid_address(address));
@@ -349,10 +354,10 @@ static TABLE: [Handler; NR_CALLS] = {
     table[359] = call!(misc::getrandom(to, len, flags));
     table[365] = call!(misc::membarrier(command, flags));
     table[378] = call!(memory::mlock2(start, len, flags));
-    table[383] = absent; // statx
-    table[387] = absent; // rseq
-    table[435] = absent; // clone3
+    table[383] = ABSENT; // statx
+    table[387] = ABSENT; // rseq
+    table[435] = ABSENT; // clone3
     table[439] = call!(names::faccessat2(fd, path, wanted, flags));
-    table[449] = absent; // futex_waitv
+    table[449] = ABSENT; // futex_waitv
     table
 };

@@ -9,7 +9,7 @@ use super::{FRAME_REPLACED, Result};
 use crate::errno::Errno;
 use crate::memory::heap;
 use crate::mm::user_memory::UserAddr;
-use crate::process::signal::{self, Action, ERESTARTNOHAND, ERESTARTSYS, Info, LAST, UNBLOCKABLE};
+use crate::process::signal::{self, Action, ERESTARTNOHAND, ERESTARTSYS, Handlers, Info, LAST, UNBLOCKABLE};
 use crate::process::{Process, current, current_thread, table};
 use crate::task::WaitQueue;
 
@@ -96,6 +96,9 @@ pub(super) fn rt_sigaction(number: u32, new: UserAddr, old: UserAddr, bytes: u64
     let new: Option<Action> = new.read_unless_null()?;
     if !(1..=LAST).contains(&number) || new.is_some() && signal::bit(number) & UNBLOCKABLE != 0 {
         return Err(Errno::EINVAL);
+    }
+    if new.is_some() {
+        heap::check_room(Handlers::CHANGE_BYTES)?;
     }
     let handlers = current().handlers();
     let before = match new {

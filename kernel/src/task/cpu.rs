@@ -171,12 +171,6 @@ pub(super) fn all() -> &'static [Cpu] {
     CPUS.get()
 }
 
-/// All entries, from the one behind `id` around to its own.
-pub(super) fn all_behind(id: CpuId) -> impl Iterator<Item = &'static Cpu> {
-    let (upto, behind) = all().split_at(id.index() + 1);
-    behind.iter().chain(upto)
-}
-
 /// The hardware number of `id`: the target of its interrupts.
 #[inline]
 pub(crate) fn server_of(id: CpuId) -> u32 {

@@ -13,6 +13,7 @@ const WORDS: usize = MAX_CPUS / 64;
 #[repr(C, align(128))]
 pub(crate) struct CpuBits([AtomicU64; WORDS]);
 
+#[inline(always)]
 fn place(cpu: CpuId) -> (usize, u64) {
     (cpu.index() / 64, 1 << (cpu.index() % 64))
 }
@@ -43,6 +44,12 @@ impl CpuBits {
         set
     }
 
+    /// Whether none of the first `nr_cpus` CPUs is in.
+    #[inline]
+    pub(super) fn is_empty(&self, nr_cpus: usize) -> bool {
+        (0..nr_cpus.div_ceil(64)).all(|word| self.word(word) == 0)
+    }
+
     #[inline]
     pub(crate) fn contains(&self, cpu: CpuId) -> bool {
         let (word, bit) = place(cpu);
@@ -66,23 +73,38 @@ impl CpuBits {
             && self.0[word].fetch_and(!bit, Ordering::Relaxed) & bit != 0
     }
 
-    /// Of the first `nr_cpus` CPUs, the first that is in both sets, searched from behind `start`
-    /// and around.
-    pub(crate) fn first_common(&self, other: &CpuBits, start: CpuId, nr_cpus: usize) -> Option<CpuId> {
-        let words = nr_cpus.div_ceil(64);
-        let (first, bit) = place(start);
-        let behind = !(bit | (bit - 1));
-        // The start's word twice: its upper part first, its lower part last.
-        (0..=words).find_map(|turn| {
-            let word = (first + turn) % words;
-            let mask = match turn {
-                0 => behind,
-                _ if turn == words => !behind,
-                _ => u64::MAX,
-            };
-            let common = self.0[word].load(Ordering::Relaxed) & other.0[word].load(Ordering::Relaxed);
-            let bits = common & mask;
-            (bits != 0).then(|| CpuId::new(word * 64 + bits.trailing_zeros() as usize))
-        })
+    /// Word `word`, below [`WORDS`].
+    #[inline(always)]
+    pub(crate) fn word(&self, word: usize) -> u64 {
+        self.0[word % WORDS].load(Ordering::Relaxed)
     }
+}
+
+/// The first answer of `take` to a CPU whose bit is in the word that `word_of` has for it; of the
+/// first `nr_cpus` CPUs, from behind `start` and around to it.
+#[inline(always)]
+pub(crate) fn search<T>(
+    word_of: impl Fn(usize) -> u64,
+    start: CpuId,
+    nr_cpus: usize,
+    mut take: impl FnMut(CpuId) -> Option<T>,
+) -> Option<T> {
+    let (first, bit) = place(start);
+    let upto = bit | (bit - 1);
+    let mut look = |word: usize, mask: u64| {
+        let mut bits = word_of(word) & mask;
+        while bits != 0 {
+            let taken = take(CpuId::new(word * 64 + bits.trailing_zeros() as usize));
+            if taken.is_some() {
+                return taken;
+            }
+            bits &= bits - 1;
+        }
+        None
+    };
+    // The start's word twice: its upper part first, its lower part last.
+    let words = nr_cpus.div_ceil(64);
+    look(first, !upto)
+        .or_else(|| (1..words).find_map(|turn| look((first + turn) % words, u64::MAX)))
+        .or_else(|| look(first, upto))
 }

@@ -52,7 +52,7 @@ fn spawn_with(
 ) -> Result<TaskRef, OutOfMemory> {
     let (mm, frame) = (TaskMm::kernel(), TrapFrame::default());
     let body: Box<dyn FnOnce() + Send> = Box::new(f);
-    let task = spawn::create(Plan { tid, name, mm, affinity, user, frame, body: Some(body) })?;
+    let task = spawn::create(Plan { tid, name, mm, affinity, user, frame: &frame, body: Some(body) })?;
     spawn::start(&task);
     Ok(task)
 }

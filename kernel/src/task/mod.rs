@@ -16,6 +16,7 @@ mod cpu;
 mod cpu_bits;
 mod descriptor;
 mod exit;
+mod fault_place;
 mod idle;
 pub(crate) mod kthread;
 pub(crate) mod layout;
@@ -40,11 +41,12 @@ pub(crate) mod work;
 pub(crate) use affinity::set_affinity;
 pub(crate) use cpu::{area_addresses, area_of, claim, claims, idle_time_tb, init, online_cpus, server_of};
 #[cfg(feature = "selftest")]
-pub(crate) use cpu_bits::CpuBits;
+pub(crate) use cpu_bits::{CpuBits, search};
 pub(crate) use descriptor::{
     Own, Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
 };
 pub(crate) use exit::exit_current;
+pub(crate) use fault_place::FaultPlace;
 pub(crate) use idle::idle_for_ever;
 #[cfg(feature = "selftest")]
 pub(crate) use idle::is_idle;

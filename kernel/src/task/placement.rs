@@ -9,7 +9,9 @@ use core::sync::atomic::{Ordering, fence};
 
 use kcore::cpu::{CpuId, CpuSet};
 
+use super::affinity::{check_placement, may_run_on};
 use super::cpu::{self, Cpu, ONLINE};
+use super::cpu_bits::search;
 use super::descriptor::Task;
 use super::window::Window;
 use super::{resched, watchdog};
@@ -19,18 +21,14 @@ use crate::sync::SpinWait;
 /// task alive: by a reference, or by a lock that the task takes before it can end. Any context.
 pub(super) fn queue(task: &Task) {
     // The CPU that it left may still be on its stack.
-    let mut wait = SpinWait::new("a CPU to leave a task's stack");
-    while task.on_cpu.is_set() {
-        Window::WaitsForStack.pass(task);
-        wait.turn();
+    if task.on_cpu.is_set() {
+        wait_for_stack(task);
     }
-    let (target, claimed) = choose(task);
-    let cpu = cpu::get(target);
+    let (cpu, claimed) = choose(task);
     Window::Placed.pass(task);
     cpu.queue.lock().push(task, claimed);
-    // Orders the push before the looks. For the idle flag the partner is the fence in the idle
-    // loop, between the flag and the look at the queue. For the slice timer it is in `Clock::tick`; for
-    // the affinity and ONLINE, in `set_affinity` and `offline`.
+    // F30 fence: orders the push before the looks at the idle flag, the slice timer, the affinity and
+    // ONLINE. Partners: `idle_loop`, `tick`, `set_affinity`, `offline`.
     fence(Ordering::SeqCst);
     Window::Pushed.pass(task);
     if claimed || cpu.idle_flag.claim() {
@@ -41,35 +39,46 @@ pub(super) fn queue(task: &Task) {
         watchdog::expect_slice_to_end();
     }
     Window::Told.pass(task);
-    super::affinity::check_placement(task, cpu);
+    check_placement(task, cpu);
+}
+
+/// Waits until no CPU is on the stack of `task`.
+#[cold]
+#[inline(never)]
+fn wait_for_stack(task: &Task) {
+    let mut wait = SpinWait::new("a CPU to leave a task's stack");
+    while task.on_cpu.is_set() {
+        Window::WaitsForStack.pass(task);
+        wait.turn();
+    }
 }
 
 /// The CPU for `task`, and whether it is an idle one that we have claimed.
-fn choose(task: &Task) -> (CpuId, bool) {
-    let last = task.cpu();
-    let may_stay = task.affinity.contains(last) && ONLINE.contains(last);
-    if may_stay && cpu::get(last).idle_flag.claim() {
+#[inline]
+fn choose(task: &Task) -> (&'static Cpu, bool) {
+    let last = cpu::get(task.cpu());
+    let may_stay = may_run_on(task, last);
+    if may_stay && last.idle_flag.claim() {
         return (last, true);
     }
-    if let Some(idle) = cpu::all_behind(last).find(|cpu| may_claim(cpu, task)) {
-        return (idle.id, true);
+    // Of the CPUs where it may run, the first that is idle and that no other waker claims.
+    let claim = |id: CpuId| cpu::all().get(id.index()).filter(|cpu| cpu.idle_flag.claim());
+    match search(|word| task.affinity.word(word), last.id, cpu::count(), claim) {
+        Some(idle) => (idle, true),
+        None if may_stay => (last, false),
+        None => (shortest_queue(task), false),
     }
-    let target = if may_stay { last } else { shortest_queue(task) };
-    (target, false)
-}
-
-/// Whether `cpu` is idle, `task` may run there, and no other waker was faster.
-fn may_claim(cpu: &Cpu, task: &Task) -> bool {
-    cpu.idle_flag.is_set() && task.affinity.contains(cpu.id) && cpu.idle_flag.claim()
 }
 
 /// The shortest queue of the CPUs where `task` may run. A task without such a CPU may run
 /// everywhere from now on.
-fn shortest_queue(task: &Task) -> CpuId {
+#[cold]
+#[inline(never)]
+fn shortest_queue(task: &Task) -> &'static Cpu {
     loop {
         let allowed = task.affinity();
         if let Some(cpu) = shortest_of(&allowed) {
-            return cpu.id;
+            return cpu;
         }
         // Has no effect on words that were changed meanwhile: the loop reads the new affinity.
         task.affinity.replace(&allowed, &CpuSet::first(cpu::count()));

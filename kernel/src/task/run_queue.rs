@@ -3,6 +3,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use kcore::cpu::CpuId;
+use kcore::machine::IrqsOff;
 
 use super::cpu_bits::CpuBits;
 use super::descriptor::{Task, TaskPtr};
@@ -10,10 +11,11 @@ use super::window::Window;
 use crate::sync::list::List;
 use crate::sync::{IrqGuard, IrqLock};
 
-/// The CPUs in whose queue more waits than their idle task was woken for: where an idle CPU
-/// looks for something to do. Each bit changes under that CPU's run-queue lock. A task that
-/// is put on an idle CPU runs there at once and sets none, so that going in and out of idle
-/// only reads these lines.
+/// The CPUs in whose queue more waits than their idle task was woken for, or has waited since a
+/// CPU looked: where an idle CPU looks for something to do. Each bit changes under that CPU's
+/// run-queue lock. A task that is put on an idle CPU runs there at once and sets none, so that
+/// going in and out of idle only reads these lines; and a bit stays when the queue runs empty, so
+/// that tasks that take turns on one CPU do not write them either.
 pub(super) static OVERLOADED: CpuBits = CpuBits::empty();
 
 /// One CPU's queue. Its lock is innermost, and guards the links and the `cpu` of
@@ -47,6 +49,21 @@ impl RunQueue {
     #[inline]
     pub(super) fn lock(&self) -> Locked<'_> {
         Locked { queue: self, tasks: self.tasks.lock() }
+    }
+
+    /// As [`RunQueue::lock`], where interrupts are off.
+    #[inline]
+    pub(super) fn lock_with(&self, off: &IrqsOff) -> Locked<'_> {
+        Locked { queue: self, tasks: self.tasks.lock_with(off) }
+    }
+
+    /// Whether a task waits. If not, idle CPUs do not look here any more before one does.
+    pub(super) fn is_overloaded(&self) -> bool {
+        let _locked = self.lock();
+        if self.len() == 0 {
+            OVERLOADED.take(self.owner);
+        }
+        self.len() != 0
     }
 
     /// Takes out the first task that may run on `thief` and whose context is
@@ -100,10 +117,6 @@ impl Locked<'_> {
 
     #[inline]
     fn one_less(&mut self) {
-        let len = self.queue.len() - 1;
-        self.queue.len.store(len, Ordering::Relaxed);
-        if len == 0 {
-            OVERLOADED.take(self.queue.owner);
-        }
+        self.queue.len.store(self.queue.len() - 1, Ordering::Relaxed);
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Plan<'a> {
     pub(super) affinity: &'a CpuSet,
     pub(super) user: Option<UserHalf>,
     /// Where it enters user mode, or for a kernel thread the empty frame.
-    pub(super) frame: TrapFrame,
+    pub(super) frame: &'a TrapFrame,
     /// Its function; none for a task that starts in user mode.
     pub(super) body: Option<Body>,
 }
@@ -44,7 +44,7 @@ pub(crate) fn create_user(
     mm: MmId,
     affinity: &CpuSet,
 ) -> Result<TaskRef, OutOfMemory> {
-    let (mm, frame) = (TaskMm::user(mm), frame.clone());
+    let mm = TaskMm::user(mm);
     create(Plan { tid, name, mm, affinity, user: Some(thread), frame, body: None })
 }
 
@@ -64,7 +64,7 @@ pub(super) fn create(plan: Plan<'_>) -> Result<TaskRef, OutOfMemory> {
     let argument = task.as_ptr().raw().expose_provenance();
     // SAFETY: the stack is the task's, which has not run and which only we know.
     unsafe {
-        context::user_frame(task.stack_top).write(plan.frame);
+        context::user_frame(task.stack_top).write(plan.frame.clone());
         *task.context.get() = Context::for_kernel_entry(task.stack_top, first_run, argument);
     }
     Ok(task)

@@ -18,6 +18,7 @@ use kcore::lazy_tlb::EndedBorrow;
 use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu};
+use super::cpu_bits::search;
 use super::descriptor::{Task, TaskPtr, TaskRef};
 use super::run_queue::OVERLOADED;
 use super::window::Window;
@@ -67,7 +68,7 @@ pub(super) fn schedule(why: Leave, off: &mut IrqsOff) {
     // Before the look at the queue: a request from here on sends another interrupt.
     cpu.need_resched.take();
     cpu.watch.went();
-    let next = pick_next(cpu, &prev, why);
+    let next = pick_next(cpu, &prev, why, off);
     if next == prev.as_ptr() {
         set_work_for(cpu, &prev);
         return;
@@ -91,7 +92,7 @@ fn set_work_for(cpu: &Cpu, task: &Task) {
 
 /// Chooses what runs next, and puts `prev` where it belongs.
 #[inline]
-fn pick_next(cpu: &Cpu, prev: &Task, why: Leave) -> TaskPtr {
+fn pick_next(cpu: &Cpu, prev: &Task, why: Leave, off: &IrqsOff) -> TaskPtr {
     let is_idle = prev.as_ptr() == cpu.idle;
     let runnable = match why {
         Leave::Sleep => {
@@ -102,24 +103,23 @@ fn pick_next(cpu: &Cpu, prev: &Task, why: Leave) -> TaskPtr {
         // The idle task is in no queue.
         Leave::Yield => !is_idle,
     };
-    let online = cpu::ONLINE.contains(cpu.id);
     Window::Chooses.pass(prev);
-    let (queued, stays) = rotate(cpu, prev, runnable);
+    let (queued, stays) = rotate(cpu, prev, runnable, off);
     if runnable && !stays {
         // `finish` hands it on, when its stack is free.
         cpu.evicted.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     }
     let next = match queued {
         None if stays => return prev.as_ptr(),
-        None if online => steal(cpu),
+        // A CPU that goes offline gets no more to do.
+        None if !cpu::ONLINE.contains(cpu.id) => return cpu.idle,
+        None if OVERLOADED.is_empty(cpu::count()) => None,
+        None => steal(cpu),
         next => next,
     };
     let Some(next) = next else {
-        // A CPU that goes offline gets no more to do.
-        if online {
-            Window::GoesIdle.pass(cpu.idle());
-            cpu.idle_flag.set();
-        }
+        Window::GoesIdle.pass(cpu.idle());
+        cpu.idle_flag.set();
         return cpu.idle;
     };
     if is_idle {
@@ -131,13 +131,13 @@ fn pick_next(cpu: &Cpu, prev: &Task, why: Leave) -> TaskPtr {
 
 /// Takes the first of the queue; `prev`, if it is runnable and may stay, becomes the last. Returns
 /// whether it may stay: if the queue is empty, it goes on.
-#[inline]
-fn rotate(cpu: &Cpu, prev: &Task, runnable: bool) -> (Option<TaskPtr>, bool) {
+#[inline(always)]
+fn rotate(cpu: &Cpu, prev: &Task, runnable: bool, off: &IrqsOff) -> (Option<TaskPtr>, bool) {
     let stays = || runnable && affinity::may_run_on(prev, cpu);
     if cpu.queue.len() == 0 {
         return (None, stays());
     }
-    let mut queue = cpu.queue.lock();
+    let mut queue = cpu.queue.lock_with(off);
     // Under the lock. A task that forbids the CPU searches the queue with the lock held, so either
     // we see the change, or `prev` is found in the queue. Partners: `set_affinity` and `offline`.
     let stays = stays();
@@ -149,12 +149,15 @@ fn rotate(cpu: &Cpu, prev: &Task, runnable: bool) -> (Option<TaskPtr>, bool) {
 }
 
 /// Takes a task from another CPU's queue.
+#[inline(never)]
 fn steal(cpu: &Cpu) -> Option<TaskPtr> {
-    let victim = OVERLOADED.first_common(&cpu::ONLINE, cpu.id, cpu::count())?;
-    if victim == cpu.id {
+    let common = |word| OVERLOADED.word(word) & cpu::ONLINE.word(word);
+    let overloaded = |id| Some(cpu::get(id)).filter(|cpu| cpu.queue.is_overloaded());
+    let victim = search(common, cpu.id, cpu::count(), overloaded)?;
+    if victim.id == cpu.id {
         return cpu.queue.lock().pop();
     }
-    cpu::get(victim).queue.steal_for(cpu.id)
+    victim.queue.steal_for(cpu.id)
 }
 
 /// Switches from the stack of `prev` to that of `next`.
@@ -209,7 +212,7 @@ pub(super) unsafe fn finish() -> IrqsOff {
     let cpu = cpu::this();
     // SAFETY: we have just left it, and it owns its reference until below.
     let prev = unsafe { TaskPtr::new(cpu.left.load(Ordering::Relaxed)).get() };
-    let borrow = lazy_tlb().finish_switch(&off);
+    let borrow = lazy_tlb().left_to_settle(lazy_tlb().finish_switch(&off));
     let dead = prev.run_state.is_dead();
     prev.on_cpu.end();
     let evicted = cpu.evicted.load(Ordering::Relaxed);

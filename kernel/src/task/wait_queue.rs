@@ -115,7 +115,8 @@ impl WaitQueue {
             }
             super::sleep();
             Window::Awake.pass(me);
-            if self.was_picked(waiter) && done() {
+            // Told: without the lock, which the waker may hold for longer.
+            if (me.told.is_told() || self.was_picked(waiter)) && done() {
                 return true;
             }
         }
@@ -128,6 +129,7 @@ impl WaitQueue {
             // SAFETY: the node is in no list, tasks do not move, and `wait` returns only
             // after it has left the queue.
             unsafe { queue.push_back(waiter) };
+            me.told.forget();
             self.waiters.add();
         }
         // Still under the lock: a waker that takes us out of the queue must find a state that its
@@ -137,6 +139,7 @@ impl WaitQueue {
     }
 
     /// Whether a waker has taken the waiter out of the queue.
+    #[cold]
     fn was_picked(&self, waiter: &Waiter) -> bool {
         !self.queue.lock().contains(waiter)
     }
@@ -180,11 +183,13 @@ impl WaitQueue {
         for _ in 0..most {
             let Some(waiter) = queue.pop_front() else { break };
             self.waiters.remove();
-            // SAFETY: a waiter leaves only through the queue's lock, which we
+            // SAFETY: a waiter leaves only after `tell`, or through the queue's lock, which we
             // hold, so the task cannot end while we wake it.
             let waiter = unsafe { waiter.get() };
             Window::Picked.pass(waiter);
             waiter.wake();
+            // Last: it may leave its wait from here on.
+            waiter.told.tell();
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Finds the cause of an exception and calls the kernel's half.
 //!
-//! `entry.S` calls all functions here with interrupts off, except [`syscall`].
+//! `entry.S` calls all functions here with interrupts off, except [`syscall_end`]. The
+//! functions of system calls it calls itself.
 //! They return with interrupts off, or leave that to the exit path, which
 //! turns them off first.
 
 #[cfg(feature = "checks")]
 use super::authority;
 use super::frame::TrapFrame;
-use super::upcalls::{Fault, FaultCause, KernelFault, UserFault, upcalls};
+use super::upcalls::{Fault, FaultCause, KernelFault, Outcome, UserFault, upcalls};
 use crate::addr::VirtAddr;
 use crate::irqflags;
 use crate::percpu::{STACK_SIZE, STACK_SLOT};
@@ -42,10 +43,14 @@ fn entered() -> IrqsOff {
     unsafe { irqflags::already_off() }
 }
 
-/// System call. Interrupts are on.
-pub(super) extern "C" fn syscall(frame: &mut TrapFrame) {
+/// A system call has ended with a whole frame. Interrupts are on.
+pub(super) extern "C" fn syscall_end(frame: &mut TrapFrame, value: u64, errno: u64) {
+    upcalls().syscall_end(frame, Outcome { value, errno });
     check(frame);
-    upcalls().syscall(frame);
+}
+
+/// The check of a system call on the way in and out, in test builds.
+pub(super) extern "C" fn syscall_check(frame: &TrapFrame) {
     check(frame);
 }
 

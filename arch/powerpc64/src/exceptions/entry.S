@@ -63,12 +63,13 @@ trap_text_start:
     .endm
 
 // The frame is complete: RI on, EE as asked. mtmsrd with L=1 changes only these two.
-    .macro TRAP_RECOVERABLE ee
-    li      %r9, {MSR_RI}
+    .macro TRAP_RECOVERABLE ee, tmp=%r9
     .if \ee
-    ori     %r9, %r9, {MSR_EE}
+    li      \tmp, {MSR_EE_RI}
+    .else
+    li      \tmp, {MSR_RI}
     .endif
-    mtmsrd  %r9, 1
+    mtmsrd  \tmp, 1
     .endm
 
 // SRR0 and SRR1 are about to be used: EE and RI off.
@@ -166,42 +167,134 @@ irq_entry:
 // ---- System calls -----------------------------------------------------------
 //
 // In: r12 = PerCpu, r10 = the user's r1, r1 = where the frame goes; CR, LR and all
-// else as the user left it. r9-r12 are dead by the ABI. The kernel executes no
-// `sc` of level 0, so this came from user mode.
+// else as the user left it. r9-r12, CTR and XER are dead by the ABI: the program finds
+// 0 there. The kernel executes no `sc` of level 0, so this came from user mode.
+//
+// Most calls need no more of the frame than is saved at once: the call's function
+// preserves r14-r31, and the result stays in r3 up to rfid. SYSCALL_SAVE_REST
+// makes the frame whole where a program may see it.
+
+// In: r3-r8 = the arguments, r0 = the number. Calls the function of the row.
+// Out: r3 = value, r4 = error number, or 0. Interrupts off.
+    .macro SYSCALL_DO
+    ld      %r11, {SYSTEM_CALLS}(%r13)
+    cmpldi  %r0, {NR_SYSTEM_CALLS}
+    bgt-    8f
+9:  sldi    %r0, %r0, 3
+    ldx     %r12, %r11, %r0
+    mtctr   %r12
+    addi    %r9, %r1, {HEADER}
+    TRAP_RECOVERABLE 1, %r10
+    bctrl
+    TRAP_UNRECOVERABLE
+    .endm
+
+// The rest of a frame that has only what a system call saves at once: what the program
+// still has in registers, what it will find there, and r3 for a restart.
+    .macro SYSCALL_SAVE_REST
+    ld      %r10, {GPR} + 8 * 3(%r1)
+    li      %r9, 0
+    std     %r10, {ORIG_GPR3}(%r1)
+    .irp    n, 9, 10, 11, 12
+    std     %r9, {GPR} + 8 * \n(%r1)
+    .endr
+    std     %r9, {CTR}(%r1)
+    std     %r9, {XER}(%r1)
+    li      %r10, 0xc00 | {WHOLE}
+    std     %r10, {TRAP}(%r1)
+    TRAP_SAVE_NONVOLATILE
+    .endm
+
+// In test builds: the check of authority, where r3 and r4 count and r9 and r10 are not
+// in the frame.
+    .macro SYSCALL_CHECK
+    .if {CHECKS}
+    std     %r3, {GPR} + 8 * 9(%r1)
+    std     %r4, {GPR} + 8 * 10(%r1)
+    addi    %r3, %r1, {HEADER}
+    bl      {check_handler}
+    ld      %r3, {GPR} + 8 * 9(%r1)
+    ld      %r4, {GPR} + 8 * 10(%r1)
+    .endif
+    .endm
 
     .globl syscall_entry
 syscall_entry:
     TRAP_SAVE 0, 2, 3, 4, 5, 6, 7, 8, 13
     mr      %r13, %r12
     std     %r10, {GPR} + 8 * 1(%r1)
-    std     %r3, {ORIG_GPR3}(%r1)
-    li      %r9, 0
-    std     %r9, 0(%r1)                     // a backtrace ends here
-    .irp    n, 9, 10, 11, 12
-    std     %r9, {GPR} + 8 * \n(%r1)
-    .endr
-    TRAP_SAVE_NONVOLATILE
-    TRAP_SAVE_SPECIAL
+    TRAP_SAVE_SPR {SRR0}, {NIP}, %r9
+    TRAP_SAVE_SPR {SRR1}, {MSR}, %r10
+    TRAP_SAVE_SPR 8, {LR}, %r9              // LR
     mfcr    %r9
     li      %r10, 0xc00
-    std     %r9, {CR}(%r1)
+    rlwinm  %r9, %r9, 0, 4, 2               // CR0.SO off: no error
     std     %r10, {TRAP}(%r1)
+    std     %r9, {CR}(%r1)
     ld      %r2, {TOC}(%r13)
-    addi    %r3, %r1, {HEADER}
-    TRAP_RECOVERABLE 1
-    bl      {syscall_handler}
-    TRAP_UNRECOVERABLE
-    lwz     %r9, {WORK}(%r13)
-    ld      %r10, {TRAP}(%r1)
-    cmpwi   %cr1, %r9, 0
-    andi.   %r10, %r10, {RESTORE_ALL}
-    bne-    %cr1, user_work
-    bne-    exit_to_user_all
+    SYSCALL_CHECK
+    .if {CHECKS}
+    TRAP_LOAD 0, 3, 4, 5, 6, 7, 8
+    .endif
+    SYSCALL_DO
+    SYSCALL_CHECK
+    cmpdi   %r4, 0
+    bne-    syscall_error
+syscall_exit:
+    lwz     %r10, {WORK}(%r13)
+    cmpwi   %r10, 0
+    bne-    syscall_work
     // No reservation to drop: a program does not hold one across `sc`, and
     // switch_to drops those of other tasks.
-    TRAP_LOAD_VOLATILE
-    TRAP_LOAD 13, 1
+    TRAP_LOAD_SPR {SRR0}, {NIP}, %r9
+    TRAP_LOAD_SPR {SRR1}, {MSR}, %r10
+    TRAP_LOAD_SPR 8, {LR}, %r11             // LR
+    ld      %r12, {CR}(%r1)
+    li      %r9, 0
+    mtcrf   0xff, %r12
+    mtspr   9, %r9                          // CTR
+    mtspr   1, %r9                          // XER
+    li      %r10, 0
+    li      %r11, 0
+    li      %r12, 0
+    TRAP_LOAD 0, 2, 4, 5, 6, 7, 8, 13, 1
     rfid
+
+// A number of a call that there is not: the last row.
+8:  li      %r0, {NR_SYSTEM_CALLS}
+    b       9b
+
+syscall_error:
+    cmpldi  %r4, {MAX_ERRNO}
+    bgt-    syscall_whole
+    ld      %r9, {CR}(%r1)
+    mr      %r3, %r4
+    oris    %r9, %r9, {CR0_SO_HIGH}
+    std     %r9, {CR}(%r1)
+    b       syscall_exit
+
+// Work before user mode.
+syscall_work:
+    SYSCALL_SAVE_REST
+    std     %r3, {GPR} + 8 * 3(%r1)
+    b       user_work
+
+// An error that no program sees: a call that needs the whole frame starts anew with it.
+// Any other has its outcome from the kernel.
+syscall_whole:
+    SYSCALL_SAVE_REST
+    cmpldi  %r4, {NEEDS_WHOLE_FRAME}
+    bne     1f
+    TRAP_LOAD 0, 3, 4, 5, 6, 7, 8
+    SYSCALL_DO
+1:  mr      %r5, %r4
+    mr      %r4, %r3
+    addi    %r3, %r1, {HEADER}
+    TRAP_RECOVERABLE 1
+    bl      {syscall_end_handler}
+    b       trap_exit
+8:  li      %r0, {NR_SYSTEM_CALLS}
+    b       9b
 
 // ---- System reset and machine check -----------------------------------------
 //

@@ -6,7 +6,7 @@
 //!
 //! | entry | saved | loaded on the way out |
 //! |---|---|---|
-//! | system call | all GPRs, LR, CTR, XER, CR | all but r14-r31, unless [`TrapFrame::restore_all`] |
+//! | system call | r0 to r8, r13, LR, CR; the others before the frame is [whole](TrapFrame::is_whole) | what was saved |
 //! | external, decrementer | volatile ones; the others before `return_to_user` | what was saved |
 //! | everything else | all, and DAR, DSISR | all |
 
@@ -26,10 +26,10 @@ pub(crate) const PROTECTED_ZONE_BYTES: u64 = 288;
 pub const KERNEL_FRAME_BYTES: u64 = HEADER_BYTES + size_of::<TrapFrame>() as u64;
 
 /// CR0\[SO\]: a system call failed.
-const CR0_SO: u64 = 1 << 28;
-/// Set in `trap` to have r14-r31 loaded on the way out of a system call. Vector
-/// numbers are multiples of 0x10.
-pub(crate) const RESTORE_ALL: u64 = 1;
+pub(crate) const CR0_SO: u64 = 1 << 28;
+/// Set in `trap` of a system call whose frame is whole. Vector numbers are multiples of
+/// 0x10.
+pub(crate) const WHOLE: u64 = 1;
 
 /// The interrupted context. Layout shared with assembly through `offset_of!`.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +108,6 @@ impl TrapFrame {
     pub fn new_user(entry: u64, stack: u64) -> Self {
         let mut frame = TrapFrame { nip: entry, msr: Msr::USER.bits(), ..Default::default() };
         frame.gpr[1] = stack;
-        frame.restore_all();
         frame
     }
 
@@ -123,7 +122,6 @@ impl TrapFrame {
     #[inline]
     pub fn set_gpr(&mut self, n: usize, value: u64) {
         self.gpr[n] = value;
-        self.restore_all();
     }
 
     /// All general-purpose registers, for signal frames and dumps.
@@ -135,14 +133,15 @@ impl TrapFrame {
     /// Replaces all general-purpose registers (sigreturn).
     pub fn set_gprs(&mut self, gprs: &[u64; 32]) {
         self.gpr = *gprs;
-        self.restore_all();
     }
 
-    /// Makes the way out load every register from the frame. Without it a
-    /// system call leaves r14-r31 alone: the handler preserved them.
+    /// Whether the frame of a system call has all registers, which are then all loaded on
+    /// the way out. Until then the program's r14 to r31 are where the compiler keeps them,
+    /// and the frame has only number, arguments and r1, r2 and r13.
     #[inline]
-    pub fn restore_all(&mut self) {
-        self.trap |= RESTORE_ALL;
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.trap & WHOLE != 0
     }
 
     /// The interrupt vector, 0x100 to 0xf60.
@@ -178,14 +177,6 @@ impl TrapFrame {
     #[must_use]
     pub fn syscall_number(&self) -> u64 {
         self.gpr[0]
-    }
-
-    /// The system call's six arguments (Linux ABI: r3 to r8).
-    #[inline]
-    #[must_use]
-    pub fn syscall_args(&self) -> [u64; 6] {
-        let [a, b, c, d, e, f] = [3, 4, 5, 6, 7, 8];
-        [self.gpr[a], self.gpr[b], self.gpr[c], self.gpr[d], self.gpr[e], self.gpr[f]]
     }
 
     /// Sets a system call's outcome in the Linux way: -4095 to -1 is an error,
@@ -234,23 +225,21 @@ mod tests {
         assert!((0..32).all(|n| frame.gpr(n) == stack(n)));
         assert_eq!([frame.lr, frame.ctr, frame.xer, frame.cr], [0; 4]);
         assert_eq!((frame.nip, frame.msr), (0x1000, Msr::USER.bits()));
-        // All of it is loaded.
-        assert_eq!(frame.trap & RESTORE_ALL, RESTORE_ALL);
     }
 
     #[test]
-    fn all_registers_changed_are_loaded_again() {
-        let mut frame = TrapFrame { trap: 0xc00, ..Default::default() };
+    fn registers_change_by_name_and_all_at_once() {
+        let mut frame = TrapFrame::default();
         let values = core::array::from_fn(|n| n as u64);
         frame.set_gprs(&values);
-        assert_eq!((frame.gprs(), frame.trap), (&values, 0xc01));
-        assert_eq!((frame.syscall_number(), frame.syscall_args()), (0, [3, 4, 5, 6, 7, 8]));
+        frame.set_gpr(0, 7);
+        assert_eq!((frame.gprs()[31], frame.syscall_number()), (31, 7));
     }
 
     #[test]
-    fn a_changed_register_is_loaded_again() {
-        let mut frame = TrapFrame { trap: 0xc00, ..Default::default() };
-        frame.set_gpr(14, 1);
-        assert_eq!((frame.trap, frame.vector()), (0xc01, 0xc00));
+    fn a_whole_frame_has_the_vector_of_its_call() {
+        let frame = |trap| TrapFrame { trap, ..Default::default() };
+        assert_eq!((frame(0xc00).is_whole(), frame(0xc00).vector()), (false, 0xc00));
+        assert_eq!((frame(0xc00 | WHOLE).is_whole(), frame(0xc00 | WHOLE).vector()), (true, 0xc00));
     }
 }

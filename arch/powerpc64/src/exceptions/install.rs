@@ -1,7 +1,8 @@
 //! Assembles the entry code and puts the vectors where the hardware looks.
 
 use super::dispatch;
-use super::frame::{self, KERNEL_FRAME_BYTES, RESTORE_ALL};
+use super::frame::{self, CR0_SO, KERNEL_FRAME_BYTES, WHOLE};
+use super::upcalls::{MAX_ERRNO, NEEDS_WHOLE_FRAME, NR_SYSTEM_CALLS};
 use crate::addr::PhysAddr;
 use crate::isa;
 use crate::percpu::{self, STACK_SIZE};
@@ -28,7 +29,13 @@ global_asm!(
     TRAP = const frame::offset::TRAP,
     ORIG_GPR3 = const frame::offset::ORIG_GPR3,
     AMR = const frame::offset::AMR,
-    RESTORE_ALL = const RESTORE_ALL,
+    WHOLE = const WHOLE,
+    CR0_SO_HIGH = const CR0_SO >> 16,
+    SYSTEM_CALLS = const percpu::offset::SYSTEM_CALLS,
+    NR_SYSTEM_CALLS = const NR_SYSTEM_CALLS,
+    MAX_ERRNO = const MAX_ERRNO,
+    NEEDS_WHOLE_FRAME = const NEEDS_WHOLE_FRAME,
+    CHECKS = const cfg!(feature = "checks") as u32,
     OVERFLOW = const dispatch::OVERFLOW,
     USER_FRAME = const percpu::offset::USER_FRAME,
     TOC = const percpu::offset::TOC,
@@ -42,7 +49,8 @@ global_asm!(
     STACK_BIT = const STACK_SIZE,
     AMR_CLOSED = const AMR_CLOSED.cast_signed(),
     MSR_PR = const Msr::PR.bits(),
-    MSR_EE = const Msr::EE.bits(),
+    // As a signed number of 16 bits.
+    MSR_EE_RI = const (Msr::EE.bits() | Msr::RI.bits()) as u16 as i16,
     MSR_RI = const Msr::RI.bits(),
     MSR_IR_DR = const Msr::IR.bits() | Msr::DR.bits(),
     SRR0 = const spr::SRR0,
@@ -54,7 +62,8 @@ global_asm!(
     DAR_SPR = const spr::DAR,
     DSISR_SPR = const spr::DSISR,
     trap_handler = sym dispatch::trap,
-    syscall_handler = sym dispatch::syscall,
+    syscall_end_handler = sym dispatch::syscall_end,
+    check_handler = sym dispatch::syscall_check,
     irq_handler = sym dispatch::irq,
     return_to_user_handler = sym dispatch::return_to_user,
     preempt_handler = sym dispatch::preempt,
@@ -98,7 +107,7 @@ unsafe fn copy_code(from: *const u8, to: PhysAddr, bytes: usize) {
     let to: *mut u8 = to.as_mut_ptr();
     // SAFETY: passed to the caller; image and low memory do not overlap.
     unsafe { core::ptr::copy_nonoverlapping(from, to, bytes) };
-    isa::sync_instruction_cache(to, bytes);
+    isa::sync_instruction_cache(to);
 }
 
 /// Readies this CPU for exceptions: r13 must point to its `PerCpu`. Interrupts

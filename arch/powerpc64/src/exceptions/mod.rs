@@ -25,4 +25,9 @@ pub use frame::TrapFrame;
 #[cfg(target_os = "none")]
 pub use install::{init_cpu, install_vectors, trap_text};
 #[cfg(target_os = "none")]
-pub use upcalls::{Fault, FaultCause, KernelFault, Upcalls, UserFault, install};
+pub(crate) use upcalls::system_calls;
+#[cfg(target_os = "none")]
+pub use upcalls::{
+    Fault, FaultCause, KernelFault, NEEDS_WHOLE_FRAME, NR_SYSTEM_CALLS, Outcome, SystemCall, SystemCalls,
+    Upcalls, UserFault, install,
+};

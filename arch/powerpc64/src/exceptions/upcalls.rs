@@ -2,6 +2,7 @@
 
 use super::frame::TrapFrame;
 use crate::addr::VirtAddr;
+use crate::percpu;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 use kcore::machine::IrqsOff;
@@ -66,13 +67,43 @@ pub enum KernelFault {
     Exception(u64),
 }
 
+/// How a system call ends: `entry.S` finds the two in r3 and r4.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Outcome {
+    /// The result, if there is no error.
+    pub value: u64,
+    /// The error number, or 0. Above 511 it is the kernel's own, and
+    /// [`Upcalls::syscall_end`] decides.
+    pub errno: u64,
+}
+
+/// The largest error number that a program may see.
+pub(super) const MAX_ERRNO: u64 = 511;
+/// The error of a call that can only go on with a whole frame
+/// ([`TrapFrame::is_whole`]). It starts over with one; until then it has done nothing.
+pub const NEEDS_WHOLE_FRAME: u64 = 1023;
+
+/// The function of a system call. Interrupts and preemption on. It gets the arguments, r3
+/// to r8, and the frame.
+pub type SystemCall = extern "C" fn(u64, u64, u64, u64, u64, u64, &mut TrapFrame) -> Outcome;
+
+/// Numbers of system calls are below this.
+pub const NR_SYSTEM_CALLS: usize = 460;
+
+/// The functions by number. The last one is for all other numbers.
+pub type SystemCalls = [SystemCall; NR_SYSTEM_CALLS + 1];
+
 /// The kernel's half. Methods run on the interrupted task's kernel stack unless
 /// the method says otherwise. "As before" means interrupts as the interrupted
 /// code had them.
 pub trait Upcalls: Sync {
-    /// A system call. Interrupts on. Takes number and arguments from the frame
-    /// and answers with [`TrapFrame::set_result`].
-    fn syscall(&self, frame: &mut TrapFrame);
+    /// The system calls.
+    fn system_calls(&self) -> &'static SystemCalls;
+
+    /// A system call has ended with an error above 511, or with a whole frame.
+    /// Interrupts on. Answers with [`TrapFrame::set_result`], or changes the frame.
+    fn syscall_end(&self, frame: &mut TrapFrame, outcome: Outcome);
 
     /// A page fault, from user mode or at a user address inside a user copy
     /// (`frame.is_user()` distinguishes them). Interrupts as before. After the
@@ -130,6 +161,7 @@ pub unsafe fn install(upcalls: &'static dyn Upcalls) {
     // SAFETY: this is the one write; nothing reads it yet (contract of
     // `install`).
     unsafe { *UPCALLS.0.get() = Some(upcalls) };
+    percpu::this().find_system_calls();
 }
 
 /// The installed half.
@@ -137,4 +169,10 @@ pub unsafe fn install(upcalls: &'static dyn Upcalls) {
 pub(crate) fn upcalls() -> &'static dyn Upcalls {
     // SAFETY: no writes any more once exceptions can be taken.
     unsafe { (*UPCALLS.0.get()).expect("exception before the handlers are installed") }
+}
+
+/// The system calls; none before [`install`].
+pub(crate) fn system_calls() -> Option<&'static SystemCalls> {
+    // SAFETY: no other CPU runs before the one write.
+    unsafe { *UPCALLS.0.get() }.map(|upcalls| upcalls.system_calls())
 }

@@ -2,7 +2,8 @@
 //!
 //! The MMUs of all CPUs read entries at any time, without locks. So entries are atomics, and a
 //! table is complete before an entry points to it. The one way to write an entry of a user's
-//! tree is a [`Cursor`]. Tables are *added* without a lock: if two CPUs need one at once, one
+//! tree is a [`Cursor`], except for an empty entry ([`entry_in`](super::cursor::entry_in)). Tables
+//! are *added* without a lock: if two CPUs need one at once, one
 //! table wins. Only the owner of a cursor takes tables away, and their memory is reused only
 //! after a flush that covers the page-walk caches.
 
@@ -20,7 +21,8 @@ pub trait TableSource {
     /// Takes a table back.
     ///
     /// # Safety
-    /// `alloc` gave it, for so many `bytes`, and nothing translates through it any more.
+    /// `alloc` gave it, for so many `bytes`, and nothing translates through it any more. A root is
+    /// full of zeroes again.
     unsafe fn free(&mut self, table: PhysAddr, bytes: u64);
 }
 
@@ -33,7 +35,7 @@ type Level = u32;
 /// The level of the root.
 pub const ROOT_LEVEL: u32 = 3;
 
-const fn shift(level: Level) -> u32 {
+pub(super) const fn shift(level: Level) -> u32 {
     12 + TABLE_BITS * level
 }
 
@@ -68,19 +70,25 @@ impl RadixTree {
         self.root
     }
 
-    /// The right to write the entries of `range`, for as long as the tree is borrowed.
+    /// The right to write the entries of `range`, for as long as the tree is borrowed. `before` is
+    /// called with each leaf table before [`Cursor::for_each`] looks at its entries.
     #[inline(always)]
-    pub fn cursor(&mut self, range: Range<u64>) -> Cursor<'_> {
-        Cursor::new(self, range)
+    pub fn cursor(&mut self, range: Range<u64>, before: fn(PhysAddr)) -> Cursor<'_> {
+        Cursor::new(self, range, before)
     }
 
-    /// The right to write the entries of two ranges at once.
+    /// As [`RadixTree::cursor`], for two ranges at once.
     ///
     /// # Panics
     /// If they overlap.
-    pub fn cursors(&mut self, one: Range<u64>, other: Range<u64>) -> (Cursor<'_>, Cursor<'_>) {
+    pub fn cursors(
+        &mut self,
+        one: Range<u64>,
+        other: Range<u64>,
+        before: fn(PhysAddr),
+    ) -> (Cursor<'_>, Cursor<'_>) {
         assert!(one.end <= other.start || other.end <= one.start, "two cursors for {one:x?} and {other:x?}");
-        (Cursor::new(self, one), Cursor::new(self, other))
+        (Cursor::new(self, one, before), Cursor::new(self, other, before))
     }
 
     /// What the leaf at `ea`, or the empty entry there, holds now. None where a table is
@@ -93,7 +101,7 @@ impl RadixTree {
     /// Calls `f` with the address, the contents and the size of every leaf in `range`, in
     /// order. Absent tables cost one load each.
     pub fn for_each_leaf(&self, range: Range<u64>, mut f: impl FnMut(u64, Pte, PageSize)) {
-        self.leaves_in(range, |ea, entry, size| f(ea, entry.load(), size));
+        self.leaves_in(range, |_| {}, |ea, entry, size| f(ea, entry.load(), size));
     }
 
     /// The leaf, or the empty level-0 entry, at `ea`. None where a table is
@@ -167,7 +175,7 @@ impl RadixTree {
     }
 
     #[inline]
-    fn entry(&self, table: PhysAddr, level: Level, ea: u64) -> &AtomicPte {
+    pub(super) fn entry(&self, table: PhysAddr, level: Level, ea: u64) -> &AtomicPte {
         let bits = if level == ROOT_LEVEL { ROOT_BITS } else { TABLE_BITS };
         let index = (ea >> shift(level)) as usize & ((1 << bits) - 1);
         // SAFETY: `table` is a table of this level: the root, or named by a valid
@@ -175,36 +183,50 @@ impl RadixTree {
         unsafe { &*table.as_mut_ptr::<AtomicPte>().add(index) }
     }
 
-    /// Calls `f` with the address, the entry and the size of every leaf in `range`.
-    pub(super) fn leaves_in(&self, range: Range<u64>, mut f: impl FnMut(u64, &AtomicPte, PageSize)) {
-        self.leaves(self.root, ROOT_LEVEL, range, &mut f);
+    /// The entries of a leaf table that serve `range`.
+    fn entries(&self, table: PhysAddr, range: &Range<u64>) -> &[AtomicPte] {
+        let first = self.entry(table, 0, range.start);
+        let len = (range.end - range.start) >> shift(0);
+        // SAFETY: `range` is not empty, and all of it is served by this table.
+        unsafe { core::slice::from_raw_parts(first, len as usize) }
     }
 
-    fn leaves(
+    /// Calls `f` with the address, the entry and the size of every leaf in `range`, and `before` with
+    /// each leaf table before that.
+    #[inline]
+    pub(super) fn leaves_in(
         &self,
-        table: PhysAddr,
-        level: Level,
         range: Range<u64>,
-        f: &mut impl FnMut(u64, &AtomicPte, PageSize),
+        before: fn(PhysAddr),
+        mut f: impl FnMut(u64, &AtomicPte, PageSize),
     ) {
-        if level == 0 {
-            // By far the most frequent case: base pages, all in this table.
-            for ea in range.step_by(PageSize::Size4K.bytes() as usize) {
-                let entry = self.entry(table, 0, ea);
-                if entry.load().is_leaf() {
-                    f(ea, entry, PageSize::Size4K);
+        let mut at = range.start;
+        while at < range.end {
+            let (mut table, mut level) = (self.root, ROOT_LEVEL);
+            // The leaf table for `at`, or the entry above where there is none.
+            let missing = loop {
+                let entry = self.entry(table, level, at);
+                let pte = entry.load();
+                if !pte.is_valid() || pte.is_leaf() {
+                    break Some((entry, pte));
                 }
+                (table, level) = (pte.next_table(), level - 1);
+                if level == 0 {
+                    break None;
+                }
+            };
+            let next = (at | ((1 << shift(level.max(1))) - 1)).saturating_add(1).min(range.end);
+            match missing {
+                None => {
+                    before(table);
+                    mapped(self.entries(table, &(at..next))).for_each(|(index, entry)| {
+                        f(at + (index << shift(0)), entry, PageSize::Size4K);
+                    });
+                }
+                Some((entry, pte)) if pte.is_leaf() => f(at, entry, leaf_size(level)),
+                Some(_) => {}
             }
-            return;
-        }
-        for part in parts(range, level) {
-            let entry = self.entry(table, level, part.start);
-            let pte = entry.load();
-            if pte.is_leaf() {
-                f(part.start, entry, leaf_size(level));
-            } else if pte.is_valid() {
-                self.leaves(pte.next_table(), level - 1, part, f);
-            }
+            at = next;
         }
     }
 
@@ -240,7 +262,8 @@ impl RadixTree {
     /// No process-table entry names the tree, and the flush (RIC 2) that follows
     /// such a change is complete on every CPU that had it loaded.
     pub unsafe fn free(self, source: &mut dyn TableSource) {
-        // SAFETY: `new` had the root from such a source, and the rest is the caller's promise.
+        // SAFETY: `new` had the root from such a source, its entries went with the tables, and the
+        // rest is the caller's promise.
         unsafe { source.free(self.root, ROOT_BYTES) };
     }
 }
@@ -248,8 +271,7 @@ impl RadixTree {
 /// Puts a new table under `entry`; if another CPU was faster, takes its table.
 fn add_table(entry: &AtomicPte, source: &mut dyn TableSource) -> Result<PhysAddr, OutOfMemory> {
     let table = source.alloc(TABLE_BYTES).ok_or(OutOfMemory)?;
-    // The release in `replace` orders the table's zeroes before the pointer to
-    // it; partner: the table walk, whose loads depend on the pointer.
+    // `replace` orders the table's zeroes before the pointer to it (F50).
     match entry.replace(Pte::NONE, Pte::table(table)) {
         Ok(()) => Ok(table),
         Err(other) => {
@@ -258,6 +280,21 @@ fn add_table(entry: &AtomicPte, source: &mut dyn TableSource) -> Result<PhysAddr
             Ok(other.next_table())
         }
     }
+}
+
+/// Entries of a level-0 table that are looked at together: most of a stack or a heap is not mapped.
+const TOGETHER: usize = 8;
+
+/// The entries that map a page, of a part of a level-0 table, and their places in it.
+#[inline]
+pub(super) fn mapped(entries: &[AtomicPte]) -> impl Iterator<Item = (u64, &AtomicPte)> {
+    let (groups, rest) = entries.as_chunks::<TOGETHER>();
+    let groups = groups.iter().filter(|group| group.iter().fold(0, |all, pte| all | pte.load().0) != 0);
+    groups.flatten().chain(rest).filter(|pte| pte.load().is_leaf()).map(|pte| {
+        // SAFETY: it is one of `entries`.
+        let index = unsafe { core::ptr::from_ref(pte).offset_from_unsigned(entries.as_ptr()) };
+        (index as u64, pte)
+    })
 }
 
 /// Cuts `range` where the entries of `level` meet.

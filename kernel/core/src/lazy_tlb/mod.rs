@@ -82,7 +82,7 @@ impl<M: Machine> LazyTlb<M> {
         invariant!(task.mm().is_none(), "a task that owns {:?} cannot be lazy on {old:?}", task.mm());
         ask!(self, begin(t, MmId::INIT_MM));
         task.set_active_mm(t, MmId::INIT_MM);
-        self.switch_mm(t, old, MmId::INIT_MM);
+        self.go_to_mm(t, old, MmId::INIT_MM);
         ask!(self, ended(t));
         self.event(t, Event::Ended(old));
         EndedBorrow::new(old)

@@ -109,6 +109,12 @@ pub(crate) trait Operations {
     #[inline(always)]
     fn ended<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 
+    /// Whether anything is kept for a borrow, for `settle` to give back.
+    #[inline(always)]
+    fn keeps_borrows<M: Machine>(_: &LazyTlb<M>) -> bool {
+        false
+    }
+
     /// Gives back what was kept for a borrow of `mm` that has ended. It may free the mm
     /// if interrupts are on. They are off where the caller knows of another reference.
     #[inline(always)]

@@ -20,6 +20,11 @@ impl Operations for Refcount {
         Begin::Borrow
     }
 
+    #[inline(always)]
+    fn keeps_borrows<M: Machine>(_: &LazyTlb<M>) -> bool {
+        true
+    }
+
     /// Frees `mm` if this was the last reference of all. F8 in `mmdrop` orders the load
     /// of the next PID before the free.
     #[inline(always)]

@@ -239,6 +239,64 @@ fn no_second_sleep_is_lost() {
     });
 }
 
+/// A task that waits in a wait queue, which holds its node or not; its word is used again by its
+/// next wait.
+struct Queued {
+    state: RunState,
+    told: Told,
+    is_listed: Mutex<bool>,
+}
+
+impl Queued {
+    /// It queues itself, if it is not queued.
+    fn enqueue(&self) {
+        let mut is_listed = self.is_listed.lock().unwrap();
+        if !*is_listed {
+            *is_listed = true;
+            self.told.forget();
+        }
+        self.state.prepare();
+    }
+
+    /// Takes it out, and wakes it; whether it was queued.
+    fn wake(&self) -> bool {
+        let mut is_listed = self.is_listed.lock().unwrap();
+        let was_listed = core::mem::take(&mut *is_listed);
+        if was_listed {
+            self.state.wake();
+            self.told.tell();
+        }
+        was_listed
+    }
+}
+
+/// A wake-up ends one wait of a task, and not the next, which begins as soon as the task knows
+/// that the first is over: by the word, or by the queue if something else woke it.
+#[test]
+fn no_word_ends_two_waits() {
+    explore("no word ends two waits", None, || {
+        let task = Queued { state: RunState::asleep(), told: Told::not_yet(), is_listed: Mutex::new(false) };
+        task.enqueue();
+        let task = Arc::new(task);
+        let signalled = task.clone();
+        let signal = thread::spawn(move || _ = signalled.state.wake());
+        let (waits_again, _) = beside(
+            &task,
+            |task| {
+                let is_awake = !task.state.fall_asleep();
+                let is_over = is_awake && (task.told.is_told() || !*task.is_listed.lock().unwrap());
+                if is_over {
+                    task.enqueue();
+                }
+                is_over
+            },
+            Queued::wake,
+        );
+        signal.join().unwrap();
+        assert!(!(waits_again && task.told.is_told()), "the second wait has the word of the first");
+    });
+}
+
 /// Two CPUs ask a third to schedule, each for a reason of its own. If the third has taken
 /// a request and not seen a reason, another request stands.
 #[test]

@@ -33,13 +33,21 @@ pub(super) fn write(number: FrameNumber) {
 #[inline]
 pub(super) fn check_if_poisoned(number: FrameNumber, count: &AtomicU32) {
     match count.load(Ordering::Relaxed) {
-        FREE => check(number),
+        FREE => check(number, POISON),
         0 => {}
         count => panic!("frame {number:#x} is on a free list and has {count:#x} references"),
     }
 }
 
-fn check(number: FrameNumber) {
+/// As [`check_if_poisoned`], of a frame that was freed full of zeroes and not poisoned.
+pub(super) fn check_if_zero(number: FrameNumber, count: &AtomicU32) {
+    let count = count.load(Ordering::Relaxed);
+    assert!(count == FREE, "frame {number:#x} is kept as free and has {count:#x} references");
+    check(number, 0);
+}
+
+#[inline]
+fn check(number: FrameNumber, expected: u64) {
     let words = words(number).cast::<u64>();
     // Without branches, since the poison is nearly always intact. Volatile, since the compiler
     // does not know of a stray store.
@@ -47,18 +55,18 @@ fn check(number: FrameNumber) {
     for word in 0..WORDS {
         // SAFETY: the frame is off the free lists and not handed out yet, so ours
         // alone; the word is inside it.
-        wrong |= unsafe { words.add(word).read_volatile() } ^ POISON;
+        wrong |= unsafe { words.add(word).read_volatile() } ^ expected;
     }
     if wrong != 0 {
-        complain(number);
+        complain(number, expected);
     }
 }
 
 #[cold]
-fn complain(number: FrameNumber) -> ! {
+fn complain(number: FrameNumber, expected: u64) -> ! {
     // SAFETY: as in `check`.
     let words = unsafe { &*words(number) };
-    let at = words.iter().position(|&word| word != POISON).unwrap_or(0);
+    let at = words.iter().position(|&word| word != expected).unwrap_or(0);
     panic!(
         "frame {number:#x} was written to after it was freed: {:#018x} at offset {:#x}",
         words[at],

@@ -1,4 +1,4 @@
-//! Free lists for small blocks: powers of two from 32 to 1024 bytes.
+//! Free lists for small blocks: powers of two from 32 to 2048 bytes.
 //!
 //! A block stays in its class for good. The kernel frees and allocates a few types over and over
 //! (areas, tasks, messages). So this wastes little and saves a first-fit search over a long list.
@@ -7,7 +7,7 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 const SMALLEST_LOG2: u32 = 5;
-const CLASSES: usize = 6;
+const CLASSES: usize = 7;
 const LARGEST: usize = 1 << (SMALLEST_LOG2 as usize + CLASSES - 1);
 
 /// The free blocks of each class.

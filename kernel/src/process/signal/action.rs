@@ -1,7 +1,6 @@
 //! The dispositions of signals.
 
-use alloc::boxed::Box;
-use alloc::vec;
+use alloc::sync::Arc;
 
 use super::{LAST, SIGCHLD, SIGCONT, SIGSTOP, UNBLOCKABLE};
 use crate::mm::user_memory::Plain;
@@ -44,7 +43,7 @@ const KNOWN_FLAGS: u64 = SA_NOCLDSTOP
     | SA_RESETHAND;
 
 /// A disposition: Linux's `struct sigaction` for powerpc.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Action {
     /// `SIG_DFL`, `SIG_IGN` or the handler.
@@ -96,19 +95,26 @@ pub(crate) fn default_of(signal: u32) -> Default {
     }
 }
 
+/// The dispositions of all signals.
+type Actions = [Action; LAST as usize];
+
 /// The dispositions of a process.
 pub(crate) struct Handlers {
-    /// Guards them, one per signal. Nothing nests inside but the heap's lock.
-    actions: SpinLock<Box<[Action]>>,
+    /// Guards them. A copy shares them until one of the two changes. Nothing nests inside but the
+    /// heap's lock.
+    actions: SpinLock<Arc<Actions>>,
 }
 
 impl Handlers {
+    /// The most that a change takes of the heap.
+    pub(crate) const CHANGE_BYTES: usize = size_of::<Actions>() + 64;
+
     /// All default.
     pub(crate) fn new() -> Self {
-        Self::with(vec![Action::DEFAULT; LAST as usize].into_boxed_slice())
+        Self::with(Arc::new([Action::DEFAULT; LAST as usize]))
     }
 
-    fn with(actions: Box<[Action]>) -> Self {
+    fn with(actions: Arc<Actions>) -> Self {
         Self { actions: SpinLock::new("signal handlers", actions) }
     }
 
@@ -119,9 +125,13 @@ impl Handlers {
 
     /// exec: signals with a handler get the default action; ignored ones stay ignored.
     pub(crate) fn exec(&self) {
-        for action in self.actions.lock().iter_mut() {
+        let fresh = |action: &Action| {
             let handler = if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL };
-            *action = Action { handler, ..Action::DEFAULT };
+            Action { handler, ..Action::DEFAULT }
+        };
+        let mut actions = self.actions.lock();
+        if actions.iter().any(|action| *action != fresh(action)) {
+            Arc::make_mut(&mut actions).iter_mut().for_each(|action| *action = fresh(action));
         }
     }
 
@@ -130,19 +140,19 @@ impl Handlers {
         self.actions.lock()[signal as usize - 1]
     }
 
-    /// Changes the disposition of `signal`; returns the one before.
+    /// Changes the disposition of `signal`; returns the one before. The heap has room for
+    /// [`Handlers::CHANGE_BYTES`].
     pub(crate) fn set(&self, signal: u32, action: Action) -> Action {
-        core::mem::replace(&mut self.actions.lock()[signal as usize - 1], action.kept())
+        core::mem::replace(&mut Arc::make_mut(&mut self.actions.lock())[signal as usize - 1], action.kept())
     }
 
     /// The disposition for a delivery, which may reset it.
     pub(super) fn take(&self, signal: u32) -> Action {
         let mut actions = self.actions.lock();
-        let slot = &mut actions[signal as usize - 1];
-        let action = *slot;
+        let action = actions[signal as usize - 1];
         if action.is_handler() && action.flags & SA_RESETHAND != 0 {
             // The flags stay, as in Linux.
-            slot.handler = SIG_DFL;
+            Arc::make_mut(&mut actions)[signal as usize - 1].handler = SIG_DFL;
         }
         action
     }
