@@ -6,7 +6,7 @@ from headline_chart import COLOURS, INK
 from headline_page import table
 
 TONES = (*COLOURS.values(), *LINUX_COLOURS.values())
-IDLE = {"fork_exit": "fork, bound", "anywhere_fork": "fork, any", "futex_2cpus": "futex, bound", "pipe_2cpus": "pipe, bound",
+IDLE = {"fork_exit": "fork, bound", "anywhere_fork": "fork, any", "futex_2cpus": "futex", "pipe_2cpus": "pipe",
         "anywhere_pipe": "pipe, any"}
 # Memory that init should find in use at most, in KiB: with 4 CPUs, and for each further one.
 MOST_KIB, MOST_KIB_EACH = 8 << 10, 64
