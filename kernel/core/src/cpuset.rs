@@ -109,10 +109,12 @@ impl CpuMask {
         self.0[word].load(Ordering::Acquire) & bit != 0
     }
 
-    /// Each of the first `nr_cpus` CPUs that is in the set when its word is reached. Orders like
-    /// [`CpuMask::observe`].
-    pub(crate) fn observe_each(&self, nr_cpus: usize) -> impl Iterator<Item = CpuId> {
-        cpus_of(self.0[..nr_cpus.div_ceil(64)].iter().map(|word| word.load(Ordering::Acquire)))
+    /// Calls `f` with each of the first `nr_cpus` CPUs that is in the set when its word is reached.
+    #[inline(always)]
+    pub(crate) fn peek_each(&self, nr_cpus: usize, mut f: impl FnMut(CpuId)) {
+        for (word, bits) in self.0[..nr_cpus.div_ceil(64)].iter().enumerate() {
+            bits_of(bits.load(Ordering::Relaxed)).for_each(|bit| f(CpuId::new(word * 64 + bit)));
+        }
     }
 
     /// A copy of the first `nr_cpus` CPUs of the set. It may be out of date.
@@ -145,6 +147,17 @@ impl CpuMask {
     pub(crate) fn store(&self, set: &CpuSet, nr_cpus: usize) {
         for word in 0..nr_cpus.div_ceil(64) {
             self.0[word].store(set.0[word], Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the set those of the first `nr_cpus` CPUs in `all` for which `wanted` says so. Only
+    /// for masks that no other CPU changes meanwhile. Orders like [`CpuMask::observe`] of `all`.
+    #[inline(always)]
+    pub(crate) fn store_those(&self, nr_cpus: usize, all: &CpuMask, wanted: impl Fn(CpuId) -> bool) {
+        for (word, (to, all)) in self.0.iter().zip(&all.0).take(nr_cpus.div_ceil(64)).enumerate() {
+            let those =
+                bits_of(all.load(Ordering::Acquire)).filter(|&bit| wanted(CpuId::new(word * 64 + bit)));
+            to.store(those.fold(0, |bits, bit| bits | 1 << bit), Ordering::Relaxed);
         }
     }
 }
@@ -210,11 +223,6 @@ impl CpuSet {
     /// The CPUs of the set in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = CpuId> {
         cpus_of(self.0.iter().copied())
-    }
-
-    /// As [`CpuSet::iter`], for a set of the first `nr_cpus` CPUs.
-    pub(crate) fn first_of(&self, nr_cpus: usize) -> impl Iterator<Item = CpuId> {
-        cpus_of(self.0[..nr_cpus.div_ceil(64)].iter().copied())
     }
 
     /// The 64 CPUs of word `word` as bits, lowest CPU in bit 0.

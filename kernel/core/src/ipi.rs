@@ -123,35 +123,49 @@ impl<M: Machine> LazyTlb<M> {
     /// every mm and flushed what it held of them, and that happens before the return. So
     /// what the call asks for is done.
     pub fn call_on_mask(&self, t: &PreemptOff, targets: &CpuSet, call: Call) {
+        self.cpu(t.cpu()).call.waiting.store(targets, self.nr_cpus());
+        self.call_awaited(t, call);
+    }
+
+    /// As [`LazyTlb::call_on_mask`], on the CPUs that are online and `concerned`.
+    #[inline(always)]
+    pub(crate) fn call_on_those(&self, t: &PreemptOff, concerned: impl Fn(CpuId) -> bool, call: Call) {
+        self.cpu(t.cpu()).call.waiting.store_those(self.nr_cpus(), &self.online, concerned);
+        self.call_awaited(t, call);
+    }
+
+    /// As [`LazyTlb::call_on_mask`], on the CPUs that this CPU's record has as `waiting`.
+    fn call_awaited(&self, t: &PreemptOff, call: Call) {
         assert!(
             self.machine.irqs_enabled(),
             "{call:?} to other CPUs with interrupts off: they may be waiting for us"
         );
-        let nr_cpus = self.nr_cpus();
-        if targets.first_of(nr_cpus).next().is_none() {
-            return;
-        }
-        let me = t.cpu();
-        invariant!(!targets.contains(me), "{me} calls itself");
+        let (nr_cpus, me) = (self.nr_cpus(), t.cpu());
         let state = self.cpu(me);
         let record = &state.call;
+        invariant!(!record.waiting.test(me), "{me} calls itself");
         record.write(call);
-        record.waiting.store(targets, nr_cpus);
-        for target in targets.first_of(nr_cpus) {
+        let mut posted = false;
+        record.waiting.peek_each(nr_cpus, |target| {
+            posted = true;
             // F9 release: orders the record before the bit. Partner: `handle_calls`. F10
             // orders the bit before the interrupt.
             self.cpu(target).mailbox.0.publish(me);
+        });
+        if !posted {
+            return;
         }
         // F19 fence: orders the posts before the look at `online`. Partner: `stop_cpu`.
         fence(Ordering::SeqCst);
-        for target in targets.first_of(nr_cpus) {
+        // A target that has answered already, at another interrupt, needs none.
+        record.waiting.peek_each(nr_cpus, |target| {
             if self.is_online(target) {
                 self.event_of(state, t, Event::Ipi { to: target, call });
                 self.machine.send_ipi(t, target);
             } else if self.cpu(target).mailbox.0.take(me) {
                 record.waiting.clear(target);
             }
-        }
+        });
         self.machine.point(Point::CallPosted);
         self.wait_for_answers(me, call);
         self.event(t, Event::Answered(call));
@@ -211,6 +225,8 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     /// Runs the calls of the CPUs `by` of word `word`.
+    // Not inlined: most interrupts bring no call.
+    #[inline(never)]
     fn run_calls(&self, t: &IrqsOff, me: &CpuState, word: usize, by: u64) {
         for bit in bits_of(by) {
             if cfg!(not(loom)) {
@@ -227,7 +243,7 @@ impl<M: Machine> LazyTlb<M> {
                 // F11 order us and the initiator alone.
                 fence(Ordering::SeqCst);
             } else {
-                self.run_call(t, by, record.read());
+                self.run_call(t, by);
             }
             // F11 release: orders what the handler did before the answer. Partner:
             // `wait_for_answers`. From here on the initiator may reuse the record.
@@ -237,7 +253,8 @@ impl<M: Machine> LazyTlb<M> {
 
     // Not inlined: a barrier saves no registers for it.
     #[inline(never)]
-    fn run_call(&self, t: &IrqsOff, by: CpuId, call: Call) {
+    fn run_call(&self, t: &IrqsOff, by: CpuId) {
+        let call = self.cpu(by).call.read();
         self.event(t, Event::Called { by, call });
         match call {
             Call::Shoot(mm) => {

@@ -25,7 +25,6 @@
 //! not have.
 
 use crate::LazyTlb;
-use crate::cpu::CpuSet;
 use crate::ipi::Call;
 use crate::machine::{Machine, PreemptOff};
 use crate::mm::MmId;
@@ -222,13 +221,8 @@ impl<M: Machine> LazyTlb<M> {
         if private.is_some_and(|mm| self.is_only_user(mm)) {
             return;
         }
-        let mut targets = CpuSet::EMPTY;
-        for cpu in self.online.observe_each(self.nr_cpus()).filter(|&cpu| cpu != t.cpu()) {
-            if concerned(self.cpu(cpu).curr_mm.peek()) {
-                targets.insert(cpu);
-            }
-        }
-        self.call_on_mask(t, &targets, Call::Barrier);
+        let concerned = |cpu| cpu != t.cpu() && concerned(self.cpu(cpu).curr_mm.peek());
+        self.call_on_those(t, concerned, Call::Barrier);
         // F4 fence (c): orders the reads of each `curr_mm` before the caller's accesses.
         // Partners: `prepare_switch`, `give_up_mm`, `exec_mmap`.
         fence(Ordering::SeqCst);
