@@ -94,13 +94,21 @@ impl CpuMask {
         self.0[word].fetch_and(!bit, order) & bit != 0
     }
 
-    /// Empties one word and returns its bits. Orders them before all that follows. Cheap
-    /// when the word is empty, which is the usual case.
-    pub(crate) fn take_word(&self, word: usize) -> u64 {
-        if self.0[word].load(Ordering::Relaxed) == 0 {
-            return 0;
+    /// Takes all of the first `nr_cpus` CPUs out, a word at a time, and calls `f` with each that was
+    /// in. Orders what a CPU did before its [`CpuMask::publish`] before `f`.
+    #[inline(always)]
+    pub(crate) fn take_each(&self, nr_cpus: usize, mut f: impl FnMut(CpuId)) {
+        for (word, bits) in self.0[..nr_cpus.div_ceil(64)].iter().enumerate() {
+            if bits.load(Ordering::Relaxed) != 0 {
+                bits_of(bits.swap(0, Ordering::Acquire)).for_each(|bit| f(CpuId::new(word * 64 + bit)));
+            }
         }
-        self.0[word].swap(0, Ordering::Acquire)
+    }
+
+    /// Whether none of the first `nr_cpus` CPUs is in the set. It may be out of date.
+    #[inline(always)]
+    pub(crate) fn seems_empty(&self, nr_cpus: usize) -> bool {
+        self.0[..nr_cpus.div_ceil(64)].iter().all(|word| word.load(Ordering::Relaxed) == 0)
     }
 
     /// Whether `cpu` is in the set. Orders like [`CpuMask::observe`].
@@ -244,7 +252,7 @@ fn cpus_of(words: impl Iterator<Item = u64>) -> impl Iterator<Item = CpuId> {
 }
 
 /// The positions of the one bits of `bits`, ascending.
-pub(crate) fn bits_of(mut bits: u64) -> impl Iterator<Item = usize> {
+fn bits_of(mut bits: u64) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         (bits != 0).then(|| {
             let bit = bits.trailing_zeros() as usize;

@@ -16,7 +16,6 @@
 
 use crate::LazyTlb;
 use crate::cpu::{CpuId, CpuMask, CpuSet, CpuState};
-use crate::cpuset::bits_of;
 use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
@@ -172,10 +171,10 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     fn wait_for_answers(&self, me: CpuId, call: Call) {
-        let waiting = &self.cpu(me).call.waiting;
+        let (waiting, nr_cpus) = (&self.cpu(me).call.waiting, self.nr_cpus());
         let (mut turn, mut started_ms, mut next_report_ms) = (0, 0, REPORT_AFTER_MS);
         // F11 acquire: orders the answers before what we free. Partner: `run_calls`.
-        while !waiting.observe_empty(self.nr_cpus()) {
+        while !waiting.observe_empty(nr_cpus) {
             self.machine.relax(turn);
             self.machine.point(Point::CallWaiting);
             turn += 1;
@@ -208,33 +207,27 @@ impl<M: Machine> LazyTlb<M> {
 
     /// An IPI arrived: runs every call that waits for this CPU. Called by the interrupt
     /// handler.
+    #[inline]
     pub fn handle_calls(&self, t: &IrqsOff) {
         let me = self.this_cpu(t);
-        let mut called = false;
-        for word in 0..self.nr_cpus().div_ceil(64) {
-            // F9 acquire: orders the bit before the read of the record. Partner: `call_on_mask`.
-            let by = me.mailbox.0.take_word(word);
-            if by != 0 {
-                called = true;
-                self.run_calls(t, me, word, by);
-            }
-        }
-        if !called {
+        // A bit that comes after this look comes before an interrupt of its own.
+        if me.mailbox.0.seems_empty(self.nr_cpus()) {
             self.event_of(me, t, Event::NotCalled);
+        } else {
+            self.run_calls(t, me);
         }
     }
 
-    /// Runs the calls of the CPUs `by` of word `word`.
     // Not inlined: most interrupts bring no call.
     #[inline(never)]
-    fn run_calls(&self, t: &IrqsOff, me: &CpuState, word: usize, by: u64) {
-        for bit in bits_of(by) {
+    fn run_calls(&self, t: &IrqsOff, me: &CpuState) {
+        // F9 acquire: orders the bit before the read of the record. Partner: `call_on_mask`.
+        me.mailbox.0.take_each(self.nr_cpus(), |by| {
             if cfg!(not(loom)) {
                 // No interrupt lands in the middle of a change of mms (T2). The models see
                 // what follows if one does.
                 self.check_loaded(t, self.machine.current(t));
             }
-            let by = CpuId::new(word * 64 + bit);
             let record = &self.cpu(by).call;
             if record.is_barrier() {
                 self.event_of(me, t, Event::Called { by, call: Call::Barrier });
@@ -248,7 +241,7 @@ impl<M: Machine> LazyTlb<M> {
             // F11 release: orders what the handler did before the answer. Partner:
             // `wait_for_answers`. From here on the initiator may reuse the record.
             record.waiting.retract(t.cpu());
-        }
+        });
     }
 
     // Not inlined: a barrier saves no registers for it.
