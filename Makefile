@@ -59,7 +59,7 @@ define HELP
   make frames             the stack: no function of the kernel takes much of it
   make instructions       the images: TLB instructions and changes of context have their fences
   make guide              the documents: pictures, names, targets and counted lines are true
-  make fences             write the table of barrier pairs in docs/lazy-tlb.md from the comments
+  make fences             write the tables of barrier pairs (docs/lazy-tlb.md, docs/fences.md) from the comments
   make lines              count the lines of code and comments by part
   make figures            what each policy costs, and how long its code is
   make matrix             start every configuration, and write docs/matrix.md

@@ -5,6 +5,7 @@ import dataclasses
 import headline_model as model
 
 KINDS = {"pipe": "through pipes", "futex": "through futexes"}
+OWN_KINDS = {"fault": "a first store to a page", "mprotect": "two changes of a page's permissions", "read": "a read of a byte"}
 HOTTEST = 10
 COMMAND = {"headline": "make headline", "headline-linux": "make headline-linux"}
 # What a page compares: (without a count of borrowers, with one).
@@ -41,6 +42,15 @@ def summary(runs, kind, inputs):
             for run in runs if run["kind"] == kind for each in (run["per_switch"],)]
     return table(["policy", "CPUs", "instructions", "transfers", "shared misses", "lines that 90 % of the CPUs write",
                   "of these, at every second switch", "transfers of the hottest shared line", "modelled switches/s", "steps out of turn"], rows)
+
+
+def own_operations(told):
+    """What threads of one process move that do not share their work."""
+    rows = [[OWN_KINDS[run["kind"]], run["policy"], run["cpus"], f"{each['instructions']:,.0f}", f"{each['transfers']:.2f}",
+             f"{each['misses']:.2f}", run["hot_by_all"], f"{each['switches']:.2f}"]
+            for run in told for each in (run["each"],)]
+    return table(["operation", "policy", "CPUs", "instructions", "transfers", "shared misses",
+                  "lines that 90 % of the CPUs write at every second operation", "switches"], rows)
 
 
 def outermost(functions):
@@ -97,4 +107,7 @@ def page(told, inputs, name="headline"):
         for policy in pair:
             for run in (run for run in of(runs, kind, policy) if run["cpus"] == cpus):
                 out += [f"### What moves: {policy}, {cpus} CPUs\n", hottest(run)]
+    if told.get("own"):
+        out += ["## Operations in each thread's own memory\n", "Threads of one process, one on each CPU; per operation, the program's "
+                "instructions included:\n", own_operations(told["own"])]
     return "\n".join(out)

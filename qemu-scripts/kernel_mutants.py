@@ -9,6 +9,7 @@ import re
 import shutil
 import tomllib
 
+import initrd
 import machine
 import running
 import sequences_runs
@@ -76,6 +77,19 @@ class Tree:
         return None if status == 0 else output
 
 
+def archive_for(test):
+    """The initrd of a test that is a program, written anew; None for other tests."""
+    if test == sequences_runs.TEST:
+        return sequences_runs.archive_for_mutants()
+    if not test.startswith("program_"):
+        return None
+    name = test.removeprefix("program_")
+    path = BUILD / f"{name}.cpio"
+    program = ROOT / "target/powerpc64-kernel/release" / name
+    path.write_bytes(initrd.archive({f"bin/{name}": initrd.stripped(program.read_bytes())}))
+    return path
+
+
 class Copy(Tree):
     """A copy of the tree, for one mutant at a time."""
 
@@ -95,7 +109,7 @@ class Copy(Tree):
             return "it does not build:\n" + complaint
         test = mutant["test"]
         settings = Settings(smp=CPUS, lazy=mutant["lazy"], append=f"test={test} {mutant.get('words', '')}".strip())
-        archive = sequences_runs.archive_for_mutants() if test == sequences_runs.TEST else None
+        archive = archive_for(test)
         outcome = running.run_quietly(machine.command_line(settings, self.tree / IMAGE, archive), RUN_LIMIT_S)
         console = outcome.console.decode(errors="replace")
         if f"# {test} starts" not in console:

@@ -72,7 +72,8 @@ unsafe impl Mmu for Hardware {
     }
 
     fn order_mask_before_walks(&self, _: &IrqsOff) {
-        // `sync` orders earlier stores before the loads of a table walk, as before other loads.
+        // F1 fence: orders the bit before the loads of a table walk. Partner: `flush`. `sync` orders
+        // earlier stores before those loads, as before other loads.
         fence(Ordering::SeqCst);
     }
 

@@ -115,7 +115,7 @@ class Copy(kernel_mutants.Tree):
                 return {"outcome": "equivalent", "by": "the same instructions and data"}
             if equivalent:
                 return {"outcome": "equivalent", "by": equivalent}
-            for stage in stages_for(mutant.file):
+            for stage in stages_for(mutant.file, mutant.rule):
                 tell(stage.name)
                 why, output = self.patiently(stage)
                 if log:

@@ -19,6 +19,7 @@ class Stage:
     only: str = ""       # for mutants of files that begin so
     says: str = ""       # the output that a pass needs
     early: tuple = ()    # for mutants of files that begin so, it comes first
+    rules: tuple = ()    # for mutants by these rules only; by all if empty
 
 
 def host(package, *arguments, **environment):
@@ -38,6 +39,12 @@ def boot(smp, lazy, words=""):
 def instructions():
     """The fences around the instructions that need them, which no run shows."""
     return Stage("instructions", ("qemu-scripts/instructions", IMAGE))
+
+
+def fences():
+    """The comments that state a fence or an ordering, which no run on a PC shows. A fence of
+    kernel/core is shown to loom first. A store that is left out whole is for the tests alone."""
+    return Stage("fences", ("qemu-scripts/fences", "--code"), early=("kernel/src/", "arch/"), rules=("fence", "ordering"))
 
 
 def programs():
@@ -65,10 +72,11 @@ STAGES = [
     host("kcore", "--test", "loom", **LOOM),
     boot(8, "refcount", "tlb=ipi"),
     programs(),
+    fences(),
 ]
 
 
-def stages_for(file):
-    """The stages that may notice a mutant of a file."""
-    those = [stage for stage in STAGES if file.startswith(stage.only)]
+def stages_for(file, rule):
+    """The stages that may notice a mutant of a file by a rule."""
+    those = [stage for stage in STAGES if file.startswith(stage.only) and (not stage.rules or rule in stage.rules)]
     return sorted(those, key=lambda stage: not (stage.early and file.startswith(stage.early)))

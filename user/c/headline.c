@@ -1,16 +1,19 @@
 /*
- * headline [pipe|futex|line|loop] [ROUNDS]: threads that hand a token to each other, between two marks.
+ * headline [pipe|futex|fault|mprotect|read|line|loop] [ROUNDS]: threads at work, between two marks.
  *
  * pipe, futex: as many threads of one process as there are CPUs, each bound to one, in pairs. A
  * thread waits until its partner has written to a pipe, or has woken it; so each CPU goes into and
  * out of idle once a round. The region begins when the last pair plays, and ends when the first has
  * played ROUNDS rounds of it: all CPUs work all the time. line: two threads on two CPUs store to one
  * word in turn, ROUNDS times in all: a model of caches that counts anything but ROUNDS transfers of
- * that line is wrong. loop: between the marks 2 * ROUNDS + 1 instructions of the program.
+ * that line is wrong. fault, mprotect, read: as many threads as CPUs, each in memory of its own, or
+ * with a descriptor of its own, ROUNDS times: first stores to pages, two changes of a page's
+ * permissions, reads of a byte. The region begins when all are ready, and ends when all are done. loop: between the marks 2 * ROUNDS + 1 instructions of the program.
  *
  * The marks are instructions that do nothing: `and 30,30,30` begins, `and 31,31,31` ends.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -18,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -150,6 +154,56 @@ static void *store_by_turns(void *number)
 	return NULL;
 }
 
+enum { TABLE_SPAN = 2 << 20 };
+
+/* Memory that no other thread's page table serves, with its first page touched. */
+static char *own_memory(size_t bytes)
+{
+	size_t all = (bytes + TABLE_SPAN - 1) / TABLE_SPAN * TABLE_SPAN;
+	char *at = mmap(NULL, all + TABLE_SPAN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	check(at != MAP_FAILED, "mmap");
+	at += -(size_t)at % TABLE_SPAN;
+	*(volatile char *)at = 1;
+	return at;
+}
+
+static void work(char *own, long page, int zeroes)
+{
+	char byte;
+	for (int i = 1; i <= rounds; i++) {
+		if (kind[0] == 'r')
+			check(read(zeroes, &byte, 1) == 1, "read");
+		else if (kind[0] == 'f')
+			*(volatile char *)(own + i * page) = 1;
+		else
+			check(mprotect(own, page, PROT_READ) == 0 && mprotect(own, page, PROT_READ | PROT_WRITE) == 0,
+			      "mprotect");
+	}
+}
+
+static void *work_alone(void *number)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	bind_to((long)number);
+	char *own = own_memory((rounds + 1) * page);
+	int zeroes = open("/dev/zero", O_RDONLY);
+	check(zeroes >= 0, "/dev/zero");
+	if (atomic_fetch_add(&playing, 1) + 1 == cpus) {
+		MARK_BEGIN();
+		atomic_store(&has_begun, 1);
+	}
+	while (!atomic_load_explicit(&has_begun, memory_order_relaxed))
+		;
+	work(own, page, zeroes);
+	if (atomic_fetch_add(&has_read, 1) + 1 == cpus) {
+		MARK_END();
+		atomic_store(&is_over, 1);
+	}
+	while (!atomic_load_explicit(&is_over, memory_order_relaxed))
+		;
+	return NULL;
+}
+
 static void loop(void)
 {
 	long count = rounds;
@@ -168,6 +222,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	int is_line = kind[0] == 'l';
+	void *(*body)(void *) = is_line ? store_by_turns : strstr("fault mprotect read", kind) ? work_alone : play;
 	cpus = is_line ? 2 : sysconf(_SC_NPROCESSORS_ONLN) & ~1L;
 	pairs = aligned_alloc(LINE, sizeof *pairs * (cpus / 2 + 1));
 	for (long i = 0; i < cpus / 2; i++) {
@@ -177,7 +232,7 @@ int main(int argc, char **argv)
 	}
 	pthread_t *threads = calloc(cpus + 1, sizeof *threads);
 	for (long i = 0; i < cpus; i++)
-		check(pthread_create(&threads[i], NULL, is_line ? store_by_turns : play, (void *)i) == 0, "pthread_create");
+		check(pthread_create(&threads[i], NULL, body, (void *)i) == 0, "pthread_create");
 	for (long i = 0; i < cpus; i++)
 		pthread_join(threads[i], NULL);
 	printf("headline: %s, %d rounds\n", kind, rounds);

@@ -38,8 +38,8 @@ pub unsafe fn start_cpu(percpu: &'static PerCpu) -> Result<(), rtas::Error> {
     let argument = real(core::ptr::from_ref(percpu).cast());
     let argument = u32::try_from(argument).expect("smp: a PerCpu lies below 4 GB");
     let entry = real(&raw const secondary_entry) as u32;
-    // Orders all that the boot has set up before the start of the new CPU, which
-    // reads its PerCpu. The call into RTAS alone orders nothing.
+    // F51 sync: orders all that the boot has set up before the start of the new CPU. Partner: the
+    // CPU's start, which reads its PerCpu. The call into RTAS alone orders nothing.
     isa::sync();
     // SAFETY: the entry takes a real PerCpu address; the rest is the caller's
     // promise.
@@ -81,8 +81,8 @@ pub unsafe fn stop(_: &IrqsOff) -> rtas::Error {
 /// # Errors
 /// The hypervisor's status.
 pub fn nmi(server: u32) -> Result<(), Status> {
-    // Orders earlier stores before the interrupt, for the handler on the other CPU.
-    // The hypervisor call alone orders nothing.
+    // F52 sync: orders earlier stores before the interrupt. Partner: the NMI, whose handler reads
+    // them on the other CPU. The hypervisor call alone orders nothing.
     isa::sync();
     hcall::h_signal_sys_reset(server)
 }

@@ -68,8 +68,8 @@ impl RunState {
     #[inline]
     pub fn prepare(&self) {
         self.0.store(PREPARING, Ordering::Relaxed);
-        // F20 fence: orders the announcement before the look at the condition. Partner:
-        // `are_there`, or the waker's own.
+        // F20 fence: orders the announcement before the look at the condition. Partners:
+        // `are_there`, and `notify` of a task.
         fence(Ordering::SeqCst);
     }
 

@@ -3,8 +3,8 @@
 //! A kernel thread that runs after a user task *borrows* its address space instead of
 //! switching away from it. When an address space dies, every CPU that still borrows it
 //! must leave it. This crate is that protocol. It also holds the few words in memory by
-//! which CPUs hand tasks to each other ([`handoff`]) and look up descriptors ([`lookup`]). The
-//! same source runs in the kernel, in host tests and under the loom model checker.
+//! which CPUs hand tasks to each other ([`handoff`]), look up descriptors ([`lookup`]) and fill
+//! page tables ([`gate`]). The same source runs in the kernel, in host tests and under the loom model checker.
 //!
 //! Reading order: [`task`] and [`cpu`] (what the protocol keeps for a task and a CPU),
 //! [`switch`] (the four arms of a context switch), [`lazy_tlb`] (the policies), [`mm`]
@@ -43,6 +43,7 @@ pub mod counters;
 pub mod cpu;
 mod cpuset;
 pub mod event;
+pub mod gate;
 pub mod handoff;
 pub mod hotplug;
 pub mod ipi;

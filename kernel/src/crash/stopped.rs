@@ -39,15 +39,16 @@ static REMAINS: [Remains; MAX_CPUS] =
 pub(super) fn leave_remains(frame: &mut TrapFrame) {
     let mine = &REMAINS[percpu::cpu_id().index()];
     mine.pid.store(mmu::loaded_pid().get(), Ordering::Relaxed);
-    // Release: orders the frame's contents and the PID before the pointer. Partner: the acquire
-    // in `remains_of`.
+    // F48 release: orders the frame's contents and the PID before the pointer. Partner:
+    // `remains_of`.
     mine.frame.store(frame, Ordering::Release);
 }
 
 /// The registers and the PID register of `cpu`, or none if it has not stopped.
 pub(super) fn remains_of(cpu: CpuId) -> Option<(&'static TrapFrame, u32)> {
     let theirs = &REMAINS[cpu.index()];
-    // Acquire: see `leave_remains`.
+    // F48 acquire: orders the pointer before the reads of the frame and the PID. Partner:
+    // `leave_remains`.
     let frame = theirs.frame.load(Ordering::Acquire);
     // SAFETY: null, or on the NMI stack of a parked CPU, which never leaves that stack.
     let frame = unsafe { frame.as_ref() }?;

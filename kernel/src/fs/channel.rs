@@ -66,8 +66,8 @@ impl Ends {
     }
 
     pub(super) fn no_writer(&self) -> bool {
-        // Acquire: pairs with the release in `End::drop`; a reader that sees the writer gone sees
-        // all its writes.
+        // F43 acquire: orders the writer's end before the look at the contents. Partner: `drop`. A
+        // reader that sees the writer gone sees all its writes.
         self.writer_gone.load(Ordering::Acquire)
     }
 }
@@ -183,7 +183,7 @@ impl<C: Channel> Drop for End<C> {
         }
         if let Some(channel) = &self.outgoing {
             let ends = channel.ends();
-            // Release: pairs with the acquire in `no_writer`.
+            // F43 release: orders the writer's writes before its end. Partner: `no_writer`.
             ends.writer_gone.store(true, Ordering::Release);
             channel.not_empty().wake_all();
             ends.poll.notify();

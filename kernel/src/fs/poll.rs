@@ -53,9 +53,8 @@ impl PollHead {
     /// [`File::events`](super::File::events) reads.
     #[inline]
     pub(crate) fn notify(&self) {
-        // Orders the change before the load of `count`. Partner: the fence in `add`, which orders
-        // the store to `count` before the poller's look at the state. So either we see the
-        // poller, or it sees the change.
+        // F33 fence: orders the change before the load of `count`, and before the event of a poller.
+        // Partners: `add`, `reset`. Either we see the poller, or it sees the change.
         fence(Ordering::SeqCst);
         if self.count.load(Ordering::Relaxed) != 0 {
             self.notify_slow();
@@ -77,7 +76,8 @@ impl PollHead {
         pollers.push(poller);
         self.count.store(pollers.len() as u32, Ordering::Relaxed);
         drop(pollers);
-        // Partner: the fence in `notify`.
+        // F33 fence: orders the store to `count` before the poller's look at the state. Partner:
+        // `notify`.
         fence(Ordering::SeqCst);
     }
 

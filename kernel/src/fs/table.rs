@@ -100,15 +100,15 @@ impl FileTable {
 
     #[inline]
     fn chunks(&self) -> Option<&Chunks> {
-        // SAFETY: null, or what stays as long as the table. Acquire: the null pointers before
-        // the pointer to them. Partner: `chunk_for`.
+        // SAFETY: null, or what stays as long as the table.
+        // F45 acquire: orders the pointer before the reads of the null pointers. Partner: `chunk_for`.
         unsafe { self.chunks.load(Ordering::Acquire).as_ref() }
     }
 
     /// The first slot of chunk `number`, from 1 on; null if the chunk is not there.
     #[inline]
     fn chunk(&self, number: usize) -> *const Slot {
-        // Acquire: the empty slots before the pointer to them. Partner: `chunk_for`.
+        // F46 acquire: orders the pointer before the reads of the empty slots. Partner: `chunk_for`.
         let load = |chunks: &Chunks| Some(chunks.get(number - 1)?.load(Ordering::Acquire).cast_const());
         self.chunks().and_then(load).unwrap_or(ptr::null())
     }
@@ -120,13 +120,13 @@ impl FileTable {
         }
         if self.chunks().is_none() {
             let none: Box<Chunks> = Box::new(array::from_fn(|_| AtomicPtr::new(null_mut())));
-            // Release: the null pointers before the pointer to them. Partner: `chunks`.
+            // F45 release: orders the null pointers before the pointer to them. Partner: `chunks`.
             self.chunks.store(Box::into_raw(none), Ordering::Release);
         }
         if self.chunk(number).is_null() {
             let slots: Box<[Slot]> = (0..FIRST << number).map(|_| Slot::default()).collect();
             let place = &self.chunks().expect("they were just made")[number - 1];
-            // Release: the empty slots before the pointer to them. Partner: `chunk`.
+            // F46 release: orders the empty slots before the pointer to them. Partner: `chunk`.
             place.store(Box::into_raw(slots).cast(), Ordering::Release);
         }
         // SAFETY: a chunk of this many slots, which stays as long as the table.
@@ -330,8 +330,8 @@ impl FileTable {
 
     /// One use less: the last one closes everything.
     pub(super) fn end_use(&self) {
-        // AcqRel: the uses of other processes before that of the last one. Partner: itself,
-        // and the acquire in `TableUse::unshare`.
+        // F44 acqrel: orders the uses of other processes before that of the last one. Partners:
+        // `end_use`, `unshare`.
         if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.close_alone(!0);
         }

@@ -45,8 +45,8 @@ impl TableUse {
     /// that was borrowed from it.
     pub(crate) unsafe fn unshare(&self) {
         // An old count that is too high costs a copy. A count of 1 does not rise: only this process
-        // could share the table, and its only thread is here. Acquire: the other processes' uses
-        // before ours. Partner: the release in `FileTable::end_use`.
+        // could share the table, and its only thread is here. F44 acquire: orders the ends of other
+        // uses before what we do with the table alone. Partner: `end_use`.
         if self.table().users.load(Ordering::Acquire) == 1 {
             return;
         }

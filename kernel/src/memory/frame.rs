@@ -83,8 +83,8 @@ impl Frame {
     /// Whether this is the only reference, so that no other CPU can add one.
     #[inline]
     pub(crate) fn is_sole(&self) -> bool {
-        // Acquire: pairs with the release in `drop_reference`; orders the other holders' accesses
-        // to the frame before ours.
+        // F34 acquire: orders the count, so the other holders' accesses to the frame, before our
+        // accesses. Partner: `drop_reference`.
         count_of(self.number).load(Ordering::Acquire) == 1
     }
 
@@ -220,6 +220,7 @@ pub(crate) fn alloc_zeroes() -> Option<Frame> {
 pub(crate) unsafe fn free_zeroes(phys: PhysAddr) {
     let number = (phys.0 >> PAGE_SHIFT) as FrameNumber;
     let count = count_of(number);
+    // F34 acquire: orders the count before the block's reuse. Partner: `drop_reference`.
     assert!(count.load(Ordering::Acquire) == 1, "block {number:#x} is freed with other references");
     for each in number..number + (1 << ZEROES_ORDER) {
         oracle::frame_freed(each);
@@ -267,18 +268,21 @@ pub(crate) unsafe fn drop_references(frames: &mut [FrameNumber]) {
 /// Takes a reference to frame `number` away; true if it was the last.
 #[inline(always)]
 fn drop_reference(count: &AtomicU32, number: FrameNumber) -> bool {
-    // Acquire: as in `is_sole`. A sole owner needs no atomic update: no other CPU can be changing
+    // F34 acquire: orders the count, so the other holders' accesses, before a sole owner's reuse.
+    // Partner: `drop_reference`. A sole owner needs no atomic update: no other CPU can be changing
     // the count.
     if count.load(Ordering::Acquire) == 1 {
         return true;
     }
-    // Release: orders our accesses to the frame before its reuse. Partner: the fence below, or
-    // the acquire above, in the last holder.
+    // F34 release: orders our accesses to the frame before the count. Partners: `drop_reference` of
+    // the last holder, `is_sole`, `free_zeroes`.
     let before = count.fetch_sub(1, Ordering::Release);
     assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {number:#x} freed twice (count {before:#x})");
     if before != 1 {
         return false;
     }
+    // F34 acquire: orders the count, so the other holders' accesses, before the last holder's reuse.
+    // Partner: `drop_reference`.
     fence(Ordering::Acquire);
     true
 }

@@ -11,7 +11,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut, Range};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arch::mmu::tree::RadixTree;
 use kcore::mm::MmId;
@@ -21,7 +21,7 @@ use vm::brk::Break;
 
 use super::backing::Backing;
 use super::gather::Gather;
-use super::page_tables::PageTables;
+use super::page_tables::{self, PageTables};
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
 use crate::memory::heap;
@@ -29,15 +29,18 @@ use crate::memory::kernel_map::process_table;
 use crate::memory::tables::TableFrames;
 use crate::oracle;
 use crate::sync::Fixed;
-use crate::task::{Mutex, MutexGuard};
+use crate::task::{self, FaultPlace, Mutex, MutexGuard};
 use crate::upcalls::Text;
 
 /// The machine's part of one mm, or of a free slot.
 struct AddressSpace {
     /// The mm that lives here, or none. An id that differs is stale.
     id: AtomicU64,
-    /// A sleeping lock. Guards the areas, the break, and *all changes of the user page tables*;
-    /// the MMUs read the tables without it. It is held over flushes, which wait for other CPUs:
+    /// Pages that tasks which have left had filled in without the lock.
+    filled: AtomicI64,
+    /// A sleeping lock. Guards the areas, the break, and *all changes of the user page tables*,
+    /// but one: a fault near the task's last one fills an empty entry without it
+    /// ([`kcore::gate`]). The MMUs read the tables without it. It is held over flushes, which wait for other CPUs:
     /// no lock that is taken with interrupts off is held outside it. Its holder touches no user
     /// memory, since a fault takes this lock. Order: parent before child; outside the objects'
     /// and the allocators' locks.
@@ -50,6 +53,8 @@ pub(super) struct Map {
     pub(super) tables: PageTables,
     pub(super) areas: AreaSet<Backing>,
     pub(super) heap: Break,
+    /// It is a fork's parent or child: a page of its anonymous memory may be another's, too.
+    pub(super) forked: bool,
     /// Keeps the program's file from being written: Linux's `exe_file`.
     pub(super) text: Option<Text>,
 }
@@ -63,16 +68,37 @@ pub(crate) fn init(nr_mms: usize) {
     assert!(slots <= arch::mmu::process_table::PIDS, "more mms than PIDs");
     let free = || AddressSpace {
         id: AtomicU64::new(MmId::NONE.to_bits()),
+        filled: AtomicI64::new(0),
         mmap_lock: Mutex::new(Map::new(MmId::NONE, None)),
     };
+    page_tables::init_gates();
     // SAFETY: the boot CPU is alone.
     unsafe { SPACES.set((0..slots).map(|_| free()).collect()) };
+}
+
+impl AddressSpace {
+    /// Pages that the tables map, but for those that tasks have filled in since they last had the
+    /// lock.
+    fn resident(&self, map: &Map) -> i64 {
+        // Relaxed: the last user's `mmput` orders what the others have added before the teardown.
+        map.tables.resident + self.filled.load(Ordering::Relaxed)
+    }
+}
+
+/// The current task is about to give up its address space, and does not touch user memory before
+/// that: counts the pages there that it has filled in without the lock.
+pub(crate) fn leave() {
+    let task = task::current();
+    let (place, filled) = (task.fault_place().replace(FaultPlace::NONE), task.filled().take());
+    if filled != 0 {
+        SPACES.get()[place.mm.slot()].filled.fetch_add(filled.into(), Ordering::Relaxed);
+    }
 }
 
 impl Map {
     fn new(mm: MmId, tree: Option<RadixTree>) -> Self {
         let tables = PageTables { tree, resident: 0 };
-        Self { mm, tables, areas: AreaSet::default(), heap: Break::default(), text: None }
+        Self { mm, tables, areas: AreaSet::default(), heap: Break::default(), forked: false, text: None }
     }
 }
 
@@ -138,7 +164,7 @@ pub(crate) struct Layout {
     pub(crate) areas: Vec<Shown>,
     /// The heap: from its begin to the break.
     pub(crate) heap: Range<u64>,
-    /// Pages that the tables map.
+    /// Pages that the tables map; some of the last ones may be missing.
     pub(crate) resident: u64,
 }
 
@@ -158,7 +184,7 @@ pub(crate) fn layout(mm: MmId) -> Result<Layout, Errno> {
     Ok(Layout {
         areas: map.areas.iter().map(Shown::of).collect(),
         heap: map.heap.range(),
-        resident: map.tables.resident,
+        resident: space.resident(&map).max(0) as u64,
     })
 }
 
@@ -210,10 +236,12 @@ pub(crate) fn set_text(mm: MmId, text: Text) {
 pub(crate) fn free_mm(mm: MmId) {
     let mut map = lock(mm);
     assert!(!process_table().is_set(mm.pid()), "{mm:?} is freed with a process-table entry");
-    let resident = map.tables.resident;
+    let space = &SPACES.get()[mm.slot()];
+    let resident = space.resident(&map);
     assert!(resident == 0 && map.areas.is_empty(), "{mm:?} is freed with {resident} pages");
     let tree = map.tables.tree.take().expect("freed twice");
-    SPACES.get()[mm.slot()].id.store(MmId::NONE.to_bits(), Ordering::Relaxed);
+    space.id.store(MmId::NONE.to_bits(), Ordering::Relaxed);
+    space.filled.store(0, Ordering::Relaxed);
     // SAFETY: the entry is cleared (checked). Afterwards `exit_mmap` flushed and took out the
     // other tables.
     unsafe { tree.free(&mut TableFrames) };

@@ -5,10 +5,6 @@ use kcore::mm::MmId;
 use super::address_space::{self, Map};
 use super::object::Object;
 use crate::errno::Errno;
-use crate::memory::heap;
-
-/// The most that a call costs on the heap: no area is cut.
-const HEAP_BYTES: usize = 1 << 10;
 
 /// Takes away the areas that are left of a mapping whose object began at `addr`. `name` names the
 /// objects that count. Returns the name. May sleep.
@@ -20,7 +16,6 @@ pub(crate) fn detach<N>(mm: MmId, addr: u64, name: impl Fn(&Object) -> Option<N>
         return Err(Errno::EINVAL);
     }
     let mut map = address_space::lock(mm);
-    heap::check_room(HEAP_BYTES)?;
     let found = map
         .attached_parts(addr, u64::MAX)
         .find_map(|(object, _)| Some((name(object)?, object.id(), object.len())));

@@ -1,5 +1,9 @@
 //! Page faults: a missing page is made, a shared one is copied.
 //!
+//! A fault in anonymous memory near the task's last fault fills its entry without the `mmap_lock`,
+//! beside the faults of other threads and beside changes elsewhere: [`kcore::gate`] has the
+//! argument. All other faults take the lock, and remember where they were.
+//!
 //! Every present page is owned by its entry: the entry holds one reference. A page of a *private*
 //! area is writable only while that reference is the sole one; else a store faults and gets its
 //! own copy. The entry needs no flag for that: the count says it.
@@ -8,7 +12,8 @@ use core::mem::ManuallyDrop;
 
 use arch::addr::PhysAddr;
 use arch::encoding::pte::{Pte, PteFlags};
-use arch::mmu::cursor::{Entry, after_store};
+use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
+use arch::mmu::cursor::{Entry, after_store, entry_in};
 use arch::{isa, page};
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
@@ -17,9 +22,12 @@ use vm::page_down;
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
+use super::page_tables::{close_gate, gate_of};
 use crate::machine::lazy_tlb;
 use crate::memory::frame::{self, Frame};
 use crate::memory::tables::TableFrames;
+use crate::sync::preempt;
+use crate::task::{self, FaultPlace};
 
 /// The access that a program tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,6 +36,17 @@ pub(crate) struct Access {
     pub(crate) write: bool,
     /// An instruction fetch.
     pub(crate) exec: bool,
+}
+
+impl Access {
+    /// What an entry must permit.
+    fn flags(self) -> PteFlags {
+        match self {
+            Access { exec: true, .. } => PteFlags::EXECUTE,
+            Access { write: true, .. } => PteFlags::WRITE,
+            _ => PteFlags::READ,
+        }
+    }
 }
 
 /// The reason why a fault cannot be resolved.
@@ -43,12 +62,49 @@ pub(crate) enum FaultError {
     Oom,
 }
 
-/// Resolves a fault of `mm`, current or not, at `addr`. The access is to be tried
+/// Resolves a fault of the current task, whose mm is `mm`, at `addr`. The access is to be tried
 /// again after `Ok`. Interrupts and preemption on; may sleep.
 ///
 /// # Errors
 /// See [`FaultError`].
 pub(crate) fn handle_fault(mm: MmId, addr: u64, access: Access) -> Result<(), FaultError> {
+    if fault_nearby(mm, page_down(addr), access) {
+        return Ok(());
+    }
+    handle_fault_locked(mm, addr, access)
+}
+
+/// Resolves a fault at page `ea` without the lock, if it is near the task's last one.
+///
+/// The task is a user of `mm`, so the mm lives on, and its exit has not begun. The gate's number
+/// shows that since the last fault nobody has changed an entry of the table, or taken the table
+/// away; while we are inside nobody does. Areas change with their entries, so ours is there, with
+/// its permissions: those that were only added, or grew, concern other addresses.
+#[inline]
+fn fault_nearby(mm: MmId, ea: u64, access: Access) -> bool {
+    let task = task::current();
+    let place = task.fault_place().get();
+    let Some(gate) = place.gate.filter(|_| place.serves(mm, ea, access.flags())) else { return false };
+    let preempt_off = preempt::disable();
+    let filled = gate.enter(place.number, || {
+        // SAFETY: see above.
+        let mut entry = unsafe { entry_in(place.table, ea) };
+        let old = entry.get();
+        if old.is_valid() {
+            // Another thread was here first, or the fault was spurious.
+            return old.flags().contains(access.flags()).then_some(0);
+        }
+        let page = frame::alloc_zeroed()?;
+        set(&mut entry, page, place.flags).then_some(1)
+    });
+    drop(preempt_off);
+    let Some(Some(filled)) = filled else { return false };
+    task.filled().set(task.filled().get() + filled);
+    true
+}
+
+#[inline(never)]
+fn handle_fault_locked(mm: MmId, addr: u64, access: Access) -> Result<(), FaultError> {
     let mut map = address_space::lock(mm);
     match map.fault(addr, access) {
         Err(FaultError::MapErr) if map.grow_stack(addr) => map.fault(addr, access),
@@ -107,21 +163,43 @@ impl Map {
         }
         let mut cursor = self.tables.cursor_at(ea);
         let mut entry = cursor.entry(ea, &mut TableFrames).map_err(|_| FaultError::Oom)?;
-        let old = entry.get();
-        if !old.is_valid() {
-            fill(entry.lend(), area, write)?;
-        } else if write && !old.flags().contains(PteFlags::WRITE) {
+        let mut filled = 0;
+        if !entry.get().is_valid() && fill(entry.lend(), area, write)? {
+            filled = 1 + remember(self.mm, &entry, area);
+        } else if write && !entry.get().flags().contains(PteFlags::WRITE) {
             make_writable(self.mm, entry.lend(), area)?;
         }
         // Else another thread was here first, or the fault was spurious.
         let page = entry.get().page();
-        self.tables.resident += u64::from(!old.is_valid());
+        self.tables.resident += filled;
         Ok(page)
     }
 }
 
-/// Fills an empty entry. No CPU can have a translation of it: no flush.
-fn fill(entry: Entry<'_>, area: &Area<Backing>, write: bool) -> Result<(), FaultError> {
+/// Lets the current task's next faults nearby go without the lock, if `area` is anonymous and the
+/// mm its own. Returns how many pages it has filled in without the lock and not counted.
+fn remember(mm: MmId, entry: &Entry<'_>, area: &Area<Backing>) -> i64 {
+    let task = task::current();
+    let private = matches!(area.contents, Backing::Anonymous) && !area.prot.contains(Prot::EXEC);
+    if !private || task.user.is_none() || task.mm.mm() != mm {
+        return 0;
+    }
+    let (table, first) = (entry.table(), entry.ea() & !(TABLE_SPAN - 1));
+    let gate = gate_of(table);
+    task.fault_place().set(FaultPlace {
+        mm,
+        window: (area.start.max(first), area.end.min(first + TABLE_SPAN)),
+        table,
+        gate: Some(gate),
+        number: gate.number(),
+        flags: leaf_flags(area.prot, true),
+    });
+    task.filled().take().into()
+}
+
+/// Fills an empty entry; false if another thread's fault without the lock was first. No CPU can
+/// have a translation of it: no flush.
+fn fill(mut entry: Entry<'_>, area: &Area<Backing>, write: bool) -> Result<bool, FaultError> {
     let (page, sole) = match area.contents.page_at(entry.ea() - area.start) {
         None => (frame::alloc_zeroed().ok_or(FaultError::Oom)?, true),
         Some((object, number)) => {
@@ -133,8 +211,7 @@ fn fill(entry: Entry<'_>, area: &Area<Backing>, write: bool) -> Result<(), Fault
             }
         }
     };
-    set(entry, page, leaf_flags(area.prot, sole));
-    Ok(())
+    Ok(set(&mut entry, page, leaf_flags(area.prot, sole)))
 }
 
 /// The first store to a page that was read-only.
@@ -146,16 +223,19 @@ fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result
     if area.shared || shared_page.is_sole() {
         // The page stays and its permissions grow. A CPU that cached fewer walks again when an
         // access needs more (ISA 3.0B, Book III 5.10.1.2): no flush.
-        entry.set(old.with_flags(flags));
+        entry.set_same_page(old.with_flags(flags));
         after_store();
         return Ok(());
     }
     let copy = copy_of(&shared_page)?;
     // Another frame behind a valid entry: clear, flush, set. Else one CPU could
-    // store to the new frame while another still reads the old one.
-    entry.set(Pte::NONE);
+    // store to the new frame while another still reads the old one. Meanwhile no fault may find
+    // it empty.
+    close_gate(entry.table());
+    entry.take();
     lazy_tlb().flush(mm, FlushRange::Pages { start: entry.ea(), pages: 1 });
-    set(entry, copy, flags);
+    let filled = set(&mut entry, copy, flags);
+    assert!(filled, "{mm:?}: {:#x} was filled while its page was copied", entry.ea());
     // The entry's reference to the old frame; no CPU translates to it any more.
     drop(ManuallyDrop::into_inner(shared_page));
     Ok(())
@@ -170,14 +250,19 @@ pub(super) fn copy_of(page: &Frame) -> Result<Frame, FaultError> {
     Ok(copy)
 }
 
-/// Fills an empty entry with `page`, whose reference becomes the entry's.
-fn set(mut entry: Entry<'_>, page: Frame, flags: PteFlags) {
-    let page = page.leak();
+/// Fills an empty entry with `page`, whose reference becomes the entry's. False, and the page is
+/// given back, if the entry is not empty any more.
+#[inline]
+fn set(entry: &mut Entry<'_>, page: Frame, flags: PteFlags) -> bool {
     if flags.contains(PteFlags::EXECUTE) {
-        make_fetchable(page);
+        make_fetchable(page.phys());
     }
-    entry.set(Pte::leaf(page, flags));
-    after_store();
+    let filled = entry.fill(Pte::leaf(page.phys(), flags)).is_ok();
+    if filled {
+        page.leak();
+        after_store();
+    }
+    filled
 }
 
 /// Makes the kernel's stores to `page` visible to instruction fetches.

@@ -61,6 +61,7 @@ impl Map {
         let contents = |backing: &Backing| backing.for_child(child_mm);
         child.areas = self.areas.copy_with(contents).map_err(|_| OutOfMemory)?;
         child.heap = self.heap;
+        (self.forked, child.forked) = (true, true);
         child.text = self.text.clone();
         // The parent's entries lose their write permission: one flush for all, when `gather` is
         // dropped, with the lock still held. Until then other threads of the parent may store to
@@ -100,7 +101,7 @@ impl PageTables {
                     }
                     pte = pte.with_flags(pte.flags() - PteFlags::WRITE);
                     entry.set(pte);
-                    gather.weakened(entry.ea());
+                    gather.weakened(entry.page());
                 }
                 // The reference is that of the child's entry.
                 counts.share(pte.page());

@@ -5,11 +5,10 @@
 //! that takes entries away hands them to a [`Gather`], which frees a batch only after its flush.
 //! Its drop does the last flush, so that none is forgotten.
 
+use arch::addr::{PAGE_SHIFT, PhysAddr};
+use arch::mmu::cursor::Entry;
 use core::mem::MaybeUninit;
 use core::ops::Range;
-
-use arch::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
-use arch::mmu::cursor::Entry;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 
@@ -18,6 +17,8 @@ use crate::memory::frame::{self, FrameNumber};
 
 /// Frames of a batch; 2 KB of the stack.
 const BATCH: usize = 500;
+/// No addresses; its ends are those of no address.
+pub(super) const NO_SPAN: Range<u64> = Range { start: u64::MAX, end: 0 };
 /// More pages than this are flushed as a whole address space, not by page.
 const MOST_PAGES: u64 = FlushRange::MOST_LOCAL_PAGES as u64;
 
@@ -32,7 +33,7 @@ pub(super) struct Gather {
     frames: [MaybeUninit<FrameNumber>; BATCH],
     len: usize,
     /// The addresses that the flush has to cover.
-    span: Option<Range<u64>>,
+    span: Range<u64>,
     tables: bool,
     /// No CPU has the mm loaded and its last flush is done.
     dead: bool,
@@ -46,7 +47,7 @@ impl Gather {
             mm,
             frames: [const { MaybeUninit::uninit() }; BATCH],
             len: 0,
-            span: None,
+            span: NO_SPAN,
             tables: false,
             dead: false,
         }
@@ -62,19 +63,14 @@ impl Gather {
     /// Empties a valid entry: its reference to the frame comes to us.
     #[inline(always)]
     pub(super) fn take(&mut self, mut entry: Entry<'_>) {
-        let old = entry.take();
-        self.weakened(entry.ea());
-        self.push(old.page());
+        self.weakened(entry.page());
+        self.push(entry.take().page());
     }
 
-    /// The entry at `ea` lost permissions.
-    #[inline]
-    pub(super) fn weakened(&mut self, ea: u64) {
-        let page = ea..ea + PAGE_SIZE;
-        self.span = Some(match &self.span {
-            None => page,
-            Some(span) => span.start.min(page.start)..span.end.max(page.end),
-        });
+    /// Entries that serve `range` lost permissions.
+    #[inline(always)]
+    pub(super) fn weakened(&mut self, range: Range<u64>) {
+        self.span = self.span.start.min(range.start)..self.span.end.max(range.end);
     }
 
     /// A table of one page was taken out of the tree.
@@ -94,11 +90,14 @@ impl Gather {
 
     /// Flushes and frees all that was gathered so far.
     pub(super) fn flush_and_free(&mut self) {
-        let span = self.span.take();
+        let span = core::mem::replace(&mut self.span, NO_SPAN);
         if let Some(what) = range_to_flush(span, self.tables)
             && !self.dead
         {
             lazy_tlb().flush(self.mm, what);
+        }
+        if self.len == 0 {
+            return;
         }
         // SAFETY: `push` wrote the first `len`.
         let frames = unsafe { self.frames[..self.len].assume_init_mut() };
@@ -115,15 +114,13 @@ impl Drop for Gather {
     }
 }
 
-/// The flush for changed entries in `span` and, with `tables`, for tables that were taken out.
-fn range_to_flush(span: Option<Range<u64>>, tables: bool) -> Option<FlushRange> {
-    if tables {
-        return Some(FlushRange::Everything);
+/// The flush for changed entries in a span and, with `tables`, for tables that were taken out.
+fn range_to_flush(Range { start, end }: Range<u64>, tables: bool) -> Option<FlushRange> {
+    let pages = end.saturating_sub(start) >> PAGE_SHIFT;
+    match pages {
+        _ if tables => Some(FlushRange::Everything),
+        0 => None,
+        1..=MOST_PAGES => Some(FlushRange::Pages { start, pages: pages as u32 }),
+        _ => Some(FlushRange::Translations),
     }
-    let span = span?;
-    let pages = (span.end - span.start) >> PAGE_SHIFT;
-    Some(match pages {
-        0..=MOST_PAGES => FlushRange::Pages { start: span.start, pages: pages as u32 },
-        _ => FlushRange::Translations,
-    })
 }

@@ -27,8 +27,8 @@ pub(crate) const MMAP_TOP: u64 = STACK_TOP - (128 << 20);
 /// Nothing is mapped below: a null pointer plus a field must fault.
 pub(crate) const LOWEST: u64 = 64 << 10;
 
-/// The most that a call costs on the heap: a few nodes of the tree of areas, where they are cut.
-pub(super) const HEAP_BYTES: usize = 8 << 10;
+/// The most that the pieces cost on the heap of areas that a call cuts.
+const HEAP_BYTES: usize = 8 << 10;
 
 bitflags! {
     /// The bits of `MAP_*` (powerpc) that mean something to us.
@@ -113,9 +113,10 @@ pub(crate) fn mmap(
     };
     let mut map = address_space::lock(mm);
     let range = map.place(hint, len, flags)?;
-    if !map.may_map(&range) || !heap::ensure_room(HEAP_BYTES) {
+    if !map.may_map(&range) {
         return Err(Errno::ENOMEM);
     }
+    map.make_room(&range)?;
     map.unmap(range.clone());
     map.areas.insert(Area { start: range.start, end: range.end, prot, shared, grows_down, contents });
     if flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) {
@@ -134,7 +135,7 @@ pub(crate) fn brk(mm: MmId, new: u64) -> u64 {
         BreakChange::SamePages => true,
         BreakChange::Grow(pages) => map.grow_heap(pages),
         BreakChange::Shrink(pages) => {
-            let room = heap::ensure_room(HEAP_BYTES);
+            let room = map.make_room(&pages).is_ok();
             if room {
                 map.unmap(pages);
             }
@@ -153,6 +154,20 @@ pub(crate) fn set_brk_start(mm: MmId, start: u64) {
 }
 
 impl Map {
+    /// Gets the memory that a change of the areas in `range` may need.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(super) fn make_room(&mut self, range: &Range<u64>) -> Result<(), Errno> {
+        let bytes = self.areas.room_needed();
+        // The pieces of an object's area enter its list of mappers.
+        let objects = || self.areas.overlapping(range).any(|area| area.contents.object().is_some());
+        if bytes != 0 || objects() {
+            heap::check_room(HEAP_BYTES + bytes)?;
+        }
+        self.areas.make_room().map_err(|_| Errno::ENOMEM)
+    }
+
     /// The place of a new mapping.
     pub(super) fn place(&self, hint: u64, len: u64, flags: MapFlags) -> Result<Range<u64>, Errno> {
         if flags.intersects(MapFlags::FIXED | MapFlags::FIXED_NOREPLACE) {
@@ -182,7 +197,7 @@ impl Map {
     fn grow_heap(&mut self, pages: Range<u64>) -> bool {
         let guarded = pages.start..pages.end + PAGE_SIZE;
         let free = pages.end <= MMAP_TOP && self.areas.is_free_place(&guarded);
-        if !free || !self.may_map(&pages) || !heap::ensure_room(HEAP_BYTES) {
+        if !free || !self.may_map(&pages) || self.make_room(&pages).is_err() {
             return false;
         }
         self.areas.insert(Area {

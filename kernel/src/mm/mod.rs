@@ -14,7 +14,9 @@
 //!
 //! Locks, outermost first: an inode's `writing` (of [`fs`](crate::fs)), `mmap_lock` (parent
 //! before child), an object's pages (all three sleep), its list of mappers, and those
-//! of [`memory`](crate::memory). Only the first two are ever held over a cross-call.
+//! of [`memory`](crate::memory). Only the first two are ever held over a cross-call. A fault may go
+//! in at a leaf table's gate with no lock held, and takes only the frames' locks inside; a change
+//! waits for it with the `mmap_lock` held.
 
 mod access;
 mod address_space;
@@ -39,7 +41,8 @@ pub(crate) mod user_memory;
 
 pub(crate) use access::{poke, poke_writable, shared_key};
 pub(crate) use address_space::{
-    Layout, create, disconnect, free_mm, free_user_memory, init as init_address_spaces, layout, set_text,
+    Layout, create, disconnect, free_mm, free_user_memory, init as init_address_spaces, layout, leave,
+    set_text,
 };
 pub(crate) use advice::{Advice, madvise, mlock, mlockall, msync, munlock};
 pub(crate) use backing::Backing;

@@ -12,10 +12,9 @@ use vm::areas::Run;
 use super::address_space::{self, Map};
 use super::backing::Backing;
 use super::fault::{frame_of, leaf_flags, make_fetchable};
-use super::gather::Gather;
-use super::mmap::{HEAP_BYTES, page_range};
+use super::gather::{Gather, NO_SPAN};
+use super::mmap::page_range;
 use crate::errno::Errno;
-use crate::memory::heap;
 
 /// How far an mprotect reaches.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +44,7 @@ pub(crate) fn mprotect(mm: MmId, start: u64, len: u64, prot: Prot, reach: Reach)
         }
         range.start = first.start;
     }
-    heap::check_room(HEAP_BYTES)?;
+    map.make_room(&range)?;
     let writes = prot.contains(Prot::WRITE);
     let closed = |area: &Area<Backing>| {
         area.shared && matches!(area.contents, Backing::Object { writable: false, .. })
@@ -68,18 +67,27 @@ impl Map {
         let mut gather = Gather::new(self.mm);
         for area in self.areas.overlapping(&range) {
             let part = area.start.max(range.start)..area.end.min(range.end);
+            let sole = leaf_flags(area.prot, true);
+            // The count of a frame is only read where it makes a difference.
+            let all_sole = area.shared || !self.forked && matches!(area.contents, Backing::Anonymous);
+            let shared = leaf_flags(area.prot, all_sole);
+            let mut lost = NO_SPAN;
             self.tables.cursor(part).for_each(|mut entry| {
                 let old = entry.get();
-                let flags = leaf_flags(area.prot, area.shared || frame_of(old).is_sole());
-                if flags.contains(PteFlags::EXECUTE) && !old.flags().contains(PteFlags::EXECUTE) {
+                let flags = if sole != shared && frame_of(old).is_sole() { sole } else { shared };
+                let new = old.permitting(flags);
+                if new.0 & !old.0 & PteFlags::EXECUTE.bits() != 0 {
                     make_fetchable(old.page());
                 }
-                // The frame stays: the entry need not be cleared before the flush.
-                entry.set(old.with_flags(flags));
-                if !flags.contains(old.flags()) {
-                    gather.weakened(entry.ea());
+                if new != old {
+                    // The frame stays: the entry need not be cleared before the flush.
+                    entry.set_same_page(new);
+                }
+                if old.0 & !new.0 != 0 {
+                    lost = lost.start.min(entry.ea())..entry.page().end;
                 }
             });
+            gather.weakened(lost);
         }
         after_store();
     }

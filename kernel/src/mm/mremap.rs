@@ -19,11 +19,7 @@ use super::backing::Backing;
 use super::gather::Gather;
 use super::mmap::{MapFlags, user_range};
 use crate::errno::Errno;
-use crate::memory::heap;
 use crate::memory::tables::TableFrames;
-
-/// The most that a call costs on the heap: areas that are cut in two, and a new one.
-const HEAP_BYTES: usize = 16 << 10;
 
 bitflags! {
     /// The bits of `MREMAP_*`.
@@ -64,7 +60,7 @@ pub(crate) fn mremap(
     }
     let mut map = address_space::lock(mm);
     map.areas.find(start).ok_or(Errno::EFAULT)?;
-    heap::check_room(HEAP_BYTES)?;
+    map.make_room(&(0..USER_END))?;
     if elsewhere {
         return map.remap_to(start, old_len, new_len, flags, target);
     }
@@ -190,7 +186,7 @@ impl Map {
             let target = to.find(new + (entry.ea() - old.start));
             // Never in both places at once: one reference, one entry.
             let page = entry.take();
-            gather.weakened(entry.ea());
+            gather.weakened(entry.page());
             target.expect("the tables were just made").set(page);
         });
         after_store();

@@ -74,6 +74,7 @@ impl Object {
 
     /// The size in bytes. Any context.
     pub(crate) fn len(&self) -> u64 {
+        // F47 acquire: orders the size before the reads of the bytes. Partners: `set_len`, `grow`.
         self.len.load(Ordering::Acquire)
     }
 
@@ -97,6 +98,7 @@ impl Object {
         if len > old {
             pages.zero_tail(old);
         }
+        // F47 release: orders the zeroes behind the old end before the size. Partner: `len`.
         self.len.store(len, Ordering::Release);
         if len < old {
             pages.cut(len);
@@ -113,6 +115,7 @@ impl Object {
     pub(crate) fn grow(&self, len: u64) {
         // Relaxed: only the caller changes it.
         if len > self.len.load(Ordering::Relaxed) {
+            // F47 release: orders the stored bytes before the size. Partner: `len`.
             self.len.store(len, Ordering::Release);
         }
     }

@@ -1,21 +1,53 @@
 //! The page tables of an address space, and the right to write them.
 
+use alloc::boxed::Box;
 use core::ops::Range;
 
-use arch::addr::PAGE_SIZE;
+use arch::addr::{PAGE_SIZE, PhysAddr};
 use arch::encoding::pte::Pte;
 use arch::mmu::cursor::Cursor;
+use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
 use arch::mmu::tree::RadixTree;
+use kcore::gate::Gate;
 
 use super::gather::Gather;
+use crate::machine::lazy_tlb;
+use crate::sync::{Fixed, SpinWait};
+
+/// The gates of all leaf tables, by the table's frame. A CPU takes frames in runs of 32, so its
+/// tables' gates lie in lines of their own.
+static GATES: Fixed<Box<[Gate]>> = Fixed::unset();
+/// How many gates there are for each CPU.
+const GATES_PER_CPU: usize = 128;
+
+/// Makes the gates. Once, on the boot CPU, after the heap.
+pub(super) fn init_gates() {
+    let gates = (lazy_tlb().nr_cpus() * GATES_PER_CPU).next_power_of_two();
+    // SAFETY: the boot CPU is alone.
+    unsafe { GATES.set((0..gates).map(|_| Gate::default()).collect()) };
+}
+
+/// The gate of a leaf table.
+pub(super) fn gate_of(table: PhysAddr) -> &'static Gate {
+    let gates = GATES.get();
+    &gates[table.page_number() as usize & (gates.len() - 1)]
+}
+
+/// Before the entries of a leaf table are changed, other than from empty: stops the faults that
+/// fill it without the `mmap_lock`, until they have taken it once.
+pub(super) fn close_gate(table: PhysAddr) {
+    let mut wait = SpinWait::new("faults in a page table");
+    gate_of(table).close(|| wait.turn());
+}
 
 /// In a [`Map`](super::address_space::Map): a caller with a mutable reference holds the
 /// `mmap_lock`.
 pub(super) struct PageTables {
     /// None in a free slot.
     pub(super) tree: Option<RadixTree>,
-    /// Pages that the tree maps.
-    pub(super) resident: u64,
+    /// Pages that the tree maps, less those that are not counted yet ([`leave`](super::leave)):
+    /// below 0 if more of these were taken.
+    pub(super) resident: i64,
 }
 
 impl PageTables {
@@ -23,10 +55,10 @@ impl PageTables {
         self.tree.as_mut().expect("an address space without page tables")
     }
 
-    /// The right to write the entries of `range`.
+    /// The right to write the entries of `range`. [`Cursor::for_each`] closes the tables' gates.
     #[inline(always)]
     pub(super) fn cursor(&mut self, range: Range<u64>) -> Cursor<'_> {
-        self.tree_mut().cursor(range)
+        self.tree_mut().cursor(range, close_gate)
     }
 
     /// The right to write the entry of the page at `ea`.
@@ -37,7 +69,7 @@ impl PageTables {
 
     /// As [`PageTables::cursor`], for two ranges that do not overlap.
     pub(super) fn cursors(&mut self, one: Range<u64>, other: Range<u64>) -> (Cursor<'_>, Cursor<'_>) {
-        self.tree_mut().cursors(one, other)
+        self.tree_mut().cursors(one, other, close_gate)
     }
 
     /// Whether a page is mapped at `ea`.
@@ -57,6 +89,11 @@ impl PageTables {
 
     /// Takes the tables out that serve an address in `range`, and none outside `unused`.
     pub(super) fn detach_tables(&mut self, range: Range<u64>, unused: &Range<u64>, gather: &mut Gather) {
+        // The usual case of a small range: not one table is unused.
+        let first = unused.start.next_multiple_of(TABLE_SPAN).max(range.start & !(TABLE_SPAN - 1));
+        if first >= range.end || unused.end - first < TABLE_SPAN {
+            return;
+        }
         self.cursor(range).detach_tables(unused, |table| gather.detached(table));
     }
 }

@@ -6,9 +6,8 @@ use kcore::mm::MmId;
 
 use super::address_space::{self, Map};
 use super::gather::Gather;
-use super::mmap::{HEAP_BYTES, user_range};
+use super::mmap::user_range;
 use crate::errno::Errno;
-use crate::memory::heap;
 
 /// Linux's `munmap`. Unmapped pieces in the range are no error. May sleep.
 ///
@@ -17,7 +16,7 @@ use crate::memory::heap;
 pub(crate) fn munmap(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
     let range = user_range(start, len, Errno::EINVAL)?;
     let mut map = address_space::lock(mm);
-    heap::check_room(HEAP_BYTES)?;
+    map.make_room(&range)?;
     map.unmap(range);
     Ok(())
 }
@@ -40,7 +39,7 @@ impl Map {
         // mappers. A cut of a file relies on that: an address space that is not on the list
         // cannot read the file.
         gather.flush_and_free();
-        self.areas.remove(&range, |_| {});
+        self.areas.remove(&range);
     }
 
     /// Empties the tree, up to its root. The areas are left for the caller.

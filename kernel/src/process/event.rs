@@ -20,19 +20,21 @@ impl Event {
     /// From now on it has not happened. A full barrier, before the waiter looks at its condition.
     pub(crate) fn reset(&self) {
         self.happened.store(false, Ordering::Relaxed);
-        // Orders the reset before the look. Partner: the fence of a thread that changes the
-        // condition and then looks for waiters to wake. The later of the two sees the other.
+        // F33 fence: orders the reset before the look at the condition. Partner: `notify` of the poll
+        // head, between a change of the condition and the look for waiters to wake. The later of the
+        // two sees the other.
         fence(Ordering::SeqCst);
     }
 
     /// Whether it has happened.
     pub(crate) fn has_happened(&self) -> bool {
-        // Acquire: orders this load before our look at the change. Partner: the release in `wake`.
+        // F35 acquire: orders the event before our look at the change. Partner: `wake`.
         self.happened.load(Ordering::Acquire)
     }
 
     /// It happens. Any context.
     pub(crate) fn wake(&self) {
+        // F35 release: orders the change before the event. Partner: `has_happened`.
         self.happened.store(true, Ordering::Release);
         self.queue.wake_all();
     }

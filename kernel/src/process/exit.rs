@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering;
 use super::signal;
 use super::{INIT_PID, Process, Thread, alarm, current_thread, family};
 use crate::machine::lazy_tlb;
-use crate::mm::user_memory::UserAddr;
+use crate::mm::{self, user_memory::UserAddr};
 use crate::task::{self, TaskRef, pending};
 use crate::upcalls;
 
@@ -68,8 +68,8 @@ impl Process {
 
     /// Whether no thread is left.
     pub(crate) fn is_dead(&self) -> bool {
-        // Acquire: orders this load before our reads of the process's last changes. Partner: the
-        // release in `die`.
+        // F41 acquire: orders the death before our reads of the process's last changes. Partner:
+        // `die`.
         self.ending.load(Ordering::Acquire) & DEAD != 0
     }
 
@@ -158,8 +158,7 @@ impl Process {
         if self.pid == INIT_PID {
             upcalls::init_ended(status);
         }
-        // Release: orders all that the process did before the store. Partner: the acquire in
-        // `is_dead`.
+        // F41 release: orders all that the process did before its death. Partner: `is_dead`.
         let dead = || self.ending.store(DEAD | ENDING | u64::from(status.0), Ordering::Release);
         family::bury(self, dead);
         self.died.wake_all();
@@ -204,4 +203,5 @@ pub(super) fn release_memory(thread: &Thread) {
         let _ = address.write(0_u32);
         upcalls::wake_futex_at(address);
     }
+    mm::leave();
 }

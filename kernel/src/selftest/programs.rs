@@ -24,6 +24,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_fault_codes", || passes("/bin/faults", &["codes"])),
     Test::new("program_cow", || passes("/bin/cow", &[])),
     Test::new("program_mmaps", || passes("/bin/mmaps", &[])),
+    Test { limit_s: 60, ..Test::new("program_besides", || passes("/bin/besides", &[])) },
     Test::new("program_memcalls", || passes("/bin/memcalls", &[])),
     Test::new("program_edges", edges),
     Test::new("program_limits", || passes("/bin/limits", &[])),

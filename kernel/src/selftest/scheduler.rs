@@ -11,7 +11,7 @@ use super::{Test, Verdict, check, check_eq};
 use crate::machine::lazy_tlb;
 use crate::sync::preempt;
 use crate::task::WaitQueue;
-use crate::task::{self, kthread, registry};
+use crate::task::{self, kthread};
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("sched_ping_pong", ping_pong),
@@ -21,7 +21,6 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("sched_late_task_goes_on", late_task_goes_on),
     Test::new("sched_work_queue", work_queue),
     Test::new("sched_idle_is_quiet", idle_is_quiet),
-    Test::new("sched_idle_tasks_at_home", idle_tasks_at_home),
 ];
 
 /// Two threads hand a token to and fro through wait queues: a lost wake-up hangs the test.
@@ -138,19 +137,6 @@ fn late_task_goes_on() -> Verdict {
     waiter.wait_exit();
     check!(waits, "the waiter ran on the CPU of a task with preemption off");
     check!((1..=10).contains(&ticks), "{ticks} timer interrupts in five slices of a task that may not go");
-    Ok(())
-}
-
-/// Each CPU has an idle task, which names that CPU as its own.
-fn idle_tasks_at_home() -> Verdict {
-    let tasks = registry::snapshot();
-    let mut homes: alloc::vec::Vec<usize> = tasks
-        .iter()
-        .filter(|task| alloc::format!("{}", task.name()) == "idle")
-        .map(|task| task.cpu().index())
-        .collect();
-    homes.sort_unstable();
-    check_eq!(homes, (0..lazy_tlb().nr_cpus()).collect::<alloc::vec::Vec<usize>>(), "the CPUs of idle tasks");
     Ok(())
 }
 

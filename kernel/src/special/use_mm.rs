@@ -53,10 +53,12 @@ fn serve(buffer: UserSlice, first: usize) -> usize {
         Arc::new(Request { mm, buffer, first, stored: AtomicUsize::new(PENDING), done: WaitQueue::new() });
     let theirs = request.clone();
     work::queue(move || theirs.run());
+    // F42 acquire: orders the result before the end of our wait. Partner: `run`.
     let done = || request.stored.load(Ordering::Acquire) != PENDING;
     // Not interruptible: the worker needs our use of the mm. It does not wait for us, so our wait
     // ends.
     request.done.wait_until(done);
+    // F42 acquire: orders the result before our return, after which the mm may end. Partner: `run`.
     request.stored.load(Ordering::Acquire)
 }
 
@@ -66,8 +68,7 @@ impl Request {
         lazy_tlb().kthread_use_mm(self.mm);
         let stored = self.fill();
         lazy_tlb().kthread_unuse_mm(self.mm);
-        // Release: orders our leaving of the mm before the reader's return. Partner: the acquires
-        // in `serve`.
+        // F42 release: orders our leaving of the mm before the result. Partner: `serve`.
         self.stored.store(stored, Ordering::Release);
         self.done.wake_all();
     }

@@ -41,8 +41,7 @@ pub(crate) fn set_affinity(task: &Task, set: &CpuSet) -> Result<(), NoOnlineCpu>
     task.affinity.store(&both);
     task.affinity.store(set);
     drop(change);
-    // Orders the store of the affinity before the look at the task's CPU. Partner: the fence in
-    // `placement::queue` (the diagram at the top).
+    // F30 fence: orders the store of the affinity before the look at the task's CPU. Partner: `queue`.
     fence(Ordering::SeqCst);
     Window::AffinityStored.pass(task);
     relocate(task);

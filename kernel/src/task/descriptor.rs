@@ -9,7 +9,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
@@ -22,6 +22,7 @@ use kcore::machine::PreemptOff;
 use kcore::task::TaskMm;
 
 use super::cpu_bits::CpuBits;
+use super::fault_place::FaultPlace;
 use super::usage::Counts;
 use super::wait_queue::WaitQueue;
 use super::window::Window;
@@ -71,6 +72,10 @@ pub(crate) struct Task {
     pub(super) wait_node: Node<TaskPtr>,
     /// The CPU time, switches and faults of this task.
     pub(super) counts: Counts,
+    /// Where it faults. Touched by the task itself alone.
+    fault_place: Cell<FaultPlace>,
+    /// Pages that it has filled in there, and that are counted nowhere else. As `fault_place`.
+    filled: Cell<u32>,
     /// Registers, while it does not run. Touched by the CPU that switches from or
     /// to it, with interrupts off; `on_cpu` hands it over.
     pub(super) context: UnsafeCell<Context>,
@@ -97,8 +102,8 @@ pub(crate) struct Task {
 // What a waker writes lies in one line, which moves once per wake-up.
 const _: () = assert!(core::mem::offset_of!(Task, counts) <= 128);
 
-// SAFETY: the two `UnsafeCell`s are touched by one CPU at a time: `context` by the CPU that
-// switches (`on_cpu` hands it over), `body` by the task itself. The rest is atomic, locked or
+// SAFETY: the four cells are touched by one CPU at a time: `context` by the CPU that switches
+// (`on_cpu` hands it over), the others by the task itself. The rest is atomic, locked or
 // constant.
 unsafe impl Sync for Task {}
 // SAFETY: nothing in it depends on the CPU that drops it.
@@ -177,8 +182,8 @@ impl Task {
     /// ends, and a task in user mode enters the kernel. Any context.
     pub(crate) fn notify(&self, bits: u32) {
         self.pending.fetch_or(bits, Ordering::Relaxed);
-        // Orders the bits before the look at the state. Partner: the fence in `prepare_to_sleep`,
-        // after which the sleeper looks at the bits.
+        // F20 fence: orders the pending bits before the look at the state. Partner: `prepare`, after
+        // which the sleeper looks at the bits.
         fence(Ordering::SeqCst);
         if !self.wake() {
             Window::Kicked.pass(self);
@@ -191,7 +196,7 @@ impl Task {
 impl Task {
     /// Whether the task has exited. Its stack may be in use for a little longer.
     pub(crate) fn has_exited(&self) -> bool {
-        // Acquire: orders this load before our reads of the task's results. Partner: the release in
+        // F40 acquire: orders the end before our reads of the task's results. Partner:
         // `exit_current`.
         self.exited.load(Ordering::Acquire) != 0
     }
@@ -262,6 +267,8 @@ impl Task {
                 run_node: Node::new(this),
                 wait_node: Node::new(this),
                 counts: Counts::new(),
+                fault_place: Cell::new(FaultPlace::NONE),
+                filled: Cell::new(0),
                 context: UnsafeCell::new(Context::running()),
                 stack_top,
                 tid_node: Node::new(this),
@@ -330,6 +337,21 @@ impl<T> Own<T> {
     #[inline(always)]
     pub(crate) fn map<U>(self, part: impl FnOnce(&T) -> &U) -> Own<U> {
         Own(part(&self).into())
+    }
+}
+
+impl Own<Task> {
+    /// Where the task faults. Not in interrupt handlers.
+    #[inline(always)]
+    pub(crate) fn fault_place(&self) -> &Cell<FaultPlace> {
+        &self.fault_place
+    }
+
+    /// How many pages it has filled in there that are counted nowhere else. Not in interrupt
+    /// handlers.
+    #[inline(always)]
+    pub(crate) fn filled(&self) -> &Cell<u32> {
+        &self.filled
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn exit_current() -> ! {
     // From here on the CPU runs nothing else until it has left this task: an observer that saw it
     // exited, and then sees another task run here, knows that its stack is given back.
     let mut off = irqflags::disable();
-    // Release: orders all that the task did before the store. Partner: the acquire in `has_exited`.
+    // F40 release: orders all that the task did before its end. Partner: `has_exited`.
     me.exited.store(1, Ordering::Release);
     me.exit_waiters.wake_all();
     me.run_state.die();

@@ -61,8 +61,7 @@ pub(super) fn idle_loop(off: &mut IrqsOff) -> ! {
     cpu::this().idle_flag.set();
     loop {
         let cpu = cpu::this();
-        // Orders the flag before the look at the queue. Partner: the fence in
-        // `placement::queue`.
+        // F30 fence: orders the flag before the look at the queue. Partner: `queue`.
         fence(Ordering::SeqCst);
         if has_work(cpu) {
             schedule(Leave::Yield, off);

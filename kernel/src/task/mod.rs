@@ -16,6 +16,7 @@ mod cpu;
 mod cpu_bits;
 mod descriptor;
 mod exit;
+mod fault_place;
 mod idle;
 pub(crate) mod kthread;
 pub(crate) mod layout;
@@ -45,6 +46,7 @@ pub(crate) use descriptor::{
     Own, Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
 };
 pub(crate) use exit::exit_current;
+pub(crate) use fault_place::FaultPlace;
 pub(crate) use idle::idle_for_ever;
 #[cfg(feature = "selftest")]
 pub(crate) use idle::is_idle;

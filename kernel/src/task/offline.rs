@@ -119,8 +119,8 @@ pub(crate) fn offline(id: CpuId) -> Result<(), Refused> {
     }
     Window::ClosesCpu.pass_here();
     ONLINE.take(id);
-    // Orders the store to ONLINE before the look at the queue. Partner: the fence in
-    // `placement::queue`, between the push and the look at ONLINE.
+    // F30 fence: orders the store to ONLINE before the look at the queue. Partner: `queue`, between
+    // the push and the look at ONLINE.
     fence(Ordering::SeqCst);
     evacuate(cpu);
     cpu.departure.stage.store(ASKED, Ordering::Relaxed);
@@ -189,8 +189,7 @@ fn wait_until_stopped(cpu: &Cpu) {
     );
     // From here it runs with interrupts off and waits for no other CPU.
     let mut wait = SpinWait::new("a CPU to stop");
-    // Acquire: orders this load before our accesses to what it leaves. Partner: the release in
-    // `depart`.
+    // F38 acquire: orders GONE before our accesses to what the CPU leaves. Partner: `depart`.
     while departure.stage.load(Ordering::Acquire) != GONE {
         wait.turn();
         yield_now();
@@ -221,8 +220,8 @@ pub(super) fn depart(cpu: &'static Cpu, off: &mut IrqsOff) -> ! {
         cpu.departure.changed.wake_all();
         lazy_tlb().stop_cpu(off);
     });
-    // Release: orders our last access to what others inherit before the store. Partner: the acquire
-    // in `wait_until_stopped`.
+    // F38 release: orders our last access to what others inherit before GONE. Partner:
+    // `wait_until_stopped`.
     cpu.departure.stage.store(GONE, Ordering::Release);
     // SAFETY: out of the scheduler and the protocol, so no CPU counts on us.
     let refusal = unsafe { smp::stop(off) };

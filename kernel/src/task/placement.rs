@@ -27,9 +27,8 @@ pub(super) fn queue(task: &Task) {
     let (cpu, claimed) = choose(task);
     Window::Placed.pass(task);
     cpu.queue.lock().push(task, claimed);
-    // Orders the push before the looks. For the idle flag the partner is the fence in the idle
-    // loop, between the flag and the look at the queue. For the slice timer it is in `Clock::tick`; for
-    // the affinity and ONLINE, in `set_affinity` and `offline`.
+    // F30 fence: orders the push before the looks at the idle flag, the slice timer, the affinity and
+    // ONLINE. Partners: `idle_loop`, `tick`, `set_affinity`, `offline`.
     fence(Ordering::SeqCst);
     Window::Pushed.pass(task);
     if claimed || cpu.idle_flag.claim() {

@@ -122,7 +122,7 @@ impl Clock {
         watchdog::tick(cpu);
         Window::SliceEnds.pass_here();
         self.timed_since_tb.store(0, Ordering::Relaxed);
-        // Orders the store before the look at the queue. Partner: the fence in `placement::queue`.
+        // F30 fence: orders the end of the timing before the look at the queue. Partner: `queue`.
         // Either we see the queued task, or its waker sees that the slice is not timed.
         fence(Ordering::SeqCst);
         if cpu.queue.len() == 0 {

@@ -57,7 +57,7 @@ impl Works {
     /// Takes work, or passes it on if it is not for this CPU.
     fn give(&self, run: Box<dyn FnOnce() + Send>) {
         self.push(run);
-        // Orders the push before the look at the state. Partner: the fence in `park`.
+        // F31 fence: orders the push before the look at the state. Partner: `park`.
         fence(Ordering::SeqCst);
         if self.is_closed() {
             self.pass_on();
@@ -70,7 +70,7 @@ impl Works {
         loop {
             // SAFETY: it is ours until it is pushed.
             unsafe { (*work).next = newest };
-            // Release: the work before the pointer to it. Partner: the acquire in `take_all`.
+            // F36 release: orders the work before the pointer to it. Partner: `take_all`.
             match self.newest.compare_exchange(newest, work, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => newest = now,
@@ -90,7 +90,7 @@ impl Works {
     }
 
     fn take_all(&self, mut f: impl FnMut(Box<dyn FnOnce() + Send>)) {
-        // Acquire: see `push`.
+        // F36 acquire: orders the pointer before the reads of the work. Partner: `push`.
         let mut newest = self.newest.swap(ptr::null_mut(), Ordering::Acquire);
         let mut oldest: *mut Work = ptr::null_mut();
         while !newest.is_null() {
@@ -116,8 +116,7 @@ impl Works {
     }
 
     fn is_parked(&self) -> bool {
-        // Acquire: orders this load before our reads of what the work did. Partner: the release in
-        // `work`.
+        // F37 acquire: orders PARKED before our reads of what the work did. Partner: `work`.
         self.state.load(Ordering::Acquire) == PARKED
     }
 
@@ -126,7 +125,7 @@ impl Works {
     /// and preemption on.
     pub(super) fn park(&self, deadline_tb: u64) -> bool {
         self.state.store(CLOSED, Ordering::Relaxed);
-        // Orders the state before the worker's look for work. Partner: the fence in `give`.
+        // F31 fence: orders CLOSED before the worker's look for work. Partner: `give`.
         fence(Ordering::SeqCst);
         self.worker.wake_all();
         let parked = self.gate.wait_until_deadline(|| self.is_parked(), deadline_tb);
@@ -155,7 +154,7 @@ impl Works {
         loop {
             self.worker.wait_until(|| !self.is_empty() || self.is_closed());
             self.run_all();
-            // Release: orders the work done before the state. Partner: the acquire in `is_parked`.
+            // F37 release: orders what the work did before PARKED. Partner: `is_parked`.
             if self.state.compare_exchange(CLOSED, PARKED, Ordering::Release, Ordering::Relaxed).is_ok() {
                 self.gate.wake_all();
                 self.gate.wait_until(|| !self.is_parked());

@@ -1,17 +1,27 @@
 //! The areas of one address space. They do not overlap, and neighbours that can be
 //! one area are one.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
+use core::cell::Cell;
 use core::ops::Range;
 
 use crate::area::{Area, Contents, Prot};
 
-/// A set of areas, by their start.
-pub struct AreaSet<C>(BTreeMap<u64, Area<C>>);
+/// How far a search looks around the last answer before it begins anew.
+const STEPS: usize = 3;
+
+/// A set of areas: an array, the highest area first. Mappings are placed downwards, so a new one
+/// has few behind it that must move.
+pub struct AreaSet<C> {
+    areas: Vec<Area<C>>,
+    /// The last answer of [`AreaSet::ending_above`], near which the next one often lies.
+    last: Cell<usize>,
+}
 
 impl<C> Default for AreaSet<C> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self { areas: Vec::new(), last: Cell::new(0) }
     }
 }
 
@@ -19,43 +29,89 @@ impl<C: Contents> AreaSet<C> {
     /// A copy. `contents` makes each area's contents from the original's.
     ///
     /// # Errors
-    /// The first error of `contents`.
-    pub fn copy_with<E>(&self, mut contents: impl FnMut(&C) -> Result<C, E>) -> Result<Self, E> {
-        let mut copy = BTreeMap::new();
-        for (&start, area) in &self.0 {
-            copy.insert(start, Area { contents: contents(&area.contents)?, ..*area });
+    /// The first error of `contents`; none if memory runs out.
+    pub fn copy_with<E>(&self, mut contents: impl FnMut(&C) -> Result<C, E>) -> Result<Self, Option<E>> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(self.areas.len() + Self::ROOM).map_err(|_| None)?;
+        for area in &self.areas {
+            copy.push(Area { contents: contents(&area.contents)?, ..*area });
         }
-        Ok(Self(copy))
+        Ok(Self { areas: copy, last: Cell::new(0) })
+    }
+
+    /// The areas that one change of the set adds at most.
+    const ROOM: usize = 6;
+
+    /// The bytes that [`AreaSet::make_room`] asks for.
+    pub fn room_needed(&self) -> usize {
+        let has_room = self.areas.capacity() - self.areas.len() >= Self::ROOM;
+        if has_room { 0 } else { 2 * (self.areas.len() + Self::ROOM) * size_of::<Area<C>>() }
+    }
+
+    /// Gets the memory that the next change needs.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn make_room(&mut self) -> Result<(), TryReserveError> {
+        self.areas.try_reserve(Self::ROOM)
     }
 
     /// How many areas there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.areas.len()
     }
 
     /// Whether there is no area.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.areas.is_empty()
     }
 
     /// All areas, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Area<C>> {
-        self.0.values()
+        self.areas.iter().rev()
+    }
+
+    /// How many areas end above `addr`: these come first in the array, ascending from its end.
+    #[inline]
+    fn ending_above(&self, addr: u64) -> usize {
+        let above = |area: &Area<C>| area.end > addr;
+        let mut at = self.last.get().min(self.areas.len());
+        for _ in 0..STEPS {
+            let (before, behind) = self.areas.split_at(at);
+            if before.last().is_some_and(|area| !above(area)) {
+                at -= 1;
+            } else if behind.first().is_some_and(above) {
+                at += 1;
+            } else {
+                self.last.set(at);
+                return at;
+            }
+        }
+        self.last.set(self.areas.partition_point(above));
+        self.last.get()
+    }
+
+    /// How many areas start at `addr` or above.
+    #[inline]
+    fn starting_from(&self, addr: u64) -> usize {
+        let above = self.ending_above(addr);
+        above - usize::from(self.areas[..above].last().is_some_and(|area| area.start < addr))
+    }
+
+    /// The area that `addr` lies in, or the next one above.
+    fn at_or_above(&self, addr: u64) -> Option<&Area<C>> {
+        self.areas[..self.ending_above(addr)].last()
     }
 
     /// The area that `addr` lies in.
     pub fn find(&self, addr: u64) -> Option<&Area<C>> {
-        self.last_at_or_below(addr).filter(|area| addr < area.end)
-    }
-
-    fn last_at_or_below(&self, addr: u64) -> Option<&Area<C>> {
-        self.0.range(..=addr).next_back().map(|(_, area)| area)
+        self.at_or_above(addr).filter(|area| area.start <= addr)
     }
 
     /// The areas that overlap `range`, ascending, whole.
     pub fn overlapping<'a>(&'a self, range: &Range<u64>) -> impl Iterator<Item = &'a Area<C>> + use<'a, C> {
-        let first = self.find(range.start).map_or(range.start, |area| area.start);
-        self.0.range(first..range.end.max(first)).map(|(_, area)| area)
+        let end = range.end;
+        self.areas[..self.ending_above(range.start)].iter().rev().take_while(move |area| area.start < end)
     }
 
     /// Whether nothing is mapped in `range`.
@@ -66,8 +122,7 @@ impl<C: Contents> AreaSet<C> {
     /// Whether `range` holds no mapping and no stack's gap. A mapping whose place is
     /// free to choose goes only there.
     pub fn is_free_place(&self, range: &Range<u64>) -> bool {
-        let above = self.0.range(range.end..).next();
-        self.is_free(range) && above.is_none_or(|(_, area)| range.end <= area.guarded_start())
+        self.at_or_above(range.start).is_none_or(|area| range.end <= area.guarded_start())
     }
 
     /// Whether every byte of `range` is mapped.
@@ -85,18 +140,16 @@ impl<C: Contents> AreaSet<C> {
     /// The free space around `range` if `range` were unmapped: from the end of the
     /// area below to the start of the area above.
     pub fn gap_without(&self, range: &Range<u64>) -> Range<u64> {
-        let below = self.0.range(..range.start).next_back().map_or(0, |(_, area)| area.end.min(range.start));
-        let above = match self.find(range.end) {
-            Some(_) => range.end,
-            None => self.0.range(range.end..).next().map_or(u64::MAX, |(&start, _)| start),
-        };
+        let below =
+            self.areas.get(self.starting_from(range.start)).map_or(0, |area| area.end.min(range.start));
+        let above = self.at_or_above(range.end).map_or(u64::MAX, |area| area.start.max(range.end));
         below..above
     }
 
     /// The highest free space of `len` bytes inside `within`.
     pub fn find_free_below(&self, len: u64, within: &Range<u64>) -> Option<u64> {
         let mut top = within.end;
-        for area in self.0.range(..within.end).rev().map(|(_, area)| area) {
+        for area in &self.areas[self.starting_from(within.end)..] {
             if area.end < top && top - area.end >= len {
                 break;
             }
@@ -108,71 +161,71 @@ impl<C: Contents> AreaSet<C> {
     /// Adds an area, whose place must be free, and joins it with its neighbours.
     pub fn insert(&mut self, area: Area<C>) {
         debug_assert!(area.start < area.end && self.is_free(&area.range()), "area over another");
-        let mut area = area;
-        if let Some(next) = self.0.get(&area.end).filter(|next| area.joins(next)) {
-            let (start, end) = (next.start, next.end);
-            self.0.remove(&start);
-            area.end = end;
-        }
-        if let Some((_, before)) = self.0.range_mut(..area.start).next_back()
-            && before.joins(&area)
-        {
-            before.end = area.end;
-            return;
-        }
-        self.0.insert(area.start, area);
-    }
-
-    /// Takes everything out that lies in `range`, cutting areas at its ends, and
-    /// gives each piece to `removed`, ascending.
-    pub fn remove(&mut self, range: &Range<u64>, mut removed: impl FnMut(&Area<C>)) {
-        self.cut_at(range.start);
-        self.cut_at(range.end);
-        while let Some((&start, _)) = self.0.range(range.clone()).next() {
-            let area = self.0.remove(&start).expect("the key was just found");
-            removed(&area);
+        let at = self.ending_above(area.start);
+        if let Some(below) = self.areas.get_mut(at).filter(|below| below.joins(&area)) {
+            below.end = area.end;
+            self.join(at..at);
+        } else if let Some(above) = self.areas[..at].last_mut().filter(|above| area.joins(above)) {
+            *above = Area { end: above.end, ..area };
+        } else {
+            self.areas.insert(at, area);
         }
     }
 
-    /// Makes `addr` a border between areas if it lies inside one.
-    fn cut_at(&mut self, addr: u64) {
-        if let Some((_, area)) = self.0.range_mut(..addr).next_back()
+    /// Takes everything out that lies in `range`, cutting areas at its ends.
+    pub fn remove(&mut self, range: &Range<u64>) {
+        let (mut first, end) = (self.starting_from(range.end), self.starting_from(range.start));
+        if let Some(below) = self.areas.get_mut(end).filter(|below| range.start < below.end) {
+            let upper = (range.end < below.end).then(|| below.part(&(range.end..below.end)));
+            below.end = range.start;
+            if let Some(upper) = upper {
+                return self.areas.insert(end, upper);
+            }
+        }
+        if let Some(last) = self.areas[..end].get_mut(first).filter(|last| range.end < last.end) {
+            *last = last.part(&(range.end..last.end));
+            first += 1;
+        }
+        self.areas.drain(first..end);
+    }
+
+    /// Makes the ends of `range` borders between areas; the places of the areas inside.
+    fn cut_out(&mut self, range: &Range<u64>) -> Range<usize> {
+        let first = self.cut_at(range.end);
+        first..self.cut_at(range.start)
+    }
+
+    /// Makes `addr` a border between areas if it lies inside one; how many areas are above.
+    fn cut_at(&mut self, addr: u64) -> usize {
+        let above = self.starting_from(addr);
+        if let Some(area) = self.areas.get_mut(above)
             && addr < area.end
         {
             let upper = area.part(&(addr..area.end));
             area.end = addr;
-            self.0.insert(addr, upper);
+            self.areas.insert(above, upper);
+            return above + 1;
         }
+        above
     }
 
     /// Gives every area in `range` the protection `prot`. Pieces are cut out and
     /// joined again as needed. The range must be covered.
     pub fn protect(&mut self, range: &Range<u64>, prot: Prot) {
         debug_assert!(self.covers(range), "protecting what is not mapped");
-        self.cut_at(range.start);
-        self.cut_at(range.end);
-        for (_, area) in self.0.range_mut(range.clone()) {
+        let places = self.cut_out(range);
+        for area in &mut self.areas[places.clone()] {
             area.prot = prot;
         }
-        self.join_from(range.start, range.end);
+        self.join(places);
     }
 
-    /// Joins the areas at the borders from `from` up to `to` where possible.
-    fn join_from(&mut self, from: u64, to: u64) {
-        let mut at = self.0.range(..from).next_back().map_or(from, |(&start, _)| start);
-        loop {
-            let mut pair = self.0.range(at..).map(|(_, area)| area);
-            let (Some(area), Some(next)) = (pair.next(), pair.next()) else { return };
-            if next.start > to {
-                return;
-            }
-            let (start, next_start, next_end) = (area.start, next.start, next.end);
-            if area.joins(next) {
-                self.0.remove(&next_start);
-                self.0.get_mut(&start).expect("the area was just read").end = next_end;
-                at = start;
-            } else {
-                at = next_start;
+    /// Joins the areas at `places` with each other and with their neighbours, where possible.
+    fn join(&mut self, places: Range<usize>) {
+        for at in (places.start.max(1)..=places.end.min(self.areas.len() - 1)).rev() {
+            if self.areas[at].joins(&self.areas[at - 1]) {
+                let above = self.areas.remove(at - 1);
+                self.areas[at - 1].end = above.end;
             }
         }
     }

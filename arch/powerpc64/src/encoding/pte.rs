@@ -93,13 +93,14 @@ impl Pte {
     /// In use?
     #[must_use]
     pub const fn is_valid(self) -> bool {
-        self.flags().contains(PteFlags::VALID)
+        self.0 & PteFlags::VALID.bits() != 0
     }
 
     /// Maps a page?
     #[must_use]
     pub const fn is_leaf(self) -> bool {
-        self.flags().contains(PteFlags::VALID.union(PteFlags::LEAF))
+        const BOTH: u64 = PteFlags::VALID.union(PteFlags::LEAF).bits();
+        self.0 & BOTH == BOTH
     }
 
     /// Of a leaf: the page it maps.
@@ -118,6 +119,13 @@ impl Pte {
     #[must_use]
     pub const fn flags(self) -> PteFlags {
         PteFlags::from_bits_truncate(self.0)
+    }
+
+    /// The leaf with the permissions in `flags` instead of its own.
+    #[must_use]
+    pub const fn permitting(self, flags: PteFlags) -> Pte {
+        let all = PteFlags::READ.union(PteFlags::WRITE).union(PteFlags::EXECUTE).bits();
+        Pte(self.0 & !all | flags.bits() & all)
     }
 
     /// A leaf for this page with other flags.

@@ -1,14 +1,16 @@
 //! A cursor is the right to change the entries of a range of a tree.
 //!
 //! It borrows the tree mutably, from the lock that guards it, so no two cursors of a tree
-//! can write the same entry at once. MMUs read all the while.
+//! can write the same entry at once. MMUs read all the while. The one thing that may happen beside
+//! a cursor is that an *empty* entry is filled ([`entry_in`]): a cursor that visits the entries of
+//! a table has this stopped before, by the function that [`RadixTree::cursor`] is given.
 
 pub mod leaf_tables;
 
 use super::entry::AtomicPte;
 use super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource};
-use crate::addr::PhysAddr;
-use crate::encoding::pte::Pte;
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr};
+use crate::encoding::pte::{Pte, TABLE_BYTES};
 use crate::isa;
 use core::ops::Range;
 
@@ -18,6 +20,8 @@ pub struct Cursor<'t> {
     /// Borrowed mutably by the caller that asked for the cursor.
     tree: &'t RadixTree,
     range: Range<u64>,
+    /// See [`RadixTree::cursor`].
+    before: fn(PhysAddr),
 }
 
 /// An entry that the owner of the cursor may write.
@@ -29,8 +33,8 @@ pub struct Entry<'c> {
 
 impl<'t> Cursor<'t> {
     #[inline(always)]
-    pub(super) fn new(tree: &'t RadixTree, range: Range<u64>) -> Self {
-        Self { tree, range }
+    pub(super) fn new(tree: &'t RadixTree, range: Range<u64>, before: fn(PhysAddr)) -> Self {
+        Self { tree, range, before }
     }
 
     /// The entry at `ea`, in the range. None where a table is missing.
@@ -54,7 +58,7 @@ impl<'t> Cursor<'t> {
     /// tables cost one load each.
     #[inline]
     pub fn for_each(&mut self, mut f: impl FnMut(Entry<'_>)) {
-        self.tree.leaves_in(self.range.clone(), |ea, pte, _| f(Entry { ea, pte }));
+        self.tree.leaves_in(self.range.clone(), self.before, |ea, pte, _| f(Entry { ea, pte }));
     }
 
     /// Takes tables out of the tree and calls `gone` with each: those that serve an address in
@@ -80,6 +84,21 @@ impl Entry<'_> {
         self.ea
     }
 
+    /// The addresses that the entry serves.
+    #[inline(always)]
+    #[must_use]
+    pub fn page(&self) -> Range<u64> {
+        self.ea..self.ea + PAGE_SIZE
+    }
+
+    /// The table that it lies in.
+    #[inline(always)]
+    #[must_use]
+    pub fn table(&self) -> PhysAddr {
+        let entry = VirtAddr(core::ptr::from_ref(self.pte) as u64).to_phys();
+        PhysAddr(entry.0 & !(TABLE_BYTES - 1))
+    }
+
     /// What the entry holds.
     #[inline(always)]
     #[must_use]
@@ -94,14 +113,42 @@ impl Entry<'_> {
         self.pte.store(pte);
     }
 
+    /// Fills the entry if it is empty. No CPU can have a translation of it: no flush.
+    ///
+    /// # Errors
+    /// What another fault has filled it with.
+    #[inline(always)]
+    pub fn fill(&mut self, pte: Pte) -> Result<(), Pte> {
+        self.pte.replace(Pte::NONE, pte)
+    }
+
+    /// As [`Entry::set`], for the page that it names already, with other permissions.
+    #[inline(always)]
+    pub fn set_same_page(&mut self, pte: Pte) {
+        self.pte.store_no_new_page(pte);
+    }
+
     /// Empties the entry, and returns what it held. A load and a store are enough: only the
     /// owner of the cursor writes, and the MMUs only read.
     #[inline(always)]
     pub fn take(&mut self) -> Pte {
         let held = self.get();
-        self.set(Pte::NONE);
+        self.pte.store_no_new_page(Pte::NONE);
         held
     }
+}
+
+/// The entry at `ea` in `table`, for one who has the right to fill it.
+///
+/// # Safety
+/// `table` is the leaf table for `ea` of some tree, and stays that while the entry is in use.
+/// The entry is only looked at and filled: others may do the same.
+#[inline(always)]
+#[must_use]
+pub unsafe fn entry_in<'c>(table: PhysAddr, ea: u64) -> Entry<'c> {
+    let index = (ea >> PAGE_SHIFT) % (TABLE_BYTES / size_of::<AtomicPte>() as u64);
+    // SAFETY: inside the table.
+    Entry { ea, pte: unsafe { &*table.as_mut_ptr::<AtomicPte>().add(index as usize) } }
 }
 
 /// Makes PTE stores of this CPU visible to its own table walks: after filling

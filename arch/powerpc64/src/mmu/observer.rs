@@ -29,7 +29,7 @@ static OBSERVER: AtomicPtr<Observer> = AtomicPtr::new(null_mut());
 
 /// Reports all later changes to `observer`.
 pub fn install(observer: &'static Observer) {
-    // Release: orders the functions before the pointer to them. Partner: the acquire below.
+    // F49 release: orders the functions before the pointer to them. Partner: `tell`.
     OBSERVER.store(core::ptr::from_ref(observer).cast_mut(), Ordering::Release);
 }
 
@@ -38,6 +38,7 @@ pub fn install(observer: &'static Observer) {
 pub(super) fn tell(what: impl FnOnce(&Observer)) {
     if ON {
         // SAFETY: null, or what `install` was given, which is never freed.
+        // F49 acquire: orders the pointer before the calls of the functions. Partner: `install`.
         if let Some(observer) = unsafe { OBSERVER.load(Ordering::Acquire).as_ref() } {
             what(observer);
         }

@@ -2,7 +2,8 @@
 //!
 //! The MMUs of all CPUs read entries at any time, without locks. So entries are atomics, and a
 //! table is complete before an entry points to it. The one way to write an entry of a user's
-//! tree is a [`Cursor`]. Tables are *added* without a lock: if two CPUs need one at once, one
+//! tree is a [`Cursor`], except for an empty entry ([`entry_in`](super::cursor::entry_in)). Tables
+//! are *added* without a lock: if two CPUs need one at once, one
 //! table wins. Only the owner of a cursor takes tables away, and their memory is reused only
 //! after a flush that covers the page-walk caches.
 
@@ -69,19 +70,25 @@ impl RadixTree {
         self.root
     }
 
-    /// The right to write the entries of `range`, for as long as the tree is borrowed.
+    /// The right to write the entries of `range`, for as long as the tree is borrowed. `before` is
+    /// called with each leaf table before [`Cursor::for_each`] looks at its entries.
     #[inline(always)]
-    pub fn cursor(&mut self, range: Range<u64>) -> Cursor<'_> {
-        Cursor::new(self, range)
+    pub fn cursor(&mut self, range: Range<u64>, before: fn(PhysAddr)) -> Cursor<'_> {
+        Cursor::new(self, range, before)
     }
 
-    /// The right to write the entries of two ranges at once.
+    /// As [`RadixTree::cursor`], for two ranges at once.
     ///
     /// # Panics
     /// If they overlap.
-    pub fn cursors(&mut self, one: Range<u64>, other: Range<u64>) -> (Cursor<'_>, Cursor<'_>) {
+    pub fn cursors(
+        &mut self,
+        one: Range<u64>,
+        other: Range<u64>,
+        before: fn(PhysAddr),
+    ) -> (Cursor<'_>, Cursor<'_>) {
         assert!(one.end <= other.start || other.end <= one.start, "two cursors for {one:x?} and {other:x?}");
-        (Cursor::new(self, one), Cursor::new(self, other))
+        (Cursor::new(self, one, before), Cursor::new(self, other, before))
     }
 
     /// What the leaf at `ea`, or the empty entry there, holds now. None where a table is
@@ -94,7 +101,7 @@ impl RadixTree {
     /// Calls `f` with the address, the contents and the size of every leaf in `range`, in
     /// order. Absent tables cost one load each.
     pub fn for_each_leaf(&self, range: Range<u64>, mut f: impl FnMut(u64, Pte, PageSize)) {
-        self.leaves_in(range, |ea, entry, size| f(ea, entry.load(), size));
+        self.leaves_in(range, |_| {}, |ea, entry, size| f(ea, entry.load(), size));
     }
 
     /// The leaf, or the empty level-0 entry, at `ea`. None where a table is
@@ -176,37 +183,50 @@ impl RadixTree {
         unsafe { &*table.as_mut_ptr::<AtomicPte>().add(index) }
     }
 
-    /// Calls `f` with the address, the entry and the size of every leaf in `range`.
-    pub(super) fn leaves_in(&self, range: Range<u64>, mut f: impl FnMut(u64, &AtomicPte, PageSize)) {
-        self.leaves(self.root, ROOT_LEVEL, range, &mut f);
+    /// The entries of a leaf table that serve `range`.
+    fn entries(&self, table: PhysAddr, range: &Range<u64>) -> &[AtomicPte] {
+        let first = self.entry(table, 0, range.start);
+        let len = (range.end - range.start) >> shift(0);
+        // SAFETY: `range` is not empty, and all of it is served by this table.
+        unsafe { core::slice::from_raw_parts(first, len as usize) }
     }
 
-    fn leaves(
+    /// Calls `f` with the address, the entry and the size of every leaf in `range`, and `before` with
+    /// each leaf table before that.
+    #[inline]
+    pub(super) fn leaves_in(
         &self,
-        table: PhysAddr,
-        level: Level,
         range: Range<u64>,
-        f: &mut impl FnMut(u64, &AtomicPte, PageSize),
+        before: fn(PhysAddr),
+        mut f: impl FnMut(u64, &AtomicPte, PageSize),
     ) {
-        if level == 0 {
-            // By far the most frequent case: base pages, all in this table.
-            let first = self.entry(table, 0, range.start);
-            let len = (range.end - range.start) >> shift(0);
-            // SAFETY: `range` is not empty, and all of it is served by this table.
-            let entries = unsafe { core::slice::from_raw_parts(first, len as usize) };
-            mapped(entries).for_each(|(index, entry)| {
-                f(range.start + (index << shift(0)), entry, PageSize::Size4K);
-            });
-            return;
-        }
-        for part in parts(range, level) {
-            let entry = self.entry(table, level, part.start);
-            let pte = entry.load();
-            if pte.is_leaf() {
-                f(part.start, entry, leaf_size(level));
-            } else if pte.is_valid() {
-                self.leaves(pte.next_table(), level - 1, part, f);
+        let mut at = range.start;
+        while at < range.end {
+            let (mut table, mut level) = (self.root, ROOT_LEVEL);
+            // The leaf table for `at`, or the entry above where there is none.
+            let missing = loop {
+                let entry = self.entry(table, level, at);
+                let pte = entry.load();
+                if !pte.is_valid() || pte.is_leaf() {
+                    break Some((entry, pte));
+                }
+                (table, level) = (pte.next_table(), level - 1);
+                if level == 0 {
+                    break None;
+                }
+            };
+            let next = (at | ((1 << shift(level.max(1))) - 1)).saturating_add(1).min(range.end);
+            match missing {
+                None => {
+                    before(table);
+                    mapped(self.entries(table, &(at..next))).for_each(|(index, entry)| {
+                        f(at + (index << shift(0)), entry, PageSize::Size4K);
+                    });
+                }
+                Some((entry, pte)) if pte.is_leaf() => f(at, entry, leaf_size(level)),
+                Some(_) => {}
             }
+            at = next;
         }
     }
 
@@ -251,8 +271,7 @@ impl RadixTree {
 /// Puts a new table under `entry`; if another CPU was faster, takes its table.
 fn add_table(entry: &AtomicPte, source: &mut dyn TableSource) -> Result<PhysAddr, OutOfMemory> {
     let table = source.alloc(TABLE_BYTES).ok_or(OutOfMemory)?;
-    // The release in `replace` orders the table's zeroes before the pointer to
-    // it; partner: the table walk, whose loads depend on the pointer.
+    // `replace` orders the table's zeroes before the pointer to it (F50).
     match entry.replace(Pte::NONE, Pte::table(table)) {
         Ok(()) => Ok(table),
         Err(other) => {

@@ -146,12 +146,12 @@ impl<M: Machine> LazyTlb<M> {
         // Partners: `evict_here`, `leave_all_masks`.
         let mut told = self.mm(mm).mm_cpumask.observe(self.nr_cpus());
         ask!(self, spare(t, mm, what, &mut told));
-        if !told.without(t.cpu()).is_empty() {
-            MaskShape::Others
-        } else if told.contains(t.cpu()) {
-            MaskShape::OnlyMe
-        } else {
-            MaskShape::Nobody
+        let me = told.contains(t.cpu());
+        told.remove(t.cpu());
+        match told.is_empty() {
+            false => MaskShape::Others,
+            true if me => MaskShape::OnlyMe,
+            true => MaskShape::Nobody,
         }
     }
 

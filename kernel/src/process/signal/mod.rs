@@ -120,9 +120,8 @@ fn recalculate() {
     let (task, thread) = (task::current(), current_thread());
     task.clear_pending(pending::SIGNAL);
     // A sender queues the signal before it sets the bit: if we cleared the bit in between, we find
-    // the signal here. The fence orders the caller's masks before the look at the signals: either
-    // the sender sees the masks or we see the signal. Partners: the fences in `queue_for_process`
-    // and `send_to_thread`.
+    // the signal here. F32 fence: orders the caller's masks before the look at the signals. Partners:
+    // `queue_for_process`, `send_to_thread`. Either the sender sees the masks or we see the signal.
     fence(Ordering::SeqCst);
     let deaf_to = thread.deaf_to();
     if thread.waiting_signals() & !deaf_to != 0 {
@@ -150,7 +149,7 @@ pub(crate) fn queue_for_process(process: &Process, info: Info) -> Result<(), Err
         return Ok(());
     }
     process.signals.push(info)?;
-    // Orders the signal before the look at the threads' masks. Partner: the fence in `recalculate`.
+    // F32 fence: orders the signal before the look at the threads' masks. Partner: `recalculate`.
     fence(Ordering::SeqCst);
     tell_takers(process, bit(info.signal));
     Ok(())
@@ -218,7 +217,7 @@ pub(crate) fn send_to_thread(task: &Task, info: Info) -> Result<(), Errno> {
         return Ok(());
     }
     thread.signals.push(info)?;
-    // Orders the signal before the look at the thread's masks. Partner: the fence in `recalculate`.
+    // F32 fence: orders the signal before the look at the thread's masks. Partner: `recalculate`.
     fence(Ordering::SeqCst);
     if deaf_to(task) & signal == 0 {
         task.notify(pending::SIGNAL);

@@ -18,11 +18,12 @@ impl<C: Contents> AreaSet<C> {
     /// a program can access.
     pub fn grow_down(&mut self, addr: u64, lowest: u64, most_bytes: u64) -> Result<(), NoGrowth> {
         let start = page_down(addr);
-        let (&old_start, area) = self.0.range(addr..).next().ok_or(NoGrowth)?;
+        let above = self.ending_above(addr);
+        let area = self.areas[..above].last().ok_or(NoGrowth)?;
         if !area.grows_down || start < lowest || area.end - start > most_bytes {
             return Err(NoGrowth);
         }
-        let below = self.last_at_or_below(addr);
+        let below = self.areas.get(above);
         // A stack below may be closer than the gap: only the upper stack's thread would
         // run into it. Linux allows this too.
         let too_close = below.is_some_and(|below| {
@@ -31,9 +32,7 @@ impl<C: Contents> AreaSet<C> {
         if too_close {
             return Err(NoGrowth);
         }
-        let mut area = self.0.remove(&old_start).expect("the key was just found");
-        area.start = start;
-        self.0.insert(start, area);
+        self.areas[above - 1].start = start;
         Ok(())
     }
 }

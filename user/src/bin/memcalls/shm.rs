@@ -26,7 +26,8 @@ pub(crate) fn check() -> Verdict {
     two_addresses()?;
     places()?;
     attaches()?;
-    pieces()
+    pieces()?;
+    most()
 }
 
 fn get(key: usize, bytes: usize, flags: usize) -> isize {
@@ -186,4 +187,20 @@ fn pieces() -> Verdict {
     answers("munmap of the first", MUNMAP, &[at, PAGE], 0)?;
     ensure!(detach(at) == 0 && attached(id)? == 0, "shmdt of the pieces");
     remove(id)
+}
+
+/// There are 4096 segments at most, as in Linux.
+fn most() -> Verdict {
+    const ENOSPC: isize = -28;
+    let mut ids = alloc::vec::Vec::new();
+    let refused = loop {
+        match get(0, 1, 0) {
+            id if id >= 0 => ids.push(id as usize),
+            error => break error,
+        }
+    };
+    let made = ids.len();
+    ids.into_iter().try_for_each(remove)?;
+    ensure!(refused == ENOSPC && made == 4096, "{refused} after {made} segments");
+    Ok(())
 }

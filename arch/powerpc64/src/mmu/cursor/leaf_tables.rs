@@ -4,7 +4,7 @@
 use super::super::entry::AtomicPte;
 use super::super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource, mapped, shift};
 use super::{Cursor, Entry};
-use crate::addr::PAGE_SHIFT;
+use crate::addr::{PAGE_SHIFT, PhysAddr};
 use crate::encoding::pte::TABLE_BITS;
 
 /// The bytes that a level-0 table serves.
@@ -44,6 +44,7 @@ impl Cursor<'_> {
 
     /// Calls `f` with the entry of every page that is mapped in the range, and with that of the
     /// same address in the tree of `other`, in order. Makes the tables that are missing there.
+    /// Nobody fills entries of the other tree meanwhile.
     ///
     /// # Errors
     /// [`OutOfMemory`]. `f` was called for the pages before.
@@ -58,7 +59,8 @@ impl Cursor<'_> {
         while at < self.range.end {
             let (table_end, first) = find_table(self.tree, at);
             let end = table_end.min(self.range.end);
-            if let Some(first) = first {
+            if let Some((table, first)) = first {
+                (self.before)(table);
                 // SAFETY: the entries from `first` on, to the end of its table at most.
                 let own = unsafe { core::slice::from_raw_parts(first, ((end - at) >> PAGE_SHIFT) as usize) };
                 pairs(own, at, other, source, &mut f)?;
@@ -69,9 +71,9 @@ impl Cursor<'_> {
     }
 }
 
-/// The end of the addresses that the level-0 table of `ea` serves, and its entry for `ea`. Where
+/// The end of the addresses that the level-0 table of `ea` serves, the table, and its entry for `ea`. Where
 /// the table is missing: the end of those that the missing table of any level would serve.
-fn find_table(tree: &RadixTree, ea: u64) -> (u64, Option<*const AtomicPte>) {
+fn find_table(tree: &RadixTree, ea: u64) -> (u64, Option<(PhysAddr, *const AtomicPte)>) {
     let mut table = tree.root();
     for level in (1..=ROOT_LEVEL).rev() {
         let pte = tree.entry(table, level, ea).load();
@@ -81,7 +83,7 @@ fn find_table(tree: &RadixTree, ea: u64) -> (u64, Option<*const AtomicPte>) {
         }
         table = pte.next_table();
     }
-    ((ea | (TABLE_SPAN - 1)) + 1, Some(tree.entry(table, 0, ea)))
+    ((ea | (TABLE_SPAN - 1)) + 1, Some((table, core::ptr::from_ref(tree.entry(table, 0, ea)))))
 }
 
 /// Calls `f` for the mapped entries of `own`, a part of a level-0 table that begins with `start`.
