@@ -147,7 +147,7 @@ impl<M: Machine> LazyTlb<M> {
         let mut posted = false;
         record.waiting.peek_each(nr_cpus, |target| {
             posted = true;
-            // F9 release: orders the record before the bit. Partner: `handle_calls`. F10
+            // F9 release: orders the record before the bit. Partner: `run_calls`. F10
             // orders the bit before the interrupt.
             self.cpu(target).mailbox.0.publish(me);
         });
@@ -173,7 +173,7 @@ impl<M: Machine> LazyTlb<M> {
     fn wait_for_answers(&self, me: CpuId, call: Call) {
         let (waiting, nr_cpus) = (&self.cpu(me).call.waiting, self.nr_cpus());
         let (mut turn, mut started_ms, mut next_report_ms) = (0, 0, REPORT_AFTER_MS);
-        // F11 acquire: orders the answers before what we free. Partner: `run_calls`.
+        // F11 acquire: orders the answers before what we free. Partner: `answer`.
         while !waiting.observe_empty(nr_cpus) {
             self.machine.relax(turn);
             self.machine.point(Point::CallWaiting);
@@ -221,27 +221,31 @@ impl<M: Machine> LazyTlb<M> {
     // Not inlined: most interrupts bring no call.
     #[inline(never)]
     fn run_calls(&self, t: &IrqsOff, me: &CpuState) {
-        // F9 acquire: orders the bit before the read of the record. Partner: `call_on_mask`.
-        me.mailbox.0.take_each(self.nr_cpus(), |by| {
-            if cfg!(not(loom)) {
-                // No interrupt lands in the middle of a change of mms (T2). The models see
-                // what follows if one does.
-                self.check_loaded(t, self.machine.current(t));
-            }
-            let record = &self.cpu(by).call;
-            if record.is_barrier() {
-                self.event_of(me, t, Event::Called { by, call: Call::Barrier });
-                // F5 fence: orders a target's accesses before and after the IPI. Partner:
-                // `run_calls` on another target. An interrupt orders no storage, and F9 and
-                // F11 order us and the initiator alone.
-                fence(Ordering::SeqCst);
-            } else {
-                self.run_call(t, by);
-            }
-            // F11 release: orders what the handler did before the answer. Partner:
-            // `wait_for_answers`. From here on the initiator may reuse the record.
-            record.waiting.retract(t.cpu());
-        });
+        // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
+        me.mailbox.0.take_each(self.nr_cpus(), |by| self.answer(t, me, by));
+    }
+
+    /// Runs the call of the CPU `by`.
+    #[inline(always)]
+    fn answer(&self, t: &IrqsOff, me: &CpuState, by: CpuId) {
+        if cfg!(not(loom)) {
+            // No interrupt lands in the middle of a change of mms (T2). The models see
+            // what follows if one does.
+            self.check_loaded(t, self.machine.current(t));
+        }
+        let record = &self.cpu(by).call;
+        if record.is_barrier() {
+            self.event_of(me, t, Event::Called { by, call: Call::Barrier });
+            // F5 fence: orders a target's accesses before and after the IPI. Partner:
+            // `answer` on another target. An interrupt orders no storage, and F9 and
+            // F11 order us and the initiator alone.
+            fence(Ordering::SeqCst);
+        } else {
+            self.run_call(t, by);
+        }
+        // F11 release: orders what the handler did before the answer. Partner:
+        // `wait_for_answers`. From here on the initiator may reuse the record.
+        record.waiting.retract(t.cpu());
     }
 
     // Not inlined: a barrier saves no registers for it.
