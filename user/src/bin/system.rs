@@ -26,6 +26,7 @@ const REBOOT: usize = 88;
 const MMAP: usize = 90;
 const GETPRIORITY: usize = 96;
 const SETPRIORITY: usize = 97;
+const STAT: usize = 106;
 const SYSINFO: usize = 116;
 const SELECT: usize = 142;
 const NANOSLEEP: usize = 162;
@@ -56,6 +57,7 @@ fn main(_env: &Env) -> Verdict {
     faults()?;
     groups()?;
     memory()?;
+    owner_of_a_program()?;
     read_only_device()?;
     interrupts()?;
     times()?;
@@ -194,6 +196,15 @@ fn memory() -> Verdict {
     ensure!(info[5] > 0 && info[5] < info[4], "sysinfo: {} bytes free", info[5]);
     ensure!(info[10] >> 48 > 0 && info[13] == 1 << 32, "sysinfo: {:x} {:x}", info[10], info[13]);
     answers("sysinfo, a bad address", SYSINFO, &[8], EFAULT)
+}
+
+/// Files of the archive belong to root.
+fn owner_of_a_program() -> Verdict {
+    let mut stat = [u32::MAX; 36];
+    let path = c"/bin/system".as_ptr() as usize;
+    answers("stat", STAT, &[path, stat.as_mut_ptr() as usize], 0)?;
+    ensure!(stat[7..9] == [0, 0], "the owner and group of a program: {:?}", &stat[7..9]);
+    Ok(())
 }
 
 /// A device that has only a read refuses a write.
