@@ -117,11 +117,14 @@ impl CpuMask {
         self.0[word].load(Ordering::Acquire) & bit != 0
     }
 
-    /// Calls `f` with each of the first `nr_cpus` CPUs that is in the set when its word is reached.
+    /// Calls `f` with the CPUs of each word that has some, of the first `nr_cpus` CPUs.
     #[inline(always)]
-    pub(crate) fn peek_each(&self, nr_cpus: usize, mut f: impl FnMut(CpuId)) {
+    pub(crate) fn peek_words(&self, nr_cpus: usize, mut f: impl FnMut(WordOfCpus)) {
         for (word, bits) in self.0[..nr_cpus.div_ceil(64)].iter().enumerate() {
-            bits_of(bits.load(Ordering::Relaxed)).for_each(|bit| f(CpuId::new(word * 64 + bit)));
+            let bits = bits.load(Ordering::Relaxed);
+            if bits != 0 {
+                f(WordOfCpus { word, bits });
+            }
         }
     }
 
@@ -249,6 +252,20 @@ impl CpuSet {
 /// The CPUs of a set's `words`, ascending.
 fn cpus_of(words: impl Iterator<Item = u64>) -> impl Iterator<Item = CpuId> {
     words.enumerate().flat_map(|(word, bits)| bits_of(bits).map(move |bit| CpuId::new(word * 64 + bit)))
+}
+
+/// Some of the 64 CPUs of one word of a set.
+pub(crate) struct WordOfCpus {
+    word: usize,
+    bits: u64,
+}
+
+impl WordOfCpus {
+    /// Calls `f` with each of them.
+    #[inline(always)]
+    pub(crate) fn for_each(&self, mut f: impl FnMut(CpuId)) {
+        bits_of(self.bits).for_each(|bit| f(CpuId::new(self.word * 64 + bit)));
+    }
 }
 
 /// The positions of the one bits of `bits`, ascending.

@@ -145,26 +145,25 @@ impl<M: Machine> LazyTlb<M> {
         invariant!(!record.waiting.test(me), "{me} calls itself");
         record.write(call);
         let mut posted = false;
-        record.waiting.peek_each(nr_cpus, |target| {
+        record.waiting.peek_words(nr_cpus, |targets| {
             posted = true;
             // F9 release: orders the record before the bit. Partner: `run_calls`. F10
             // orders the bit before the interrupt.
-            self.cpu(target).mailbox.0.publish(me);
+            targets.for_each(|target| self.cpu(target).mailbox.0.publish(me));
+            // F19 fence: orders the posts before the look at `online`. Partner: `stop_cpu`.
+            fence(Ordering::SeqCst);
+            targets.for_each(|target| {
+                if self.is_online(target) {
+                    self.event_of(state, t, Event::Ipi { to: target, call });
+                    self.machine.send_ipi(t, target);
+                } else if self.cpu(target).mailbox.0.take(me) {
+                    record.waiting.clear(target);
+                }
+            });
         });
         if !posted {
             return;
         }
-        // F19 fence: orders the posts before the look at `online`. Partner: `stop_cpu`.
-        fence(Ordering::SeqCst);
-        // A target that has answered already, at another interrupt, needs none.
-        record.waiting.peek_each(nr_cpus, |target| {
-            if self.is_online(target) {
-                self.event_of(state, t, Event::Ipi { to: target, call });
-                self.machine.send_ipi(t, target);
-            } else if self.cpu(target).mailbox.0.take(me) {
-                record.waiting.clear(target);
-            }
-        });
         self.machine.point(Point::CallPosted);
         self.wait_for_answers(me, call);
         self.event(t, Event::Answered(call));
