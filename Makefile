@@ -72,6 +72,9 @@ define HELP
                           shootdown on 1 and 4; BENCH="--help" tells its options
   make bench-check        whether an operation needs more instructions than docs/figures says
   make bench-linux        the same operations on Debian's kernels for ppc64el
+  make scale              what grows with the number of CPUs, to 192 and 1,024: exits, IPIs, fork
+                          and wake-ups, memory and time to init (docs/scale.md); QUICK=1: a
+                          short version
   make profile            where the instructions of a run go, by function: a list and a flame
                           graph (INIT= and the variables of run; docs/profile.md)
   make measure            time and instructions to init, loaded size
@@ -259,6 +262,10 @@ bench-check: setup-qemu build/kernel.elf build/c/bench
 
 bench-linux: setup-qemu setup-linux build/linux/bench
 	@$(SCRIPTS)/bench build/kernel.elf --linux $(BENCH)
+
+.PHONY: scale
+scale: setup-qemu build/kernel.elf build/initrd.cpio build/c/bench
+	@$(SCRIPTS)/scale build/kernel.elf build/initrd.cpio $(if $(QUICK),--quick)
 
 .PHONY: headline-linux
 build/linux/headline: user/c/headline.c | setup-linux

@@ -68,42 +68,58 @@ def beside_linux(figures):
     return "\n".join([*out, "</svg>", ""])
 
 
-def panel(figures, name, what, title):
-    """One operation by the number of CPUs: a line per policy."""
-    left, right, top, bottom = MARGIN
+def policy_curves(figures, name, what):
+    """One operation by the number of CPUs: {policy: [(CPUs, count)]}."""
     curves = {on: [(cpus, figures.value(on, cpus, name, what)) for cpus in figures.cpus(on)] for on in COLOURS}
     curves = {on: [point for point in points if point[1] is not None] for on, points in curves.items()}
-    curves = {on: points for on, points in curves.items() if points}
+    return {on: points for on, points in curves.items() if points}
+
+
+def panel(title, curves, axis="CPUs", looks=None, ticks=None):
+    """A line per curve of {name: [(number, count)]}, its name at its end; `looks` are {name: (colour, dashes)}.
+
+    The numbers are placed side by side, or with `ticks` on a scale where these are named.
+    """
+    left, right, top, bottom = MARGIN
+    looks = looks or {on: (COLOURS[on], DASHES[on]) for on in curves}
     out = [words(left, 22, title, more=' font-size="13" font-weight="600"')]
     if not curves:
         return out
-    every = sorted({cpus for points in curves.values() for cpus, _ in points})
+    every = ticks or sorted({cpus for points in curves.values() for cpus, _ in points})
     highest = max(value for points in curves.values() for _, value in points) or 1
-    step = next(step for step in (m * 10 ** e for e in range(9) for m in (1, 2, 5)) if highest / step <= 4)
+    step = next(step for step in (m * 10 ** e for e in range(-2, 9) for m in (1, 2, 5)) if highest / step <= 4)
     top_value = step * math.ceil(highest / step)
-    x = lambda cpus: left + every.index(cpus) * (PANEL - left - right) / max(len(every) - 1, 1)
+    share = (lambda cpus: cpus / every[-1]) if ticks else (lambda cpus: every.index(cpus) / max(len(every) - 1, 1))
+    x = lambda cpus: left + share(cpus) * (PANEL - left - right)
     y = lambda value: HEIGHT - bottom - value / top_value * (HEIGHT - top - bottom)
-    for value in range(0, top_value + 1, step):
+    for value in (step * number for number in range(round(top_value / step) + 1)):
         out += [f'<line x1="{left}" x2="{PANEL - right}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="{INK}" stroke-opacity=".3"/>',
                 words(left - 8, y(value) + 4, short(value), "end")]
     out += [words(x(cpus), HEIGHT - bottom + 18, str(cpus), "middle") for cpus in every]
-    out.append(words((left + PANEL - right) / 2, HEIGHT - 4, "CPUs", "middle"))
+    out.append(words((left + PANEL - right) / 2, HEIGHT - 4, axis, "middle"))
     labels = spread({on: y(points[-1][1]) for on, points in curves.items()})
     # None below the axis.
     lift = max(0, max(labels.values()) - y(0))
     for on, points in curves.items():
+        colour, dashes = looks[on]
         way = " ".join(f"{x(cpus):.1f},{y(value):.1f}" for cpus, value in points)
-        out += [f'<polyline points="{way}" fill="none" stroke="{COLOURS[on]}" stroke-width="2" stroke-dasharray="{DASHES[on]}"/>',
-                *(f'<circle cx="{x(cpus):.1f}" cy="{y(value):.1f}" r="2.5" fill="{COLOURS[on]}"/>' for cpus, value in points),
-                words(PANEL - right + 6, labels[on] - lift + 4, f"{on} {short(points[-1][1])}", colour=COLOURS[on])]
+        out += [f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>',
+                *(f'<circle cx="{x(cpus):.1f}" cy="{y(value):.1f}" r="2.5" fill="{colour}"/>' for cpus, value in points),
+                words(PANEL - right + 6, labels[on] - lift + 4, f"{on} {short(points[-1][1])}", colour=colour)]
     return out
+
+
+def side_by_side(panels, title):
+    """A picture of panels."""
+    lines = math.ceil(len(panels) / COLUMNS)
+    out = head(PANEL * min(len(panels), COLUMNS), (HEIGHT + 16) * lines, title)
+    for number, parts in enumerate(panels):
+        place = f"{number % COLUMNS * PANEL} {number // COLUMNS * (HEIGHT + 16)}"
+        out += [f'<g transform="translate({place})">', *parts, "</g>"]
+    return "\n".join([*out, "</svg>", ""])
 
 
 def by_cpus(figures):
     """What depends on the policy and on the number of CPUs."""
-    lines = math.ceil(len(PANELS) / COLUMNS)
-    out = head(PANEL * COLUMNS, (HEIGHT + 16) * lines, "Instructions and IPIs by the number of CPUs")
-    for number, (name, what, title) in enumerate(PANELS):
-        place = f"{number % COLUMNS * PANEL} {number // COLUMNS * (HEIGHT + 16)}"
-        out += [f'<g transform="translate({place})">', *panel(figures, name, what, title), "</g>"]
-    return "\n".join([*out, "</svg>", ""])
+    return side_by_side([panel(title, policy_curves(figures, name, what)) for name, what, title in PANELS],
+                        "Instructions and IPIs by the number of CPUs")

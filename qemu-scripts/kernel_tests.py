@@ -30,7 +30,7 @@ KERNEL = BUILD / "kernel-test.elf"
 INITRD = BUILD / "initrd-test.cpio"
 # The longest silence of a test, boot included; the kernel's own limits are shorter.
 SILENCE_LIMIT_S = 60
-# All tests of one configuration.
+# All tests of one configuration, for each 64 CPUs begun.
 TOTAL_LIMIT_S = 300
 
 VERDICT = re.compile(r"(ok|not ok) (\d+) (\S+)(?: # (?:(SKIP|XFAIL)\b)?(.*))?$")
@@ -60,10 +60,10 @@ def what_matters(lines, most=40):
 class Configuration:
     """One configuration of the matrix and its results."""
 
-    def __init__(self, settings, pattern="", total_limit_s=TOTAL_LIMIT_S):
+    def __init__(self, settings, pattern="", total_limit_s=None):
         self.settings = settings
         self.pattern = pattern
-        self.total_limit_s = total_limit_s
+        self.total_limit_s = total_limit_s or TOTAL_LIMIT_S * -(-settings.smp // 64)
         self.label = f"smp={settings.smp} lazy={settings.lazy}" + (f" tlb={settings.tlb}" if settings.tlb else "")
         self.tally = Tally()
         self.shown = []          # failures and oddities, in order

@@ -81,8 +81,8 @@ pub(crate) mod offset {
     pub(crate) const EMERGENCY_FRAME: usize = offset_of!(PerCpu, emergency_frame);
 }
 
-/// The tops of the stacks that a CPU owns. Each is the virtual address of the
-/// upper end of a [`STACK_SLOT`]-aligned slot.
+/// The tops of the stacks that a CPU owns: virtual addresses within the upper half of a
+/// [`STACK_SLOT`]-aligned slot, or at its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Stacks {
     /// For the first task on this CPU.

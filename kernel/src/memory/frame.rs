@@ -94,6 +94,15 @@ impl Frame {
         ManuallyDrop::new(self).phys()
     }
 
+    /// The single frames of a block, a reference to each, in order.
+    pub(crate) fn split(self) -> impl Iterator<Item = Frame> {
+        let first = ManuallyDrop::new(self);
+        (first.number..first.number + (1 << first.order)).map(|number| {
+            count_of(number).store(1, Ordering::Relaxed);
+            Frame { number, order: 0 }
+        })
+    }
+
     /// Takes back the reference that [`Frame::leak`] gave away.
     ///
     /// # Safety

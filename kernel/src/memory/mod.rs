@@ -32,8 +32,8 @@ use crate::console::cannot_start;
 /// The memory that the kernel takes before init runs, in KiB: its map, the process table, the
 /// tables of address spaces and tasks, and init's own first pages.
 const TAKES_KIB: u64 = 3 << 10;
-/// The memory that each CPU takes, in KiB: three stacks, its worker's, its areas.
-const TAKES_KIB_EACH_CPU: u64 = 96;
+/// The memory that each CPU takes, in KiB: its stacks, its worker's, its areas.
+const TAKES_KIB_EACH_CPU: u64 = 64;
 
 /// Ends the boot of a machine in which it would run out of memory half-way.
 fn check_enough(info: &BootInfo) {

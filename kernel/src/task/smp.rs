@@ -2,7 +2,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use arch::percpu::{PerCpu, STACK_SLOT, Stacks};
+use arch::addr::PAGE_SIZE;
+use arch::percpu::{PerCpu, STACK_SIZE, STACK_SLOT, Stacks};
 use arch::{idle, irqflags, percpu, rtas, smp, timer};
 use kcore::cpu::{CpuId, CpuSet};
 
@@ -18,18 +19,24 @@ use crate::sync::SpinWait;
 /// How long the CPUs may take to come, in microseconds. All at once; a crowded
 /// host takes seconds for a thousand.
 const LIMIT_US: u64 = 20_000_000;
-/// An NMI stack's slot, in the allocator's powers of two pages: 32K.
+/// A stack's slot, in the allocator's powers of two pages: 32K.
 const SLOT_ORDER: u32 = STACK_SLOT.ilog2() - arch::addr::PAGE_SHIFT;
+/// The pages of a slot's lower half that are given back: all but the one below the stacks.
+const UNUSED_PAGES: u64 = (STACK_SLOT - STACK_SIZE) / PAGE_SIZE - 1;
 
 /// The area and stacks of a CPU that is to be started.
+///
+/// NMIs come in real mode: their stack, and the area that points to it, lie in the linear map. The
+/// upper half of a slot is the stacks for NMIs and for overflows, half of it each: neither holds more
+/// than a crash report's calls. The area is in the page below, so an overflow has room before it.
 pub(super) fn new_area(cpu: CpuId, server: u32) -> &'static PerCpu {
-    // NMIs come in real mode: their stack, and the area that points to it, lie in the linear map.
-    // The area takes the start of the slot, whose lower half is no stack.
-    let slot = frame::alloc_order(SLOT_ORDER).unwrap_or_else(|| no_memory(cpu)).leak().to_virt();
-    let stacks =
-        Stacks { kernel_top: new_stack(cpu), emergency_top: new_stack(cpu), nmi_top: slot.0 + STACK_SLOT };
-    let area: *mut PerCpu = core::ptr::with_exposed_provenance_mut(slot.0 as usize);
-    // SAFETY: fresh memory, aligned to its size, which is larger than the area and is never freed.
+    let mut pages = frame::alloc_order(SLOT_ORDER).unwrap_or_else(|| no_memory(cpu)).split();
+    pages.by_ref().take(UNUSED_PAGES as usize).for_each(drop);
+    let area_page = pages.map(|page| page.leak()).min().unwrap_or_else(|| no_memory(cpu)).to_virt().0;
+    let top = area_page + PAGE_SIZE + STACK_SIZE;
+    let stacks = Stacks { kernel_top: new_stack(cpu), emergency_top: top - STACK_SIZE / 2, nmi_top: top };
+    let area: *mut PerCpu = core::ptr::with_exposed_provenance_mut(area_page as usize);
+    // SAFETY: fresh memory, aligned to a page, which is larger than the area and is never freed.
     unsafe {
         area.write(PerCpu::new(cpu, server, stacks));
         &*area

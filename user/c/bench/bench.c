@@ -1,10 +1,11 @@
 /*
- * bench [NAME...]: the cost of common operations, of all CPUs together.
+ * bench [--reach N,N…] [NAME...]: the cost of common operations, of all CPUs together.
  *
  * For a deterministic run, where an instruction takes 1 ns of CLOCK_MONOTONIC. A NAME is the beginning of
  * some rows' names. Each row runs four times. The first is not counted, and the median of the others is
  * printed: `row NAME OPERATIONS NS IPIS PIDR-WRITES TLB-INVALIDATIONS`, sums of all its operations; -1 where the
- * kernel does not tell. Runs on Linux as init, too: then it waits until the kernel has nothing else to do, and
+ * kernel does not tell. `--reach 2,4` runs each row twice, once with threads on 2 CPUs and once on 4; the
+ * row's name then ends in `_2` and `_4`. The rows called anywhere run if they are asked for. Runs on Linux as init, too: then it waits until the kernel has nothing else to do, and
  * with `--run PATH ARGUMENTS` it runs that program instead, with `--symbols` it prints the kernel's symbols.
  *
  * Instructions that do nothing mark what is measured, for `make profile`: `and 30,30,30` begins it,
@@ -39,7 +40,7 @@ static struct region {
 	struct sums before, sums;
 } *region;
 
-int cpus;
+int cpus, reach;
 const char *own_path;
 static int is_linux;
 
@@ -49,6 +50,13 @@ void check(int holds, const char *what)
 		perror(what);
 		exit(1);
 	}
+}
+
+void unbind(void)
+{
+	cpu_set_t set;
+	memset(&set, 0xff, sizeof set);
+	check(sched_setaffinity(0, sizeof set, &set) == 0, "sched_setaffinity");
 }
 
 void bind_to(int cpu)
@@ -138,7 +146,7 @@ static int compare(const void *a, const void *b)
 	return (difference > 0) - (difference < 0);
 }
 
-static void measure(const struct operation *operation)
+static void measure(const struct operation *operation, const char *suffix)
 {
 	struct sums runs[RUNS];
 	for (int i = 0; i < RUNS; i++) {
@@ -149,23 +157,54 @@ static void measure(const struct operation *operation)
 	qsort(runs + 1, RUNS - 1, sizeof *runs, compare);
 	const struct sums *median = &runs[RUNS / 2];
 	const long *counted = median->counted;
-	printf("row %s %d %lld %ld %ld %ld\n", operation->name, operation->count, median->ns, counted[IPIS],
-	       is_linux ? -1 : counted[PIDR_WRITES], is_linux ? -1 : counted[TLB_INVALIDATIONS]);
+	printf("row %s%s %d %lld %ld %ld %ld\n", operation->name, suffix, operation->count, median->ns,
+	       counted[IPIS], is_linux ? -1 : counted[PIDR_WRITES], is_linux ? -1 : counted[TLB_INVALIDATIONS]);
 }
 
-static int is_wanted(const char *name, int argc, char **argv)
+static int is_wanted(const char *name, char **names)
 {
-	for (int i = 1; i < argc; i++)
-		if (strncmp(name, argv[i], strlen(argv[i])) == 0)
+	if (!*names)
+		return strncmp(name, "anywhere_", 9) != 0;
+	for (; *names; names++)
+		if (strncmp(name, *names, strlen(*names)) == 0)
 			return 1;
-	return argc < 2;
+	return 0;
+}
+
+/* Runs the rows that are asked for; returns how many. */
+static int measure_all(char **names, const char *suffix)
+{
+	const struct operation *const families[] = { memory_operations, switch_operations, process_operations };
+	int found = 0;
+
+	for (size_t family = 0; family < sizeof families / sizeof *families; family++)
+		for (const struct operation *row = families[family]; row->name; row++)
+			if (cpus >= row->cpus && is_wanted(row->name, names)) {
+				measure(row, suffix);
+				found++;
+			}
+	return found;
+}
+
+/* The rows for each number of CPUs in a list. */
+static int measure_reaches(char *list, char **names)
+{
+	char suffix[16];
+	int found = 0;
+
+	for (char *word = strtok(list, ","); word; word = strtok(NULL, ",")) {
+		reach = atoi(word);
+		check(reach >= 1 && reach <= cpus, "--reach");
+		snprintf(suffix, sizeof suffix, "_%d", reach);
+		found += measure_all(names, suffix);
+	}
+	return found;
 }
 
 int main(int argc, char **argv)
 {
-	const struct operation *const families[] = { memory_operations, switch_operations, process_operations };
 	struct stat status;
-	int found = 0;
+	int found;
 
 	/* What the rows that call exec become. */
 	if (argc > 1 && strcmp(argv[1], "--exit") == 0)
@@ -175,18 +214,16 @@ int main(int argc, char **argv)
 		is_linux = 1;
 		start_linux(argv + 1);
 	}
-	cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	cpus = reach = sysconf(_SC_NPROCESSORS_ONLN);
 	bind_to(0);
 	region = mmap(NULL, sizeof *region, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(region != MAP_FAILED, "mmap");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("bench %d CPUs, pages of %ld\n", cpus, sysconf(_SC_PAGESIZE));
-	for (size_t family = 0; family < sizeof families / sizeof *families; family++)
-		for (const struct operation *row = families[family]; row->name; row++)
-			if (cpus >= row->cpus && is_wanted(row->name, argc, argv)) {
-				measure(row);
-				found++;
-			}
+	if (argc > 2 && strcmp(argv[1], "--reach") == 0)
+		found = measure_reaches(argv[2], argv + 3);
+	else
+		found = measure_all(argv + 1, "");
 	printf("bench: %d rows\n", found);
 	if (is_linux)
 		stop_linux();

@@ -26,6 +26,8 @@ extern const struct operation memory_operations[], switch_operations[], process_
 
 /* The online CPUs. */
 extern int cpus;
+/* On how many of them, from CPU 0 on, the rows with a thread per CPU have one. */
+extern int reach;
 /* The path of this program. */
 extern const char *own_path;
 
@@ -41,6 +43,9 @@ void check(int holds, const char *what);
 
 /* Binds the calling thread to a CPU. */
 void bind_to(int cpu);
+
+/* Lets the calling thread run on every CPU. */
+void unbind(void);
 
 /* Sleeps until all other CPUs have long been idle. */
 void let_idle(void);

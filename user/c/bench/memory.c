@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -151,16 +152,17 @@ static void run_membarrier_busy(int count)
 	check(membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0, "membarrier");
 	atomic_store(&busy, 0);
 	atomic_store(&is_over, 0);
-	for (long cpu = 1; cpu < cpus; cpu++)
+	for (long cpu = 1; cpu < reach; cpu++)
 		check(pthread_create(&threads[cpu], NULL, be_busy, (void *)cpu) == 0, "pthread_create");
-	while (atomic_load(&busy) < cpus - 1)
-		RELAX();
+	/* They begin on this CPU. */
+	while (atomic_load(&busy) < reach - 1)
+		sched_yield();
 	begin();
 	for (int i = 0; i < count; i++)
 		check(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0, "membarrier");
 	end();
 	atomic_store(&is_over, 1);
-	for (int cpu = 1; cpu < cpus; cpu++)
+	for (int cpu = 1; cpu < reach; cpu++)
 		pthread_join(threads[cpu], NULL);
 	free(threads);
 }

@@ -26,6 +26,15 @@ static void run_fork(int count)
 	end();
 }
 
+/* The child may run on any idle CPU. */
+static void run_fork_anywhere(int count)
+{
+	unbind();
+	let_idle();
+	run_fork(count);
+	bind_to(0);
+}
+
 static void run_vfork(int count)
 {
 	begin();
@@ -77,7 +86,7 @@ static void *visit(void *cpu)
 {
 	bind_to((long)cpu);
 	atomic_fetch_add(&visitors, 1);
-	while (atomic_load(&visitors) < cpus - 1)
+	while (atomic_load(&visitors) < reach - 1)
 		RELAX();
 	syscall(SYS_exit, 0);
 	return NULL;
@@ -92,7 +101,7 @@ static void *park(void *cpu)
 }
 
 /*
- * The end of a process whose threads have been on every CPU, from the call of exit to its parent's return
+ * The end of a process whose threads have been on `reach` CPUs, from the call of exit to its parent's return
  * from wait. With `park` they sleep there; with `visit` they are gone, and the idle CPUs are still lazy on the mm.
  */
 static void run_exit(int count, void *(*thread)(void *))
@@ -102,7 +111,7 @@ static void run_exit(int count, void *(*thread)(void *))
 		if (child == 0) {
 			atomic_store(&visitors, 0);
 			prepare();
-			for (long cpu = 1; cpu < cpus; cpu++) {
+			for (long cpu = 1; cpu < reach; cpu++) {
 				pthread_t other;
 				check(pthread_create(&other, NULL, thread, (void *)cpu) == 0, "pthread_create");
 			}
@@ -132,5 +141,6 @@ const struct operation process_operations[] = {
 	{ "thread_start_join", 20, 1, run_thread },
 	{ "exit_lazy", 4, 2, run_exit_lazy },
 	{ "exit_parked", 4, 2, run_exit_parked },
+	{ "anywhere_fork", 20, 1, run_fork_anywhere },
 	{ 0 },
 };

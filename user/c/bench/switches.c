@@ -12,6 +12,7 @@
 #include "bench.h"
 
 static int there[2], back[2];
+/* -1: any. */
 static int partners_cpu;
 
 static void make_pipes(void)
@@ -23,7 +24,8 @@ static void make_pipes(void)
 static void *answer_pipe(void *unused)
 {
 	char token;
-	bind_to(partners_cpu);
+	if (partners_cpu >= 0)
+		bind_to(partners_cpu);
 	while (read(there[0], &token, 1) == 1)
 		check(write(back[1], &token, 1) == 1, "write");
 	return unused;
@@ -60,6 +62,13 @@ static void run_pipe_1cpu(int count)
 static void run_pipe_2cpus(int count)
 {
 	run_pipe_threads(count, 1);
+}
+
+static void run_pipe_anywhere(int count)
+{
+	unbind();
+	run_pipe_threads(count, -1);
+	bind_to(0);
 }
 
 static void run_pipe_processes(int count)
@@ -167,5 +176,6 @@ const struct operation switch_operations[] = {
 	{ "pipe_2cpus", 100, 2, run_pipe_2cpus },
 	{ "futex_1cpu", 100, 1, run_futex_1cpu },
 	{ "futex_2cpus", 100, 2, run_futex_2cpus },
+	{ "anywhere_pipe", 100, 1, run_pipe_anywhere },
 	{ 0 },
 };

@@ -4,8 +4,7 @@
 //!
 //! Every question costs the firmware a search through its whole tree. With a
 //! thousand CPUs of forty properties that would take minutes. So of all CPU
-//! nodes but the first only the parts that differ are asked for: name and
-//! [`SERVERS`].
+//! nodes but the first only [`SERVERS`] is asked for; all have the same name in the copy.
 
 use core::ffi::CStr;
 
@@ -17,7 +16,7 @@ use super::openfirmware::{Node, OpenFirmware};
 const SERVERS: &CStr = c"ibm,ppc-interrupt-server#s";
 /// Room for them: no core has more than eight threads.
 const SERVERS_BYTES: usize = 8 * 4;
-/// How the name of a CPU node starts.
+/// How the name of a CPU node starts; the whole name of those whose name is not asked for.
 const CPU_NAME: &str = "PowerPC,";
 /// Its device_type.
 const CPU_TYPE: &[u8] = b"cpu\0";
@@ -51,16 +50,10 @@ pub(super) fn copy(firmware: &OpenFirmware, buffer: &mut [u8]) -> Result<usize, 
 impl Copier<'_, '_> {
     /// Copies a node and all below it.
     fn node(&mut self, node: Node, depth: usize) -> Result<(), Full> {
-        let is_cpu = self.begin(node)?;
-        if is_cpu && self.cpu_seen {
-            // The name implies it: no need to ask.
-            self.builder.property("device_type", CPU_TYPE.len(), |room| {
-                room.copy_from_slice(CPU_TYPE);
-                Some(room.len())
-            })?;
-            self.property(node, SERVERS, Some(SERVERS_BYTES))?;
-            return self.builder.end_node();
+        if self.cpu_seen && self.later_cpu(node)? {
+            return Ok(());
         }
+        let is_cpu = self.begin(node)?;
         self.cpu_seen |= is_cpu;
         self.properties(node)?;
         let mut child = self.firmware.child(node).filter(|_| depth < MAX_DEPTH);
@@ -69,6 +62,22 @@ impl Copier<'_, '_> {
             child = self.firmware.peer(node);
         }
         self.builder.end_node()
+    }
+
+    /// Copies the node of a CPU that is not the first; false if it is no CPU.
+    #[inline(never)]
+    fn later_cpu(&mut self, node: Node) -> Result<bool, Full> {
+        let mut buffer = [0; SERVERS_BYTES];
+        let Some(servers) = self.firmware.property(node, SERVERS, &mut buffer) else { return Ok(false) };
+        self.builder.begin_node(CPU_NAME)?;
+        for (name, value) in [("device_type", CPU_TYPE), (SERVERS.to_str().unwrap_or_default(), servers)] {
+            self.builder.property(name, value.len(), |room| {
+                room.copy_from_slice(value);
+                Some(room.len())
+            })?;
+        }
+        self.builder.end_node()?;
+        Ok(true)
     }
 
     /// Opens the node under the last step of its path. True if it is a CPU. Not
