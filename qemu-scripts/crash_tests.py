@@ -111,7 +111,7 @@ CRASHES = [
           {0: [crash_in("recurse_in_big_frames"), crash_in("big_frames")]}),
     Crash("frame-freed-twice", r"kernel panic: frame 0x\S+ freed twice .*", 0, {0: [crash_in("frame_freed_twice")]}),
     Crash("panic-in-interrupt", r"kernel panic: a call that panics .*", 1,
-          {1: [crash_in("panic_in_call"), "irq_entry+", "exception 0x500 at", "secondary_main+"], 0: ["call_on_mask", crash_in("panic_in_interrupt")]}),
+          {1: [crash_in("panic_in_call"), "irq_entry+", "exception 0x500 at", "secondary_main+"], 0: ["call_awaited", crash_in("panic_in_interrupt")]}),
     Crash("two-panics", r"kernel panic: one of two .*", None,
           {0: ["one_of_two_panics+", crash_in("two_panics")], 1: ["one_of_two_panics+", "context_first_run+"]}),
     Crash("double-panic", r"kernel panic: the first of two .*", 0, {0: [crash_in("double_panic")]},
@@ -122,7 +122,7 @@ CRASHES = [
     Crash("t20_mmdrop_irqs_off", r"kernel panic: T20: the last mmdrop of mm\d+\.\d+ with interrupts off: .*", 0,
           {0: ["mmdrop+", crash_in("mmdrop_with_irqs_off")]}),
     Crash("t20_mmdrop_in_interrupt", r"kernel panic: T20: the last mmdrop of mm\d+\.\d+ with interrupts off: .*", 1,
-          {1: ["mmdrop+", crash_in("mmdrop_in_call"), "irq_entry+"], 0: ["call_on_mask", crash_in("mmdrop_in_interrupt")]}),
+          {1: ["mmdrop+", crash_in("mmdrop_in_call"), "irq_entry+"], 0: ["call_awaited", crash_in("mmdrop_in_interrupt")]}),
     Crash("coprocessor-not-counted", r"kernel panic: oracle: mm2\.1: frame 0x[0-9a-f]+ is freed and a coprocessor may hold translations "
           r"of before #\d+, not flushed since #\d+ .*", 0, {0: ["kernel::oracle::accuse_holder+", crash_in("coprocessor_not_counted")]},
           tells=(r"oracle: the last \d+ events of PID 2:", *(rf"oracle: [> ] #\d+ CPU 0: {event}" for event in (
@@ -132,7 +132,7 @@ CRASHES = [
     Crash("spin-deadlock", r"kernel panic: waited \d+ ms for a lock of this test: deadlock .*", 0,
           {0: ["SpinWait>::turn+", crash_in("spin_deadlock")]}, words=WATCHDOG),
     Crash("ipi-silent", r"kernel panic: CPU 0: .* was not answered by CPU 1 for \d+ ms .*", 0,
-          {0: ["call_on_mask+", crash_in("ipi_silent")], 1: ["interrupts off", "exception 0x100", "spin_with_irqs_off+"]},
+          {0: ["call_awaited+", crash_in("ipi_silent")], 1: ["interrupts off", "exception 0x100", "spin_with_irqs_off+"]},
           words=WATCHDOG),
     Crash("irqs-off", r"kernel panic: CPU 1 has taken no interrupt for \d+ ms: interrupts are off there .*", None,
           {1: ["(silent), in kernel mode, interrupts off", "exception 0x100", "spin_with_irqs_off+"]}, words=WATCHDOG),

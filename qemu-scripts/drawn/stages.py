@@ -37,8 +37,8 @@ def boot(smp, lazy, words=""):
 
 
 def instructions():
-    """The fences around the instructions that need them, which no run shows."""
-    return Stage("instructions", ("qemu-scripts/instructions", IMAGE))
+    """The fences in code written in assembly, which no run shows."""
+    return Stage("instructions", ("qemu-scripts/instructions", "--assembly", IMAGE))
 
 
 def fences():

@@ -8,31 +8,81 @@ global_asm!(include_str!("bytes.S"));
 /// Bytes that one `dcbz` clears (POWER9, POWER10; the device tree agrees).
 const CACHE_BLOCK: usize = 128;
 
+/// What one `dcbz` clears.
+pub type Line = [u64; CACHE_BLOCK / size_of::<u64>()];
+
 /// Clears the page at `page`.
 ///
 /// # Safety
 /// The page is memory that the caller owns.
+#[inline]
 pub unsafe fn clear(page: PhysAddr) {
     let start: *mut u8 = page.as_mut_ptr();
-    // Every page that a program sees is cleared here, so a turn clears four blocks.
-    // SAFETY: the turns cover the caller's page and no more.
+    // Every page that a program sees is cleared here, so there is no loop.
+    // SAFETY: the repetitions cover the caller's page and no more.
     unsafe {
         asm!(
-            "mtctr {turns}",
-            "2:",
+            ".rept {times}",
             "dcbz 0, {at}", "dcbz {b}, {at}", "dcbz {c}, {at}", "dcbz {d}, {at}",
             "addi {at}, {at}, 4 * {block}",
-            "bdnz 2b",
-            turns = in(reg) PAGE_SIZE as usize / (4 * CACHE_BLOCK),
+            ".endr",
+            times = const PAGE_SIZE as usize / (4 * CACHE_BLOCK),
             at = inout(reg_nonzero) start => _,
             b = in(reg_nonzero) CACHE_BLOCK,
             c = in(reg_nonzero) 2 * CACHE_BLOCK,
             d = in(reg_nonzero) 3 * CACHE_BLOCK,
             block = const CACHE_BLOCK,
-            out("ctr") _,
-            options(nostack),
+            options(nostack, preserves_flags),
         );
     }
+}
+
+/// Stores `word` in all of `line`.
+///
+/// # Safety
+/// The line is memory that the caller owns.
+#[inline]
+pub unsafe fn fill(line: *mut Line, word: u64) {
+    // SAFETY: 128 bytes, aligned as quadwords must be.
+    unsafe {
+        asm!(
+            "stq 4, 0({line})", "stq 4, 16({line})", "stq 4, 32({line})", "stq 4, 48({line})",
+            "stq 4, 64({line})", "stq 4, 80({line})", "stq 4, 96({line})", "stq 4, 112({line})",
+            line = in(reg_nonzero) line,
+            in("r4") word, in("r5") word,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// The bits in which some word of `line` differs from `word`: 0 if none does. What it loads is
+/// really in memory, whatever the compiler knows of the line.
+///
+/// # Safety
+/// The line is readable.
+#[inline]
+#[must_use]
+pub unsafe fn difference(line: *const Line, word: u64) -> u64 {
+    let mut bits = 0;
+    for half in 0..2 {
+        // SAFETY: 64 bytes, aligned as quadwords must be; the registers are all declared.
+        unsafe {
+            asm!(
+                "lq 4, 0({half})", "lq 6, 16({half})", "lq 8, 32({half})", "lq 10, 48({half})",
+                "xor 4, 4, {word}", "xor 5, 5, {word}", "xor 6, 6, {word}", "xor 7, 7, {word}",
+                "xor 8, 8, {word}", "xor 9, 9, {word}", "xor 10, 10, {word}", "xor 11, 11, {word}",
+                "or 4, 4, 5", "or 6, 6, 7", "or 8, 8, 9", "or 10, 10, 11",
+                "or 4, 4, 6", "or 8, 8, 10", "or 4, 4, 8", "or {bits}, {bits}, 4",
+                half = in(reg_nonzero) line.cast::<u8>().add(half * CACHE_BLOCK / 2),
+                word = in(reg) word,
+                bits = inout(reg) bits,
+                out("r4") _, out("r5") _, out("r6") _, out("r7") _,
+                out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+                options(nostack, readonly, preserves_flags),
+            );
+        }
+    }
+    bits
 }
 
 /// Copies a page. The pages do not overlap.

@@ -94,13 +94,21 @@ impl CpuMask {
         self.0[word].fetch_and(!bit, order) & bit != 0
     }
 
-    /// Empties one word and returns its bits. Orders them before all that follows. Cheap
-    /// when the word is empty, which is the usual case.
-    pub(crate) fn take_word(&self, word: usize) -> u64 {
-        if self.0[word].load(Ordering::Relaxed) == 0 {
-            return 0;
+    /// Takes all of the first `nr_cpus` CPUs out, a word at a time, and calls `f` with each that was
+    /// in. Orders what a CPU did before its [`CpuMask::publish`] before `f`.
+    #[inline(always)]
+    pub(crate) fn take_each(&self, nr_cpus: usize, mut f: impl FnMut(CpuId)) {
+        for (word, bits) in self.0[..nr_cpus.div_ceil(64)].iter().enumerate() {
+            if bits.load(Ordering::Relaxed) != 0 {
+                bits_of(bits.swap(0, Ordering::Acquire)).for_each(|bit| f(CpuId::new(word * 64 + bit)));
+            }
         }
-        self.0[word].swap(0, Ordering::Acquire)
+    }
+
+    /// Whether none of the first `nr_cpus` CPUs is in the set. It may be out of date.
+    #[inline(always)]
+    pub(crate) fn seems_empty(&self, nr_cpus: usize) -> bool {
+        self.0[..nr_cpus.div_ceil(64)].iter().all(|word| word.load(Ordering::Relaxed) == 0)
     }
 
     /// Whether `cpu` is in the set. Orders like [`CpuMask::observe`].
@@ -109,10 +117,15 @@ impl CpuMask {
         self.0[word].load(Ordering::Acquire) & bit != 0
     }
 
-    /// Each of the first `nr_cpus` CPUs that is in the set when its word is reached. Orders like
-    /// [`CpuMask::observe`].
-    pub(crate) fn observe_each(&self, nr_cpus: usize) -> impl Iterator<Item = CpuId> {
-        cpus_of(self.0[..nr_cpus.div_ceil(64)].iter().map(|word| word.load(Ordering::Acquire)))
+    /// Calls `f` with the CPUs of each word that has some, of the first `nr_cpus` CPUs.
+    #[inline(always)]
+    pub(crate) fn peek_words(&self, nr_cpus: usize, mut f: impl FnMut(WordOfCpus)) {
+        for (word, bits) in self.0[..nr_cpus.div_ceil(64)].iter().enumerate() {
+            let bits = bits.load(Ordering::Relaxed);
+            if bits != 0 {
+                f(WordOfCpus { word, bits });
+            }
+        }
     }
 
     /// A copy of the first `nr_cpus` CPUs of the set. It may be out of date.
@@ -145,6 +158,17 @@ impl CpuMask {
     pub(crate) fn store(&self, set: &CpuSet, nr_cpus: usize) {
         for word in 0..nr_cpus.div_ceil(64) {
             self.0[word].store(set.0[word], Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the set those of the first `nr_cpus` CPUs in `all` for which `wanted` says so. Only
+    /// for masks that no other CPU changes meanwhile. Orders like [`CpuMask::observe`] of `all`.
+    #[inline(always)]
+    pub(crate) fn store_those(&self, nr_cpus: usize, all: &CpuMask, wanted: impl Fn(CpuId) -> bool) {
+        for (word, (to, all)) in self.0.iter().zip(&all.0).take(nr_cpus.div_ceil(64)).enumerate() {
+            let those =
+                bits_of(all.load(Ordering::Acquire)).filter(|&bit| wanted(CpuId::new(word * 64 + bit)));
+            to.store(those.fold(0, |bits, bit| bits | 1 << bit), Ordering::Relaxed);
         }
     }
 }
@@ -212,11 +236,6 @@ impl CpuSet {
         cpus_of(self.0.iter().copied())
     }
 
-    /// As [`CpuSet::iter`], for a set of the first `nr_cpus` CPUs.
-    pub(crate) fn first_of(&self, nr_cpus: usize) -> impl Iterator<Item = CpuId> {
-        cpus_of(self.0[..nr_cpus.div_ceil(64)].iter().copied())
-    }
-
     /// The 64 CPUs of word `word` as bits, lowest CPU in bit 0.
     pub fn word(&self, word: usize) -> u64 {
         self.0.get(word).copied().unwrap_or(0)
@@ -235,8 +254,22 @@ fn cpus_of(words: impl Iterator<Item = u64>) -> impl Iterator<Item = CpuId> {
     words.enumerate().flat_map(|(word, bits)| bits_of(bits).map(move |bit| CpuId::new(word * 64 + bit)))
 }
 
+/// Some of the 64 CPUs of one word of a set.
+pub(crate) struct WordOfCpus {
+    word: usize,
+    bits: u64,
+}
+
+impl WordOfCpus {
+    /// Calls `f` with each of them.
+    #[inline(always)]
+    pub(crate) fn for_each(&self, mut f: impl FnMut(CpuId)) {
+        bits_of(self.bits).for_each(|bit| f(CpuId::new(self.word * 64 + bit)));
+    }
+}
+
 /// The positions of the one bits of `bits`, ascending.
-pub(crate) fn bits_of(mut bits: u64) -> impl Iterator<Item = usize> {
+fn bits_of(mut bits: u64) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         (bits != 0).then(|| {
             let bit = bits.trailing_zeros() as usize;

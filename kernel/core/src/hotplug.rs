@@ -58,7 +58,7 @@ impl<M: Machine> LazyTlb<M> {
         // Partner: `online`.
         self.online.retract(t.cpu());
         // F19 fence: orders the cleared bit before the last look into the mailbox. Partner:
-        // `call_on_mask`.
+        // `call_awaited`.
         fence(Ordering::SeqCst);
         self.handle_calls(t);
         idle.set_active_mm(t, MmId::NONE);

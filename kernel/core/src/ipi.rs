@@ -16,7 +16,6 @@
 
 use crate::LazyTlb;
 use crate::cpu::{CpuId, CpuMask, CpuSet, CpuState};
-use crate::cpuset::bits_of;
 use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
@@ -123,34 +122,47 @@ impl<M: Machine> LazyTlb<M> {
     /// every mm and flushed what it held of them, and that happens before the return. So
     /// what the call asks for is done.
     pub fn call_on_mask(&self, t: &PreemptOff, targets: &CpuSet, call: Call) {
+        self.cpu(t.cpu()).call.waiting.store(targets, self.nr_cpus());
+        self.call_awaited(t, call);
+    }
+
+    /// As [`LazyTlb::call_on_mask`], on the CPUs that are online and `concerned`.
+    #[inline(always)]
+    pub(crate) fn call_on_those(&self, t: &PreemptOff, concerned: impl Fn(CpuId) -> bool, call: Call) {
+        self.cpu(t.cpu()).call.waiting.store_those(self.nr_cpus(), &self.online, concerned);
+        self.call_awaited(t, call);
+    }
+
+    /// As [`LazyTlb::call_on_mask`], on the CPUs that this CPU's record has as `waiting`.
+    fn call_awaited(&self, t: &PreemptOff, call: Call) {
         assert!(
             self.machine.irqs_enabled(),
             "{call:?} to other CPUs with interrupts off: they may be waiting for us"
         );
-        let nr_cpus = self.nr_cpus();
-        if targets.first_of(nr_cpus).next().is_none() {
-            return;
-        }
-        let me = t.cpu();
-        invariant!(!targets.contains(me), "{me} calls itself");
+        let (nr_cpus, me) = (self.nr_cpus(), t.cpu());
         let state = self.cpu(me);
         let record = &state.call;
+        invariant!(!record.waiting.test(me), "{me} calls itself");
         record.write(call);
-        record.waiting.store(targets, nr_cpus);
-        for target in targets.first_of(nr_cpus) {
-            // F9 release: orders the record before the bit. Partner: `handle_calls`. F10
+        let mut posted = false;
+        record.waiting.peek_words(nr_cpus, |targets| {
+            posted = true;
+            // F9 release: orders the record before the bit. Partner: `run_calls`. F10
             // orders the bit before the interrupt.
-            self.cpu(target).mailbox.0.publish(me);
-        }
-        // F19 fence: orders the posts before the look at `online`. Partner: `stop_cpu`.
-        fence(Ordering::SeqCst);
-        for target in targets.first_of(nr_cpus) {
-            if self.is_online(target) {
-                self.event_of(state, t, Event::Ipi { to: target, call });
-                self.machine.send_ipi(t, target);
-            } else if self.cpu(target).mailbox.0.take(me) {
-                record.waiting.clear(target);
-            }
+            targets.for_each(|target| self.cpu(target).mailbox.0.publish(me));
+            // F19 fence: orders the posts before the look at `online`. Partner: `stop_cpu`.
+            fence(Ordering::SeqCst);
+            targets.for_each(|target| {
+                if self.is_online(target) {
+                    self.event_of(state, t, Event::Ipi { to: target, call });
+                    self.machine.send_ipi(t, target);
+                } else if self.cpu(target).mailbox.0.take(me) {
+                    record.waiting.clear(target);
+                }
+            });
+        });
+        if !posted {
+            return;
         }
         self.machine.point(Point::CallPosted);
         self.wait_for_answers(me, call);
@@ -158,10 +170,10 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     fn wait_for_answers(&self, me: CpuId, call: Call) {
-        let waiting = &self.cpu(me).call.waiting;
+        let (waiting, nr_cpus) = (&self.cpu(me).call.waiting, self.nr_cpus());
         let (mut turn, mut started_ms, mut next_report_ms) = (0, 0, REPORT_AFTER_MS);
-        // F11 acquire: orders the answers before what we free. Partner: `run_calls`.
-        while !waiting.observe_empty(self.nr_cpus()) {
+        // F11 acquire: orders the answers before what we free. Partner: `answer`.
+        while !waiting.observe_empty(nr_cpus) {
             self.machine.relax(turn);
             self.machine.point(Point::CallWaiting);
             turn += 1;
@@ -194,50 +206,51 @@ impl<M: Machine> LazyTlb<M> {
 
     /// An IPI arrived: runs every call that waits for this CPU. Called by the interrupt
     /// handler.
+    #[inline]
     pub fn handle_calls(&self, t: &IrqsOff) {
         let me = self.this_cpu(t);
-        let mut called = false;
-        for word in 0..self.nr_cpus().div_ceil(64) {
-            // F9 acquire: orders the bit before the read of the record. Partner: `call_on_mask`.
-            let by = me.mailbox.0.take_word(word);
-            if by != 0 {
-                called = true;
-                self.run_calls(t, me, word, by);
-            }
-        }
-        if !called {
+        // A bit that comes after this look comes before an interrupt of its own.
+        if me.mailbox.0.seems_empty(self.nr_cpus()) {
             self.event_of(me, t, Event::NotCalled);
+        } else {
+            self.run_calls(t, me);
         }
     }
 
-    /// Runs the calls of the CPUs `by` of word `word`.
-    fn run_calls(&self, t: &IrqsOff, me: &CpuState, word: usize, by: u64) {
-        for bit in bits_of(by) {
-            if cfg!(not(loom)) {
-                // No interrupt lands in the middle of a change of mms (T2). The models see
-                // what follows if one does.
-                self.check_loaded(t, self.machine.current(t));
-            }
-            let by = CpuId::new(word * 64 + bit);
-            let record = &self.cpu(by).call;
-            if record.is_barrier() {
-                self.event_of(me, t, Event::Called { by, call: Call::Barrier });
-                // F5 fence: orders a target's accesses before and after the IPI. Partner:
-                // `run_calls` on another target. An interrupt orders no storage, and F9 and
-                // F11 order us and the initiator alone.
-                fence(Ordering::SeqCst);
-            } else {
-                self.run_call(t, by, record.read());
-            }
-            // F11 release: orders what the handler did before the answer. Partner:
-            // `wait_for_answers`. From here on the initiator may reuse the record.
-            record.waiting.retract(t.cpu());
+    // Not inlined: most interrupts bring no call.
+    #[inline(never)]
+    fn run_calls(&self, t: &IrqsOff, me: &CpuState) {
+        // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
+        me.mailbox.0.take_each(self.nr_cpus(), |by| self.answer(t, me, by));
+    }
+
+    /// Runs the call of the CPU `by`.
+    #[inline(always)]
+    fn answer(&self, t: &IrqsOff, me: &CpuState, by: CpuId) {
+        if cfg!(not(loom)) {
+            // No interrupt lands in the middle of a change of mms (T2). The models see
+            // what follows if one does.
+            self.check_loaded(t, self.machine.current(t));
         }
+        let record = &self.cpu(by).call;
+        if record.is_barrier() {
+            self.event_of(me, t, Event::Called { by, call: Call::Barrier });
+            // F5 fence: orders a target's accesses before and after the IPI. Partner:
+            // `answer` on another target. An interrupt orders no storage, and F9 and
+            // F11 order us and the initiator alone.
+            fence(Ordering::SeqCst);
+        } else {
+            self.run_call(t, by);
+        }
+        // F11 release: orders what the handler did before the answer. Partner:
+        // `wait_for_answers`. From here on the initiator may reuse the record.
+        record.waiting.retract(t.cpu());
     }
 
     // Not inlined: a barrier saves no registers for it.
     #[inline(never)]
-    fn run_call(&self, t: &IrqsOff, by: CpuId, call: Call) {
+    fn run_call(&self, t: &IrqsOff, by: CpuId) {
+        let call = self.cpu(by).call.read();
         self.event(t, Event::Called { by, call });
         match call {
             Call::Shoot(mm) => {

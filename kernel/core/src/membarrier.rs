@@ -25,10 +25,9 @@
 //! not have.
 
 use crate::LazyTlb;
-use crate::cpu::CpuSet;
 use crate::ipi::Call;
 use crate::machine::{Machine, PreemptOff};
-use crate::mm::MmId;
+use crate::mm::{Mm, MmId};
 use crate::sync::{AtomicU32, Ordering, fence};
 
 /// The commands, with Linux's values.
@@ -151,6 +150,14 @@ impl Registrations {
     }
 }
 
+/// Whether no other thread has accesses to `mm` that need a barrier. The caller has
+/// issued a fence: a kernel thread whose unit we do not see sees what came before
+/// that fence (partner: the fence in `end_of_borrow`).
+fn has_one_user(mm: &Mm) -> bool {
+    // F7 stands for (c) where a thread's unit is gone.
+    mm.observe_users() == 1
+}
+
 impl<M: Machine> LazyTlb<M> {
     /// The system call, by a task that owns an mm. Interrupts and preemption on.
     ///
@@ -193,19 +200,12 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     fn private_barrier(&self, t: &PreemptOff, mm: MmId, needed: Command) -> Result<(), NotRegistered> {
-        if self.mm(mm).membarrier().ready() & needed as u32 == 0 {
+        let state = self.mm(mm);
+        if state.membarrier().ready() & needed as u32 == 0 {
             return Err(NotRegistered);
         }
-        self.barrier_on(t, Some(mm), |curr_mm| curr_mm == mm);
+        self.barrier_on(t, Some(state), |curr_mm| curr_mm == mm);
         Ok(())
-    }
-
-    /// Whether no other thread has accesses to `mm` that need a barrier. The caller has
-    /// issued a fence: a kernel thread whose unit we do not see sees what came before
-    /// that fence (partner: the fence in `end_of_borrow`).
-    fn is_only_user(&self, mm: MmId) -> bool {
-        // F7 stands for (c) where a thread's unit is gone.
-        self.mm(mm).observe_users() == 1
     }
 
     fn takes_part_in_global(&self, mm: MmId) -> bool {
@@ -214,21 +214,16 @@ impl<M: Machine> LazyTlb<M> {
 
     /// A full barrier on this CPU, and on each other CPU whose `curr_mm` is concerned. If
     /// the mm of a `private` barrier has no other user, no other CPU is concerned.
-    fn barrier_on(&self, t: &PreemptOff, private: Option<MmId>, concerned: impl Fn(MmId) -> bool) {
+    fn barrier_on(&self, t: &PreemptOff, private: Option<&Mm>, concerned: impl Fn(MmId) -> bool) {
         // F3 fence (a): orders the caller's accesses before the reads of each `curr_mm`.
         // Partners: `switch_mm`, `finish_switch`, `end_of_borrow`. F6 fence: orders the
         // caller's accesses before the reads of the registrations. Partner: `register`.
         fence(Ordering::SeqCst);
-        if private.is_some_and(|mm| self.is_only_user(mm)) {
+        if private.is_some_and(has_one_user) {
             return;
         }
-        let mut targets = CpuSet::EMPTY;
-        for cpu in self.online.observe_each(self.nr_cpus()).filter(|&cpu| cpu != t.cpu()) {
-            if concerned(self.cpu(cpu).curr_mm.peek()) {
-                targets.insert(cpu);
-            }
-        }
-        self.call_on_mask(t, &targets, Call::Barrier);
+        let concerned = |cpu| cpu != t.cpu() && concerned(self.cpu(cpu).curr_mm.peek());
+        self.call_on_those(t, concerned, Call::Barrier);
         // F4 fence (c): orders the reads of each `curr_mm` before the caller's accesses.
         // Partners: `prepare_switch`, `give_up_mm`, `exec_mmap`.
         fence(Ordering::SeqCst);
@@ -242,7 +237,7 @@ impl<M: Machine> LazyTlb<M> {
         state.announce(registration);
         // F6 fence: orders the announcement before our later accesses. Partner: `barrier_on`.
         fence(Ordering::SeqCst);
-        if !self.is_only_user(mm) {
+        if !has_one_user(self.mm(mm)) {
             // A switch to `mm` that read the old state is over when its CPU takes the
             // call, since interrupts are off during a switch. The call is then its
             // barrier (e). So all CPUs are called, not only those that are seen to run

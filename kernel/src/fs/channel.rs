@@ -73,6 +73,8 @@ impl Ends {
 }
 
 /// The error of a write without a reader. The current process gets its signal.
+#[cold]
+#[inline(never)]
 pub(super) fn broken_pipe() -> Errno {
     signal::send_to_current(signal::SIGPIPE);
     Errno::EPIPE

@@ -76,8 +76,7 @@ impl Ring {
         Ok(())
     }
 
-    // Not inlined, as its counterpart: the loops have one turn, mostly.
-    #[inline(never)]
+    #[inline(always)]
     fn fill_run(&mut self, from: &mut Cursor<'_>) -> Result<(), Errno> {
         let room = (CAPACITY - self.len()).min(from.remaining());
         let before = from.done();
@@ -106,7 +105,7 @@ impl Ring {
         Ok(())
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn drain_run(&mut self, to: &mut Cursor<'_>) -> Result<(), Errno> {
         let bytes = self.len().min(to.remaining());
         let before = to.done();
@@ -139,7 +138,8 @@ impl Pipe {
     }
 
     /// Moves bytes in, if there is room for `needed` of them now.
-    #[inline(always)]
+    // Not inlined: the loop around it has one turn, mostly.
+    #[inline(never)]
     fn put(&self, from: &mut Cursor<'_>, needed: usize) -> Option<Result<(), Errno>> {
         let mut ring = self.ring.lock();
         if CAPACITY - ring.len() < needed {

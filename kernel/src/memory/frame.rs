@@ -148,6 +148,7 @@ impl Drop for Frame {
 }
 
 /// A frame with arbitrary contents; none if memory is exhausted.
+#[inline(never)]
 pub(crate) fn alloc() -> Option<Frame> {
     take(FRAMES.reserve)
 }
@@ -168,19 +169,24 @@ pub(crate) fn reserve_is_low() -> bool {
 }
 
 /// A frame, while more than `left` stay in the buddy allocator.
-#[inline]
+#[inline(always)]
 fn take(left: u64) -> Option<Frame> {
-    let number = take_from_cache(left).or_else(|| take_after_draining(left))?;
-    poison::check_if_poisoned(number, count_of(number));
-    count_of(number).store(1, Ordering::Relaxed);
+    let frames = FRAMES.get();
+    let cached = cache_of(frames).lock().take(&frames.buddy, left);
+    let number = cached.or_else(|| take_after_draining(left))?;
+    let count = &frames.counts[number as usize];
+    poison::check_if_poisoned(number, count);
+    count.store(1, Ordering::Relaxed);
     Some(Frame { number, order: 0 })
 }
 
-/// A frame full of zeroes.
+/// A frame full of zeroes. Inlined into page faults.
+#[inline(always)]
 pub(crate) fn alloc_zeroed() -> Option<Frame> {
-    alloc().map(zeroed)
+    take(FRAMES.get().reserve).map(zeroed)
 }
 
+#[inline]
 fn zeroed(frame: Frame) -> Frame {
     // SAFETY: it was just allocated: only we have it.
     unsafe { page::clear(frame.phys()) };
@@ -216,7 +222,9 @@ pub(crate) fn alloc_order_zeroed(order: u32) -> Option<Frame> {
 /// A block of 2^4 frames full of zeroes, for a root of page tables: one that this CPU keeps, if
 /// any.
 pub(crate) fn alloc_zeroes() -> Option<Frame> {
-    let Some(number) = cache_here().lock().take_zeroes() else { return alloc_order_zeroed(ZEROES_ORDER) };
+    let Some(number) = cache_of(FRAMES.get()).lock().take_zeroes() else {
+        return alloc_order_zeroed(ZEROES_ORDER);
+    };
     (number..number + (1 << ZEROES_ORDER)).for_each(|each| poison::check_if_zero(each, count_of(each)));
     count_of(number).store(1, Ordering::Relaxed);
     Some(Frame { number, order: ZEROES_ORDER })
@@ -235,7 +243,7 @@ pub(crate) unsafe fn free_zeroes(phys: PhysAddr) {
         oracle::frame_freed(each);
         count_of(each).store(FREE, Ordering::Relaxed);
     }
-    cache_here().lock().put_zeroes(number, &FRAMES.buddy);
+    cache_of(FRAMES.get()).lock().put_zeroes(number, &FRAMES.buddy);
 }
 
 /// Frame numbers are below this. Not every one of them is memory.
@@ -258,20 +266,20 @@ pub(crate) fn total_count() -> u64 {
 ///
 /// # Safety
 /// The caller owns those references, and no translation leads there any more.
-pub(crate) unsafe fn drop_references(frames: &mut [FrameNumber]) {
+pub(crate) unsafe fn drop_references(references: &mut [FrameNumber]) {
     let counts = FRAMES.counts;
     // The frames to free move to the front.
     let mut freed = 0;
-    for at in 0..frames.len() {
-        let number = frames[at];
+    for at in 0..references.len() {
+        let number = references[at];
         let count = &counts[number as usize];
         if drop_reference(count, number) {
             retire(count, number);
-            frames[freed] = number;
+            references[freed] = number;
             freed += 1;
         }
     }
-    put_in_cache(&frames[..freed]);
+    put_in_cache(&references[..freed]);
 }
 
 /// Takes a reference to frame `number` away; true if it was the last.
@@ -310,30 +318,28 @@ fn count_of(number: FrameNumber) -> &'static AtomicU32 {
 }
 
 /// This CPU's cache. A move to another CPU right after does no harm: the cache has a lock.
-fn cache_here() -> &'static IrqLock<Cache> {
-    &FRAMES.caches[arch::percpu::cpu_id().index()]
-}
-
-fn take_from_cache(left: u64) -> Option<FrameNumber> {
-    cache_here().lock().take(&FRAMES.buddy, left)
+#[inline(always)]
+fn cache_of(frames: &Frames) -> &IrqLock<Cache> {
+    &frames.caches[arch::percpu::cpu_id().index()]
 }
 
 #[inline]
-fn put_in_cache(frames: &[FrameNumber]) {
-    if frames.len() > cache::BATCH {
+fn put_in_cache(numbers: &[FrameNumber]) {
+    let frames = FRAMES.get();
+    if numbers.len() > cache::BATCH {
         // More than a batch would only pass through the cache.
-        let mut buddy = FRAMES.buddy.lock();
-        return frames.iter().for_each(|&frame| buddy.free(frame, 0));
+        return frames.buddy.lock().free_singles(numbers);
     }
-    let mut cache = cache_here().lock();
-    frames.iter().for_each(|&frame| cache.put(frame, &FRAMES.buddy));
+    let mut cache = cache_of(frames).lock();
+    numbers.iter().for_each(|&number| cache.put(number, &frames.buddy));
 }
 
 /// Memory is exhausted, but other CPUs may have some frames left.
 #[cold]
 fn take_after_draining(left: u64) -> Option<FrameNumber> {
     drain_caches();
-    take_from_cache(left)
+    let frames = FRAMES.get();
+    cache_of(frames).lock().take(&frames.buddy, left)
 }
 
 /// Gives back the frames in the cache of `cpu`, which has gone offline.

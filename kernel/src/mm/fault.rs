@@ -62,29 +62,19 @@ pub(crate) enum FaultError {
     Oom,
 }
 
-/// Resolves a fault of the current task, whose mm is `mm`, at `addr`. The access is to be tried
-/// again after `Ok`. Interrupts and preemption on; may sleep.
+/// Resolves a fault of the current task at `addr` without the lock, if it is near the task's last
+/// one. True if the access is to be tried again. Interrupts and preemption on.
 ///
-/// # Errors
-/// See [`FaultError`].
-pub(crate) fn handle_fault(mm: MmId, addr: u64, access: Access) -> Result<(), FaultError> {
-    if fault_nearby(mm, page_down(addr), access) {
-        return Ok(());
-    }
-    handle_fault_locked(mm, addr, access)
-}
-
-/// Resolves a fault at page `ea` without the lock, if it is near the task's last one.
-///
-/// The task is a user of `mm`, so the mm lives on, and its exit has not begun. The gate's number
+/// The task is a user of its mm, so the mm lives on, and its exit has not begun. The gate's number
 /// shows that since the last fault nobody has changed an entry of the table, or taken the table
 /// away; while we are inside nobody does. Areas change with their entries, so ours is there, with
 /// its permissions: those that were only added, or grew, concern other addresses.
 #[inline]
-fn fault_nearby(mm: MmId, ea: u64, access: Access) -> bool {
+pub(crate) fn fault_nearby(addr: u64, access: Access) -> bool {
     let task = task::current();
     let place = task.fault_place().get();
-    let Some(gate) = place.gate.filter(|_| place.serves(mm, ea, access.flags())) else { return false };
+    let (ea, needs) = (page_down(addr), access.flags());
+    let Some(gate) = place.gate.filter(|_| place.serves(task.mm.mm(), ea, needs)) else { return false };
     let preempt_off = preempt::disable();
     let filled = gate.enter(place.number, || {
         // SAFETY: see above.
@@ -92,10 +82,10 @@ fn fault_nearby(mm: MmId, ea: u64, access: Access) -> bool {
         let old = entry.get();
         if old.is_valid() {
             // Another thread was here first, or the fault was spurious.
-            return old.flags().contains(access.flags()).then_some(0);
+            return old.flags().contains(needs).then_some(0);
         }
         let page = frame::alloc_zeroed()?;
-        set(&mut entry, page, place.flags).then_some(1)
+        set_data(&mut entry, page, place.flags).then_some(1)
     });
     drop(preempt_off);
     let Some(Some(filled)) = filled else { return false };
@@ -103,8 +93,12 @@ fn fault_nearby(mm: MmId, ea: u64, access: Access) -> bool {
     true
 }
 
-#[inline(never)]
-fn handle_fault_locked(mm: MmId, addr: u64, access: Access) -> Result<(), FaultError> {
+/// Resolves a fault of the current task, whose mm is `mm`, at `addr`. The access is to be tried
+/// again after `Ok`. Interrupts and preemption on; may sleep.
+///
+/// # Errors
+/// See [`FaultError`].
+pub(crate) fn handle_fault(mm: MmId, addr: u64, access: Access) -> Result<(), FaultError> {
     let mut map = address_space::lock(mm);
     match map.fault(addr, access) {
         Err(FaultError::MapErr) if map.grow_stack(addr) => map.fault(addr, access),
@@ -257,6 +251,12 @@ fn set(entry: &mut Entry<'_>, page: Frame, flags: PteFlags) -> bool {
     if flags.contains(PteFlags::EXECUTE) {
         make_fetchable(page.phys());
     }
+    set_data(entry, page, flags)
+}
+
+/// As [`set`], for flags without `EXECUTE`.
+#[inline]
+fn set_data(entry: &mut Entry<'_>, page: Frame, flags: PteFlags) -> bool {
     let filled = entry.fill(Pte::leaf(page.phys(), flags)).is_ok();
     if filled {
         page.leak();

@@ -16,7 +16,7 @@ use crate::machine::lazy_tlb;
 use crate::memory::frame::{self, FrameNumber};
 
 /// Frames of a batch; 2 KB of the stack.
-const BATCH: usize = 500;
+const BATCH: usize = 490;
 /// No addresses; its ends are those of no address.
 pub(super) const NO_SPAN: Range<u64> = Range { start: u64::MAX, end: 0 };
 /// More pages than this are flushed as a whole address space, not by page.
@@ -60,10 +60,15 @@ impl Gather {
         gather
     }
 
-    /// Empties a valid entry: its reference to the frame comes to us.
+    /// Empties a valid entry: its reference to the frame comes to us. `span` grows by its page; the
+    /// caller passes it to [`Gather::weakened`] after the last entry of a walk.
     #[inline(always)]
-    pub(super) fn take(&mut self, mut entry: Entry<'_>) {
-        self.weakened(entry.page());
+    pub(super) fn take(&mut self, mut entry: Entry<'_>, span: &mut Range<u64>) {
+        if self.len >= BATCH {
+            self.weakened(core::mem::replace(span, NO_SPAN));
+            self.flush_and_free();
+        }
+        *span = span.start.min(entry.ea())..entry.page().end;
         self.push(entry.take().page());
     }
 
@@ -75,17 +80,18 @@ impl Gather {
 
     /// A table of one page was taken out of the tree.
     pub(super) fn detached(&mut self, table: PhysAddr) {
+        if self.len >= BATCH {
+            self.flush_and_free();
+        }
+        // After the flush, which resets it.
         self.tables = true;
         self.push(table);
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, page: PhysAddr) {
         self.frames[self.len].write((page.0 >> PAGE_SHIFT) as FrameNumber);
         self.len += 1;
-        if self.len == BATCH {
-            self.flush_and_free();
-        }
     }
 
     /// Flushes and frees all that was gathered so far.

@@ -47,7 +47,7 @@ pub(crate) use address_space::{
 pub(crate) use advice::{Advice, madvise, mlock, mlockall, msync, munlock};
 pub(crate) use backing::Backing;
 pub(crate) use detach::detach;
-pub(crate) use fault::{Access, FaultError, handle_fault};
+pub(crate) use fault::{Access, FaultError, fault_nearby, handle_fault};
 pub(crate) use fork::fork;
 pub(crate) use mincore::mincore;
 pub(crate) use mmap::{LOWEST, MMAP_TOP, MapFlags, STACK_MAX, STACK_TOP, brk, mmap, set_brk_start};

@@ -10,7 +10,7 @@ use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
 use arch::mmu::tree::RadixTree;
 use kcore::gate::Gate;
 
-use super::gather::Gather;
+use super::gather::{Gather, NO_SPAN};
 use crate::machine::lazy_tlb;
 use crate::sync::{Fixed, SpinWait};
 
@@ -79,11 +79,12 @@ impl PageTables {
 
     /// Takes the pages in `range` out of the tree. Tables stay.
     pub(super) fn take(&mut self, range: Range<u64>, gather: &mut Gather) {
-        let mut taken = 0;
+        let (mut taken, mut span) = (0, NO_SPAN);
         self.cursor(range).for_each(|entry| {
-            gather.take(entry);
+            gather.take(entry, &mut span);
             taken += 1;
         });
+        gather.weakened(span);
         self.resident -= taken;
     }
 

@@ -24,6 +24,8 @@ pub(crate) fn munmap(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
 impl Map {
     /// Takes areas and pages in `range` away, and the tables that then lie wholly
     /// between the areas that are left. May wait for other CPUs.
+    // Not inlined: the gather would lie on the stack of each caller.
+    #[inline(never)]
     pub(super) fn unmap(&mut self, range: Range<u64>) {
         if !self.areas.is_free(&range) {
             self.unmap_after(range, &mut Gather::new(self.mm));

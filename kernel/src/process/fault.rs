@@ -20,14 +20,24 @@ const BUS_ADRALN: i32 = 1;
 const BUS_ADRERR: i32 = 2;
 
 /// A page fault: of the program, or of the kernel in a user copy.
+#[inline]
 pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
     // In a section that may not sleep (a futex reads its word under a lock) the copy fails, and its
     // caller tries again outside.
     if !frame.is_user() && (percpu::preempt_count() != 0 || !frame.irqs_were_on()) {
         return fail_copy(frame);
     }
-    let mm = task::current().mm.mm();
     let access = Access { write: fault.write, exec: fault.exec };
+    if mm::fault_nearby(fault.addr.0, access) {
+        return task::current().count_fault();
+    }
+    page_fault_elsewhere(frame, fault, access);
+}
+
+/// A page fault that takes the address space's lock.
+#[inline(never)]
+fn page_fault_elsewhere(frame: &mut TrapFrame, fault: Fault, access: Access) {
+    let mm = task::current().mm.mm();
     let result = match fault.cause {
         _ if mm.is_none() => Err(FaultError::MapErr),
         FaultCause::BadTree if !fault.addr.is_user() => Err(FaultError::MapErr),
@@ -48,6 +58,7 @@ pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
 }
 
 /// Ends a user copy with an error.
+#[cold]
 fn fail_copy(frame: &mut TrapFrame) {
     // The hardware half passes on kernel faults only from such copies.
     assert!(frame.fixup(), "a page fault at {:#x} that is in no user copy", frame.nip);

@@ -48,7 +48,7 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
             directory: Arc::new(Mutex::new(Place::root())),
             program: Arc::default(),
             umask: 0o022,
-            handlers: Arc::new(Handlers::new()),
+            handlers: first_handlers(),
         },
     );
     table::add(process.clone());
@@ -60,6 +60,12 @@ fn start(pid: u32, path: String, passed: Arguments) -> Result<Arc<Process>, OutO
             Err(error)
         }
     }
+}
+
+// Not inlined: they are 2 KB, on the stack at first.
+#[inline(never)]
+fn first_handlers() -> Arc<Handlers> {
+    Arc::new(Handlers::new())
 }
 
 /// On the kernel thread that becomes the program.

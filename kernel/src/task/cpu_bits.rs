@@ -50,6 +50,13 @@ impl CpuBits {
         (0..nr_cpus.div_ceil(64)).all(|word| self.word(word) == 0)
     }
 
+    /// Whether of the first `nr_cpus` CPUs only `cpu`, which is in, is in.
+    #[inline]
+    pub(super) fn is_only(&self, cpu: CpuId, nr_cpus: usize) -> bool {
+        let (own, bit) = place(cpu);
+        (0..nr_cpus.div_ceil(64)).all(|word| self.word(word) == if word == own { bit } else { 0 })
+    }
+
     #[inline]
     pub(crate) fn contains(&self, cpu: CpuId) -> bool {
         let (word, bit) = place(cpu);

@@ -61,13 +61,23 @@ fn choose(task: &Task) -> (&'static Cpu, bool) {
     if may_stay && last.idle_flag.claim() {
         return (last, true);
     }
-    // Of the CPUs where it may run, the first that is idle and that no other waker claims.
-    let claim = |id: CpuId| cpu::all().get(id.index()).filter(|cpu| cpu.idle_flag.claim());
-    match search(|word| task.affinity.word(word), last.id, cpu::count(), claim) {
+    if may_stay && task.affinity.is_only(last.id, cpu::count()) {
+        return (last, false);
+    }
+    match claim_idle(task, last) {
         Some(idle) => (idle, true),
         None if may_stay => (last, false),
         None => (shortest_queue(task), false),
     }
+}
+
+/// Claims the first of the CPUs where `task` may run that is idle and that no other waker claims;
+/// from behind `last` on.
+// Not inlined: a task that is bound to a CPU, or finds idle the one that it ran on, is woken without it.
+#[inline(never)]
+fn claim_idle(task: &Task, last: &Cpu) -> Option<&'static Cpu> {
+    let claim = |id: CpuId| cpu::all().get(id.index()).filter(|cpu| cpu.idle_flag.claim());
+    search(|word| task.affinity.word(word), last.id, cpu::count(), claim)
 }
 
 /// The shortest queue of the CPUs where `task` may run. A task without such a CPU may run

@@ -204,7 +204,7 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, off: &IrqsOff) {
 ///
 /// # Safety
 /// [`context::switch_to`] has just come here.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn finish() -> IrqsOff {
     // SAFETY: the task that was left had them off, and its token is not used until it is back.
     let mut off = unsafe { irqflags::already_off() };

@@ -161,35 +161,36 @@ impl WaitQueue {
     /// Wakes the waiter that came first. The caller has made its condition true. Any context.
     #[inline]
     pub(crate) fn wake_one(&self) {
-        self.wake(1);
-    }
-
-    /// Wakes all waiters. The caller has made their condition true. Any context.
-    #[inline]
-    pub(crate) fn wake_all(&self) {
-        self.wake(u32::MAX);
-    }
-
-    #[inline]
-    fn wake(&self, most: u32) {
         if self.waiters.are_there() {
-            self.wake_queued(most);
+            self.wake_queued();
         }
     }
 
     #[cold]
-    fn wake_queued(&self, most: u32) {
-        let mut queue = self.queue.lock();
-        for _ in 0..most {
-            let Some(waiter) = queue.pop_front() else { break };
-            self.waiters.remove();
-            // SAFETY: a waiter leaves only after `tell`, or through the queue's lock, which we
-            // hold, so the task cannot end while we wake it.
-            let waiter = unsafe { waiter.get() };
-            Window::Picked.pass(waiter);
-            waiter.wake();
-            // Last: it may leave its wait from here on.
-            waiter.told.tell();
+    fn wake_queued(&self) {
+        self.wake_first(&mut self.queue.lock());
+    }
+
+    /// Wakes all waiters. The caller has made their condition true. Any context.
+    pub(crate) fn wake_all(&self) {
+        if self.waiters.are_there() {
+            let mut queue = self.queue.lock();
+            while self.wake_first(&mut queue) {}
         }
+    }
+
+    /// Wakes the first of `queue`, which is ours, with its lock held. Returns whether there was one.
+    #[inline]
+    fn wake_first(&self, queue: &mut List<TaskPtr>) -> bool {
+        let Some(waiter) = queue.pop_front() else { return false };
+        self.waiters.remove();
+        // SAFETY: a waiter leaves only after `tell`, or through the queue's lock, which we
+        // hold, so the task cannot end while we wake it.
+        let waiter = unsafe { waiter.get() };
+        Window::Picked.pass(waiter);
+        waiter.wake();
+        // Last: it may leave its wait from here on.
+        waiter.told.tell();
+        true
     }
 }

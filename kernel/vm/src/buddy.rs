@@ -102,27 +102,55 @@ impl<'a> Buddy<'a> {
     /// Gives back the block of 2^`order` frames at `frame`. Panics if its first
     /// frame is the first of a free block: it was freed twice.
     pub fn free(&mut self, frame: u32, order: usize) {
-        assert!(self.links[frame as usize].head_of == 0, "frame {frame:#x} freed twice");
-        self.free_frames += 1 << order;
-        if order == 0 && self.singles < MOST_SINGLES {
-            self.links[frame as usize] = Link { next: self.single, prev: END, head_of: SINGLE };
-            self.single = frame;
-            self.singles += 1;
-        } else {
-            self.join(frame, order);
+        if order == 0 {
+            return self.free_singles(&[frame]);
         }
+        self.free_joined(frame, order);
     }
 
-    /// Takes a single frame that waits; None if none waits.
-    pub fn alloc_single(&mut self) -> Option<u32> {
-        let frame = self.single;
-        if frame == END {
-            return None;
+    fn free_joined(&mut self, frame: u32, order: usize) {
+        assert!(self.links[frame as usize].head_of == 0, "frame {frame:#x} freed twice");
+        self.free_frames += 1 << order;
+        self.join(frame, order);
+    }
+
+    /// Gives back single frames. Panics as [`Buddy::free`].
+    pub fn free_singles(&mut self, frames: &[u32]) {
+        let room = (MOST_SINGLES - self.singles) as usize;
+        let (waiting, rest) = frames.split_at(room.min(frames.len()));
+        let mut first = self.single;
+        for &frame in waiting {
+            let link = &mut self.links[frame as usize];
+            assert!(link.head_of == 0, "frame {frame:#x} freed twice");
+            *link = Link { next: first, prev: END, head_of: SINGLE };
+            first = frame;
         }
-        self.single = core::mem::take(&mut self.links[frame as usize]).next;
-        self.singles -= 1;
-        self.free_frames -= 1;
-        Some(frame)
+        self.single = first;
+        self.singles += waiting.len() as u32;
+        self.free_frames += waiting.len() as u64;
+        rest.iter().for_each(|&frame| self.free_joined(frame, 0));
+    }
+
+    /// Takes single frames that wait, as many as there are and fit in `to`. Returns how many.
+    pub fn alloc_singles(&mut self, to: &mut [u32]) -> usize {
+        let (mut frame, mut taken) = (self.single, 0);
+        for slot in to {
+            if frame == END {
+                break;
+            }
+            *slot = frame;
+            frame = core::mem::take(&mut self.links[frame as usize]).next;
+            taken += 1;
+        }
+        self.single = frame;
+        self.singles -= taken as u32;
+        self.free_frames -= taken as u64;
+        taken
+    }
+
+    fn alloc_single(&mut self) -> Option<u32> {
+        let mut frame = [END];
+        (self.alloc_singles(&mut frame) == 1).then_some(frame[0])
     }
 
     /// Joins the waiting single frames into blocks.

@@ -5,10 +5,10 @@ pub mod ungated;
 
 use crate::exceptions::frame::{KERNEL_FRAME_BYTES, TrapFrame};
 use crate::percpu;
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 
-/// ELFv2 header and r14 to r31.
-const SWITCH_FRAME: u64 = 32 + 18 * 8;
+/// ELFv2 header and r29 to r31, aligned.
+const SWITCH_FRAME: u64 = 32 + 4 * 8;
 const SAVED: usize = 32;
 
 global_asm!(
@@ -91,10 +91,25 @@ impl Context {
 /// that left it has published that with release, and this one has read it with
 /// acquire. [`percpu::set_current`] named the next task. The caller switches the
 /// vector registers, the [`ungated`] ones and the address space.
-#[inline]
+#[inline(always)]
 pub unsafe fn switch_to(prev: *mut Context, next: *const Context) {
-    // SAFETY: passed to the caller.
-    unsafe { context_switch(prev, next) };
+    // Not a call: the function that this is inlined into saves what the ABI preserves, and
+    // `context_switch` the three registers that cannot be named here.
+    // SAFETY: passed to the caller. The stack has room for a frame, as for any call.
+    unsafe {
+        asm!(
+            "bl {switch}",
+            switch = sym context_switch,
+            inlateout("r3") prev => _,
+            inlateout("r4") next => _,
+            out("r0") _, out("r5") _, out("r6") _, out("r7") _, out("r8") _, out("r9") _,
+            out("r10") _, out("r11") _, out("r12") _, out("r14") _, out("r15") _, out("r16") _,
+            out("r17") _, out("r18") _, out("r19") _, out("r20") _, out("r21") _, out("r22") _,
+            out("r23") _, out("r24") _, out("r25") _, out("r26") _, out("r27") _, out("r28") _,
+            out("cr0") _, out("cr1") _, out("cr2") _, out("cr3") _, out("cr4") _, out("cr5") _,
+            out("cr6") _, out("cr7") _, out("ctr") _, out("lr") _, out("xer") _,
+        );
+    }
 }
 
 /// The place of a task's user context, where every entry from user mode builds

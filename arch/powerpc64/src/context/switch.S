@@ -1,7 +1,8 @@
 // switch_to: r3 = the Context to leave, r4 = the Context to enter.
 //
-// Saves the registers that the ABI preserves across a call, in a frame on the
-// stack that is left, so that a backtrace can walk a sleeping task. Three
+// Saves r29 to r31 in a frame on the stack that is left, so that a backtrace can
+// walk a sleeping task. The caller has saved the other registers that the ABI
+// preserves, once for this switch and for its own use: see switch_to. Three
 // registers need no saving. The AMR is closed here, since every path into the
 // scheduler goes through an entry that closes it; r2 is one value for the
 // whole image; r13 belongs to the CPU.
@@ -10,12 +11,10 @@
     .globl context_switch
 context_switch:
     mflr    %r0
-    mfcr    %r5
     std     %r0, 16(%r1)
-    stw     %r5, 8(%r1)
     stdu    %r1, -{SWITCH_FRAME}(%r1)
-    .irp n, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
-    std     %r\n, {SAVED} + 8 * (\n - 14)(%r1)
+    .irp n, 29, 30, 31
+    std     %r\n, {SAVED} + 8 * (\n - 29)(%r1)
     .endr
     std     %r1, 0(%r3)
     // The task that is entered must not find a reservation made by the task
@@ -23,21 +22,19 @@ context_switch:
     addi    %r6, %r13, {RESERVATION}
     stdcx.  %r6, 0, %r6
     ld      %r1, 0(%r4)
-    .irp n, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
-    ld      %r\n, {SAVED} + 8 * (\n - 14)(%r1)
+    .irp n, 29, 30, 31
+    ld      %r\n, {SAVED} + 8 * (\n - 29)(%r1)
     .endr
     addi    %r1, %r1, {SWITCH_FRAME}
     ld      %r0, 16(%r1)
-    lwz     %r5, 8(%r1)
     mtlr    %r0
-    mtcrf   0x38, %r5                       // CR2 to CR4
     blr
 
-// The first instructions of a new kernel thread: r14 = entry, r15 = argument.
+// The first instructions of a new kernel thread: r29 = entry, r30 = argument.
     .globl context_first_run
 context_first_run:
-    mr      %r3, %r15
-    mr      %r12, %r14
-    mtctr   %r14
+    mr      %r3, %r30
+    mr      %r12, %r29
+    mtctr   %r29
     bctrl
     trap

@@ -89,12 +89,7 @@ impl Cache {
         if buddy.free_frames() <= left {
             return;
         }
-        while self.len < BATCH
-            && let Some(frame) = buddy.alloc_single()
-        {
-            self.frames[self.len] = frame;
-            self.len += 1;
-        }
+        self.len = buddy.alloc_singles(&mut self.frames[..BATCH]);
         if self.len > 0 {
             return;
         }
@@ -113,8 +108,7 @@ impl Cache {
     /// Gives back the `n` frames that came first, the coldest.
     #[cold]
     fn spill(&mut self, n: usize, buddy: &IrqLock<Buddy<'_>>) {
-        let mut buddy = buddy.lock();
-        self.frames[..n].iter().for_each(|&frame| buddy.free(frame, 0));
+        buddy.lock().free_singles(&self.frames[..n]);
         self.frames.copy_within(n..self.len, 0);
         self.len -= n;
     }
