@@ -12,7 +12,8 @@ use super::idle::idle_loop;
 use super::resched::resched;
 use super::timer::Alarm;
 use crate::machine::lazy_tlb;
-use crate::memory::{KernelStack, frame};
+use crate::memory::KernelStack;
+use crate::memory::frame::{self, Frame};
 use crate::oracle;
 use crate::sync::SpinWait;
 
@@ -32,7 +33,7 @@ const UNUSED_PAGES: u64 = (STACK_SLOT - STACK_SIZE) / PAGE_SIZE - 1;
 pub(super) fn new_area(cpu: CpuId, server: u32) -> &'static PerCpu {
     let mut pages = frame::alloc_order(SLOT_ORDER).unwrap_or_else(|| no_memory(cpu)).split();
     pages.by_ref().take(UNUSED_PAGES as usize).for_each(drop);
-    let area_page = pages.map(|page| page.leak()).min().unwrap_or_else(|| no_memory(cpu)).to_virt().0;
+    let area_page = pages.map(Frame::leak).min().unwrap_or_else(|| no_memory(cpu)).to_virt().0;
     let top = area_page + PAGE_SIZE + STACK_SIZE;
     let stacks = Stacks { kernel_top: new_stack(cpu), emergency_top: top - STACK_SIZE / 2, nmi_top: top };
     let area: *mut PerCpu = core::ptr::with_exposed_provenance_mut(area_page as usize);
