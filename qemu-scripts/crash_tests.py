@@ -110,6 +110,8 @@ CRASHES = [
     Crash("big-frames", r"kernel fault: stack overflow: task \d+ \(crash\) has used up its kernel stack at .*", 0,
           {0: [crash_in("recurse_in_big_frames"), crash_in("big_frames")]}),
     Crash("frame-freed-twice", r"kernel panic: frame 0x\S+ freed twice .*", 0, {0: [crash_in("frame_freed_twice")]}),
+    Crash("frame-written-late", r"kernel panic: frame 0x\S+ was written to after it was freed: 0x6b6bf4ee6b6bf401 at offset 0x78 .*", 0,
+          {0: [crash_in("frame_written_late")]}),
     Crash("panic-in-interrupt", r"kernel panic: a call that panics .*", 1,
           {1: [crash_in("panic_in_call"), "irq_entry+", "exception 0x500 at", "secondary_main+"], 0: ["call_awaited", crash_in("panic_in_interrupt")]}),
     Crash("two-panics", r"kernel panic: one of two .*", None,

@@ -12,6 +12,7 @@ use kcore::machine::Cpu;
 use super::{OTHER, wait_for};
 use crate::machine::{call_function, lazy_tlb};
 use crate::memory::frame;
+use crate::sync::preempt;
 use crate::task::{self, kthread};
 
 #[inline(never)]
@@ -88,6 +89,19 @@ pub(super) fn frame_freed_twice() {
         // SAFETY: none, the second time. That is the test.
         drop(unsafe { core::ptr::read(&*frame) });
     }
+}
+
+/// Stores to a freed frame, in the last byte of the line that release builds check, too.
+#[inline(never)]
+pub(super) fn frame_written_late() {
+    // The CPU's cache hands out the frame that was freed last.
+    let _stay = preempt::disable();
+    let frame = frame::alloc().expect("a frame is free");
+    let byte = frame.as_mut_ptr().wrapping_add(127);
+    drop(frame);
+    // SAFETY: none: the frame is free. That is the test.
+    unsafe { byte.write_volatile(1) };
+    drop(frame::alloc());
 }
 
 /// Panics in the handler of an interrupt, on another CPU.

@@ -34,6 +34,7 @@ const KINDS: &[(&str, fn())] = &[
     ("stack-overflow", faults::stack_overflow),
     ("big-frames", faults::big_frames),
     ("frame-freed-twice", faults::frame_freed_twice),
+    ("frame-written-late", faults::frame_written_late),
     ("panic-in-interrupt", faults::panic_in_interrupt),
     ("two-panics", faults::two_panics),
     ("double-panic", faults::double_panic),
