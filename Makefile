@@ -218,9 +218,11 @@ build/initrd-test.cpio: user-programs build/sequences $(addprefix build/c/,$(C_P
 
 # TESTS=on runs the image and the initrd of the tests.
 RUN_TESTS := $(if $(filter on,$(TESTS)),-test)
+# A program of ours as INITRD is built first: before the settings are checked.
+OWN_INITRD := $(filter build/c/%,$(INITRD))
 
 .PHONY: run compare gdb measure figures matrix
-run: setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
+run: $(OWN_INITRD) setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 	@$(SCRIPTS)/run build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 
 compare: setup-qemu build/kernel.elf build/initrd.cpio
@@ -276,7 +278,7 @@ headline-linux: setup-qemu setup-linux build/linux/bench build/linux/headline he
 	@$(SCRIPTS)/headline build/kernel.elf --linux $(HEADLINE)
 
 .PHONY: profile
-profile: setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio headline-tools
+profile: $(OWN_INITRD) setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio headline-tools
 	@$(SCRIPTS)/profile build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 
 matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio build/initrd-test.cpio

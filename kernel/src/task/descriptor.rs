@@ -23,6 +23,7 @@ use kcore::task::TaskMm;
 
 use super::cpu_bits::CpuBits;
 use super::fault_place::FaultPlace;
+use super::name::{TaskName, name_words};
 use super::usage::Counts;
 use super::wait_queue::WaitQueue;
 use super::window::Window;
@@ -142,7 +143,7 @@ impl Task {
 
     /// The name; bytes that are no UTF-8 end it.
     pub(crate) fn name(&self) -> TaskName {
-        TaskName(self.name_bytes())
+        TaskName::new(self.name_bytes())
     }
 
     /// Its state in a word; a hint.
@@ -205,32 +206,6 @@ impl Task {
     pub(crate) fn wait_exit(&self) {
         self.exit_waiters.wait_until(|| self.has_exited());
     }
-}
-
-/// A name that prints.
-pub(crate) struct TaskName([u8; 16]);
-
-impl TaskName {
-    /// The name up to its end, or to the first bytes that are no UTF-8.
-    pub(crate) fn as_str(&self) -> &str {
-        let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
-        self.0[..end].utf8_chunks().next().map_or("", |chunk| chunk.valid())
-    }
-}
-
-impl core::fmt::Display for TaskName {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// The words that hold `name`, cut to 15 bytes and padded with zeros.
-fn name_words(name: &[u8]) -> [u64; 2] {
-    let mut bytes = [0_u8; 16];
-    let len = name.len().min(15);
-    bytes[..len].copy_from_slice(&name[..len]);
-    let word = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-    [word(0), word(8)]
 }
 
 /// The parts of a new task.

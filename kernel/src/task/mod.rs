@@ -21,6 +21,7 @@ mod idle;
 pub(crate) mod kthread;
 pub(crate) mod layout;
 mod mutex;
+mod name;
 mod offline;
 mod placement;
 mod preempt;
@@ -42,15 +43,14 @@ pub(crate) use affinity::set_affinity;
 pub(crate) use cpu::{area_addresses, area_of, claim, claims, idle_time_tb, init, online_cpus, server_of};
 #[cfg(feature = "selftest")]
 pub(crate) use cpu_bits::{CpuBits, search};
-pub(crate) use descriptor::{
-    Own, Task, TaskName, TaskPtr, TaskRef, current, current_mm, current_ref, pending,
-};
+pub(crate) use descriptor::{Own, Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending};
 pub(crate) use exit::exit_current;
 pub(crate) use fault_place::FaultPlace;
 pub(crate) use idle::idle_for_ever;
 #[cfg(feature = "selftest")]
 pub(crate) use idle::is_idle;
 pub(crate) use mutex::{Mutex, MutexGuard};
+pub(crate) use name::TaskName;
 pub(crate) use offline::{Refused, is_online, offline, online};
 pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return, reschedule_if_allowed};
 pub(crate) use resched::handle_ipi;
