@@ -30,10 +30,6 @@ pub(crate) const LOWEST: u64 = 64 << 10;
 /// The most that the pieces cost on the heap of areas that a call cuts.
 const HEAP_BYTES: usize = 8 << 10;
 
-/// The most areas of an address space (Linux: `vm.max_map_count`, 65,530). They are an array, of
-/// which a new one moves a part.
-const MOST_AREAS: usize = 8192;
-
 bitflags! {
     /// The bits of `MAP_*` (powerpc) that mean something to us.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,14 +157,8 @@ impl Map {
     /// Gets the memory that a change of the areas in `range` may need.
     ///
     /// # Errors
-    /// `ENOMEM`, also for one area more than [`MOST_AREAS`].
+    /// `ENOMEM`.
     pub(super) fn make_room(&mut self, range: &Range<u64>) -> Result<(), Errno> {
-        let cuts = |at| self.areas.find(at).is_some_and(|area| area.start < at);
-        if self.areas.len() >= MOST_AREAS
-            && (self.areas.is_free(range) || cuts(range.start) || cuts(range.end))
-        {
-            return Err(Errno::ENOMEM);
-        }
         let bytes = self.areas.room_needed();
         // The pieces of an object's area enter its list of mappers.
         let objects = || self.areas.overlapping(range).any(|area| area.contents.object().is_some());

@@ -1,8 +1,7 @@
 //! The areas of one address space. They do not overlap, and neighbours that can be
 //! one area are one.
 
-use alloc::collections::TryReserveError;
-use alloc::vec::Vec;
+use alloc::collections::{TryReserveError, VecDeque};
 use core::cell::Cell;
 use core::ops::Range;
 
@@ -11,17 +10,18 @@ use crate::area::{Area, Contents, Prot};
 /// How far a search looks around the last answer before it begins anew.
 const STEPS: usize = 3;
 
-/// A set of areas: an array, the highest area first. Mappings are placed downwards, so a new one
-/// has few behind it that must move.
+/// A set of areas: an array, the highest area first. A new area moves those before it or those
+/// behind it, whichever are fewer: none, nearly, where mappings are placed downwards, and where one
+/// large area is cut into many, from either end.
 pub struct AreaSet<C> {
-    areas: Vec<Area<C>>,
+    areas: VecDeque<Area<C>>,
     /// The last answer of [`AreaSet::ending_above`], near which the next one often lies.
     last: Cell<usize>,
 }
 
 impl<C> Default for AreaSet<C> {
     fn default() -> Self {
-        Self { areas: Vec::new(), last: Cell::new(0) }
+        Self { areas: VecDeque::new(), last: Cell::new(0) }
     }
 }
 
@@ -31,10 +31,10 @@ impl<C: Contents> AreaSet<C> {
     /// # Errors
     /// The first error of `contents`; none if memory runs out.
     pub fn copy_with<E>(&self, mut contents: impl FnMut(&C) -> Result<C, E>) -> Result<Self, Option<E>> {
-        let mut copy = Vec::new();
+        let mut copy = VecDeque::new();
         copy.try_reserve_exact(self.areas.len() + Self::ROOM).map_err(|_| None)?;
         for area in &self.areas {
-            copy.push(Area { contents: contents(&area.contents)?, ..*area });
+            copy.push_back(Area { contents: contents(&area.contents)?, ..*area });
         }
         Ok(Self { areas: copy, last: Cell::new(0) })
     }
@@ -71,16 +71,21 @@ impl<C: Contents> AreaSet<C> {
         self.areas.iter().rev()
     }
 
+    /// The last of the first `count` areas, the lowest of them.
+    #[inline]
+    fn last_of(&self, count: usize) -> Option<&Area<C>> {
+        self.areas.get(count.checked_sub(1)?)
+    }
+
     /// How many areas end above `addr`: these come first in the array, ascending from its end.
     #[inline]
     fn ending_above(&self, addr: u64) -> usize {
         let above = |area: &Area<C>| area.end > addr;
         let mut at = self.last.get().min(self.areas.len());
         for _ in 0..STEPS {
-            let (before, behind) = self.areas.split_at(at);
-            if before.last().is_some_and(|area| !above(area)) {
+            if self.last_of(at).is_some_and(|area| !above(area)) {
                 at -= 1;
-            } else if behind.first().is_some_and(above) {
+            } else if self.areas.get(at).is_some_and(above) {
                 at += 1;
             } else {
                 self.last.set(at);
@@ -95,12 +100,12 @@ impl<C: Contents> AreaSet<C> {
     #[inline]
     fn starting_from(&self, addr: u64) -> usize {
         let above = self.ending_above(addr);
-        above - usize::from(self.areas[..above].last().is_some_and(|area| area.start < addr))
+        above - usize::from(self.last_of(above).is_some_and(|area| area.start < addr))
     }
 
     /// The area that `addr` lies in, or the next one above.
     fn at_or_above(&self, addr: u64) -> Option<&Area<C>> {
-        self.areas[..self.ending_above(addr)].last()
+        self.last_of(self.ending_above(addr))
     }
 
     /// The area that `addr` lies in.
@@ -111,7 +116,7 @@ impl<C: Contents> AreaSet<C> {
     /// The areas that overlap `range`, ascending, whole.
     pub fn overlapping<'a>(&'a self, range: &Range<u64>) -> impl Iterator<Item = &'a Area<C>> + use<'a, C> {
         let end = range.end;
-        self.areas[..self.ending_above(range.start)].iter().rev().take_while(move |area| area.start < end)
+        self.areas.range(..self.ending_above(range.start)).rev().take_while(move |area| area.start < end)
     }
 
     /// Whether nothing is mapped in `range`.
@@ -149,7 +154,7 @@ impl<C: Contents> AreaSet<C> {
     /// The highest free space of `len` bytes inside `within`.
     pub fn find_free_below(&self, len: u64, within: &Range<u64>) -> Option<u64> {
         let mut top = within.end;
-        for area in &self.areas[self.starting_from(within.end)..] {
+        for area in self.areas.range(self.starting_from(within.end)..) {
             if area.end < top && top - area.end >= len {
                 break;
             }
@@ -165,7 +170,9 @@ impl<C: Contents> AreaSet<C> {
         if let Some(below) = self.areas.get_mut(at).filter(|below| below.joins(&area)) {
             below.end = area.end;
             self.join(at..at);
-        } else if let Some(above) = self.areas[..at].last_mut().filter(|above| area.joins(above)) {
+        } else if let Some(above) =
+            at.checked_sub(1).and_then(|at| self.areas.get_mut(at)).filter(|above| area.joins(above))
+        {
             *above = Area { end: above.end, ..area };
         } else {
             self.areas.insert(at, area);
@@ -182,7 +189,9 @@ impl<C: Contents> AreaSet<C> {
                 return self.areas.insert(end, upper);
             }
         }
-        if let Some(last) = self.areas[..end].get_mut(first).filter(|last| range.end < last.end) {
+        if first < end
+            && let Some(last) = self.areas.get_mut(first).filter(|last| range.end < last.end)
+        {
             *last = last.part(&(range.end..last.end));
             first += 1;
         }
@@ -214,7 +223,7 @@ impl<C: Contents> AreaSet<C> {
     pub fn protect(&mut self, range: &Range<u64>, prot: Prot) {
         debug_assert!(self.covers(range), "protecting what is not mapped");
         let places = self.cut_out(range);
-        for area in &mut self.areas[places.clone()] {
+        for area in self.areas.range_mut(places.clone()) {
             area.prot = prot;
         }
         self.join(places);
@@ -224,8 +233,8 @@ impl<C: Contents> AreaSet<C> {
     fn join(&mut self, places: Range<usize>) {
         for at in (places.start.max(1)..=places.end.min(self.areas.len() - 1)).rev() {
             if self.areas[at].joins(&self.areas[at - 1]) {
-                let above = self.areas.remove(at - 1);
-                self.areas[at - 1].end = above.end;
+                self.areas[at].end = self.areas[at - 1].end;
+                self.areas.remove(at - 1);
             }
         }
     }

@@ -19,7 +19,7 @@ impl<C: Contents> AreaSet<C> {
     pub fn grow_down(&mut self, addr: u64, lowest: u64, most_bytes: u64) -> Result<(), NoGrowth> {
         let start = page_down(addr);
         let above = self.ending_above(addr);
-        let area = self.areas[..above].last().ok_or(NoGrowth)?;
+        let area = self.last_of(above).ok_or(NoGrowth)?;
         if !area.grows_down || start < lowest || area.end - start > most_bytes {
             return Err(NoGrowth);
         }
