@@ -219,7 +219,7 @@ build/initrd-test.cpio: user-programs build/sequences $(addprefix build/c/,$(C_P
 # TESTS=on runs the image and the initrd of the tests.
 RUN_TESTS := $(if $(filter on,$(TESTS)),-test)
 # A program of ours as INITRD is built first: before the settings are checked.
-OWN_INITRD := $(filter build/c/%,$(INITRD))
+OWN_INITRD := $(filter build/c/bench $(addprefix build/c/,$(C_PROGRAMS)),$(INITRD))
 
 .PHONY: run compare gdb measure figures matrix
 run: $(OWN_INITRD) setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
