@@ -40,10 +40,10 @@ struct AddressSpace {
     filled: AtomicI64,
     /// A sleeping lock. Guards the areas, the break, and *all changes of the user page tables*,
     /// but one: a fault near the task's last one fills an empty entry without it
-    /// ([`kcore::gate`]). The MMUs read the tables without it. It is held over flushes, which wait for other CPUs:
-    /// no lock that is taken with interrupts off is held outside it. Its holder touches no user
-    /// memory, since a fault takes this lock. Order: parent before child; outside the objects'
-    /// and the allocators' locks.
+    /// ([`kcore::gate`]). The MMUs read the tables without it. It is held over flushes, which wait
+    /// for other CPUs: no lock that is taken with interrupts off is held outside it. Its holder
+    /// touches no user memory, since a fault takes this lock. Order: parent before child; outside
+    /// the objects' and the allocators' locks.
     mmap_lock: Mutex<Map>,
 }
 
