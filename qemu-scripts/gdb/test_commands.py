@@ -109,7 +109,7 @@ class TestMend(gdb.Command):
 
 
 class TestTransit(gdb.Command):
-    """test-transit: goes on until a CPU is seen in transit, at most some switches long."""
+    """test-transit: goes on until a CPU is in transit to a user's task, at most some switches long."""
 
     def invoke(self, _arguments, _from_tty):
         place = gdb.Breakpoint(f"*{lazy.memory.symbol('context_switch'):#x}", internal=True)
@@ -117,11 +117,12 @@ class TestTransit(gdb.Command):
         try:
             for _ in range(200):
                 gdb.execute("continue", to_string=True)
-                if Check(Kernel()).in_transit:
+                kernel = Kernel()
+                if any(kernel.cpus[number].mm for number in Check(kernel).in_transit):
                     return
         finally:
             place.delete()
-        raise gdb.GdbError("no CPU was seen in transit")
+        raise gdb.GdbError("no CPU was seen in transit to a user's task")
 
 
 class TestSwitches(gdb.Command):
