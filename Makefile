@@ -306,7 +306,7 @@ mutants: setup-rust setup-qemu user-programs
 	@$(SCRIPTS)/mutants $(MUTANT)
 
 .PHONY: mutants-drawn
-mutants-drawn: setup-rust setup-qemu setup-cross user-programs build/initrd-test.cpio
+mutants-drawn: setup-rust setup-qemu setup-cross build/initrd-test.cpio
 	@$(SCRIPTS)/mutants-drawn
 
 .PHONY: soak
