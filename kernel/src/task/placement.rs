@@ -8,8 +8,9 @@
 use core::sync::atomic::{Ordering, fence};
 
 use kcore::cpu::{CpuId, CpuSet};
+use kcore::machine::IrqsOff;
 
-use super::affinity::{check_placement, may_run_on};
+use super::affinity::may_run_on;
 use super::cpu::{self, Cpu, ONLINE};
 use super::cpu_bits::search;
 use super::descriptor::Task;
@@ -17,29 +18,39 @@ use super::window::Window;
 use super::{resched, watchdog};
 use crate::sync::SpinWait;
 
-/// Puts a runnable task that is in no queue into one, and notifies its CPU. The caller keeps the
-/// task alive: by a reference, or by a lock that the task takes before it can end. Any context.
-pub(super) fn queue(task: &Task) {
+/// Puts a runnable task that is in no queue into one, and notifies its CPU. It may run and end from
+/// then on. The end of the caller's section answers a request to schedule that was made of this CPU.
+pub(super) fn queue(task: &Task, off: &IrqsOff) {
     // The CPU that it left may still be on its stack.
     if task.on_cpu.is_set() {
         wait_for_stack(task);
     }
-    let (cpu, claimed) = choose(task);
-    Window::Placed.pass(task);
-    cpu.queue.lock().push(task, claimed);
-    // F30 fence: orders the push before the looks at the idle flag, the slice timer, the affinity and
-    // ONLINE. Partners: `idle_loop`, `tick`, `set_affinity`, `offline`.
-    fence(Ordering::SeqCst);
-    Window::Pushed.pass(task);
-    if claimed || cpu.idle_flag.claim() {
-        resched::resched(cpu);
-    } else if !cpu.clock.slice_is_timed() {
-        resched::time_slice(cpu);
-    } else {
-        watchdog::expect_slice_to_end();
+    let me = cpu::this();
+    let mut stays = false;
+    // Again if the task may not run there any more: it is in no queue then.
+    while !stays {
+        let (cpu, claimed) = choose(task, me);
+        Window::Placed.pass(task);
+        let (pushed, told) = (Window::Pushed.later(task), Window::Told.later(task));
+        let mut queue = cpu.queue.lock_with(off);
+        queue.push(task, claimed);
+        // F30 fence: orders the push before the looks at the idle flag, the slice timer, the affinity and
+        // ONLINE. Partners: `idle_loop`, `tick`, `set_affinity`, `offline`.
+        fence(Ordering::SeqCst);
+        // Under the lock, which keeps the task from running, and ending, before our last look at it.
+        stays = may_run_on(task, cpu) || !queue.remove(task);
+        drop(queue);
+        pushed();
+        // If the task does not stay there, the CPU finds that it has nothing to do.
+        if claimed || cpu.idle_flag.claim() {
+            resched::resched_with(cpu, me, off);
+        } else if !cpu.clock.slice_is_timed() {
+            resched::poke(cpu, me, off);
+        } else {
+            watchdog::expect_slice_to_end(me, off);
+        }
+        told();
     }
-    Window::Told.pass(task);
-    check_placement(task, cpu);
 }
 
 /// Waits until no CPU is on the stack of `task`.
@@ -55,8 +66,8 @@ fn wait_for_stack(task: &Task) {
 
 /// The CPU for `task`, and whether it is an idle one that we have claimed.
 #[inline]
-fn choose(task: &Task) -> (&'static Cpu, bool) {
-    let last = cpu::get(task.cpu());
+fn choose(task: &Task, me: &'static Cpu) -> (&'static Cpu, bool) {
+    let last = if task.last_ran_on(me) { me } else { cpu::get(task.cpu()) };
     let may_stay = may_run_on(task, last);
     if may_stay && last.idle_flag.claim() {
         return (last, true);

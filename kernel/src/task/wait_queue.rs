@@ -16,12 +16,13 @@ use core::sync::atomic::Ordering;
 
 use arch::timer;
 use kcore::handoff::Waiters;
+use kcore::machine::IrqsOff;
 
 use super::timer::Alarm;
 use super::window::Window;
 use super::{Task, TaskPtr};
-use crate::sync::IrqLock;
-use crate::sync::list::{List, Node};
+use crate::sync::fifo::{Fifo, Place};
+use crate::sync::{IrqLock, with_irqs_off};
 
 /// A wait ended because the task has a kill or a signal pending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,16 +35,16 @@ pub(crate) struct Interrupted;
 pub(crate) struct WaitQueue {
     /// How many are queued, so that a waker without waiters takes no lock.
     waiters: Waiters,
-    queue: IrqLock<List<TaskPtr>>,
+    queue: IrqLock<Fifo<TaskPtr>>,
 }
 
 /// A waiter: the node of the task that waits, in its first line, which a waker writes anyway.
-type Waiter = Node<TaskPtr>;
+type Waiter = Place<TaskPtr>;
 
 impl WaitQueue {
     /// A queue without waiters.
     pub(crate) const fn new() -> Self {
-        Self { waiters: Waiters::none(), queue: IrqLock::new("a wait queue", List::new()) }
+        Self { waiters: Waiters::none(), queue: IrqLock::new("a wait queue", Fifo::new()) }
     }
 
     /// Sleeps until `done`. Interrupts and preemption on.
@@ -168,27 +169,29 @@ impl WaitQueue {
 
     #[cold]
     fn wake_queued(&self) {
-        self.wake_first(&mut self.queue.lock());
+        with_irqs_off(|off| self.wake_first(&mut self.queue.lock_with(off), off));
     }
 
     /// Wakes all waiters. The caller has made their condition true. Any context.
     pub(crate) fn wake_all(&self) {
         if self.waiters.are_there() {
-            let mut queue = self.queue.lock();
-            while self.wake_first(&mut queue) {}
+            with_irqs_off(|off| {
+                let mut queue = self.queue.lock_with(off);
+                while self.wake_first(&mut queue, off) {}
+            });
         }
     }
 
     /// Wakes the first of `queue`, which is ours, with its lock held. Returns whether there was one.
     #[inline]
-    fn wake_first(&self, queue: &mut List<TaskPtr>) -> bool {
+    fn wake_first(&self, queue: &mut Fifo<TaskPtr>, off: &IrqsOff) -> bool {
         let Some(waiter) = queue.pop_front() else { return false };
         self.waiters.remove();
         // SAFETY: a waiter leaves only after `tell`, or through the queue's lock, which we
         // hold, so the task cannot end while we wake it.
         let waiter = unsafe { waiter.get() };
         Window::Picked.pass(waiter);
-        waiter.wake();
+        waiter.wake_with(off);
         // Last: it may leave its wait from here on.
         waiter.told.tell();
         true
