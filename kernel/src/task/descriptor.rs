@@ -170,10 +170,16 @@ impl Task {
         }
     }
 
+    /// The bits of [`pending`].
+    #[inline]
+    pub(super) fn pending(&self) -> u32 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
     /// Whether a kill or a signal waits: interruptible waits end.
     #[inline]
     pub(crate) fn interrupted(&self) -> bool {
-        self.pending.load(Ordering::Relaxed) != 0
+        self.pending() != 0
     }
 
     /// Whether the task is to end.

@@ -26,31 +26,38 @@ pub(super) fn queue(task: &Task, off: &IrqsOff) {
         wait_for_stack(task);
     }
     let me = cpu::this();
-    let mut stays = false;
-    // Again if the task may not run there any more: it is in no queue then.
-    while !stays {
-        let (cpu, claimed) = choose(task, me);
-        Window::Placed.pass(task);
-        let (pushed, told) = (Window::Pushed.later(task), Window::Told.later(task));
-        let mut queue = cpu.queue.lock_with(off);
-        queue.push(task, claimed);
-        // F30 fence: orders the push before the looks at the idle flag, the slice timer, the affinity and
-        // ONLINE. Partners: `idle_loop`, `tick`, `set_affinity`, `offline`.
-        fence(Ordering::SeqCst);
-        // Under the lock, which keeps the task from running, and ending, before our last look at it.
-        stays = may_run_on(task, cpu) || !queue.remove(task);
-        drop(queue);
-        pushed();
-        // If the task does not stay there, the CPU finds that it has nothing to do.
-        if claimed || cpu.idle_flag.claim() {
-            resched::resched_with(cpu, me, off);
-        } else if !cpu.clock.slice_is_timed() {
-            resched::poke(cpu, me, off);
-        } else {
-            watchdog::expect_slice_to_end(me, off);
-        }
-        told();
+    let (cpu, claimed) = choose(task, me);
+    Window::Placed.pass(task);
+    let (pushed, told) = (Window::Pushed.later(task), Window::Told.later(task));
+    let mut queue = cpu.queue.lock_with(off);
+    queue.push(task, claimed);
+    // F30 fence: orders the push before the looks at the idle flag, the slice timer, the affinity and
+    // ONLINE. Partners: `idle_loop`, `tick`, `set_affinity`, `offline`.
+    fence(Ordering::SeqCst);
+    // Under the lock, which keeps the task from running, and ending, before our last look at it.
+    let stays = may_run_on(task, cpu) || !queue.remove(task);
+    drop(queue);
+    pushed();
+    // If the task does not stay there, the CPU finds that it has nothing to do.
+    if claimed || cpu.idle_flag.claim() {
+        resched::resched_with(cpu, me, off);
+    } else if !cpu.clock.slice_is_timed() {
+        resched::poke(cpu, me, off);
+    } else {
+        watchdog::expect_slice_to_end(me, off);
     }
+    told();
+    if !stays {
+        queue_again(task, off);
+    }
+}
+
+/// The task may not run any more where it was queued, and is in no queue again.
+// Not a loop, for whose rare second turn the first one would save registers.
+#[cold]
+#[inline(never)]
+fn queue_again(task: &Task, off: &IrqsOff) {
+    queue(task, off);
 }
 
 /// Waits until no CPU is on the stack of `task`.

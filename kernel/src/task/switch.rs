@@ -129,18 +129,14 @@ pub(super) fn schedule(why: Leave, off: &mut IrqsOff) {
 /// being answered. A later pending bit comes with an interrupt.
 #[inline]
 fn set_work_for(cpu: &Cpu, task: &Task) {
-    if task.interrupted() {
-        cpu.area.set_work();
-    } else {
-        cpu.area.clear_work();
-    }
+    cpu.area.set_work_if(task.pending());
 }
 
 /// Chooses what runs next, and puts `prev` where it belongs. Returns also whether `prev` is evicted:
 /// `finish` hands it on, when its stack is free.
-#[inline]
+#[inline(always)]
 fn pick_next(cpu: &Cpu, prev: &Task, why: Leave, off: &IrqsOff) -> (TaskPtr, bool) {
-    let runnable = match why {
+    let goes_on = match why {
         Leave::Sleep => {
             Window::FallsAsleep.pass(prev);
             !prev.run_state.fall_asleep()
@@ -149,44 +145,67 @@ fn pick_next(cpu: &Cpu, prev: &Task, why: Leave, off: &IrqsOff) -> (TaskPtr, boo
         // The idle task is in no queue.
         Leave::Yield => prev.as_ptr() != cpu.idle,
     };
-    Window::Chooses.pass(prev);
-    let (queued, stays) = rotate(cpu, prev, runnable, off);
-    let evicted = runnable && !stays;
-    let next = match queued {
-        None if stays => return (prev.as_ptr(), false),
-        // A CPU that goes offline gets no more to do.
-        None if !cpu::ONLINE.contains(cpu.id) => return (cpu.idle, evicted),
-        None if OVERLOADED.is_empty(cpu::count()) => None,
-        None => steal(cpu),
-        next => next,
-    };
-    let Some(next) = next else {
-        Window::GoesIdle.pass(cpu.idle());
-        cpu.idle_flag.set();
-        return (cpu.idle, evicted);
-    };
-    // Set only if `prev` is the idle task, and then a waker has usually claimed it already.
-    cpu.idle_flag.claim();
-    (next, evicted)
+    if goes_on { rotate(cpu, prev, off) } else { (take_first(cpu, off), false) }
 }
 
-/// Takes the first of the queue; `prev`, if it is runnable and may stay, becomes the last. Returns
-/// whether it may stay: if the queue is empty, it goes on.
+/// Takes what runs instead of a task that does not go on.
 #[inline(always)]
-fn rotate(cpu: &Cpu, prev: &Task, runnable: bool, off: &IrqsOff) -> (Option<TaskPtr>, bool) {
-    let stays = || runnable && affinity::may_run_on(prev, cpu);
+fn take_first(cpu: &Cpu, off: &IrqsOff) -> TaskPtr {
+    let first = if cpu.queue.len() == 0 { None } else { cpu.queue.lock_with(off).pop() };
+    let Some(first) = first else { return take_elsewhere(cpu) };
+    // Set only if the idle task ran, and then a waker has usually claimed it already.
+    cpu.idle_flag.claim();
+    first
+}
+
+/// The same, where nothing is queued.
+#[inline(always)]
+fn take_elsewhere(cpu: &Cpu) -> TaskPtr {
+    // A CPU that goes offline gets no more to do.
+    if !cpu::ONLINE.contains(cpu.id) {
+        return cpu.idle;
+    }
+    if !OVERLOADED.is_empty(cpu::count())
+        && let Some(stolen) = steal(cpu)
+    {
+        cpu.idle_flag.claim();
+        return stolen;
+    }
+    Window::GoesIdle.pass(cpu.idle());
+    cpu.idle_flag.set();
+    cpu.idle
+}
+
+/// Takes the first of the queue; `prev`, if it may stay, becomes the last. If the queue is empty,
+/// it goes on. If it may not stay, it is evicted.
+#[inline(always)]
+fn rotate(cpu: &Cpu, prev: &Task, off: &IrqsOff) -> (TaskPtr, bool) {
+    Window::Chooses.pass(prev);
+    let stays = || affinity::may_run_on(prev, cpu);
     if cpu.queue.len() == 0 {
-        return (None, stays());
+        return if stays() { (prev.as_ptr(), false) } else { (take_instead(cpu, off), true) };
     }
     let mut queue = cpu.queue.lock_with(off);
     // Under the lock. A task that forbids the CPU searches the queue with the lock held, so either
     // we see the change, or `prev` is found in the queue. Partners: `set_affinity` and `offline`.
-    let stays = stays();
-    let next = queue.pop();
-    if stays && next.is_some() {
-        queue.push(prev, false);
+    if !stays() {
+        drop(queue);
+        return (take_instead(cpu, off), true);
     }
-    (next, stays)
+    match queue.pop() {
+        None => (prev.as_ptr(), false),
+        Some(next) => {
+            queue.push(prev, false);
+            (next, false)
+        }
+    }
+}
+
+/// Takes what runs instead of a task that is evicted.
+#[cold]
+#[inline(never)]
+fn take_instead(cpu: &Cpu, off: &IrqsOff) -> TaskPtr {
+    take_first(cpu, off)
 }
 
 /// Takes a task from another CPU's queue.

@@ -83,7 +83,7 @@ impl WaitQueue {
 
     /// Sleeps until `done` (true) or `give_up` (false).
     #[inline]
-    fn wait(&self, mut done: impl FnMut() -> bool, give_up: impl FnMut() -> bool) -> bool {
+    fn wait(&self, mut done: impl FnMut() -> bool, mut give_up: impl FnMut() -> bool) -> bool {
         if done() {
             return true;
         }
@@ -91,39 +91,54 @@ impl WaitQueue {
         let waiter = &me.wait_node;
         assert!(!me.waits.load(Ordering::Relaxed), "{} waits in the condition of a wait", me.name());
         me.waits.store(true, Ordering::Relaxed);
-        let finished = self.wait_as(&me, waiter, done, give_up);
+        let first = self.turn(&me, waiter, &mut done, &mut give_up);
+        let finished = first.unwrap_or_else(|| self.more_turns(&me, waiter, &mut done, &mut give_up));
         me.waits.store(false, Ordering::Relaxed);
         finished
     }
 
-    /// As [`WaitQueue::wait`], with the node that the current task has.
-    #[inline]
-    fn wait_as(
+    /// Sleeps once; whether that is the end of the wait, and how. Most waits are one turn.
+    #[inline(always)]
+    fn turn(
         &self,
         me: &Task,
         waiter: &Waiter,
         mut done: impl FnMut() -> bool,
         mut give_up: impl FnMut() -> bool,
+    ) -> Option<bool> {
+        self.enqueue(me, waiter);
+        let finished = done();
+        if finished || give_up() {
+            me.stay_awake();
+            Window::LeavesQueue.pass(me);
+            self.leave(waiter);
+            return Some(finished);
+        }
+        super::sleep();
+        Window::Awake.pass(me);
+        // Told: without the lock, which the waker may hold for longer.
+        ((me.told.is_told() || self.was_picked(waiter)) && done()).then_some(true)
+    }
+
+    // One for all waits, apart: for a loop a wait would save registers that one turn does not need.
+    #[cold]
+    #[inline(never)]
+    fn more_turns(
+        &self,
+        me: &Task,
+        waiter: &Waiter,
+        done: &mut dyn FnMut() -> bool,
+        give_up: &mut dyn FnMut() -> bool,
     ) -> bool {
         loop {
-            self.enqueue(me, waiter);
-            let finished = done();
-            if finished || give_up() {
-                me.stay_awake();
-                Window::LeavesQueue.pass(me);
-                self.leave(waiter);
+            if let Some(finished) = self.turn(me, waiter, &mut *done, &mut *give_up) {
                 return finished;
-            }
-            super::sleep();
-            Window::Awake.pass(me);
-            // Told: without the lock, which the waker may hold for longer.
-            if (me.told.is_told() || self.was_picked(waiter)) && done() {
-                return true;
             }
         }
     }
 
     /// Queues the waiter if it is in no queue, and announces the sleep.
+    #[inline(always)]
     fn enqueue(&self, me: &Task, waiter: &Waiter) {
         let mut queue = self.queue.lock();
         if !queue.contains(waiter) {
