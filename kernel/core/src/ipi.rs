@@ -148,7 +148,7 @@ impl<M: Machine> LazyTlb<M> {
         let mut posted = false;
         record.waiting.peek_words(nr_cpus, |targets| {
             posted = true;
-            // F9 release: orders the record before the bit. Partner: `run_calls`. F10
+            // F9 release: orders the record before the bit. Partners: `run_calls`, `run_each`. F10
             // orders the bit before the interrupt.
             targets.for_each(|target| self.cpu(target).mailbox.0.publish(me));
             // F19 fence: orders the posts before the look at `online`. Partner: `stop_cpu`.
@@ -236,6 +236,7 @@ impl<M: Machine> LazyTlb<M> {
     fn run_each(&self, t: &IrqsOff, me: &CpuState, posted: &WordOfCpus) {
         let answer = |by| self.answer(t, me, by, self.cpu(by).call.is_barrier());
         posted.for_each(answer);
+        // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
         me.mailbox.0.take_each(self.nr_cpus(), answer);
     }
 
