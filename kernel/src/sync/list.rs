@@ -1,5 +1,5 @@
-//! Doubly linked lists whose nodes live in their owners: run queues, wait queues and timers need no
-//! allocation, and a node leaves a list in constant time.
+//! Doubly linked lists whose nodes live in their owners: timers and futexes need no allocation, and a
+//! node leaves a list in constant time.
 //!
 //! A node's links belong to the list it is in, which lives inside a lock. Only the holder of that
 //! lock touches the links.
