@@ -229,6 +229,25 @@ impl<C: Contents> AreaSet<C> {
         self.join(places);
     }
 
+    /// As [`AreaSet::protect`], without room: if `range` is all of one area that is `permitted`, and
+    /// that no neighbour can join then. The area; none, and nothing is changed, in other cases.
+    pub fn protect_whole(
+        &mut self,
+        range: &Range<u64>,
+        prot: Prot,
+        permitted: impl FnOnce(&Area<C>) -> bool,
+    ) -> Option<&Area<C>> {
+        let at = self.ending_above(range.start).checked_sub(1)?;
+        let meets =
+            |area: &Area<C>| area.prot == prot && (area.end == range.start || area.start == range.end);
+        if self.areas.get(at + 1).is_some_and(meets) || at > 0 && meets(&self.areas[at - 1]) {
+            return None;
+        }
+        let area = self.areas.get_mut(at).filter(|area| area.range() == *range && permitted(area))?;
+        area.prot = prot;
+        Some(area)
+    }
+
     /// Joins the areas at `places` with each other and with their neighbours, where possible.
     fn join(&mut self, places: Range<usize>) {
         for at in (places.start.max(1)..=places.end.min(self.areas.len() - 1)).rev() {
