@@ -64,21 +64,21 @@ pub unsafe fn fill(line: *mut Line, word: u64) {
 #[must_use]
 pub unsafe fn difference(line: *const Line, word: u64) -> u64 {
     let mut bits = 0;
-    for quarter in 0..4 {
-        // Few registers: each one that this takes is saved by the page fault that it is inlined into.
-        // SAFETY: 32 bytes, aligned as quadwords must be; the registers are all declared.
-        unsafe {
-            asm!(
-                "lq 8, 0({quarter})", "lq 10, 16({quarter})",
-                "xor 8, 8, {word}", "xor 9, 9, {word}", "xor 10, 10, {word}", "xor 11, 11, {word}",
-                "or 8, 8, 9", "or 10, 10, 11", "or 8, 8, 10", "or {bits}, {bits}, 8",
-                quarter = in(reg_nonzero) line.cast::<u8>().add(quarter * CACHE_BLOCK / 4),
-                word = in(reg) word,
-                bits = inout(reg) bits,
-                out("r8") _, out("r9") _, out("r10") _, out("r11") _,
-                options(nostack, readonly, preserves_flags),
-            );
-        }
+    // Few registers: each one that this takes is saved by the page fault that it is inlined into.
+    // SAFETY: 128 bytes, aligned as quadwords must be; the registers are all declared.
+    unsafe {
+        asm!(
+            ".irp at, 0, 32, 64, 96",
+            "lq 8, \\at({line})", "lq 10, \\at + 16({line})",
+            "xor 8, 8, {word}", "xor 9, 9, {word}", "xor 10, 10, {word}", "xor 11, 11, {word}",
+            "or 8, 8, 9", "or 10, 10, 11", "or 8, 8, 10", "or {bits}, {bits}, 8",
+            ".endr",
+            line = in(reg_nonzero) line,
+            word = in(reg) word,
+            bits = inout(reg) bits,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            options(nostack, readonly, preserves_flags),
+        );
     }
     bits
 }

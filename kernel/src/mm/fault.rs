@@ -258,12 +258,18 @@ fn set(entry: &mut Entry<'_>, page: Frame, flags: PteFlags) -> bool {
 /// As [`set`], for flags without `EXECUTE`.
 #[inline]
 fn set_data(entry: &mut Entry<'_>, page: Frame, flags: PteFlags) -> bool {
-    let filled = entry.fill(Pte::leaf(page.phys(), flags)).is_ok();
-    if filled {
-        page.leak();
-        after_store();
+    if entry.fill(Pte::leaf(page.phys(), flags)).is_err() {
+        give_back(page);
+        return false;
     }
-    filled
+    page.leak();
+    after_store();
+    true
+}
+
+#[cold]
+fn give_back(page: Frame) {
+    drop(page);
 }
 
 /// Makes the kernel's stores to `page` visible to instruction fetches.

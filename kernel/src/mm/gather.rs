@@ -7,7 +7,7 @@
 
 use arch::addr::{PAGE_SHIFT, PhysAddr};
 use arch::mmu::cursor::Entry;
-use arch::mmu::cursor::visit::{Eight, TOGETHER, Visit};
+use arch::mmu::cursor::visit::{Eight, Visit};
 use core::mem::MaybeUninit;
 use core::ops::Range;
 use kcore::mm::MmId;

@@ -238,14 +238,14 @@ impl<C: Contents> AreaSet<C> {
         permitted: impl FnOnce(&Area<C>) -> bool,
     ) -> Option<&Area<C>> {
         let at = self.ending_above(range.start).checked_sub(1)?;
-        let meets =
-            |area: &Area<C>| area.prot == prot && (area.end == range.start || area.start == range.end);
-        if self.areas.get(at + 1).is_some_and(meets) || at > 0 && meets(&self.areas[at - 1]) {
+        let area = self.areas.get_mut(at).filter(|area| area.range() == *range && permitted(area))?;
+        let before = core::mem::replace(&mut area.prot, prot);
+        let (area, below) = (&self.areas[at], self.areas.get(at + 1));
+        if below.is_some_and(|below| below.joins(area)) || at > 0 && area.joins(&self.areas[at - 1]) {
+            self.areas[at].prot = before;
             return None;
         }
-        let area = self.areas.get_mut(at).filter(|area| area.range() == *range && permitted(area))?;
-        area.prot = prot;
-        Some(area)
+        self.areas.get(at)
     }
 
     /// Joins the areas at `places` with each other and with their neighbours, where possible.
