@@ -53,7 +53,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     selftest::crashes::early(config.crash.as_deref());
     machine::init(config.core, cpus.len());
     mm::init_address_spaces(machine::NR_MMS);
-    oracle::init(machine::NR_MMS + kcore::mm::MmId::INIT_MM.slot(), memory::frame::end());
+    oracle::init(kcore::mm::MmId::slots_for(machine::NR_MMS), memory::frame::end());
     task::init(cpus);
     debug::init();
     // SAFETY: the boot has interrupts off, and no token is left.

@@ -23,6 +23,7 @@ PLACE = BUILD / "mutants-drawn"
 FLAGS = {"CARGO_TARGET_POWERPC64_KERNEL_RUSTFLAGS": "-Zlocation-detail=file,line", "CARGO_TERM_COLOR": "never"}
 SETTINGS_OF_RUNS = ("SMP", "LAZY", "TLB", "APPEND", "INIT", "INITRD", "TEST", "TESTS", "TIMEOUT", "JUNIT", "SEED", "QEMU_ARGS",
                     "ICOUNT", "MEM", "CPU", "FIRMWARE")
+PROGRAMS = ("make", "--no-print-directory", "user-programs")
 FIRST_FAILURE = re.compile(r"test .* \.\.\. FAILED|not ok |FAILED |kernel (?:panic|fault|stopped): ")
 UNBUILT = re.compile(r"^error: could not compile", re.M)
 # How many times its time without a mutant a stage may take.
@@ -83,6 +84,9 @@ class Copy(kernel_mutants.Tree):
         if complaint := self.build():
             die(f"the tree does not build without a mutant:\n{complaint}")
         self.unmutated = loaded(self.tree / IMAGE)
+        status, output = output_within(UNMUTATED_LIMIT_S, PROGRAMS, self.tree, self.environment())
+        if status != 0:
+            die(f"the programs of the tests cannot be built:\n{output[-3000:]}")
         known, wanted = PLACE / f"{self.name}.json", self.fingerprint()
         before = json.loads(known.read_text()) if known.exists() else {}
         self.seconds = before.get("seconds", {}) if before.get("tree") == wanted else {}

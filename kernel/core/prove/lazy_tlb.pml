@@ -435,7 +435,7 @@ inline exit_mm(mm) {
     fi
 }
 
-/* LazyTlb::enter_mm, then end_of_borrow: exec by a borrower, and kthread_use_mm. */
+/* LazyTlb::enter_mm, then settle_entered: exec by a borrower, and kthread_use_mm. */
 inline enter_mm(mm) {
     if
     :: WRONG(exec_reads_early) -> d_step { STEP; act = t_active[me] }

@@ -24,7 +24,7 @@ pub struct CpuState {
     pub prev_mm: PublishedMm,
     /// What the policy keeps for this CPU; zero at first. The policy's file says what the
     /// words mean, and which CPU writes them.
-    pub policy: [AtomicU64; 2],
+    pub policy_words: [AtomicU64; 2],
     /// Ticks since the trim clock was last due; see [`crate::Config::trim_period`].
     pub trim_clock: AtomicU32,
     /// What this CPU asks of other CPUs. It waits for the answers, so one record is

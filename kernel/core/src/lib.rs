@@ -113,7 +113,7 @@ impl<M: Machine> LazyTlb<M> {
     /// for `nr_mms` address spaces, `init_mm` included.
     pub fn new(machine: M, config: Config, nr_cpus: usize, nr_mms: usize) -> Self {
         assert!(nr_cpus <= cpu::MAX_CPUS, "more CPUs than a mask can name");
-        let slots_in_all = nr_mms + MmId::INIT_MM.slot();
+        let slots_in_all = MmId::slots_for(nr_mms);
         Self {
             machine,
             config,

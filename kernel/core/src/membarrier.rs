@@ -152,7 +152,7 @@ impl Registrations {
 
 /// Whether no other thread has accesses to `mm` that need a barrier. The caller has
 /// issued a fence: a kernel thread whose unit we do not see sees what came before
-/// that fence (partner: the fence in `end_of_borrow`).
+/// that fence (partner: the fence in `settle_entered`).
 fn has_one_user(mm: &Mm) -> bool {
     // F7 stands for (c) where a thread's unit is gone.
     mm.observe_users() == 1
@@ -216,7 +216,7 @@ impl<M: Machine> LazyTlb<M> {
     /// the mm of a `private` barrier has no other user, no other CPU is concerned.
     fn barrier_on(&self, t: &PreemptOff, private: Option<&Mm>, concerned: impl Fn(MmId) -> bool) {
         // F3 fence (a): orders the caller's accesses before the reads of each `curr_mm`.
-        // Partners: `switch_mm`, `finish_switch`, `end_of_borrow`. F6 fence: orders the
+        // Partners: `switch_mm`, `finish_switch`, `settle_entered`. F6 fence: orders the
         // caller's accesses before the reads of the registrations. Partner: `register`.
         fence(Ordering::SeqCst);
         if private.is_some_and(has_one_user) {

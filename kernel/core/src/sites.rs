@@ -73,7 +73,7 @@ impl<M: Machine> LazyTlb<M> {
         if old.is_some() {
             self.mmput(old);
         } else {
-            self.end_of_borrow(borrowed);
+            self.settle_entered(borrowed);
         }
     }
 
@@ -93,7 +93,7 @@ impl<M: Machine> LazyTlb<M> {
         });
         assert!(old.is_none(), "kthread_use_mm by a task that owns {old:?}");
         self.machine.point(Point::UseMmSwitched);
-        self.end_of_borrow(borrowed);
+        self.settle_entered(borrowed);
     }
 
     /// The end of [`LazyTlb::kthread_use_mm`]: the thread borrows `mm` from now on. The
@@ -129,7 +129,7 @@ impl<M: Machine> LazyTlb<M> {
     /// A task has turned from a borrower into an owner, outside a switch: issues the
     /// barrier that it owes, and gives the borrow back. In a switch `end_borrow`,
     /// `finish_switch` and `settle_switch` do this.
-    fn end_of_borrow(&self, borrowed: EndedBorrow) {
+    fn settle_entered(&self, borrowed: EndedBorrow) {
         // F3 fence (e): orders `mm` before the first user access. Partner: `barrier_on`.
         fence(Ordering::SeqCst);
         self.settle(borrowed);

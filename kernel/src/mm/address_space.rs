@@ -64,7 +64,7 @@ static SPACES: Fixed<Box<[AddressSpace]>> = Fixed::unset();
 /// Makes room for `nr_mms` address spaces, as many as the protocol was made for.
 /// Once, on the boot CPU, after the heap.
 pub(crate) fn init(nr_mms: usize) {
-    let slots = nr_mms + MmId::INIT_MM.slot();
+    let slots = MmId::slots_for(nr_mms);
     assert!(slots <= arch::mmu::process_table::PIDS, "more mms than PIDs");
     let free = || AddressSpace {
         id: AtomicU64::new(MmId::NONE.to_bits()),

@@ -23,7 +23,7 @@ pub(crate) enum Hazard {}
 /// The CPU's hazard slot, the first of its words for the policy: the mm that it has
 /// published, as [`MmId::to_bits`].
 fn slot(cpu: &CpuState) -> &AtomicU64 {
-    &cpu.policy[0]
+    &cpu.policy_words[0]
 }
 
 impl Operations for Hazard {

@@ -7,11 +7,11 @@
 //! answer.
 //!
 //! A policy keeps its state in words that it alone reads and writes, two per CPU
-//! ([`CpuState::policy`]) and one per address space ([`Mm::policy`]), and names them
+//! ([`CpuState::policy_words`]) and one per address space ([`Mm::policy_word`]), and names them
 //! in its file.
 //!
-//! [`CpuState::policy`]: crate::cpu::CpuState::policy
-//! [`Mm::policy`]: crate::mm::Mm::policy
+//! [`CpuState::policy_words`]: crate::cpu::CpuState::policy_words
+//! [`Mm::policy_word`]: crate::mm::Mm::policy_word
 
 use crate::LazyTlb;
 use crate::cpu::CpuSet;
@@ -128,10 +128,10 @@ pub(crate) trait Operations {
     #[inline(always)]
     fn cpu_goes<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 
-    /// `mm` is new. The policy's word for it ([`Mm::policy`]) is as the last mm in its
+    /// `mm` is new. The policy's word for it ([`Mm::policy_word`]) is as the last mm in its
     /// slot left it.
     ///
-    /// [`Mm::policy`]: crate::mm::Mm::policy
+    /// [`Mm::policy_word`]: crate::mm::Mm::policy_word
     #[inline(always)]
     fn mm_begins<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) {}
 

@@ -80,6 +80,11 @@ impl MmId {
         self.0 != 0
     }
 
+    /// The length of a table by slot that has room for `nr_mms` address spaces, `init_mm` included.
+    pub const fn slots_for(nr_mms: usize) -> usize {
+        nr_mms + MmId::INIT_MM.slot()
+    }
+
     /// The slot in the table of address spaces.
     pub const fn slot(self) -> usize {
         self.0 as u32 as usize
@@ -119,8 +124,8 @@ pub struct Mm {
     copros: AtomicU32,
     live: AtomicU32,
     membarrier: Registrations,
-    /// What the policy keeps for this mm, see [`Mm::policy`].
-    policy: AtomicU64,
+    /// What the policy keeps for this mm, see [`Mm::policy_word`].
+    policy_word: AtomicU64,
     /// The CPUs that may hold translations of this mm: a superset of those that have it
     /// loaded (I4). A CPU sets its own bit before it loads the mm. While the mm lives
     /// only that CPU clears the bit, after a local flush.
@@ -156,7 +161,7 @@ impl Mm {
             copros: AtomicU32::new(0),
             live: AtomicU32::new(init.into()),
             membarrier: Registrations::default(),
-            policy: AtomicU64::new(0),
+            policy_word: AtomicU64::new(0),
             mm_cpumask: CpuMask::default(),
         }
     }
@@ -193,8 +198,8 @@ impl Mm {
     }
 
     /// What the policy keeps for this mm. The policy's file says what it means.
-    pub fn policy(&self) -> &AtomicU64 {
-        &self.policy
+    pub fn policy_word(&self) -> &AtomicU64 {
+        &self.policy_word
     }
 
     /// The CPUs that may hold translations of this mm.

@@ -130,7 +130,7 @@ impl Model {
             cpus: (0..size.cpus).map(cpu).collect(),
             tasks: (0..size.tasks).map(|_| ModelTask::default()).collect(),
             next_task: native::AtomicUsize::new(size.cpus),
-            tlbs: tlb::Tlbs::new(size.cpus, size.mms + MmId::INIT_MM.slot()),
+            tlbs: tlb::Tlbs::new(size.cpus, MmId::slots_for(size.mms)),
             bus: SpinLock::new(()),
             walk_on_load: native::AtomicBool::new(false),
             spurious_irqs: native::AtomicBool::new(false),

@@ -242,6 +242,6 @@ fn init_mm_may_be_used() {
             rig.kthread_unuse_mm(MmId::INIT_MM);
         });
         assert_eq!(rig.count(MmId::INIT_MM), count);
-        assert!(rig.cpu(CPU0).policy.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        assert!(rig.cpu(CPU0).policy_words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
     });
 }
