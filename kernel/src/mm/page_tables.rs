@@ -10,7 +10,7 @@ use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
 use arch::mmu::tree::RadixTree;
 use kcore::gate::Gate;
 
-use super::gather::{Gather, NO_SPAN};
+use super::gather::{Gather, NO_SPAN, Taking};
 use crate::machine::lazy_tlb;
 use crate::sync::{Fixed, SpinWait};
 
@@ -55,7 +55,7 @@ impl PageTables {
         self.tree.as_mut().expect("an address space without page tables")
     }
 
-    /// The right to write the entries of `range`. [`Cursor::for_each`] closes the tables' gates.
+    /// The right to write the entries of `range`. [`Cursor::visit`] closes the tables' gates.
     #[inline(always)]
     pub(super) fn cursor(&mut self, range: Range<u64>) -> Cursor<'_> {
         self.tree_mut().cursor(range, close_gate)
@@ -79,11 +79,9 @@ impl PageTables {
 
     /// Takes the pages in `range` out of the tree. Tables stay.
     pub(super) fn take(&mut self, range: Range<u64>, gather: &mut Gather) {
-        let (mut taken, mut span) = (0, NO_SPAN);
-        self.cursor(range).for_each(|entry| {
-            gather.take(entry, &mut span);
-            taken += 1;
-        });
+        let mut taking = Taking { gather, span: NO_SPAN, taken: 0 };
+        self.cursor(range).visit(&mut taking);
+        let Taking { gather, span, taken } = taking;
         gather.weakened(span);
         self.resident -= taken;
     }

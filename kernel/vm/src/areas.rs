@@ -229,6 +229,25 @@ impl<C: Contents> AreaSet<C> {
         self.join(places);
     }
 
+    /// As [`AreaSet::protect`], without room: if `range` is all of one area that is `permitted`, and
+    /// that no neighbour can join then. The area; none, and nothing is changed, in other cases.
+    pub fn protect_whole(
+        &mut self,
+        range: &Range<u64>,
+        prot: Prot,
+        permitted: impl FnOnce(&Area<C>) -> bool,
+    ) -> Option<&Area<C>> {
+        let at = self.ending_above(range.start).checked_sub(1)?;
+        let area = self.areas.get_mut(at).filter(|area| area.range() == *range && permitted(area))?;
+        let before = core::mem::replace(&mut area.prot, prot);
+        let (area, below) = (&self.areas[at], self.areas.get(at + 1));
+        if below.is_some_and(|below| below.joins(area)) || at > 0 && area.joins(&self.areas[at - 1]) {
+            self.areas[at].prot = before;
+            return None;
+        }
+        self.areas.get(at)
+    }
+
     /// Joins the areas at `places` with each other and with their neighbours, where possible.
     fn join(&mut self, places: Range<usize>) {
         for at in (places.start.max(1)..=places.end.min(self.areas.len() - 1)).rev() {
