@@ -49,6 +49,7 @@ fn poke(cpu: &Cpu) {
 }
 
 /// Looks at all that may have been requested of this CPU. Interrupts off.
+#[inline]
 fn look(cpu: &Cpu) {
     Window::Looks.pass_here();
     if cpu.need_resched.is_made() || super::current().interrupted() {

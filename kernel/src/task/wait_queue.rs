@@ -123,6 +123,7 @@ impl WaitQueue {
     }
 
     /// Queues the waiter if it is in no queue, and announces the sleep.
+    #[inline]
     fn enqueue(&self, me: &Task, waiter: &Waiter) {
         let mut queue = self.queue.lock();
         if !queue.contains(waiter) {
