@@ -75,6 +75,7 @@ impl Frame {
     }
 
     /// One more reference to it.
+    #[inline]
     pub(crate) fn share(&self) -> Frame {
         Counts::get().share(self.phys());
         Frame { number: self.number, order: self.order }

@@ -28,6 +28,7 @@ pub(super) fn init_gates() {
 }
 
 /// The gate of a leaf table.
+#[inline]
 pub(super) fn gate_of(table: PhysAddr) -> &'static Gate {
     let gates = GATES.get();
     &gates[table.page_number() as usize & (gates.len() - 1)]
@@ -35,6 +36,7 @@ pub(super) fn gate_of(table: PhysAddr) -> &'static Gate {
 
 /// Before the entries of a leaf table are changed, other than from empty: stops the faults that
 /// fill it without the `mmap_lock`, until they have taken it once.
+#[inline]
 pub(super) fn close_gate(table: PhysAddr) {
     let mut wait = SpinWait::new("faults in a page table");
     gate_of(table).close(|| wait.turn());
@@ -87,6 +89,7 @@ impl PageTables {
     }
 
     /// Takes the tables out that serve an address in `range`, and none outside `unused`.
+    #[inline]
     pub(super) fn detach_tables(&mut self, range: Range<u64>, unused: &Range<u64>, gather: &mut Gather) {
         // The usual case of a small range: not one table is unused.
         let first = unused.start.next_multiple_of(TABLE_SPAN).max(range.start & !(TABLE_SPAN - 1));

@@ -299,6 +299,7 @@ impl<'a> Cursor<'a> {
 
     /// Moves bytes out to the user, as many of `from` as fit. Returns how many. After `EFAULT`,
     /// [`Cursor::done`] counts the bytes before it.
+    #[inline]
     pub(crate) fn put(&mut self, from: &[u8]) -> Result<usize, Errno> {
         // SAFETY: a slice is readable for its length.
         unsafe { self.put_raw(from.as_ptr(), from.len()) }
@@ -308,6 +309,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Safety
     /// `from` is readable for `len` bytes.
+    #[inline]
     pub(crate) unsafe fn put_raw(&mut self, from: *const u8, len: usize) -> Result<usize, Errno> {
         if let Some(to) = self.in_one_piece(len) {
             // SAFETY: the caller's promise.
@@ -321,6 +323,7 @@ impl<'a> Cursor<'a> {
 
     /// Moves bytes in from the user, as many as there are, into the start of
     /// `to`. Returns how many; errors as [`Cursor::put`].
+    #[inline]
     pub(crate) fn take(&mut self, to: &mut [u8]) -> Result<usize, Errno> {
         // SAFETY: a slice is writable for its length.
         unsafe { self.take_raw(to.as_mut_ptr(), to.len()) }
@@ -330,6 +333,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Safety
     /// `to` is writable for `len` bytes.
+    #[inline]
     pub(crate) unsafe fn take_raw(&mut self, to: *mut u8, len: usize) -> Result<usize, Errno> {
         if let Some(from) = self.in_one_piece(len) {
             // SAFETY: the caller's promise.

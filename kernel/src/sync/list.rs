@@ -174,6 +174,7 @@ impl<T> List<T> {
 
     /// Takes out up to `most` nodes for whose values `wants` says so, first to last, and hands
     /// each to `taken`, which may end its life; how many.
+    #[inline]
     pub(crate) fn extract(
         &mut self,
         most: usize,

@@ -47,6 +47,7 @@ pub(super) fn poke(cpu: &Cpu, me: &Cpu, _: &IrqsOff) {
 }
 
 /// Looks at all that may have been requested of this CPU. Interrupts off.
+#[inline]
 fn look(cpu: &Cpu) {
     Window::Looks.pass_here();
     if cpu.need_resched.is_made() || super::current().interrupted() {

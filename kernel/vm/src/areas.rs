@@ -114,12 +114,15 @@ impl<C: Contents> AreaSet<C> {
     }
 
     /// The areas that overlap `range`, ascending, whole.
+    #[inline]
     pub fn overlapping<'a>(&'a self, range: &Range<u64>) -> impl Iterator<Item = &'a Area<C>> + use<'a, C> {
         let end = range.end;
-        self.areas.range(..self.ending_above(range.start)).rev().take_while(move |area| area.start < end)
+        let above = self.ending_above(range.start);
+        (0..above).rev().map(|at| &self.areas[at]).take_while(move |area| area.start < end)
     }
 
     /// Whether nothing is mapped in `range`.
+    #[inline]
     pub fn is_free(&self, range: &Range<u64>) -> bool {
         self.overlapping(range).next().is_none()
     }
@@ -223,8 +226,8 @@ impl<C: Contents> AreaSet<C> {
     pub fn protect(&mut self, range: &Range<u64>, prot: Prot) {
         debug_assert!(self.covers(range), "protecting what is not mapped");
         let places = self.cut_out(range);
-        for area in self.areas.range_mut(places.clone()) {
-            area.prot = prot;
+        for at in places.clone() {
+            self.areas[at].prot = prot;
         }
         self.join(places);
     }

@@ -147,6 +147,7 @@ impl RadixTree {
     ///
     /// # Errors
     /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
+    #[inline]
     pub(super) fn walk_alloc(
         &self,
         ea: u64,

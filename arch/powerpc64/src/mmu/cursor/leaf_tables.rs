@@ -31,6 +31,7 @@ impl Cursor<'_> {
     ///
     /// # Errors
     /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
+    #[inline]
     pub fn leaf_table(
         &mut self,
         ea: u64,
