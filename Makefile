@@ -123,7 +123,7 @@ INLINE_FLAGS := -Cllvm-args=-inline-threshold=100
 # only with RUSTC_BOOTSTRAP. Host builds never use it.
 CROSS_FLAGS := -Zbuild-std=core,alloc -Zbuild-std-features=compiler-builtins-mem,optimize_for_size \
 	-Zjson-target-spec --target linker/$(TARGET).json --release
-CROSS_CARGO := RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(INLINE_FLAGS)" cargo
+CROSS_CARGO := RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(INLINE_FLAGS) $(CROSS_RUSTFLAGS)" cargo
 
 # Each file or folder in user/src/bin is a program.
 USER_PROGRAMS := $(sort $(basename $(notdir $(wildcard user/src/bin/*))))

@@ -8,7 +8,7 @@
 
 extern crate alloc;
 
-use user::memory::{PAGE, peek};
+use user::memory::{self, PAGE, Protection, peek, poke};
 use user::process;
 use user::sys::answer;
 use user::{Context, Env, Verdict, ensure};
@@ -31,7 +31,9 @@ const RMDIR: usize = 40;
 const SYMLINK: usize = 83;
 const MMAP: usize = 90;
 const IPC: usize = 117;
+const SELECT: usize = 142;
 const READV: usize = 145;
+const MREMAP: usize = 163;
 const POLL: usize = 167;
 const EVENTFD2: usize = 314;
 const PIPE2: usize = 317;
@@ -102,6 +104,8 @@ struct Prepared {
     vectors: [[usize; 2]; 1024],
     polled: [u64; 4096],
     segments: [isize; 1024],
+    /// A page of a mapping of its own.
+    lone: usize,
 }
 
 /// Touches what later calls use, and what the words of a failure need: text, stack and heap.
@@ -124,7 +128,10 @@ fn main(_: &Env) -> Verdict {
         vectors: [[0; 2]; 1024],
         polled: [u64::MAX << 32; 4096],
         segments: [-1; 1024],
+        lone: memory::map(PAGE, Protection::READ_WRITE).context("mmap")? as usize,
     };
+    // SAFETY: the page is new and ours.
+    unsafe { poke(room.lone, 1) };
     let buffer = room.bytes.as_mut_ptr() as usize;
     room.vectors.fill([buffer, 1]);
     let many = [1_u64 << 16; 2];
@@ -180,7 +187,11 @@ fn starve_more(fd: usize, room: &Prepared) -> Verdict {
     refused_at_once("pipe2", |_| call(PIPE2, &[pair, 0]))?;
     refused_at_once("socketpair", |_| call(SOCKETPAIR, &[1, 1, 0, pair]))?;
     refused_at_once("eventfd2", |_| call(EVENTFD2, &[0, 0]))?;
+    let set = room.polled.as_ptr() as usize;
+    refused_at_once("select", |_| call(SELECT, &[1 << 16, set, set, set, 0]))?;
     refused_at_once("readv", |_| call(READV, &[fd, room.vectors.as_ptr() as usize, room.vectors.len()]))?;
+    // The page tables of the new place.
+    refused_at_once("mremap", |_| call(MREMAP, &[room.lone, PAGE, PAGE, 3, room.lone ^ 1 << 46]))?;
     // Neighbours of other protections do not become one.
     refused("mmap", ENOMEM, |n| call(MMAP, &[0, PAGE, 1 + 2 * (n as usize % 2), 0x22, usize::MAX, 0]))
 }
