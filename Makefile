@@ -12,16 +12,18 @@ define HELP
 
   make run                boot the kernel: the demonstration, or a program of yours; on a
                           terminal a monitor follows (its command help lists its commands)
-  make compare            run the demonstration under each policy, and print the reports
-                          side by side
+  make compare            run the demonstration, or a program of yours (INITRD=, INIT=), under
+                          each policy, and print the reports side by side
   make test               run every test; the last line counts them
   make gdb                boot stopped, with gdb-multiarch and the commands lazy-*
                           (docs/debugging.md); TEST= starts at that in-kernel test
 
-  make test-host          unit tests on this machine
+  make test-host          unit tests on this machine (TEST= a part of their names, as for loom,
+                          riscv64, crashes and programs)
   make test-loom          the protocol under the model checker
   make prove              the whole protocol in one Spin model, all states, and its mutants
   make test-mutants       the protocol broken on purpose: a test must fail for each error
+                          (MUTANT= parts of their names)
   make mutants            these errors, and kernels broken on purpose that QEMU boots
                           (MUTANT= a part of their names)
   make mutants-drawn      N=20 errors drawn by rule from the whole product (SEED=, WHERE= a
@@ -102,6 +104,8 @@ define HELP
   QEMU_ARGS="words"       more arguments for it
 
   JUNIT=file              of the tests: write the results as JUnit's XML, too
+
+  The kernel's own options, for APPEND, are listed in docs/options.md.
 
 endef
 
@@ -225,7 +229,7 @@ OWN_INITRD := $(filter build/c/bench $(addprefix build/c/,$(C_PROGRAMS)),$(INITR
 run: $(OWN_INITRD) setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 	@$(SCRIPTS)/run build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
 
-compare: setup-qemu build/kernel.elf build/initrd.cpio
+compare: $(OWN_INITRD) setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/compare build/kernel.elf build/initrd.cpio
 
 # TEST= needs the image that has the tests.
@@ -234,7 +238,7 @@ GDB_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).
 terminal:
 	@$(SCRIPTS)/gdb/start --check
 
-gdb: terminal setup-qemu setup-gdb $(GDB_IMAGE)
+gdb: terminal $(OWN_INITRD) setup-qemu setup-gdb $(GDB_IMAGE)
 	@$(SCRIPTS)/gdb/start $(GDB_IMAGE)
 
 figures: setup-qemu build/kernel.elf build/initrd.cpio
