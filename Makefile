@@ -97,6 +97,7 @@ define HELP
                           demonstration, or /init of an INITRD)
   APPEND="words"          more kernel command line
   TESTS=on                run: a kernel that has the in-kernel tests, for the monitor
+  QUICK=1                 run: a kernel that is compiled in a few seconds, and runs slower
   TIMEOUT=120             seconds until the run is stopped, 0 for no limit; on a terminal
                           there is no limit unless TIMEOUT is given
   ICOUNT=                 0 to 10: a deterministic run, an instruction takes 2^ICOUNT ns
@@ -119,6 +120,8 @@ export RUSTUP_AUTO_INSTALL := 0
 SCRIPTS := qemu-scripts
 TARGET  := powerpc64-kernel
 OUT     := target/$(TARGET)/release
+# A kernel that is compiled sooner and runs slower: of `run` with QUICK=1, and of nothing that measures.
+EDIT    := target/$(TARGET)/edit
 
 # The kernel's target needs core and alloc built for it: a flag that stable cargo takes
 # only with RUSTC_BOOTSTRAP. Host builds never use it.
@@ -189,6 +192,16 @@ kernel-test-nameless: setup-rust
 build/kernel-test.elf: kernel-test-nameless
 	@$(SCRIPTS)/symbols $(OUT)/kernel $@
 
+EDIT_FLAGS = $(CROSS_FLAGS:--release=--profile=edit)
+.PHONY: build/kernel-quick.elf build/kernel-test-quick.elf
+build/kernel-quick.elf: setup-rust
+	@$(CROSS_CARGO) build $(EDIT_FLAGS) -p kernel
+	@$(SCRIPTS)/symbols $(EDIT)/kernel $@
+
+build/kernel-test-quick.elf: setup-rust
+	@$(CROSS_CARGO) build $(EDIT_FLAGS) -p kernel --features selftest
+	@$(SCRIPTS)/symbols $(EDIT)/kernel $@
+
 user-programs: setup-rust
 	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p user
 
@@ -226,8 +239,9 @@ RUN_TESTS := $(if $(filter on,$(TESTS)),-test)
 OWN_INITRD := $(filter build/c/bench $(addprefix build/c/,$(C_PROGRAMS)),$(INITRD))
 
 .PHONY: run compare gdb measure figures matrix
-run: $(OWN_INITRD) setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
-	@$(SCRIPTS)/run build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
+RUN_IMAGES = build/kernel$(RUN_TESTS)$(if $(QUICK),-quick).elf build/initrd$(RUN_TESTS).cpio
+run: $(OWN_INITRD) setup-qemu $(RUN_IMAGES)
+	@$(SCRIPTS)/run $(RUN_IMAGES)
 
 compare: $(OWN_INITRD) setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/compare build/kernel.elf build/initrd.cpio

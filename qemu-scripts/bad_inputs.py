@@ -204,6 +204,10 @@ def commands():
                   {"MUTANT": "none-such"}, said=r"\| mutants: no mutant has none-such in its name\.$")
     yield Command("failed tests are named last", r"0 passed, 1 failed, 0 skipped$", 1, [SCRIPTS / "test", "mutants"],
                   {"MUTANT": "none-such"}, said="failed: mutants: mutants$")
+    builds = lambda what: ["bash", "-c", f"make -n {what} QUICK=1 | grep -c profile=edit; true"]
+    yield Command("QUICK=1 runs a kernel of its own", "1$", 0, builds("run"))
+    yield Command("QUICK=1 measures a release", "0$", 0,
+                  builds("bench bench-check headline scale figures measure compare profile matrix instructions"))
     yield Command("no such stage", r"test: no stage none: there are .*\.$", 2, [SCRIPTS / "test", "none"])
 
 
