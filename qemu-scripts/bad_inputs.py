@@ -119,7 +119,7 @@ def command_lines():
     yield option("no such flush", "tlb=magic", "tlb=magic: how to flush other CPUs; tlbie or ipi$")
     yield option("trim 0", "trim=0", "trim=0: the period of the trim clock; .*$")
     yield option("trim beyond numbers", "trim=4294967296", "trim=4294967296: the period of the trim clock; .*$")
-    yield option("report maybe", "report=maybe", "report=maybe: the report at power-off; on or off$")
+    yield option("report maybe", "report=maybe", "report=maybe: the report at power-off; on, off, or all for a column of each CPU$")
     yield option("unknown key to init's environment", "init=/bin/args colour=blue", good, 0, said=r"env colour=blue$")
     yield option("unknown word to init's arguments", "init=/bin/args single", good, 0, said=r"argv\[1\] = single$")
     yield option("dotted key to nobody", "init=/bin/args a.b=c", good, 0, said=r"argv\[0\] = /bin/args$")
@@ -193,6 +193,9 @@ def commands():
     run = [SCRIPTS / "run", KERNEL, INITRD]
     yield Command("CPU=pentium", r"run: QEMU stopped with status 1: .*pentium.*$", 1, run, {"CPU": "pentium"})
     yield Command("QEMU_ARGS=-bogus", r"run: QEMU stopped with status 1: .*bogus.*$", 1, run, {"QEMU_ARGS": "-bogus"})
+    for more, heading in (("", "min +median +max +at"), ("report=all", "cpu0 .* cpu8")):
+        yield Command(f"report of 9 CPUs {more}", "init exited with status 0$", 0, run,
+                      {"SMP": "9", "INIT": "/bin/true", "APPEND": more}, said=f"counter +{heading} +total$")
     yield Command("no kernel", r"run: nothing\.elf is missing: run make to build it\.$", 1, [SCRIPTS / "run", "nothing.elf"])
     yield Command("compare of an INITRD", r"mm_freed .*$", 0, [SCRIPTS / "compare", KERNEL, INITRD], {"SMP": "1"},
                   fed=good_program(), said="ran /init on 1 CPUs under hazard$")
