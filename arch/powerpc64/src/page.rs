@@ -91,21 +91,21 @@ pub unsafe fn difference(line: *const Line, word: u64) -> u64 {
 /// `to` is memory that the caller owns, `from` memory that nothing writes.
 pub unsafe fn copy(to: PhysAddr, from: PhysAddr) {
     let (to, from): (*mut u64, *const u64) = (to.as_mut_ptr(), from.as_mut_ptr());
-    // SAFETY: 32 turns of 128 bytes, aligned as quadwords must be. The registers are all
+    // SAFETY: 8 turns of 512 bytes, aligned as quadwords must be. The registers are all
     // declared; `to` and `from` end behind the last block. Without vectors a quadword, in an even
     // register and the next, is the widest access there is.
     unsafe {
         asm!(
             "mtctr {turns}",
             "2:",
-            "lq 4, 0({from})", "lq 6, 16({from})", "lq 8, 32({from})", "lq 10, 48({from})",
-            "stq 4, 0({to})", "stq 6, 16({to})", "stq 8, 32({to})", "stq 10, 48({to})",
-            "lq 4, 64({from})", "lq 6, 80({from})", "lq 8, 96({from})", "lq 10, 112({from})",
-            "stq 4, 64({to})", "stq 6, 80({to})", "stq 8, 96({to})", "stq 10, 112({to})",
-            "addi {from}, {from}, 128",
-            "addi {to}, {to}, 128",
+            ".irp at, 0, 64, 128, 192, 256, 320, 384, 448",
+            "lq 4, \\at({from})", "lq 6, \\at+16({from})", "lq 8, \\at+32({from})", "lq 10, \\at+48({from})",
+            "stq 4, \\at({to})", "stq 6, \\at+16({to})", "stq 8, \\at+32({to})", "stq 10, \\at+48({to})",
+            ".endr",
+            "addi {from}, {from}, 512",
+            "addi {to}, {to}, 512",
             "bdnz 2b",
-            turns = in(reg) PAGE_SIZE / 128,
+            turns = in(reg) PAGE_SIZE / 512,
             from = inout(reg_nonzero) from => _,
             to = inout(reg_nonzero) to => _,
             out("r4") _, out("r5") _, out("r6") _, out("r7") _,

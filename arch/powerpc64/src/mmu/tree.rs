@@ -283,7 +283,7 @@ fn add_table(entry: &AtomicPte, source: &mut dyn TableSource) -> Result<PhysAddr
 }
 
 /// Entries of a level-0 table that are looked at together: most of a stack or a heap is not mapped.
-const TOGETHER: usize = 8;
+pub(super) const TOGETHER: usize = 8;
 
 /// The entries that map a page, of a part of a level-0 table, and their places in it.
 #[inline]

@@ -2,7 +2,7 @@
 //! and the child's side by side.
 
 use super::super::entry::AtomicPte;
-use super::super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource, mapped, shift};
+use super::super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TOGETHER, TableSource, mapped, shift};
 use super::{Cursor, Entry};
 use crate::addr::{PAGE_SHIFT, PhysAddr};
 use crate::encoding::pte::TABLE_BITS;
@@ -86,8 +86,9 @@ fn find_table(tree: &RadixTree, ea: u64) -> (u64, Option<(PhysAddr, *const Atomi
     ((ea | (TABLE_SPAN - 1)) + 1, Some((table, core::ptr::from_ref(tree.entry(table, 0, ea)))))
 }
 
-/// Calls `f` for the mapped entries of `own`, a part of a level-0 table that begins with `start`.
-#[inline]
+/// Calls `f` for the mapped entries of `own`, a part of a level-0 table that begins with `start`. A
+/// loop by hand, with one call of `f`: a chain of iterators would not inline it.
+#[inline(always)]
 fn pairs(
     own: &[AtomicPte],
     start: u64,
@@ -95,12 +96,24 @@ fn pairs(
     source: &mut dyn TableSource,
     f: &mut impl FnMut(Entry<'_>, Entry<'_>),
 ) -> Result<(), OutOfMemory> {
-    let mut mapped = mapped(own);
-    let Some(first) = mapped.next() else { return Ok(()) };
-    let mut copies = other.leaf_table(start, source)?;
-    core::iter::once(first).chain(mapped).for_each(|(index, pte)| {
-        let ea = start + (index << PAGE_SHIFT);
-        f(Entry { ea, pte }, copies.entry(ea));
-    });
+    let Some((first, _)) = mapped(own).next() else { return Ok(()) };
+    let table = other.leaf_table(start, source)?;
+    let copies = &table.entries[((start - table.start) >> PAGE_SHIFT) as usize..][..own.len()];
+    let mut index = first as usize;
+    while index < own.len() {
+        if let Some(group) = own[index..].first_chunk::<TOGETHER>()
+            && group.iter().fold(0, |all, pte| all | pte.load().0) == 0
+        {
+            index += TOGETHER;
+            continue;
+        }
+        for index in index..own.len().min(index + TOGETHER) {
+            let (ea, pte) = (start + ((index as u64) << PAGE_SHIFT), &own[index]);
+            if pte.load().is_leaf() {
+                f(Entry { ea, pte }, Entry { ea, pte: &copies[index] });
+            }
+        }
+        index += TOGETHER;
+    }
     Ok(())
 }
