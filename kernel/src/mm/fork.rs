@@ -77,7 +77,9 @@ impl Map {
 }
 
 impl PageTables {
-    /// Shares the private pages in `range` with the child, but for those at `busy`.
+    /// Shares the private pages in `range` with the child, but for those at `busy`. Not inlined: the
+    /// caller's stack frame has the gather.
+    #[inline(never)]
     fn copy_to(
         &mut self,
         range: Range<u64>,

@@ -31,6 +31,7 @@ impl Cursor<'_> {
     ///
     /// # Errors
     /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
+    #[inline]
     pub fn leaf_table(
         &mut self,
         ea: u64,
@@ -55,6 +56,19 @@ impl Cursor<'_> {
         source: &mut dyn TableSource,
         mut f: impl FnMut(Entry<'_>, Entry<'_>),
     ) -> Result<(), OutOfMemory> {
+        self.for_each_table(|start, own| pairs(own, start, other, source, &mut f))
+    }
+
+    /// Calls `f` with the part of each level-0 table that serves addresses of the range, after their
+    /// first. Absent tables cost one load each.
+    ///
+    /// # Errors
+    /// The first of `f`, which is not called again then.
+    #[inline]
+    pub(super) fn for_each_table<E>(
+        &mut self,
+        mut f: impl FnMut(u64, &[AtomicPte]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut at = self.range.start;
         while at < self.range.end {
             let (table_end, first) = find_table(self.tree, at);
@@ -63,7 +77,7 @@ impl Cursor<'_> {
                 (self.before)(table);
                 // SAFETY: the entries from `first` on, to the end of its table at most.
                 let own = unsafe { core::slice::from_raw_parts(first, ((end - at) >> PAGE_SHIFT) as usize) };
-                pairs(own, at, other, source, &mut f)?;
+                f(at, own)?;
             }
             at = end;
         }
