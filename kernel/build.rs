@@ -8,9 +8,5 @@ fn main() {
     println!("cargo::rerun-if-changed={}", script.display());
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
         println!("cargo::rustc-link-arg-bins=-T{}", script.display());
-        // The profile `edit`.
-        if env::var("OPT_LEVEL").as_deref() == Ok("1") {
-            println!("cargo::rustc-link-arg-bins=--defsym=__more_kallsyms=0x18000");
-        }
     }
 }
