@@ -17,7 +17,7 @@
 use crate::LazyTlb;
 use crate::cpu::{CpuId, CpuMask, CpuSet, CpuState};
 use crate::cpuset::WordOfCpus;
-use crate::event::Event;
+use crate::event::{Cause, Event};
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
@@ -39,7 +39,7 @@ pub enum Call {
     /// Panic if you have this mm: it was just cleaned up.
     AssertNotLazy(MmId),
     /// Leave this mm if you borrow it, and flush it: `evict_here`.
-    Evict(MmId),
+    Evict(MmId, Cause),
     /// Flush this mm.
     Flush(MmId, FlushRange),
     /// A full barrier.
@@ -66,7 +66,8 @@ impl Call {
         match self {
             Call::Barrier => [BARRIER, 0, 0, 0],
             Call::Shoot(mm) => [1, mm.to_bits(), 0, 0],
-            Call::Evict(mm) => [2, mm.to_bits(), 0, 0],
+            Call::Evict(mm, Cause::Exit) => [2, mm.to_bits(), 0, 0],
+            Call::Evict(mm, Cause::Trim) => [8, mm.to_bits(), 0, 0],
             Call::Flush(mm, FlushRange::Pages { start, pages }) => [3, mm.to_bits(), start, pages.into()],
             Call::Flush(mm, FlushRange::Translations) => [4, mm.to_bits(), 0, 0],
             Call::Flush(mm, FlushRange::Everything) => [5, mm.to_bits(), 0, 0],
@@ -80,7 +81,8 @@ impl Call {
         match op {
             BARRIER => Call::Barrier,
             1 => Call::Shoot(mm),
-            2 => Call::Evict(mm),
+            2 => Call::Evict(mm, Cause::Exit),
+            8 => Call::Evict(mm, Cause::Trim),
             3 => Call::Flush(mm, FlushRange::Pages { start: a, pages: b as u32 }),
             4 => Call::Flush(mm, FlushRange::Translations),
             5 => Call::Flush(mm, FlushRange::Everything),
@@ -145,7 +147,7 @@ impl<M: Machine> LazyTlb<M> {
         let record = &state.call;
         invariant!(!record.waiting.test(me), "{me} calls itself");
         record.write(call);
-        let mut posted = false;
+        let (mut posted, mut ipis) = (false, 0);
         record.waiting.peek_words(nr_cpus, |targets| {
             posted = true;
             // F9 release: orders the record before the bit. Partners: `run_calls`, `run_each`. F10
@@ -157,6 +159,7 @@ impl<M: Machine> LazyTlb<M> {
                 if self.is_online(target) {
                     self.event_of(state, t, Event::Ipi { to: target, call });
                     self.machine.send_ipi(t, target);
+                    ipis += 1;
                 } else if self.cpu(target).mailbox.0.take(me) {
                     record.waiting.clear(target);
                 }
@@ -165,6 +168,7 @@ impl<M: Machine> LazyTlb<M> {
         if !posted {
             return;
         }
+        self.event_of(state, t, Event::Sent { call, ipis });
         self.machine.point(Point::CallPosted);
         self.wait_for_answers(me, call);
         self.event(t, Event::Answered(call));
@@ -272,7 +276,7 @@ impl<M: Machine> LazyTlb<M> {
                 self.shoot_lazy_here(t, mm);
             }
             Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),
-            Call::Evict(mm) => self.evict_here(t, mm),
+            Call::Evict(mm, _) => self.evict_here(t, mm),
             Call::Flush(mm, what) => self.flush_here(t, mm, what),
             Call::Machine(a, b) => self.machine.machine_call(t, a, b),
             Call::Barrier => {}
