@@ -119,8 +119,11 @@ impl Counters {
             Event::Created(_) => me().mm_created.add(1),
             Event::Freed(_) => me().mm_freed.add(1),
             Event::Ended(_) | Event::Leave(_) | Event::Evict { cause: Cause::Trim, .. } => {}
+            Event::MaskSet(_) | Event::MaskCleared(_) | Event::Scan { .. } | Event::Posted { .. } => {}
+            Event::Answers { .. } | Event::Membarrier { .. } | Event::Online | Event::Offline => {}
             Event::Called { call: Call::AssertNotLazy(_) | Call::Machine(..), .. } => {}
-            Event::Answered(_) | Event::FlushBegins(_) | Event::Zombie(_) | Event::Dead(_) => {}
+            Event::Answered(_) | Event::FlushBegins(_) | Event::Zombie(_) => {}
+            Event::Dying(_) | Event::Dead(_) => {}
         }
     }
 }

@@ -61,7 +61,7 @@ pub struct CallRecord {
 const BARRIER: u64 = 0;
 
 impl Call {
-    fn encode(self) -> [u64; 4] {
+    pub(crate) fn encode(self) -> [u64; 4] {
         match self {
             Call::Barrier => [BARRIER, 0, 0, 0],
             Call::Shoot(mm) => [1, mm.to_bits(), 0, 0],
@@ -146,6 +146,9 @@ impl<M: Machine> LazyTlb<M> {
         record.write(call);
         let mut posted = false;
         record.waiting.peek_words(nr_cpus, |targets| {
+            if !posted {
+                self.event_of(state, t, Event::Posted { call });
+            }
             posted = true;
             // F9 release: orders the record before the bit. Partner: `run_calls`. F10
             // orders the bit before the interrupt.
@@ -242,6 +245,7 @@ impl<M: Machine> LazyTlb<M> {
         } else {
             self.run_call(t, by);
         }
+        self.event_of(me, t, Event::Answers { by });
         // F11 release: orders what the handler did before the answer. Partner:
         // `wait_for_answers`. From here on the initiator may reuse the record.
         record.waiting.retract(t.cpu());

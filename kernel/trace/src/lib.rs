@@ -38,10 +38,10 @@
 //! | [`Kind::Shoot`] | | CPUs asked, this one not counted | dying | |
 //! | [`Kind::ShotSelf`] | | | this CPU has left it for its own shoot | |
 //! | [`Kind::Filtered`] | | the CPU that is spared | about which | |
-//! | [`Kind::Posted`] | operation (`CALLS`) | call's number | about which, or 0 | targets |
+//! | [`Kind::Posted`], [`Kind::Done`] | operation (`CALLS`) | call's number | about which, or 0 | |
 //! | [`Kind::Sent`] | operation | call's number | about which | target |
-//! | [`Kind::Taken`], [`Kind::Answered`] | operation | call's number | about which | the CPU that posted |
-//! | [`Kind::Done`] | operation | call's number | about which | |
+//! | [`Kind::Taken`] | operation | call's number | about which | the CPU that posted |
+//! | [`Kind::Answered`] | | call's number | | the CPU that posted |
 //! | [`Kind::Interrupt`], [`Kind::NotCalled`] | | | | |
 //! | [`Kind::Resched`] | | target | | |
 //! | [`Kind::Flush`] | bits 0–1 what (`RANGES`), bits 2–3 the reach (`REACHES`) | pages | to flush | first address |

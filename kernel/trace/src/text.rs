@@ -52,14 +52,12 @@ impl Display for Body {
             Kind::Evict => write!(f, " mm={about} why={} cpus={other}", named(&["exit", "trim"], sub)),
             Kind::Scan | Kind::Shoot => write!(f, " mm={about} cpus={other}"),
             Kind::Filtered => write!(f, " mm={about} target=cpu{other}"),
-            Kind::Posted => {
-                write!(f, " call={other} asks={} mm={about} targets={arg}", named(&CALLS, sub))
-            }
             Kind::Sent => write!(f, " call={other} asks={} mm={about} target=cpu{arg}", named(&CALLS, sub)),
-            Kind::Taken | Kind::Answered => {
+            Kind::Answered => write!(f, " call={other} by=cpu{arg}"),
+            Kind::Taken => {
                 write!(f, " call={other} asks={} mm={about} by=cpu{arg}", named(&CALLS, sub))
             }
-            Kind::Done => write!(f, " call={other} asks={} mm={about}", named(&CALLS, sub)),
+            Kind::Posted | Kind::Done => write!(f, " call={other} asks={} mm={about}", named(&CALLS, sub)),
             Kind::Interrupt | Kind::NotCalled => Ok(()),
             Kind::Resched => write!(f, " target=cpu{other}"),
             Kind::Flush => {
