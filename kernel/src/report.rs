@@ -7,8 +7,10 @@ use alloc::string::{String, ToString};
 use core::fmt;
 
 use kcore::counters::Counters;
+use trace_format::{Body, Kind};
 
 use crate::machine::lazy_tlb;
+use crate::trace;
 
 /// The line before the report on the console.
 const BEGIN: &str = "--- lazy-tlb report ---";
@@ -50,5 +52,8 @@ pub(crate) fn render() -> String {
 
 /// Prints the report between its markers.
 pub(crate) fn print() {
+    let mark = |sub| trace::note(Kind::Report, || Body { sub, ..Body::new(Kind::Report) });
+    mark(0);
     crate::println!("{BEGIN}\npolicy {}\n{Report}{END}", lazy_tlb().config().policy.name());
+    mark(1);
 }

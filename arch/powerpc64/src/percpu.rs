@@ -45,6 +45,10 @@ pub struct PerCpu {
     pub(crate) scratch: UnsafeCell<[u64; 4]>,
     /// Target of the store that drops a stale reservation.
     pub(crate) reservation: AtomicU64,
+    /// The events that the kernel records, as bits.
+    traced: AtomicU64,
+    /// Where it records them; the kernel's own type.
+    ring: AtomicPtr<()>,
 
     /// Scratch of the NMI prolog, which may interrupt the other prolog.
     pub(crate) nmi_scratch: UnsafeCell<[u64; 4]>,
@@ -75,6 +79,8 @@ pub(crate) mod offset {
     pub(crate) const CPU: usize = offset_of!(PerCpu, cpu);
     pub(crate) const SCRATCH: usize = offset_of!(PerCpu, scratch);
     pub(crate) const RESERVATION: usize = offset_of!(PerCpu, reservation);
+    pub(crate) const TRACED: usize = offset_of!(PerCpu, traced);
+    pub(crate) const RING: usize = offset_of!(PerCpu, ring);
     pub(crate) const NMI_SCRATCH: usize = offset_of!(PerCpu, nmi_scratch);
     pub(crate) const NMI_DEPTH: usize = offset_of!(PerCpu, nmi_depth);
     pub(crate) const NMI_FRAME: usize = offset_of!(PerCpu, nmi_frame);
@@ -113,6 +119,8 @@ impl PerCpu {
             server: AtomicU32::new(0),
             scratch: UnsafeCell::new([0; 4]),
             reservation: AtomicU64::new(0),
+            traced: AtomicU64::new(0),
+            ring: AtomicPtr::new(core::ptr::null_mut()),
             nmi_scratch: UnsafeCell::new([0; 4]),
             nmi_depth: AtomicU64::new(0),
             nmi_frame: AtomicU64::new(0),
@@ -194,6 +202,14 @@ impl PerCpu {
     /// It is what the kernel takes it for, for ever.
     pub unsafe fn set_local(&self, local: *mut ()) {
         self.local.store(local, Ordering::Relaxed);
+    }
+
+    /// Sets which events are recorded, as bits, and where, and the table of system calls.
+    /// On this CPU, interrupts off.
+    pub fn set_traced(&self, traced: u64, ring: *const (), calls: &'static SystemCalls) {
+        self.ring.store(ring.cast_mut(), Ordering::Relaxed);
+        self.traced.store(traced, Ordering::Relaxed);
+        self.system_calls.store(core::ptr::from_ref(calls).cast_mut(), Ordering::Relaxed);
     }
 
     /// Asks this CPU to look for work before it next leaves the kernel. On this
@@ -306,4 +322,30 @@ pub unsafe fn preempt_count_add(delta: i32) {
             t = out(reg) _, d = in(reg) i64::from(delta),
             o = const offset::PREEMPT_COUNT, options(nostack, preserves_flags));
     }
+}
+
+/// The events that are recorded here, as bits.
+#[inline(always)]
+#[must_use]
+pub fn traced() -> u64 {
+    let traced: u64;
+    // SAFETY: r13 points to this CPU's area.
+    unsafe {
+        asm!("ld {}, {}(13)", out(reg) traced, const offset::TRACED,
+            options(nostack, readonly, preserves_flags));
+    }
+    traced
+}
+
+/// Where events are recorded here.
+#[inline(always)]
+#[must_use]
+pub fn ring() -> *const () {
+    let ring: *const ();
+    // SAFETY: r13 points to this CPU's area.
+    unsafe {
+        asm!("ld {}, {}(13)", out(reg) ring, const offset::RING,
+            options(nostack, readonly, preserves_flags));
+    }
+    ring
 }

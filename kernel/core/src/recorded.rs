@@ -1,6 +1,6 @@
 //! Events as records of the trace.
 
-use trace::{Body, Kind};
+use trace_format::{Body, Kind};
 
 use crate::cpu::CpuId;
 use crate::event::{Cause, Event};
@@ -70,9 +70,7 @@ impl Event {
             Body { kind, sub: op as u8, other: number, mm, arg: arg.index() as u64 }
         };
         match self {
-            Event::Switch { arm, from, to } => {
-                Body { sub: arm as u8, arg: to.to_bits(), ..about(from) }
-            }
+            Event::Switch { arm, from, to } => Body { sub: arm as u8, arg: to.to_bits(), ..about(from) },
             Event::DropLazy(mm) | Event::MaskSet(mm) => Body { sub: 1, ..about(mm) },
             Event::Borrow(mm)
             | Event::Ended(mm)

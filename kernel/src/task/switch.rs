@@ -25,6 +25,7 @@ use super::window::Window;
 use super::{affinity, placement};
 use crate::machine::lazy_tlb;
 use crate::sync::preempt;
+use crate::trace;
 
 /// Why the running task gives up its CPU.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -181,6 +182,7 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, off: &IrqsOff) {
     cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     // No CPU can take `next` from us: it is in no queue.
     next.on_cpu.begin();
+    trace::switch(off, &prev.mm, &next.mm, &next.tid, why as u8);
     lazy_tlb().prepare_switch(off, &prev.mm, &next.mm);
     // The full barrier in `prepare_switch` also orders the store to the task's `cpu` before this
     // look at its pending bits. Partner: `Task::notify`.

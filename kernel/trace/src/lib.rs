@@ -67,7 +67,7 @@ mod dump;
 mod text;
 
 pub use dump::{Dump, Wrong};
-pub use text::Mm;
+pub use text::{Line, Mm};
 
 /// "LZTRACE" and the version's place.
 pub const MAGIC: u64 = 0x4c5a_5452_4143_4500;
@@ -280,6 +280,12 @@ impl Body {
     pub const fn head(self, position: u64) -> u64 {
         (self.kind as u64) << 56 | (self.sub as u64) << 48 | seq(position) << 32 | self.other as u64
     }
+}
+
+/// `head`, which was made for record number 0, for number `position`.
+#[inline(always)]
+pub const fn numbered(head: u64, position: u64) -> u64 {
+    head | seq(position) << 32
 }
 
 /// What a head has of its record's number.

@@ -23,6 +23,36 @@ impl Display for Mm {
     }
 }
 
+/// A record with its place: a line of the text.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// The name of the task that runs there, if it is known.
+    pub task: Option<&'a str>,
+    /// Its number, if it is known.
+    pub tid: Option<u32>,
+    /// The CPU.
+    pub cpu: usize,
+    /// Timebase ticks per second.
+    pub ticks: u64,
+    /// The record.
+    pub record: crate::Record,
+}
+
+impl Display for Line<'_> {
+    /// `task-tid [cpu] seconds: event`, as ftrace has it; `<...>` is a task without a known name.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let name = self.task.unwrap_or(if self.tid == Some(0) { "<idle>" } else { "<...>" });
+        write!(f, "{name:>16}-")?;
+        match self.tid {
+            Some(tid) => write!(f, "{tid:<5}")?,
+            None => write!(f, "{:<5}", '?')?,
+        }
+        let (seconds, rest) = (self.record.time / self.ticks, self.record.time % self.ticks);
+        let nanoseconds = rest * 1_000_000_000 / self.ticks;
+        write!(f, " [{:03}] {seconds}.{nanoseconds:09}: {}", self.cpu, self.record.body)
+    }
+}
+
 /// A number's name in a table.
 fn named(table: &[&'static str], number: u8) -> &'static str {
     table.get(usize::from(number)).copied().unwrap_or("?")
@@ -84,6 +114,15 @@ impl Display for Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_says_where_and_when() {
+        let record = crate::Record { time: 512_000_001, body: Body::about(Kind::Load, Mm::INIT.0) };
+        let line = Line { task: None, tid: Some(0), cpu: 3, ticks: 512_000_000, record };
+        assert_eq!(line.to_string(), "          <idle>-0     [003] 1.000000001: load: mm=init_mm");
+        let line = Line { task: Some("demo"), tid: None, ..line };
+        assert_eq!(line.to_string(), "            demo-?     [003] 1.000000001: load: mm=init_mm");
+    }
 
     #[test]
     fn lines_name_their_fields() {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use trace::Body;
+use trace_format::Body;
 
 use crate::cpu::CpuId;
 use crate::event::Event;
