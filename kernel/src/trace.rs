@@ -187,7 +187,14 @@ pub(crate) fn take_setting() {
         let Some(rings) = rings() else { return };
         let (groups, ring) = (groups(), &rings[t.cpu().index()]);
         let calls = upcalls::system_calls(groups & Group::Syscall.bit() != 0);
+        let before = percpu::traced();
         percpu::this().set_traced(groups, core::ptr::from_ref(ring).cast(), calls);
+        if groups != before {
+            // A reader must know what it misses, so this is recorded in any case.
+            let starts = lazy_tlb().cpu(t.cpu()).active_mm.peek().is_none();
+            let body = Body { sub: starts.into(), arg: groups, ..Body::new(Kind::Setting) };
+            write(body.head(0), body.mm, body.arg);
+        }
     });
 }
 
@@ -268,7 +275,7 @@ pub(crate) fn name(tid: u32, [first, second]: [u64; 2]) {
 
 /// The last records of all CPUs, `most` at most, by time, each with its CPU. The trace stands still
 /// meanwhile. Interrupts and preemption on.
-fn last(most: usize) -> Vec<(CpuId, Record)> {
+pub(crate) fn last(most: usize) -> Vec<(CpuId, Record)> {
     let Some(rings) = rings() else { return Vec::new() };
     let on = groups();
     // Without memory to get there is nothing that fails. The calls of `set` order the records of

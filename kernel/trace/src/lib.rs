@@ -58,6 +58,7 @@
 //! | [`Kind::Membarrier`] | | command | of the caller | |
 //! | [`Kind::Oracle`] | | | about which the oracle complains | |
 //! | [`Kind::Report`] | 0 begins, 1 ends | | | |
+//! | [`Kind::Setting`] | 1 if the CPU has not started yet, so that nothing is missed | | | the groups that are on from here on, as bits |
 //!
 //! A call's number counts the calls of the CPU that posts it: CPU and number together name a call.
 #![cfg_attr(not(test), no_std)]
@@ -233,6 +234,7 @@ kinds! {
     Membarrier = "membarrier" in Membarrier,
     Oracle = "oracle" in Oracle,
     Report = "report" in Report,
+    Setting = "setting" in Report,
 }
 
 /// What happened, without its time and place.

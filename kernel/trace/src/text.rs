@@ -106,6 +106,7 @@ impl Display for Body {
             Kind::Cpu => f.write_str(named(&[" offline", " online"], sub)),
             Kind::Membarrier => write!(f, " mm={about} command={other}"),
             Kind::Report => f.write_str(named(&[" begins", " ends"], sub)),
+            Kind::Setting => write!(f, " groups={arg:#x}{}", named(&["", " from the start"], sub)),
             _ => write!(f, " mm={about}"),
         }
     }

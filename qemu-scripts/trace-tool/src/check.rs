@@ -132,6 +132,14 @@ impl Checker<'_> {
             }
             Kind::Posted | Kind::Sent | Kind::Taken | Kind::Answered | Kind::Done => self.of_call(event),
             Kind::FlushBegins | Kind::FlushLocal | Kind::FlushGlobal => self.of_flush(event),
+            // What happens while a group is off is not known afterwards.
+            Kind::Setting if event.record.body.sub == 0 => {
+                self.cpus.fill_with(Cpu::default);
+                self.life.clear();
+                self.masks.clear();
+                self.calls.clear();
+                Ok(())
+            }
             kind if LIFE.contains(&kind) => self.of_life(event),
             _ => Ok(()),
         }

@@ -34,6 +34,8 @@ pub struct Trace {
     pub overrun: Vec<u64>,
     /// The groups that were on at the end, as bits.
     pub groups: u64,
+    /// Whether nothing was switched while the machine ran.
+    pub from_boot: bool,
     /// The last name of each task.
     pub names: HashMap<u32, String>,
 }
@@ -53,6 +55,7 @@ impl Trace {
             policy: dump.policy(),
             overrun: (0..dump.cpus()).map(|cpu| dump.overrun(cpu)).collect(),
             groups: dump.groups(),
+            from_boot: true,
             names: HashMap::new(),
         };
         trace.fill((0..dump.cpus()).flat_map(of_cpu).collect());
@@ -68,6 +71,7 @@ impl Trace {
             let body = record.body;
             match body.kind {
                 Kind::Switch => running[cpu] = Some(body.other),
+                Kind::Setting => self.from_boot &= body.sub == 1,
                 Kind::Name => {
                     let bytes = [body.mm.to_be_bytes(), body.arg.to_be_bytes()].concat();
                     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
@@ -80,7 +84,7 @@ impl Trace {
 
     /// Whether it has everything since boot: all groups are on, and nothing is overwritten.
     pub fn is_complete(&self) -> bool {
-        self.groups == Group::EVERY && self.overrun.iter().all(|&lost| lost == 0)
+        self.from_boot && self.groups == Group::EVERY && self.overrun.iter().all(|&lost| lost == 0)
     }
 
     /// The event as a line of text.

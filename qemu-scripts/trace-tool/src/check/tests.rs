@@ -81,6 +81,7 @@ fn trace(steps: &[Step]) -> Trace {
         policy: 2,
         overrun: vec![0; 2],
         groups: Group::EVERY,
+        from_boot: true,
         names: HashMap::new(),
     };
     let records = (1..).zip(steps).map(|(time, &(cpu, body))| (cpu, time, Record { time, body }));
@@ -212,6 +213,14 @@ fn what_a_late_trace_does_not_know_is_no_fault() {
         late.overrun = vec![1; 2];
         check(&late).unwrap_or_else(|fault| panic!("from event {first}: {fault}"));
     }
+}
+
+#[test]
+fn what_was_switched_off_meanwhile_is_unknown() {
+    let mut steps = right();
+    let (from, to) = (place(&steps, 1, Kind::Borrow, MM), place(&steps, 0, Kind::Dead, MM));
+    steps.splice(from..to, [(0, Body::new(Kind::Setting)), (1, Body::new(Kind::Setting))]);
+    check(&trace(&steps)).unwrap_or_else(|fault| panic!("{fault}"));
 }
 
 #[test]
