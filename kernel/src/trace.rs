@@ -114,7 +114,7 @@ fn make_rings(kb: usize) -> Result<(), OutOfMemory> {
         unsafe { first.add(cpu).write(ring) };
     }
     let PhysAddr(address) = head.leak();
-    // SAFETY: as above.
+    // SAFETY: the block has room for the header.
     unsafe {
         header.write(Header {
             magic: trace_format::MAGIC,
