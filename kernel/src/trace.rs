@@ -11,7 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use core::mem::size_of;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering, compiler_fence};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use arch::addr::{PAGE_SHIFT, PhysAddr};
 use arch::{percpu, timer};
@@ -23,7 +23,7 @@ use kcore::task::TaskMm;
 use trace_format::{Body, Dump, Group, Kind, LINE, Line, RECORD_BYTES, Record};
 
 use crate::machine::{self, lazy_tlb};
-use crate::sync::{IrqLock, preempt};
+use crate::sync::IrqLock;
 use crate::upcalls;
 
 /// A ring's size in KiB, unless `trace_kb=` says otherwise.
@@ -59,10 +59,7 @@ struct Header {
 /// A CPU's ring. The blocks of all CPUs follow the header.
 #[repr(C, align(128))]
 struct Ring {
-    /// How many records were begun.
-    position: AtomicU64,
-    records: *mut [AtomicU64; RECORD_BYTES / 8],
-    last: u64,
+    head: percpu::Ring,
     address: u64,
     calls: Calls,
 }
@@ -104,9 +101,11 @@ fn make_rings(kb: usize) -> Result<(), OutOfMemory> {
     let first: *mut Ring = header.wrapping_add(1).cast();
     for (cpu, block) in blocks.into_iter().enumerate() {
         let ring = Ring {
-            position: AtomicU64::new(0),
-            records: block.as_mut_ptr().cast(),
-            last: records as u64 - 1,
+            head: percpu::Ring {
+                position: AtomicU64::new(0),
+                records: block.as_mut_ptr().cast(),
+                last: records as u64 - 1,
+            },
             address: block.leak().0,
             calls: Calls(AtomicU64::new(0)),
         };
@@ -188,58 +187,37 @@ pub(crate) fn take_setting() {
         let (groups, ring) = (groups(), &rings[t.cpu().index()]);
         let calls = upcalls::system_calls(groups & Group::Syscall.bit() != 0);
         let before = percpu::traced();
-        percpu::this().set_traced(groups, core::ptr::from_ref(ring).cast(), calls);
+        percpu::this().set_traced(groups, &ring.head, calls);
         if groups != before {
             // A reader must know what it misses, so this is recorded in any case.
             let starts = lazy_tlb().cpu(t.cpu()).active_mm.peek().is_none();
             let body = Body { sub: starts.into(), arg: groups, ..Body::new(Kind::Setting) };
-            write(body.head(0), body.mm, body.arg);
+            write(body);
         }
     });
 }
 
-/// Records an event of `kind`, if its group is on. `body` tells the rest.
-#[inline(always)]
-pub(crate) fn record(_: &PreemptOff, kind: Kind, body: impl FnOnce() -> Body) {
-    if percpu::traced() & kind.group().bit() != 0 {
-        let body = body();
-        write(body.head(0), body.mm, body.arg);
-    }
-}
-
-/// As [`record`], in any context.
+/// Records an event of `kind`, if its group is on. `body` tells the rest. Any context; where the task
+/// may move meanwhile, the event may be found on the CPU that it left.
 #[inline(always)]
 pub(crate) fn note(kind: Kind, body: impl FnOnce() -> Body) {
     if percpu::traced() & kind.group().bit() != 0 {
-        let (body, _guard) = (body(), preempt::disable());
-        write(body.head(0), body.mm, body.arg);
+        core::hint::cold_path();
+        write(body());
     }
 }
 
-/// Writes a record.
-#[cold]
-#[inline(never)]
-fn write(head: u64, mm: u64, arg: u64) {
-    let ring: *const Ring = percpu::ring().cast();
-    // SAFETY: a group is on, so `take_setting` has stored a ring here, which stays.
-    let ring = unsafe { &*ring };
-    // One instruction sequence that an interrupt restarts: its handler's records get other places.
-    let position = ring.position.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: the ring has `last` + 1 records, a power of two.
-    let record = unsafe { &*ring.records.add((position & ring.last) as usize) };
-    record[0].store(timer::now_tb(), Ordering::Relaxed);
-    record[2].store(mm, Ordering::Relaxed);
-    record[3].store(arg, Ordering::Relaxed);
-    // The reader of a machine that stopped in between finds the head of an older record.
-    compiler_fence(Ordering::Release);
-    record[1].store(trace_format::numbered(head, position), Ordering::Relaxed);
+#[inline(always)]
+fn write(body: Body) {
+    // SAFETY: a group is on, or is just being switched: `take_setting` has set a ring here.
+    unsafe { percpu::record(body.head(0), body.mm, body.arg) };
 }
 
 /// Records an event of the protocol. The switch is recorded by [`switch`], which knows the tasks.
 #[inline(always)]
 pub(crate) fn observe(t: &PreemptOff, event: Event) {
     if !matches!(event, Event::Switch { .. }) {
-        record(t, event.kind(), || event.body(t.cpu(), number));
+        note(event.kind(), || event.body(t.cpu(), number));
     }
 }
 
@@ -259,8 +237,8 @@ fn number(initiator: CpuId, new: bool) -> u32 {
 /// This CPU is about to switch from the task with `prev` to the one with `next`. `why` is a number
 /// of `trace_format::LEAVES`.
 #[inline(always)]
-pub(crate) fn switch(t: &PreemptOff, prev: &TaskMm, next: &TaskMm, next_tid: &u32, why: u8) {
-    record(t, Kind::Switch, || Body {
+pub(crate) fn switch(prev: &TaskMm, next: &TaskMm, next_tid: &u32, why: u8) {
+    note(Kind::Switch, || Body {
         sub: Arm::between(prev.mm(), next.mm()) as u8 | why << 2,
         other: *next_tid,
         arg: next.mm().to_bits(),
@@ -283,10 +261,10 @@ pub(crate) fn last(most: usize) -> Vec<(CpuId, Record)> {
     let _ = set(0);
     let mut found = Vec::new();
     for (cpu, ring) in rings.iter().enumerate() {
-        let end = ring.position.load(Ordering::Relaxed);
-        for position in end.saturating_sub(most.min(ring.last as usize + 1) as u64)..end {
-            // SAFETY: as in `write`.
-            let words = unsafe { &*ring.records.add((position & ring.last) as usize) };
+        let end = ring.head.position.load(Ordering::Relaxed);
+        for position in end.saturating_sub(most.min(ring.head.last as usize + 1) as u64)..end {
+            // SAFETY: the ring has `last` + 1 records.
+            let words = unsafe { &*ring.head.records.add((position & ring.head.last) as usize) };
             let words = words.each_ref().map(|word| word.load(Ordering::Relaxed));
             found.extend(Record::decode(words, position).map(|record| (CpuId::new(cpu), record)));
         }
@@ -322,12 +300,12 @@ pub(crate) fn render(most: usize) -> String {
 pub(crate) fn overrun(cpu: CpuId) -> u64 {
     rings().map_or(0, |rings| {
         let ring = &rings[cpu.index()];
-        ring.position.load(Ordering::Relaxed).saturating_sub(ring.last + 1)
+        ring.head.position.load(Ordering::Relaxed).saturating_sub(ring.head.last + 1)
     })
 }
 
 /// How many records were begun on all CPUs, for tests.
 #[cfg(feature = "selftest")]
 pub(crate) fn begun() -> u64 {
-    rings().map_or(0, |rings| rings.iter().map(|ring| ring.position.load(Ordering::Relaxed)).sum())
+    rings().map_or(0, |rings| rings.iter().map(|ring| ring.head.position.load(Ordering::Relaxed)).sum())
 }

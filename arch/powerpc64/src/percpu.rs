@@ -47,8 +47,8 @@ pub struct PerCpu {
     pub(crate) reservation: AtomicU64,
     /// The events that the kernel records, as bits.
     traced: AtomicU64,
-    /// Where it records them; the kernel's own type.
-    ring: AtomicPtr<()>,
+    /// Where it records them.
+    ring: AtomicPtr<Ring>,
 
     /// Scratch of the NMI prolog, which may interrupt the other prolog.
     pub(crate) nmi_scratch: UnsafeCell<[u64; 4]>,
@@ -85,6 +85,17 @@ pub(crate) mod offset {
     pub(crate) const NMI_DEPTH: usize = offset_of!(PerCpu, nmi_depth);
     pub(crate) const NMI_FRAME: usize = offset_of!(PerCpu, nmi_frame);
     pub(crate) const EMERGENCY_FRAME: usize = offset_of!(PerCpu, emergency_frame);
+}
+
+/// Where a CPU records events. Layout shared with assembly.
+#[repr(C)]
+pub struct Ring {
+    /// How many records were begun.
+    pub position: AtomicU64,
+    /// The records.
+    pub records: *mut [AtomicU64; 4],
+    /// How many there are, a power of two, less one.
+    pub last: u64,
 }
 
 /// The tops of the stacks that a CPU owns: virtual addresses within the upper half of a
@@ -206,8 +217,8 @@ impl PerCpu {
 
     /// Sets which events are recorded, as bits, and where, and the table of system calls.
     /// On this CPU, interrupts off.
-    pub fn set_traced(&self, traced: u64, ring: *const (), calls: &'static SystemCalls) {
-        self.ring.store(ring.cast_mut(), Ordering::Relaxed);
+    pub fn set_traced(&self, traced: u64, ring: &'static Ring, calls: &'static SystemCalls) {
+        self.ring.store(core::ptr::from_ref(ring).cast_mut(), Ordering::Relaxed);
         self.traced.store(traced, Ordering::Relaxed);
         self.system_calls.store(core::ptr::from_ref(calls).cast_mut(), Ordering::Relaxed);
     }
@@ -337,15 +348,47 @@ pub fn traced() -> u64 {
     traced
 }
 
-/// Where events are recorded here.
+/// Records an event in this CPU's ring, wherever an interrupt or a move to another CPU comes in.
+///
+/// The place is taken by one atomic addition. The second word is the last to be written: to `head`
+/// are added bits 8 to 23 of the record's number, in its bits 32 to 47. Not a call: it would cost
+/// the functions that record something their registers, even while nothing is recorded.
+///
+/// # Safety
+/// [`PerCpu::set_traced`] has set a ring.
 #[inline(always)]
-#[must_use]
-pub fn ring() -> *const () {
-    let ring: *const ();
-    // SAFETY: r13 points to this CPU's area.
+pub unsafe fn record(head: u64, second: u64, third: u64) {
+    // SAFETY: the caller's ring has `last` + 1 records of 32 bytes, a power of two.
     unsafe {
-        asm!("ld {}, {}(13)", out(reg) ring, const offset::RING,
-            options(nostack, readonly, preserves_flags));
+        asm!(
+            "ld      {ring}, {RING}(13)",
+            "2: ldarx {number}, 0, {ring}",
+            "addi    {at}, {number}, 1",
+            "stdcx.  {at}, 0, {ring}",
+            "bne-    2b",
+            "ld      {at}, {LAST}({ring})",
+            "ld      {ring}, {RECORDS}({ring})",
+            "and     {at}, {at}, {number}",
+            "sldi    {at}, {at}, 5",
+            "add     {ring}, {ring}, {at}",
+            "mfspr   {at}, 268",
+            "std     {at}, 0({ring})",
+            "std     {second}, 16({ring})",
+            "std     {third}, 24({ring})",
+            "srdi    {number}, {number}, 8",
+            "rldimi  {head}, {number}, 32, 16",
+            "std     {head}, 8({ring})",
+            head = inout(reg) head => _,
+            second = in(reg) second,
+            third = in(reg) third,
+            ring = out(reg_nonzero) _,
+            number = out(reg) _,
+            at = out(reg_nonzero) _,
+            out("cr0") _,
+            RING = const offset::RING,
+            RECORDS = const offset_of!(Ring, records),
+            LAST = const offset_of!(Ring, last),
+            options(nostack),
+        );
     }
-    ring
 }

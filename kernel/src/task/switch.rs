@@ -182,7 +182,7 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, off: &IrqsOff) {
     cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     // No CPU can take `next` from us: it is in no queue.
     next.on_cpu.begin();
-    trace::switch(off, &prev.mm, &next.mm, &next.tid, why as u8);
+    trace::switch(&prev.mm, &next.mm, &next.tid, why as u8);
     lazy_tlb().prepare_switch(off, &prev.mm, &next.mm);
     // The full barrier in `prepare_switch` also orders the store to the task's `cpu` before this
     // look at its pending bits. Partner: `Task::notify`.

@@ -284,13 +284,7 @@ impl Body {
     }
 }
 
-/// `head`, which was made for record number 0, for number `position`.
-#[inline(always)]
-pub const fn numbered(head: u64, position: u64) -> u64 {
-    head | seq(position) << 32
-}
-
-/// What a head has of its record's number.
+/// What a head has of its record's number. The kernel's writer, in assembly, has the same bits.
 #[inline(always)]
 const fn seq(position: u64) -> u64 {
     position >> 8 & 0xffff
