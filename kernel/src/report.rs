@@ -52,7 +52,7 @@ pub(crate) fn render() -> String {
 
 /// Prints the report between its markers.
 pub(crate) fn print() {
-    let mark = |sub| trace::note(Kind::Report, || Body { sub, ..Body::new(Kind::Report) });
+    let mark = |sub| trace::note!(Kind::Report, Body { sub, ..Body::new(Kind::Report) });
     mark(0);
     crate::println!("{BEGIN}\npolicy {}\n{Report}{END}", lazy_tlb().config().policy.name());
     mark(1);

@@ -197,18 +197,28 @@ pub(crate) fn take_setting() {
     });
 }
 
-/// Records an event of `kind`, if its group is on. `body` tells the rest. Any context; where the task
-/// may move meanwhile, the event may be found on the CPU that it left.
+/// Records an event, if its group is on: `note!(kind, body)`. Any context; where the task may move
+/// meanwhile, the event may be found on the CPU that it left. A macro: the body is made where it is
+/// needed, and no call there costs the function its registers.
+macro_rules! note {
+    ($kind:expr, $body:expr) => {
+        if $crate::trace::is_on($kind) {
+            core::hint::cold_path();
+            $crate::trace::write($body);
+        }
+    };
+}
+pub(crate) use note;
+
+/// Whether events of `kind` are recorded here.
 #[inline(always)]
-pub(crate) fn note(kind: Kind, body: impl FnOnce() -> Body) {
-    if percpu::traced() & kind.group().bit() != 0 {
-        core::hint::cold_path();
-        write(body());
-    }
+pub(crate) fn is_on(kind: Kind) -> bool {
+    percpu::traced() & kind.group().bit() != 0
 }
 
+/// Writes a record. The group is on.
 #[inline(always)]
-fn write(body: Body) {
+pub(crate) fn write(body: Body) {
     // SAFETY: a group is on, or is just being switched: `take_setting` has set a ring here.
     unsafe { percpu::record(body.head(0), body.mm, body.arg) };
 }
@@ -217,38 +227,43 @@ fn write(body: Body) {
 #[inline(always)]
 pub(crate) fn observe(t: &PreemptOff, event: Event) {
     if !matches!(event, Event::Switch { .. }) {
-        note(event.kind(), || event.body(t.cpu(), number));
+        note!(event.kind(), event.body(t.cpu(), number));
     }
 }
 
-/// The number of the last call that `initiator` has posted; a new one if it is `new`.
+/// The number of the last call that `initiator` has posted; a new one if it is `new`. On a CPU that
+/// has a ring, preemption off. A CPU counts its own calls, never in a handler.
+#[inline(always)]
 fn number(initiator: CpuId, new: bool) -> u32 {
-    let calls = rings().map(|rings| &rings[initiator.index()].calls.0);
-    // Its own CPU counts, with preemption off and not in a handler.
-    calls.map_or(0, |calls| {
-        let number = calls.load(Ordering::Relaxed) + u64::from(new);
-        if new {
-            calls.store(number, Ordering::Relaxed);
-        }
-        number as u32
-    })
+    let own: *const Ring = percpu::ring().cast();
+    let distance = initiator.index() as isize - percpu::cpu_id().index() as isize;
+    // SAFETY: the blocks of all CPUs lie side by side, and this CPU's is among them.
+    let calls = unsafe { &(*own.offset(distance)).calls.0 };
+    let number = calls.load(Ordering::Relaxed) + u64::from(new);
+    if new {
+        calls.store(number, Ordering::Relaxed);
+    }
+    number as u32
 }
 
 /// This CPU is about to switch from the task with `prev` to the one with `next`. `why` is a number
 /// of `trace_format::LEAVES`.
 #[inline(always)]
 pub(crate) fn switch(prev: &TaskMm, next: &TaskMm, next_tid: &u32, why: u8) {
-    note(Kind::Switch, || Body {
-        sub: Arm::between(prev.mm(), next.mm()) as u8 | why << 2,
-        other: *next_tid,
-        arg: next.mm().to_bits(),
-        ..Body::about(Kind::Switch, prev.active_mm().to_bits())
-    });
+    note!(
+        Kind::Switch,
+        Body {
+            sub: Arm::between(prev.mm(), next.mm()) as u8 | why << 2,
+            other: *next_tid,
+            arg: next.mm().to_bits(),
+            ..Body::about(Kind::Switch, prev.active_mm().to_bits())
+        }
+    );
 }
 
 /// The task with `tid` has a new name.
 pub(crate) fn name(tid: u32, [first, second]: [u64; 2]) {
-    note(Kind::Name, || Body { other: tid, arg: second, ..Body::about(Kind::Name, first) });
+    note!(Kind::Name, Body { other: tid, arg: second, ..Body::about(Kind::Name, first) });
 }
 
 /// The last records of all CPUs, `most` at most, by time, each with its CPU. The trace stands still

@@ -348,6 +348,19 @@ pub fn traced() -> u64 {
     traced
 }
 
+/// Where this CPU records events.
+#[inline(always)]
+#[must_use]
+pub fn ring() -> *const Ring {
+    let ring: *const Ring;
+    // SAFETY: r13 points to this CPU's area.
+    unsafe {
+        asm!("ld {}, {}(13)", out(reg) ring, const offset::RING,
+            options(nostack, readonly, preserves_flags));
+    }
+    ring
+}
+
 /// Records an event in this CPU's ring, wherever an interrupt or a move to another CPU comes in.
 ///
 /// The place is taken by one atomic addition. The second word is the last to be written: to `head`
@@ -382,8 +395,8 @@ pub unsafe fn record(head: u64, second: u64, third: u64) {
             second = in(reg) second,
             third = in(reg) third,
             ring = out(reg_nonzero) _,
-            number = out(reg) _,
-            at = out(reg_nonzero) _,
+            number = out(reg_nonzero) _,
+            at = out(reg) _,
             out("cr0") _,
             RING = const offset::RING,
             RECORDS = const offset_of!(Ring, records),

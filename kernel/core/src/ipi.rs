@@ -61,6 +61,7 @@ pub struct CallRecord {
 const BARRIER: u64 = 0;
 
 impl Call {
+    #[inline(always)]
     pub(crate) fn encode(self) -> [u64; 4] {
         match self {
             Call::Barrier => [BARRIER, 0, 0, 0],

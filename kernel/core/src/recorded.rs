@@ -64,14 +64,11 @@ impl Event {
     #[inline(always)]
     pub fn body(self, me: CpuId, number: impl FnOnce(CpuId, bool) -> u32) -> Body {
         let kind = self.kind();
-        let about = |mm: MmId| Body::about(kind, mm.to_bits());
-        let call = |call: Call, number, arg: CpuId| {
-            let [op, mm, ..] = call.encode();
-            Body { kind, sub: op as u8, other: number, mm, arg: arg.index() as u64 }
-        };
         match self {
-            Event::Switch { arm, from, to } => Body { sub: arm as u8, arg: to.to_bits(), ..about(from) },
-            Event::DropLazy(mm) | Event::MaskSet(mm) => Body { sub: 1, ..about(mm) },
+            Event::Switch { arm, from, to } => {
+                Body { sub: arm as u8, arg: to.to_bits(), ..about(kind, from) }
+            }
+            Event::DropLazy(mm) | Event::MaskSet(mm) => Body { sub: 1, ..about(kind, mm) },
             Event::Borrow(mm)
             | Event::Ended(mm)
             | Event::GrabLazy(mm)
@@ -84,22 +81,24 @@ impl Event {
             | Event::Zombie(mm)
             | Event::Dying(mm)
             | Event::Dead(mm)
-            | Event::Freed(mm) => about(mm),
+            | Event::Freed(mm) => about(kind, mm),
             Event::Evict { mm, cause, cpus } => {
-                Body { sub: (cause == Cause::Trim).into(), other: cpus as u32, ..about(mm) }
+                Body { sub: (cause == Cause::Trim).into(), other: cpus as u32, ..about(kind, mm) }
             }
-            Event::Scan { mm, cpus } | Event::Shoot { mm, cpus } => Body { other: cpus as u32, ..about(mm) },
-            Event::Filtered(mm, cpu) => Body { other: cpu.index() as u32, ..about(mm) },
-            Event::Posted { call: asks } => call(asks, number(me, true), CpuId::BOOT),
-            Event::Ipi { to, call: asks } => call(asks, number(me, false), to),
-            Event::Called { by, call: asks } => call(asks, number(by, false), by),
+            Event::Scan { mm, cpus } | Event::Shoot { mm, cpus } => {
+                Body { other: cpus as u32, ..about(kind, mm) }
+            }
+            Event::Filtered(mm, cpu) => Body { other: cpu.index() as u32, ..about(kind, mm) },
+            Event::Posted { call: asks } => call(kind, asks, number(me, true), CpuId::BOOT),
+            Event::Ipi { to, call: asks } => call(kind, asks, number(me, false), to),
+            Event::Called { by, call: asks } => call(kind, asks, number(by, false), by),
             Event::Answers { by } => {
                 Body { other: number(by, false), arg: by.index() as u64, ..Body::new(kind) }
             }
-            Event::Answered(asks) => call(asks, number(me, false), CpuId::BOOT),
+            Event::Answered(asks) => call(kind, asks, number(me, false), CpuId::BOOT),
             Event::Interrupted | Event::NotCalled | Event::Offline => Body::new(kind),
             Event::Flush { mm, what, reach } => {
-                let range = range(about(mm), what);
+                let range = range(about(kind, mm), what);
                 let reach = match reach {
                     Reach::Nobody => 0,
                     Reach::Local => 1,
@@ -107,11 +106,22 @@ impl Event {
                 };
                 Body { sub: range.sub | reach << 2, ..range }
             }
-            Event::FlushLocal(mm, what, _) | Event::FlushGlobal(mm, what, _) => range(about(mm), what),
+            Event::FlushLocal(mm, what, _) | Event::FlushGlobal(mm, what, _) => range(about(kind, mm), what),
             Event::Online => Body { sub: 1, ..Body::new(kind) },
-            Event::Membarrier { mm, command } => Body { other: command as u32, ..about(mm) },
+            Event::Membarrier { mm, command } => Body { other: command as u32, ..about(kind, mm) },
         }
     }
+}
+
+#[inline(always)]
+fn about(kind: Kind, mm: MmId) -> Body {
+    Body::about(kind, mm.to_bits())
+}
+
+#[inline(always)]
+fn call(kind: Kind, asks: Call, number: u32, cpu: CpuId) -> Body {
+    let [op, mm, ..] = asks.encode();
+    Body { kind, sub: op as u8, other: number, mm, arg: cpu.index() as u64 }
 }
 
 /// `body`, and what a flush drops.

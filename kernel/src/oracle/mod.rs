@@ -195,7 +195,7 @@ fn accuse(slot: usize, what: fmt::Arguments<'_>) -> ! {
 
 fn end(slot: usize, what: &dyn Display) -> ! {
     let mm = lazy_tlb().mms()[slot].id();
-    trace::note(Kind::Oracle, || Body::about(Kind::Oracle, mm.to_bits()));
+    trace::note!(Kind::Oracle, Body::about(Kind::Oracle, mm.to_bits()));
     panic!("oracle: {:?}: {what}", mm);
 }
 

@@ -29,11 +29,14 @@ pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
         return fail_copy(frame);
     }
     let access = Access { write: fault.write, exec: fault.exec };
-    trace::note(Kind::Fault, || Body {
-        sub: u8::from(fault.write) | u8::from(fault.exec) << 1,
-        arg: fault.addr.0,
-        ..Body::about(Kind::Fault, task::current().mm.mm().to_bits())
-    });
+    trace::note!(
+        Kind::Fault,
+        Body {
+            sub: u8::from(fault.write) | u8::from(fault.exec) << 1,
+            arg: fault.addr.0,
+            ..Body::about(Kind::Fault, task::current().mm.mm().to_bits())
+        }
+    );
     if mm::fault_nearby(fault.addr.0, access) {
         return task::current().count_fault();
     }

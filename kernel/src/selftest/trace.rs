@@ -80,7 +80,7 @@ fn overrun_is_counted() -> Verdict {
     let (before, begun) = (trace::overrun(CpuId::BOOT), trace::begun());
     let most = trace::RINGS_KB.end() * 1024 / trace_format::RECORD_BYTES;
     for _ in 0..most / 2 {
-        trace::note(Kind::Zombie, || trace_format::Body::about(Kind::Zombie, 1));
+        trace::note!(Kind::Zombie, trace_format::Body::about(Kind::Zombie, 1));
     }
     let wrote = trace::begun() - begun;
     check_eq!(wrote >= most as u64 / 2, true, format!("whether all were recorded ({wrote})"));

@@ -15,12 +15,10 @@ pub(crate) fn calls(traced: bool) -> &'static SystemCalls {
 extern "C" fn row(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, frame: &mut TrapFrame) -> Outcome {
     let number = frame.syscall_number();
     let note = |sub, errno, arg| {
-        trace::note(Kind::Syscall, || Body {
-            sub,
-            other: number as u32,
-            arg,
-            ..Body::about(Kind::Syscall, errno)
-        });
+        trace::note!(
+            Kind::Syscall,
+            Body { sub, other: number as u32, arg, ..Body::about(Kind::Syscall, errno) }
+        );
     };
     note(0, 0, a);
     let outcome = TABLE[NR_SYSTEM_CALLS.min(number as usize)](a, b, c, d, e, f, frame);

@@ -46,7 +46,7 @@ fn poke(cpu: &Cpu) {
     } else {
         watchdog::expect_answer(me, cpu);
         lazy_tlb().cpu(me.id).counters.ipi_sent_resched.bump();
-        trace::note(Kind::Resched, || Body { other: cpu.id.index() as u32, ..Body::new(Kind::Resched) });
+        trace::note!(Kind::Resched, Body { other: cpu.id.index() as u32, ..Body::new(Kind::Resched) });
         irq::controller().send_ipi(cpu.server());
     }
 }
