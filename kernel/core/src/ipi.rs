@@ -16,6 +16,7 @@
 
 use crate::LazyTlb;
 use crate::cpu::{CpuId, CpuMask, CpuSet, CpuState};
+use crate::cpuset::WordOfCpus;
 use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
@@ -151,7 +152,7 @@ impl<M: Machine> LazyTlb<M> {
                 self.event_of(state, t, Event::Posted { call });
             }
             posted = true;
-            // F9 release: orders the record before the bit. Partner: `run_calls`. F10
+            // F9 release: orders the record before the bit. Partners: `run_calls`, `run_each`. F10
             // orders the bit before the interrupt.
             targets.for_each(|target| self.cpu(target).mailbox.0.publish(me));
             // F19 fence: orders the posts before the look at `online`. Partner: `stop_cpu`.
@@ -210,34 +211,48 @@ impl<M: Machine> LazyTlb<M> {
 
     /// An IPI arrived: runs every call that waits for this CPU. Called by the interrupt
     /// handler.
-    #[inline]
+    #[inline(always)]
     pub fn handle_calls(&self, t: &IrqsOff) {
         let me = self.this_cpu(t);
-        // A bit that comes after this look comes before an interrupt of its own.
-        if me.mailbox.0.seems_empty(self.nr_cpus()) {
-            self.event_of(me, t, Event::NotCalled);
-        } else {
-            self.run_calls(t, me);
+        match me.mailbox.0.first_word(self.nr_cpus()) {
+            Some(word) => self.run_calls(t, me, word),
+            // A bit that comes after this look comes before an interrupt of its own.
+            None => _ = self.event_of(me, t, Event::NotCalled),
         }
     }
 
     // Not inlined: most interrupts bring no call.
     #[inline(never)]
-    fn run_calls(&self, t: &IrqsOff, me: &CpuState) {
+    fn run_calls(&self, t: &IrqsOff, me: &CpuState, word: usize) {
         // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
-        me.mailbox.0.take_each(self.nr_cpus(), |by| self.answer(t, me, by));
+        let posted = me.mailbox.0.take_word(word);
+        match posted.lone() {
+            Some(by) if self.nr_cpus() <= 64 && self.cpu(by).call.is_barrier() => {
+                self.answer(t, me, by, true);
+            }
+            _ => self.run_each(t, me, &posted),
+        }
+    }
+
+    /// Runs the calls of the CPUs of `posted`, and those of the words behind it.
+    // Not inlined: a lone barrier, which calls nothing, saves no registers for the others.
+    #[inline(never)]
+    fn run_each(&self, t: &IrqsOff, me: &CpuState, posted: &WordOfCpus) {
+        let answer = |by| self.answer(t, me, by, self.cpu(by).call.is_barrier());
+        posted.for_each(answer);
+        // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
+        me.mailbox.0.take_each(self.nr_cpus(), answer);
     }
 
     /// Runs the call of the CPU `by`.
     #[inline(always)]
-    fn answer(&self, t: &IrqsOff, me: &CpuState, by: CpuId) {
+    fn answer(&self, t: &IrqsOff, me: &CpuState, by: CpuId, is_barrier: bool) {
         if cfg!(not(loom)) {
             // No interrupt lands in the middle of a change of mms (T2). The models see
             // what follows if one does.
             self.check_loaded(t, self.machine.current(t));
         }
-        let record = &self.cpu(by).call;
-        if record.is_barrier() {
+        if is_barrier {
             self.event_of(me, t, Event::Called { by, call: Call::Barrier });
             // F5 fence: orders a target's accesses before and after the IPI. Partner:
             // `answer` on another target. An interrupt orders no storage, and F9 and
@@ -249,7 +264,7 @@ impl<M: Machine> LazyTlb<M> {
         self.event_of(me, t, Event::Answers { by });
         // F11 release: orders what the handler did before the answer. Partner:
         // `wait_for_answers`. From here on the initiator may reuse the record.
-        record.waiting.retract(t.cpu());
+        self.cpu(by).call.waiting.retract(t.cpu());
     }
 
     // Not inlined: a barrier saves no registers for it.

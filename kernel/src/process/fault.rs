@@ -37,10 +37,9 @@ pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
             ..Body::about(Kind::Fault, task::current().mm.mm().to_bits())
         }
     );
-    if mm::fault_nearby(fault.addr.0, access) {
-        return task::current().count_fault();
+    if !mm::fault_nearby(fault.addr.0, access) {
+        page_fault_elsewhere(frame, fault, access);
     }
-    page_fault_elsewhere(frame, fault, access);
 }
 
 /// A page fault that takes the address space's lock.
