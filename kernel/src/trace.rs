@@ -74,11 +74,16 @@ const _: () = assert!(size_of::<Header>() == 2 * LINE && size_of::<Ring>() == 2 
 #[derive(Debug)]
 pub(crate) struct OutOfMemory;
 
+/// The header, if there are rings.
+fn header() -> Option<&'static Header> {
+    // F53 acquire: orders the pointer before what it leads to. Partner: `make_rings`.
+    // SAFETY: null, or a header that `make_rings` has written, and that stays.
+    unsafe { HEADER.load(Ordering::Acquire).as_ref() }
+}
+
 /// The blocks of all CPUs.
 fn rings() -> Option<&'static [Ring]> {
-    // SAFETY: null, or a header that `make_rings` has written, and that stays. Acquire: orders the
-    // pointer before what it leads to. Partner: the release in `make_rings`.
-    let header = unsafe { HEADER.load(Ordering::Acquire).as_ref() }?;
+    let header = header()?;
     let first: *const Ring = core::ptr::from_ref(header).wrapping_add(1).cast();
     // SAFETY: the blocks follow the header, one for each CPU.
     Some(unsafe { core::slice::from_raw_parts(first, header.cpus as usize) })
@@ -127,7 +132,7 @@ fn make_rings(kb: usize) -> Result<(), OutOfMemory> {
             _rest: [0; _],
         });
     }
-    // Release: orders the header and the blocks before the pointer. Partner: `rings`.
+    // F53 release: orders the header and the blocks before the pointer. Partner: `header`.
     HEADER.store(header, Ordering::Release);
     LAZY_TRACE.store(address, Ordering::Relaxed);
     Ok(())
@@ -154,8 +159,7 @@ pub(crate) fn init(wanted: Wanted) {
 /// Notes which groups are to be on.
 fn want(groups: u64) {
     WANTED.store(groups, Ordering::Relaxed);
-    // SAFETY: null, or the header. Only its `groups` changes, and that is an atomic.
-    if let Some(header) = unsafe { HEADER.load(Ordering::Acquire).as_ref() } {
+    if let Some(header) = header() {
         header.groups.store(groups, Ordering::Relaxed);
     }
 }
