@@ -11,6 +11,7 @@ use crate::switch::Arm;
 
 impl Arm {
     /// Which way a switch goes, by whether the task before and the task after own an mm.
+    #[inline(always)]
     pub fn between(prev: MmId, next: MmId) -> Arm {
         match (prev.is_some(), next.is_some()) {
             (true, false) => Arm::UserToKernel,
