@@ -1,5 +1,6 @@
 //! The four arms of the switch, with each policy's ledger.
 
+use kcore::event::Stamp;
 use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::switch::Arm;
@@ -143,4 +144,10 @@ fn a_borrow_is_not_taken_to_another_cpu() {
         assert_eq!(rig.machine.task(worker).active_mm(), MmId::INIT_MM);
         assert_eq!(rig.machine.loaded(CPU0), borrowed(rig, mm));
     });
+}
+
+#[test]
+fn moments_are_in_order() {
+    assert_eq!(Stamp::FIRST, Stamp::default());
+    assert!(Stamp::FIRST < Stamp::new(1) && Stamp::new(1) < Stamp::new(2) && Stamp::new(2) < Stamp::NEVER);
 }
