@@ -2,15 +2,19 @@
 
 import contextlib
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import machine
 from common import BUILD, SCRIPTS, die, recorded
 
+
+START_LIMIT_S = 20
 
 _children = set()
 _ending = False
@@ -37,21 +41,40 @@ def listening(settings, kernel, archive, stopped, logs="gdb"):
     BUILD.mkdir(exist_ok=True)
     console.write_bytes(b"")
     with tempfile.TemporaryDirectory(prefix="kernel-gdb-") as folder:
-        socket = pathlib.Path(folder) / "gdb"
+        path = pathlib.Path(folder) / "gdb"
         command = machine.command_line(settings, kernel, archive)
         command[command.index("stdio")] = f"file:{console}"
-        command += ["-chardev", f"socket,path={socket},server=on,wait=off,id=gdb", "-gdb", "chardev:gdb"]
+        command += ["-chardev", f"socket,path={path},server=on,wait=off,id=gdb", "-gdb", "chardev:gdb"]
         command += ["-S"] if stopped else []
         with open(BUILD / f"{logs}-qemu.log", "wb") as log:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      start_new_session=True)
         _children.add(child)
         try:
-            yield child, socket, console
+            yield child, path, console
         finally:
             child.kill()
             child.wait()
             _children.discard(child)
+
+
+def why_not_up(child, socket_path, logs="gdb"):
+    """Waits until QEMU answers on its socket; "" then, else QEMU's own reason."""
+    end = time.monotonic() + START_LIMIT_S
+    while child.poll() is None and time.monotonic() < end:
+        try:
+            with socket.socket(socket.AF_UNIX) as line:
+                line.settimeout(START_LIMIT_S)
+                line.connect(str(socket_path))
+                line.sendall(b"$?#3f")  # why it stopped
+                if line.recv(1):
+                    return ""
+        except OSError:
+            pass
+        time.sleep(0.05)
+    log = BUILD / f"{logs}-qemu.log"
+    said = log.read_text(errors="replace").strip().splitlines()
+    return f"{said[-1] if said else 'it says nothing'} (build/{log.name})"
 
 
 def gdb_command(kernel, socket, *commands):
