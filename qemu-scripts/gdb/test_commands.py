@@ -172,16 +172,15 @@ class TestStays(gdb.Command):
     """test-stays N: `finish` over a switch ends in the task that began it."""
 
     def invoke(self, count, _from_tty):
-        # The worker, which never ends: the first to be forked.
-        tasks = {task.tid: task for task in Kernel().tasks.values() if task.name == "storm"}
-        worker = tasks[sorted(tasks)[1]].address
+        # An idle task never ends, and those of the other CPUs return to the same place.
+        its_task = Kernel().cpus[1].idle_task
         stayed = 0
         for _ in range(int(count)):
-            place = Of(worker, places.index().find("switch::schedule")[0].address)
+            place = Of(its_task, places.index().find("switch::schedule")[0].address)
             gdb.execute("continue", to_string=True)
             place.delete()
             said = gdb.execute("finish", to_string=True)
-            stayed += steps.current_task() == worker and "another task" not in said
+            stayed += steps.current_task() == its_task and "another task" not in said
         print(f"{stayed} of {count} switches end in the task that began them")
 
 
