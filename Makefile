@@ -12,16 +12,18 @@ define HELP
 
   make run                boot the kernel: the demonstration, or a program of yours; on a
                           terminal a monitor follows (its command help lists its commands)
-  make compare            run the demonstration under each policy, and print the reports
-                          side by side
+  make compare            run the demonstration, or a program of yours (INITRD=, INIT=), under
+                          each policy, and print the reports side by side
   make test               run every test; the last line counts them
   make gdb                boot stopped, with gdb-multiarch and the commands lazy-*
                           (docs/debugging.md); TEST= starts at that in-kernel test
 
-  make test-host          unit tests on this machine
+  make test-host          unit tests on this machine (TEST= a part of their names, as for loom,
+                          riscv64, crashes and programs)
   make test-loom          the protocol under the model checker
   make prove              the whole protocol in one Spin model, all states, and its mutants
   make test-mutants       the protocol broken on purpose: a test must fail for each error
+                          (MUTANT= parts of their names)
   make mutants            these errors, and kernels broken on purpose that QEMU boots
                           (MUTANT= a part of their names)
   make mutants-drawn      N=20 errors drawn by rule from the whole product (SEED=, WHERE= a
@@ -95,6 +97,8 @@ define HELP
                           demonstration, or /init of an INITRD)
   APPEND="words"          more kernel command line
   TESTS=on                run: a kernel that has the in-kernel tests, for the monitor
+  QUICK=1                 run: a kernel that is compiled in a few seconds, runs slower, and has no
+                          names in its backtraces
   TIMEOUT=120             seconds until the run is stopped, 0 for no limit; on a terminal
                           there is no limit unless TIMEOUT is given
   ICOUNT=                 0 to 10: a deterministic run, an instruction takes 2^ICOUNT ns
@@ -102,6 +106,8 @@ define HELP
   QEMU_ARGS="words"       more arguments for it
 
   JUNIT=file              of the tests: write the results as JUnit's XML, too
+
+  The kernel's own options, for APPEND, are listed in docs/options.md.
 
 endef
 
@@ -115,12 +121,17 @@ export RUSTUP_AUTO_INSTALL := 0
 SCRIPTS := qemu-scripts
 TARGET  := powerpc64-kernel
 OUT     := target/$(TARGET)/release
+# A kernel that is compiled sooner and runs slower: of `run` with QUICK=1, and of nothing that measures.
+EDIT    := target/$(TARGET)/edit
 
+# What has no `#[inline]` is inlined only if it is small, and core takes the smaller of two algorithms:
+# without that the kernel's text is a quarter larger, and not faster (docs/scale.md).
+INLINE_FLAGS := -Cllvm-args=-inline-threshold=100
 # The kernel's target needs core and alloc built for it: a flag that stable cargo takes
 # only with RUSTC_BOOTSTRAP. Host builds never use it.
-CROSS_FLAGS := -Zbuild-std=core,alloc -Zbuild-std-features=compiler-builtins-mem \
+CROSS_FLAGS := -Zbuild-std=core,alloc -Zbuild-std-features=compiler-builtins-mem,optimize_for_size \
 	-Zjson-target-spec --target linker/$(TARGET).json --release
-CROSS_CARGO := RUSTC_BOOTSTRAP=1 cargo
+CROSS_CARGO := RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(INLINE_FLAGS) $(CROSS_RUSTFLAGS)" cargo
 
 # Each file or folder in user/src/bin is a program.
 USER_PROGRAMS := $(sort $(basename $(notdir $(wildcard user/src/bin/*))))
@@ -185,6 +196,17 @@ kernel-test-nameless: setup-rust
 build/kernel-test.elf: kernel-test-nameless
 	@$(SCRIPTS)/symbols $(OUT)/kernel $@
 
+# Without the names for backtraces: a build that inlines little has more than the table takes.
+EDIT_FLAGS = $(CROSS_FLAGS:--release=--profile=edit)
+.PHONY: build/kernel-quick.elf build/kernel-test-quick.elf
+build/kernel-quick.elf: setup-rust
+	@$(CROSS_CARGO) build $(EDIT_FLAGS) -p kernel
+	@cp $(EDIT)/kernel $@
+
+build/kernel-test-quick.elf: setup-rust
+	@$(CROSS_CARGO) build $(EDIT_FLAGS) -p kernel --features selftest
+	@cp $(EDIT)/kernel $@
+
 user-programs: setup-rust
 	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p user
 
@@ -222,10 +244,11 @@ RUN_TESTS := $(if $(filter on,$(TESTS)),-test)
 OWN_INITRD := $(filter build/c/bench $(addprefix build/c/,$(C_PROGRAMS)),$(INITRD))
 
 .PHONY: run compare gdb measure figures matrix
-run: $(OWN_INITRD) setup-qemu build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
-	@$(SCRIPTS)/run build/kernel$(RUN_TESTS).elf build/initrd$(RUN_TESTS).cpio
+RUN_IMAGES = build/kernel$(RUN_TESTS)$(if $(QUICK),-quick).elf build/initrd$(RUN_TESTS).cpio
+run: $(OWN_INITRD) setup-qemu $(RUN_IMAGES)
+	@$(SCRIPTS)/run $(RUN_IMAGES)
 
-compare: setup-qemu build/kernel.elf build/initrd.cpio
+compare: $(OWN_INITRD) setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/compare build/kernel.elf build/initrd.cpio
 
 # TEST= needs the image that has the tests.
@@ -234,7 +257,7 @@ GDB_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).
 terminal:
 	@$(SCRIPTS)/gdb/start --check
 
-gdb: terminal setup-qemu setup-gdb $(GDB_IMAGE)
+gdb: terminal $(OWN_INITRD) setup-qemu setup-gdb $(GDB_IMAGE)
 	@$(SCRIPTS)/gdb/start $(GDB_IMAGE)
 
 figures: setup-qemu build/kernel.elf build/initrd.cpio

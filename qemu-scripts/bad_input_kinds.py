@@ -56,6 +56,8 @@ class Command:
     words: list
     variables: dict = dataclasses.field(default_factory=dict)
     fed: bytes = None          # a file to be the INITRD
+    said: str = ""
+    most_bytes: int = None     # in a file that it writes: a write beyond fails, as on a full disk
 
     def run(self, folder):
         """(status, output)"""
@@ -64,7 +66,9 @@ class Command:
             path = folder / re.sub(r"\W+", "-", self.name)
             path.write_bytes(self.fed)
             environment["INITRD"] = str(path)
-        return finished(self.words, ROOT, environment)
+        limit = f"ulimit -f {self.most_bytes // 1024}; " if self.most_bytes is not None else ""
+        words = ["bash", "-c", limit + 'exec "$@"', "bash", *self.words] if limit else self.words
+        return finished([str(word).replace("FOLDER", str(folder)) for word in words], ROOT, environment)
 
 
 @dataclasses.dataclass
@@ -96,7 +100,7 @@ class Offline:
 def clean_environment():
     """Our environment without the variables of the Makefile and of an outer make."""
     drop = ("SMP", "MEM", "CPU", "LAZY", "TLB", "INITRD", "INIT", "APPEND", "TIMEOUT", "ICOUNT", "QEMU", "QEMU_ARGS",
-            "TEST", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+            "TEST", "MUTANT", "QUICK", "JUNIT", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
     return {name: value for name, value in os.environ.items() if name not in drop}
 
 

@@ -13,8 +13,8 @@ import shutil
 import tempfile
 
 import initrd
-from bad_files import (FIFO, FILE, LINK, field, good_program, init, load_headers, many_segments, members, patched,
-                       with_field)
+from bad_files import (FIFO, FILE, LINK, PROGRAMS, field, good_program, init, load_headers, many_segments, members,
+                       patched, with_field)
 from bad_input_kinds import INITRD, KERNEL, Boot, Command, Offline
 from common import ROOT, SCRIPTS
 from settings import POLICIES
@@ -119,7 +119,7 @@ def command_lines():
     yield option("no such flush", "tlb=magic", "tlb=magic: how to flush other CPUs; tlbie or ipi$")
     yield option("trim 0", "trim=0", "trim=0: the period of the trim clock; .*$")
     yield option("trim beyond numbers", "trim=4294967296", "trim=4294967296: the period of the trim clock; .*$")
-    yield option("report maybe", "report=maybe", "report=maybe: the report at power-off; on or off$")
+    yield option("report maybe", "report=maybe", "report=maybe: the report at power-off; on, off, or all for a column of each CPU$")
     yield option("unknown key to init's environment", "init=/bin/args colour=blue", good, 0, said=r"env colour=blue$")
     yield option("unknown word to init's arguments", "init=/bin/args single", good, 0, said=r"argv\[1\] = single$")
     yield option("dotted key to nobody", "init=/bin/args a.b=c", good, 0, said=r"argv\[0\] = /bin/args$")
@@ -168,6 +168,9 @@ def commands():
     yield check("SMP", "0", r"run: SMP=0 is not a number of 1 or more\.$")
     yield check("SMP", "four", r"run: SMP=four is not a number of 1 or more\.$")
     yield check("MEM", "lots", r"run: MEM=lots is not a size such as 512M or 2G\.$")
+    for size in ("300M", "64M", "1"):
+        yield check("MEM", size, rf"run: MEM={size} is not a multiple of 256M, the steps of QEMU's machine .*\.$")
+    yield check("SMP", "5000", r"run: SMP=5000 is more than 1024\.$")
     yield check("LAZY", "eagre", rf"run: LAZY=eagre is not one of {', '.join(POLICIES)}\.$")
     yield check("TLB", "magic", r"run: TLB=magic is not one of tlbie, ipi\.$")
     yield check("TIMEOUT", "soon", r"run: TIMEOUT=soon is not a number of seconds \(0 for none\)\.$")
@@ -189,33 +192,63 @@ def commands():
     yield Command("make run SMP=0", r"run: SMP=0 is not a number of 1 or more\.$", 2, ["make", "run", "SMP=0"])
     run = [SCRIPTS / "run", KERNEL, INITRD]
     yield Command("CPU=pentium", r"run: QEMU stopped with status 1: .*pentium.*$", 1, run, {"CPU": "pentium"})
-    yield Command("SMP=5000", r"run: QEMU stopped with status 1: .*5000.*$", 1, run, {"SMP": "5000"})
     yield Command("QEMU_ARGS=-bogus", r"run: QEMU stopped with status 1: .*bogus.*$", 1, run, {"QEMU_ARGS": "-bogus"})
+    for more, heading in (("", "min +median +max +at"), ("report=all", "cpu0 .* cpu8")):
+        yield Command(f"report of 9 CPUs {more}", "init exited with status 0$", 0, run,
+                      {"SMP": "9", "INIT": "/bin/true", "APPEND": more}, said=f"counter +{heading} +total$")
     yield Command("no kernel", r"run: nothing\.elf is missing: run make to build it\.$", 1, [SCRIPTS / "run", "nothing.elf"])
+    yield Command("compare of an INITRD", r"mm_freed .*$", 0, [SCRIPTS / "compare", KERNEL, INITRD], {"SMP": "1"},
+                  fed=good_program(), said="ran /init on 1 CPUs under hazard$")
+    # On a terminal of its own, which `make gdb` wants.
+    yield Command("debugger without a kernel", r"start: QEMU stopped with status 1: .*bogus.*gdb-qemu\.log\)$", 1,
+                  ["script", "-qec", f"{SCRIPTS}/gdb/start {KERNEL} {INITRD}", "/dev/null"],
+                  {"QEMU_ARGS": "-device spapr-vty,bogus=1"})
+    yield Command("MUTANT of no name", r"0 passed, 1 failed, 0 skipped$", 1, [SCRIPTS / "test", "mutants"],
+                  {"MUTANT": "none-such"}, said=r"\| mutants: no mutant has none-such in its name\.$")
+    yield Command("failed tests are named last", r"0 passed, 1 failed, 0 skipped$", 1, [SCRIPTS / "test", "mutants"],
+                  {"MUTANT": "none-such"}, said="failed: mutants: mutants$")
+    builds = lambda what: ["bash", "-c", f"make -n {what} QUICK=1 | grep -c profile=edit; true"]
+    yield Command("QUICK=1 runs a kernel of its own", "1$", 0, builds("run"))
+    yield Command("QUICK=1 measures a release", "0$", 0,
+                  builds("bench bench-check headline scale figures measure compare profile matrix instructions"))
     yield Command("no such stage", r"test: no stage none: there are .*\.$", 2, [SCRIPTS / "test", "none"])
+
+
+def full_disks():
+    """Scripts that may not write what they have made."""
+    full = lambda script, *words, **more: Command(f"full disk, {script}", rf"{script}: File too large\.$", 1,
+                                                  [SCRIPTS / script, *words], most_bytes=4096, **more)
+    yield full("symbols", PROGRAMS / "kernel", "FOLDER/full.elf")
+    yield full("mkinitrd", "FOLDER/full.cpio", f"init={PROGRAMS / 'hello'}")
+    yield full("sequences", "--write", "FOLDER/full.sequences")
+    yield full("run", "--check", fed=good_program())
 
 
 def offline():
     """Machines that lack a tool, or the network."""
+    pinned = re.search(r'channel = "([^"]+)"', (ROOT / "rust-toolchain.toml").read_text())[1]
     no_network = "echo 'E: Failed to fetch: could not resolve host' >&2; exit 100"
-    yield Offline("no rustc", r"setup: rustc \S+ is missing: install it with .*\.$", "rust-src")
+    rustc = {"rustc": f'case $1 in --version) echo rustc {pinned};; *) echo "$PWD/sysroot";; esac'}
+    compilers = {**rustc, "cc": "exit 0"}
+    # Whatever is wanted: nothing is fetched before.
+    for stage in ("rust-src", "qemu"):
+        yield Offline(f"no rustc, {stage}", r"setup: rustc \S+ is missing: install it with .*\.$", stage)
+    yield Offline("no linker", r"setup: cc, .*, is missing: install gcc\.$", "qemu", rustc)
     yield Offline("another rustc", r"setup: rustc is 1\.2\.3, but rust-toolchain\.toml pins \S+\.$", "rust-src",
                   {"rustc": "echo 'rustc 1.2.3 (abc 2020-01-01)'"})
-    pinned = re.search(r'channel = "([^"]+)"', (ROOT / "rust-toolchain.toml").read_text())[1]
     yield Offline("no library sources, no network", r"setup: .*(rustup component add rust-src|no mirror).*\.$", "rust-src",
-                  {"rustc": f'case $1 in --version) echo rustc {pinned};; *) echo "$PWD/sysroot";; esac',
-                   "apt-get": no_network, "apt-cache": no_network})
+                  {**compilers, "apt-get": no_network, "apt-cache": no_network})
     yield Offline("no qemu, no network", r"setup: .*(could not install|no mirror|is missing).*$", "qemu",
-                  {"apt-get": no_network, "apt-cache": no_network, "dpkg": "exit 1", "sudo": 'shift; exec "$@"'})
+                  {**compilers, "apt-get": no_network, "apt-cache": no_network, "dpkg": "exit 1", "sudo": 'shift; exec "$@"'})
     yield Offline("no compiler, no network", r"setup: .*(could not install|missing for|is missing).*$", "cross",
-                  {"apt-get": no_network, "sudo": no_network})
+                  {**compilers, "apt-get": no_network, "sudo": no_network})
     yield Offline("no debugger, no network", r"setup: .*(could not install|missing for|is missing).*$", "gdb",
-                  {"apt-get": no_network, "sudo": no_network})
+                  {**compilers, "apt-get": no_network, "sudo": no_network})
 
 
 def cases():
     """The whole table."""
-    for group in (elves, archives, command_lines, deeds, commands, offline):
+    for group in (elves, archives, command_lines, deeds, commands, full_disks, offline):
         yield from group()
 
 

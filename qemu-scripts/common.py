@@ -39,6 +39,20 @@ for _signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(_signal, _interrupt)
 
 
+def _one_sentence(kind, error, trace):
+    """Ends a script that nothing else ends: a full disk or Ctrl-C is no error of the script."""
+    name = os.path.basename(sys.argv[0])
+    if issubclass(kind, KeyboardInterrupt):
+        print(f"{name}: interrupted.", file=sys.stderr, flush=True)
+    elif issubclass(kind, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{name}: {where}{error.strerror or error}.", file=sys.stderr, flush=True)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _one_sentence
+
 _status = {"shown": False, "told": time.monotonic()}
 # How often a status becomes a line on an output that cannot replace it.
 STATUS_INTERVAL_S = 20

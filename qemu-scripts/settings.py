@@ -10,6 +10,10 @@ from common import ROOT, USAGE, die
 FIRMWARES = ("vof", "slof")
 FLUSHES = ("tlbie", "ipi")
 MOST_ICOUNT = 10
+# As in kernel/core: a CPU mask has no more bits.
+MOST_CPUS = 1024
+# QEMU's machine takes memory in steps of this many MB only.
+MEM_STEP_MB = 256
 
 
 def _policies():
@@ -54,6 +58,8 @@ def from_environment():
     get = lambda name, default="": os.environ.get(name, "").strip() or str(default)
     cpus, _, threads = get("SMP", s.smp).partition(",threads=")
     s.smp = _number("SMP", cpus, 1)
+    if s.smp > MOST_CPUS:
+        die(f"SMP={s.smp} is more than {MOST_CPUS}.", USAGE)
     s.threads = _number("SMP=…,threads", threads or "1", 1)
     if s.smp % s.threads:
         die(f"SMP={s.smp},threads={s.threads}: the CPUs do not fill a whole number of cores.", USAGE)
@@ -63,6 +69,10 @@ def from_environment():
     s.mem = get("MEM", s.mem)
     if not re.fullmatch(r"[1-9][0-9]*[MmGg]?", s.mem):
         die(f"MEM={s.mem} is not a size such as 512M or 2G.", USAGE)
+    megabytes = int(s.mem.rstrip("MmGg")) * (1024 if s.mem[-1] in "Gg" else 1)
+    if megabytes % MEM_STEP_MB:
+        die(f"MEM={s.mem} is not a multiple of {MEM_STEP_MB}M, the steps of QEMU's machine (APPEND=mem=… uses less of it).",
+            USAGE)
     s.cpu = get("CPU", s.cpu)
     s.lazy = get("LAZY", s.lazy)
     if s.lazy not in POLICIES:

@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) init_env: Vec<String>,
     /// Print the report when init has ended.
     pub(crate) report: bool,
+    /// With a column for each CPU, however many there are.
+    pub(crate) report_all: bool,
     /// Stay at the monitor when init has ended, for a user at the terminal.
     pub(crate) monitor: bool,
     /// In test builds: run the tests whose names contain this (all if empty) instead of init.
@@ -63,6 +65,7 @@ impl Config {
             init_args: Vec::new(),
             init_env: ["HOME=/", "TERM=dumb"].map(String::from).into(),
             report: true,
+            report_all: false,
             monitor: false,
             test: None,
             test_from: 1,
@@ -116,9 +119,9 @@ impl Config {
                 true => self.init = value.into(),
                 false => return bad("the path of init; it begins with /"),
             },
-            "report" => match on_or_off(value) {
-                Some(on) => self.report = on,
-                None => return bad("the report at power-off; on or off"),
+            "report" => match value {
+                "on" | "off" | "all" => (self.report, self.report_all) = (value != "off", value == "all"),
+                _ => return bad("the report at power-off; on, off, or all for a column of each CPU"),
             },
             "monitor" => match value {
                 "on" => self.monitor = true,

@@ -98,6 +98,7 @@ facts! {
     operation_barrier: operation::BARRIER,
     operation_shoot: operation::SHOOT,
     operation_evict: operation::EVICT,
+    operation_evict_trim: operation::EVICT_TRIM,
     operation_flush_pages: operation::FLUSH_PAGES,
     operation_flush_tlb: operation::FLUSH_TRANSLATIONS,
     operation_flush_all: operation::FLUSH_EVERYTHING,

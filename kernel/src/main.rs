@@ -91,6 +91,7 @@ fn banner(info: &BootInfo, config: &Config, online: usize) {
 /// Starts the tests, a soak, the monitor, or the first process.
 fn start(config: Config) {
     shutdown::set_report(config.report);
+    report::set_all(config.report_all);
     #[cfg(feature = "selftest")]
     if let Some(kind) = config.crash.clone() {
         return selftest::crashes::start(&kind, config);

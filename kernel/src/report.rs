@@ -1,12 +1,16 @@
 //! The report: every CPU's counts, one counter per line.
 //!
 //! The lines are an interface (`name cpu0 cpu1 … total`): tests and tools read them. They stand
-//! between two marker lines on the console at power-off, and in `/proc/lazy_tlb`.
+//! between two marker lines on the console at power-off, and in `/proc/lazy_tlb`. On the console
+//! of more CPUs than fit, the least, the median, the most and the CPU that has it stand before
+//! the total, unless `report=all` asks for each CPU.
 
 use alloc::string::{String, ToString};
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 
-use kcore::counters::Counters;
+use kcore::counters::{Counters, Spread};
+use kcore::cpu::CpuId;
 
 use crate::machine::lazy_tlb;
 
@@ -15,40 +19,68 @@ const BEGIN: &str = "--- lazy-tlb report ---";
 /// The line after it.
 const END: &str = "--- end of report ---";
 
+/// With more CPUs than this the console, of 100 columns, has none for each.
+const MOST_COLUMNS: usize = 8;
+
+/// Whether the console has a column for each CPU, however many there are.
+static ALL: AtomicBool = AtomicBool::new(false);
+
+/// Chooses a column for each CPU on the console. At boot.
+pub(crate) fn set_all(wanted: bool) {
+    ALL.store(wanted, Ordering::Relaxed);
+}
+
 /// The report, as it prints: a heading that names the columns, then the counters.
 /// Allocates nothing, for the sake of crash reports.
-struct Report;
+struct Report {
+    /// A column for each CPU.
+    all: bool,
+}
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kernel = lazy_tlb();
-        write!(f, "{:<18}", "counter")?;
-        for cpu in 0..kernel.nr_cpus() {
-            // "cpu" and the number, 9 characters together.
-            let digits = cpu.checked_ilog10().unwrap_or(0) as usize + 1;
-            write!(f, " {:>1$}{cpu}", "cpu", 9 - digits)?;
+        let nr_cpus = lazy_tlb().nr_cpus();
+        write!(f, "{:<17}", "counter")?;
+        if self.all {
+            (0..nr_cpus).try_for_each(|cpu| name_of(f, cpu))?;
+        } else {
+            write!(f, " {:>8} {:>8} {:>8} {:>8}", "min", "median", "max", "at")?;
         }
-        writeln!(f, " {:>9}", "total")?;
+        writeln!(f, " {:>8}", "total")?;
         for (row, name) in Counters::NAMES.iter().enumerate() {
-            write!(f, "{name:<18}")?;
-            let mut total = 0;
-            for cpu in kernel.cpus() {
-                let count = cpu.counters.values()[row];
-                total += count;
-                write!(f, " {count:>9}")?;
+            write!(f, "{name:<17}")?;
+            let count = |cpu| lazy_tlb().cpu(CpuId::new(cpu)).counters.values()[row];
+            let mut sum = 0;
+            if self.all {
+                for count in (0..nr_cpus).map(count) {
+                    sum += count;
+                    write!(f, " {count:>8}")?;
+                }
+            } else {
+                let Spread { min, median, max, at, total } = Spread::of(nr_cpus, count);
+                write!(f, " {min:>8} {median:>8} {max:>8}")?;
+                name_of(f, at)?;
+                sum = total;
             }
-            writeln!(f, " {total:>9}")?;
+            writeln!(f, " {sum:>8}")?;
         }
         Ok(())
     }
 }
 
+/// A CPU's name, as wide as a count.
+fn name_of(f: &mut fmt::Formatter<'_>, cpu: usize) -> fmt::Result {
+    let digits = cpu.checked_ilog10().unwrap_or(0) as usize + 1;
+    write!(f, " {:>1$}{cpu}", "cpu", 8 - digits)
+}
+
 /// The report as text, for `/proc/lazy_tlb`.
 pub(crate) fn render() -> String {
-    Report.to_string()
+    Report { all: true }.to_string()
 }
 
 /// Prints the report between its markers.
 pub(crate) fn print() {
-    crate::println!("{BEGIN}\npolicy {}\n{Report}{END}", lazy_tlb().config().policy.name());
+    let all = ALL.load(Ordering::Relaxed) || lazy_tlb().nr_cpus() <= MOST_COLUMNS;
+    crate::println!("{BEGIN}\npolicy {}\n{}{END}", lazy_tlb().config().policy.name(), Report { all });
 }

@@ -2,19 +2,15 @@
 
 import contextlib
 import pathlib
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import machine
 from common import BUILD, SCRIPTS, die, recorded
 
-
-START_LIMIT_S = 20
 
 _children = set()
 _ending = False
@@ -56,25 +52,6 @@ def listening(settings, kernel, archive, stopped, logs="gdb"):
             child.kill()
             child.wait()
             _children.discard(child)
-
-
-def why_not_up(child, socket_path, logs="gdb"):
-    """Waits until QEMU answers on its socket; "" then, else QEMU's own reason."""
-    end = time.monotonic() + START_LIMIT_S
-    while child.poll() is None and time.monotonic() < end:
-        try:
-            with socket.socket(socket.AF_UNIX) as line:
-                line.settimeout(START_LIMIT_S)
-                line.connect(str(socket_path))
-                line.sendall(b"$?#3f")  # why it stopped
-                if line.recv(1):
-                    return ""
-        except OSError:
-            pass
-        time.sleep(0.05)
-    log = BUILD / f"{logs}-qemu.log"
-    said = log.read_text(errors="replace").strip().splitlines()
-    return f"{said[-1] if said else 'it says nothing'} (build/{log.name})"
 
 
 def gdb_command(kernel, socket, *commands):

@@ -4,6 +4,7 @@
 //! memory is passed unless a call says so, and then by real address.
 
 use core::arch::asm;
+use core::mem::MaybeUninit;
 
 use crate::encoding::rpt_invalidate::{Arguments, H_RPT_INVALIDATE};
 
@@ -58,16 +59,16 @@ impl Status {
     }
 }
 
-/// One hypervisor call: four arguments in r4 to r7, the status and r4 to r6 back.
-///
-/// One arity serves all: an unused argument costs one `li`. Any context.
+/// One hypervisor call: up to four arguments in r4 to r7, the status and r4 to r6 back. The
+/// other argument registers hold anything, which no call looks at. Any context.
 ///
 /// # Safety
 /// The call must be one that leaves memory and CPU state that Rust relies on
 /// alone, or changes it as the caller has arranged (PAPR section of `op`).
 #[inline]
-pub unsafe fn hcall(op: Op, args: [u64; 4]) -> (Status, [u64; 3]) {
+pub unsafe fn hcall<const N: usize>(op: Op, args: [u64; N]) -> (Status, [u64; 3]) {
     let (status, r4, r5, r6);
+    let arg = |n| args.get(n).copied().map_or(MaybeUninit::uninit(), MaybeUninit::<u64>::new);
     // SAFETY: the register contract is PAPR 14.5: r0, r3-r12, CTR, XER and the
     // volatile condition fields are lost, everything else is kept. Memory is the
     // caller's promise; no `nomem`, so the compiler keeps loads and stores where
@@ -76,10 +77,10 @@ pub unsafe fn hcall(op: Op, args: [u64; 4]) -> (Status, [u64; 3]) {
         asm!(
             "sc 1",
             inlateout("r3") op as u64 => status,
-            inlateout("r4") args[0] => r4,
-            inlateout("r5") args[1] => r5,
-            inlateout("r6") args[2] => r6,
-            inlateout("r7") args[3] => _,
+            inlateout("r4") arg(0) => r4,
+            inlateout("r5") arg(1) => r5,
+            inlateout("r6") arg(2) => r6,
+            inlateout("r7") arg(3) => _,
             lateout("r0") _, lateout("r8") _, lateout("r9") _, lateout("r10") _,
             lateout("r11") _, lateout("r12") _,
             lateout("ctr") _, lateout("xer") _, lateout("cr0") _, lateout("cr1") _,
@@ -105,7 +106,7 @@ pub fn h_put_term_char(unit: u32, length: usize, data: [u64; 2]) -> Status {
 #[inline]
 pub fn h_get_term_char(unit: u32) -> Result<(usize, [u64; 2]), Status> {
     // SAFETY: the bytes travel in registers.
-    let (status, [length, high, low]) = unsafe { hcall(Op::GetTermChar, [unit.into(), 0, 0, 0]) };
+    let (status, [length, high, low]) = unsafe { hcall(Op::GetTermChar, [unit.into()]) };
     status.ok()?;
     Ok(((length as usize).min(16), [high, low]))
 }
@@ -120,7 +121,7 @@ pub fn h_get_term_char(unit: u32) -> Result<(usize, [u64; 2]), Status> {
 pub unsafe fn h_cede() -> Status {
     // SAFETY: the interrupt is taken by our handlers (the caller's promise), which
     // preserve this context.
-    unsafe { hcall(Op::Cede, [0; 4]).0 }
+    unsafe { hcall(Op::Cede, []).0 }
 }
 
 /// Sleeps until H_PROD if `server` is this CPU's own number. Unlike [`h_cede`] it
@@ -128,7 +129,7 @@ pub unsafe fn h_cede() -> Status {
 #[inline]
 pub fn h_confer(server: u32) -> Status {
     // SAFETY: changes when this CPU runs, nothing else.
-    unsafe { hcall(Op::Confer, [server.into(), 0, 0, 0]).0 }
+    unsafe { hcall(Op::Confer, [server.into()]).0 }
 }
 
 /// Registers the radix process table, with guest translation shootdown (GTSE,
@@ -175,7 +176,7 @@ pub unsafe fn h_set_mode_ail3() -> Result<(), Status> {
 /// The hypervisor's status.
 pub fn h_signal_sys_reset(server: u32) -> Result<(), Status> {
     // SAFETY: touches no memory of this CPU; the target enters our 0x100 handler.
-    unsafe { hcall(Op::SignalSysReset, [server.into(), 0, 0, 0]).0.ok() }
+    unsafe { hcall(Op::SignalSysReset, [server.into()]).0.ok() }
 }
 
 /// XICS: interrupts more favoured (lower) than `priority` reach this CPU; 0xff
@@ -183,7 +184,7 @@ pub fn h_signal_sys_reset(server: u32) -> Result<(), Status> {
 #[inline]
 pub fn h_cppr(priority: u8) -> Status {
     // SAFETY: changes what the interrupt controller presents, nothing else.
-    unsafe { hcall(Op::Cppr, [priority.into(), 0, 0, 0]).0 }
+    unsafe { hcall(Op::Cppr, [priority.into()]).0 }
 }
 
 /// XICS: sets the inter-processor interrupt of `server` to `priority`; 0xff
@@ -191,7 +192,7 @@ pub fn h_cppr(priority: u8) -> Status {
 #[inline]
 pub fn h_ipi(server: u32, priority: u8) -> Status {
     // SAFETY: changes what the interrupt controller presents, nothing else.
-    unsafe { hcall(Op::Ipi, [server.into(), priority.into(), 0, 0]).0 }
+    unsafe { hcall(Op::Ipi, [server.into(), priority.into()]).0 }
 }
 
 /// XICS: accepts the pending interrupt. Returns the old priority in bits 24-31 and the source
@@ -199,7 +200,7 @@ pub fn h_ipi(server: u32, priority: u8) -> Status {
 #[inline]
 pub fn h_xirr() -> u32 {
     // SAFETY: changes what the interrupt controller presents, nothing else.
-    let (_, [xirr, ..]) = unsafe { hcall(Op::Xirr, [0; 4]) };
+    let (_, [xirr, ..]) = unsafe { hcall(Op::Xirr, []) };
     xirr as u32
 }
 
@@ -207,7 +208,7 @@ pub fn h_xirr() -> u32 {
 #[inline]
 pub fn h_eoi(xirr: u32) -> Status {
     // SAFETY: changes what the interrupt controller presents, nothing else.
-    unsafe { hcall(Op::Eoi, [xirr.into(), 0, 0, 0]).0 }
+    unsafe { hcall(Op::Eoi, [xirr.into()]).0 }
 }
 
 /// Invalidates translations for a partition that may not use `tlbie`.

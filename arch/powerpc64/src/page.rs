@@ -46,10 +46,10 @@ pub unsafe fn fill(line: *mut Line, word: u64) {
     // SAFETY: 128 bytes, aligned as quadwords must be.
     unsafe {
         asm!(
-            "stq 4, 0({line})", "stq 4, 16({line})", "stq 4, 32({line})", "stq 4, 48({line})",
-            "stq 4, 64({line})", "stq 4, 80({line})", "stq 4, 96({line})", "stq 4, 112({line})",
+            "stq 10, 0({line})", "stq 10, 16({line})", "stq 10, 32({line})", "stq 10, 48({line})",
+            "stq 10, 64({line})", "stq 10, 80({line})", "stq 10, 96({line})", "stq 10, 112({line})",
             line = in(reg_nonzero) line,
-            in("r4") word, in("r5") word,
+            in("r10") word, in("r11") word,
             options(nostack, preserves_flags),
         );
     }
@@ -64,23 +64,21 @@ pub unsafe fn fill(line: *mut Line, word: u64) {
 #[must_use]
 pub unsafe fn difference(line: *const Line, word: u64) -> u64 {
     let mut bits = 0;
-    for half in 0..2 {
-        // SAFETY: 64 bytes, aligned as quadwords must be; the registers are all declared.
-        unsafe {
-            asm!(
-                "lq 4, 0({half})", "lq 6, 16({half})", "lq 8, 32({half})", "lq 10, 48({half})",
-                "xor 4, 4, {word}", "xor 5, 5, {word}", "xor 6, 6, {word}", "xor 7, 7, {word}",
-                "xor 8, 8, {word}", "xor 9, 9, {word}", "xor 10, 10, {word}", "xor 11, 11, {word}",
-                "or 4, 4, 5", "or 6, 6, 7", "or 8, 8, 9", "or 10, 10, 11",
-                "or 4, 4, 6", "or 8, 8, 10", "or 4, 4, 8", "or {bits}, {bits}, 4",
-                half = in(reg_nonzero) line.cast::<u8>().add(half * CACHE_BLOCK / 2),
-                word = in(reg) word,
-                bits = inout(reg) bits,
-                out("r4") _, out("r5") _, out("r6") _, out("r7") _,
-                out("r8") _, out("r9") _, out("r10") _, out("r11") _,
-                options(nostack, readonly, preserves_flags),
-            );
-        }
+    // Few registers: each one that this takes is saved by the page fault that it is inlined into.
+    // SAFETY: 128 bytes, aligned as quadwords must be; the registers are all declared.
+    unsafe {
+        asm!(
+            ".irp at, 0, 32, 64, 96",
+            "lq 8, \\at({line})", "lq 10, \\at + 16({line})",
+            "xor 8, 8, {word}", "xor 9, 9, {word}", "xor 10, 10, {word}", "xor 11, 11, {word}",
+            "or 8, 8, 9", "or 10, 10, 11", "or 8, 8, 10", "or {bits}, {bits}, 8",
+            ".endr",
+            line = in(reg_nonzero) line,
+            word = in(reg) word,
+            bits = inout(reg) bits,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            options(nostack, readonly, preserves_flags),
+        );
     }
     bits
 }
@@ -91,21 +89,21 @@ pub unsafe fn difference(line: *const Line, word: u64) -> u64 {
 /// `to` is memory that the caller owns, `from` memory that nothing writes.
 pub unsafe fn copy(to: PhysAddr, from: PhysAddr) {
     let (to, from): (*mut u64, *const u64) = (to.as_mut_ptr(), from.as_mut_ptr());
-    // SAFETY: 32 turns of 128 bytes, aligned as quadwords must be. The registers are all
+    // SAFETY: 8 turns of 512 bytes, aligned as quadwords must be. The registers are all
     // declared; `to` and `from` end behind the last block. Without vectors a quadword, in an even
     // register and the next, is the widest access there is.
     unsafe {
         asm!(
             "mtctr {turns}",
             "2:",
-            "lq 4, 0({from})", "lq 6, 16({from})", "lq 8, 32({from})", "lq 10, 48({from})",
-            "stq 4, 0({to})", "stq 6, 16({to})", "stq 8, 32({to})", "stq 10, 48({to})",
-            "lq 4, 64({from})", "lq 6, 80({from})", "lq 8, 96({from})", "lq 10, 112({from})",
-            "stq 4, 64({to})", "stq 6, 80({to})", "stq 8, 96({to})", "stq 10, 112({to})",
-            "addi {from}, {from}, 128",
-            "addi {to}, {to}, 128",
+            ".irp at, 0, 64, 128, 192, 256, 320, 384, 448",
+            "lq 4, \\at({from})", "lq 6, \\at+16({from})", "lq 8, \\at+32({from})", "lq 10, \\at+48({from})",
+            "stq 4, \\at({to})", "stq 6, \\at+16({to})", "stq 8, \\at+32({to})", "stq 10, \\at+48({to})",
+            ".endr",
+            "addi {from}, {from}, 512",
+            "addi {to}, {to}, 512",
             "bdnz 2b",
-            turns = in(reg) PAGE_SIZE / 128,
+            turns = in(reg) PAGE_SIZE / 512,
             from = inout(reg_nonzero) from => _,
             to = inout(reg_nonzero) to => _,
             out("r4") _, out("r5") _, out("r6") _, out("r7") _,

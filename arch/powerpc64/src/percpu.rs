@@ -203,6 +203,13 @@ impl PerCpu {
         self.work.store(1, Ordering::Relaxed);
     }
 
+    /// Asks for it if `reasons` is not 0, and takes the request back if it is. Interrupts off, on
+    /// this CPU.
+    #[inline]
+    pub fn set_work_if(&self, reasons: u32) {
+        self.work.store(reasons, Ordering::Relaxed);
+    }
+
     /// Takes the request back. Interrupts off, on this CPU.
     #[inline]
     pub fn clear_work(&self) {

@@ -43,16 +43,24 @@ counters! {
     pidr_writes,
     /// Atomic changes of an `mm_count` for borrows.
     mm_count_rmw,
-    /// CPUs that `__mmdrop` shot by IPI, counted at the CPU that sent it.
+    /// IPIs of `__mmdrop` to the CPUs that may be lazy on the dying mm.
     shot_ipi,
     /// Times that `__mmdrop` found its own CPU lazy on the dying mm.
     shot_self,
-    /// CPUs that the final flush of an exit asked to leave, counted at the CPU that
-    /// asked.
+    /// IPIs of an exit, before its final flush, that ask CPUs to leave.
     exit_kick,
+    /// IPIs of a flush that ask CPUs to leave: it, or the flushes after it, are local then.
+    flush_kick,
+    /// IPIs that ask CPUs to flush.
+    ipi_flush,
+    /// IPIs of a membarrier.
+    ipi_barrier,
+    /// IPIs of the machine's own calls, and of `debug_shoot_lazies`.
+    ipi_other,
     /// CPUs in a mask that got no IPI because they had another mm loaded.
     ipi_filtered,
-    /// IPIs sent for a cross-call.
+    /// IPIs sent for a cross-call: the sum of `shot_ipi`, `exit_kick`, `flush_kick`,
+    /// `ipi_flush`, `ipi_barrier` and `ipi_other`.
     ipi_sent_call,
     /// IPIs sent to make a CPU reschedule.
     ipi_sent_resched,
@@ -82,6 +90,43 @@ counters! {
     mm_freed,
 }
 
+/// What the CPUs counted of one thing, in five numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spread {
+    /// The least of a CPU.
+    pub min: u64,
+    /// The least number that at least half of the CPUs do not exceed.
+    pub median: u64,
+    /// The most of a CPU.
+    pub max: u64,
+    /// The first CPU that has the most.
+    pub at: usize,
+    /// The sum.
+    pub total: u64,
+}
+
+impl Spread {
+    /// Of what `nr_cpus` CPUs, at least one, counted. Allocates nothing: a search finds the median.
+    pub fn of(nr_cpus: usize, count: impl Fn(usize) -> u64) -> Self {
+        let (mut min, mut max, mut at, mut total) = (u64::MAX, 0, 0, 0);
+        for cpu in 0..nr_cpus {
+            let one = count(cpu);
+            if one > max {
+                (max, at) = (one, cpu);
+            }
+            min = min.min(one);
+            total += one;
+        }
+        let (mut low, mut high) = (min, max);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let not_above = (0..nr_cpus).filter(|&cpu| count(cpu) <= middle).count();
+            if 2 * not_above >= nr_cpus { high = middle } else { low = middle + 1 }
+        }
+        Self { min, median: low, max, at, total }
+    }
+}
+
 impl Counters {
     /// The table from events to counters; `me` finds the counters of this CPU. `bump` is
     /// for events that happen only with interrupts off.
@@ -101,13 +146,23 @@ impl Counters {
             Event::GrabLazy(_) => me().mm_count_rmw.bump(),
             Event::DropLazy(_) => me().mm_count_rmw.add(1),
             Event::Load(_) => me().pidr_writes.bump(),
-            Event::Evict { cause: Cause::Exit, cpus, .. } => me().exit_kick.add(cpus as u64),
-            Event::Shoot { cpus, .. } => me().shot_ipi.add(cpus as u64),
             Event::ShotSelf(_) => me().shot_self.add(1),
             Event::Filtered(..) => me().ipi_filtered.add(1),
-            Event::Ipi { .. } => me().ipi_sent_call.add(1),
+            Event::Sent { call, ipis } => {
+                let me = me();
+                let reason = match call {
+                    Call::Shoot(_) => &me.shot_ipi,
+                    Call::Evict(_, Cause::Exit) => &me.exit_kick,
+                    Call::Evict(_, Cause::Trim) => &me.flush_kick,
+                    Call::Flush(..) => &me.ipi_flush,
+                    Call::Barrier => &me.ipi_barrier,
+                    Call::AssertNotLazy(_) | Call::Machine(..) => &me.ipi_other,
+                };
+                reason.add(ipis);
+                me.ipi_sent_call.add(ipis);
+            }
             Event::Interrupted => me().ipi_received.bump(),
-            Event::Called { call: Call::Shoot(_) | Call::Evict(_), .. } => me().call_lazy.bump(),
+            Event::Called { call: Call::Shoot(_) | Call::Evict(..), .. } => me().call_lazy.bump(),
             Event::Called { call: Call::Flush(..), .. } => me().call_flush.bump(),
             Event::Called { call: Call::Barrier, .. } => me().call_barrier.bump(),
             Event::NotCalled => me().ipi_resched.bump(),
@@ -118,7 +173,11 @@ impl Counters {
             Event::FlushGlobal(..) => me().tlbie.add(1),
             Event::Created(_) => me().mm_created.add(1),
             Event::Freed(_) => me().mm_freed.add(1),
-            Event::Ended(_) | Event::Leave(_) | Event::Evict { cause: Cause::Trim, .. } => {}
+            Event::Ended(_)
+            | Event::Leave(_)
+            | Event::Evict { .. }
+            | Event::Shoot { .. }
+            | Event::Ipi { .. } => {}
             Event::Called { call: Call::AssertNotLazy(_) | Call::Machine(..), .. } => {}
             Event::Answered(_) | Event::FlushBegins(_) | Event::Zombie(_) | Event::Dead(_) => {}
         }

@@ -105,10 +105,21 @@ impl CpuMask {
         }
     }
 
-    /// Whether none of the first `nr_cpus` CPUs is in the set. It may be out of date.
+    /// The first word, of those with the first `nr_cpus` CPUs, that has a CPU. It may be out of
+    /// date.
     #[inline(always)]
-    pub(crate) fn seems_empty(&self, nr_cpus: usize) -> bool {
-        self.0[..nr_cpus.div_ceil(64)].iter().all(|word| word.load(Ordering::Relaxed) == 0)
+    pub(crate) fn first_word(&self, nr_cpus: usize) -> Option<usize> {
+        let has_some = |&word: &usize| self.0[word].load(Ordering::Relaxed) != 0;
+        if has_some(&0) {
+            return Some(0);
+        }
+        if nr_cpus <= 64 { None } else { (1..nr_cpus.div_ceil(64)).find(has_some) }
+    }
+
+    /// Takes all CPUs of word `word` out. Orders like [`CpuMask::take_each`].
+    #[inline(always)]
+    pub(crate) fn take_word(&self, word: usize) -> WordOfCpus {
+        WordOfCpus { word, bits: self.0[word].swap(0, Ordering::Acquire) }
     }
 
     /// Whether `cpu` is in the set. Orders like [`CpuMask::observe`].
@@ -151,7 +162,8 @@ impl CpuMask {
     /// Whether none of the first `nr_cpus` CPUs is in the set. Orders like
     /// [`CpuMask::observe`].
     pub(crate) fn observe_empty(&self, nr_cpus: usize) -> bool {
-        self.0[..nr_cpus.div_ceil(64)].iter().all(|word| word.load(Ordering::Acquire) == 0)
+        let is_empty = |word: &AtomicU64| word.load(Ordering::Acquire) == 0;
+        is_empty(&self.0[0]) && (nr_cpus <= 64 || self.0[1..nr_cpus.div_ceil(64)].iter().all(is_empty))
     }
 
     /// Makes the set equal to `set`. Only for masks that no other CPU changes meanwhile.
@@ -261,6 +273,12 @@ pub(crate) struct WordOfCpus {
 }
 
 impl WordOfCpus {
+    /// The CPU, if it is one.
+    #[inline(always)]
+    pub(crate) fn lone(&self) -> Option<CpuId> {
+        self.bits.is_power_of_two().then(|| CpuId::new(self.word * 64 + self.bits.trailing_zeros() as usize))
+    }
+
     /// Calls `f` with each of them.
     #[inline(always)]
     pub(crate) fn for_each(&self, mut f: impl FnMut(CpuId)) {

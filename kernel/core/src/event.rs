@@ -64,6 +64,13 @@ pub enum Event {
         /// What it is asked for.
         call: Call,
     },
+    /// The IPIs of a cross-call are sent.
+    Sent {
+        /// What the targets are asked for.
+        call: Call,
+        /// How many IPIs.
+        ipis: u64,
+    },
     /// All targets of a cross-call of this CPU have run it, or are offline.
     Answered(Call),
     /// An IPI has arrived.

@@ -94,31 +94,22 @@ impl RunState {
     #[inline]
     pub fn wake(&self) -> Woken {
         let mut state = self.0.load(Ordering::Relaxed);
-        loop {
-            let woken = match state {
-                PREPARING => Woken::StaysAwake,
-                SLEEPING => Woken::MustQueue,
-                _ => return Woken::Nothing,
-            };
+        while matches!(state, PREPARING | SLEEPING) {
             // F21 acqrel: orders what the waker did before the wake-up, and SLEEPING
             // before the look at the stack in use. Partner: `fall_asleep`. For a task
             // that sleeps the run-queue lock orders what the waker did.
             match self.0.compare_exchange(state, RUNNING, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return woken,
+                Ok(SLEEPING) => return Woken::MustQueue,
+                Ok(_) => return Woken::StaysAwake,
                 Err(now) => state = now,
             }
         }
+        Woken::Nothing
     }
 
     /// By the task itself, for its last switch.
     pub fn die(&self) {
         self.0.store(DEAD, Ordering::Relaxed);
-    }
-
-    /// Whether the task has made its last switch, or is about to.
-    #[inline]
-    pub fn is_dead(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == DEAD
     }
 }
 

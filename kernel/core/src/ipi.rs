@@ -18,7 +18,8 @@ use core::mem::offset_of;
 
 use crate::LazyTlb;
 use crate::cpu::{CpuId, CpuMask, CpuSet, CpuState};
-use crate::event::Event;
+use crate::cpuset::WordOfCpus;
+use crate::event::{Cause, Event};
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
@@ -40,7 +41,7 @@ pub enum Call {
     /// Panic if you have this mm: it was just cleaned up.
     AssertNotLazy(MmId),
     /// Leave this mm if you borrow it, and flush it: `evict_here`.
-    Evict(MmId),
+    Evict(MmId, Cause),
     /// Flush this mm.
     Flush(MmId, FlushRange),
     /// A full barrier.
@@ -65,7 +66,7 @@ pub mod operation {
     pub const BARRIER: u64 = 0;
     /// [`super::Call::Shoot`].
     pub const SHOOT: u64 = 1;
-    /// [`super::Call::Evict`].
+    /// [`super::Call::Evict`] at an exit.
     pub const EVICT: u64 = 2;
     /// [`super::Call::Flush`] of pages.
     pub const FLUSH_PAGES: u64 = 3;
@@ -77,6 +78,8 @@ pub mod operation {
     pub const MACHINE: u64 = 6;
     /// [`super::Call::AssertNotLazy`].
     pub const ASSERT_NOT_LAZY: u64 = 7;
+    /// [`super::Call::Evict`] by a flush.
+    pub const EVICT_TRIM: u64 = 8;
 }
 use operation::*;
 
@@ -93,7 +96,8 @@ impl Call {
         match self {
             Call::Barrier => [BARRIER, 0, 0, 0],
             Call::Shoot(mm) => [SHOOT, mm.to_bits(), 0, 0],
-            Call::Evict(mm) => [EVICT, mm.to_bits(), 0, 0],
+            Call::Evict(mm, Cause::Exit) => [EVICT, mm.to_bits(), 0, 0],
+            Call::Evict(mm, Cause::Trim) => [EVICT_TRIM, mm.to_bits(), 0, 0],
             Call::Flush(mm, FlushRange::Pages { start, pages }) => {
                 [FLUSH_PAGES, mm.to_bits(), start, pages.into()]
             }
@@ -109,7 +113,8 @@ impl Call {
         match op {
             BARRIER => Call::Barrier,
             SHOOT => Call::Shoot(mm),
-            EVICT => Call::Evict(mm),
+            EVICT => Call::Evict(mm, Cause::Exit),
+            EVICT_TRIM => Call::Evict(mm, Cause::Trim),
             FLUSH_PAGES => Call::Flush(mm, FlushRange::Pages { start: a, pages: b as u32 }),
             FLUSH_TRANSLATIONS => Call::Flush(mm, FlushRange::Translations),
             FLUSH_EVERYTHING => Call::Flush(mm, FlushRange::Everything),
@@ -178,10 +183,10 @@ impl<M: Machine> LazyTlb<M> {
         let record = &state.call;
         invariant!(!record.waiting.test(me), "{me} calls itself");
         record.write(call);
-        let mut posted = false;
+        let (mut posted, mut ipis) = (false, 0);
         record.waiting.peek_words(nr_cpus, |targets| {
             posted = true;
-            // F9 release: orders the record before the bit. Partner: `run_calls`. F10
+            // F9 release: orders the record before the bit. Partners: `run_calls`, `run_each`. F10
             // orders the bit before the interrupt.
             targets.for_each(|target| self.cpu(target).mailbox.0.publish(me));
             // F19 fence: orders the posts before the look at `online`. Partner: `stop_cpu`.
@@ -190,6 +195,7 @@ impl<M: Machine> LazyTlb<M> {
                 if self.is_online(target) {
                     self.event_of(state, t, Event::Ipi { to: target, call });
                     self.machine.send_ipi(t, target);
+                    ipis += 1;
                 } else if self.cpu(target).mailbox.0.take(me) {
                     record.waiting.clear(target);
                 }
@@ -198,6 +204,7 @@ impl<M: Machine> LazyTlb<M> {
         if !posted {
             return;
         }
+        self.event_of(state, t, Event::Sent { call, ipis });
         self.machine.point(Point::CallPosted);
         self.wait_for_answers(me, call);
         self.event(t, Event::Answered(call));
@@ -255,34 +262,48 @@ impl<M: Machine> LazyTlb<M> {
 
     /// An IPI arrived: runs every call that waits for this CPU. Called by the interrupt
     /// handler.
-    #[inline]
+    #[inline(always)]
     pub fn handle_calls(&self, t: &IrqsOff) {
         let me = self.this_cpu(t);
-        // A bit that comes after this look comes before an interrupt of its own.
-        if me.mailbox.0.seems_empty(self.nr_cpus()) {
-            self.event_of(me, t, Event::NotCalled);
-        } else {
-            self.run_calls(t, me);
+        match me.mailbox.0.first_word(self.nr_cpus()) {
+            Some(word) => self.run_calls(t, me, word),
+            // A bit that comes after this look comes before an interrupt of its own.
+            None => _ = self.event_of(me, t, Event::NotCalled),
         }
     }
 
     // Not inlined: most interrupts bring no call.
     #[inline(never)]
-    fn run_calls(&self, t: &IrqsOff, me: &CpuState) {
+    fn run_calls(&self, t: &IrqsOff, me: &CpuState, word: usize) {
         // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
-        me.mailbox.0.take_each(self.nr_cpus(), |by| self.answer(t, me, by));
+        let posted = me.mailbox.0.take_word(word);
+        match posted.lone() {
+            Some(by) if self.nr_cpus() <= 64 && self.cpu(by).call.is_barrier() => {
+                self.answer(t, me, by, true);
+            }
+            _ => self.run_each(t, me, &posted),
+        }
+    }
+
+    /// Runs the calls of the CPUs of `posted`, and those of the words behind it.
+    // Not inlined: a lone barrier, which calls nothing, saves no registers for the others.
+    #[inline(never)]
+    fn run_each(&self, t: &IrqsOff, me: &CpuState, posted: &WordOfCpus) {
+        let answer = |by| self.answer(t, me, by, self.cpu(by).call.is_barrier());
+        posted.for_each(answer);
+        // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
+        me.mailbox.0.take_each(self.nr_cpus(), answer);
     }
 
     /// Runs the call of the CPU `by`.
     #[inline(always)]
-    fn answer(&self, t: &IrqsOff, me: &CpuState, by: CpuId) {
+    fn answer(&self, t: &IrqsOff, me: &CpuState, by: CpuId, is_barrier: bool) {
         if cfg!(not(loom)) {
             // No interrupt lands in the middle of a change of mms (T2). The models see
             // what follows if one does.
             self.check_loaded(t, self.machine.current(t));
         }
-        let record = &self.cpu(by).call;
-        if record.is_barrier() {
+        if is_barrier {
             self.event_of(me, t, Event::Called { by, call: Call::Barrier });
             // F5 fence: orders a target's accesses before and after the IPI. Partner:
             // `answer` on another target. An interrupt orders no storage, and F9 and
@@ -293,7 +314,7 @@ impl<M: Machine> LazyTlb<M> {
         }
         // F11 release: orders what the handler did before the answer. Partner:
         // `wait_for_answers`. From here on the initiator may reuse the record.
-        record.waiting.retract(t.cpu());
+        self.cpu(by).call.waiting.retract(t.cpu());
     }
 
     // Not inlined: a barrier saves no registers for it.
@@ -306,7 +327,7 @@ impl<M: Machine> LazyTlb<M> {
                 self.shoot_lazy_here(t, mm);
             }
             Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),
-            Call::Evict(mm) => self.evict_here(t, mm),
+            Call::Evict(mm, _) => self.evict_here(t, mm),
             Call::Flush(mm, what) => self.flush_here(t, mm, what),
             Call::Machine(a, b) => self.machine.machine_call(t, a, b),
             Call::Barrier => {}

@@ -216,7 +216,7 @@ impl<M: Machine> LazyTlb<M> {
     /// the mm of a `private` barrier has no other user, no other CPU is concerned.
     fn barrier_on(&self, t: &PreemptOff, private: Option<&Mm>, concerned: impl Fn(MmId) -> bool) {
         // F3 fence (a): orders the caller's accesses before the reads of each `curr_mm`.
-        // Partners: `switch_mm`, `finish_switch`, `settle_entered`. F6 fence: orders the
+        // Partners: `switch_mm`, `take_ended`, `settle_entered`. F6 fence: orders the
         // caller's accesses before the reads of the registrations. Partner: `register`.
         fence(Ordering::SeqCst);
         if private.is_some_and(has_one_user) {

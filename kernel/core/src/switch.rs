@@ -28,6 +28,14 @@ pub enum Arm {
     UserToUser,
 }
 
+impl Arm {
+    /// Whether a borrow ends.
+    #[inline]
+    pub fn ends_borrow(self) -> bool {
+        self == Arm::KernelToUser
+    }
+}
+
 impl<M: Machine> LazyTlb<M> {
     /// The mm half of a switch from `prev` to `next` on this CPU, up to the change of
     /// stacks. `next` is out of every run queue, so no other CPU runs it.
@@ -89,23 +97,28 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     /// The second half, on the stack of the task that is switched to. A new task calls it
-    /// first of all. Returns the borrow that ended, for [`LazyTlb::settle_switch`].
-    /// Preemption stays off until that call: a task that is preempted before it would keep
-    /// the borrow for as long as it waits.
+    /// first of all. `ends_borrow` is [`Arm::ends_borrow`] of the first half. Returns the
+    /// borrow that ended, for [`LazyTlb::settle_switch`]. Preemption stays off until that
+    /// call: a task that is preempted before it would keep the borrow for as long as it
+    /// waits.
     #[must_use = "the borrow must be settled"]
-    pub fn finish_switch(&self, t: &IrqsOff) -> Option<EndedBorrow> {
-        let me = self.this_cpu(t);
+    #[inline(always)]
+    pub fn finish_switch(&self, t: &IrqsOff, ends_borrow: bool) -> Option<EndedBorrow> {
         ask!(self, quiescent(t));
+        ends_borrow.then(|| self.take_ended(t))
+    }
+
+    /// The borrow that [`LazyTlb::end_borrow`] has left, on the new stack.
+    fn take_ended(&self, t: &IrqsOff) -> EndedBorrow {
+        let me = self.this_cpu(t);
         let borrowed = me.prev_mm.own();
-        if borrowed.is_none() {
-            return None;
-        }
+        invariant!(borrowed.is_some(), "{}: no borrow has ended", t.cpu());
         me.prev_mm.set(MmId::NONE);
         // F3 fence (e): orders the change of `curr_mm` before the first user access.
         // Partner: `barrier_on`. `switch_mm` issues none when the next mm is the borrowed
         // one, and only refcount executes an atomic later.
         fence(Ordering::SeqCst);
-        Some(EndedBorrow::new(borrowed))
+        EndedBorrow::new(borrowed)
     }
 
     /// What [`LazyTlb::settle_switch`] has to do for the borrow that the switch ended: nothing,

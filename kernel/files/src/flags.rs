@@ -78,12 +78,13 @@ impl OpenFlags {
         self.difference(Self::ONCE)
     }
 
-    /// Whether it may be read. With both WRONLY and RDWR there are only ioctls, as in Linux.
+    /// Whether it may be read. With both WRONLY and RDWR there are only ioctls, as in Linux; with PATH
+    /// there is only the name.
     pub fn readable(self) -> bool {
-        self.intersection(Self::WRONLY | Self::RDWR).bits().wrapping_add(1) & 1 != 0
+        !self.intersects(Self::WRONLY | Self::PATH)
     }
 
-    /// Whether it may be written.
+    /// Whether it may be written; not with PATH, which comes without both.
     pub fn writable(self) -> bool {
         self.intersection(Self::WRONLY | Self::RDWR).bits().wrapping_add(1) & 2 != 0
     }
@@ -106,6 +107,7 @@ mod tests {
         };
         assert_eq!([0, 1, 2, 3].map(may), [(true, false), (false, true), (true, true), (false, false)]);
         assert_eq!(may(OpenFlags::APPEND.bits() | 1), (false, true));
+        assert_eq!(may(OpenFlags::PATH.bits()), (false, false));
     }
 
     #[test]

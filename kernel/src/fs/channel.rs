@@ -121,6 +121,14 @@ pub(super) fn two_way<C: Channel>(make: impl Fn(Ends) -> C) -> Pair {
 }
 
 impl<C: Channel> End<C> {
+    /// Another reader has taken what was there.
+    // Not a loop, for whose rare second turn the first one would save registers.
+    #[cold]
+    #[inline(never)]
+    fn read_again(&self, to: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
+        self.read(to, 0, flags)
+    }
+
     fn is_socket(&self) -> bool {
         self.incoming.is_some() && self.outgoing.is_some()
     }
@@ -129,19 +137,20 @@ impl<C: Channel> End<C> {
 impl<C: Channel> File for End<C> {
     fn read(&self, to: &mut Cursor<'_>, _: u64, flags: OpenFlags) -> Result<(), Errno> {
         let channel = self.incoming.as_ref().ok_or(Errno::EINVAL)?;
-        while to.remaining() > 0 {
-            if !channel.is_empty()
-                && let Some(result) = channel.take(to)
-            {
-                return result;
-            }
-            if channel.at_end() {
-                // The last writer may have written between our look and its end: look again.
-                return channel.take(to).unwrap_or(Ok(()));
-            }
+        if to.remaining() == 0 {
+            return Ok(());
+        }
+        // The last writer may write between our look at an empty channel and its end: the end counts
+        // only if the channel is empty after it.
+        let at_end = channel.is_empty() && channel.at_end();
+        if !at_end && channel.is_empty() {
             wait_for_bytes(&**channel, flags)?;
         }
-        Ok(())
+        match channel.take(to) {
+            Some(result) => result,
+            None if at_end => Ok(()),
+            None => self.read_again(to, flags),
+        }
     }
 
     fn write(&self, from: &mut Cursor<'_>, _: u64, flags: OpenFlags) -> Result<(), Errno> {

@@ -76,65 +76,67 @@ impl Description {
 
     /// read, at the position or, for pread, at `at`. Returns the byte count.
     #[inline(always)]
-    pub(crate) fn read(&self, mut to: Cursor<'_>, at: Option<u64>) -> Result<u64, Errno> {
+    pub(crate) fn read(&self, to: &mut Cursor<'_>, at: Option<u64>) -> Result<u64, Errno> {
         let flags = self.flags();
         if !flags.readable() {
             return Err(Errno::EBADF);
         }
-        if self.is_seekable {
-            return self.read_at(to, at, flags);
-        }
-        no_position(at, &to)?;
-        let result = self.file.read(&mut to, 0, flags);
+        let result = if self.is_seekable {
+            self.read_at(to, at, flags)
+        } else {
+            no_position(at, to)?;
+            self.file.read(to, 0, flags)
+        };
         outcome(to.done(), result)
     }
 
     #[inline(never)]
-    fn read_at(&self, mut to: Cursor<'_>, at: Option<u64>, flags: OpenFlags) -> Result<u64, Errno> {
+    fn read_at(&self, to: &mut Cursor<'_>, at: Option<u64>, flags: OpenFlags) -> Result<(), Errno> {
         self.at_position(at, |at| {
             check_end(at, to.remaining())?;
-            let result = self.file.read(&mut to, at, flags);
-            outcome(to.done(), result).map(|done| (done, at + done))
+            let result = self.file.read(to, at, flags);
+            outcome(to.done(), result).map(|done| at + done)
         })
     }
 
     /// write, at the position or, for pwrite, at `at`; at the end with `APPEND`. Returns the byte
     /// count.
     #[inline(always)]
-    pub(crate) fn write(&self, mut from: Cursor<'_>, at: Option<u64>) -> Result<u64, Errno> {
+    pub(crate) fn write(&self, from: &mut Cursor<'_>, at: Option<u64>) -> Result<u64, Errno> {
         let flags = self.flags();
         if !flags.writable() {
             return Err(Errno::EBADF);
         }
-        if self.is_seekable {
-            return self.write_at(from, at, flags);
-        }
-        no_position(at, &from)?;
-        let result = self.file.write(&mut from, 0, flags);
+        let result = if self.is_seekable {
+            self.write_at(from, at, flags)
+        } else {
+            no_position(at, from)?;
+            self.file.write(from, 0, flags)
+        };
         outcome(from.done(), result)
     }
 
     #[inline(never)]
-    fn write_at(&self, mut from: Cursor<'_>, at: Option<u64>, flags: OpenFlags) -> Result<u64, Errno> {
+    fn write_at(&self, from: &mut Cursor<'_>, at: Option<u64>, flags: OpenFlags) -> Result<(), Errno> {
         self.at_position(at, |at| {
             check_end(at, from.remaining())?;
             if let Some(inode) = &self.named {
-                return self.write_alone(inode, &mut from, at, flags);
+                return self.write_alone(inode, from, at, flags);
             }
-            let result = self.file.write(&mut from, at, flags);
-            outcome(from.done(), result).map(|done| (done, at + done))
+            let result = self.file.write(from, at, flags);
+            outcome(from.done(), result).map(|done| at + done)
         })
     }
 
-    /// Writes to `inode` as its only writer, at `at` or at the present end. Returns the byte
-    /// count and the position behind the bytes.
+    /// Writes to `inode` as its only writer, at `at` or at the present end. Returns the position
+    /// behind the bytes.
     fn write_alone(
         &self,
         inode: &Inode,
         from: &mut Cursor<'_>,
         at: u64,
         flags: OpenFlags,
-    ) -> Result<(u64, u64), Errno> {
+    ) -> Result<u64, Errno> {
         let _writing = inode.writing.lock();
         let appends = flags.contains(OpenFlags::APPEND) && from.remaining() > 0;
         let start = if appends { inode.size() } else { at };
@@ -143,24 +145,18 @@ impl Description {
         if done > 0 {
             inode.attributes.modified();
         }
-        Ok((done, start + done))
+        Ok(start + done)
     }
 
-    /// Runs `io` at the position, which it moves, or at `at`. `io` returns the byte count and the
-    /// next position.
+    /// Runs `io` at the position, which it moves, or at `at`. `io` returns the next position.
     #[inline(always)]
-    fn at_position(
-        &self,
-        at: Option<u64>,
-        io: impl FnOnce(u64) -> Result<(u64, u64), Errno>,
-    ) -> Result<u64, Errno> {
+    fn at_position(&self, at: Option<u64>, io: impl FnOnce(u64) -> Result<u64, Errno>) -> Result<(), Errno> {
         if let Some(at) = at {
-            return Ok(io(at)?.0);
+            return io(at).map(drop);
         }
         let mut position = self.position.lock();
-        let (done, end) = io(*position)?;
-        *position = end;
-        Ok(done)
+        *position = io(*position)?;
+        Ok(())
     }
 
     fn size(&self) -> u64 {

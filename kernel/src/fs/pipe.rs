@@ -67,9 +67,17 @@ impl Ring {
         Ok(unsafe { core::slice::from_raw_parts_mut(page.add(offset), len.min(PAGE - offset)) })
     }
 
-    /// Moves bytes in until the ring is full or `from` is empty.
+    /// Moves bytes in until the ring is full or `from` is empty. There is room, and a byte.
     #[inline(always)]
     fn fill(&mut self, from: &mut Cursor<'_>) -> Result<(), Errno> {
+        self.fill_run(from)?;
+        if from.remaining() > 0 { self.fill_rest(from) } else { Ok(()) }
+    }
+
+    // Not inlined: mostly one run has room for all.
+    #[cold]
+    #[inline(never)]
+    fn fill_rest(&mut self, from: &mut Cursor<'_>) -> Result<(), Errno> {
         while from.remaining() > 0 && self.len() < CAPACITY {
             self.fill_run(from)?;
         }
@@ -78,18 +86,21 @@ impl Ring {
 
     #[inline(always)]
     fn fill_run(&mut self, from: &mut Cursor<'_>) -> Result<(), Errno> {
-        let room = (CAPACITY - self.len()).min(from.remaining());
-        let before = from.done();
+        let before = from.remaining();
+        let room = (CAPACITY - self.len()).min(before);
         let result = from.take(self.run(self.tail, room)?);
         // The bytes before a bad address are in the pipe, too.
-        self.tail += (from.done() - before) as u64;
+        self.tail += (before - from.remaining()) as u64;
         result.map(drop)
     }
 
-    /// Moves bytes out until the ring is empty or the user has enough.
+    /// Moves bytes out until the ring is empty or the user has enough. There is a byte, and room.
     #[inline(always)]
     fn drain(&mut self, to: &mut Cursor<'_>) -> Result<(), Errno> {
-        let result = self.drain_runs(to);
+        let mut result = self.drain_run(to);
+        if self.len() > 0 && to.remaining() > 0 && result.is_ok() {
+            result = self.drain_rest(to);
+        }
         if self.len() == 0 {
             self.tail -= self.tail % PAGE_SIZE;
             self.head = self.tail;
@@ -97,8 +108,10 @@ impl Ring {
         result
     }
 
-    #[inline(always)]
-    fn drain_runs(&mut self, to: &mut Cursor<'_>) -> Result<(), Errno> {
+    // Not inlined: mostly one run is all.
+    #[cold]
+    #[inline(never)]
+    fn drain_rest(&mut self, to: &mut Cursor<'_>) -> Result<(), Errno> {
         while to.remaining() > 0 && self.len() > 0 {
             self.drain_run(to)?;
         }
@@ -107,10 +120,10 @@ impl Ring {
 
     #[inline(always)]
     fn drain_run(&mut self, to: &mut Cursor<'_>) -> Result<(), Errno> {
-        let bytes = self.len().min(to.remaining());
-        let before = to.done();
+        let before = to.remaining();
+        let bytes = self.len().min(before);
         let result = to.put(self.run(self.head, bytes)?);
-        self.head += (to.done() - before) as u64;
+        self.head += (before - to.remaining()) as u64;
         result.map(drop)
     }
 }
@@ -138,28 +151,42 @@ impl Pipe {
     }
 
     /// Moves bytes in, if there is room for `needed` of them now.
-    // Not inlined: the loop around it has one turn, mostly.
-    #[inline(never)]
+    #[inline(always)]
     fn put(&self, from: &mut Cursor<'_>, needed: usize) -> Option<Result<(), Errno>> {
         let mut ring = self.ring.lock();
         if CAPACITY - ring.len() < needed {
             return None;
         }
         let result = ring.fill(from);
-        let len = ring.len();
-        self.len.store(len as u32, Ordering::Relaxed);
+        self.len.store(ring.len() as u32, Ordering::Relaxed);
         drop(ring);
         self.not_empty.wake_one();
         self.ends.poll.notify();
-        if CAPACITY - len >= ATOMIC {
-            self.ends.not_full.wake_one();
-        }
         Some(result)
     }
 
-    // Not inlined: most writes find room.
+    /// Moves the rest of the bytes in, as room comes.
+    // Not inlined: most writes are one `put`.
     #[cold]
     #[inline(never)]
+    fn write_rest(&self, from: &mut Cursor<'_>, needed: usize, flags: OpenFlags) -> Result<(), Errno> {
+        while from.remaining() > 0 {
+            if self.ends.no_reader() {
+                return Err(channel::broken_pipe());
+            }
+            let Some(result) = self.put(from, needed) else {
+                self.wait_for_room(flags, needed)?;
+                continue;
+            };
+            // We may have been woken for this room: what is left of it is the next writer's.
+            if self.room() >= ATOMIC {
+                self.ends.not_full.wake_one();
+            }
+            result?;
+        }
+        Ok(())
+    }
+
     fn wait_for_room(&self, flags: OpenFlags, needed: usize) -> Result<(), Errno> {
         let ends = &self.ends;
         channel::wait(flags, &ends.not_full, || self.room() >= needed || ends.no_reader())
@@ -185,6 +212,7 @@ impl Channel for Pipe {
         &self.not_empty
     }
 
+    #[inline(always)]
     fn take(&self, to: &mut Cursor<'_>) -> Option<Result<(), Errno>> {
         let mut ring = self.ring.lock();
         if ring.len() == 0 {
@@ -208,16 +236,13 @@ impl Channel for Pipe {
     fn write(&self, from: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
         // A small write goes in at once, a large one as room comes.
         let needed = if from.remaining() <= ATOMIC { from.remaining() } else { 1 };
-        while from.remaining() > 0 {
-            if self.ends.no_reader() {
-                return Err(channel::broken_pipe());
-            }
-            match self.put(from, needed) {
-                Some(result) => result?,
-                None => self.wait_for_room(flags, needed)?,
-            }
+        if needed > 0
+            && !self.ends.no_reader()
+            && let Some(result) = self.put(from, needed)
+        {
+            result?;
         }
-        Ok(())
+        if from.remaining() > 0 { self.write_rest(from, needed, flags) } else { Ok(()) }
     }
 
     fn is_empty(&self) -> bool {

@@ -164,7 +164,7 @@ impl FileTable {
         if description.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(description) }
     }
 
-    /// What `f` answers to the description of `fd`. Errors as [`FileTable::get`].
+    /// What `f` answers to the description of `fd`, names included. `EBADF` if there is none.
     ///
     /// # Safety
     /// `f` closes no descriptor, and makes no thread that can.
@@ -175,16 +175,17 @@ impl FileTable {
         f: impl FnOnce(&Description) -> Result<T, Errno>,
     ) -> Result<T, Errno> {
         // Relaxed: as in `look_up`.
-        let kept;
-        let description = if self.shared.load(Ordering::Relaxed) {
-            kept = self.look_up(fd).ok_or(Errno::EBADF)?;
-            &*kept
+        let kept = if self.shared.load(Ordering::Relaxed) {
+            Some(self.look_up(fd).ok_or(Errno::EBADF)?)
         } else {
-            let (_, word) = self.used(fd)?;
-            // SAFETY: no other thread can close it, and `f` does not.
-            unsafe { &*named(word) }
+            None
         };
-        if description.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { f(description) }
+        let description = match &kept {
+            Some(kept) => &**kept,
+            // SAFETY: no other thread can close it, and `f` does not.
+            None => unsafe { &*named(self.used(fd)?.1) },
+        };
+        f(description)
     }
 
     /// As [`FileTable::get`], names included: for calls on descriptors, places and stats.

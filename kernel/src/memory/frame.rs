@@ -75,6 +75,7 @@ impl Frame {
     }
 
     /// One more reference to it.
+    #[inline]
     pub(crate) fn share(&self) -> Frame {
         Counts::get().share(self.phys());
         Frame { number: self.number, order: self.order }
@@ -266,42 +267,50 @@ pub(crate) fn total_count() -> u64 {
 ///
 /// # Safety
 /// The caller owns those references, and no translation leads there any more.
-pub(crate) unsafe fn drop_references(references: &mut [FrameNumber]) {
+pub(crate) unsafe fn drop_references(mut references: &mut [FrameNumber]) {
     let counts = FRAMES.counts;
-    // The frames to free move to the front.
-    let mut freed = 0;
-    for at in 0..references.len() {
-        let number = references[at];
+    let is_last = |&number: &FrameNumber| {
         let count = &counts[number as usize];
-        if drop_reference(count, number) {
+        let last = drop_reference(count, number);
+        if last {
             retire(count, number);
-            references[freed] = number;
-            freed += 1;
         }
+        last
+    };
+    let mut freed = 0;
+    while let Some(others) = references[freed..].iter().position(|number| !is_last(number)) {
+        // This one has another holder: the last one comes in its place.
+        freed += others;
+        references[freed] = references[references.len() - 1];
+        (_, references) = references.split_last_mut().expect("`freed` is one of them");
     }
-    put_in_cache(&references[..freed]);
+    put_in_cache(references);
 }
 
 /// Takes a reference to frame `number` away; true if it was the last.
 #[inline(always)]
 fn drop_reference(count: &AtomicU32, number: FrameNumber) -> bool {
-    // F34 acquire: orders the count, so the other holders' accesses, before a sole owner's reuse.
-    // Partner: `drop_reference`. A sole owner needs no atomic update: no other CPU can be changing
-    // the count.
-    if count.load(Ordering::Acquire) == 1 {
-        return true;
-    }
-    // F34 release: orders our accesses to the frame before the count. Partners: `drop_reference` of
-    // the last holder, `is_sole`, `free_zeroes`.
-    let before = count.fetch_sub(1, Ordering::Release);
-    assert!(before.wrapping_sub(1) < MOST_REFERENCES, "frame {number:#x} freed twice (count {before:#x})");
-    if before != 1 {
-        return false;
+    // A sole owner needs no atomic update: no other CPU can be changing the count.
+    if count.load(Ordering::Relaxed) != 1 {
+        // F34 release: orders our accesses to the frame before the count. Partners: `drop_reference`
+        // of the last holder, `is_sole`, `free_zeroes`.
+        let before = count.fetch_sub(1, Ordering::Release);
+        if before.wrapping_sub(1) >= MOST_REFERENCES {
+            freed_twice(number, before);
+        }
+        if before != 1 {
+            return false;
+        }
     }
     // F34 acquire: orders the count, so the other holders' accesses, before the last holder's reuse.
     // Partner: `drop_reference`.
     fence(Ordering::Acquire);
     true
+}
+
+#[cold]
+fn freed_twice(number: FrameNumber, count: u32) -> ! {
+    panic!("frame {number:#x} freed twice (count {count:#x})")
 }
 
 /// Marks a frame without references as free, before it goes on a free list.

@@ -157,10 +157,12 @@ impl Heap {
 // (small classes are rounded up, in `dealloc` as in `alloc`); the lock makes that hold on all
 // CPUs.
 unsafe impl GlobalAlloc for KernelHeap {
+    #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.0.lock().alloc(layout).map_or(null_mut(), NonNull::as_ptr)
     }
 
+    #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let block = NonNull::new(block).expect("the allocator never hands out null");
         let mut heap = self.0.lock();

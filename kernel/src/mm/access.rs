@@ -21,6 +21,16 @@ pub(crate) fn poke(mm: MmId, addr: u64, bytes: &[u8]) -> Result<(), FaultError> 
     address_space::lock(mm).poke(addr, bytes)
 }
 
+/// As [`poke`], of `len` zeroes.
+///
+/// # Errors
+/// As [`poke`].
+pub(crate) fn zero(mm: MmId, addr: u64, len: u64) -> Result<(), FaultError> {
+    // SAFETY: `store` passes bytes that may be stored to.
+    let clear = |to: *mut u8, part: Range<usize>| unsafe { to.write_bytes(0, part.len()) };
+    address_space::lock(mm).store(addr, len as usize, clear)
+}
+
 /// As [`poke`], if the program itself may store there.
 ///
 /// # Errors
@@ -47,19 +57,34 @@ pub(crate) fn shared_key(mm: MmId, addr: u64) -> Option<(u64, u64)> {
 
 impl Map {
     fn poke(&mut self, addr: u64, bytes: &[u8]) -> Result<(), FaultError> {
-        let (mut at, mut rest) = (addr, bytes);
-        while !rest.is_empty() {
+        self.store(addr, bytes.len(), |to, part| {
+            let from = &bytes[part];
+            // SAFETY: `store` passes bytes that may be stored to.
+            unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) };
+        })
+    }
+
+    /// Has `put` store `len` bytes at `addr`, page by page: it gets the place of a part, and which
+    /// of the bytes the part is.
+    fn store(
+        &mut self,
+        addr: u64,
+        len: usize,
+        mut put: impl FnMut(*mut u8, Range<usize>),
+    ) -> Result<(), FaultError> {
+        let mut done = 0;
+        while done < len {
+            let at = addr + done as u64;
             let page = self.make_present(at, true)?;
             let offset = at % PAGE_SIZE;
-            let (now, later) = rest.split_at(rest.len().min((PAGE_SIZE - offset) as usize));
-            let target = page.as_mut_ptr::<u8>().wrapping_add(offset as usize);
-            // SAFETY: inside the page, which the lock keeps. Threads of the program may read it
-            // meanwhile, as during any store of another thread.
-            unsafe { core::ptr::copy_nonoverlapping(now.as_ptr(), target, now.len()) };
+            let end = len.min(done + (PAGE_SIZE - offset) as usize);
+            // Inside the page, which the lock keeps. Threads of the program may read it meanwhile,
+            // as during any store of another thread.
+            put(page.as_mut_ptr::<u8>().wrapping_add(offset as usize), done..end);
             if self.areas.find(at).is_some_and(|area| area.prot.contains(Prot::EXEC)) {
                 make_fetchable(page);
             }
-            (at, rest) = (at + now.len() as u64, later);
+            done = end;
         }
         Ok(())
     }

@@ -32,6 +32,7 @@ impl Backing {
     ///
     /// # Errors
     /// `ENOMEM`.
+    #[inline]
     pub(crate) fn of(mm: MmId, object: Arc<Object>, offset: u64, writable: bool) -> Result<Self, Errno> {
         Ok(Backing::Object { object: Mapping::new(mm, object)?, offset, writable })
     }

@@ -63,7 +63,7 @@ pub(crate) enum FaultError {
 }
 
 /// Resolves a fault of the current task at `addr` without the lock, if it is near the task's last
-/// one. True if the access is to be tried again. Interrupts and preemption on.
+/// one, and counts it. True if the access is to be tried again. Interrupts and preemption on.
 ///
 /// The task is a user of its mm, so the mm lives on, and its exit has not begun. The gate's number
 /// shows that since the last fault nobody has changed an entry of the table, or taken the table
@@ -90,6 +90,7 @@ pub(crate) fn fault_nearby(addr: u64, access: Access) -> bool {
     drop(preempt_off);
     let Some(Some(filled)) = filled else { return false };
     task.filled().set(task.filled().get() + filled);
+    task.count_fault();
     true
 }
 
@@ -257,12 +258,18 @@ fn set(entry: &mut Entry<'_>, page: Frame, flags: PteFlags) -> bool {
 /// As [`set`], for flags without `EXECUTE`.
 #[inline]
 fn set_data(entry: &mut Entry<'_>, page: Frame, flags: PteFlags) -> bool {
-    let filled = entry.fill(Pte::leaf(page.phys(), flags)).is_ok();
-    if filled {
-        page.leak();
-        after_store();
+    if entry.fill(Pte::leaf(page.phys(), flags)).is_err() {
+        give_back(page);
+        return false;
     }
-    filled
+    page.leak();
+    after_store();
+    true
+}
+
+#[cold]
+fn give_back(page: Frame) {
+    drop(page);
 }
 
 /// Makes the kernel's stores to `page` visible to instruction fetches.

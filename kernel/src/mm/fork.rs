@@ -11,7 +11,7 @@ use vm::page_down;
 use super::address_space::{self, Map};
 use super::backing::Backing;
 use super::fault::{copy_of, frame_of};
-use super::gather::Gather;
+use super::gather::{Gather, NO_SPAN};
 use super::page_tables::PageTables;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
@@ -77,7 +77,9 @@ impl Map {
 }
 
 impl PageTables {
-    /// Shares the private pages in `range` with the child, but for those at `busy`.
+    /// Shares the private pages in `range` with the child, but for those at `busy`. Not inlined: the
+    /// caller's stack frame has the gather.
+    #[inline(never)]
     fn copy_to(
         &mut self,
         range: Range<u64>,
@@ -85,30 +87,39 @@ impl PageTables {
         busy: [u64; 2],
         gather: &mut Gather,
     ) -> Result<(), OutOfMemory> {
-        let (counts, mut copied) = (Counts::get(), 0);
+        let (counts, mut copied, mut weakened) = (Counts::get(), 0, NO_SPAN);
         let mut copies = child.cursor(range.clone());
         let result =
             self.cursor(range).for_each_pair(&mut copies, &mut TableFrames, |mut entry, mut copy| {
                 let mut pte = entry.get();
+                copied += 1;
                 if pte.flags().contains(PteFlags::WRITE) {
-                    // Code would have to be made fetchable.
                     if busy.contains(&entry.ea())
-                        && !pte.flags().contains(PteFlags::EXECUTE)
-                        && let Ok(page) = copy_of(&frame_of(pte))
+                        && let Some(own) = copy_for_child(pte)
                     {
-                        copied += 1;
-                        return copy.set(Pte::leaf(page.leak(), pte.flags()));
+                        return copy.set(own);
                     }
                     pte = pte.with_flags(pte.flags() - PteFlags::WRITE);
-                    entry.set(pte);
-                    gather.weakened(entry.page());
+                    entry.set_same_page(pte);
+                    weakened = weakened.start.min(entry.ea())..entry.page().end;
                 }
                 // The reference is that of the child's entry.
                 counts.share(pte.page());
                 copy.set(pte);
-                copied += 1;
             });
+        gather.weakened(weakened);
         child.resident += copied;
         result
     }
+}
+
+/// An entry for a copy of the page that `pte` names. None without memory, and for code, which would
+/// have to be made fetchable. Not inlined: the loop over the pages needs its registers.
+#[inline(never)]
+fn copy_for_child(pte: Pte) -> Option<Pte> {
+    if pte.flags().contains(PteFlags::EXECUTE) {
+        return None;
+    }
+    let page = copy_of(&frame_of(pte)).ok()?;
+    Some(Pte::leaf(page.leak(), pte.flags()))
 }

@@ -7,6 +7,7 @@
 
 use arch::addr::{PAGE_SHIFT, PhysAddr};
 use arch::mmu::cursor::Entry;
+use arch::mmu::cursor::visit::{Eight, Visit};
 use core::mem::MaybeUninit;
 use core::ops::Range;
 use kcore::mm::MmId;
@@ -15,8 +16,8 @@ use kcore::mm::flush::FlushRange;
 use crate::machine::lazy_tlb;
 use crate::memory::frame::{self, FrameNumber};
 
-/// Frames of a batch; 2 KB of the stack.
-const BATCH: usize = 490;
+/// Frames of a batch, a multiple of what a visit takes together; 2 KB of the stack.
+const BATCH: usize = 488;
 /// No addresses; its ends are those of no address.
 pub(super) const NO_SPAN: Range<u64> = Range { start: u64::MAX, end: 0 };
 /// More pages than this are flushed as a whole address space, not by page.
@@ -60,18 +61,6 @@ impl Gather {
         gather
     }
 
-    /// Empties a valid entry: its reference to the frame comes to us. `span` grows by its page; the
-    /// caller passes it to [`Gather::weakened`] after the last entry of a walk.
-    #[inline(always)]
-    pub(super) fn take(&mut self, mut entry: Entry<'_>, span: &mut Range<u64>) {
-        if self.len >= BATCH {
-            self.weakened(core::mem::replace(span, NO_SPAN));
-            self.flush_and_free();
-        }
-        *span = span.start.min(entry.ea())..entry.page().end;
-        self.push(entry.take().page());
-    }
-
     /// Entries that serve `range` lost permissions.
     #[inline(always)]
     pub(super) fn weakened(&mut self, range: Range<u64>) {
@@ -90,8 +79,16 @@ impl Gather {
 
     #[inline(always)]
     fn push(&mut self, page: PhysAddr) {
-        self.frames[self.len].write((page.0 >> PAGE_SHIFT) as FrameNumber);
-        self.len += 1;
+        self.push_all([page]);
+    }
+
+    #[inline(always)]
+    fn push_all<const N: usize>(&mut self, pages: [PhysAddr; N]) {
+        let places = self.frames[self.len..].first_chunk_mut::<N>().expect("no room in a gather");
+        for (place, page) in places.iter_mut().zip(pages) {
+            place.write((page.0 >> PAGE_SHIFT) as FrameNumber);
+        }
+        self.len += N;
     }
 
     /// Flushes and frees all that was gathered so far.
@@ -111,6 +108,44 @@ impl Gather {
         // those entries, nor a walk through those tables, is left.
         unsafe { frame::drop_references(frames) };
         (self.len, self.tables) = (0, false);
+    }
+}
+
+/// A walk that empties valid entries: their references to the frames go to the gather.
+pub(super) struct Taking<'g> {
+    pub(super) gather: &'g mut Gather,
+    /// The addresses of entries that the gather does not know of: for [`Gather::weakened`] after
+    /// the walk.
+    pub(super) span: Range<u64>,
+    /// How many pages.
+    pub(super) taken: i64,
+}
+
+impl Taking<'_> {
+    /// Before the entries that serve `range` are emptied.
+    #[inline(always)]
+    fn begin(&mut self, range: Range<u64>) {
+        let pages = (range.end - range.start) >> PAGE_SHIFT;
+        if self.gather.len + pages as usize > BATCH {
+            self.gather.weakened(core::mem::replace(&mut self.span, NO_SPAN));
+            self.gather.flush_and_free();
+        }
+        self.span = self.span.start.min(range.start)..range.end;
+        self.taken += pages as i64;
+    }
+}
+
+impl Visit for Taking<'_> {
+    #[inline(always)]
+    fn one(&mut self, mut entry: Entry<'_>) {
+        self.begin(entry.page());
+        self.gather.push(entry.take().page());
+    }
+
+    #[inline(always)]
+    fn eight(&mut self, entries: Eight<'_>) {
+        self.begin(entries.range());
+        self.gather.push_all(entries.take());
     }
 }
 

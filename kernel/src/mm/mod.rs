@@ -39,7 +39,7 @@ mod size_limit;
 mod unmap;
 pub(crate) mod user_memory;
 
-pub(crate) use access::{poke, poke_writable, shared_key};
+pub(crate) use access::{poke, poke_writable, shared_key, zero};
 pub(crate) use address_space::{
     Layout, create, disconnect, free_mm, free_user_memory, init as init_address_spaces, layout, leave,
     set_text,

@@ -3,8 +3,9 @@
 use core::ops::Range;
 
 use arch::addr::PAGE_SIZE;
-use arch::encoding::pte::PteFlags;
-use arch::mmu::cursor::after_store;
+use arch::encoding::pte::{Pte, PteFlags};
+use arch::mmu::cursor::visit::{Eight, Visit};
+use arch::mmu::cursor::{Entry, after_store};
 use kcore::mm::MmId;
 use vm::area::{Area, Prot};
 use vm::areas::Run;
@@ -14,6 +15,7 @@ use super::backing::Backing;
 use super::fault::{frame_of, leaf_flags, make_fetchable};
 use super::gather::{Gather, NO_SPAN};
 use super::mmap::page_range;
+use super::page_tables::PageTables;
 use crate::errno::Errno;
 
 /// How far an mprotect reaches.
@@ -44,12 +46,16 @@ pub(crate) fn mprotect(mm: MmId, start: u64, len: u64, prot: Prot, reach: Reach)
         }
         range.start = first.start;
     }
-    map.make_room(&range)?;
     let writes = prot.contains(Prot::WRITE);
     let closed = |area: &Area<Backing>| {
         area.shared && matches!(area.contents, Backing::Object { writable: false, .. })
     };
-    let (end, result) = match map.areas.run(&range, |area| !(writes && closed(area))) {
+    let permitted = |area: &Area<Backing>| !(writes && closed(area));
+    if map.protect_whole(&range, prot, permitted) {
+        return Ok(());
+    }
+    map.make_room(&range)?;
+    let (end, result) = match map.areas.run(&range, permitted) {
         Run::Whole => (range.end, Ok(())),
         Run::Hole(end) => (end, Err(Errno::ENOMEM)),
         Run::Refused(end) => (end, Err(Errno::EACCES)),
@@ -62,33 +68,96 @@ pub(crate) fn mprotect(mm: MmId, start: u64, len: u64, prot: Prot, reach: Reach)
 }
 
 impl Map {
+    /// The usual case: `range` is an area. False, and nothing is changed, if it is not, or if it takes
+    /// more than a new protection.
+    fn protect_whole(
+        &mut self,
+        range: &Range<u64>,
+        prot: Prot,
+        permitted: impl FnOnce(&Area<Backing>) -> bool,
+    ) -> bool {
+        let Some(area) = self.areas.protect_whole(range, prot, permitted) else { return false };
+        let mut gather = Gather::new(self.mm);
+        self.tables.protect(area, range, self.forked, &mut gather);
+        after_store();
+        true
+    }
+
     /// Brings the entries in `range` into step with their areas.
     fn protect_pages(&mut self, range: Range<u64>) {
         let mut gather = Gather::new(self.mm);
         for area in self.areas.overlapping(&range) {
-            let part = area.start.max(range.start)..area.end.min(range.end);
-            let sole = leaf_flags(area.prot, true);
-            // The count of a frame is only read where it makes a difference.
-            let all_sole = area.shared || !self.forked && matches!(area.contents, Backing::Anonymous);
-            let shared = leaf_flags(area.prot, all_sole);
-            let mut lost = NO_SPAN;
-            self.tables.cursor(part).for_each(|mut entry| {
-                let old = entry.get();
-                let flags = if sole != shared && frame_of(old).is_sole() { sole } else { shared };
-                let new = old.permitting(flags);
-                if new.0 & !old.0 & PteFlags::EXECUTE.bits() != 0 {
-                    make_fetchable(old.page());
-                }
-                if new != old {
-                    // The frame stays: the entry need not be cleared before the flush.
-                    entry.set_same_page(new);
-                }
-                if old.0 & !new.0 != 0 {
-                    lost = lost.start.min(entry.ea())..entry.page().end;
-                }
-            });
-            gather.weakened(lost);
+            self.tables.protect(area, &range, self.forked, &mut gather);
         }
         after_store();
     }
+}
+
+impl PageTables {
+    /// Brings the entries of `area` in `range` into step with it.
+    fn protect(&mut self, area: &Area<Backing>, range: &Range<u64>, forked: bool, gather: &mut Gather) {
+        let part = area.start.max(range.start)..area.end.min(range.end);
+        let sole = leaf_flags(area.prot, true);
+        // The count of a frame is only read where it makes a difference.
+        let all_sole = area.shared || !forked && matches!(area.contents, Backing::Anonymous);
+        let shared = leaf_flags(area.prot, all_sole);
+        let mut protecting = Protecting { sole, shared, lost: NO_SPAN };
+        self.cursor(part).visit(&mut protecting);
+        gather.weakened(protecting.lost);
+    }
+}
+
+/// A walk that gives entries of an area its permissions.
+struct Protecting {
+    /// The flags of a page whose frame is the entry's alone.
+    sole: PteFlags,
+    /// Those of another page.
+    shared: PteFlags,
+    /// The addresses of entries that have lost permissions.
+    lost: Range<u64>,
+}
+
+impl Protecting {
+    /// The entries that serve `range` were like `old` and are like `new`.
+    #[inline(always)]
+    fn changed(&mut self, old: Pte, new: Pte, range: Range<u64>) {
+        if old.0 & !new.0 != 0 {
+            self.lost = self.lost.start.min(range.start)..range.end;
+        }
+    }
+}
+
+impl Visit for Protecting {
+    #[inline(always)]
+    fn one(&mut self, mut entry: Entry<'_>) {
+        let (old, sole, shared) = (entry.get(), self.sole, self.shared);
+        let flags = if sole != shared && frame_of(old).is_sole() { sole } else { shared };
+        let new = old.permitting(flags);
+        if gains_fetches(old, new) {
+            make_fetchable(old.page());
+        }
+        if new != old {
+            // The frame stays: the entry need not be cleared before the flush.
+            entry.set_same_page(new);
+        }
+        self.changed(old, new, entry.page());
+    }
+
+    #[inline(always)]
+    fn eight(&mut self, mut entries: Eight<'_>) {
+        let like_first = entries.like_first().filter(|_| self.sole == self.shared);
+        let change = like_first.map(|old| (old, old.permitting(self.shared)));
+        // Each page's instructions are made fetchable apart.
+        let Some((old, new)) = change.filter(|&(old, new)| !gains_fetches(old, new)) else {
+            return entries.one_by_one(self);
+        };
+        if new != old {
+            entries.flip(PteFlags::from_bits_retain(old.0 ^ new.0));
+        }
+        self.changed(old, new, entries.range());
+    }
+}
+
+fn gains_fetches(old: Pte, new: Pte) -> bool {
+    new.0 & !old.0 & PteFlags::EXECUTE.bits() != 0
 }

@@ -136,6 +136,7 @@ impl Object {
     }
 
     /// A reference to page `number`; `Bus` if it lies behind the end. May sleep.
+    #[inline]
     pub(crate) fn page(&self, number: u64) -> Result<Frame, FaultError> {
         let mut pages = self.pages.lock();
         if number >= self.len().div_ceil(PAGE_SIZE) {

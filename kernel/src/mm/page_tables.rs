@@ -10,7 +10,7 @@ use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
 use arch::mmu::tree::RadixTree;
 use kcore::gate::Gate;
 
-use super::gather::{Gather, NO_SPAN};
+use super::gather::{Gather, NO_SPAN, Taking};
 use crate::machine::lazy_tlb;
 use crate::sync::{Fixed, SpinWait};
 
@@ -28,6 +28,7 @@ pub(super) fn init_gates() {
 }
 
 /// The gate of a leaf table.
+#[inline]
 pub(super) fn gate_of(table: PhysAddr) -> &'static Gate {
     let gates = GATES.get();
     &gates[table.page_number() as usize & (gates.len() - 1)]
@@ -35,6 +36,7 @@ pub(super) fn gate_of(table: PhysAddr) -> &'static Gate {
 
 /// Before the entries of a leaf table are changed, other than from empty: stops the faults that
 /// fill it without the `mmap_lock`, until they have taken it once.
+#[inline]
 pub(super) fn close_gate(table: PhysAddr) {
     let mut wait = SpinWait::new("faults in a page table");
     gate_of(table).close(|| wait.turn());
@@ -55,7 +57,7 @@ impl PageTables {
         self.tree.as_mut().expect("an address space without page tables")
     }
 
-    /// The right to write the entries of `range`. [`Cursor::for_each`] closes the tables' gates.
+    /// The right to write the entries of `range`. [`Cursor::visit`] closes the tables' gates.
     #[inline(always)]
     pub(super) fn cursor(&mut self, range: Range<u64>) -> Cursor<'_> {
         self.tree_mut().cursor(range, close_gate)
@@ -79,16 +81,15 @@ impl PageTables {
 
     /// Takes the pages in `range` out of the tree. Tables stay.
     pub(super) fn take(&mut self, range: Range<u64>, gather: &mut Gather) {
-        let (mut taken, mut span) = (0, NO_SPAN);
-        self.cursor(range).for_each(|entry| {
-            gather.take(entry, &mut span);
-            taken += 1;
-        });
+        let mut taking = Taking { gather, span: NO_SPAN, taken: 0 };
+        self.cursor(range).visit(&mut taking);
+        let Taking { gather, span, taken } = taking;
         gather.weakened(span);
         self.resident -= taken;
     }
 
     /// Takes the tables out that serve an address in `range`, and none outside `unused`.
+    #[inline]
     pub(super) fn detach_tables(&mut self, range: Range<u64>, unused: &Range<u64>, gather: &mut Gather) {
         // The usual case of a small range: not one table is unused.
         let first = unused.start.next_multiple_of(TABLE_SPAN).max(range.start & !(TABLE_SPAN - 1));

@@ -201,64 +201,80 @@ unsafe impl Plain for UserSlice {}
 /// User memory that is read or written from front to back: one or several pieces, and the
 /// position. Files see nothing else of user memory.
 pub(crate) struct Cursor<'a> {
-    rest: &'a [UserSlice],
-    /// Bytes of `rest[0]` that are done.
-    at: u64,
-    done: usize,
+    /// The rest of the first piece that is not done: its address and length.
+    at: UserAddr,
+    here: usize,
+    /// The pieces behind it.
+    later: &'a [UserSlice],
+    /// Bytes of all pieces, and those still to move.
+    total: usize,
     remaining: usize,
 }
 
 impl<'a> Cursor<'a> {
+    /// Over `len` bytes at `at`.
+    ///
+    /// # Errors
+    /// `EFAULT` if they are not within the user's addresses.
+    #[inline(always)]
+    pub(crate) fn of(at: UserAddr, len: u64) -> Result<Self, Errno> {
+        let total = len as usize;
+        if !at.has_room(total) {
+            return Err(Errno::EFAULT);
+        }
+        Ok(Cursor { at, here: total, later: &[], total, remaining: total })
+    }
+
     /// Over `pieces` in order.
     ///
     /// # Errors
     /// `EFAULT` if one of them is not within the user's addresses, even if it would not be used.
     pub(crate) fn new(pieces: &'a [UserSlice]) -> Result<Self, Errno> {
-        let mut remaining = 0;
+        let mut total = 0;
         for piece in pieces {
             if !piece.base.has_room(piece.len as usize) {
                 return Err(Errno::EFAULT);
             }
             // No overflow: the user's addresses are 2^52, and pieces at most 1,024.
-            remaining += piece.len as usize;
+            total += piece.len as usize;
         }
-        Ok(Cursor { rest: pieces, at: 0, done: 0, remaining })
+        Ok(Cursor { at: UserAddr(0), here: 0, later: pieces, total, remaining: total })
     }
 
     /// Bytes moved so far.
+    #[inline(always)]
     pub(crate) fn done(&self) -> usize {
-        self.done
+        self.total - self.remaining
     }
 
     /// Bytes still to move.
+    #[inline(always)]
     pub(crate) fn remaining(&self) -> usize {
         self.remaining
     }
 
     /// The rest of the next piece.
     pub(crate) fn next_piece(&mut self) -> Option<UserSlice> {
-        while let Some((piece, later)) = self.rest.split_first() {
-            if self.at < piece.len {
-                return Some(UserSlice { base: piece.base.plus(self.at as usize), len: piece.len - self.at });
-            }
-            (self.rest, self.at) = (later, 0);
+        while self.here == 0 {
+            let (piece, later) = self.later.split_first()?;
+            (self.at, self.here, self.later) = (piece.base, piece.len as usize, later);
         }
-        None
+        Some(UserSlice { base: self.at, len: self.here as u64 })
     }
 
     /// The user address, if `len` bytes from there on are in one piece.
     #[inline(always)]
     fn in_one_piece(&self, len: usize) -> Option<u64> {
-        let piece = self.rest.first()?;
-        (len as u64 <= piece.len - self.at).then(|| piece.base.plus(self.at as usize).0)
+        (len <= self.here).then_some(self.at.0)
     }
 
     /// Moves on after a copy of `len` bytes within a piece, which ended with `outcome`.
     #[inline(always)]
     fn moved(&mut self, len: usize, outcome: Result<(), BadAddress>) -> Result<usize, Errno> {
         let bytes = outcome.map_or_else(|bad| bad.copied, |()| len);
-        self.at += bytes as u64;
-        self.done += bytes;
+        // Stays within the piece, which lies within the user's addresses.
+        self.at.0 += bytes as u64;
+        self.here -= bytes;
         self.remaining -= bytes;
         efault(outcome).map(|()| len)
     }
@@ -272,27 +288,18 @@ impl<'a> Cursor<'a> {
         mut copy: impl FnMut(u64, usize, usize) -> Result<(), BadAddress>,
     ) -> Result<usize, Errno> {
         let mut moved = 0;
-        while moved < len {
-            let Some((piece, later)) = self.rest.split_first() else { break };
-            let bytes = (piece.len - self.at).min((len - moved) as u64) as usize;
-            let (bytes, result) = match copy(piece.base.plus(self.at as usize).0, moved, bytes) {
-                Ok(()) => (bytes, Ok(())),
-                Err(bad) => (bad.copied, Err(Errno::EFAULT)),
-            };
-            moved += bytes;
-            self.at += bytes as u64;
-            self.done += bytes;
-            self.remaining -= bytes;
-            if self.at == piece.len {
-                (self.rest, self.at) = (later, 0);
-            }
-            result?;
+        while moved < len
+            && let Some(piece) = self.next_piece()
+        {
+            let bytes = self.here.min(len - moved);
+            moved += self.moved(bytes, copy(piece.base.0, moved, bytes))?;
         }
         Ok(moved)
     }
 
     /// Moves bytes out to the user, as many of `from` as fit. Returns how many. After `EFAULT`,
     /// [`Cursor::done`] counts the bytes before it.
+    #[inline]
     pub(crate) fn put(&mut self, from: &[u8]) -> Result<usize, Errno> {
         // SAFETY: a slice is readable for its length.
         unsafe { self.put_raw(from.as_ptr(), from.len()) }
@@ -302,6 +309,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Safety
     /// `from` is readable for `len` bytes.
+    #[inline]
     pub(crate) unsafe fn put_raw(&mut self, from: *const u8, len: usize) -> Result<usize, Errno> {
         if let Some(to) = self.in_one_piece(len) {
             // SAFETY: the caller's promise.
@@ -315,6 +323,7 @@ impl<'a> Cursor<'a> {
 
     /// Moves bytes in from the user, as many as there are, into the start of
     /// `to`. Returns how many; errors as [`Cursor::put`].
+    #[inline]
     pub(crate) fn take(&mut self, to: &mut [u8]) -> Result<usize, Errno> {
         // SAFETY: a slice is writable for its length.
         unsafe { self.take_raw(to.as_mut_ptr(), to.len()) }
@@ -324,6 +333,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Safety
     /// `to` is writable for `len` bytes.
+    #[inline]
     pub(crate) unsafe fn take_raw(&mut self, to: *mut u8, len: usize) -> Result<usize, Errno> {
         if let Some(from) = self.in_one_piece(len) {
             // SAFETY: the caller's promise.

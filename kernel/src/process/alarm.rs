@@ -60,6 +60,7 @@ pub(super) fn look_at(process: &Process, deadline_tb: u64) -> Result<(), Errno> 
 }
 
 /// Replaces an alarm; returns the deadline of the previous one and its interval.
+#[inline]
 fn replace(process: &Process, what: What, deadline_tb: u64, interval_tb: u64) -> Result<(u64, u64), Errno> {
     if deadline_tb != NONE {
         start_thread()?;

@@ -148,6 +148,7 @@ impl Process {
     ///
     /// # Errors
     /// `ENOMEM` for the alarm.
+    #[inline]
     pub(super) fn look_at_cpu_time(&self) -> Result<(), Errno> {
         self.look(&mut self.cpu_timers.lock())
     }

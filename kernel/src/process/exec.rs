@@ -6,6 +6,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use arch::addr::PAGE_SIZE;
@@ -65,11 +66,12 @@ pub(crate) fn exec(place: &Place, path: &str, passed: &Arguments) -> Result<Trap
     let name = ready.path.rsplit('/').next().unwrap_or("");
     task::current().set_name(name.as_bytes());
     let frame = first_frame(process, &ready);
-    process.set_program(Program {
-        path: ready.path,
-        arguments: passed.arguments.iter().flat_map(|one| one.iter().copied().chain([0])).collect(),
-        auxiliary: ready.auxiliary,
-    });
+    let mut arguments = Vec::new();
+    for one in &passed.arguments {
+        arguments.extend_from_slice(one);
+        arguments.push(0);
+    }
+    process.set_program(Program { path: ready.path, arguments, auxiliary: ready.auxiliary });
     Ok(frame)
 }
 

@@ -52,6 +52,7 @@ struct Told {
 
 impl Told {
     /// Wakes the parent if it waits. Without the table's lock.
+    #[inline]
     fn wake(self) {
         if let Some(parent) = self.parent {
             parent.child_ended.wake_all();
@@ -102,6 +103,7 @@ pub(super) fn leave_children(process: &Process, gone: u32) {
 impl Process {
     /// A thread that gets the children of other threads. `has_children` is set under the lock on
     /// the list: the thread looks at it after it has left the list.
+    #[inline]
     fn adopting_task(&self) -> Option<u32> {
         let threads = self.threads.lock();
         let heir = threads.iter().find(|task| !task.killed())?;

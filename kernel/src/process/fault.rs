@@ -28,10 +28,9 @@ pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
         return fail_copy(frame);
     }
     let access = Access { write: fault.write, exec: fault.exec };
-    if mm::fault_nearby(fault.addr.0, access) {
-        return task::current().count_fault();
+    if !mm::fault_nearby(fault.addr.0, access) {
+        page_fault_elsewhere(frame, fault, access);
     }
-    page_fault_elsewhere(frame, fault, access);
 }
 
 /// A page fault that takes the address space's lock.

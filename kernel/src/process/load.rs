@@ -10,9 +10,6 @@ use kcore::mm::MmId;
 use crate::errno::Errno;
 use crate::mm::{self, Backing, MapFlags, Object, Prot};
 
-/// What is stored at a time where a program wants zeros.
-static ZEROS: [u8; 1024] = [0; 1024];
-
 /// Where a position-independent program goes.
 const PIE_BASE: u64 = 0x1000_0000;
 
@@ -133,12 +130,7 @@ fn map(mm: MmId, file: &Arc<Object>, segment: &Segment, bias: u64) -> Result<(),
     if memory_end > file_end && mapped_end > file_end {
         // The page holds bytes of the file where zeros must be.
         let end = mapped_end.min(memory_end.next_multiple_of(PAGE_SIZE));
-        let mut at = file_end;
-        while at < end {
-            let bytes = (end - at).min(ZEROS.len() as u64);
-            mm::poke(mm, at, &ZEROS[..bytes as usize]).map_err(|_| Errno::ENOMEM)?;
-            at += bytes;
-        }
+        mm::zero(mm, file_end, end - file_end).map_err(|_| Errno::ENOMEM)?;
     }
     if memory_end > mapped_end {
         let flags = flags | MapFlags::ANONYMOUS;

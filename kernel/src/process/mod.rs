@@ -161,6 +161,7 @@ impl Process {
     }
 
     /// The signals' dispositions.
+    #[inline]
     pub(crate) fn handlers(&self) -> Arc<Handlers> {
         self.handlers.lock().clone()
     }

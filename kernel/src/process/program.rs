@@ -20,6 +20,7 @@ pub(crate) struct Program {
 
 impl Process {
     /// The program that it runs.
+    #[inline]
     pub(crate) fn program(&self) -> Arc<Program> {
         self.program.lock().clone()
     }

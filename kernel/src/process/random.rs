@@ -21,6 +21,7 @@ pub(crate) fn init(seed: Option<[u8; 32]>) {
 }
 
 /// Fills `bytes`.
+#[inline]
 pub(crate) fn fill(bytes: &mut [u8]) {
     let key = next_key();
     if let Some(words) = key.get(..bytes.len().div_ceil(4)) {

@@ -1,6 +1,7 @@
 //! The first contents of a program's stack: arguments, environment and the auxiliary vector (System
 //! V ABI, PowerPC64 supplement, "process initialization").
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use arch::addr::PAGE_SIZE;
@@ -104,15 +105,14 @@ pub(super) fn build(
     let auxiliary = auxiliary_vector(program, image.address(name), image.address(random));
     words.extend(auxiliary.as_flattened());
 
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).chain(image.strings).collect();
-    let bottom = mm::STACK_TOP - bytes.len() as u64;
-    // Words and strings are adjacent: an odd number of words would leave the
-    // stack pointer misaligned, so zeros go in between, at the end of the vector.
-    let pointer = bottom & !15;
-    let gap = (bottom - pointer) as usize;
-    let vectors = words.len() * 8;
-    mm::poke(mm, pointer, &bytes[..vectors]).map_err(|_| Errno::ENOMEM)?;
-    mm::poke(mm, pointer + (vectors + gap) as u64, &bytes[vectors..]).map_err(|_| Errno::ENOMEM)?;
+    let mut vectors = Vec::with_capacity(words.len() * size_of::<u64>());
+    words.iter().for_each(|word| vectors.extend_from_slice(&word.to_be_bytes()));
+    // The strings end at the top. An odd number of words would leave the stack pointer misaligned,
+    // so zeros go in between, at the end of the vector.
+    let strings = image.address(0);
+    let pointer = (strings - vectors.len() as u64) & !15;
+    mm::poke(mm, pointer, &vectors).map_err(|_| Errno::ENOMEM)?;
+    mm::poke(mm, strings, &image.strings).map_err(|_| Errno::ENOMEM)?;
     Ok((pointer, auxiliary))
 }
 
@@ -123,11 +123,11 @@ fn most_arguments() -> u64 {
 }
 
 /// Pairs of type and value.
-pub(super) type AuxiliaryVector = [[u64; 2]; 23];
+pub(super) type AuxiliaryVector = Box<[[u64; 2]; 23]>;
 
 /// The pairs (Linux, include/uapi/linux/auxvec.h).
 fn auxiliary_vector(program: &Loaded, name: u64, random: u64) -> AuxiliaryVector {
-    [
+    Box::new([
         // AT_IGNOREPPC, twice, first: old C libraries align the vector with it.
         [22, 22],
         [22, 22],
@@ -157,5 +157,5 @@ fn auxiliary_vector(program: &Loaded, name: u64, random: u64) -> AuxiliaryVector
         [26, HWCAP2],
         [31, name],
         [0, 0],
-    ]
+    ])
 }

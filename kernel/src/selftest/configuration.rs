@@ -53,6 +53,8 @@ fn options() -> Verdict {
             (config.core.filter_lazies, config.core.debug_shoot_lazies, config.report, config.monitor);
         check_eq!(found, (on, on, on, on), line);
     }
+    let config = Config::parse("report=all")?;
+    check_eq!((config.report, config.report_all), (true, true), "report=all");
     let config = Config::parse("trim=1 qemu=9.0 test= test_from=7")?;
     check_eq!((config.core.trim_period, &*config.qemu), (1, "9.0"), "trim and qemu");
     check_eq!((config.runs_tests(), config.test_pattern(), config.test_from()), (true, None, 7), "all tests");

@@ -11,6 +11,7 @@ use super::stage::in_us;
 use super::{Stop, Test, Verdict, check, check_eq};
 use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
+use crate::memory::frame;
 use crate::process::exit::Status;
 use crate::process::{self, signal};
 use crate::sync::preempt;
@@ -28,6 +29,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("program_memcalls", || passes("/bin/memcalls", &[])),
     Test::new("program_edges", edges),
     Test::new("program_limits", || passes("/bin/limits", &[])),
+    Test::new("program_starved", starved),
     Test::new("program_system", || passes("/bin/system", &[])),
     Test::new("program_threads", || passes("/bin/threads", &[])),
     Test::new("program_futexes", || passes("/bin/futexes", &[])),
@@ -77,6 +79,30 @@ fn edges() -> Verdict {
     let numbers: Vec<_> = syscall::numbers().map(|number| alloc::format!("{number}")).collect();
     let arguments: Vec<_> = numbers.iter().map(alloc::string::String::as_str).collect();
     passes("/bin/edges", &arguments)
+}
+
+/// Calls without memory. The program takes what is left here of it, and gives it back. Its first
+/// run leaves what the kernel keeps: pages of files, and tables that became longer.
+fn starved() -> Verdict {
+    if lazy_tlb().nr_cpus() > 1 {
+        return Err(Stop::Skip("slow, and no different on more CPUs"));
+    }
+    in_little_memory(|| passes("/bin/starved", &[]))?;
+    let before = settled_account();
+    in_little_memory(|| passes("/bin/starved", &[]))?;
+    Ok(check_account(before, "calls without memory")?)
+}
+
+/// Runs `f` while few frames are free.
+fn in_little_memory(f: impl FnOnce() -> Verdict) -> Verdict {
+    const LEFT_FRAMES: u64 = 512;
+    const BLOCK: u32 = 8;
+    let mut held = Vec::with_capacity(frame::total_count() as usize >> BLOCK);
+    while frame::has_spare(LEFT_FRAMES + (1 << BLOCK)) {
+        let Some(block) = frame::alloc_order(BLOCK) else { break };
+        held.push(block);
+    }
+    f()
 }
 
 fn exit_status() -> Verdict {

@@ -1,5 +1,5 @@
-//! Doubly linked lists whose nodes live in their owners: run queues, wait queues and timers need no
-//! allocation, and a node leaves a list in constant time.
+//! Doubly linked lists whose nodes live in their owners: timers and futexes need no allocation, and a
+//! node leaves a list in constant time.
 //!
 //! A node's links belong to the list it is in, which lives inside a lock. Only the holder of that
 //! lock touches the links.
@@ -174,6 +174,7 @@ impl<T> List<T> {
 
     /// Takes out up to `most` nodes for whose values `wants` says so, first to last, and hands
     /// each to `taken`, which may end its life; how many.
+    #[inline]
     pub(crate) fn extract(
         &mut self,
         most: usize,

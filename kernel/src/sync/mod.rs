@@ -11,6 +11,7 @@
 //! No [`IrqLock`] may be held over a cross-call, nor a [`SpinLock`] that is taken inside one: the
 //! called CPU may be spinning for it with interrupts off.
 
+pub(crate) mod fifo;
 mod fixed;
 pub(crate) mod list;
 pub(crate) mod preempt;
@@ -18,5 +19,5 @@ mod spin_lock;
 mod spin_wait;
 
 pub(crate) use fixed::Fixed;
-pub(crate) use spin_lock::{IrqGuard, IrqLock, SpinGuard, SpinLock};
+pub(crate) use spin_lock::{IrqGuard, IrqLock, SpinGuard, SpinLock, with_irqs_off};
 pub(crate) use spin_wait::SpinWait;

@@ -58,6 +58,13 @@ impl Drop for IrqSection {
     }
 }
 
+/// Runs `f` with interrupts off, and the proof of it, which spares the locks inside the turning off
+/// and on. Any context.
+#[inline(always)]
+pub(crate) fn with_irqs_off<R>(f: impl FnOnce(&IrqsOff) -> R) -> R {
+    IrqSection::begin().0.lend(f)
+}
+
 /// A lock, in a section of kind `S`.
 pub(crate) struct Lock<T, S> {
     name: &'static str,

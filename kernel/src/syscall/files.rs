@@ -25,7 +25,7 @@ fn get_any(fd: u64) -> Result<Arc<Description>> {
 pub(super) fn read(fd: u64, base: UserAddr, len: u64, at: Option<u64>) -> Result {
     let at = at.map(position).transpose()?;
     // SAFETY: a read changes no table.
-    unsafe { current().files.with(fd, |file| file.read(Cursor::new(&[UserSlice { base, len }])?, at)) }
+    unsafe { current().files.with(fd, |file| file.read(&mut Cursor::of(base, len)?, at)) }
 }
 
 /// write; `at` a position, pwrite64.
@@ -33,7 +33,7 @@ pub(super) fn read(fd: u64, base: UserAddr, len: u64, at: Option<u64>) -> Result
 pub(super) fn write(fd: u64, base: UserAddr, len: u64, at: Option<u64>) -> Result {
     let at = at.map(position).transpose()?;
     // SAFETY: a write changes no table.
-    unsafe { current().files.with(fd, |file| file.write(Cursor::new(&[UserSlice { base, len }])?, at)) }
+    unsafe { current().files.with(fd, |file| file.write(&mut Cursor::of(base, len)?, at)) }
 }
 
 /// An offset or a length in a file. `EINVAL` below zero.
@@ -54,7 +54,7 @@ pub(super) fn writev(fd: u64, pieces: UserAddr, count: u64, at: Option<u64>) -> 
 }
 
 /// Runs `io` over the `count` pieces that the array at `pieces` names.
-fn with_pieces(pieces: UserAddr, count: u64, io: impl FnOnce(Cursor<'_>) -> Result) -> Result {
+fn with_pieces(pieces: UserAddr, count: u64, io: impl FnOnce(&mut Cursor<'_>) -> Result) -> Result {
     /// Enough for nearly all; more take an allocation.
     const FEW: usize = 8;
     if count > IOV_MAX {
@@ -76,7 +76,7 @@ fn with_pieces(pieces: UserAddr, count: u64, io: impl FnOnce(Cursor<'_>) -> Resu
     if slices.iter().any(|slice| slice.len.cast_signed() < 0) {
         return Err(Errno::EINVAL);
     }
-    io(Cursor::new(slices)?)
+    io(&mut Cursor::new(slices)?)
 }
 
 /// Bytes of heap for two pipes and their descriptions.

@@ -28,6 +28,7 @@ impl Key {
     ///
     /// # Errors
     /// `EINVAL` if it is not aligned, `EFAULT` if it is not the program's.
+    #[inline]
     fn new(address: UserAddr, shared: bool) -> Result<Self> {
         if !address.0.is_multiple_of(4) {
             return Err(Errno::EINVAL);

@@ -20,8 +20,8 @@
 //! **No waiter is touched after its end.** A thread leaves its wait when it was told, or has
 //! taken itself out under the lock. To tell is the last that a waker does with one that is
 //! awake. One that slept runs, and can end, only once its waker has put it into a run queue;
-//! until then its stack lies still, and its node may be in the waker's own list. So no waiter
-//! has a reference to its task; a waker has one while it queues a task, see [`Task::run_again`].
+//! until then its stack lies still, and its node may be in the waker's own list. So neither needs
+//! a reference to the task.
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 

@@ -4,7 +4,7 @@
 //! set_affinity                        placement::queue
 //! store the affinity                  task.cpu = X; push to X
 //! full barrier                        full barrier
-//! task.cpu forbidden? move it         X forbidden now? move it
+//! task.cpu forbidden? move it         X forbidden now? choose another
 //! ```
 //! At least one of the two sees the other's store. A CPU that goes offline is forbidden to all
 //! tasks, so the diagram holds for it too. A task that *runs* on a forbidden CPU is left by the
@@ -16,9 +16,9 @@ use kcore::cpu::CpuSet;
 
 use super::cpu::{self, Cpu, ONLINE};
 use super::descriptor::Task;
+use super::online_cpus;
 use super::resched::resched;
 use super::window::Window;
-use super::{online_cpus, placement};
 use crate::sync::{SpinLock, preempt};
 
 /// None of the CPUs asked for is online.
@@ -49,14 +49,6 @@ pub(crate) fn set_affinity(task: &Task, set: &CpuSet) -> Result<(), NoOnlineCpu>
     Ok(())
 }
 
-/// After `task` was queued on `cpu`: may it stay there?
-#[inline]
-pub(super) fn check_placement(task: &Task, cpu: &Cpu) {
-    if !may_run_on(task, cpu) {
-        relocate(task);
-    }
-}
-
 /// Whether `task` may run on `cpu`, and `cpu` run tasks.
 #[inline]
 pub(super) fn may_run_on(task: &Task, cpu: &Cpu) -> bool {
@@ -81,7 +73,7 @@ fn relocate(task: &Task) {
         let was_queued = queue.remove(task);
         drop(queue);
         if was_queued {
-            placement::queue(task);
+            task.run_again();
         } else {
             // It runs there, or is about to: `schedule` sends it away. If it sleeps, its wake-up
             // chooses a CPU anyway, and the interrupt is in vain.

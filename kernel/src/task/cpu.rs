@@ -5,7 +5,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::AtomicPtr;
 
 use arch::percpu::{self, PerCpu};
 use arch::timer;
@@ -49,11 +48,6 @@ pub(super) struct Cpu {
     pub(super) need_resched: Request,
     /// The watchdog's state.
     pub(super) watch: Watch,
-    /// The task that the last switch left; its own, interrupts off.
-    pub(super) left: AtomicPtr<Task>,
-    /// A task that the last switch left although it is runnable, since it may no
-    /// longer run here; null for none. Its own, interrupts off.
-    pub(super) evicted: AtomicPtr<Task>,
     /// Tasks that wait for it.
     pub(super) queue: RunQueue,
     /// Time slice and alarms.
@@ -83,8 +77,6 @@ impl Cpu {
             idle_flag: IdleFlag::new(),
             need_resched: Request::none(),
             watch: Watch::new(),
-            left: AtomicPtr::new(core::ptr::null_mut()),
-            evicted: AtomicPtr::new(core::ptr::null_mut()),
             queue: RunQueue::new(id),
             clock: Clock::new(),
             arrival: Arrival::open(),

@@ -54,7 +54,8 @@ impl CpuBits {
     #[inline]
     pub(super) fn is_only(&self, cpu: CpuId, nr_cpus: usize) -> bool {
         let (own, bit) = place(cpu);
-        (0..nr_cpus.div_ceil(64)).all(|word| self.word(word) == if word == own { bit } else { 0 })
+        let others_are_out = || (0..nr_cpus.div_ceil(64)).all(|word| word == own || self.word(word) == 0);
+        self.0[own].load(Ordering::Relaxed) == bit && (nr_cpus <= 64 || others_are_out())
     }
 
     #[inline]

@@ -18,9 +18,10 @@ use arch::context::Context;
 use arch::percpu;
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::handoff::{InUse, RunState, Told, Woken};
-use kcore::machine::PreemptOff;
+use kcore::machine::{IrqsOff, PreemptOff};
 use kcore::task::TaskMm;
 
+use super::cpu::Cpu;
 use super::cpu_bits::CpuBits;
 use super::fault_place::FaultPlace;
 use super::name::{TaskName, name_words};
@@ -30,7 +31,9 @@ use super::window::Window;
 use crate::memory::KernelStack;
 use crate::upcalls::UserHalf;
 
+use crate::sync::fifo::Place;
 use crate::sync::list::Node;
+use crate::sync::with_irqs_off;
 
 /// A counted reference to a task.
 pub(crate) type TaskRef = Arc<Task>;
@@ -67,10 +70,10 @@ pub(crate) struct Task {
     pub(super) waits: AtomicBool,
     /// Whether the wait queue that it waits in has woken it.
     pub(super) told: Told,
-    /// Its place in a run queue; the links belong to that queue's lock.
-    pub(super) run_node: Node<TaskPtr>,
-    /// Its place in a wait queue; the links belong to that queue's lock.
-    pub(super) wait_node: Node<TaskPtr>,
+    /// Its place in a run queue; the link belongs to that queue's lock.
+    pub(super) run_node: Place<TaskPtr>,
+    /// Its place in a wait queue; the link belongs to that queue's lock.
+    pub(super) wait_node: Place<TaskPtr>,
     /// The CPU time, switches and faults of this task.
     pub(super) counts: Counts,
     /// Where it faults. Touched by the task itself alone.
@@ -127,6 +130,12 @@ impl Task {
         CpuId::new(self.cpu.load(Ordering::Relaxed) as usize)
     }
 
+    /// Whether [`Task::cpu`] is `cpu`.
+    #[inline]
+    pub(super) fn last_ran_on(&self, cpu: &Cpu) -> bool {
+        self.cpu.load(Ordering::Relaxed) as usize == cpu.id.index()
+    }
+
     /// The CPUs that it may run on.
     pub(crate) fn affinity(&self) -> CpuSet {
         self.affinity.snapshot()
@@ -161,10 +170,16 @@ impl Task {
         }
     }
 
+    /// The bits of [`pending`].
+    #[inline]
+    pub(super) fn pending(&self) -> u32 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
     /// Whether a kill or a signal waits: interruptible waits end.
     #[inline]
     pub(crate) fn interrupted(&self) -> bool {
-        self.pending.load(Ordering::Relaxed) != 0
+        self.pending() != 0
     }
 
     /// Whether the task is to end.
@@ -239,8 +254,8 @@ impl Task {
                 tid: birth.tid,
                 waits: AtomicBool::new(false),
                 told: Told::not_yet(),
-                run_node: Node::new(this),
-                wait_node: Node::new(this),
+                run_node: Place::new(this),
+                wait_node: Place::new(this),
                 counts: Counts::new(),
                 fault_place: Cell::new(FaultPlace::NONE),
                 filled: Cell::new(0),
@@ -367,9 +382,15 @@ impl Task {
     /// Wakes the task if it sleeps or is about to. Returns whether it slept. A spurious wake-up
     /// does no harm: all waits are loops. Any context.
     pub(crate) fn wake(&self) -> bool {
+        with_irqs_off(|off| self.wake_with(off))
+    }
+
+    /// As [`Task::wake`], where interrupts are off.
+    #[inline]
+    pub(super) fn wake_with(&self, off: &IrqsOff) -> bool {
         let slept = self.rouse();
         if slept {
-            super::placement::queue(self);
+            super::placement::queue(self, off);
         }
         slept
     }
@@ -382,12 +403,10 @@ impl Task {
         self.run_state.wake() == Woken::MustQueue
     }
 
-    /// The other half, without that lock. A reference keeps the task, which may run and end
-    /// before the waker has done its last look at the affinity. No lock held, since that
-    /// reference may be the last.
+    /// The other half, without that lock. The task may run and end before the return.
     #[inline]
     pub(crate) fn run_again(&self) {
-        super::placement::queue(&self.to_ref());
+        with_irqs_off(|off| super::placement::queue(self, off));
     }
 }
 

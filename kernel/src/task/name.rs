@@ -10,6 +10,7 @@ impl TaskName {
     }
 
     /// The name up to its end, or to the first bytes that are no UTF-8.
+    #[inline]
     pub(crate) fn as_str(&self) -> &str {
         let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
         self.0[..end].utf8_chunks().next().map_or("", |chunk| chunk.valid())

@@ -30,7 +30,7 @@ use kcore::machine::IrqsOff;
 use super::cpu::{self, Cpu, ONLINE};
 use super::resched::resched;
 use super::window::Window;
-use super::{Mutex, WaitQueue, placement, yield_now};
+use super::{Mutex, WaitQueue, yield_now};
 use crate::machine::lazy_tlb;
 use crate::sync::{SpinWait, preempt};
 
@@ -172,9 +172,8 @@ fn evacuate(cpu: &Cpu) {
         // Preemption off: a preempted mover would keep the task from running.
         let _whole = preempt::disable();
         let Some(task) = cpu.queue.lock().pop() else { return };
-        // SAFETY: it is runnable and in no queue, so it cannot have exited. Once it is queued again
-        // it can exit, hence the reference.
-        placement::queue(&unsafe { task.get() }.to_ref());
+        // SAFETY: it is runnable and in no queue, so it cannot have exited.
+        unsafe { task.get() }.run_again();
     }
 }
 

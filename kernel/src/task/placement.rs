@@ -8,8 +8,9 @@
 use core::sync::atomic::{Ordering, fence};
 
 use kcore::cpu::{CpuId, CpuSet};
+use kcore::machine::IrqsOff;
 
-use super::affinity::{check_placement, may_run_on};
+use super::affinity::may_run_on;
 use super::cpu::{self, Cpu, ONLINE};
 use super::cpu_bits::search;
 use super::descriptor::Task;
@@ -17,29 +18,46 @@ use super::window::Window;
 use super::{resched, watchdog};
 use crate::sync::SpinWait;
 
-/// Puts a runnable task that is in no queue into one, and notifies its CPU. The caller keeps the
-/// task alive: by a reference, or by a lock that the task takes before it can end. Any context.
-pub(super) fn queue(task: &Task) {
+/// Puts a runnable task that is in no queue into one, and notifies its CPU. It may run and end from
+/// then on. The end of the caller's section answers a request to schedule that was made of this CPU.
+pub(super) fn queue(task: &Task, off: &IrqsOff) {
     // The CPU that it left may still be on its stack.
     if task.on_cpu.is_set() {
         wait_for_stack(task);
     }
-    let (cpu, claimed) = choose(task);
+    let me = cpu::this();
+    let (cpu, claimed) = choose(task, me);
     Window::Placed.pass(task);
-    cpu.queue.lock().push(task, claimed);
+    let (pushed, told) = (Window::Pushed.later(task), Window::Told.later(task));
+    let mut queue = cpu.queue.lock_with(off);
+    queue.push(task, claimed);
     // F30 fence: orders the push before the looks at the idle flag, the slice timer, the affinity and
     // ONLINE. Partners: `idle_loop`, `tick`, `set_affinity`, `offline`.
     fence(Ordering::SeqCst);
-    Window::Pushed.pass(task);
+    // Under the lock, which keeps the task from running, and ending, before our last look at it.
+    let stays = may_run_on(task, cpu) || !queue.remove(task);
+    drop(queue);
+    pushed();
+    // If the task does not stay there, the CPU finds that it has nothing to do.
     if claimed || cpu.idle_flag.claim() {
-        resched::resched(cpu);
+        resched::resched_with(cpu, me, off);
     } else if !cpu.clock.slice_is_timed() {
-        resched::time_slice(cpu);
+        resched::poke(cpu, me, off);
     } else {
-        watchdog::expect_slice_to_end();
+        watchdog::expect_slice_to_end(me, off);
     }
-    Window::Told.pass(task);
-    check_placement(task, cpu);
+    told();
+    if !stays {
+        queue_again(task, off);
+    }
+}
+
+/// The task may not run any more where it was queued, and is in no queue again.
+// Not a loop, for whose rare second turn the first one would save registers.
+#[cold]
+#[inline(never)]
+fn queue_again(task: &Task, off: &IrqsOff) {
+    queue(task, off);
 }
 
 /// Waits until no CPU is on the stack of `task`.
@@ -55,8 +73,8 @@ fn wait_for_stack(task: &Task) {
 
 /// The CPU for `task`, and whether it is an idle one that we have claimed.
 #[inline]
-fn choose(task: &Task) -> (&'static Cpu, bool) {
-    let last = cpu::get(task.cpu());
+fn choose(task: &Task, me: &'static Cpu) -> (&'static Cpu, bool) {
+    let last = if task.last_ran_on(me) { me } else { cpu::get(task.cpu()) };
     let may_stay = may_run_on(task, last);
     if may_stay && last.idle_flag.claim() {
         return (last, true);

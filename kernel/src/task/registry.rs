@@ -47,6 +47,7 @@ pub(crate) fn lists_address() -> usize {
 
 /// A number that no task in the table has. Only [`insert`] takes it: two tasks could get one number
 /// if four million others were drawn in between.
+#[inline]
 pub(crate) fn next_tid() -> u32 {
     let mut registry = REGISTRY.lock();
     loop {

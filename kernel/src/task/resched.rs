@@ -17,28 +17,26 @@ use crate::machine::lazy_tlb;
 /// Has `cpu` schedule, soon. Any context; if it is this CPU, the caller's next
 /// [`super::preempt::reschedule_if_asked`] or return from the interrupt does it.
 pub(super) fn resched(cpu: &Cpu) {
+    irqflags::disable().lend(|off| resched_with(cpu, cpu::this(), off));
+}
+
+/// As [`resched`], where interrupts are off, on the CPU `me`.
+#[inline]
+pub(super) fn resched_with(cpu: &Cpu, me: &Cpu, off: &IrqsOff) {
     cpu.need_resched.make();
-    poke(cpu);
+    poke(cpu, me, off);
 }
 
 /// Has `task` pass the exit to user mode if it runs there. Any context.
 pub(super) fn kick(task: &Task) {
     // A task that moves meanwhile finds its pending bits in the switch, by the barriers of
     // `Task::notify` and `switch`.
-    poke(cpu::get(task.cpu()));
+    irqflags::disable().lend(|off| poke(cpu::get(task.cpu()), cpu::this(), off));
 }
 
-/// Has `cpu`, whose running task was alone until now, time its slice.
-pub(super) fn time_slice(cpu: &Cpu) {
-    poke(cpu);
-}
-
-/// Has `cpu` run [`look`]. `send_ipi` has the barrier that orders our earlier stores before the
-/// interrupt.
-fn poke(cpu: &Cpu) {
-    // Interrupts off: otherwise we could move between finding our CPU and comparing it.
-    let _off = irqflags::disable();
-    let me = cpu::this();
+/// Has `cpu` run [`look`]; by the CPU `me`. `send_ipi` has the barrier that orders our earlier stores
+/// before the interrupt.
+pub(super) fn poke(cpu: &Cpu, me: &Cpu, _: &IrqsOff) {
     if cpu.id == me.id {
         look(me);
     } else {
@@ -49,6 +47,7 @@ fn poke(cpu: &Cpu) {
 }
 
 /// Looks at all that may have been requested of this CPU. Interrupts off.
+#[inline]
 fn look(cpu: &Cpu) {
     Window::Looks.pass_here();
     if cpu.need_resched.is_made() || super::current().interrupted() {

@@ -8,7 +8,7 @@ use kcore::machine::IrqsOff;
 use super::cpu_bits::CpuBits;
 use super::descriptor::{Task, TaskPtr};
 use super::window::Window;
-use crate::sync::list::List;
+use crate::sync::fifo::Fifo;
 use crate::sync::{IrqGuard, IrqLock};
 
 /// The CPUs in whose queue more waits than their idle task was woken for, or has waited since a
@@ -25,18 +25,26 @@ pub(super) struct RunQueue {
     owner: CpuId,
     /// How many wait; written under the lock, read without it.
     len: AtomicU32,
-    tasks: IrqLock<List<TaskPtr>>,
+    tasks: IrqLock<Tasks>,
+}
+
+/// What the lock guards.
+struct Tasks {
+    waiting: Fifo<TaskPtr>,
+    /// Whether the CPU is in [`OVERLOADED`].
+    is_marked: bool,
 }
 
 /// A run queue with its lock held.
 pub(super) struct Locked<'a> {
     queue: &'a RunQueue,
-    tasks: IrqGuard<'a, List<TaskPtr>>,
+    tasks: IrqGuard<'a, Tasks>,
 }
 
 impl RunQueue {
     pub(super) fn new(owner: CpuId) -> Self {
-        Self { owner, len: AtomicU32::new(0), tasks: IrqLock::new("a run queue", List::new()) }
+        let tasks = Tasks { waiting: Fifo::new(), is_marked: false };
+        Self { owner, len: AtomicU32::new(0), tasks: IrqLock::new("a run queue", tasks) }
     }
 
     /// How many wait; exact only for the lock's holder.
@@ -59,8 +67,9 @@ impl RunQueue {
 
     /// Whether a task waits. If not, idle CPUs do not look here any more before one does.
     pub(super) fn is_overloaded(&self) -> bool {
-        let _locked = self.lock();
+        let mut locked = self.lock();
         if self.len() == 0 {
+            locked.tasks.is_marked = false;
             OVERLOADED.take(self.owner);
         }
         self.len() != 0
@@ -72,7 +81,7 @@ impl RunQueue {
         let mut locked = self.lock();
         let may = |task: &&Task| task.affinity.contains(thief) && !task.on_cpu.is_set();
         // SAFETY: tasks in a run queue have not exited.
-        let task = locked.tasks.iter().map(|node| unsafe { node.value().get() }).find(may)?;
+        let task = locked.tasks.waiting.iter().map(|node| unsafe { node.value().get() }).find(may)?;
         Window::Stolen.pass(task);
         locked.remove(task);
         task.set_cpu(thief);
@@ -88,10 +97,11 @@ impl Locked<'_> {
         // SAFETY: a runnable task that is not yet queued is queued by one CPU
         // only: the one that woke it or that switches away from it. It does not
         // exit before it has been taken out and has run.
-        unsafe { self.tasks.push_back(&task.run_node) };
+        unsafe { self.tasks.waiting.push_back(&task.run_node) };
         let len = self.queue.len();
         self.queue.len.store(len + 1, Ordering::Relaxed);
-        if !is_awaited {
+        if !is_awaited && !self.tasks.is_marked {
+            self.tasks.is_marked = true;
             OVERLOADED.insert(self.queue.owner);
         }
     }
@@ -99,17 +109,16 @@ impl Locked<'_> {
     /// Takes out the first.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<TaskPtr> {
-        let task = *self.tasks.pop_front()?;
+        let task = *self.tasks.waiting.pop_front()?;
         self.one_less();
         Some(task)
     }
 
-    /// Takes out `task`. Returns whether it was here. Searches the queue, since the task's links
+    /// Takes out `task`. Returns whether it was here. Searches the queue, since the task's link
     /// may belong to another queue at this moment, under another lock.
     pub(super) fn remove(&mut self, task: &Task) -> bool {
-        let is_here = self.tasks.iter().any(|node| core::ptr::eq(node, &raw const task.run_node));
+        let is_here = self.tasks.waiting.remove(&task.run_node);
         if is_here {
-            self.tasks.remove(&task.run_node);
             self.one_less();
         }
         is_here

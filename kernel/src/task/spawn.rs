@@ -12,7 +12,7 @@ use kcore::task::TaskMm;
 use super::descriptor::{Birth, Body, Task, TaskPtr, TaskRef};
 use super::exit::exit_current;
 use super::registry;
-use super::switch::finish;
+use super::switch::{Left, finish};
 use crate::memory::KernelStack;
 use crate::upcalls::UserHalf;
 
@@ -87,9 +87,9 @@ pub(crate) fn set_user_frame(frame: TrapFrame) {
 }
 
 /// Where every task begins: ends the first switch to it.
-extern "C" fn first_run(task: usize) -> ! {
+extern "C" fn first_run(task: usize, left: u64) -> ! {
     // SAFETY: the first switch to this task has come here.
-    irqflags::enable(unsafe { finish() });
+    irqflags::enable(unsafe { finish(Left::of_word(left)) });
     // SAFETY: the argument that `create` gave: this task.
     let task = unsafe { TaskPtr::new(core::ptr::with_exposed_provenance(task)).get() };
     if let Some(body) = take_body(&task.body) {

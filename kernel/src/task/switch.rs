@@ -10,19 +10,17 @@
 //! for the pick only: `on_cpu` keeps other CPUs away from a task whose stack is
 //! still in use here.
 
-use core::sync::atomic::Ordering;
-
 use arch::context::{self, fpu};
 use arch::{irqflags, percpu, timer};
 use kcore::lazy_tlb::EndedBorrow;
 use kcore::machine::IrqsOff;
 
+use super::affinity;
 use super::cpu::{self, Cpu};
 use super::cpu_bits::search;
 use super::descriptor::{Task, TaskPtr, TaskRef};
 use super::run_queue::OVERLOADED;
 use super::window::Window;
-use super::{affinity, placement};
 use crate::machine::lazy_tlb;
 use crate::sync::preempt;
 
@@ -60,6 +58,54 @@ pub(super) fn leave(why: Leave) {
     irqflags::disable().lend_mut(|off| schedule(why, off));
 }
 
+/// The task that a switch has left, and what is to be done for it on the other stack. One word,
+/// which the switch hands over: tasks lie at multiples of more than the marks.
+#[derive(Clone, Copy)]
+pub(super) struct Left(u64);
+
+impl Left {
+    /// Its borrow has ended.
+    const ENDED_BORROW: u64 = 1;
+    /// It has made its last switch.
+    const DEAD: u64 = 2;
+    /// It is runnable, but may not stay on this CPU.
+    const EVICTED: u64 = 4;
+    const MARKS: u64 = Self::ENDED_BORROW | Self::DEAD | Self::EVICTED;
+
+    fn new(task: &Task, why: Leave, evicted: bool, ends_borrow: bool) -> Self {
+        let mark = |mark, set: bool| if set { mark } else { 0 };
+        Self(
+            task.as_ptr().raw().expose_provenance() as u64
+                | mark(Self::ENDED_BORROW, ends_borrow)
+                | mark(Self::DEAD, why == Leave::Exit)
+                | mark(Self::EVICTED, evicted),
+        )
+    }
+
+    /// From the word of a switch.
+    ///
+    /// # Safety
+    /// The switch has just handed it over. The result is used as long as the task exists: if it is
+    /// neither dead nor evicted, until its `on_cpu` is released.
+    pub(super) unsafe fn of_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    #[inline(always)]
+    fn has(self, marks: u64) -> bool {
+        self.0 & marks != 0
+    }
+
+    #[inline(always)]
+    fn task(&self) -> &Task {
+        let task = core::ptr::with_exposed_provenance((self.0 & !Self::MARKS) as usize);
+        // SAFETY: the contract of `of_word`.
+        unsafe { &*task }
+    }
+}
+
+const _: () = assert!(align_of::<Task>() as u64 > Left::MARKS);
+
 /// Gives the CPU to the next task, if there is one. Returns when the running
 /// task is given a CPU again, which `off` is the proof for then. Preemption count 0.
 pub(super) fn schedule(why: Leave, off: &mut IrqsOff) {
@@ -68,84 +114,98 @@ pub(super) fn schedule(why: Leave, off: &mut IrqsOff) {
     // Before the look at the queue: a request from here on sends another interrupt.
     cpu.need_resched.take();
     cpu.watch.went();
-    let next = pick_next(cpu, &prev, why, off);
+    let (next, evicted) = pick_next(cpu, &prev, why, off);
     if next == prev.as_ptr() {
         set_work_for(cpu, &prev);
         return;
     }
     // SAFETY: it came from a run queue, or is the idle task.
-    switch(cpu, &prev, unsafe { next.get() }, why, off);
+    let left = switch(cpu, &prev, unsafe { next.get() }, why, evicted, off);
     // SAFETY: the switch has come back to us.
-    *off = unsafe { finish() };
+    *off = unsafe { finish(left) };
 }
 
 /// Sets the work flag if `task` has something pending, and only then: the request to schedule is
 /// being answered. A later pending bit comes with an interrupt.
 #[inline]
 fn set_work_for(cpu: &Cpu, task: &Task) {
-    if task.interrupted() {
-        cpu.area.set_work();
-    } else {
-        cpu.area.clear_work();
-    }
+    cpu.area.set_work_if(task.pending());
 }
 
-/// Chooses what runs next, and puts `prev` where it belongs.
-#[inline]
-fn pick_next(cpu: &Cpu, prev: &Task, why: Leave, off: &IrqsOff) -> TaskPtr {
-    let is_idle = prev.as_ptr() == cpu.idle;
-    let runnable = match why {
+/// Chooses what runs next, and puts `prev` where it belongs. Returns also whether `prev` is evicted:
+/// `finish` hands it on, when its stack is free.
+#[inline(always)]
+fn pick_next(cpu: &Cpu, prev: &Task, why: Leave, off: &IrqsOff) -> (TaskPtr, bool) {
+    let goes_on = match why {
         Leave::Sleep => {
             Window::FallsAsleep.pass(prev);
             !prev.run_state.fall_asleep()
         }
         Leave::Exit => false,
         // The idle task is in no queue.
-        Leave::Yield => !is_idle,
+        Leave::Yield => prev.as_ptr() != cpu.idle,
     };
-    Window::Chooses.pass(prev);
-    let (queued, stays) = rotate(cpu, prev, runnable, off);
-    if runnable && !stays {
-        // `finish` hands it on, when its stack is free.
-        cpu.evicted.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
-    }
-    let next = match queued {
-        None if stays => return prev.as_ptr(),
-        // A CPU that goes offline gets no more to do.
-        None if !cpu::ONLINE.contains(cpu.id) => return cpu.idle,
-        None if OVERLOADED.is_empty(cpu::count()) => None,
-        None => steal(cpu),
-        next => next,
-    };
-    let Some(next) = next else {
-        Window::GoesIdle.pass(cpu.idle());
-        cpu.idle_flag.set();
-        return cpu.idle;
-    };
-    if is_idle {
-        // Usually a waker has claimed it already.
-        cpu.idle_flag.claim();
-    }
-    next
+    if goes_on { rotate(cpu, prev, off) } else { (take_first(cpu, off), false) }
 }
 
-/// Takes the first of the queue; `prev`, if it is runnable and may stay, becomes the last. Returns
-/// whether it may stay: if the queue is empty, it goes on.
+/// Takes what runs instead of a task that does not go on.
 #[inline(always)]
-fn rotate(cpu: &Cpu, prev: &Task, runnable: bool, off: &IrqsOff) -> (Option<TaskPtr>, bool) {
-    let stays = || runnable && affinity::may_run_on(prev, cpu);
+fn take_first(cpu: &Cpu, off: &IrqsOff) -> TaskPtr {
+    let first = if cpu.queue.len() == 0 { None } else { cpu.queue.lock_with(off).pop() };
+    let Some(first) = first else { return take_elsewhere(cpu) };
+    // Set only if the idle task ran, and then a waker has usually claimed it already.
+    cpu.idle_flag.claim();
+    first
+}
+
+/// The same, where nothing is queued.
+#[inline(always)]
+fn take_elsewhere(cpu: &Cpu) -> TaskPtr {
+    // A CPU that goes offline gets no more to do.
+    if !cpu::ONLINE.contains(cpu.id) {
+        return cpu.idle;
+    }
+    if !OVERLOADED.is_empty(cpu::count())
+        && let Some(stolen) = steal(cpu)
+    {
+        cpu.idle_flag.claim();
+        return stolen;
+    }
+    Window::GoesIdle.pass(cpu.idle());
+    cpu.idle_flag.set();
+    cpu.idle
+}
+
+/// Takes the first of the queue; `prev`, if it may stay, becomes the last. If the queue is empty,
+/// it goes on. If it may not stay, it is evicted.
+#[inline(always)]
+fn rotate(cpu: &Cpu, prev: &Task, off: &IrqsOff) -> (TaskPtr, bool) {
+    Window::Chooses.pass(prev);
+    let stays = || affinity::may_run_on(prev, cpu);
     if cpu.queue.len() == 0 {
-        return (None, stays());
+        return if stays() { (prev.as_ptr(), false) } else { (take_instead(cpu, off), true) };
     }
     let mut queue = cpu.queue.lock_with(off);
     // Under the lock. A task that forbids the CPU searches the queue with the lock held, so either
     // we see the change, or `prev` is found in the queue. Partners: `set_affinity` and `offline`.
-    let stays = stays();
-    let next = queue.pop();
-    if stays && next.is_some() {
-        queue.push(prev, false);
+    if !stays() {
+        drop(queue);
+        return (take_instead(cpu, off), true);
     }
-    (next, stays)
+    match queue.pop() {
+        None => (prev.as_ptr(), false),
+        Some(next) => {
+            queue.push(prev, false);
+            (next, false)
+        }
+    }
+}
+
+/// Takes what runs instead of a task that is evicted.
+#[cold]
+#[inline(never)]
+fn take_instead(cpu: &Cpu, off: &IrqsOff) -> TaskPtr {
+    take_first(cpu, off)
 }
 
 /// Takes a task from another CPU's queue.
@@ -160,9 +220,10 @@ fn steal(cpu: &Cpu) -> Option<TaskPtr> {
     victim.queue.steal_for(cpu.id)
 }
 
-/// Switches from the stack of `prev` to that of `next`.
+/// Switches from the stack of `prev` to that of `next`. Returns when a CPU has switched back to
+/// `prev`, with what that CPU has left.
 #[inline]
-fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, off: &IrqsOff) {
+fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, evicted: bool, off: &IrqsOff) -> Left {
     if let Some(user) = &prev.user {
         let frame = context::user_frame(prev.stack_top);
         // SAFETY: the frame of the running task, which is in the kernel; its place is valid from
@@ -178,10 +239,10 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, off: &IrqsOff) {
     if let Some(user) = &next.user {
         user.ungated.load();
     }
-    cpu.left.store(prev.as_ptr().raw().cast_mut(), Ordering::Relaxed);
     // No CPU can take `next` from us: it is in no queue.
     next.on_cpu.begin();
-    lazy_tlb().prepare_switch(off, &prev.mm, &next.mm);
+    let arm = lazy_tlb().prepare_switch(off, &prev.mm, &next.mm);
+    let left = Left::new(prev, why, evicted, arm.ends_borrow());
     // The full barrier in `prepare_switch` also orders the store to the task's `cpu` before this
     // look at its pending bits. Partner: `Task::notify`.
     set_work_for(cpu, next);
@@ -195,7 +256,7 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, off: &IrqsOff) {
     // or this CPU left it. The stack that `set_current` names is the one that is switched to.
     unsafe {
         percpu::set_current(next.as_ptr().raw().cast(), next.stack_top);
-        context::switch_to(prev.context.get(), next.context.get());
+        Left::of_word(context::switch_to(prev.context.get(), next.context.get(), left.0))
     }
 }
 
@@ -203,22 +264,15 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, off: &IrqsOff) {
 /// dropped.
 ///
 /// # Safety
-/// [`context::switch_to`] has just come here.
+/// [`context::switch_to`] has just come here, from `left`.
 #[inline(always)]
-pub(super) unsafe fn finish() -> IrqsOff {
+pub(super) unsafe fn finish(left: Left) -> IrqsOff {
     // SAFETY: the task that was left had them off, and its token is not used until it is back.
     let mut off = unsafe { irqflags::already_off() };
-    // Not the `cpu` from before the switch: this task may have moved since.
-    let cpu = cpu::this();
-    // SAFETY: we have just left it, and it owns its reference until below.
-    let prev = unsafe { TaskPtr::new(cpu.left.load(Ordering::Relaxed)).get() };
-    let borrow = lazy_tlb().left_to_settle(lazy_tlb().finish_switch(&off));
-    let dead = prev.run_state.is_dead();
-    prev.on_cpu.end();
-    let evicted = cpu.evicted.load(Ordering::Relaxed);
-    if borrow.is_some() || dead || !evicted.is_null() {
-        cpu.evicted.store(core::ptr::null_mut(), Ordering::Relaxed);
-        finish_slow(borrow, dead.then_some(prev), evicted, &mut off);
+    let borrow = lazy_tlb().finish_switch(&off, left.has(Left::ENDED_BORROW));
+    left.task().on_cpu.end();
+    if left.has(Left::MARKS) {
+        finish_marked(left, lazy_tlb().left_to_settle(borrow), &mut off);
     }
     off
 }
@@ -227,19 +281,19 @@ pub(super) unsafe fn finish() -> IrqsOff {
 /// does not nest.
 #[cold]
 #[inline(never)]
-fn finish_slow(borrow: Option<EndedBorrow>, dead: Option<&Task>, evicted: *const Task, off: &mut IrqsOff) {
+fn finish_marked(left: Left, borrow: Option<EndedBorrow>, off: &mut IrqsOff) {
+    if borrow.is_none() && !left.has(Left::DEAD | Left::EVICTED) {
+        return;
+    }
     let settle = || {
         lazy_tlb().settle_switch(borrow);
-        if let Some(dead) = dead {
+        if left.has(Left::DEAD) {
             // SAFETY: the task's own reference, which came from `TaskRef::into_raw` in `spawn`; it
             // has made its last switch, and only we give it back.
-            drop(unsafe { TaskRef::from_raw(dead) });
-        }
-        // SAFETY: null, or a runnable task that is in no queue.
-        if let Some(evicted) = unsafe { evicted.as_ref() } {
-            Window::HandedOn.pass(evicted);
-            // It may run and exit as soon as it is queued.
-            placement::queue(&evicted.to_ref());
+            drop(unsafe { TaskRef::from_raw(left.task()) });
+        } else if left.has(Left::EVICTED) {
+            Window::HandedOn.pass(left.task());
+            left.task().run_again();
         }
     };
     preempt::without(|| irqflags::enabled_while(off, settle));

@@ -16,12 +16,13 @@ use core::sync::atomic::Ordering;
 
 use arch::timer;
 use kcore::handoff::Waiters;
+use kcore::machine::IrqsOff;
 
 use super::timer::Alarm;
 use super::window::Window;
 use super::{Task, TaskPtr};
-use crate::sync::IrqLock;
-use crate::sync::list::{List, Node};
+use crate::sync::fifo::{Fifo, Place};
+use crate::sync::{IrqLock, with_irqs_off};
 
 /// A wait ended because the task has a kill or a signal pending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,16 +35,16 @@ pub(crate) struct Interrupted;
 pub(crate) struct WaitQueue {
     /// How many are queued, so that a waker without waiters takes no lock.
     waiters: Waiters,
-    queue: IrqLock<List<TaskPtr>>,
+    queue: IrqLock<Fifo<TaskPtr>>,
 }
 
 /// A waiter: the node of the task that waits, in its first line, which a waker writes anyway.
-type Waiter = Node<TaskPtr>;
+type Waiter = Place<TaskPtr>;
 
 impl WaitQueue {
     /// A queue without waiters.
     pub(crate) const fn new() -> Self {
-        Self { waiters: Waiters::none(), queue: IrqLock::new("a wait queue", List::new()) }
+        Self { waiters: Waiters::none(), queue: IrqLock::new("a wait queue", Fifo::new()) }
     }
 
     /// Sleeps until `done`. Interrupts and preemption on.
@@ -82,7 +83,7 @@ impl WaitQueue {
 
     /// Sleeps until `done` (true) or `give_up` (false).
     #[inline]
-    fn wait(&self, mut done: impl FnMut() -> bool, give_up: impl FnMut() -> bool) -> bool {
+    fn wait(&self, mut done: impl FnMut() -> bool, mut give_up: impl FnMut() -> bool) -> bool {
         if done() {
             return true;
         }
@@ -90,39 +91,54 @@ impl WaitQueue {
         let waiter = &me.wait_node;
         assert!(!me.waits.load(Ordering::Relaxed), "{} waits in the condition of a wait", me.name());
         me.waits.store(true, Ordering::Relaxed);
-        let finished = self.wait_as(&me, waiter, done, give_up);
+        let first = self.turn(&me, waiter, &mut done, &mut give_up);
+        let finished = first.unwrap_or_else(|| self.more_turns(&me, waiter, &mut done, &mut give_up));
         me.waits.store(false, Ordering::Relaxed);
         finished
     }
 
-    /// As [`WaitQueue::wait`], with the node that the current task has.
-    #[inline]
-    fn wait_as(
+    /// Sleeps once; whether that is the end of the wait, and how. Most waits are one turn.
+    #[inline(always)]
+    fn turn(
         &self,
         me: &Task,
         waiter: &Waiter,
         mut done: impl FnMut() -> bool,
         mut give_up: impl FnMut() -> bool,
+    ) -> Option<bool> {
+        self.enqueue(me, waiter);
+        let finished = done();
+        if finished || give_up() {
+            me.stay_awake();
+            Window::LeavesQueue.pass(me);
+            self.leave(waiter);
+            return Some(finished);
+        }
+        super::sleep();
+        Window::Awake.pass(me);
+        // Told: without the lock, which the waker may hold for longer.
+        ((me.told.is_told() || self.was_picked(waiter)) && done()).then_some(true)
+    }
+
+    // One for all waits, apart: for a loop a wait would save registers that one turn does not need.
+    #[cold]
+    #[inline(never)]
+    fn more_turns(
+        &self,
+        me: &Task,
+        waiter: &Waiter,
+        done: &mut dyn FnMut() -> bool,
+        give_up: &mut dyn FnMut() -> bool,
     ) -> bool {
         loop {
-            self.enqueue(me, waiter);
-            let finished = done();
-            if finished || give_up() {
-                me.stay_awake();
-                Window::LeavesQueue.pass(me);
-                self.leave(waiter);
+            if let Some(finished) = self.turn(me, waiter, &mut *done, &mut *give_up) {
                 return finished;
-            }
-            super::sleep();
-            Window::Awake.pass(me);
-            // Told: without the lock, which the waker may hold for longer.
-            if (me.told.is_told() || self.was_picked(waiter)) && done() {
-                return true;
             }
         }
     }
 
     /// Queues the waiter if it is in no queue, and announces the sleep.
+    #[inline(always)]
     fn enqueue(&self, me: &Task, waiter: &Waiter) {
         let mut queue = self.queue.lock();
         if !queue.contains(waiter) {
@@ -168,27 +184,29 @@ impl WaitQueue {
 
     #[cold]
     fn wake_queued(&self) {
-        self.wake_first(&mut self.queue.lock());
+        with_irqs_off(|off| self.wake_first(&mut self.queue.lock_with(off), off));
     }
 
     /// Wakes all waiters. The caller has made their condition true. Any context.
     pub(crate) fn wake_all(&self) {
         if self.waiters.are_there() {
-            let mut queue = self.queue.lock();
-            while self.wake_first(&mut queue) {}
+            with_irqs_off(|off| {
+                let mut queue = self.queue.lock_with(off);
+                while self.wake_first(&mut queue, off) {}
+            });
         }
     }
 
     /// Wakes the first of `queue`, which is ours, with its lock held. Returns whether there was one.
     #[inline]
-    fn wake_first(&self, queue: &mut List<TaskPtr>) -> bool {
+    fn wake_first(&self, queue: &mut Fifo<TaskPtr>, off: &IrqsOff) -> bool {
         let Some(waiter) = queue.pop_front() else { return false };
         self.waiters.remove();
         // SAFETY: a waiter leaves only after `tell`, or through the queue's lock, which we
         // hold, so the task cannot end while we wake it.
         let waiter = unsafe { waiter.get() };
         Window::Picked.pass(waiter);
-        waiter.wake();
+        waiter.wake_with(off);
         // Last: it may leave its wait from here on.
         waiter.told.tell();
         true

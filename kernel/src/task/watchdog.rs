@@ -16,7 +16,8 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use arch::{irqflags, percpu, timer};
+use arch::{percpu, timer};
+use kcore::machine::IrqsOff;
 
 use super::cpu::{self, Cpu, ONLINE};
 use super::report::Running;
@@ -27,8 +28,7 @@ const LOOKS: u32 = 10;
 /// No look is due.
 const NEVER: u64 = u64::MAX;
 
-/// One CPU's part. Except for `asked_tb`, only that CPU uses it, with interrupts off. As a hint,
-/// `look_tb` is read in any context.
+/// One CPU's part. Except for `asked_tb`, only that CPU uses it, with interrupts off.
 pub(super) struct Watch {
     /// Since when an interrupt from another CPU waits to be taken; 0 for none. Stored before the
     /// interrupt is sent, cleared by its handler; relaxed: sending the interrupt orders the store
@@ -94,13 +94,10 @@ pub(super) fn expect_answer(me: &Cpu, target: &Cpu) {
     me.watch.look_at(me, now_tb + limit_tb());
 }
 
-/// A task waits for a slice to end on a CPU that has its timer set. Any context.
+/// A task waits for a slice to end on a CPU that has its timer set; by the CPU `me`.
 #[inline]
-pub(super) fn expect_slice_to_end() {
-    // If we are moved meanwhile, the other CPU's look serves as well.
-    if cpu::this().watch.look_tb.load(Ordering::Relaxed) == NEVER {
-        let _off = irqflags::disable();
-        let me = cpu::this();
+pub(super) fn expect_slice_to_end(me: &Cpu, _: &IrqsOff) {
+    if me.watch.look_tb.load(Ordering::Relaxed) == NEVER {
         me.watch.look_at(me, timer::now_tb() + limit_tb());
     }
 }

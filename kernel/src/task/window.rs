@@ -76,6 +76,18 @@ impl Window {
         let _ = (self, task);
     }
 
+    /// Passes the place of `task` when the result is called: the task may be gone by then.
+    #[inline(always)]
+    pub(crate) fn later(self, task: &Task) -> impl FnOnce() + use<> {
+        #[cfg(feature = "selftest")]
+        let place = self.of(task);
+        let _ = (self, task);
+        move || {
+            #[cfg(feature = "selftest")]
+            crate::upcalls::tests::reached(place);
+        }
+    }
+
     /// The running task is here.
     #[inline(always)]
     pub(crate) fn pass_here(self) {

@@ -77,6 +77,7 @@ impl<C: Contents> Area<C> {
     }
 
     /// Whether `next` begins where this area ends and could be one area with it.
+    #[inline]
     pub fn joins(&self, next: &Self) -> bool {
         self.end == next.start
             && self.prot == next.prot

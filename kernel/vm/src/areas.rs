@@ -114,12 +114,15 @@ impl<C: Contents> AreaSet<C> {
     }
 
     /// The areas that overlap `range`, ascending, whole.
+    #[inline]
     pub fn overlapping<'a>(&'a self, range: &Range<u64>) -> impl Iterator<Item = &'a Area<C>> + use<'a, C> {
         let end = range.end;
-        self.areas.range(..self.ending_above(range.start)).rev().take_while(move |area| area.start < end)
+        let above = self.ending_above(range.start);
+        (0..above).rev().map(|at| &self.areas[at]).take_while(move |area| area.start < end)
     }
 
     /// Whether nothing is mapped in `range`.
+    #[inline]
     pub fn is_free(&self, range: &Range<u64>) -> bool {
         self.overlapping(range).next().is_none()
     }
@@ -223,10 +226,29 @@ impl<C: Contents> AreaSet<C> {
     pub fn protect(&mut self, range: &Range<u64>, prot: Prot) {
         debug_assert!(self.covers(range), "protecting what is not mapped");
         let places = self.cut_out(range);
-        for area in self.areas.range_mut(places.clone()) {
-            area.prot = prot;
+        for at in places.clone() {
+            self.areas[at].prot = prot;
         }
         self.join(places);
+    }
+
+    /// As [`AreaSet::protect`], without room: if `range` is all of one area that is `permitted`, and
+    /// that no neighbour can join then. The area; none, and nothing is changed, in other cases.
+    pub fn protect_whole(
+        &mut self,
+        range: &Range<u64>,
+        prot: Prot,
+        permitted: impl FnOnce(&Area<C>) -> bool,
+    ) -> Option<&Area<C>> {
+        let at = self.ending_above(range.start).checked_sub(1)?;
+        let area = self.areas.get_mut(at).filter(|area| area.range() == *range && permitted(area))?;
+        let before = core::mem::replace(&mut area.prot, prot);
+        let (area, below) = (&self.areas[at], self.areas.get(at + 1));
+        if below.is_some_and(|below| below.joins(area)) || at > 0 && area.joins(&self.areas[at - 1]) {
+            self.areas[at].prot = before;
+            return None;
+        }
+        self.areas.get(at)
     }
 
     /// Joins the areas at `places` with each other and with their neighbours, where possible.

@@ -109,7 +109,9 @@ impl<'a> Buddy<'a> {
     }
 
     fn free_joined(&mut self, frame: u32, order: usize) {
-        assert!(self.links[frame as usize].head_of == 0, "frame {frame:#x} freed twice");
+        if self.links[frame as usize].head_of != 0 {
+            freed_twice(frame);
+        }
         self.free_frames += 1 << order;
         self.join(frame, order);
     }
@@ -121,7 +123,9 @@ impl<'a> Buddy<'a> {
         let mut first = self.single;
         for &frame in waiting {
             let link = &mut self.links[frame as usize];
-            assert!(link.head_of == 0, "frame {frame:#x} freed twice");
+            if link.head_of != 0 {
+                freed_twice(frame);
+            }
             *link = Link { next: first, prev: END, head_of: SINGLE };
             first = frame;
         }
@@ -201,6 +205,11 @@ impl<'a> Buddy<'a> {
             self.nonempty &= !(1 << order);
         }
     }
+}
+
+#[cold]
+fn freed_twice(frame: u32) -> ! {
+    panic!("frame {frame:#x} freed twice")
 }
 
 #[cfg(test)]

@@ -45,22 +45,23 @@ _start:
     bl      {boot_start}
     trap
 
-// The stacks of the boot CPU are slots like every kernel stack: aligned to 32
-// KB, with the lower half as the guard. All labels but the first are tops.
-    .section .bss.boot_stacks, "aw", @nobits
+// The stacks of the boot CPU are in slots like every kernel stack: aligned to 32 KB, with the lower
+// half as the guard. Those for overflows and NMIs share a slot, as on other CPUs. All labels but the
+// first are tops.
+    .section .boot_stacks, "aw", @nobits
     .balign 0x8000
     .globl boot_stacks
 boot_stacks:
     .space  0x8000
     .globl boot_stack_end
 boot_stack_end:
-    .space  0x8000
+    .space  0x6000
     .globl boot_emergency_stack_end
 boot_emergency_stack_end:
-    .space  0x8000
+    .space  0x2000
     .globl boot_nmi_stack_end
 boot_nmi_stack_end:
 
 // See the linker script: filled after the link.
     .section .kallsyms, "a", @progbits
-    .space  0x18000
+    .space  {KALLSYMS_BYTES}

@@ -37,6 +37,8 @@ global_asm!(
     boot_start = sym start,
     secondary_start = sym crate::smp::secondary_start,
     USER_FRAME = const percpu::offset::USER_FRAME,
+    // The tests' image has more names.
+    KALLSYMS_BYTES = const if cfg!(feature = "checks") { 0xf000 } else { 0x7000 },
     GUARD_PID = const kcore::mm::MmId::INIT_MM.pid().get(),
     MSR_TRANSLATED = const (Msr::IR.bits() | Msr::DR.bits() | Msr::RI.bits()),
 );

@@ -41,8 +41,8 @@ impl Context {
         Context { sp: 0 }
     }
 
-    /// A new context that calls `entry(argument)` when first switched to, with
-    /// interrupts off. The top of the stack is kept free for the frame of
+    /// A new context that calls `entry(argument, word)`, with the word of the switch, when first
+    /// switched to, with interrupts off. The top of the stack is kept free for the frame of
     /// entries from user mode.
     ///
     /// # Safety
@@ -51,7 +51,7 @@ impl Context {
     #[must_use]
     pub unsafe fn for_kernel_entry(
         stack_top: u64,
-        entry: extern "C" fn(usize) -> !,
+        entry: extern "C" fn(usize, u64) -> !,
         argument: usize,
     ) -> Self {
         /// A first frame, as the ELFv2 ABI lays it out.
@@ -83,8 +83,8 @@ impl Context {
     }
 }
 
-/// Leaves the running context in `prev` and goes on in `next`. Returns when a
-/// CPU, maybe another one, switches back to `prev`.
+/// Leaves the running context in `prev` and goes on in `next`, which gets `word`. Returns when a
+/// CPU, maybe another one, switches back to `prev`, with the word of that switch.
 ///
 /// # Safety
 /// Interrupts off. `next` was left (or made) and is switched to once. The CPU
@@ -92,7 +92,7 @@ impl Context {
 /// acquire. [`percpu::set_current`] named the next task. The caller switches the
 /// vector registers, the [`ungated`] ones and the address space.
 #[inline(always)]
-pub unsafe fn switch_to(prev: *mut Context, next: *const Context) {
+pub unsafe fn switch_to(prev: *mut Context, next: *const Context, mut word: u64) -> u64 {
     // Not a call: the function that this is inlined into saves what the ABI preserves, and
     // `context_switch` the three registers that cannot be named here.
     // SAFETY: passed to the caller. The stack has room for a frame, as for any call.
@@ -102,7 +102,8 @@ pub unsafe fn switch_to(prev: *mut Context, next: *const Context) {
             switch = sym context_switch,
             inlateout("r3") prev => _,
             inlateout("r4") next => _,
-            out("r0") _, out("r5") _, out("r6") _, out("r7") _, out("r8") _, out("r9") _,
+            inlateout("r5") word,
+            out("r0") _, out("r6") _, out("r7") _, out("r8") _, out("r9") _,
             out("r10") _, out("r11") _, out("r12") _, out("r14") _, out("r15") _, out("r16") _,
             out("r17") _, out("r18") _, out("r19") _, out("r20") _, out("r21") _, out("r22") _,
             out("r23") _, out("r24") _, out("r25") _, out("r26") _, out("r27") _, out("r28") _,
@@ -110,6 +111,7 @@ pub unsafe fn switch_to(prev: *mut Context, next: *const Context) {
             out("cr6") _, out("cr7") _, out("ctr") _, out("lr") _, out("xer") _,
         );
     }
+    word
 }
 
 /// The place of a task's user context, where every entry from user mode builds

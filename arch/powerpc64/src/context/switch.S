@@ -1,4 +1,5 @@
-// switch_to: r3 = the Context to leave, r4 = the Context to enter.
+// switch_to: r3 = the Context to leave, r4 = the Context to enter, r5 = a word, which stays
+// in r5 for the context that is entered.
 //
 // Saves r29 to r31 in a frame on the stack that is left, so that a backtrace can
 // walk a sleeping task. The caller has saved the other registers that the ABI
@@ -30,10 +31,12 @@ context_switch:
     mtlr    %r0
     blr
 
-// The first instructions of a new kernel thread: r29 = entry, r30 = argument.
+// The first instructions of a new kernel thread: r29 = entry, r30 = argument, r5 = the word of
+// the switch.
     .globl context_first_run
 context_first_run:
     mr      %r3, %r30
+    mr      %r4, %r5
     mr      %r12, %r29
     mtctr   %r29
     bctrl

@@ -6,6 +6,7 @@
 //! a table has this stopped before, by the function that [`RadixTree::cursor`] is given.
 
 pub mod leaf_tables;
+pub mod visit;
 
 use super::entry::AtomicPte;
 use super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource};
@@ -52,13 +53,6 @@ impl<'t> Cursor<'t> {
     pub fn entry(&mut self, ea: u64, source: &mut dyn TableSource) -> Result<Entry<'_>, OutOfMemory> {
         debug_assert!(self.range.contains(&ea), "{ea:#x} is not in {:x?}", self.range);
         Ok(Entry { ea, pte: self.tree.walk_alloc(ea, source)? })
-    }
-
-    /// Calls `f` with the entry of every page that is mapped in the range, in order. Absent
-    /// tables cost one load each.
-    #[inline]
-    pub fn for_each(&mut self, mut f: impl FnMut(Entry<'_>)) {
-        self.tree.leaves_in(self.range.clone(), self.before, |ea, pte, _| f(Entry { ea, pte }));
     }
 
     /// Takes tables out of the tree and calls `gone` with each: those that serve an address in

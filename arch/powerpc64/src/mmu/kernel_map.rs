@@ -24,7 +24,7 @@ unsafe extern "C" {
     static __text_end: u8;
     static __rodata_start: u8;
     static __rodata_end: u8;
-    // The three slots of the boot CPU's stacks, from the entry code.
+    // The two slots of the boot CPU's stacks, from the entry code.
     static boot_stacks: u8;
 }
 
@@ -34,7 +34,7 @@ struct Section {
     flags: PteFlags,
 }
 
-fn sections() -> [Section; 7] {
+fn sections() -> [Section; 6] {
     let phys = |symbol: *const u8| VirtAddr(symbol.addr() as u64).to_phys().0;
     let text = phys(&raw const __text_start)..phys(&raw const __text_end);
     let rodata = phys(&raw const __rodata_start)..phys(&raw const __rodata_end);
@@ -45,7 +45,6 @@ fn sections() -> [Section; 7] {
     [
         guard(0),
         guard(1),
-        guard(2),
         // The vectors for real mode are fetched untranslated: no X needed.
         Section { pages: 0..0x4000, flags: PteFlags::KERNEL_RO },
         Section { pages: 0x4000..0x8000, flags: PteFlags::KERNEL_RX },

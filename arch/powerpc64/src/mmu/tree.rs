@@ -71,7 +71,7 @@ impl RadixTree {
     }
 
     /// The right to write the entries of `range`, for as long as the tree is borrowed. `before` is
-    /// called with each leaf table before [`Cursor::for_each`] looks at its entries.
+    /// called with each leaf table before [`Cursor::visit`] looks at its entries.
     #[inline(always)]
     pub fn cursor(&mut self, range: Range<u64>, before: fn(PhysAddr)) -> Cursor<'_> {
         Cursor::new(self, range, before)
@@ -101,7 +101,7 @@ impl RadixTree {
     /// Calls `f` with the address, the contents and the size of every leaf in `range`, in
     /// order. Absent tables cost one load each.
     pub fn for_each_leaf(&self, range: Range<u64>, mut f: impl FnMut(u64, Pte, PageSize)) {
-        self.leaves_in(range, |_| {}, |ea, entry, size| f(ea, entry.load(), size));
+        self.leaves_in(range, |ea, entry, size| f(ea, entry.load(), size));
     }
 
     /// The leaf, or the empty level-0 entry, at `ea`. None where a table is
@@ -147,6 +147,7 @@ impl RadixTree {
     ///
     /// # Errors
     /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
+    #[inline]
     pub(super) fn walk_alloc(
         &self,
         ea: u64,
@@ -191,15 +192,8 @@ impl RadixTree {
         unsafe { core::slice::from_raw_parts(first, len as usize) }
     }
 
-    /// Calls `f` with the address, the entry and the size of every leaf in `range`, and `before` with
-    /// each leaf table before that.
-    #[inline]
-    pub(super) fn leaves_in(
-        &self,
-        range: Range<u64>,
-        before: fn(PhysAddr),
-        mut f: impl FnMut(u64, &AtomicPte, PageSize),
-    ) {
+    /// Calls `f` with the address, the entry and the size of every leaf in `range`.
+    fn leaves_in(&self, range: Range<u64>, mut f: impl FnMut(u64, &AtomicPte, PageSize)) {
         let mut at = range.start;
         while at < range.end {
             let (mut table, mut level) = (self.root, ROOT_LEVEL);
@@ -218,7 +212,6 @@ impl RadixTree {
             let next = (at | ((1 << shift(level.max(1))) - 1)).saturating_add(1).min(range.end);
             match missing {
                 None => {
-                    before(table);
                     mapped(self.entries(table, &(at..next))).for_each(|(index, entry)| {
                         f(at + (index << shift(0)), entry, PageSize::Size4K);
                     });
@@ -283,7 +276,7 @@ fn add_table(entry: &AtomicPte, source: &mut dyn TableSource) -> Result<PhysAddr
 }
 
 /// Entries of a level-0 table that are looked at together: most of a stack or a heap is not mapped.
-const TOGETHER: usize = 8;
+pub(super) const TOGETHER: usize = 8;
 
 /// The entries that map a page, of a part of a level-0 table, and their places in it.
 #[inline]

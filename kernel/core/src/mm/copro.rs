@@ -29,6 +29,7 @@ impl<M: Machine> LazyTlb<M> {
         self.mm(mm).copros.fetch_sub(1, Ordering::Release);
     }
 
+    #[inline]
     pub(super) fn has_copros(&self, mm: MmId) -> bool {
         // F16 acquire: orders the read of the count before the reuse of what we free.
         // Partner: `copro_detach`.

@@ -18,7 +18,7 @@ impl<M: Machine> LazyTlb<M> {
     /// Evicts `others`, this CPU not among them, from `mm`, and waits.
     pub(super) fn evict(&self, t: &PreemptOff, mm: MmId, others: CpuSet, cause: Cause) {
         self.event(t, Event::Evict { mm, cause, cpus: others.len() });
-        self.call_on_mask(t, &others, Call::Evict(mm));
+        self.call_on_mask(t, &others, Call::Evict(mm, cause));
     }
 
     /// Evicts the CPUs that the policy names, before the final flush of `mm`'s exit.

@@ -235,6 +235,7 @@ impl Mm {
 impl<M: Machine> LazyTlb<M> {
     /// The mm that `id` names. Panics if it was freed: the caller should have held a
     /// reference.
+    #[inline]
     pub fn mm(&self, id: MmId) -> &Mm {
         let mm = &self.mms[id.slot()];
         // A reference keeps `live` and `id` as they are, so relaxed loads are enough.

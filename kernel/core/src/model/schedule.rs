@@ -55,7 +55,7 @@ impl Model {
             self.tasks[next.0].on_cpu.store(1, Ordering::Relaxed);
             let arm = lazy_tlb.prepare_switch(t, self.task(prev), self.task(next));
             self.cpus[t.cpu().index()].current.store(next.0, native::Ordering::Relaxed);
-            let borrow = lazy_tlb.finish_switch(t);
+            let borrow = lazy_tlb.finish_switch(t, arm.ends_borrow());
             self.tasks[prev.0].on_cpu.store(0, Ordering::Release);
             (arm, borrow)
         });

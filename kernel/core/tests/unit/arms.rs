@@ -89,8 +89,8 @@ fn the_second_half_gives_the_borrow_back() {
         let (idle, other) = (rig.machine.task(rig.machine.idle(CPU0)), rig.machine.task(other));
         rig.on(CPU0, || {
             rig.machine.with_preempt_off(|_| {
-                rig.machine.with_irqs_off(|t| rig.prepare_switch(t, idle, other));
-                let borrow = rig.machine.with_irqs_off(|t| rig.finish_switch(t));
+                let arm = rig.machine.with_irqs_off(|t| rig.prepare_switch(t, idle, other));
+                let borrow = rig.machine.with_irqs_off(|t| rig.finish_switch(t, arm.ends_borrow()));
                 rig.settle_switch(borrow);
             });
         });

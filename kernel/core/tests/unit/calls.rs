@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
+use kcore::counters::Spread;
 use kcore::cpu::CpuSet;
+use kcore::event::Cause;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
 use kcore::machine::{Cpu, Point};
+use kcore::mm::flush::FlushRange;
 
 use crate::{CPU0, CPU1, CPU2, Rig, assert_panics};
 
@@ -22,6 +25,46 @@ fn rig_with_log() -> (Rig, Log) {
     let calls = log.clone();
     rig.machine.set_machine_call(move |cpu, a, b| calls.lock().unwrap().push((cpu.index(), a, b)));
     (rig, log)
+}
+
+/// Each call counts its IPIs once for its reason and once in the sum.
+#[test]
+fn reasons_add_up_to_the_sum() {
+    let rig = Rig::new(Policy::Shootdown);
+    let reasons = ["shot_ipi", "exit_kick", "flush_kick", "ipi_flush", "ipi_barrier", "ipi_other"];
+    let (mm, _) = rig.process();
+    let calls = [
+        (Call::Shoot(mm), "shot_ipi"),
+        (Call::Evict(mm, Cause::Exit), "exit_kick"),
+        (Call::Evict(mm, Cause::Trim), "flush_kick"),
+        (Call::Flush(mm, FlushRange::Everything), "ipi_flush"),
+        (Call::Flush(mm, FlushRange::Translations), "ipi_flush"),
+        (Call::Barrier, "ipi_barrier"),
+        (Call::AssertNotLazy(mm), "ipi_other"),
+    ];
+    rig.on(CPU0, || {
+        for (one, reason) in calls {
+            let before = reasons.map(|name| rig.total(name));
+            call(&rig, CpuSet::first(3).without(CPU0), one);
+            for (name, before) in reasons.into_iter().zip(before) {
+                assert_eq!(rig.total(name) - before, if name == reason { 2 } else { 0 }, "{name} of {one:?}");
+            }
+        }
+    });
+    let sum = reasons.map(|name| rig.total(name)).iter().sum::<u64>();
+    assert_eq!((rig.total("ipi_sent_call"), rig.total("ipi_received")), (sum, sum));
+}
+
+#[test]
+fn spread_of_counts() {
+    for counts in [&[7][..], &[0, 0], &[3, 9], &[5, 1, 9, 9, 2], &[u64::MAX / 4, 0, 1, 0], &[4; 33]] {
+        let spread = Spread::of(counts.len(), |cpu| counts[cpu]);
+        let mut sorted = counts.to_vec();
+        sorted.sort_unstable();
+        let (min, median, max) = (sorted[0], sorted[(counts.len() - 1) / 2], sorted[counts.len() - 1]);
+        let at = counts.iter().position(|&one| one == max).unwrap();
+        assert_eq!(spread, Spread { min, median, max, at, total: counts.iter().sum() }, "of {counts:?}");
+    }
 }
 
 #[test]

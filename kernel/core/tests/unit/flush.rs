@@ -105,6 +105,7 @@ fn a_single_threaded_process_sends_the_lazies_away() {
 /// T5: the second initiator finds the bit clear, and the CPU flushes nevertheless.
 #[test]
 fn a_kick_flushes_even_if_the_bit_is_clear() {
+    use kcore::event::Cause;
     use kcore::ipi::Call;
     use kcore::machine::Cpu;
     let rig = Rig::new(Policy::Shootdown);
@@ -114,7 +115,7 @@ fn a_kick_flushes_even_if_the_bit_is_clear() {
     targets.insert(CPU1);
     for flushes in 1..=2 {
         rig.on(CPU0, || {
-            rig.machine.with_preempt_off(|t| rig.call_on_mask(t, &targets, Call::Evict(mm)));
+            rig.machine.with_preempt_off(|t| rig.call_on_mask(t, &targets, Call::Evict(mm, Cause::Trim)));
         });
         assert!(!rig.mm(mm).cpumask().test(CPU1));
         assert_eq!(rig.total("tlbiel"), flushes);

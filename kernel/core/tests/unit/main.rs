@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use kcore::cpu::CpuId;
+use kcore::event::Cause;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
 use kcore::ledger::Ledger;
@@ -96,7 +97,7 @@ impl Rig {
     /// CPU 1 evicts CPU 0 from `mm`, and the IPI is on its way: it arrives as soon as
     /// interrupts are on.
     fn kick_is_on_its_way(kernel: &LazyTlb<Model>, mm: MmId) {
-        kernel.cpu(CPU1).call.post(Call::Evict(mm), CPU0);
+        kernel.cpu(CPU1).call.post(Call::Evict(mm, Cause::Trim), CPU0);
         kernel.cpu(CPU0).mailbox.0.set(CPU1);
         kernel.machine.spurious_irqs.store(true, Ordering::Relaxed);
     }

@@ -28,10 +28,9 @@ unsafe impl Send for SmallLists {}
 #[inline]
 pub(super) fn class_of(layout: Layout) -> Option<usize> {
     let bytes = layout.size().max(layout.align());
-    (bytes <= LARGEST).then(|| {
-        let log2 = bytes.next_power_of_two().trailing_zeros();
-        log2.saturating_sub(SMALLEST_LOG2) as usize
-    })
+    // The bits of the largest offset in a block that is large enough.
+    let last = bytes.saturating_sub(1) | ((1 << SMALLEST_LOG2) - 1);
+    (bytes <= LARGEST).then(|| (last.ilog2() + 1 - SMALLEST_LOG2) as usize)
 }
 
 /// The layout with which a block of `class` is cut from the heap.

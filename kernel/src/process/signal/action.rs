@@ -119,6 +119,7 @@ impl Handlers {
     }
 
     /// A copy, as fork makes.
+    #[inline]
     pub(crate) fn copy(&self) -> Self {
         Self::with(self.actions.lock().clone())
     }
@@ -136,6 +137,7 @@ impl Handlers {
     }
 
     /// The disposition of `signal`, which is 1 to [`LAST`].
+    #[inline]
     pub(crate) fn get(&self, signal: u32) -> Action {
         self.actions.lock()[signal as usize - 1]
     }
@@ -158,6 +160,7 @@ impl Handlers {
     }
 
     /// Whether `signal` does nothing.
+    #[inline]
     pub(crate) fn ignores(&self, signal: u32) -> bool {
         match self.get(signal).handler {
             SIG_DFL => default_of(signal) == Default::Ignore,

@@ -102,6 +102,7 @@ impl Thread {
 
 /// The current thread blocks `mask` from now on, and checks for signals that have become
 /// deliverable.
+#[inline]
 pub(crate) fn set_blocked(mask: u64) {
     let thread = current_thread();
     thread.blocked.store(mask & !UNBLOCKABLE, Ordering::Relaxed);
@@ -169,6 +170,7 @@ pub(crate) fn discard(process: &Process, signal: u32) {
 /// For each of `signals` that waits for `process`, notifies one thread that takes it. If all block
 /// it, it waits for the first that no longer does. Called again when the notified thread blocks it
 /// or ends instead (Linux: `retarget_shared_pending`).
+#[inline]
 pub(super) fn tell_takers(process: &Process, signals: u64) {
     let mut signals = signals & process.signals.set();
     if signals == 0 {

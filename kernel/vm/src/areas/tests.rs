@@ -158,3 +158,21 @@ fn as_a_map_of_pages() {
         assert!(all.windows(2).all(|pair| !pair[0].joins(&pair[1])));
     }
 }
+
+#[test]
+fn a_whole_area_is_protected_if_nothing_joins_it() {
+    let mut set = AreaSet::default();
+    set.insert(anonymous(2, 4, Prot::WRITE));
+    set.insert(anonymous(4, 6, Prot::READ));
+    set.insert(anonymous(6, 7, Prot::WRITE));
+    let mut whole = |range, prot, permitted| set.protect_whole(&pages(range), prot, |_| permitted).is_some();
+    assert!(!whole(4..5, Prot::empty(), true) && !whole(5..6, Prot::empty(), true), "a part");
+    assert!(!whole(2..6, Prot::empty(), true) && !whole(1..4, Prot::empty(), true), "more");
+    assert!(!whole(0..1, Prot::READ, true) && !whole(8..9, Prot::READ, true), "a hole");
+    assert!(!whole(2..4, Prot::READ, true) && !whole(6..7, Prot::READ, true), "a neighbour on one side");
+    assert!(!whole(4..6, Prot::WRITE, true), "and on both");
+    assert!(!whole(4..6, Prot::empty(), false));
+    assert!(whole(4..6, Prot::empty(), true) && whole(2..4, Prot::EXEC, true));
+    let prots: Vec<Prot> = set.iter().map(|area| area.prot).collect();
+    assert_eq!(prots, [Prot::EXEC, Prot::empty(), Prot::WRITE]);
+}

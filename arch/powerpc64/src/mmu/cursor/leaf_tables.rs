@@ -2,7 +2,7 @@
 //! and the child's side by side.
 
 use super::super::entry::AtomicPte;
-use super::super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource, mapped, shift};
+use super::super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TOGETHER, TableSource, mapped, shift};
 use super::{Cursor, Entry};
 use crate::addr::{PAGE_SHIFT, PhysAddr};
 use crate::encoding::pte::TABLE_BITS;
@@ -31,6 +31,7 @@ impl Cursor<'_> {
     ///
     /// # Errors
     /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
+    #[inline]
     pub fn leaf_table(
         &mut self,
         ea: u64,
@@ -55,6 +56,19 @@ impl Cursor<'_> {
         source: &mut dyn TableSource,
         mut f: impl FnMut(Entry<'_>, Entry<'_>),
     ) -> Result<(), OutOfMemory> {
+        self.for_each_table(|start, own| pairs(own, start, other, source, &mut f))
+    }
+
+    /// Calls `f` with the part of each level-0 table that serves addresses of the range, after their
+    /// first. Absent tables cost one load each.
+    ///
+    /// # Errors
+    /// The first of `f`, which is not called again then.
+    #[inline]
+    pub(super) fn for_each_table<E>(
+        &mut self,
+        mut f: impl FnMut(u64, &[AtomicPte]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut at = self.range.start;
         while at < self.range.end {
             let (table_end, first) = find_table(self.tree, at);
@@ -63,7 +77,7 @@ impl Cursor<'_> {
                 (self.before)(table);
                 // SAFETY: the entries from `first` on, to the end of its table at most.
                 let own = unsafe { core::slice::from_raw_parts(first, ((end - at) >> PAGE_SHIFT) as usize) };
-                pairs(own, at, other, source, &mut f)?;
+                f(at, own)?;
             }
             at = end;
         }
@@ -86,8 +100,9 @@ fn find_table(tree: &RadixTree, ea: u64) -> (u64, Option<(PhysAddr, *const Atomi
     ((ea | (TABLE_SPAN - 1)) + 1, Some((table, core::ptr::from_ref(tree.entry(table, 0, ea)))))
 }
 
-/// Calls `f` for the mapped entries of `own`, a part of a level-0 table that begins with `start`.
-#[inline]
+/// Calls `f` for the mapped entries of `own`, a part of a level-0 table that begins with `start`. A
+/// loop by hand, with one call of `f`: a chain of iterators would not inline it.
+#[inline(always)]
 fn pairs(
     own: &[AtomicPte],
     start: u64,
@@ -95,12 +110,24 @@ fn pairs(
     source: &mut dyn TableSource,
     f: &mut impl FnMut(Entry<'_>, Entry<'_>),
 ) -> Result<(), OutOfMemory> {
-    let mut mapped = mapped(own);
-    let Some(first) = mapped.next() else { return Ok(()) };
-    let mut copies = other.leaf_table(start, source)?;
-    core::iter::once(first).chain(mapped).for_each(|(index, pte)| {
-        let ea = start + (index << PAGE_SHIFT);
-        f(Entry { ea, pte }, copies.entry(ea));
-    });
+    let Some((first, _)) = mapped(own).next() else { return Ok(()) };
+    let table = other.leaf_table(start, source)?;
+    let copies = &table.entries[((start - table.start) >> PAGE_SHIFT) as usize..][..own.len()];
+    let mut index = first as usize;
+    while index < own.len() {
+        if let Some(group) = own[index..].first_chunk::<TOGETHER>()
+            && group.iter().fold(0, |all, pte| all | pte.load().0) == 0
+        {
+            index += TOGETHER;
+            continue;
+        }
+        for index in index..own.len().min(index + TOGETHER) {
+            let (ea, pte) = (start + ((index as u64) << PAGE_SHIFT), &own[index]);
+            if pte.load().is_leaf() {
+                f(Entry { ea, pte }, Entry { ea, pte: &copies[index] });
+            }
+        }
+        index += TOGETHER;
+    }
     Ok(())
 }

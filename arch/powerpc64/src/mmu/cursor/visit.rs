@@ -1,0 +1,121 @@
+//! A visit of every page that is mapped in a range, eight neighbours at a time where all of them are.
+
+use core::convert::Infallible;
+use core::ops::Range;
+
+use super::super::entry::AtomicPte;
+use super::{Cursor, Entry};
+use crate::addr::{PAGE_SIZE, PhysAddr};
+use crate::encoding::pte::{Pte, PteFlags};
+
+/// Entries that are looked at together.
+pub const TOGETHER: usize = 8;
+
+/// What is done with the entries of the pages that are mapped.
+pub trait Visit {
+    /// The entry of a page.
+    fn one(&mut self, entry: Entry<'_>);
+
+    /// Entries of neighbours.
+    fn eight(&mut self, entries: Eight<'_>);
+}
+
+/// Entries side by side, each of which maps a page.
+#[derive(Debug)]
+pub struct Eight<'c> {
+    /// The first one's address.
+    ea: u64,
+    entries: &'c [AtomicPte; TOGETHER],
+    held: [Pte; TOGETHER],
+}
+
+impl Eight<'_> {
+    /// The addresses that they serve.
+    #[inline(always)]
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        self.ea..self.ea + TOGETHER as u64 * PAGE_SIZE
+    }
+
+    /// Visits them one by one.
+    #[inline(always)]
+    pub fn one_by_one(self, visitor: &mut impl Visit) {
+        each_mapped(self.entries, self.ea, visitor);
+    }
+
+    /// The first one, if the others differ from it by their pages alone.
+    #[inline(always)]
+    #[must_use]
+    pub fn like_first(&self) -> Option<Pte> {
+        let first = self.held[0];
+        let differ = self.held.iter().fold(0, |bits, pte| bits | (pte.0 ^ first.0));
+        (differ & !Pte::LEAF_ADDRESS == 0).then_some(first)
+    }
+
+    /// Sets the flags of `changed` that are clear in each, and clears those that are set, as
+    /// [`Entry::set_same_page`] does.
+    #[inline(always)]
+    pub fn flip(&mut self, changed: PteFlags) {
+        for (entry, held) in self.entries.iter().zip(self.held) {
+            entry.store_no_new_page(Pte(held.0 ^ changed.bits()));
+        }
+    }
+
+    /// As [`Entry::take`], of each: the pages.
+    #[inline(always)]
+    pub fn take(self) -> [PhysAddr; TOGETHER] {
+        self.entries.iter().for_each(|entry| entry.store_no_new_page(Pte::NONE));
+        self.held.map(Pte::page)
+    }
+}
+
+impl Cursor<'_> {
+    /// Calls `f` with the entry of every page that is mapped in the range, in order.
+    #[inline]
+    pub fn for_each(&mut self, f: impl FnMut(Entry<'_>)) {
+        struct Each<F>(F);
+        impl<F: FnMut(Entry<'_>)> Visit for Each<F> {
+            fn one(&mut self, entry: Entry<'_>) {
+                (self.0)(entry);
+            }
+
+            fn eight(&mut self, entries: Eight<'_>) {
+                entries.one_by_one(self);
+            }
+        }
+        self.visit(&mut Each(f));
+    }
+
+    /// Shows `visitor` the entry of every page that is mapped in the range, in order.
+    #[inline]
+    pub fn visit(&mut self, visitor: &mut impl Visit) {
+        let Ok(()) = self.for_each_table(|start, own| {
+            let (groups, rest) = own.as_chunks::<TOGETHER>();
+            let mut ea = start;
+            for entries in groups {
+                let held = entries.each_ref().map(AtomicPte::load);
+                let in_all = held.iter().fold(u64::MAX, |bits, pte| bits & pte.0);
+                if Pte(in_all).is_leaf() {
+                    visitor.eight(Eight { ea, entries, held });
+                } else if held.iter().fold(0, |bits, pte| bits | pte.0) != 0 {
+                    // Most of a stack or a heap is not mapped.
+                    each_mapped(entries, ea, visitor);
+                }
+                ea += TOGETHER as u64 * PAGE_SIZE;
+            }
+            each_mapped(rest, ea, visitor);
+            Ok::<(), Infallible>(())
+        });
+    }
+}
+
+/// Shows `visitor` the entries that map a page, the first of which serves `ea`.
+#[inline]
+fn each_mapped(entries: &[AtomicPte], mut ea: u64, visitor: &mut impl Visit) {
+    for pte in entries {
+        if pte.load().is_leaf() {
+            visitor.one(Entry { ea, pte });
+        }
+        ea += PAGE_SIZE;
+    }
+}
