@@ -35,11 +35,9 @@ class Index:
         self.by_name = {}
         start, end = (int(gdb.parse_and_eval(f"(unsigned long)&{name}")) for name in ("__text_start", "__text_end"))
         found = {}
-        while start < end:
-            # A block begins where a row of the line table does.
-            row = gdb.find_pc_line(start)
-            self.note(start, row, found)
-            start = row.last + 1 if row.last is not None and row.last >= start else start + WORD
+        for pc in range(start, end, WORD):
+            # Each instruction: a row of the line table may end, for GDB, behind the next block's beginning.
+            self.note(pc, gdb.find_pc_line(pc), found)
         for (begin, stop, _), (name, inlined_in, _, pc) in found.items():
             place = Place(pc if inlined_in else behind_prologue(begin, stop), name, inlined_in)
             self.by_name.setdefault(bare(name), []).append(place)
