@@ -46,6 +46,9 @@ class Break(gdb.Command):
         condition = re.search(r"\bif\b\s*(.*)", rest)
         for at in where:
             breakpoint = gdb.Breakpoint(at, **self.options)
+            if breakpoint.pending:
+                breakpoint.delete()
+                raise gdb.GdbError(f"{place} is no place in this image.")
             if thread:
                 breakpoint.thread = int(thread.group(1))
             if condition:

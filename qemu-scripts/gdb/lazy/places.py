@@ -13,10 +13,9 @@ import gdb
 import demangle
 
 WORD = 4
-NO_LINE = 1 << 30  # after all lines
 # Where several functions have a name, that of the protocol is meant.
 PROTOCOL = ("kcore::", "<kcore::")
-OWN_CODE = ("kernel/", "arch/")
+LIBRARY = ("core::", "alloc::", "compiler_builtins::")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +25,26 @@ class Place:
     address: int
     name: str
     inlined_in: str = ""
+
+
+class Copy:
+    """The code of a function, or of a copy that is inlined."""
+
+    def __init__(self, inlined_in, lowest):
+        self.inlined_in, self.lowest = inlined_in, lowest
+        self.files = {}  # name: [instructions, the first line of them, where that begins]
+
+    def note(self, name, line, pc):
+        """Notes an instruction that comes from a line."""
+        file = self.files.setdefault(name, [0, line, pc])
+        file[0] += 1
+        if line < file[1]:
+            file[1:] = line, pc
+
+    def first(self):
+        """Where the first line begins of the file that most instructions come from: the compiler may
+        have put other parts at lower addresses. A copy without lines of its own begins at the lowest."""
+        return max(self.files.values())[2] if self.files else self.lowest
 
 
 class Index:
@@ -38,31 +57,30 @@ class Index:
         for pc in range(start, end, WORD):
             # Each instruction: a row of the line table may end, for GDB, behind the next block's beginning.
             self.note(pc, gdb.find_pc_line(pc), found)
-        for (begin, stop, _), (name, inlined_in, _, pc) in found.items():
-            place = Place(pc if inlined_in else behind_prologue(begin, stop), name, inlined_in)
-            self.by_name.setdefault(bare(name), []).append(place)
+        for (begin, stop, name), copy in found.items():
+            name = demangle.shorten(name)
+            at = copy.first() if copy.inlined_in else behind_prologue(begin, stop)
+            self.by_name.setdefault(bare(name), []).append(Place(at, name, copy.inlined_in))
 
     def note(self, pc, row, found):
-        """Notes the functions that a row of code is in. An inlined copy begins at the row of its own
-        first line: the compiler may have put other parts of it at lower addresses."""
+        """Notes the functions that an instruction is in."""
         chain, block = [], gdb.block_for_pc(pc)
         while block is not None and not block.is_static and not block.is_global:
             if block.function is not None:
                 chain.append(block)
             block = block.superblock
-        for block in chain:
-            symbol = block.function
-            key = block.start, block.end, symbol.name
-            is_own = block is chain[0] and row.symtab is not None and row.symtab.filename == symbol.symtab.filename
-            line = row.line if is_own else NO_LINE
-            path = symbol.symtab.filename
-            if "library/" in path or not any(part in path for part in OWN_CODE):
+        # What is inlined in a function has, for GDB, the file and the line of the call.
+        lines = [(row.symtab, row.line), *((block.function.symtab, block.function.line) for block in chain)]
+        for block, (symtab, line) in zip(chain, lines):
+            # By its name: the file of an inlined function is that of the call.
+            if block.function.name.lstrip("<").startswith(LIBRARY):
                 continue
+            key = block.start, block.end, block.function.name
             if key not in found:
                 outer = "" if block is chain[-1] else demangle.shorten(chain[-1].function.name)
-                found[key] = demangle.shorten(symbol.name), outer, line, pc
-            elif line < found[key][2]:
-                found[key] = *found[key][:2], line, pc
+                found[key] = Copy(outer, pc)
+            if symtab is not None and line:
+                found[key].note(symtab.filename, line, pc)
 
     def find(self, text):
         """The places that a name means: `leave_lazy`, `LazyTlb::borrow`, `kcore::LazyTlb::borrow`."""
