@@ -128,14 +128,12 @@ OUT     := target/$(TARGET)/release
 # A kernel that is compiled sooner and runs slower: of `run` with QUICK=1, and of nothing that measures.
 EDIT    := target/$(TARGET)/edit
 
-# What has no `#[inline]` is inlined only if it is small, and core takes the smaller of two algorithms:
-# without that the kernel's text is a quarter larger, and not faster (docs/scale.md).
-INLINE_FLAGS := -Cllvm-args=-inline-threshold=100
 # The kernel's target needs core and alloc built for it: a flag that stable cargo takes
-# only with RUSTC_BOOTSTRAP. Host builds never use it.
+# only with RUSTC_BOOTSTRAP. Host builds never use it. core takes the smaller of two
+# algorithms, which makes the text 64 KB smaller and no path longer (docs/scale.md).
 CROSS_FLAGS := -Zbuild-std=core,alloc -Zbuild-std-features=compiler-builtins-mem,optimize_for_size \
 	-Zjson-target-spec --target linker/$(TARGET).json --release
-CROSS_CARGO := RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(INLINE_FLAGS) $(CROSS_RUSTFLAGS)" cargo
+CROSS_CARGO := RUSTC_BOOTSTRAP=1 cargo
 
 # Each file or folder in user/src/bin is a program.
 USER_PROGRAMS := $(sort $(basename $(notdir $(wildcard user/src/bin/*))))

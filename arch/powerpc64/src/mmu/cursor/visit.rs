@@ -91,15 +91,19 @@ impl Cursor<'_> {
     pub fn visit(&mut self, visitor: &mut impl Visit) {
         let Ok(()) = self.for_each_table(|start, own| {
             let (groups, rest) = own.as_chunks::<TOGETHER>();
-            let mut ea = start;
-            for entries in groups {
+            let (mut groups, mut ea) = (groups.iter(), start);
+            while let Some(entries) = groups.next() {
                 let held = entries.each_ref().map(AtomicPte::load);
                 let in_all = held.iter().fold(u64::MAX, |bits, pte| bits & pte.0);
                 if Pte(in_all).is_leaf() {
                     visitor.eight(Eight { ea, entries, held });
                 } else if held.iter().fold(0, |bits, pte| bits | pte.0) != 0 {
-                    // Most of a stack or a heap is not mapped.
                     each_mapped(entries, ea, visitor);
+                } else {
+                    // Most of a stack or a heap is not mapped: its entries only have to be zero.
+                    let empty = groups.as_slice().iter().take_while(|entries| are_empty(entries)).count();
+                    groups = groups.as_slice()[empty..].iter();
+                    ea += (empty * TOGETHER) as u64 * PAGE_SIZE;
                 }
                 ea += TOGETHER as u64 * PAGE_SIZE;
             }
@@ -107,6 +111,12 @@ impl Cursor<'_> {
             Ok::<(), Infallible>(())
         });
     }
+}
+
+/// Whether none of the entries maps a page.
+#[inline(always)]
+fn are_empty(entries: &[AtomicPte; TOGETHER]) -> bool {
+    entries.iter().fold(0, |bits, pte| bits | pte.load().0) == 0
 }
 
 /// Shows `visitor` the entries that map a page, the first of which serves `ea`.
