@@ -41,6 +41,7 @@ HEAD = re.compile(r"CPU (\d+): (task \d+ \(.*\)|no task yet), (in (kernel|user) 
 BODY = [re.compile(form) for form in (
     r"  task: mm \S+, active_mm \S+$",
     r"  lazy tlb: PIDR (\d+|unknown), active_mm \S+( \(lazy\))?, curr_mm \S+, prev_mm \S+$",
+    r"  call: waits for CPU \d+, which has (not )?taken it",
     r"  nip ", r"  lr  ", r"  msr [0-9a-f]{16} ctr ", r"  dar [0-9a-f]{16} dsisr ", r"  r(0|4|8|12|16|20|24|28) +([0-9a-f]{16} ?){4}$",
     r"  backtrace:$", r"    0x[0-9a-f]{16} ", r"    exception 0x[0-9a-f]+ ", r"    … \d+ more of the same$")]
 BEGIN, END = "--- lazy-tlb report ---", "--- end of report ---"
@@ -124,7 +125,7 @@ CRASHES = [
     Crash("t20_mmdrop_irqs_off", r"kernel panic: T20: the last mmdrop of mm\d+\.\d+ with interrupts off: .*", 0,
           {0: ["mmdrop+", crash_in("mmdrop_with_irqs_off")]}),
     Crash("t20_mmdrop_in_interrupt", r"kernel panic: T20: the last mmdrop of mm\d+\.\d+ with interrupts off: .*", 1,
-          {1: ["mmdrop+", crash_in("mmdrop_in_call"), "irq_entry+"], 0: ["call_awaited", crash_in("mmdrop_in_interrupt")]}),
+          {1: ["mmdrop+", crash_in("mmdrop_in_call"), "irq_entry+"], 0: ["  call: waits for CPU 1, which has taken it", "call_awaited", crash_in("mmdrop_in_interrupt")]}),
     Crash("coprocessor-not-counted", r"kernel panic: oracle: mm2\.1: frame 0x[0-9a-f]+ is freed and a coprocessor may hold translations "
           r"of before #\d+, not flushed since #\d+ .*", 0, {0: ["kernel::oracle::accuse_holder+", crash_in("coprocessor_not_counted")]},
           tells=(r"oracle: the last \d+ events of PID 2:", *(rf"oracle: [> ] #\d+ CPU 0: {event}" for event in (
@@ -133,8 +134,8 @@ CRASHES = [
     Crash("nmi-deaf", r"kernel panic: one CPU will not stop .*", 0, {0: [crash_in("nmi_deaf")]}, silent=(1,)),
     Crash("spin-deadlock", r"kernel panic: waited \d+ ms for a lock of this test: deadlock .*", 0,
           {0: ["SpinWait>::turn+", crash_in("spin_deadlock")]}, words=WATCHDOG),
-    Crash("ipi-silent", r"kernel panic: CPU 0: .* was not answered by CPU 1 for \d+ ms .*", 0,
-          {0: ["call_awaited+", crash_in("ipi_silent")], 1: ["interrupts off", "exception 0x100", "spin_with_irqs_off+"]},
+    Crash("ipi-silent", r"kernel panic: CPU 0: .* was not answered by CPU 1 for \d+ ms; CPU 1 has not taken it: .*", 0,
+          {0: ["  call: waits for CPU 1, which has not taken it", "call_awaited+", crash_in("ipi_silent")], 1: ["interrupts off", "exception 0x100", "spin_with_irqs_off+"]},
           words=WATCHDOG),
     Crash("irqs-off", r"kernel panic: CPU 1 has taken no interrupt for \d+ ms: interrupts are off there .*", None,
           {1: ["(silent), in kernel mode, interrupts off", "exception 0x100", "spin_with_irqs_off+"]}, words=WATCHDOG),

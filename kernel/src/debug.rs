@@ -14,6 +14,7 @@ use arch::exceptions::{TrapFrame, trap_text};
 use arch::mmu::tree::ROOT_LEVEL;
 use arch::percpu::{PerCpu, STACK_SIZE};
 use kcore::cpu::CpuState;
+use kcore::ipi::{CallRecord, operation};
 use kcore::lazy_tlb::Policy;
 use kcore::mm::{Mm, MmId};
 use kcore::task::TaskMm;
@@ -88,6 +89,21 @@ facts! {
     cpu_curr_mm: offset_of!(CpuState, curr_mm),
     cpu_active_mm: offset_of!(CpuState, active_mm),
     cpu_prev_mm: offset_of!(CpuState, prev_mm),
+    // The call that a CPU makes (operation, mm, two operands, 64 bits each), the CPUs that have not
+    // answered it, and the CPUs whose calls the CPU itself has not taken: two masks as the mms
+    // have them. Then the operations' names.
+    call_words: offset_of!(CpuState, call) + CallRecord::LAYOUT.words,
+    call_waiting: offset_of!(CpuState, call) + CallRecord::LAYOUT.waiting,
+    cpu_mailbox: offset_of!(CpuState, mailbox),
+    operation_barrier: operation::BARRIER,
+    operation_shoot: operation::SHOOT,
+    operation_evict: operation::EVICT,
+    operation_evict_trim: operation::EVICT_TRIM,
+    operation_flush_pages: operation::FLUSH_PAGES,
+    operation_flush_tlb: operation::FLUSH_TRANSLATIONS,
+    operation_flush_all: operation::FLUSH_EVERYTHING,
+    operation_machine: operation::MACHINE,
+    operation_assert: operation::ASSERT_NOT_LAZY,
     // The number of the policy in use; then the numbers' names.
     policy: LATER,
     policy_eager: Policy::Eager,

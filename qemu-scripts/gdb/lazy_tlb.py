@@ -1,11 +1,9 @@
-"""GDB's side of the kernel: commands that show the lazy TLB, and check it.
+"""GDB's side of the kernel: commands that show the lazy TLB, check it, and stop at what it does.
 
-    lazy-cpus  lazy-mms  lazy-tasks  lazy-check  lazy-bt [TASK]  lazy-walk EA [MM]  lazy-test
-
-`help lazy-…` describes each; docs/debugging.md shows them at work. The kernel describes
-itself in one static, LAZY_TLB_DEBUG (kernel/src/debug.rs). Type information serves only for
-names and lines of code, not for its state. The package `lazy` beside this file: memory and
-facts, radix (the walk), kernel (CPUs, mms, tasks), stack, check.
+`help lazy` lists them; docs/debugging.md shows them at work. The kernel describes itself in one
+static, LAZY_TLB_DEBUG (kernel/src/debug.rs). Type information serves only for names and lines of
+code, not for its state. The package `lazy` beside this file: memory and facts, radix (the walk),
+kernel (CPUs, mms, tasks), stack, check; places (functions by name), breaks, steps; printers.
 """
 
 import pathlib
@@ -16,3 +14,6 @@ sys.path[:0] = [str(_here), str(_here.parent)]
 sys.dont_write_bytecode = True
 
 import lazy.commands  # noqa: E402  (importing defines the commands)
+import lazy.breaks  # noqa: E402
+import lazy.steps  # noqa: E402
+import lazy.printers  # noqa: E402

@@ -37,17 +37,17 @@ def listening(settings, kernel, archive, stopped, logs="gdb"):
     BUILD.mkdir(exist_ok=True)
     console.write_bytes(b"")
     with tempfile.TemporaryDirectory(prefix="kernel-gdb-") as folder:
-        socket = pathlib.Path(folder) / "gdb"
+        path = pathlib.Path(folder) / "gdb"
         command = machine.command_line(settings, kernel, archive)
         command[command.index("stdio")] = f"file:{console}"
-        command += ["-chardev", f"socket,path={socket},server=on,wait=off,id=gdb", "-gdb", "chardev:gdb"]
+        command += ["-chardev", f"socket,path={path},server=on,wait=off,id=gdb", "-gdb", "chardev:gdb"]
         command += ["-S"] if stopped else []
         with open(BUILD / f"{logs}-qemu.log", "wb") as log:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      start_new_session=True)
         _children.add(child)
         try:
-            yield child, socket, console
+            yield child, path, console
         finally:
             child.kill()
             child.wait()

@@ -5,12 +5,17 @@
     test-transit      stops a CPU in the middle of a switch from a kernel thread to a user
     test-switches N   stops N times where a PID register is loaded, and some instructions
                       later, and judges the kernel there
+    test-stays N      N times: `finish` leaves a switch with the task that came
+    test-complete X   what Tab offers for X
+    test-print WHAT   a cpu, an mm, a task, the entry of a page, as `print` shows them
 """
 
 import gdb
 
 import lazy.memory
+import lazy.places as places
 import lazy.radix as radix
+import lazy.steps as steps
 from lazy.check import Check
 from lazy.kernel import Kernel
 
@@ -92,6 +97,18 @@ class Breakages:
         _mend.append((where, kernel.memory.physical(where, 8)))
         write_physical(where, bytes(8))
 
+    def call_taken(kernel):
+        """CPU 0 waits for CPU 1, whose handler runs or has lost the answer."""
+        memory = kernel.memory
+        write(kernel, cpu_field(kernel, 0, memory.call_words), memory.operation_shoot)
+        write(kernel, cpu_field(kernel, 0, memory.call_words + 8), borrowed(kernel).bits)
+        write(kernel, cpu_field(kernel, 0, memory.call_waiting), 1 << 1)
+
+    def call_posted(kernel):
+        """CPU 0 waits for CPU 1, which has not taken the call."""
+        Breakages.call_taken(kernel)
+        write(kernel, cpu_field(kernel, 1, kernel.memory.cpu_mailbox), 1 << 0)
+
 
 class TestBreak(gdb.Command):
     """test-break WHAT: makes one thing wrong."""
@@ -151,6 +168,60 @@ class TestSwitches(gdb.Command):
         print(f"{count} stops in switches, {violations} violations, CPUs in transit at {often} of them")
 
 
+class TestStays(gdb.Command):
+    """test-stays N: `finish` over a switch ends in the task that began it."""
+
+    def invoke(self, count, _from_tty):
+        # An idle task never ends, and those of the other CPUs return to the same place.
+        its_task = Kernel().cpus[1].idle_task
+        stayed = 0
+        for _ in range(int(count)):
+            place = Of(its_task, places.index().find("switch::schedule")[0].address)
+            gdb.execute("continue", to_string=True)
+            place.delete()
+            said = gdb.execute("finish", to_string=True)
+            stayed += steps.current_task() == its_task and "another task" not in said
+        print(f"{stayed} of {count} switches end in the task that began them")
+
+
+class Of(gdb.Breakpoint):
+    """A place that only one task stops at."""
+
+    def __init__(self, task, address):
+        self.its_task = task
+        super().__init__(f"*{address:#x}", internal=True)
+        self.silent = True
+
+    def stop(self):
+        return steps.current_task() == self.its_task
+
+
+class TestComplete(gdb.Command):
+    """test-complete X: what Tab offers."""
+
+    def invoke(self, text, _from_tty):
+        print(gdb.execute(f"complete {text}", to_string=True), end="")
+
+
+class TestPrint(gdb.Command):
+    """test-print cpu|mm|task|pte: what `print` shows of one of CPU 1's, or of the kernel's first page."""
+
+    def invoke(self, what, _from_tty):
+        kernel = Kernel()
+        name, address = {
+            "cpu": ("kcore::cpu::CpuState", cpu_field(kernel, 1, 0)),
+            "mm": ("kcore::mm::Mm", mm_field(kernel, borrowed(kernel).slot, 0)),
+            "task": ("kernel::task::descriptor::Task", kernel.cpus[1].task),
+            "pte": ("powerpc64::encoding::pte::Pte", radix.walk(kernel.memory, radix.KERNEL_PID,
+                                                                lazy.memory.symbol("__text_start")).steps[-1].where | 0xC << 60),
+        }[what]
+        value = gdb.Value(address).cast(gdb.lookup_type(name).pointer()).dereference()
+        print(value.format_string())
+
+
+TestPrint("test-print", gdb.COMMAND_OBSCURE)
+TestStays("test-stays", gdb.COMMAND_OBSCURE)
+TestComplete("test-complete", gdb.COMMAND_OBSCURE)
 TestSwitches("test-switches", gdb.COMMAND_OBSCURE)
 TestBreak("test-break", gdb.COMMAND_OBSCURE)
 TestMend("test-mend", gdb.COMMAND_OBSCURE)

@@ -14,6 +14,8 @@
 //! * A CPU may go offline under a sender: see [`crate::hotplug`].
 //! * A CPU that does not answer is reported after 10 s and is fatal after 60 s.
 
+use core::mem::offset_of;
+
 use crate::LazyTlb;
 use crate::cpu::{CpuId, CpuMask, CpuSet, CpuState};
 use crate::cpuset::WordOfCpus;
@@ -58,22 +60,52 @@ pub struct CallRecord {
     waiting: CpuMask,
 }
 
-/// The operation of a [`Call::Barrier`].
-const BARRIER: u64 = 0;
+/// The first word of a record: the number of its operation.
+pub mod operation {
+    /// [`super::Call::Barrier`]. A record that was never written holds it.
+    pub const BARRIER: u64 = 0;
+    /// [`super::Call::Shoot`].
+    pub const SHOOT: u64 = 1;
+    /// [`super::Call::Evict`] at an exit.
+    pub const EVICT: u64 = 2;
+    /// [`super::Call::Flush`] of pages.
+    pub const FLUSH_PAGES: u64 = 3;
+    /// [`super::Call::Flush`] of all translations.
+    pub const FLUSH_TRANSLATIONS: u64 = 4;
+    /// [`super::Call::Flush`] of translations and page walks.
+    pub const FLUSH_EVERYTHING: u64 = 5;
+    /// [`super::Call::Machine`].
+    pub const MACHINE: u64 = 6;
+    /// [`super::Call::AssertNotLazy`].
+    pub const ASSERT_NOT_LAZY: u64 = 7;
+    /// [`super::Call::Evict`] by a flush.
+    pub const EVICT_TRIM: u64 = 8;
+}
+use operation::*;
+
+/// Where debuggers find the fields of a [`CallRecord`].
+pub struct CallLayout {
+    /// Operation, mm, two operands.
+    pub words: usize,
+    /// A [`CpuMask`].
+    pub waiting: usize,
+}
 
 impl Call {
     #[inline(always)]
     pub(crate) fn encode(self) -> [u64; 4] {
         match self {
             Call::Barrier => [BARRIER, 0, 0, 0],
-            Call::Shoot(mm) => [1, mm.to_bits(), 0, 0],
-            Call::Evict(mm, Cause::Exit) => [2, mm.to_bits(), 0, 0],
-            Call::Evict(mm, Cause::Trim) => [8, mm.to_bits(), 0, 0],
-            Call::Flush(mm, FlushRange::Pages { start, pages }) => [3, mm.to_bits(), start, pages.into()],
-            Call::Flush(mm, FlushRange::Translations) => [4, mm.to_bits(), 0, 0],
-            Call::Flush(mm, FlushRange::Everything) => [5, mm.to_bits(), 0, 0],
-            Call::Machine(a, b) => [6, 0, a, b],
-            Call::AssertNotLazy(mm) => [7, mm.to_bits(), 0, 0],
+            Call::Shoot(mm) => [SHOOT, mm.to_bits(), 0, 0],
+            Call::Evict(mm, Cause::Exit) => [EVICT, mm.to_bits(), 0, 0],
+            Call::Evict(mm, Cause::Trim) => [EVICT_TRIM, mm.to_bits(), 0, 0],
+            Call::Flush(mm, FlushRange::Pages { start, pages }) => {
+                [FLUSH_PAGES, mm.to_bits(), start, pages.into()]
+            }
+            Call::Flush(mm, FlushRange::Translations) => [FLUSH_TRANSLATIONS, mm.to_bits(), 0, 0],
+            Call::Flush(mm, FlushRange::Everything) => [FLUSH_EVERYTHING, mm.to_bits(), 0, 0],
+            Call::Machine(a, b) => [MACHINE, 0, a, b],
+            Call::AssertNotLazy(mm) => [ASSERT_NOT_LAZY, mm.to_bits(), 0, 0],
         }
     }
 
@@ -81,20 +113,24 @@ impl Call {
         let mm = MmId::from_bits(mm);
         match op {
             BARRIER => Call::Barrier,
-            1 => Call::Shoot(mm),
-            2 => Call::Evict(mm, Cause::Exit),
-            8 => Call::Evict(mm, Cause::Trim),
-            3 => Call::Flush(mm, FlushRange::Pages { start: a, pages: b as u32 }),
-            4 => Call::Flush(mm, FlushRange::Translations),
-            5 => Call::Flush(mm, FlushRange::Everything),
-            6 => Call::Machine(a, b),
-            7 => Call::AssertNotLazy(mm),
+            SHOOT => Call::Shoot(mm),
+            EVICT => Call::Evict(mm, Cause::Exit),
+            EVICT_TRIM => Call::Evict(mm, Cause::Trim),
+            FLUSH_PAGES => Call::Flush(mm, FlushRange::Pages { start: a, pages: b as u32 }),
+            FLUSH_TRANSLATIONS => Call::Flush(mm, FlushRange::Translations),
+            FLUSH_EVERYTHING => Call::Flush(mm, FlushRange::Everything),
+            MACHINE => Call::Machine(a, b),
+            ASSERT_NOT_LAZY => Call::AssertNotLazy(mm),
             _ => panic!("a call record holds operation {op}"),
         }
     }
 }
 
 impl CallRecord {
+    /// Where debuggers find the fields.
+    pub const LAYOUT: CallLayout =
+        CallLayout { words: offset_of!(CallRecord, words), waiting: offset_of!(CallRecord, waiting) };
+
     fn write(&self, call: Call) {
         for (word, value) in self.words.iter().zip(call.encode()) {
             word.store(value, Ordering::Relaxed);
@@ -208,9 +244,24 @@ impl<M: Machine> LazyTlb<M> {
         // None if the last of them has answered just now.
         let Some(first) = silent.iter().next() else { return };
         if waited_ms >= self.machine.call_limit_ms() {
-            panic!("{me}: {call:?} was not answered by {first} for {waited_ms} ms");
+            let progress = self.progress_of(me, first);
+            panic!("{me}: {call:?} was not answered by {first} for {waited_ms} ms; {first} {progress}");
         }
         silent.iter().for_each(|cpu| self.machine.report_silent(cpu, waited_ms));
+    }
+
+    /// Each CPU that has not answered the call of `by`. For reports: it may be out of date.
+    pub fn unanswered(&self, by: CpuId) -> CpuSet {
+        self.cpu(by).call.waiting.peek(self.nr_cpus())
+    }
+
+    /// How far `target`, which has not answered the call of `by`, has come with that call. A lost
+    /// interrupt leaves the post in the mailbox; a lost answer does not. For reports.
+    pub fn progress_of(&self, by: CpuId, target: CpuId) -> &'static str {
+        match self.cpu(target).mailbox.0.test(by) {
+            true => "has not taken it: no interrupt came there, or interrupts are off",
+            false => "has taken it and is not at its end",
+        }
     }
 
     /// An IPI arrived: runs every call that waits for this CPU. Called by the interrupt

@@ -77,6 +77,9 @@ fn print_lazy_tlb(area: &'static PerCpu, pid: Option<u32>) {
     let kind = if owns == loaded || loaded == MmId::INIT_MM { "" } else { " (lazy)" };
     println!("  task: {}", RunningMm(area));
     println!("  lazy tlb: PIDR {}, active_mm {loaded:?}{kind}, curr_mm {owns:?}, prev_mm {left:?}", Pid(pid));
+    for target in kernel.unanswered(area.cpu_id()).iter() {
+        println!("  call: waits for {target}, which {}", kernel.progress_of(area.cpu_id(), target));
+    }
 }
 
 fn print_registers(frame: &TrapFrame) {

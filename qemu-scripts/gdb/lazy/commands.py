@@ -228,6 +228,112 @@ def size(count):
     return f"{count} TiB"
 
 
+class LazyCalls(Command):
+    """lazy-calls: each cross-call in flight, and how far each of its targets has come.
+
+    `posted`: the target has not taken it, so its interrupt is on the way, is masked or is lost.
+    `taken`: its handler runs, or its answer is lost. CPUs that have answered are not listed."""
+
+    name = "lazy-calls"
+
+    def show(self, _arguments):
+        """A line for each target that has not answered."""
+        kernel = Kernel()
+        rows = [("from", "asks", "mm", "of", "is", "the target is in")]
+        for cpu in kernel.cpus:
+            if not cpu.is_started or not (call := cpu.call(kernel.memory)):
+                continue
+            what, mm, waiting = call
+            for number in sorted(waiting):
+                target = kernel.cpus[number]
+                taken = cpu.number not in target.mailbox(kernel.memory)
+                rows.append((cpu.number, what, mm or "-", number, "taken" if taken else "posted",
+                             self.place(kernel, target)))
+        if len(rows) == 1:
+            yield "no cross-call is in flight"
+        else:
+            yield from table(rows)
+
+    def place(self, kernel, cpu):
+        """Where a CPU is, and whether it takes interrupts there."""
+        if not cpu.registers:
+            return "?"
+        if cpu.registers.in_user_mode():
+            return "a user program"
+        names = next((names for step in stack.of_cpu(kernel.memory, cpu.registers) if (names := stack.names_of(step))), "?")
+        return f"{names[-1]}, interrupts {'on' if cpu.registers.irqs_on() else 'off'}"
+
+
+class LazyWhy(Command):
+    """lazy-why MM: why that mm is not freed: who holds its users and counts, who is lazy on it, and
+    what will send these away."""
+
+    name = "lazy-why"
+    # What moves a borrower away once the last count is gone.
+    AT_THE_END = {"eager": "nobody borrows under eager", "refcount": "each borrow is a count, so none is left then",
+                  "shootdown": "the last mmdrop shoots every CPU in the mask", "hazard": "the last mmdrop scans what CPUs publish"}
+
+    def show(self, arguments):
+        """A sentence per holder."""
+        if len(arguments) != 1:
+            raise gdb.GdbError("usage: lazy-why MM")
+        kernel = Kernel()
+        mm = kernel.find_mm(arguments[0])
+        if not mm.is_live:
+            yield f"{mm.name} does not exist: its slot is free, and the next mm there has this name."
+            return
+        if mm.name.is_init:
+            yield "init_mm is never freed (I5)."
+            return
+        yield f"{mm.name} is {mm.state()}: mm_users {mm.users}, mm_count {mm.count}, under {kernel.policy}."
+        users = [task for task in kernel.tasks.values() if task.mm == mm.name]
+        lazy = [cpu for cpu in kernel.cpus if cpu.is_lazy_on(mm.name)]
+        if mm.users:
+            yield f"users: {', '.join(map(str, users)) or 'no task'}{self.others(mm.users - len(users), 'unit', 'no task')}."
+            yield "They hold one count together."
+        counted = (1 if mm.users else 0) + (len(lazy) if kernel.policy == "refcount" else 0)
+        if kernel.policy == "refcount" and lazy:
+            yield f"Borrowers hold {len(lazy)} more: CPU {ranges(cpu.number for cpu in lazy)}."
+        if mm.count > counted:
+            yield f"{mm.count - counted} more count{'s are' if mm.count - counted > 1 else ' is'} held by code in flight (mmgrab, or a switch that has not settled)."
+        for cpu in lazy:
+            yield f"CPU {cpu.number} is lazy on it, in task {kernel.task_of(cpu)}."
+        for cpu in kernel.cpus:
+            if cpu.is_started and (call := cpu.call(kernel.memory)) and call[1] == mm.name:
+                yield f"CPU {cpu.number} waits for CPU {ranges(call[2])}: {call[0]} (lazy-calls)."
+        yield f"It is freed when users and counts are 0; {self.AT_THE_END.get(kernel.policy, kernel.policy)}."
+
+    def others(self, count, one, of):
+        """How many units have no holder that is a task."""
+        return f", and {count} {one}{'s' if count > 1 else ''} of {of}" if count > 0 else ""
+
+
+class LazyHelp(gdb.Command):
+    """The commands of the lazy-TLB kernel. `help lazy-…` tells more; docs/debugging.md shows them at work.
+
+    lazy-cpus           each CPU: task, mm, active_mm, PID register, mask bit, a verdict
+    lazy-mms            each address space: state, users, count, mask, lazy CPUs, tasks
+    lazy-tasks          each task: state, CPU, mm, active_mm
+    lazy-check          the invariants I1 to I6
+    lazy-why MM         why that mm is not freed
+    lazy-calls          each cross-call in flight, and how far each target has come
+    lazy-bt [TASK]      stacks of CPUs and tasks, through exceptions
+    lazy-walk EA [MM]   a walk of the page tables
+    lazy-break WHAT     stops at a shoot, kick, scan, free, borrow, leave or fault
+    lazy-watch WORD OF  stops after each store to a word of a CPU or an mm
+    lazy-test           goes on to the next in-kernel test (make gdb TEST=…)
+
+    break NAME          takes a function's bare name, inlined copies too; Tab completes it
+    next, finish        stay with the task, also over a switch and on another CPU"""
+
+    def __init__(self):
+        super().__init__("lazy", gdb.COMMAND_STATUS)
+
+    def invoke(self, _arguments, _from_tty):
+        """The page itself."""
+        print(self.__doc__)
+
+
 class LazyTest(Command):
     """lazy-test: goes on to the first instruction of the next in-kernel test (test image)."""
 
@@ -269,5 +375,6 @@ def at(address):
     return int(gdb.parse_and_eval("$pc")) & (1 << 64) - 1 == address
 
 
-for command in (LazyCpus, LazyMms, LazyTasks, LazyCheck, LazyBt, LazyWalk, LazyTest):
+for command in (LazyCpus, LazyMms, LazyTasks, LazyCheck, LazyWhy, LazyCalls, LazyBt, LazyWalk, LazyTest,
+                LazyHelp):
     command()

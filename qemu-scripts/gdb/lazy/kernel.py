@@ -31,6 +31,13 @@ class MmName:
         return "none" if not self else "init_mm" if self.is_init else f"mm{self.slot}.{self.generation}"
 
 
+def mask_at(memory, address):
+    """The CPUs in a mask."""
+    words = (memory.nr_cpus + 63) // 64
+    mask = struct.unpack(f">{words}Q", memory.read(address, 8 * words))
+    return {64 * word + bit for word, bits in enumerate(mask) for bit in range(64) if bits >> bit & 1}
+
+
 class Mm:
     """A slot of the table of mms."""
 
@@ -40,9 +47,7 @@ class Mm:
         self.name = MmName(memory.u64(base + memory.mm_id), memory.init_mm)
         self.users, self.count = memory.u32(base + memory.mm_users), memory.u32(base + memory.mm_count)
         self.is_live = memory.u32(base + memory.mm_live) != 0
-        words = (memory.nr_cpus + 63) // 64
-        mask = struct.unpack(f">{words}Q", memory.read(base + memory.mm_cpumask, 8 * words))
-        self.mask = {64 * word + bit for word, bits in enumerate(mask) for bit in range(64) if bits >> bit & 1}
+        self.mask = mask_at(memory, base + memory.mm_cpumask)
 
     def state(self):
         """Its state of life."""
@@ -111,6 +116,18 @@ class Cpu:
         area = memory.u64(memory.percpus + 8 * number)
         self.task = memory.u64(area + memory.percpu_current)
         self.idle_task = memory.u64(memory.u64(area + memory.percpu_local) + memory.sched_idle)
+
+    def call(self, memory):
+        """(what it asks for, the mm or None, the CPUs that have not answered): none if it calls nobody."""
+        state = memory.cpu_states + self.number * memory.cpu_state_size
+        waiting = mask_at(memory, state + memory.call_waiting)
+        operation, mm = (memory.u64(state + memory.call_words + 8 * word) for word in (0, 1))
+        what = memory.names("operation_").get(operation, f"operation {operation}").replace("_", " ")
+        return (what, MmName(mm, memory.init_mm) if mm else None, waiting) if waiting else None
+
+    def mailbox(self, memory):
+        """The CPUs whose calls it has not taken."""
+        return mask_at(memory, memory.cpu_states + self.number * memory.cpu_state_size + memory.cpu_mailbox)
 
     def is_lazy_on(self, mm):
         """Whether it borrows that mm."""

@@ -11,6 +11,7 @@ import struct
 
 import gdb
 
+import elf
 import lazy.radix as radix
 
 MAGIC = 0x4C5A544C42444247  # "LZTLBDBG"
@@ -111,11 +112,34 @@ def symbol(name):
         gdb.execute(f"set language {language}", to_string=True)
 
 
+# Images that were found to be the ones in memory.
+_fitting = set()
+SAMPLES = 32
+
+
+def _check_image(memory):
+    """Compares samples of the image's code with memory: the symbols of another build would only
+    give wrong answers."""
+    program = gdb.current_progspace().filename
+    if program in _fitting:
+        return
+    image, text = elf.Image(program), symbol("__text_start")
+    # Other code is copied to its place during the boot.
+    for section in (section for section in image.sections if section.address == text and section.flags & elf.SHF_EXECINSTR):
+        for at in range(0, section.size & -8, max(section.size // SAMPLES & -8, 8)):
+            wanted = image.data[section.offset + at:section.offset + at + 8]
+            if memory.physical(section.address + at & (1 << QUADRANT_BITS) - 1, 8) != wanted:
+                raise gdb.GdbError(f"the kernel in memory is another build than {program}: load the one that was "
+                                   "booted with `file`, or boot again.")
+    _fitting.add(program)
+
+
 def _facts(memory):
     """{name: number}. Errors in them are a GdbError."""
     address = symbol("LAZY_TLB_DEBUG")
     if address is None:
         raise gdb.GdbError("LAZY_TLB_DEBUG is not in this image: load the kernel with `file`.")
+    _check_image(memory)
     address &= (1 << QUADRANT_BITS) - 1
     magic, version, count = struct.unpack(">3Q", memory.physical(address, 24))
     if magic != MAGIC:

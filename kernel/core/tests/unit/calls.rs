@@ -111,7 +111,7 @@ fn a_silent_cpu_is_reported_then_fatal() {
     let (rig, _) = rig_with_log();
     rig.machine.deaf.store(1 << CPU2.index(), std::sync::atomic::Ordering::Relaxed);
     let others = CpuSet::first(3).without(CPU0);
-    assert_panics("was not answered by CPU 2", || rig.on(CPU0, || call(&rig, others, Call::Machine(0, 0))));
+    assert_panics("CPU 2 has not taken it", || rig.on(CPU0, || call(&rig, others, Call::Machine(0, 0))));
     let silent = rig.machine.silent.lock().unwrap();
     assert_eq!(*silent, [CPU2; 5], "every 10 s, until 60 s");
 }

@@ -1,0 +1,226 @@
+"""Breakpoints: `break` for functions by their bare names, lazy-break for what the protocol does,
+lazy-watch for a word of its state."""
+
+import re
+
+import gdb
+
+import lazy.places as places
+from lazy.kernel import Kernel, MmName
+from lazy.memory import Memory
+
+# What lazy-break stops at: the function where it begins, and the variable that names its mm. ""
+# stands for the mm that the CPU has loaded.
+HAPPENINGS = {
+    "shoot": ("shoot_lazies", "mm"),
+    "kick": ("evict", "mm"),
+    "scan": ("publishers_of", "mm"),
+    "free": ("LazyTlb::free", "mm"),
+    "borrow": ("LazyTlb::borrow", "mm"),
+    "leave": ("leave_lazy", ""),
+    "fault": ("process::fault::page_fault", ""),
+}
+MOST_PLACES = 32
+# How many callers may have the variable.
+MOST_FRAMES = 4
+
+
+class Break(gdb.Command):
+    """break [PLACE] [thread N] [if CONDITION]: stops there.
+
+    PLACE is what GDB takes, or the name of a function of the kernel without its path and its
+    generic arguments; all inlined copies of the function count."""
+
+    def __init__(self, name, **options):
+        self.options = options
+        super().__init__(name, gdb.COMMAND_BREAKPOINTS)
+
+    def invoke(self, arguments, _from_tty):
+        """One breakpoint per place."""
+        place, rest = re.fullmatch(r"\s*(.*?)((?:\s+(?:if|thread)\b.*|if\s*\(.*)?)", arguments).groups()
+        found = places.index().find(place) if places.is_name(place) else []
+        if len(found) > MOST_PLACES:
+            raise gdb.GdbError(f"{place} is inlined in {len(found)} places: name a function that calls it.")
+        where = places.locations(found) or [place or f"*{gdb.selected_frame().pc():#x}"]
+        thread = re.search(r"\bthread\s+(\d+)", rest)
+        condition = re.search(r"\bif\b\s*(.*)", rest)
+        for at in where:
+            breakpoint = gdb.Breakpoint(at, **self.options)
+            if breakpoint.pending:
+                breakpoint.delete()
+                raise gdb.GdbError(f"{place} is no place in this image.")
+            if thread:
+                breakpoint.thread = int(thread.group(1))
+            if condition:
+                breakpoint.condition = condition.group(1)
+
+    def complete(self, _text, word):
+        """Names of functions."""
+        return places.completions(word)
+
+
+def scalar(value):
+    """The number in a value of nested structures of one field each."""
+    while value.type.strip_typedefs().code == gdb.TYPE_CODE_STRUCT:
+        value = value[value.type.strip_typedefs().fields()[0]]
+    return int(value) & (1 << 64) - 1
+
+
+def mm_in(frame, name):
+    """The bits of a variable, from the innermost frame that still has it. None if the compiler keeps
+    it in none: what begins here may be inlined in its caller, which has it under the same name."""
+    for _ in range(MOST_FRAMES):
+        try:
+            return scalar(frame.read_var(name))
+        except (gdb.error, ValueError):
+            frame = frame.older()
+            if frame is None:
+                break
+    return None
+
+
+class Happening(gdb.Breakpoint):
+    """A place where something of the protocol begins; stops for one mm or one CPU only, if told."""
+
+    def __init__(self, what, place, mm, cpu):
+        self.what, self.mm, self.wanted_cpu = what, mm, cpu
+        super().__init__(place)
+
+    def stop(self):
+        """Whether it is the wanted one; says which it is."""
+        cpu = gdb.selected_thread().num - 1
+        if self.wanted_cpu is not None and cpu != self.wanted_cpu:
+            return False
+        name = self.its_mm(Memory(), cpu)
+        if self.mm is not None and name is not None and name.bits != self.mm:
+            return False
+        kernel = Kernel()
+        which = name if name is not None else "an mm that the compiler keeps nowhere here"
+        print(f"{self.what}: {which}, CPU {cpu}, task {kernel.task_of(kernel.cpus[cpu]) or 'none'}")
+        return True
+
+    def its_mm(self, memory, cpu):
+        """The mm that it is about, None if it cannot be read here."""
+        variable = HAPPENINGS[self.what][1]
+        bits = (mm_in(gdb.newest_frame(), variable) if variable
+                else memory.u64(memory.cpu_states + cpu * memory.cpu_state_size + memory.cpu_active_mm))
+        return None if bits is None else MmName(bits, memory.init_mm)
+
+
+class LazyBreak(gdb.Command):
+    """lazy-break shoot|kick|scan|free|borrow|leave|fault [MM|CPU]: stops where that begins.
+
+    shoot: the last mmdrop sends borrowers away. kick: a flush or an exit evicts lazy CPUs. scan:
+    hazard looks for borrowers. free: an mm is freed. borrow: a borrow begins. leave: a CPU leaves
+    the mm that it borrows. fault: a page fault. MM (mm3.1, also one that does not exist yet) or
+    CPU (a number) limits it."""
+
+    def __init__(self):
+        super().__init__("lazy-break", gdb.COMMAND_BREAKPOINTS)
+
+    def invoke(self, arguments, _from_tty):
+        """Breakpoints at all places of the function."""
+        what, *rest = gdb.string_to_argv(arguments) or [""]
+        if what not in HAPPENINGS or len(rest) > 1:
+            raise gdb.GdbError(f"usage: lazy-break {'|'.join(HAPPENINGS)} [mm|cpu]")
+        mm, cpu = limit(rest[0] if rest else "")
+        found = places.index().find(HAPPENINGS[what][0])
+        if not found:
+            raise gdb.GdbError(f"{HAPPENINGS[what][0]} has no code in this image.")
+        for place in places.locations(found):
+            Happening(what, place, mm, cpu)
+
+    def complete(self, text, word):
+        """What can happen."""
+        return [what for what in HAPPENINGS if what.startswith(word)] if " " not in text.strip() else []
+
+
+def limit(text):
+    """(bits of an mm's name, CPU): what a user limits a breakpoint to."""
+    if not text:
+        return None, None
+    if text.isdigit():
+        return None, int(text)
+    if found := re.fullmatch(r"mm(\d+)\.(\d+)", text):
+        return int(found.group(2)) << 32 | int(found.group(1)), None
+    return Kernel().find_mm(text).name.bits, None
+
+
+class Watch(gdb.Breakpoint):
+    """A watchpoint on one word, which tells the old and the new value as names.
+
+    QEMU 10 reports the stop as a plain SIGTRAP, which GDB cannot tell from others: so every stop
+    compares the value."""
+
+    alive = []
+
+    def __init__(self, what, address, size, show):
+        self.what, self.address, self.size, self.show = what, address, size, show
+        self.value = self.read()
+        language = gdb.parameter("language")
+        gdb.execute("set language c", to_string=True)
+        try:
+            super().__init__(f"*(unsigned {'long' if size == 8 else 'int'} *){address:#x}", gdb.BP_WATCHPOINT)
+        finally:
+            gdb.execute(f"set language {language}", to_string=True)
+        Watch.alive.append(self)
+
+    def read(self):
+        """The word as it is now."""
+        memory = Memory()
+        return memory.u64(self.address) if self.size == 8 else memory.u32(self.address)
+
+    @staticmethod
+    def stopped(_event):
+        """Tells each changed word."""
+        Watch.alive = [watch for watch in Watch.alive if watch.is_valid()]
+        for watch in Watch.alive:
+            new = watch.read()
+            if new != watch.value:
+                cpu = gdb.selected_thread().num - 1
+                print(f"{watch.what}: {watch.show(watch.value)} -> {watch.show(new)}, stored by CPU {cpu}")
+                watch.value = new
+
+
+gdb.events.stop.connect(Watch.stopped)
+
+
+class LazyWatch(gdb.Command):
+    """lazy-watch active_mm|mm|prev_mm CPU, or users|count|live MM: stops after each store to that word of
+    the CPU or the mm, and tells the old and the new value."""
+
+    CPU_WORDS = {"active_mm": "cpu_active_mm", "mm": "cpu_curr_mm", "prev_mm": "cpu_prev_mm"}
+    MM_WORDS = {"users": "mm_users", "count": "mm_count", "live": "mm_live"}
+
+    def __init__(self):
+        super().__init__("lazy-watch", gdb.COMMAND_BREAKPOINTS)
+
+    def invoke(self, arguments, _from_tty):
+        """One watchpoint."""
+        words = gdb.string_to_argv(arguments)
+        if len(words) != 2 or words[0] not in {**self.CPU_WORDS, **self.MM_WORDS}:
+            raise gdb.GdbError("usage: lazy-watch active_mm|mm|prev_mm CPU, or lazy-watch users|count|live MM")
+        what, which = words
+        kernel = Kernel()
+        memory = kernel.memory
+        if what in self.MM_WORDS:
+            mm = kernel.find_mm(which)
+            at = memory.mms + mm.slot * memory.mm_size + getattr(memory, self.MM_WORDS[what])
+            Watch(f"{what} of {mm.name}", at, 4, str)
+            return
+        if not which.isdigit() or int(which) >= len(kernel.cpus):
+            raise gdb.GdbError(f"there is no CPU {which}: the machine has {len(kernel.cpus)}.")
+        at = memory.cpu_states + int(which) * memory.cpu_state_size + getattr(memory, self.CPU_WORDS[what])
+        Watch(f"{what} of CPU {which}", at, 8, lambda bits: MmName(bits, memory.init_mm))
+
+    def complete(self, text, word):
+        """The words of the state."""
+        return [what for what in (*self.CPU_WORDS, *self.MM_WORDS) if what.startswith(word)] \
+            if " " not in text.strip() else []
+
+
+for name, options in (("break", {}), ("tbreak", {"temporary": True}),
+                      ("hbreak", {"type": gdb.BP_HARDWARE_BREAKPOINT})):
+    Break(name, **options)
+LazyBreak()
+LazyWatch()
