@@ -42,8 +42,6 @@ const SOCKETPAIR: usize = 333;
 
 const NOFILE: usize = 7;
 const SHMGET: usize = 23;
-const SHMCTL: usize = 24;
-const IPC_RMID: usize = 0;
 /// More than the memory that is left has room for.
 const MOST: u32 = 50_000;
 
@@ -103,7 +101,6 @@ struct Prepared {
     bytes: [u8; PAGE],
     vectors: [[usize; 2]; 1024],
     polled: [u64; 4096],
-    segments: [isize; 1024],
     /// A page of a mapping of its own.
     lone: usize,
 }
@@ -127,7 +124,6 @@ fn main(_: &Env) -> Verdict {
         bytes: [1; PAGE],
         vectors: [[0; 2]; 1024],
         polled: [u64::MAX << 32; 4096],
-        segments: [-1; 1024],
         lone: memory::map(PAGE, Protection::READ_WRITE).context("mmap")? as usize,
     };
     // SAFETY: the page is new and ours.
@@ -139,7 +135,7 @@ fn main(_: &Env) -> Verdict {
     let (file, moved) = (Name::new(b'f', 0), Name::new(b'f', 1));
     let fd = call(CREAT, &[file.at(), 0o600]);
     ensure!(fd >= 0, "creat: {fd}");
-    let all = starve(fd as usize, &mut room, [&file, &moved]);
+    let all = starve(fd as usize, &room, [&file, &moved]);
     // Every descriptor but the first three, and every name.
     (3..1 << 16).take_while(|&fd| call(CLOSE, &[fd]) == 0).for_each(drop);
     for name in [file, moved] {
@@ -157,7 +153,7 @@ fn main(_: &Env) -> Verdict {
     process::wait(pid).context("wait").map(drop)
 }
 
-fn starve(fd: usize, room: &mut Prepared, [file, moved]: [&Name; 2]) -> Verdict {
+fn starve(fd: usize, room: &Prepared, [file, moved]: [&Name; 2]) -> Verdict {
     let buffer = room.bytes.as_ptr() as usize;
     refused("write", ENOSPC, |_| call(WRITE, &[fd, buffer, PAGE]))?;
     // The names need the most room, so what is left does not suffice for one of them.
@@ -169,22 +165,11 @@ fn starve(fd: usize, room: &mut Prepared, [file, moved]: [&Name; 2]) -> Verdict 
     refused_at_once("fork", |_| call(FORK, &[]))?;
     refused_at_once("execve", |_| call(EXECVE, &[c"/bin/true".as_ptr() as usize, 0, 0]))?;
     refused_at_once("poll", |_| call(POLL, &[room.polled.as_ptr() as usize, room.polled.len(), 0]))?;
-    // A segment stays until it is removed. From here on a call needs as much as one of those, or more.
-    refused("shmget", ENOMEM, |n| {
-        room.segments[n as usize] = call(IPC, &[SHMGET, 0, PAGE, 0o1600]);
-        room.segments[n as usize]
-    })?;
-    let all = starve_more(fd, room);
-    for &id in room.segments.iter().take_while(|&&id| id >= 0) {
-        call(IPC, &[SHMCTL, id as usize, IPC_RMID]);
-    }
-    all
-}
-
-fn starve_more(fd: usize, room: &Prepared) -> Verdict {
+    // From here on a call needs as much as a pipe, or more.
     let mut pair = [0_u32; 2];
     let pair = pair.as_mut_ptr() as usize;
-    refused_at_once("pipe2", |_| call(PIPE2, &[pair, 0]))?;
+    refused("pipe2", ENOMEM, |_| call(PIPE2, &[pair, 0]))?;
+    refused_at_once("shmget", |_| call(IPC, &[SHMGET, 0, PAGE, 0o1600]))?;
     refused_at_once("socketpair", |_| call(SOCKETPAIR, &[1, 1, 0, pair]))?;
     refused_at_once("eventfd2", |_| call(EVENTFD2, &[0, 0]))?;
     let set = room.polled.as_ptr() as usize;
