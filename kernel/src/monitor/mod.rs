@@ -25,7 +25,6 @@ mod mms;
 mod ps;
 mod run;
 mod test;
-mod trace;
 
 /// The text before the line.
 const PROMPT: &str = "lazy-tlb> ";

@@ -31,7 +31,6 @@ mod script;
 pub(crate) mod soak;
 mod stage;
 mod stale_tlb;
-mod trace;
 mod truncate;
 mod turns;
 mod user_copy;
@@ -116,7 +115,6 @@ fn all() -> impl Iterator<Item = &'static Test> {
         hotplug::TESTS,
         bugs::TESTS,
         lazy::TESTS,
-        trace::TESTS,
         programs::TESTS,
     ]
     .into_iter()

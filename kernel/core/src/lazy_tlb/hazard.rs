@@ -14,7 +14,6 @@
 use super::policy::{Begin, Free, Operations};
 use crate::LazyTlb;
 use crate::cpu::{CpuSet, CpuState};
-use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
 use crate::sync::{AtomicU64, Ordering};
@@ -52,9 +51,7 @@ impl Operations for Hazard {
     }
 
     fn last_drop<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> Free {
-        let publishers = publishers_of(lazy, mm);
-        lazy.event(t, Event::Scan { mm, cpus: publishers.len() });
-        lazy.shoot_lazies(t, mm, publishers);
+        lazy.shoot_lazies(t, mm, publishers_of(lazy, mm));
         Free::Now
     }
 }
