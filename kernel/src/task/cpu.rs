@@ -64,6 +64,7 @@ pub(super) struct Cpu {
 
 impl Cpu {
     fn new(id: CpuId, area: &'static PerCpu, idle: TaskRef) -> Self {
+        idle.set_cpu(id);
         idle.run_state.set_running();
         idle.counts.enter(timer::now_tb());
         idle.on_cpu.begin();
