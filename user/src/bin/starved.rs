@@ -156,6 +156,8 @@ fn main(_: &Env) -> Verdict {
 fn starve(fd: usize, room: &Prepared, [file, moved]: [&Name; 2]) -> Verdict {
     let buffer = room.bytes.as_ptr() as usize;
     refused("write", ENOSPC, |_| call(WRITE, &[fd, buffer, PAGE]))?;
+    // Only the page tables of the new place are missing: the heap has room.
+    refused_at_once("mremap", |_| call(MREMAP, &[room.lone, PAGE, PAGE, 3, room.lone ^ 1 << 46]))?;
     // The names need the most room, so what is left does not suffice for one of them.
     refused("mkdir", ENOMEM, |n| call(MKDIR, &[Name::new(b'd', n).at(), 0o700]))?;
     refused_at_once("symlink", |n| call(SYMLINK, &[file.at(), Name::new(b's', n).at()]))?;
@@ -175,8 +177,6 @@ fn starve(fd: usize, room: &Prepared, [file, moved]: [&Name; 2]) -> Verdict {
     let set = room.polled.as_ptr() as usize;
     refused_at_once("select", |_| call(SELECT, &[1 << 16, set, set, set, 0]))?;
     refused_at_once("readv", |_| call(READV, &[fd, room.vectors.as_ptr() as usize, room.vectors.len()]))?;
-    // The page tables of the new place.
-    refused_at_once("mremap", |_| call(MREMAP, &[room.lone, PAGE, PAGE, 3, room.lone ^ 1 << 46]))?;
     // Neighbours of other protections do not become one.
     refused("mmap", ENOMEM, |n| call(MMAP, &[0, PAGE, 1 + 2 * (n as usize % 2), 0x22, usize::MAX, 0]))
 }
