@@ -52,15 +52,15 @@ def programs():
     return Stage("programs", ("qemu-scripts/test-programs", IMAGE), early=("kernel/src/syscall", "kernel/src/fs", "kernel/src/process"))
 
 
-def reports(name, **environment):
+def reports(name):
     """`make test-crashes` or `make test-gdb`: what a CPU runs is written nowhere else."""
-    return Stage(name, ("make", "--no-print-directory", f"test-{name}"), environment)
+    return Stage(name, ("make", "--no-print-directory", f"test-{name}"), RELEASE)
 
 
 FOLDER = {"kcore": "kernel/core/", "vm": "kernel/vm/", "formats": "kernel/formats/", "terminal": "kernel/terminal/",
           "files": "kernel/files/", "powerpc64": "arch/"}
 LOOM = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": "target/loom", "LOOM_MAX_PREEMPTIONS": "2"}
-# The debugger's symbols, and calls inlined as in the image that people run.
+# Symbols, and calls inlined as in the image that people run.
 PROFILE = {"LTO": "fat", "CODEGEN_UNITS": "1", "DEBUG": "2", "INCREMENTAL": "false"}
 RELEASE = {f"CARGO_PROFILE_RELEASE_{name}": value for name, value in PROFILE.items()}
 
@@ -82,7 +82,7 @@ STAGES = [
     programs(),
     fences(),
     reports("crashes"),
-    reports("gdb", **RELEASE),
+    reports("gdb"),
 ]
 
 
