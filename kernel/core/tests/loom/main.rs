@@ -180,17 +180,15 @@ macro_rules! under_each_policy {
         mod $name {
             use super::*;
 
-            crate::under_policies! {
-                $name: $test;
-                eager Eager, refcount Refcount, shootdown Shootdown, hazard Hazard
-            }
+            use crate::under_policies;
+            kcore::policies!(under_policies $name: $test;);
         }
     )+};
 }
 use under_each_policy;
 
 macro_rules! under_policies {
-    ($name:ident: $test:expr; $($policy:ident $variant:ident),+) => {$(
+    ($name:ident: $test:expr; $($(#[$doc:meta])+ $policy:ident $variant:ident,)+) => {$(
         #[test]
         fn $policy() {
             $test(concat!(stringify!($name), ", ", stringify!($policy)), Policy::$variant);
