@@ -2,14 +2,16 @@
 //!
 //! The [`policy`] sees to it that a loaded address space is not freed:
 //!
-//! | | eager | refcount | shootdown | hazard |
-//! |---|---|---|---|---|
-//! | a borrow begins | load `init_mm` instead | `mm_count` + 1 | nothing | publish it |
-//! | a borrow has ended | nothing | `mmdrop`, deferred | nothing | withdraw it |
-//! | the exit's final flush | nothing | nothing | evict the CPUs in the mask | nothing |
-//! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI those that have published it |
+//! | | eager | refcount | shootdown | hazard | evict |
+//! |---|---|---|---|---|---|
+//! | a borrow begins | load `init_mm` instead | `mm_count` + 1 | nothing | publish it | nothing |
+//! | a borrow has ended | nothing | `mmdrop`, deferred | nothing | withdraw it | nothing |
+//! | the exit's final flush | nothing | nothing | evict the other CPUs in the mask | nothing | evict all CPUs in the mask |
+//! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI those that have published it | nothing |
+//! | a kernel thread's use | holds a count | holds a count | holds a count | holds a count | is a user |
 
 pub(crate) mod eager;
+pub(crate) mod evict;
 pub(crate) mod hazard;
 pub mod policy;
 pub(crate) mod refcount;

@@ -36,6 +36,8 @@ macro_rules! policies {
             /// Publish every borrow per CPU; when the mm dies, shoot the CPUs that have published
             /// it.
             hazard Hazard,
+            /// Count nothing; the last user's exit evicts the borrowers, so a zombie has none.
+            evict Evict,
         }
     };
 }
@@ -156,10 +158,17 @@ pub(crate) trait Operations {
     #[inline(always)]
     fn arrived<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff, _mm: MmId, _stayed: bool) {}
 
-    /// Which other CPUs are sent away from `mm` before the final flush of its exit.
+    /// Which CPUs are sent away from `mm` before the final flush of its exit. This CPU may be
+    /// among them.
     #[inline(always)]
     fn evicted_at_exit<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) -> CpuSet {
         CpuSet::EMPTY
+    }
+
+    /// Whether a kernel thread's use of an mm holds a unit of `mm_users`, not of `mm_count`.
+    #[inline(always)]
+    fn use_is_user<M: Machine>(_: &LazyTlb<M>) -> bool {
+        false
     }
 
     /// This CPU is in the second half of a switch, in `finish_switch`. If the switch has
