@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use formats::cmdline;
 use terminal::table::Table;
 
-use super::{Monitor, cpus, hotplug, mms, ps, run, test};
+use super::{Monitor, cpus, hotplug, mms, ps, run, test, trace};
 use crate::{print, println, report, shutdown};
 
 /// A command.
@@ -52,6 +52,9 @@ const COMMANDS: &[Command] = &[
         run::answer,
     ),
     command("test", "[pattern]", 1, "run the in-kernel tests that have that in their names", test::run),
+    command("trace", "on|off|show [N]|EVENTS", 2, "record events, or show the last N", |_, words| {
+        trace::answer(words)
+    }),
 ];
 
 /// The commands' names, for Tab.
