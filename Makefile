@@ -81,7 +81,9 @@ define HELP
                           graph (INIT= and the variables of run; docs/profile.md)
   make trace              run with the trace on, and write build/trace (INIT= and the variables of
                           run; TEST= an in-kernel test; TRACE= groups of events, TRACE_KB= the
-                          room for each CPU's): events as text, and what their checker says
+                          room for each CPU's): events as text, a timeline, and what their
+                          checker says. The timeline shows the first exit that finds other CPUs
+                          lazy; AROUND=free:mm3.1, AROUND=shoot: an event; FROM= TO=: µs
   make measure            time and instructions to init, loaded size
   make setup              install everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
@@ -115,7 +117,7 @@ define HELP
 endef
 
 export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
-export TRACE TRACE_KB
+export TRACE TRACE_KB FROM TO AROUND
 export MINUTES SEED ROUND SEQUENCE SEQUENCES
 export N WHERE MUTANT AGAIN JOBS
 

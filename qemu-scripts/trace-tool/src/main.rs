@@ -1,17 +1,25 @@
-//! `trace-tool text DUMP` and `trace-tool check DUMP [CONSOLE]`.
+//! Shows and checks a trace: see `USAGE`.
 //!
-//! Status 0; 1 if the trace is wrong; 2 for wrong usage or a file that is no dump.
+//! Status 0; 1 if the trace is wrong; 2 for wrong usage, a file that is no dump, or a question about
+//! what is not in it.
 
 use std::process::ExitCode;
 
 use trace_tool::events::Trace;
+use trace_tool::story::Story;
+use trace_tool::svg::{self, Asked, Window};
 use trace_tool::{check, counters};
 
-const USAGE: &str = "usage: trace-tool text DUMP | check DUMP [CONSOLE]";
+const USAGE: &str = "usage: trace-tool text DUMP | check DUMP [CONSOLE] \
+    | svg DUMP FILE [from=US] [to=US] [around=EVENT[:MM]]";
 
 fn read(path: &str) -> Result<Trace, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
     Trace::read(&bytes).map_err(|wrong| format!("{path} {wrong}"))
+}
+
+fn write(path: &str, contents: &[u8]) -> Result<(), String> {
+    std::fs::write(path, contents).map_err(|error| format!("{path}: {error}"))
 }
 
 /// Checks the trace, and the report on the console if it is given. Prints the verdict.
@@ -35,6 +43,30 @@ fn checked(path: &str, console: Option<&str>) -> Result<bool, String> {
     Ok(verdict.is_ok())
 }
 
+/// Writes the timeline, and prints which part of the trace it shows.
+fn timeline(path: &str, file: &str, words: &[&str]) -> Result<(), String> {
+    let trace = read(path)?;
+    let mut asked = Asked::default();
+    for word in words {
+        let (name, value) = word.split_once('=').ok_or(USAGE)?;
+        let us = || match value.parse::<f64>() {
+            Ok(us) if us.is_finite() && us >= 0.0 => Ok(Some(us)),
+            _ => Err(format!("{}={value} is no number of microseconds", name.to_uppercase())),
+        };
+        match name {
+            "from" => asked.from = us()?,
+            "to" => asked.to = us()?,
+            "around" => asked.around = Some(value.into()),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    let story = Story::of(&trace);
+    let window = Window::choose(&trace, &story, &asked)?;
+    write(file, svg::draw(&trace, &story, &window)?.as_bytes())?;
+    println!("svg: {}, {:.2} to {:.2} µs", window.why, trace.us(window.from), trace.us(window.to));
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -42,6 +74,7 @@ fn main() -> ExitCode {
         ["text", path] => read(path).map(|trace| print!("{trace}")).map(|()| true),
         ["check", path] => checked(path, None),
         ["check", path, console] => checked(path, Some(console)),
+        ["svg", path, file, ref words @ ..] => timeline(path, file, words).map(|()| true),
         _ => Err(USAGE.into()),
     };
     match done {
