@@ -84,6 +84,8 @@ define HELP
                           room for each CPU's): events as text, a timeline, and what their
                           checker says. The timeline shows the first exit that finds other CPUs
                           lazy; AROUND=free:mm3.1, AROUND=shoot: an event; FROM= TO=: µs
+  make explain            why an address space of the last trace lived as long as it did: the last
+                          that was freed, or MM=mm3.1; CPU=2: what that CPU had loaded, and why
   make measure            time and instructions to init, loaded size
   make setup              install everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
@@ -254,12 +256,17 @@ run: $(OWN_INITRD) setup-qemu $(RUN_IMAGES)
 
 # TEST= needs the image that has the tests.
 TRACED_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).cpio
-.PHONY: trace trace-tool
+.PHONY: trace trace-tool explain
 trace-tool:
 	@$(HOST_TOOL) $(SCRIPTS)/trace-tool/Cargo.toml
 
 trace: $(OWN_INITRD) setup-qemu $(TRACED_IMAGE) trace-tool
 	@$(SCRIPTS)/trace $(TRACED_IMAGE) target/headline/release/trace-tool
+
+# CPU= in the environment is the model of the runs.
+explain: trace-tool
+	@target/headline/release/trace-tool explain build/trace/trace.bin $(if $(MM),mm=$(MM)) \
+		$(if $(filter command,$(origin CPU)),cpu=$(CPU))
 
 compare: $(OWN_INITRD) setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/compare build/kernel.elf build/initrd.cpio

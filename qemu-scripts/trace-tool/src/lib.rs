@@ -3,8 +3,9 @@
 pub mod check;
 pub mod counters;
 pub mod events;
-#[cfg(test)]
-mod samples;
+pub mod explain;
 pub mod story;
 pub mod svg;
+#[cfg(test)]
+mod tests;
 pub mod units;

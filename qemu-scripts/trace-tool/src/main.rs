@@ -8,13 +8,16 @@ use std::process::ExitCode;
 use trace_tool::events::Trace;
 use trace_tool::story::Story;
 use trace_tool::svg::{self, Asked, Window};
-use trace_tool::{check, counters};
+use trace_tool::{check, counters, explain};
 
 const USAGE: &str = "usage: trace-tool text DUMP | check DUMP [CONSOLE] \
-    | svg DUMP FILE [from=US] [to=US] [around=EVENT[:MM]]";
+    | svg DUMP FILE [from=US] [to=US] [around=EVENT[:MM]] | explain DUMP [mm=MM | cpu=N]";
 
 fn read(path: &str) -> Result<Trace, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no {path}; make trace writes one"),
+        _ => format!("{path}: {error}"),
+    })?;
     Trace::read(&bytes).map_err(|wrong| format!("{path} {wrong}"))
 }
 
@@ -67,6 +70,24 @@ fn timeline(path: &str, file: &str, words: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
+/// Prints the life of an address space, or what a CPU did.
+fn explained(path: &str, words: &[&str]) -> Result<(), String> {
+    let trace = read(path)?;
+    let story = Story::of(&trace);
+    let about = |text| explain::find_mm(&story, text).map(|mm| explain::explain_mm(&trace, &story, mm));
+    let text = match words {
+        [] => about(None)?,
+        [word] => match word.split_once('=') {
+            Some(("mm", mm)) => about(Some(mm))?,
+            Some(("cpu", cpu)) => explain::explain_cpu(&trace, &story, cpu)?,
+            _ => return Err(USAGE.into()),
+        },
+        _ => return Err(USAGE.into()),
+    };
+    print!("{text}");
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -75,6 +96,7 @@ fn main() -> ExitCode {
         ["check", path] => checked(path, None),
         ["check", path, console] => checked(path, Some(console)),
         ["svg", path, file, ref words @ ..] => timeline(path, file, words).map(|()| true),
+        ["explain", path, ref words @ ..] => explained(path, words).map(|()| true),
         _ => Err(USAGE.into()),
     };
     match done {

@@ -8,7 +8,7 @@ mod cpus;
 mod lives;
 
 pub use calls::{Call, Leg};
-pub use cpus::{Moved, Ran, Stretch, Use};
+pub use cpus::{Gone, Moved, Ran, Stretch, Use};
 pub use lives::{Life, Stage, Stamp};
 
 use crate::events::Trace;

@@ -4,7 +4,7 @@ use trace_format::{Body, Kind};
 
 use super::*;
 use crate::counters;
-use crate::samples::*;
+use crate::tests::*;
 
 /// The place of the first event of `kind` on `cpu` about `mm`.
 fn place(steps: &[At], cpu: usize, kind: Kind, mm: u64) -> usize {

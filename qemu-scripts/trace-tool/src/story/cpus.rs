@@ -68,8 +68,19 @@ pub struct Use {
     pub to: Option<u64>,
     /// The CPU where it did.
     pub cpu: usize,
-    /// Whether it has ended since. Otherwise it took another one.
-    pub exits: bool,
+    /// How, once it has.
+    pub gone: Gone,
+}
+
+/// How a task gives up an address space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gone {
+    /// It goes on without one; the trace has no more of it.
+    GaveUp,
+    /// It took another one.
+    Took(u64),
+    /// It has ended since.
+    Exited,
 }
 
 #[derive(Clone, Default)]
@@ -109,7 +120,7 @@ impl Reader {
             Kind::Load => self.load(event),
             Kind::Borrow => {
                 if self.cpus[n].owned == body.mm {
-                    self.gives_up(event);
+                    self.gives_up(event, Gone::GaveUp);
                 }
                 self.begin(n, time, body.mm, body.mm != Mm::INIT.0);
             }
@@ -159,8 +170,9 @@ impl Reader {
         if let Some(place) = self.cpus[n].ran {
             let ran = &mut self.ran[place];
             ran.to = Some(time);
-            if let Some(&place) = self.last_use.get(&ran.tid) {
-                self.uses[place].exits |= body.sub >> 2 & 3 == 2 && self.uses[place].to.is_some();
+            let last = self.last_use.get(&ran.tid).map(|&place| &mut self.uses[place]);
+            if let Some(used) = last.filter(|used| body.sub >> 2 & 3 == 2 && used.to.is_some()) {
+                used.gone = Gone::Exited;
             }
         }
         if self.cpus[n].stretch.is_none() {
@@ -186,7 +198,8 @@ impl Reader {
             _ => Moved::Takes(mm),
         };
         if cpu.owned != 0 && cpu.owned != mm && cpu.call.is_none() {
-            self.gives_up(event);
+            let takes = if mm == Mm::INIT.0 { Gone::GaveUp } else { Gone::Took(mm) };
+            self.gives_up(event, takes);
         }
         self.close(n, time, Some(moved));
         let left = self.cpus[n].left;
@@ -217,16 +230,16 @@ impl Reader {
         let last = self.last_use.get(&tid).map(|&place| &self.uses[place]);
         if !last.is_some_and(|last| last.mm == mm && last.to.is_none()) {
             self.last_use.insert(tid, self.uses.len());
-            self.uses.push(Use { tid, mm, from, to: None, cpu, exits: false });
+            self.uses.push(Use { tid, mm, from, to: None, cpu, gone: Gone::GaveUp });
         }
     }
 
     /// The task that runs gives up what it owns.
-    fn gives_up(&mut self, event: &Event) {
+    fn gives_up(&mut self, event: &Event, gone: Gone) {
         self.cpus[event.cpu].owned = 0;
         let last = event.tid.and_then(|tid| self.last_use.get(&tid));
         if let Some(used) = last.map(|&place| &mut self.uses[place]) {
-            (used.to, used.cpu) = (Some(event.record.time), event.cpu);
+            (used.to, used.cpu, used.gone) = (Some(event.record.time), event.cpu, gone);
         }
     }
 }

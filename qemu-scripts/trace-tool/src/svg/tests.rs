@@ -1,7 +1,7 @@
 //! Pictures of a trace by hand, read back.
 
 use super::*;
-use crate::samples::{MM, right, trace};
+use crate::tests::{MM, right, trace};
 
 fn picture(asked: Asked) -> Result<(String, Window), String> {
     let trace = trace(&right());
