@@ -79,11 +79,11 @@ define HELP
                           short version
   make profile            where the instructions of a run go, by function: a list and a flame
                           graph (INIT= and the variables of run; docs/profile.md)
-  make trace              run with the trace on, and write build/trace (INIT= and the variables of
+  make trace              run with the trace on, and write build/trace: events as text, a timeline, a
+                          file for Perfetto, and what the checker says (INIT= and the variables of
                           run; TEST= an in-kernel test; TRACE= groups of events, TRACE_KB= the
-                          room for each CPU's): events as text, a timeline, and what their
-                          checker says. The timeline shows the first exit that finds other CPUs
-                          lazy; AROUND=free:mm3.1, AROUND=shoot: an event; FROM= TO=: µs
+                          room for each CPU's). The timeline shows the first exit that finds other
+                          CPUs lazy, or AROUND=free:mm3.1, AROUND=shoot: an event; FROM= TO=: µs
   make explain            why an address space of the last trace lived as long as it did: the last
                           that was freed, or MM=mm3.1; CPU=2: what that CPU had loaded, and why
   make measure            time and instructions to init, loaded size
@@ -363,7 +363,7 @@ lint: setup-rust layers unused references twice fences-check guide frames instru
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
 	$(CROSS_CARGO) clippy $(CROSS_FLAGS) -p kernel -p user -- -D warnings
 	$(CROSS_CARGO) clippy $(CROSS_FLAGS) -p kernel --features selftest -- -D warnings
-	for tool in plugin coherence trace-tool; do \
+	for tool in plugin coherence trace-tool perfetto-check; do \
 		cargo fmt --check --manifest-path $(SCRIPTS)/$$tool/Cargo.toml && \
 		cargo clippy --target-dir target/headline --manifest-path $(SCRIPTS)/$$tool/Cargo.toml --all-features --all-targets \
 			-- -D warnings || exit 1; \

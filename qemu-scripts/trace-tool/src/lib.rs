@@ -4,6 +4,7 @@ pub mod check;
 pub mod counters;
 pub mod events;
 pub mod explain;
+pub mod perfetto;
 pub mod story;
 pub mod svg;
 #[cfg(test)]

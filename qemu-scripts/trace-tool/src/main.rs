@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use trace_tool::events::Trace;
 use trace_tool::story::Story;
 use trace_tool::svg::{self, Asked, Window};
-use trace_tool::{check, counters, explain};
+use trace_tool::{check, counters, explain, perfetto};
 
 const USAGE: &str = "usage: trace-tool text DUMP | check DUMP [CONSOLE] \
-    | svg DUMP FILE [from=US] [to=US] [around=EVENT[:MM]] | explain DUMP [mm=MM | cpu=N]";
+    | svg DUMP FILE [from=US] [to=US] [around=EVENT[:MM]] | explain DUMP [mm=MM | cpu=N] \
+    | perfetto DUMP FILE";
 
 fn read(path: &str) -> Result<Trace, String> {
     let bytes = std::fs::read(path).map_err(|error| match error.kind() {
@@ -96,6 +97,9 @@ fn main() -> ExitCode {
         ["check", path] => checked(path, None),
         ["check", path, console] => checked(path, Some(console)),
         ["svg", path, file, ref words @ ..] => timeline(path, file, words).map(|()| true),
+        ["perfetto", path, file] => read(path)
+            .and_then(|trace| write(file, &perfetto::encode(&trace, &Story::of(&trace))))
+            .map(|()| true),
         ["explain", path, ref words @ ..] => explained(path, words).map(|()| true),
         _ => Err(USAGE.into()),
     };
