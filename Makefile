@@ -86,6 +86,7 @@ define HELP
                           CPUs lazy, or AROUND=free:mm3.1, AROUND=shoot: an event; FROM= TO=: µs
   make explain            why an address space of the last trace lived as long as it did: the last
                           that was freed, or MM=mm3.1; CPU=2: what that CPU had loaded, and why
+  make timelines          the same exit under each policy as pictures (docs/timelines.md)
   make measure            time and instructions to init, loaded size
   make setup              install everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
@@ -256,7 +257,7 @@ run: $(OWN_INITRD) setup-qemu $(RUN_IMAGES)
 
 # TEST= needs the image that has the tests.
 TRACED_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).cpio
-.PHONY: trace trace-tool explain
+.PHONY: trace trace-tool explain timelines
 trace-tool:
 	@$(HOST_TOOL) $(SCRIPTS)/trace-tool/Cargo.toml
 
@@ -267,6 +268,9 @@ trace: $(OWN_INITRD) setup-qemu $(TRACED_IMAGE) trace-tool
 explain: trace-tool
 	@target/headline/release/trace-tool explain build/trace/trace.bin $(if $(MM),mm=$(MM)) \
 		$(if $(filter command,$(origin CPU)),cpu=$(CPU))
+
+timelines: setup-qemu build/kernel.elf build/initrd.cpio trace-tool
+	@$(SCRIPTS)/timelines build/kernel.elf build/initrd.cpio target/headline/release/trace-tool
 
 compare: $(OWN_INITRD) setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/compare build/kernel.elf build/initrd.cpio

@@ -161,7 +161,9 @@ impl Writer<'_> {
             let (slice, call) = (event(here, BEGIN).number(52, body.mm), (*cpu, by, body.other));
             match body.kind {
                 Kind::Posted => self.add(record.time, slice.text(23, &asks)),
-                Kind::Taken => self.add(record.time, slice.text(23, &format!("{asks} for CPU {by}")).fixed(47, flow)),
+                Kind::Taken => {
+                    self.add(record.time, slice.text(23, &format!("{asks} for CPU {by}")).fixed(47, flow))
+                }
                 Kind::Sent => {
                     let ipi = event(here, INSTANT).text(23, &format!("IPI to CPU {target}"));
                     self.add(record.time, ipi.fixed(47, flow));
