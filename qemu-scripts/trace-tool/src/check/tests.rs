@@ -40,7 +40,8 @@ fn missing_events_are_named() {
     assert_eq!(without(0, Kind::FlushBegins, MM), "flush not begun");
     assert_eq!(without(0, Kind::Dying, MM), "life out of order");
     assert_eq!(without(1, Kind::Mask, MM), "I4 load");
-    assert_eq!(without(1, Kind::Borrow, MM), "end of no borrow");
+    assert_eq!(without(0, Kind::Zombie, MM), "life out of order");
+    assert_eq!(without(1, Kind::Borrow, MM), "zombie in use");
 }
 
 #[test]
@@ -81,6 +82,7 @@ fn wrong_names_of_what_is_loaded_are_named() {
     assert_eq!(with(Kind::Switch, MM, INIT), "I1 switch");
     assert_eq!(with(Kind::Leave, MM, INIT), "I1 leave");
     assert_eq!(with(Kind::Borrow, MM, INIT), "I3 borrow");
+    assert_eq!(with(Kind::End, MM, INIT), "end of no borrow");
 }
 
 #[test]
@@ -113,8 +115,54 @@ fn a_free_under_a_borrower_is_named() {
 }
 
 #[test]
-fn a_load_of_a_freed_mm_is_named() {
-    assert_eq!(broken(|steps| steps.push((1, about(Kind::Load, MM)))), "load of a freed mm");
+fn a_load_or_a_borrow_of_a_dying_mm_is_named() {
+    let late = |step: At| broken(|steps| steps.insert(place(steps, 0, Kind::Dying, MM) + 1, step));
+    assert_eq!(late((0, about(Kind::Load, MM))), "load of a dying mm");
+    assert_eq!(late((1, about(Kind::Borrow, MM))), "borrow of a dying mm");
+    assert_eq!(broken(|steps| steps.push((1, about(Kind::Load, MM)))), "load of a dying mm");
+}
+
+#[test]
+fn a_count_that_is_0_too_early_is_named() {
+    let unit = |sub| (1, Body { sub, ..about(Kind::Unit, MM) });
+    let counted = |units: &[At]| {
+        let mut steps = right();
+        let at = place(&steps, 0, Kind::Dying, MM);
+        steps.splice(at..at, units.iter().copied());
+        check(&trace(&steps)).map(|_| ()).map_err(|fault| fault.rule)
+    };
+    assert_eq!(counted(&[unit(0)]), Err("count 0 with borrows"));
+    assert_eq!(counted(&[unit(0), unit(1), unit(1)]), Err("count 0 with borrows"));
+    assert_eq!(counted(&[unit(0), unit(1)]), Ok(()));
+}
+
+#[test]
+fn what_happens_twice_is_named() {
+    let twice = |cpu, kind, mm| {
+        broken(|steps| {
+            let at = place(steps, cpu, kind, mm);
+            steps.insert(at, steps[at]);
+        })
+    };
+    assert_eq!(twice(0, Kind::Posted, MM), "posted before done");
+    assert_eq!(twice(1, Kind::Taken, MM), "taken twice");
+    assert_eq!(twice(1, Kind::Answered, 0), "answered twice");
+    assert_eq!(twice(0, Kind::Created, MM), "life out of order");
+    assert_eq!(twice(0, Kind::Freed, MM), "life out of order");
+    assert_eq!(twice(0, Kind::FlushGlobal, MM), "flush not begun");
+    let again = |steps: &mut Vec<At>| steps.push((0, call(Kind::Posted, 0)));
+    assert_eq!(broken(again), "posted twice");
+}
+
+#[test]
+fn calls_of_nobody_are_named() {
+    let without_its_post = |kept| {
+        let calls = [Kind::Posted, Kind::Sent, Kind::Taken, Kind::Answered, Kind::Done];
+        broken(|steps| steps.retain(|(_, body)| body.kind == kept || !calls.contains(&body.kind)))
+    };
+    assert_eq!(without_its_post(Kind::Answered), "answered, not posted");
+    assert_eq!(without_its_post(Kind::Done), "done, not posted");
+    assert_eq!(broken(|steps| steps.push((1, call(Kind::Taken, 0)))), "taken after done");
 }
 
 #[test]
