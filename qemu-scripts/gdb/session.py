@@ -25,9 +25,10 @@ def end_all():
 
 
 @contextlib.contextmanager
-def listening(settings, kernel, archive, stopped, logs="gdb"):
-    """Starts QEMU; gives (child, socket, console file), and ends it afterwards. `logs` begins the
-    names of the files in build/ that hold the console and QEMU's messages.
+def listening(settings, kernel, archive, stopped, logs="gdb", options=()):
+    """Starts QEMU; gives (child, GDB's socket, console file), and ends it afterwards. Beside the socket
+    is QMP's, named qmp. `logs` begins the
+    names of the files in build/ that hold the console and QEMU's messages. `options` are QEMU's.
 
     QEMU has a session of its own: Ctrl-C is for GDB, and stops the kernel, not QEMU.
     """
@@ -42,6 +43,7 @@ def listening(settings, kernel, archive, stopped, logs="gdb"):
         command[command.index("stdio")] = f"file:{console}"
         command += ["-chardev", f"socket,path={path},server=on,wait=off,id=gdb", "-gdb", "chardev:gdb"]
         command += ["-S"] if stopped else []
+        command += ["-qmp", f"unix:{path.with_name('qmp')},server=on,wait=off", *options]
         with open(BUILD / f"{logs}-qemu.log", "wb") as log:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      start_new_session=True)
@@ -54,13 +56,13 @@ def listening(settings, kernel, archive, stopped, logs="gdb"):
             _children.discard(child)
 
 
-def gdb_command(kernel, socket, *commands):
-    """GDB with the kernel's symbols and our commands, attached."""
+def gdb_command(kernel, target, *commands):
+    """GDB with the kernel's symbols and our commands, and a target: `remote SOCKET` or `core FILE`."""
     program = recorded("gdb")
     if program is None:
         die("no GDB is set up: run `qemu-scripts/setup gdb`.")
     words = [program, "-q", "-nx"]
     for line in ("set confirm off", "set architecture powerpc:common64", f"file {kernel}",
-                 f"source {SCRIPTS / 'gdb/lazy_tlb.py'}", f"target remote {socket}", *commands):
+                 f"source {SCRIPTS / 'gdb/lazy_tlb.py'}", f"target {target}", *commands):
         words += ["-ex", line]
     return words

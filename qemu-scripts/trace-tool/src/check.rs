@@ -13,8 +13,6 @@ use trace_format::{Kind, Mm};
 use crate::events::{Event, Trace};
 use calls::Call;
 
-/// The number of the policy that borrows nothing.
-const EAGER: u64 = 0;
 /// Kinds of the life of an address space, in their order.
 const LIFE: [Kind; 5] = [Kind::Created, Kind::Zombie, Kind::Dying, Kind::Dead, Kind::Freed];
 /// The place of [`Kind::Dying`] there.
@@ -151,7 +149,7 @@ impl Checker<'_> {
 
     fn on_cpu(&mut self, event: &Event) -> Step {
         let (n, body) = (event.cpu, event.record.body);
-        let (complete, eager) = (self.trace.is_complete(), self.trace.policy == EAGER);
+        let (complete, eager) = (self.trace.is_complete(), self.trace.policy_name() == "eager");
         let (mm, cpu) = (body.mm, &mut self.cpus[n]);
         let loaded = cpu.loaded;
         let shown = move || format!("CPU {n} has {} loaded", Mm(loaded.unwrap_or_default()));

@@ -1,16 +1,14 @@
 //! Times, tasks and address spaces as people read them.
 
+use kcore::lazy_tlb::Policy;
 use trace_format::Mm;
 
 use crate::events::Trace;
 
-/// The policies, by number.
-const POLICIES: [&str; 4] = ["eager", "refcount", "shootdown", "hazard"];
-
 impl Trace {
     /// The policy's name.
     pub fn policy_name(&self) -> &'static str {
-        POLICIES.get(self.policy as usize).copied().unwrap_or("unknown")
+        Policy::ALL.get(self.policy as usize).map_or("unknown", |policy| policy.name())
     }
 
     /// Ticks as microseconds.
