@@ -9,6 +9,7 @@ use crate::counters::Counters;
 use crate::cpu::{CpuId, CpuState};
 use crate::ipi::Call;
 use crate::machine::{Machine, PreemptOff};
+use crate::membarrier::Command;
 use crate::mm::MmId;
 use crate::mm::flush::{FlushRange, Reach};
 use crate::switch::Arm;
@@ -37,6 +38,10 @@ pub enum Event {
     Load(MmId),
     /// The PID register does not name the mm any more.
     Leave(MmId),
+    /// This CPU has set its bit in the mask.
+    MaskSet(MmId),
+    /// This CPU is about to clear its bit in the mask.
+    MaskCleared(MmId),
     /// A flush asks other CPUs to leave the mm if they are lazy on it.
     Evict {
         /// The mm to leave.
@@ -44,6 +49,13 @@ pub enum Event {
         /// Why they are asked.
         cause: Cause,
         /// How many CPUs; an [`Event::Ipi`] for each follows.
+        cpus: usize,
+    },
+    /// The last `mmdrop` has looked for CPUs that have published a borrow.
+    Scan {
+        /// The dying mm.
+        mm: MmId,
+        /// How many it has found.
         cpus: usize,
     },
     /// The last `mmdrop` makes other CPUs leave the mm.
@@ -57,6 +69,11 @@ pub enum Event {
     ShotSelf(MmId),
     /// A CPU gets no IPI about the mm, because it has another one loaded.
     Filtered(MmId, CpuId),
+    /// A cross-call is about to be posted to its targets.
+    Posted {
+        /// What they are asked for.
+        call: Call,
+    },
     /// An IPI is sent for a cross-call.
     Ipi {
         /// The target.
@@ -82,6 +99,11 @@ pub enum Event {
         /// What it asks for.
         call: Call,
     },
+    /// A cross-call has run here, and its initiator is about to be told.
+    Answers {
+        /// The initiator.
+        by: CpuId,
+    },
     /// The mailbox was empty: the IPI came to reschedule, or to look at a signal.
     NotCalled,
     /// How far a flush reaches is decided, and lazy CPUs have been evicted for it.
@@ -104,10 +126,23 @@ pub enum Event {
     Created(MmId),
     /// The last user is gone, and the exit's final flush begins.
     Zombie(MmId),
+    /// The last reference is gone.
+    Dying(MmId),
     /// No CPU has the mm loaded: its root and its PID are about to be freed.
     Dead(MmId),
     /// The root and all else that the machine kept is freed; the slot is next.
     Freed(MmId),
+    /// This CPU has joined the protocol.
+    Online,
+    /// This CPU is about to leave the protocol.
+    Offline,
+    /// A membarrier begins.
+    Membarrier {
+        /// The mm of the caller.
+        mm: MmId,
+        /// Which.
+        command: Command,
+    },
 }
 
 /// Why lazy CPUs are asked to leave.

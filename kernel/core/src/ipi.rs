@@ -92,7 +92,8 @@ pub struct CallLayout {
 }
 
 impl Call {
-    fn encode(self) -> [u64; 4] {
+    #[inline(always)]
+    pub(crate) fn encode(self) -> [u64; 4] {
         match self {
             Call::Barrier => [BARRIER, 0, 0, 0],
             Call::Shoot(mm) => [SHOOT, mm.to_bits(), 0, 0],
@@ -185,6 +186,9 @@ impl<M: Machine> LazyTlb<M> {
         record.write(call);
         let (mut posted, mut ipis) = (false, 0);
         record.waiting.peek_words(nr_cpus, |targets| {
+            if !posted {
+                self.event_of(state, t, Event::Posted { call });
+            }
             posted = true;
             // F9 release: orders the record before the bit. Partners: `run_calls`, `run_each`. F10
             // orders the bit before the interrupt.
@@ -312,6 +316,7 @@ impl<M: Machine> LazyTlb<M> {
         } else {
             self.run_call(t, by);
         }
+        self.event_of(me, t, Event::Answers { by });
         // F11 release: orders what the handler did before the answer. Partner:
         // `wait_for_answers`. From here on the initiator may reuse the record.
         self.cpu(by).call.waiting.retract(t.cpu());

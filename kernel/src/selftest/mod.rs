@@ -31,6 +31,7 @@ mod script;
 pub(crate) mod soak;
 mod stage;
 mod stale_tlb;
+mod trace;
 mod truncate;
 mod turns;
 mod user_copy;
@@ -115,6 +116,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         hotplug::TESTS,
         bugs::TESTS,
         lazy::TESTS,
+        trace::TESTS,
         programs::TESTS,
     ]
     .into_iter()

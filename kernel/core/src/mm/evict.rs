@@ -51,6 +51,7 @@ impl<M: Machine> LazyTlb<M> {
         self.flush_here(t, mm, FlushRange::Everything);
         self.machine.point(Point::EvictFlushed);
         if self.mm(mm).mm_cpumask.test(t.cpu()) {
+            self.event(t, Event::MaskCleared(mm));
             // F12 release: orders the flush, and the load of the next mm, before the cleared
             // bit, the last touch of the mm. Partners: `mask_shape`, `online_in_mask`. No
             // model fails without it (CLAIMS.md, "Fences").
