@@ -67,6 +67,8 @@ define HELP
   make frames             the stack: no function of the kernel takes much of it
   make instructions       the images: TLB instructions and changes of context have their fences
   make guide              the documents: pictures, names, targets and counted lines are true
+  make guide-check        what docs/guide tells to type, run, and its output compared (PAGE= some of
+                          its pages)
   make fences             write the tables of barrier pairs (docs/lazy-tlb.md, docs/fences.md) from the comments
   make lines              count the lines of code and comments by part
   make figures            what each policy costs, and how long its code is
@@ -418,6 +420,10 @@ guide:
 
 lines:
 	@$(SCRIPTS)/lines
+
+.PHONY: guide-check
+guide-check: setup-qemu setup-gdb setup-cross build/kernel.elf build/initrd.cpio trace-tool
+	@$(SCRIPTS)/guide-check $(PAGE)
 
 frames: build/kernel.elf build/kernel-test.elf
 	@$(SCRIPTS)/frames $^
