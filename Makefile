@@ -69,6 +69,8 @@ define HELP
   make guide              the documents: pictures, names, targets and counted lines are true
   make guide-check        what docs/guide tells to type, run, and its output compared (PAGE= some of
                           its pages)
+  make doc                the guide and the documents as a book (build/book/html), and the crates'
+                          documentation (target/doc)
   make fences             write the tables of barrier pairs (docs/lazy-tlb.md, docs/fences.md) from the comments
   make lines              count the lines of code and comments by part
   make figures            what each policy costs, and how long its code is
@@ -162,7 +164,7 @@ help:
 
 # --- set-up ---------------------------------------------------------------------------
 
-.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux setup-riscv64 setup-spin setup-linux
+.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux setup-riscv64 setup-spin setup-linux setup-mdbook
 setup:
 	@$(SCRIPTS)/setup
 
@@ -193,6 +195,9 @@ setup-spin:
 
 setup-linux:
 	@$(SCRIPTS)/setup linux
+
+setup-mdbook:
+	@$(SCRIPTS)/setup mdbook
 
 # --- images ---------------------------------------------------------------------------
 
@@ -420,6 +425,11 @@ guide:
 
 lines:
 	@$(SCRIPTS)/lines
+
+.PHONY: doc
+doc: setup-mdbook
+	@$(SCRIPTS)/book
+	@RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
 .PHONY: guide-check
 guide-check: setup-qemu setup-gdb setup-cross build/kernel.elf build/initrd.cpio trace-tool
