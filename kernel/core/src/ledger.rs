@@ -20,9 +20,11 @@ pub struct Ledger {
     /// The last drop sends away the CPUs that still borrow the mm: other CPUs by IPI, its
     /// own directly.
     pub shoots: bool,
+    /// A flush of pages leaves out the CPUs that are lazy.
+    pub spares: bool,
 }
 
-const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots]: [u8; 5]) -> Ledger {
+const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, spares]: [u8; 6]) -> Ledger {
     Ledger {
         policy,
         borrows: borrows != 0,
@@ -30,16 +32,18 @@ const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots]: [u8; 5])
         lingers: lingers != 0,
         kicks: kicks != 0,
         shoots: shoots != 0,
+        spares: spares != 0,
     }
 }
 
 #[rustfmt::skip]
 const LEDGERS: [Ledger; Policy::ALL.len()] = [
-    //                      borrows, counts, lingers, kicks, shoots
-    row(Policy::Eager,     [0,       0,      0,       0,     0]),
-    row(Policy::Refcount,  [1,       1,      1,       0,     0]),
-    row(Policy::Shootdown, [1,       0,      0,       1,     1]),
-    row(Policy::Hazard,    [1,       0,      0,       0,     1]),
+    //                       borrows, counts, lingers, kicks, shoots, spares
+    row(Policy::Eager,      [0,       0,      0,       0,     0,      0]),
+    row(Policy::Refcount,   [1,       1,      1,       0,     0,      0]),
+    row(Policy::Shootdown,  [1,       0,      0,       1,     1,      0]),
+    row(Policy::Hazard,     [1,       0,      0,       0,     1,      0]),
+    row(Policy::Generation, [1,       0,      0,       1,     1,      1]),
 ];
 
 impl Ledger {

@@ -10,6 +10,7 @@
 //! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI those that have published it |
 
 pub(crate) mod eager;
+pub(crate) mod generation;
 pub(crate) mod hazard;
 pub mod policy;
 pub(crate) mod refcount;

@@ -36,6 +36,9 @@ macro_rules! policies {
             /// Publish every borrow per CPU; when the mm dies, shoot the CPUs that have published
             /// it.
             hazard Hazard,
+            /// As shootdown; besides, a flush spares the CPUs that are lazy, and they make up for
+            /// it when they come back (x86).
+            generation Generation,
         }
     };
 }
