@@ -46,6 +46,7 @@
 #define refcount  (policy == 1)
 #define shootdown (policy == 2)
 #define hazard    (policy == 3)
+#define evict     (policy == 4)
 
 /* What the tasks do: bits of `does`. */
 #define FLUSHES   (does & 1)
@@ -63,6 +64,7 @@
 #define BIT(c) (1 << (c))
 #define PID(m) (1 << pidof[m])
 #define WRONG(x) (wrong == x)
+#define use_is_user (evict && !WRONG(use_by_count))
 
 mtype = {
     switch_away_clears_bit, bit_after_load, drop_before_load, switch_borrow_uncounted,
@@ -71,7 +73,7 @@ mtype = {
     interrupt_before_post, flush_missing, kick_preemptible, flusher_resets_mask,
     mask_read_before_pte, kick_does_not_flush, kick_drops_twice, kick_keeps_count,
     exit_borrow_uncounted, put_before_borrow, use_mm_leaks, use_mm_without_grab, use_mm_irqs_on,
-    exec_reads_early, withdraw_before_load,
+    exec_reads_early, withdraw_before_load, evict_not_self, use_by_count,
     offline_while_lazy, offline_forgets_nothing, offline_without_drain, sender_looks_once
 };
 
@@ -360,18 +362,32 @@ inline mmdrop(mm) {
     fi
 }
 
-/* LazyTlb::exit_flush: the eviction under shootdown, then the flush of everything. */
+/* LazyTlb::exit_flush: the eviction under shootdown and evict, then the flush of everything. */
 inline exit_flush(mm) {
     d_step {
         STEP;
         c = at[me];
         nopre[c] = !WRONG(kick_preemptible);
         if
-        :: shootdown && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c)
+        :: (shootdown || evict) && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c)
         :: else
         fi
     }
     call_on_mask(c, to, EXIT_LAZY, mm);
+    if
+    :: evict && !WRONG(evict_not_self) ->
+        /* evict_here, on this CPU; its last touch is the bit. */
+        d_step {
+            STEP;
+            if
+            :: t_active[me] == mm -> leave_lazy(c, me, old); old = NONE
+            :: else
+            fi;
+            flush_here(c, mm)
+        }
+        d_step { STEP; mask[mm] = mask[mm] & ~BIT(c) }
+    :: else
+    fi;
     /* plan_flush: 0 none, 1 local, 2 global. */
     d_step {
         STEP;
@@ -589,13 +605,25 @@ proctype KernelThread(byte me; byte wrong) {
         d_step { STEP;
             if
             :: WRONG(use_mm_without_grab) -> skip
+            :: !WRONG(use_mm_without_grab) && use_is_user -> users[m]++
             :: else -> count[m]++
             fi }
         enter_mm(m);
+        if
+        /* The caller gives its unit back before the use ends. */
+        :: WRONG(use_by_count) -> mmput(m)
+        :: else
+        fi;
         /* kthread_unuse_mm */
         give_up_mm();
-        mmdrop(m);
-        mmput(m)
+        if
+        :: use_is_user -> mmput(m)
+        :: else -> mmdrop(m)
+        fi;
+        if
+        :: WRONG(use_by_count) -> skip
+        :: else -> mmput(m)
+        fi
     :: else
     fi;
     d_step { STEP; dead[me] = true; m = NONE; c = 0 }
