@@ -18,7 +18,7 @@
 //!   could be seen of two borrows.
 //! - *Another mm is loaded (A, B, A).* Translations of A outlive the load of B, and the CPU
 //!   stays in A's mask. It pays when it leaves A, whatever comes next (`ended`). From then on
-//!   it has no note for A and is told. Between the load of B and its publication the CPU has
+//!   it has no note for A and is asked. Between the load of B and its publication the CPU has
 //!   no note for B, so no flush of B spares it.
 //! - *Walks.* The MMU of a lazy CPU may walk at any time. What it translates is dropped with
 //!   the rest. What it caches of the way there names tables, so a flush of

@@ -303,7 +303,7 @@ fn a_spared_cpu_makes_up_for_it() {
     });
 }
 
-/// A CPU that runs the mm is told, and a broadcast reaches the lazy ones, too.
+/// A CPU that runs the mm is asked, and a broadcast reaches the lazy ones, too.
 #[test]
 fn a_broadcast_spares_all_or_none() {
     each_that_spares(|rig| {

@@ -51,7 +51,7 @@ fn a_spared_cpu_comes_back() {
     shadow.laziness_ended(CPU1).unwrap();
 }
 
-/// Every flush of all translations pays, whoever makes it.
+/// Every flush of all translations pays, another CPU's too.
 #[test]
 fn a_broadcast_pays() {
     let mut shadow = on_two();
