@@ -92,6 +92,7 @@ define HELP
   LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard
   TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version
                           and the number of CPUs)
+  IRQ=                    interrupt controller: xive, xics (default: what the machine has, xive first)
   INITRD=file             a cpio archive (newc), or a static program to run as init
   INIT="path args"        the first program and its arguments (default: the
                           demonstration, or /init of an INITRD)
@@ -111,7 +112,7 @@ define HELP
 
 endef
 
-export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
+export SMP MEM CPU FIRMWARE LAZY TLB IRQ INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
 export MINUTES SEED ROUND SEQUENCE SEQUENCES
 export N WHERE MUTANT AGAIN JOBS
 

@@ -24,7 +24,7 @@ use arch::boot::BootInfo;
 pub(crate) use account::Account;
 #[cfg(feature = "selftest")]
 pub(crate) use kernel_map::kernel_tree;
-pub(crate) use kernel_map::process_table_address;
+pub(crate) use kernel_map::{ForInterrupts, process_table_address};
 pub(crate) use kstack::KernelStack;
 
 use crate::console::cannot_start;
@@ -39,7 +39,7 @@ const TAKES_KIB_EACH_CPU: u64 = 64;
 fn check_enough(info: &BootInfo) {
     let cpus = info.cpus.len().min(kcore::cpu::MAX_CPUS) as u64;
     let has_kib = frame::free_count() * PAGE_SIZE / 1024;
-    let takes_kib = TAKES_KIB + cpus * TAKES_KIB_EACH_CPU;
+    let takes_kib = TAKES_KIB + cpus * (TAKES_KIB_EACH_CPU + info.interrupts.bytes_per_cpu() / 1024);
     if has_kib < takes_kib {
         cannot_start(format_args!(
             "too little memory: {has_kib} KiB are free, {takes_kib} KiB are needed for {cpus} CPUs and init"
