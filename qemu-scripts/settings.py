@@ -45,7 +45,7 @@ class Settings:
     qemu: str = dataclasses.field(default_factory=lambda: os.environ.get("QEMU", "").strip())
     qemu_args: str = ""
     tlb: str = ""
-    irq: str = ""
+    irq: str = dataclasses.field(default_factory=lambda: os.environ.get("IRQ", "").strip())
 
 
 def _number(name, text, least, unit=""):
@@ -82,7 +82,6 @@ def from_environment():
     s.tlb = get("TLB")
     if s.tlb not in ("", *FLUSHES):
         die(f"TLB={s.tlb} is not one of {', '.join(FLUSHES)}.", USAGE)
-    s.irq = get("IRQ")
     if s.irq not in ("", *INTERRUPTS):
         die(f"IRQ={s.irq} is not one of {', '.join(INTERRUPTS)}.", USAGE)
     timeout = get("TIMEOUT", s.timeout_s)

@@ -2,7 +2,7 @@
 //! a table of contents.
 
 use arch::exceptions::{Fault, KernelFault, Outcome, SystemCalls, TrapFrame, Upcalls, UserFault};
-use arch::irq::{self, InterruptController};
+use arch::irq::{self, Interrupt, InterruptController};
 use kcore::event::Event;
 use kcore::machine::IrqsOff;
 
@@ -72,15 +72,15 @@ impl Upcalls for KernelUpcalls {
     }
 
     fn interrupt(&self, off: &IrqsOff) {
-        let causes = irq::controller().ack();
-        if causes.ipi {
-            let kernel = lazy_tlb();
-            kernel.event(off, Event::Interrupted);
-            kernel.handle_calls(off);
-            task::handle_ipi(off);
-        }
-        if causes.device {
-            special::input::interrupt();
+        match irq::controller().ack() {
+            Interrupt::Ipi => {
+                let kernel = lazy_tlb();
+                kernel.event(off, Event::Interrupted);
+                kernel.handle_calls(off);
+                task::handle_ipi(off);
+            }
+            Interrupt::Device => special::input::interrupt(),
+            Interrupt::Spurious => {}
         }
     }
 

@@ -256,24 +256,23 @@ pub fn h_int_reset() -> Result<(), Status> {
 }
 
 /// XIVE: the pages of the source `lisn`, by their real addresses: for management and for triggers.
-/// All ones stand for none: [`h_int_esb`] is the former's substitute, and the former the latter's.
-pub fn h_int_get_source_info(lisn: u32) -> Result<[u64; 2], Status> {
+/// [`h_int_esb`] is the substitute of the former, and the former that of the latter.
+pub fn h_int_get_source_info(lisn: u32) -> Result<[Option<u64>; 2], Status> {
     // SAFETY: a question.
     let [_, management, trigger, _] = unsafe { until_done(Op::IntGetSourceInfo, [0, lisn.into()]) }?;
-    Ok([management, trigger])
+    Ok([management, trigger].map(|page| Some(page).filter(|&page| page != u64::MAX)))
 }
 
-/// XIVE: has the source `lisn` put `event` into the queue of `server` with this priority; priority
+/// XIVE: has the source `lisn` put its events into the queue of `server` for this priority; priority
 /// 0xff: into none.
-pub fn h_int_set_source_config(lisn: u32, server: u32, priority: u8, event: u32) -> Result<(), Status> {
-    const SET_EVENT: u64 = 2;
-    let args = [SET_EVENT, lisn.into(), server.into(), priority.into(), event.into()];
+pub fn h_int_set_source_config(lisn: u32, server: u32, priority: u8) -> Result<(), Status> {
+    let args = [0, lisn.into(), server.into(), priority.into()];
     // SAFETY: changes what the interrupt controller presents, nothing else.
     unsafe { until_done(Op::IntSetSourceConfig, args) }.map(|_| ())
 }
 
-/// XIVE: gives `server` a queue for events of this priority: 2^`log2_size` bytes of zeroes at the
-/// real address `queue`, aligned to their size. Size 0 takes the queue away.
+/// XIVE: gives `server` a queue for events of this priority: 2^`log2_size` bytes at the real
+/// address `queue`, aligned to their size. Size 0 takes the queue away.
 ///
 /// # Safety
 /// The memory is the controller's to write, until the queue is taken away.

@@ -12,7 +12,7 @@
 use crate::exceptions::frame::KERNEL_FRAME_BYTES;
 use crate::exceptions::{self, SystemCalls};
 use crate::irq::Target;
-use crate::irq::xive::Queue;
+use crate::irq::xive::Own;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -61,9 +61,8 @@ pub struct PerCpu {
     local: AtomicPtr<()>,
     /// A [`Target`].
     ipi_target: AtomicU64,
-
-    /// XIVE's events for this CPU.
-    pub(crate) queue: Queue,
+    /// For XIVE.
+    pub(crate) own_xive: Own,
 }
 
 // SAFETY: the `UnsafeCell`s are touched by the owning CPU's prologs only, in
@@ -126,7 +125,7 @@ impl PerCpu {
             emergency_frame: AtomicU64::new(0),
             local: AtomicPtr::new(core::ptr::null_mut()),
             ipi_target: AtomicU64::new(0),
-            queue: Queue::unset(),
+            own_xive: Own::unset(),
         }
     }
 

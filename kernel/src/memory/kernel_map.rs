@@ -26,7 +26,7 @@ pub(super) const HEAP: Range<u64> = AREA.start..AREA.start + (64 << 30);
 /// The addresses of kernel stacks: room for two million.
 pub(super) const STACKS: Range<u64> = HEAP.end..HEAP.end + (64 << 30);
 /// The addresses of device pages: room for two million.
-const DEVICES: Range<u64> = STACKS.end..STACKS.end + (8 << 30);
+pub(crate) const DEVICES: Range<u64> = STACKS.end..STACKS.end + (8 << 30);
 const _: () = assert!(DEVICES.end <= AREA.end);
 
 /// log2 of the process table's size in pages.

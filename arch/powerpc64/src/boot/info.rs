@@ -9,7 +9,7 @@ use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
 use crate::encoding::platform_support::{Broadcast, Support};
 use crate::encoding::xive;
 use crate::irq::Platform;
-use crate::irq::xive::Facts;
+use crate::irq::xive::{Facts, PRIORITIES};
 use crate::isa;
 use crate::reg::spr;
 
@@ -128,9 +128,10 @@ fn interrupts(root: Node<'static>, cpus: usize) -> Result<Platform, Unusable> {
             .filter(|size| (PAGE_SHIFT..32).contains(size))
             .ok_or("the device tree names no size of an event queue of XIVE")?,
         first_source: free.ok_or("the device tree names no XIVE source for the IPIs of each CPU")?.0,
-        priority: xive::priority(pairs(root, "ibm,plat-res-int-priorities"))
-            .ok_or("the platform leaves no interrupt priority to the kernel")?,
     };
+    if !xive::leaves(pairs(root, "ibm,plat-res-int-priorities"), &PRIORITIES) {
+        return Err("the platform keeps interrupt priorities that the kernel uses");
+    }
     Ok(Platform::Xive(facts))
 }
 

@@ -53,13 +53,16 @@ pub trait Resources {
 #[derive(Clone, Copy, Debug)]
 pub struct Target(pub(crate) u64);
 
-/// The causes of an external interrupt; none, if it was spurious.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Causes {
-    /// Inter-processor interrupts. All that their senders stored before they sent them is visible.
-    pub ipi: bool,
+/// The cause of an external interrupt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interrupt {
+    /// Nothing any more.
+    Spurious,
+    /// An inter-processor interrupt. All that its senders stored before they
+    /// sent it is visible.
+    Ipi,
     /// The device.
-    pub device: bool,
+    Device,
 }
 
 /// The platform refused.
@@ -82,7 +85,7 @@ pub trait InterruptController {
     fn send_ipi(&self, target: Target);
 
     /// Accepts and ends the interrupt behind a 0x500. Interrupts off.
-    fn ack(&self) -> Causes;
+    fn ack(&self) -> Interrupt;
 
     /// Has the device with number `source` interrupt the CPU `server`. Once, in a
     /// context that may take a lock.
@@ -132,7 +135,7 @@ impl InterruptController for Controller {
     }
 
     #[inline(always)]
-    fn ack(&self) -> Causes {
+    fn ack(&self) -> Interrupt {
         match self {
             Self::Xics(xics) => xics.ack(),
             Self::Xive(xive) => xive.ack(),

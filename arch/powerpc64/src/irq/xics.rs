@@ -1,6 +1,6 @@
 //! XICS (PAPR chapter 16): four hypervisor calls, no memory and nothing to map.
 
-use super::{Causes, InterruptController, Refused, Target};
+use super::{Interrupt, InterruptController, Refused, Target};
 use crate::hcall::{h_cppr, h_eoi, h_ipi, h_xirr};
 use crate::{isa, percpu, rtas};
 
@@ -41,27 +41,30 @@ impl InterruptController for Xics {
     }
 
     #[inline(always)]
-    fn ack(&self) -> Causes {
+    fn ack(&self) -> Interrupt {
         let xirr = h_xirr();
-        let source = xirr & SOURCE_MASK;
-        if source == 0 {
-            // Nothing was accepted, so there is nothing to end.
-            return Causes::default();
-        }
-        let ipi = source == IPI_SOURCE;
-        if ipi {
-            // Cannot fail for a CPU that just took the interrupt.
-            let _ = h_ipi(percpu::this().server(), NO_IPI);
-            // F10 sync: orders the cleared register before the read of any mailbox. Partner:
-            // `send_ipi`. A request that this reading misses was stored after it, and its
-            // IPI comes again.
-            isa::sync();
-        }
         // Devices signal by edges (message interrupts): a device that signals after this
         // end interrupts again. Its handler reads the device after this end, so no signal
         // is lost.
-        let _ = h_eoi(xirr);
-        Causes { ipi, device: !ipi }
+        let end = || _ = h_eoi(xirr);
+        match xirr & SOURCE_MASK {
+            // Nothing was accepted, so there is nothing to end.
+            0 => Interrupt::Spurious,
+            IPI_SOURCE => {
+                // Cannot fail for a CPU that just took the interrupt.
+                let _ = h_ipi(percpu::this().server(), NO_IPI);
+                // F10 sync: orders the cleared register before the read of any mailbox. Partner:
+                // `send_ipi`. A request that this reading misses was stored after it, and its
+                // IPI comes again.
+                isa::sync();
+                end();
+                Interrupt::Ipi
+            }
+            _ => {
+                end();
+                Interrupt::Device
+            }
+        }
     }
 
     fn route(&self, source: u32, server: u32) -> Result<(), Refused> {
