@@ -30,7 +30,7 @@ define HELP
                           folder, MUTANT= one of them, AGAIN=survived, JOBS=2 side by side)
   make test-riscv64       the protocol's unit tests on another architecture
   make test-kernel        tests inside the kernel, on 1, 2, 4 and 8 CPUs under each policy;
-                          SMP=, LAZY= and TEST= (a part of the tests' names) choose some
+                          SMP=, LAZY=, IRQ= and TEST= (a part of the tests' names) choose some
   make test-sequences     10,000 sequences of steps on a few pages, drawn at random and
                           compared with a model of Linux (SEED=, SEQUENCE=, SEQUENCES=, SMP=,
                           LAZY=)

@@ -12,7 +12,6 @@
 use crate::exceptions::frame::KERNEL_FRAME_BYTES;
 use crate::exceptions::{self, SystemCalls};
 use crate::irq::Target;
-use crate::irq::xive::Own;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -61,8 +60,8 @@ pub struct PerCpu {
     local: AtomicPtr<()>,
     /// A [`Target`].
     ipi_target: AtomicU64,
-    /// For XIVE.
-    pub(crate) own_xive: Own,
+    /// Under XIVE, where the management page of the source of this CPU's IPIs is mapped.
+    pub(crate) ipi_source: AtomicU64,
 }
 
 // SAFETY: the `UnsafeCell`s are touched by the owning CPU's prologs only, in
@@ -125,7 +124,7 @@ impl PerCpu {
             emergency_frame: AtomicU64::new(0),
             local: AtomicPtr::new(core::ptr::null_mut()),
             ipi_target: AtomicU64::new(0),
-            own_xive: Own::unset(),
+            ipi_source: AtomicU64::new(0),
         }
     }
 

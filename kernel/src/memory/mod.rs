@@ -39,7 +39,7 @@ const TAKES_KIB_EACH_CPU: u64 = 64;
 fn check_enough(info: &BootInfo) {
     let cpus = info.cpus.len().min(kcore::cpu::MAX_CPUS) as u64;
     let has_kib = frame::free_count() * PAGE_SIZE / 1024;
-    let takes_kib = TAKES_KIB + cpus * (TAKES_KIB_EACH_CPU + info.interrupts.bytes_per_cpu() / 1024);
+    let takes_kib = TAKES_KIB + cpus * TAKES_KIB_EACH_CPU;
     if has_kib < takes_kib {
         cannot_start(format_args!(
             "too little memory: {has_kib} KiB are free, {takes_kib} KiB are needed for {cpus} CPUs and init"

@@ -29,15 +29,6 @@ impl Platform {
             Self::Xive(_) => Interrupts::Xive,
         }
     }
-
-    /// The memory that it takes for each CPU, in bytes.
-    #[must_use]
-    pub fn bytes_per_cpu(&self) -> u64 {
-        match self {
-            Self::Xics => 0,
-            Self::Xive(facts) => facts.queue_bytes(),
-        }
-    }
 }
 
 /// The kernel's memory, given to an interrupt controller for good. Both end the boot if there is
@@ -111,42 +102,36 @@ pub fn controller() -> Controller {
     xive::in_use().map_or(Controller::Xics(xics::Xics), Controller::Xive)
 }
 
+macro_rules! of_either {
+    ($controller:ident.$call:ident($($argument:ident),*)) => {
+        match $controller {
+            Self::Xics(xics) => xics.$call($($argument),*),
+            Self::Xive(xive) => xive.$call($($argument),*),
+        }
+    };
+}
+
 impl InterruptController for Controller {
     fn init_cpu(&self) {
-        match self {
-            Self::Xics(xics) => xics.init_cpu(),
-            Self::Xive(xive) => xive.init_cpu(),
-        }
+        of_either!(self.init_cpu());
     }
 
     fn exit_cpu(&self) {
-        match self {
-            Self::Xics(xics) => xics.exit_cpu(),
-            Self::Xive(xive) => xive.exit_cpu(),
-        }
+        of_either!(self.exit_cpu());
     }
 
     #[inline(always)]
     fn send_ipi(&self, target: Target) {
-        match self {
-            Self::Xics(xics) => xics.send_ipi(target),
-            Self::Xive(xive) => xive.send_ipi(target),
-        }
+        of_either!(self.send_ipi(target));
     }
 
     #[inline(always)]
     fn ack(&self) -> Interrupt {
-        match self {
-            Self::Xics(xics) => xics.ack(),
-            Self::Xive(xive) => xive.ack(),
-        }
+        of_either!(self.ack())
     }
 
     fn route(&self, source: u32, server: u32) -> Result<(), Refused> {
-        match self {
-            Self::Xics(xics) => xics.route(source, server),
-            Self::Xive(xive) => xive.route(source, server),
-        }
+        of_either!(self.route(source, server))
     }
 }
 

@@ -9,7 +9,7 @@
 //! ```
 //! Each CPU has one source, that of its IPIs, and a queue for it. The device has a source too, with a
 //! queue at the boot CPU and a priority of its own. So the priority of an interrupt says where it
-//! came from, and nobody reads a queue, which would say the same.
+//! came from, and nobody reads a queue, which would say the same: all queues lie in one memory.
 //!
 //! A trigger while P is set raises no event and only leaves Q, which `ack` throws away: the message
 //! of its sender is stored, and is looked for after `ack`.
@@ -46,26 +46,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub(super) fn queue_bytes(&self) -> u64 {
-        1 << self.log2_queue
-    }
-
     fn source_of(&self, area: &PerCpu) -> u32 {
         self.first_source + area.cpu_id().index() as u32
-    }
-}
-
-/// What a CPU knows of its own interrupts. Written before the CPU starts.
-pub(crate) struct Own {
-    /// Where the management page of its source is mapped.
-    source_page: AtomicU64,
-    /// The real address of its queue.
-    queue: AtomicU64,
-}
-
-impl Own {
-    pub(crate) const fn unset() -> Self {
-        Self { source_page: AtomicU64::new(0), queue: AtomicU64::new(0) }
     }
 }
 
@@ -75,8 +57,8 @@ static FACTS: AtomicPtr<Facts> = AtomicPtr::new(core::ptr::null_mut());
 static CONTEXT: AtomicU64 = AtomicU64::new(0);
 /// Where the management page of the device's source is mapped; 0: the hypervisor stands in for it.
 static DEVICE_PAGE: AtomicU64 = AtomicU64::new(0);
-/// The real address of the device's queue.
-static DEVICE_QUEUE: AtomicU64 = AtomicU64::new(0);
+/// The real address of all queues.
+static QUEUES: AtomicU64 = AtomicU64::new(0);
 
 /// The controller; the address is that of the context page.
 #[derive(Clone, Copy)]
@@ -109,11 +91,10 @@ fn touch_source(page: u64, offset: u64) {
 pub(super) fn init(facts: &'static Facts, resources: &mut dyn Resources) {
     hcall::h_int_reset().expect("xive: H_INT_RESET refused");
     FACTS.store(core::ptr::from_ref(facts).cast_mut(), Ordering::Relaxed);
-    if let Some(source) = console::source() {
-        DEVICE_QUEUE.store(resources.memory(facts.queue_bytes()).0, Ordering::Relaxed);
-        if let Ok([Some(page), _]) = hcall::h_int_get_source_info(source) {
-            DEVICE_PAGE.store(resources.map_device(PhysAddr(page)).0, Ordering::Relaxed);
-        }
+    QUEUES.store(resources.memory(1 << facts.log2_queue).0, Ordering::Relaxed);
+    let device = console::source().map(hcall::h_int_get_source_info);
+    if let Some(Ok([Some(page), _])) = device {
+        DEVICE_PAGE.store(resources.map_device(PhysAddr(page)).0, Ordering::Relaxed);
     }
     CONTEXT.store(resources.map_device(facts.context).0, Ordering::Relaxed);
 }
@@ -126,15 +107,14 @@ pub(super) fn prepare_cpu(area: &PerCpu, resources: &mut dyn Resources) {
         other => panic!("xive: no source for the IPIs of {}: {other:?}", area.cpu_id()),
     };
     let source_page = resources.map_device(PhysAddr(management)).0;
-    area.own_xive.source_page.store(source_page, Ordering::Relaxed);
-    area.own_xive.queue.store(resources.memory(facts.queue_bytes()).0, Ordering::Relaxed);
+    area.ipi_source.store(source_page, Ordering::Relaxed);
     area.set_ipi_target(Target(resources.map_device(PhysAddr(trigger)).0));
 }
 
 /// Gives `source` a queue at `server`, and routes it there.
-fn open(source: u32, server: u32, priority: u8, queue: &AtomicU64) -> Result<(), hcall::Status> {
-    let queue = queue.load(Ordering::Relaxed);
-    // SAFETY: `resources` gave the memory for a queue of this size, for good.
+fn open(source: u32, server: u32, priority: u8) -> Result<(), hcall::Status> {
+    let queue = QUEUES.load(Ordering::Relaxed);
+    // SAFETY: `init` got the memory for a queue of this size, for good.
     unsafe { hcall::h_int_set_queue_config(server, priority, queue, facts().log2_queue) }?;
     hcall::h_int_set_source_config(source, server, priority)
 }
@@ -158,9 +138,9 @@ impl InterruptController for Xive {
     /// The queue, then the route to it, then the source: no event comes before it has a place.
     fn init_cpu(&self) {
         let area = percpu::this();
-        let opened = open(facts().source_of(area), area.server(), IPI_PRIORITY, &area.own_xive.queue);
+        let opened = open(facts().source_of(area), area.server(), IPI_PRIORITY);
         opened.unwrap_or_else(|status| panic!("xive: no queue for {}: {status:?}", area.cpu_id()));
-        touch_source(area.own_xive.source_page.load(Ordering::Relaxed), SET_PQ_00);
+        touch_source(area.ipi_source.load(Ordering::Relaxed), SET_PQ_00);
         self.admit(ADMIT_ALL);
     }
 
@@ -175,7 +155,7 @@ impl InterruptController for Xive {
         self.admit(0);
         // What was pending is not any more. The priority that this leaves admits nothing of ours.
         self.accept();
-        touch_source(area.own_xive.source_page.load(Ordering::Relaxed), SET_PQ_01);
+        touch_source(area.ipi_source.load(Ordering::Relaxed), SET_PQ_01);
         // After a refusal events would go on into a queue that nobody reads anyway.
         let _ = hcall::h_int_sync(source);
         let _ = hcall::h_int_set_source_config(source, area.server(), NO_PRIORITY);
@@ -196,7 +176,7 @@ impl InterruptController for Xive {
     fn ack(&self) -> Interrupt {
         match self.accept() {
             Some(IPI_PRIORITY) => {
-                touch_source(percpu::this().own_xive.source_page.load(Ordering::Relaxed), SET_PQ_00);
+                touch_source(percpu::this().ipi_source.load(Ordering::Relaxed), SET_PQ_00);
                 self.admit(ADMIT_ALL);
                 // F53 sync: orders the reset of P and Q before the read of any mailbox. Partner:
                 // `send_ipi`. A request that this reading misses was stored after it, and its
@@ -217,7 +197,7 @@ impl InterruptController for Xive {
     }
 
     fn route(&self, source: u32, server: u32) -> Result<(), Refused> {
-        open(source, server, DEVICE_PRIORITY, &DEVICE_QUEUE).map_err(|_| Refused)?;
+        open(source, server, DEVICE_PRIORITY).map_err(|_| Refused)?;
         end_device();
         Ok(())
     }
