@@ -44,7 +44,7 @@ class Settings:
     icount: str = ""
     qemu: str = dataclasses.field(default_factory=lambda: os.environ.get("QEMU", "").strip())
     qemu_args: str = ""
-    tlb: str = ""
+    tlb: str = dataclasses.field(default_factory=lambda: os.environ.get("TLB", "").strip())
     recording: str = ""      # options of -icount that record a run or replay it
     irq: str = dataclasses.field(default_factory=lambda: os.environ.get("IRQ", "").strip())
 
