@@ -3,6 +3,7 @@
 //! A test asks the ledger of the policy that it runs under, and names no policy. A
 //! further policy is a row here.
 
+use crate::Config;
 use crate::lazy_tlb::Policy;
 
 /// The facts about a policy from which a test's counts follow.
@@ -20,9 +21,13 @@ pub struct Ledger {
     /// The last drop sends away the CPUs that still borrow the mm: other CPUs by IPI, its
     /// own directly.
     pub shoots: bool,
+    /// A kernel thread's use of an mm holds a unit of `mm_users`, not of `mm_count`.
+    pub uses: bool,
+    /// A flush of pages leaves out the CPUs that are lazy.
+    pub spares: bool,
 }
 
-const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots]: [u8; 5]) -> Ledger {
+const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses, spares]: [u8; 7]) -> Ledger {
     Ledger {
         policy,
         borrows: borrows != 0,
@@ -30,16 +35,20 @@ const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots]: [u8; 5])
         lingers: lingers != 0,
         kicks: kicks != 0,
         shoots: shoots != 0,
+        uses: uses != 0,
+        spares: spares != 0,
     }
 }
 
 #[rustfmt::skip]
 const LEDGERS: [Ledger; Policy::ALL.len()] = [
-    //                      borrows, counts, lingers, kicks, shoots
-    row(Policy::Eager,     [0,       0,      0,       0,     0]),
-    row(Policy::Refcount,  [1,       1,      1,       0,     0]),
-    row(Policy::Shootdown, [1,       0,      0,       1,     1]),
-    row(Policy::Hazard,    [1,       0,      0,       0,     1]),
+    //                       borrows, counts, lingers, kicks, shoots, uses, spares
+    row(Policy::Eager,      [0,       0,      0,       0,     0,      0,    0]),
+    row(Policy::Refcount,   [1,       1,      1,       0,     0,      0,    0]),
+    row(Policy::Shootdown,  [1,       0,      0,       1,     1,      0,    0]),
+    row(Policy::Hazard,     [1,       0,      0,       0,     1,      0,    0]),
+    row(Policy::Evict,      [1,       0,      0,       1,     0,      1,    0]),
+    row(Policy::Generation, [1,       0,      0,       1,     1,      0,    1]),
 ];
 
 impl Ledger {
@@ -49,6 +58,15 @@ impl Ledger {
     /// If the policy has no row.
     pub fn of(policy: Policy) -> Ledger {
         LEDGERS.into_iter().find(|row| row.policy == policy).expect("a policy without a row in the ledger")
+    }
+
+    /// The row of the policy in force, without the eviction that an option leaves out.
+    ///
+    /// # Panics
+    /// If the policy has no row.
+    pub fn with(config: &Config) -> Ledger {
+        let row = Ledger::of(config.policy);
+        Ledger { kicks: row.kicks && (config.exit_kick || !row.shoots), ..row }
     }
 
     /// `n` if the policy borrows, else 0.
@@ -74,6 +92,11 @@ impl Ledger {
     /// `n` if the last drop shoots, else 0.
     pub fn shot<T: Default>(&self, n: T) -> T {
         when(self.shoots, n)
+    }
+
+    /// `n` if an exit evicts lazy CPUs or the last drop shoots them, else 0.
+    pub fn sent_away<T: Default>(&self, n: T) -> T {
+        when(self.kicks || self.shoots, n)
     }
 
     /// `n` if the last drop shoots and no exit's eviction comes before it, else 0.

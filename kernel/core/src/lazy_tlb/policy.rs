@@ -1,10 +1,10 @@
 //! The second seam: what the protocol asks of a policy.
 //!
-//! A policy is three things: a file beside this one, whose empty enum implements
-//! `Operations`; a variant of [`Policy`]; and a row in `ask`, the one place that tells the
-//! policies apart. One image holds all policies, and an option of the boot chooses one. A
-//! question costs a comparison or two, and nothing where every policy has the default
-//! answer.
+//! A policy is two things: a file beside this one, whose empty enum implements
+//! `Operations`; and a line in the list [`policies!`](crate::policies), of which all other
+//! lists are made. `ask` is the one place that tells the policies apart. One image holds
+//! all policies, and an option of the boot chooses one. A question costs a comparison or
+//! two, and nothing where every policy has the default answer.
 //!
 //! A policy keeps its state in words that it alone reads and writes, two per CPU
 //! ([`CpuState::policy_words`]) and one per address space ([`Mm::policy_word`]), and names them
@@ -19,54 +19,69 @@ use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
 
-/// How a borrowed address space is kept alive, or its borrowers are sent away.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub enum Policy {
-    /// Never borrow: a kernel thread runs on `init_mm`.
-    Eager,
-    /// Count every borrow in `mm_count` (Linux before 6.4).
-    Refcount,
-    /// Count nothing; shoot the borrowers when the mm dies (Linux 6.4, powerpc).
-    Shootdown,
-    /// Publish every borrow per CPU; when the mm dies, shoot the CPUs that have published
-    /// it.
-    Hazard,
-}
-
-impl Policy {
-    /// Every policy, for the command line and tests.
-    pub const ALL: [Policy; 4] = [Policy::Eager, Policy::Refcount, Policy::Shootdown, Policy::Hazard];
-
-    /// Its name on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Policy::Eager => "eager",
-            Policy::Refcount => "refcount",
-            Policy::Shootdown => "shootdown",
-            Policy::Hazard => "hazard",
+/// The list of policies. `policies!(then …)` is `then! { … }` with a line for each policy:
+/// what it does, its name and its type. The name is that of its file, its word on the
+/// command line, and that of its tests. The scripts read this list, too.
+#[macro_export]
+macro_rules! policies {
+    ($then:ident $($given:tt)*) => {
+        $then! {
+            $($given)*
+            /// Never borrow: a kernel thread runs on `init_mm`.
+            eager Eager,
+            /// Count every borrow in `mm_count` (Linux before 6.4).
+            refcount Refcount,
+            /// Count nothing; shoot the borrowers when the mm dies (Linux 6.4, powerpc).
+            shootdown Shootdown,
+            /// Publish every borrow per CPU; when the mm dies, shoot the CPUs that have published
+            /// it.
+            hazard Hazard,
+            /// Count nothing; the last user's exit evicts the borrowers, so a zombie has none.
+            evict Evict,
+            /// As shootdown; besides, a flush spares the CPUs that are lazy, and they make up for
+            /// it when they come back (x86).
+            generation Generation,
         }
-    }
-
-    /// The policy with this name.
-    pub fn from_name(name: &str) -> Option<Policy> {
-        Self::ALL.into_iter().find(|policy| policy.name() == name)
-    }
+    };
 }
+
+macro_rules! make {
+    ($($(#[$doc:meta])+ $name:ident $variant:ident,)+) => {
+        /// How a borrowed address space is kept alive, or its borrowers are sent away.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u32)]
+        pub enum Policy { $($(#[$doc])+ $variant,)+ }
+
+        impl Policy {
+            /// Every policy, for the command line and tests.
+            pub const ALL: [Policy; [$(Policy::$variant),+].len()] = [$(Policy::$variant),+];
+
+            /// Its name on the command line.
+            pub const fn name(self) -> &'static str {
+                match self { $(Policy::$variant => stringify!($name),)+ }
+            }
+
+            /// The policy with this name.
+            pub fn from_name(name: &str) -> Option<Policy> {
+                Self::ALL.into_iter().find(|policy| policy.name() == name)
+            }
+        }
+    };
+}
+policies!(make);
 
 /// `ask!(lazy, operation(arguments))`: what the policy in force answers. The only
 /// `match` that chooses between policies; each arm is a call that can be inlined.
 macro_rules! ask {
-    ($lazy:expr, $operation:ident($($argument:expr),*)) => {{
-        use $crate::lazy_tlb::policy::{Operations, Policy};
-        use $crate::lazy_tlb::{eager::Eager, hazard::Hazard, refcount::Refcount, shootdown::Shootdown};
+    (@each $lazy:expr, $operation:ident $arguments:tt $($(#[$doc:meta])+ $name:ident $variant:ident,)+) => {{
+        use $crate::lazy_tlb::{self, policy::{Operations, Policy}};
         match $lazy.config.policy {
-            Policy::Eager => Eager::$operation($lazy, $($argument),*),
-            Policy::Refcount => Refcount::$operation($lazy, $($argument),*),
-            Policy::Shootdown => Shootdown::$operation($lazy, $($argument),*),
-            Policy::Hazard => Hazard::$operation($lazy, $($argument),*),
+            $(Policy::$variant => lazy_tlb::$name::$variant::$operation $arguments,)+
         }
     }};
+    ($lazy:expr, $operation:ident($($argument:expr),*)) => {
+        $crate::policies!(ask @each $lazy, $operation($lazy, $($argument),*))
+    };
 }
 pub(crate) use ask;
 
@@ -89,13 +104,12 @@ pub enum Free {
     Later,
 }
 
-/// The questions to a policy. Each has a default answer. To `mm_begins`, `spare`,
-/// `arrived` and `quiescent` no policy here has another one, and none answers
-/// [`Free::Later`]: they are the places for policies that do more
-/// (docs/decisions/policies-are-asked.md).
+/// The questions to a policy. Each has a default answer. To `mm_begins`, `arrived`
+/// and `quiescent` no policy here has another one, and none answers [`Free::Later`]: they are
+/// the places for policies that do more (docs/decisions/policies-are-asked.md).
 ///
 /// A policy carries no barrier that a switch owes. The switch has those itself, so no
-/// policy can forget one.
+/// policy can forget one. A policy has the barriers of its own words.
 pub(crate) trait Operations {
     /// This CPU is about to borrow `mm`. Either `mm` is a user's and is loaded: the real
     /// reference behind the borrow goes only after this call. Or `mm` is `init_mm`, which
@@ -137,7 +151,8 @@ pub(crate) trait Operations {
 
     /// `told` holds the CPUs that are to drop `what` of `mm` now. The policy takes out
     /// those that may do it later: each of these owes the flush, and makes up for it in
-    /// `arrived`. The flusher's full barrier comes before this call.
+    /// `ended` or `arrived`, and so before it accesses user memory. The flusher's full barrier
+    /// comes before this call, and this CPU is never taken out.
     #[inline(always)]
     fn spare<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId, _what: FlushRange, _told: &mut CpuSet) {}
 
@@ -146,10 +161,17 @@ pub(crate) trait Operations {
     #[inline(always)]
     fn arrived<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff, _mm: MmId, _stayed: bool) {}
 
-    /// Which other CPUs are sent away from `mm` before the final flush of its exit.
+    /// Which CPUs are sent away from `mm` before the final flush of its exit. This CPU may be
+    /// among them.
     #[inline(always)]
     fn evicted_at_exit<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) -> CpuSet {
         CpuSet::EMPTY
+    }
+
+    /// Whether a kernel thread's use of an mm holds a unit of `mm_users`, not of `mm_count`.
+    #[inline(always)]
+    fn use_is_user<M: Machine>(_: &LazyTlb<M>) -> bool {
+        false
     }
 
     /// This CPU is in the second half of a switch, in `finish_switch`. If the switch has

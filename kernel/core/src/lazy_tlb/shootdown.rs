@@ -17,6 +17,9 @@ impl Operations for Shootdown {
     /// All other CPUs in the mask. A lazy one must leave soon in any case, and each must
     /// flush: a CPU that is evicted does both, in one round of IPIs (Linux 6.6).
     fn evicted_at_exit<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> CpuSet {
+        if !lazy.config.exit_kick {
+            return CpuSet::EMPTY;
+        }
         // A CPU that is filtered out keeps its bit, so the flush that follows is global.
         lazy.filter_lazies(t, mm, lazy.online_in_mask(mm).without(t.cpu()))
     }
@@ -43,7 +46,7 @@ impl<M: Machine> LazyTlb<M> {
     /// If the filter is on, drops from `targets` the CPUs that have another mm loaded,
     /// and reports each. Only for an mm that no CPU can enter any more: a CPU that is
     /// seen elsewhere does not come back.
-    fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
+    pub(super) fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
         if !self.config.filter_lazies {
             return targets;
         }
