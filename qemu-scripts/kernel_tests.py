@@ -64,7 +64,8 @@ class Configuration:
         self.settings = settings
         self.pattern = pattern
         self.total_limit_s = total_limit_s or TOTAL_LIMIT_S * -(-settings.smp // 64)
-        self.label = f"smp={settings.smp} lazy={settings.lazy}" + (f" tlb={settings.tlb}" if settings.tlb else "")
+        tlb = settings.tlb and f"tlb={settings.tlb}"
+        self.label = " ".join(filter(None, [f"smp={settings.smp} lazy={settings.lazy}", tlb, settings.append]))
         self.tally = Tally()
         self.shown = []          # failures and oddities, in order
 
@@ -166,7 +167,7 @@ def matrix():
     """The configurations to run: all, or those that SMP and LAZY in the environment leave.
 
     Without TLB each number of CPUs has one way for its flushes to travel, so that both ways
-    are tested under each policy.
+    are tested under each policy. Shootdown as the series had it runs on 4 CPUs.
     """
     base = from_environment()
     cpus = [base.smp] if os.environ.get("SMP") else [1, 2, 4, 8]
@@ -175,5 +176,8 @@ def matrix():
     if " " in pattern:
         die(f"TEST={pattern} has a space: it is one pattern.", 2)
     tlb = lambda n: base.tlb or ("ipi" if n in (2, 8) else "")
-    return [Configuration(dataclasses.replace(base, smp=n, lazy=policy, tlb=tlb(n)), pattern)
-            for n in cpus for policy in policies]
+    plain = f"exit_kick=off {base.append}".strip()
+    rows = [(n, policy, base.append) for n in cpus for policy in policies]
+    rows += [(4, "shootdown", plain)] * (4 in cpus and "shootdown" in policies and "exit_kick" not in base.append)
+    return [Configuration(dataclasses.replace(base, smp=n, lazy=policy, tlb=tlb(n), append=words), pattern)
+            for n, policy, words in rows]

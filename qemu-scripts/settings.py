@@ -17,13 +17,13 @@ MEM_STEP_MB = 256
 
 
 def _policies():
-    """The names of the policies: those of `Policy::name`."""
-    sources = (path.read_text() for path in sorted((ROOT / "kernel/core/src/lazy_tlb").glob("*.rs")))
-    names = tuple(name for text in sources for name in re.findall(r'Policy::\w+ => "(\w+)"', text))
-    return names or die("kernel/core/src/lazy_tlb names no policy.")
+    """{name: type} of the policies: the list `policies!` of the core."""
+    text = (ROOT / "kernel/core/src/lazy_tlb/policy.rs").read_text().partition("macro_rules! policies {")[2]
+    return dict(re.findall(r"^ +(\w+) (\w+),$", text.partition("\n}")[0], re.MULTILINE)) or die("policy.rs lists no policy.")
 
 
-POLICIES = _policies()
+POLICY_TYPES = _policies()
+POLICIES = tuple(POLICY_TYPES)
 
 
 @dataclasses.dataclass

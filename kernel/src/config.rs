@@ -113,6 +113,10 @@ impl Config {
                 Some(on) => self.core.filter_lazies = on,
                 None => return bad("whether shootdown spares CPUs that have left; on or off"),
             },
+            "exit_kick" => match on_or_off(value) {
+                Some(on) => self.core.exit_kick = on,
+                None => return bad("whether shootdown evicts CPUs before an exit's flush; on or off"),
+            },
             "debug_shoot_lazies" => match on_or_off(value) {
                 Some(on) => self.core.debug_shoot_lazies = on,
                 None => return bad("whether to ask all CPUs after a cleanup; on or off"),

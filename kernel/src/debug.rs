@@ -36,6 +36,8 @@ struct LazyTlbDebug<const N: usize> {
     version: u64,
     count: u64,
     facts: [Fact; N],
+    /// Part of the list: the number of each policy.
+    policies: [Fact; Policy::ALL.len()],
 }
 
 /// One fact.
@@ -48,15 +50,25 @@ struct Fact {
 }
 
 impl Fact {
-    const fn new(name: &str, value: u64) -> Self {
-        assert!(name.len() < NAME_BYTES, "the name of a fact is too long");
+    const fn new(prefix: &str, name: &str, value: u64) -> Self {
+        let length = prefix.len() + name.len();
+        assert!(length < NAME_BYTES, "the name of a fact is too long");
         let mut bytes = [0; NAME_BYTES];
+        let (prefix_bytes, name_bytes) = bytes.split_at_mut(prefix.len());
+        prefix_bytes.copy_from_slice(prefix.as_bytes());
+        name_bytes.split_at_mut(name.len()).0.copy_from_slice(name.as_bytes());
+        Fact { name: bytes, value: AtomicU64::new(value) }
+    }
+
+    /// `policy_` and the policy's name, and its number.
+    const fn of_policies() -> [Fact; Policy::ALL.len()] {
+        let mut facts = [const { Fact::new("", "", 0) }; Policy::ALL.len()];
         let mut at = 0;
-        while at < name.len() {
-            bytes[at] = name.as_bytes()[at];
+        while at < facts.len() {
+            facts[at] = Fact::new("policy_", Policy::ALL[at].name(), Policy::ALL[at] as u64);
             at += 1;
         }
-        Fact { name: bytes, value: AtomicU64::new(value) }
+        facts
     }
 }
 
@@ -70,8 +82,9 @@ macro_rules! facts {
         static LAZY_TLB_DEBUG: LazyTlbDebug<{ NAMES.len() }> = LazyTlbDebug {
             magic: MAGIC,
             version: VERSION,
-            count: NAMES.len() as u64,
-            facts: [$(Fact::new(stringify!($name), $value as u64)),+],
+            count: (NAMES.len() + Policy::ALL.len()) as u64,
+            facts: [$(Fact::new("", stringify!($name), $value as u64)),+],
+            policies: Fact::of_policies(),
         };
     };
 }
@@ -104,12 +117,8 @@ facts! {
     operation_flush_all: operation::FLUSH_EVERYTHING,
     operation_machine: operation::MACHINE,
     operation_assert: operation::ASSERT_NOT_LAZY,
-    // The number of the policy in use; then the numbers' names.
+    // The number of the policy in use. The list ends with the numbers' names.
     policy: LATER,
-    policy_eager: Policy::Eager,
-    policy_refcount: Policy::Refcount,
-    policy_shootdown: Policy::Shootdown,
-    policy_hazard: Policy::Hazard,
 
     // An array of `Mm`, one per slot. Counts and `live` have 32 bits; in the mask CPU n is bit
     // `n % 64` of word `n / 64`.

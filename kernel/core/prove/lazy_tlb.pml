@@ -45,7 +45,7 @@
 /* Policies. */
 #define refcount  (policy == 1)
 #define shootdown (policy == 2)
-#define hazards   (policy == 3)
+#define hazard    (policy == 3)
 
 /* What the tasks do: bits of `does`. */
 #define FLUSHES   (does & 1)
@@ -144,7 +144,7 @@ inline borrow(cpu, task, mm, uncounted) {
     t_active[task] = mm;
     if
     :: refcount && !WRONG(uncounted) -> count[mm]++
-    :: hazards && mm != INIT -> hz[cpu] = mm
+    :: hazard && mm != INIT -> hz[cpu] = mm
     :: else
     fi
 }
@@ -328,7 +328,7 @@ inline __mmdrop(mm) {
         to = 0;
         if
         :: shootdown -> to = mask[mm] & online
-        :: hazards ->
+        :: hazard ->
             for (n : 0 .. MAXCPU - 1) {
                 if
                 :: hz[n] == mm && (online & BIT(n)) -> to = to | BIT(n)

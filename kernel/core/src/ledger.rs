@@ -3,6 +3,7 @@
 //! A test asks the ledger of the policy that it runs under, and names no policy. A
 //! further policy is a row here.
 
+use crate::Config;
 use crate::lazy_tlb::Policy;
 
 /// The facts about a policy from which a test's counts follow.
@@ -49,6 +50,15 @@ impl Ledger {
     /// If the policy has no row.
     pub fn of(policy: Policy) -> Ledger {
         LEDGERS.into_iter().find(|row| row.policy == policy).expect("a policy without a row in the ledger")
+    }
+
+    /// The row of the policy in force, without the eviction that an option leaves out.
+    ///
+    /// # Panics
+    /// If the policy has no row.
+    pub fn with(config: &Config) -> Ledger {
+        let row = Ledger::of(config.policy);
+        Ledger { kicks: row.kicks && (config.exit_kick || !row.shoots), ..row }
     }
 
     /// `n` if the policy borrows, else 0.

@@ -26,6 +26,7 @@ mod ps;
 mod run;
 mod test;
 mod trace;
+mod watch;
 
 /// The text before the line.
 const PROMPT: &str = "lazy-tlb> ";

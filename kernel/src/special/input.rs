@@ -151,6 +151,16 @@ pub(crate) fn wait(reader: Owner) -> Result<(), Errno> {
     signal::wait(&READERS, || INPUT.lock().has_for(reader))
 }
 
+/// Like [`wait`], for a kernel thread, which nothing interrupts. False if the time base reaches
+/// `deadline_tb` first.
+///
+/// # Errors
+/// `ENOMEM` if there is no memory for the thread that reads.
+pub(crate) fn wait_until(reader: Owner, deadline_tb: u64) -> Result<bool, Errno> {
+    start()?;
+    Ok(READERS.wait_until_deadline(|| INPUT.lock().has_for(reader), deadline_tb))
+}
+
 /// Gives the terminal to `owner`, with the typed bytes that are not read yet: to a program
 /// through the discipline, as if they were typed now.
 ///

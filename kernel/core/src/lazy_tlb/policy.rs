@@ -1,10 +1,10 @@
 //! The second seam: what the protocol asks of a policy.
 //!
-//! A policy is three things: a file beside this one, whose empty enum implements
-//! `Operations`; a variant of [`Policy`]; and a row in `ask`, the one place that tells the
-//! policies apart. One image holds all policies, and an option of the boot chooses one. A
-//! question costs a comparison or two, and nothing where every policy has the default
-//! answer.
+//! A policy is two things: a file beside this one, whose empty enum implements
+//! `Operations`; and a line in the list [`policies!`](crate::policies), of which all other
+//! lists are made. `ask` is the one place that tells the policies apart. One image holds
+//! all policies, and an option of the boot chooses one. A question costs a comparison or
+//! two, and nothing where every policy has the default answer.
 //!
 //! A policy keeps its state in words that it alone reads and writes, two per CPU
 //! ([`CpuState::policy_words`]) and one per address space ([`Mm::policy_word`]), and names them
@@ -19,54 +19,64 @@ use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
 
-/// How a borrowed address space is kept alive, or its borrowers are sent away.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub enum Policy {
-    /// Never borrow: a kernel thread runs on `init_mm`.
-    Eager,
-    /// Count every borrow in `mm_count` (Linux before 6.4).
-    Refcount,
-    /// Count nothing; shoot the borrowers when the mm dies (Linux 6.4, powerpc).
-    Shootdown,
-    /// Publish every borrow per CPU; when the mm dies, shoot the CPUs that have published
-    /// it.
-    Hazard,
-}
-
-impl Policy {
-    /// Every policy, for the command line and tests.
-    pub const ALL: [Policy; 4] = [Policy::Eager, Policy::Refcount, Policy::Shootdown, Policy::Hazard];
-
-    /// Its name on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Policy::Eager => "eager",
-            Policy::Refcount => "refcount",
-            Policy::Shootdown => "shootdown",
-            Policy::Hazard => "hazard",
+/// The list of policies. `policies!(then …)` is `then! { … }` with a line for each policy:
+/// what it does, its name and its type. The name is that of its file, its word on the
+/// command line, and that of its tests. The scripts read this list, too.
+#[macro_export]
+macro_rules! policies {
+    ($then:ident $($given:tt)*) => {
+        $then! {
+            $($given)*
+            /// Never borrow: a kernel thread runs on `init_mm`.
+            eager Eager,
+            /// Count every borrow in `mm_count` (Linux before 6.4).
+            refcount Refcount,
+            /// Count nothing; shoot the borrowers when the mm dies (Linux 6.4, powerpc).
+            shootdown Shootdown,
+            /// Publish every borrow per CPU; when the mm dies, shoot the CPUs that have published
+            /// it.
+            hazard Hazard,
         }
-    }
-
-    /// The policy with this name.
-    pub fn from_name(name: &str) -> Option<Policy> {
-        Self::ALL.into_iter().find(|policy| policy.name() == name)
-    }
+    };
 }
+
+macro_rules! make {
+    ($($(#[$doc:meta])+ $name:ident $variant:ident,)+) => {
+        /// How a borrowed address space is kept alive, or its borrowers are sent away.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u32)]
+        pub enum Policy { $($(#[$doc])+ $variant,)+ }
+
+        impl Policy {
+            /// Every policy, for the command line and tests.
+            pub const ALL: [Policy; [$(Policy::$variant),+].len()] = [$(Policy::$variant),+];
+
+            /// Its name on the command line.
+            pub const fn name(self) -> &'static str {
+                match self { $(Policy::$variant => stringify!($name),)+ }
+            }
+
+            /// The policy with this name.
+            pub fn from_name(name: &str) -> Option<Policy> {
+                Self::ALL.into_iter().find(|policy| policy.name() == name)
+            }
+        }
+    };
+}
+policies!(make);
 
 /// `ask!(lazy, operation(arguments))`: what the policy in force answers. The only
 /// `match` that chooses between policies; each arm is a call that can be inlined.
 macro_rules! ask {
-    ($lazy:expr, $operation:ident($($argument:expr),*)) => {{
-        use $crate::lazy_tlb::policy::{Operations, Policy};
-        use $crate::lazy_tlb::{eager::Eager, hazard::Hazard, refcount::Refcount, shootdown::Shootdown};
+    (@each $lazy:expr, $operation:ident $arguments:tt $($(#[$doc:meta])+ $name:ident $variant:ident,)+) => {{
+        use $crate::lazy_tlb::{self, policy::{Operations, Policy}};
         match $lazy.config.policy {
-            Policy::Eager => Eager::$operation($lazy, $($argument),*),
-            Policy::Refcount => Refcount::$operation($lazy, $($argument),*),
-            Policy::Shootdown => Shootdown::$operation($lazy, $($argument),*),
-            Policy::Hazard => Hazard::$operation($lazy, $($argument),*),
+            $(Policy::$variant => lazy_tlb::$name::$variant::$operation $arguments,)+
         }
     }};
+    ($lazy:expr, $operation:ident($($argument:expr),*)) => {
+        $crate::policies!(ask @each $lazy, $operation($lazy, $($argument),*))
+    };
 }
 pub(crate) use ask;
 

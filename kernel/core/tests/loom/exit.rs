@@ -23,7 +23,11 @@ struct Stage {
 }
 
 fn stage(policy: Policy) -> (Rig, Stage) {
-    let rig = boot(config(policy));
+    stage_with(config(policy))
+}
+
+fn stage_with(config: Config) -> (Rig, Stage) {
+    let rig = boot(config);
     let mm = running(&rig);
     let second = thread(&rig, mm);
     let (_, other) = process(&rig);
@@ -133,6 +137,20 @@ fn zombie_filtered() {
         let name = format!("zombie, {}, filtered", policy.name());
         last_drop(&name, Config { filter_lazies: true, ..config(policy) });
     }
+}
+
+/// An exit as the series had it: its final flush evicts nobody, and the last drop shoots.
+#[test]
+fn exit_without_eviction() {
+    explore("exit, shootdown, without the eviction", None, || {
+        let (rig, stage) = stage_with(Config { exit_kick: false, ..config(Policy::Shootdown) });
+        rig.mmput(stage.mm);
+        race(&rig, exit, move |rig| {
+            rig.machine.switch_to(stage.other);
+            rig.machine.switch_to(rig.machine.idle(CPU1));
+        });
+        expect_dead_after_drain(&rig, stage.mm);
+    });
 }
 
 /// A thread that uses the memory without running in the mm passes no fence on the way

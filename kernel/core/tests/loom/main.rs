@@ -146,7 +146,7 @@ fn expect_dead_after_drain(rig: &Rig, mm: MmId) {
         });
     }
     assert!(rig.mms()[mm.slot()].id() != mm, "{mm:?} leaked");
-    let holders = 1 + Ledger::of(rig.config().policy).counted(rig.nr_cpus());
+    let holders = 1 + Ledger::with(rig.config()).counted(rig.nr_cpus());
     assert_eq!(rig.mm(MmId::INIT_MM).count() as usize, holders, "holders of init_mm");
 }
 
@@ -180,17 +180,15 @@ macro_rules! under_each_policy {
         mod $name {
             use super::*;
 
-            crate::under_policies! {
-                $name: $test;
-                eager Eager, refcount Refcount, shootdown Shootdown, hazard Hazard
-            }
+            use crate::under_policies;
+            kcore::policies!(under_policies $name: $test;);
         }
     )+};
 }
 use under_each_policy;
 
 macro_rules! under_policies {
-    ($name:ident: $test:expr; $($policy:ident $variant:ident),+) => {$(
+    ($name:ident: $test:expr; $($(#[$doc:meta])+ $policy:ident $variant:ident,)+) => {$(
         #[test]
         fn $policy() {
             $test(concat!(stringify!($name), ", ", stringify!($policy)), Policy::$variant);
