@@ -2,8 +2,8 @@
 //!
 //! The crate `trace_format` has the format. A ring has one writer, its CPU. An interrupt handler may record
 //! in the middle of a record, so a record's place is taken by one atomic addition, and its head,
-//! which makes it valid, is written last. While a group of events is off, an event costs a load and
-//! a branch. There are no rings until something is on.
+//! which makes it valid, is written last. While nothing is on, an event costs a nop, and there are no
+//! rings until something is.
 //!
 //! When the machine has stopped, its rings are read from its memory, from [`LAZY_TRACE`] on.
 
@@ -39,8 +39,8 @@ static LAZY_TRACE: AtomicU64 = AtomicU64::new(0);
 static HEADER: AtomicPtr<Header> = AtomicPtr::new(core::ptr::null_mut());
 /// The groups that are to be on, for CPUs that start.
 static WANTED: AtomicU64 = AtomicU64::new(0);
-/// Held by the CPU that makes the rings.
-static MAKING: IrqLock<()> = IrqLock::new("the rings of the trace", ());
+/// Held by the CPU that makes the rings, or switches the code.
+static MAKING: IrqLock<()> = IrqLock::new("the switch of the trace", ());
 
 /// The head of a dump: `trace_format::Dump` reads it.
 #[repr(C, align(128))]
@@ -151,7 +151,10 @@ pub(crate) fn init(wanted: Wanted) {
         return;
     }
     match make_rings(wanted.kb.unwrap_or(RING_KB)) {
-        Ok(()) => want(wanted.groups),
+        Ok(()) => {
+            want(wanted.groups);
+            lead();
+        }
         Err(OutOfMemory) => crate::println!("trace: there is no memory for it"),
     }
 }
@@ -162,6 +165,12 @@ fn want(groups: u64) {
     if let Some(header) = header() {
         header.groups.store(groups, Ordering::Relaxed);
     }
+}
+
+/// Has the events lead to their records, or not, as [`want`] says.
+fn lead() {
+    let _alone = MAKING.lock();
+    arch::patch::set(groups() != 0);
 }
 
 /// The groups that are on, as bits.
@@ -176,11 +185,16 @@ pub(crate) fn set(groups: u64) -> Result<(), OutOfMemory> {
         make_rings(RING_KB)?;
     }
     want(groups);
+    // What is on leads to its record from before the first CPU records it until after the last has.
+    if groups != 0 {
+        lead();
+    }
     lazy_tlb().machine.with_preempt_off(|t| {
         let others = lazy_tlb().online().without(t.cpu());
         machine::call_function(t, &others, |_| take_setting(), 0);
         take_setting();
     });
+    lead();
     Ok(())
 }
 
@@ -206,10 +220,11 @@ pub(crate) fn take_setting() {
 /// needed, and no call there costs the function its registers.
 macro_rules! note {
     ($kind:expr, $body:expr) => {
-        if $crate::trace::is_on($kind) {
-            core::hint::cold_path();
-            $crate::trace::write($body);
-        }
+        arch::patchable!({
+            if $crate::trace::is_on($kind) {
+                $crate::trace::write($body);
+            }
+        })
     };
 }
 pub(crate) use note;
@@ -230,8 +245,29 @@ pub(crate) fn write(body: Body) {
 /// Records an event of the protocol. The switch is recorded by [`switch`], which knows the tasks.
 #[inline(always)]
 pub(crate) fn observe(t: &PreemptOff, event: Event) {
-    if !matches!(event, Event::Switch { .. }) && event.is_recorded() {
-        note!(event.kind(), event.body(t.cpu(), number));
+    match event {
+        Event::Switch { .. } | Event::Sent { .. } => {}
+        // On paths that save no registers.
+        Event::Interrupted | Event::NotCalled | Event::Called { .. } | Event::Answers { .. } => {
+            note!(event.kind(), event.body(t.cpu(), number));
+        }
+        Event::Borrow(_) | Event::Ended(_) | Event::Load(_) | Event::Leave(_) | Event::MaskSet(_) => {
+            note!(event.kind(), event.body(t.cpu(), number));
+        }
+        _ => arch::patchable!({
+            // A copy, so that the event itself need not be in memory while nothing is on.
+            let event = event;
+            observe_apart(t.cpu(), &event);
+        }),
+    }
+}
+
+/// [`observe`] on paths that call functions anyway: nothing but this call is added to them.
+#[cold]
+#[inline(never)]
+fn observe_apart(me: CpuId, event: &Event) {
+    if is_on(event.kind()) {
+        write(event.body(me, number));
     }
 }
 
@@ -266,8 +302,12 @@ pub(crate) fn switch(prev: &TaskMm, next: &TaskMm, next_tid: &u32, why: u8) {
 }
 
 /// The task with `tid` has a new name.
-pub(crate) fn name(tid: u32, [first, second]: [u64; 2]) {
-    note!(Kind::Name, Body { other: tid, arg: second, ..Body::about(Kind::Name, first) });
+#[inline(always)]
+pub(crate) fn name(tid: u32, words: impl FnOnce() -> [u64; 2]) {
+    note!(Kind::Name, {
+        let [first, second] = words();
+        Body { other: tid, arg: second, ..Body::about(Kind::Name, first) }
+    });
 }
 
 /// The last records of all CPUs, `most` at most, by time, each with its CPU. The trace stands still

@@ -6,7 +6,7 @@
 
 use crate::LazyTlb;
 use crate::counters::Counters;
-use crate::cpu::{CpuId, CpuState};
+use crate::cpu::{CpuId, CpuSet, CpuState};
 use crate::ipi::Call;
 use crate::machine::{Machine, PreemptOff};
 use crate::membarrier::Command;
@@ -16,7 +16,7 @@ use crate::switch::Arm;
 
 /// Something that happens on this CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event {
+pub enum Event<'a> {
     /// A context switch begins. `from` is what is loaded; `to` is what the next task owns.
     Switch {
         /// Which way it goes.
@@ -48,22 +48,22 @@ pub enum Event {
         mm: MmId,
         /// Why they are asked.
         cause: Cause,
-        /// How many CPUs; an [`Event::Ipi`] for each follows.
-        cpus: usize,
+        /// Which CPUs; an [`Event::Ipi`] for each follows.
+        cpus: &'a CpuSet,
     },
     /// The last `mmdrop` has looked for CPUs that have published a borrow.
     Scan {
         /// The dying mm.
         mm: MmId,
-        /// How many it has found.
-        cpus: usize,
+        /// Those that it has found.
+        cpus: &'a CpuSet,
     },
     /// The last `mmdrop` makes other CPUs leave the mm.
     Shoot {
         /// The dying mm.
         mm: MmId,
-        /// How many CPUs; an [`Event::Ipi`] for each follows.
-        cpus: usize,
+        /// Which CPUs; an [`Event::Ipi`] for each follows.
+        cpus: &'a CpuSet,
     },
     /// The last `mmdrop` has made this CPU leave the mm.
     ShotSelf(MmId),

@@ -293,10 +293,9 @@ impl<M: Machine> LazyTlb<M> {
     // Not inlined: a lone barrier, which calls nothing, saves no registers for the others.
     #[inline(never)]
     fn run_each(&self, t: &IrqsOff, me: &CpuState, posted: &WordOfCpus) {
-        let answer = |by| self.answer(t, me, by, self.cpu(by).call.is_barrier());
-        posted.for_each(answer);
+        posted.for_each(|by| self.answer(t, me, by, self.cpu(by).call.is_barrier()));
         // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
-        me.mailbox.0.take_each(self.nr_cpus(), answer);
+        me.mailbox.0.take_each(self.nr_cpus(), |by| self.answer(t, me, by, self.cpu(by).call.is_barrier()));
     }
 
     /// Runs the call of the CPU `by`.

@@ -22,7 +22,7 @@ impl Arm {
     }
 }
 
-impl Event {
+impl Event<'_> {
     /// The kind of its record.
     #[inline(always)]
     pub fn kind(&self) -> Kind {
@@ -90,10 +90,10 @@ impl Event {
             | Event::Dead(mm)
             | Event::Freed(mm) => about(kind, mm),
             Event::Evict { mm, cause, cpus } => {
-                Body { sub: (cause == Cause::Trim).into(), other: cpus as u32, ..about(kind, mm) }
+                Body { sub: (cause == Cause::Trim).into(), other: cpus.len() as u32, ..about(kind, mm) }
             }
             Event::Scan { mm, cpus } | Event::Shoot { mm, cpus } => {
-                Body { other: cpus as u32, ..about(kind, mm) }
+                Body { other: cpus.len() as u32, ..about(kind, mm) }
             }
             Event::Filtered(mm, cpu) => Body { other: cpu.index() as u32, ..about(kind, mm) },
             Event::Posted { call: asks } => call(kind, asks, number(me, true), CpuId::BOOT),

@@ -39,7 +39,7 @@ impl<M: Machine> LazyTlb<M> {
             self.event(t, Event::ShotSelf(mm));
         }
         let others = self.filter_lazies(t, mm, targets.without(t.cpu()));
-        self.event(t, Event::Shoot { mm, cpus: others.len() });
+        self.event(t, Event::Shoot { mm, cpus: &others });
         self.call_on_mask(t, &others, Call::Shoot(mm));
     }
 
@@ -47,9 +47,15 @@ impl<M: Machine> LazyTlb<M> {
     /// and reports each. Only for an mm that no CPU can enter any more: a CPU that is
     /// seen elsewhere does not come back.
     fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
-        if !self.config.filter_lazies {
-            return targets;
+        match self.config.filter_lazies {
+            true => self.without_absent(t, mm, targets),
+            false => targets,
         }
+    }
+
+    // Not inlined: without the filter nothing saves registers for it.
+    #[inline(never)]
+    fn without_absent(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
         let mut lazy = targets;
         for cpu in targets.iter() {
             // F13 acquire: orders the name of another mm before the reuse of what we free.

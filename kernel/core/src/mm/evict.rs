@@ -17,7 +17,7 @@ use crate::mm::flush::FlushRange;
 impl<M: Machine> LazyTlb<M> {
     /// Evicts `others`, this CPU not among them, from `mm`, and waits.
     pub(super) fn evict(&self, t: &PreemptOff, mm: MmId, others: CpuSet, cause: Cause) {
-        self.event(t, Event::Evict { mm, cause, cpus: others.len() });
+        self.event(t, Event::Evict { mm, cause, cpus: &others });
         self.call_on_mask(t, &others, Call::Evict(mm, cause));
     }
 
