@@ -152,8 +152,8 @@ pub(crate) fn init(wanted: Wanted) {
     }
     match make_rings(wanted.kb.unwrap_or(RING_KB)) {
         Ok(()) => {
+            arch::patch::set(wanted.groups);
             want(wanted.groups);
-            lead();
         }
         Err(OutOfMemory) => crate::println!("trace: there is no memory for it"),
     }
@@ -167,12 +167,6 @@ fn want(groups: u64) {
     }
 }
 
-/// Has the events lead to their records, or not, as [`want`] says.
-fn lead() {
-    let _alone = MAKING.lock();
-    arch::patch::set(groups() != 0);
-}
-
 /// The groups that are on, as bits.
 pub(crate) fn groups() -> u64 {
     WANTED.load(Ordering::Relaxed)
@@ -184,33 +178,43 @@ pub(crate) fn set(groups: u64) -> Result<(), OutOfMemory> {
     if groups != 0 {
         make_rings(RING_KB)?;
     }
-    want(groups);
-    // What is on leads to its record from before the first CPU records it until after the last has.
-    if groups != 0 {
-        lead();
+    // A CPU has a ring only while all events of its groups lead to their records.
+    tell(0);
+    {
+        let _alone = MAKING.lock();
+        arch::patch::set(groups);
     }
+    tell(groups);
+    Ok(())
+}
+
+/// Has each CPU begin to record `groups`, or end it.
+fn tell(groups: u64) {
+    want(groups);
     lazy_tlb().machine.with_preempt_off(|t| {
         let others = lazy_tlb().online().without(t.cpu());
         machine::call_function(t, &others, |_| take_setting(), 0);
         take_setting();
     });
-    lead();
-    Ok(())
 }
 
 /// This CPU records from now on what it is to record. Also where a CPU starts.
 pub(crate) fn take_setting() {
     lazy_tlb().machine.with_irqs_off(|t| {
-        let Some(rings) = rings() else { return };
-        let (groups, ring) = (groups(), &rings[t.cpu().index()]);
+        let (Some(rings), groups, area) = (rings(), groups(), percpu::this()) else { return };
+        if area.has_ring() == (groups != 0) {
+            return;
+        }
+        // A reader must know what it misses, so this is recorded in any case.
+        let starts = lazy_tlb().cpu(t.cpu()).active_mm.peek().is_none();
+        let setting = Body { sub: starts.into(), arg: groups, ..Body::new(Kind::Setting) };
         let calls = upcalls::system_calls(groups & Group::Syscall.bit() != 0);
-        let before = percpu::traced();
-        percpu::this().set_traced(groups, &ring.head, calls);
-        if groups != before {
-            // A reader must know what it misses, so this is recorded in any case.
-            let starts = lazy_tlb().cpu(t.cpu()).active_mm.peek().is_none();
-            let body = Body { sub: starts.into(), arg: groups, ..Body::new(Kind::Setting) };
-            write(body);
+        if groups != 0 {
+            area.set_ring(Some(&rings[t.cpu().index()].head), calls);
+            write(setting);
+        } else {
+            write(setting);
+            area.set_ring(None, calls);
         }
     });
 }
@@ -220,65 +224,86 @@ pub(crate) fn take_setting() {
 /// needed, and no call there costs the function its registers.
 macro_rules! note {
     ($kind:expr, $body:expr) => {
-        arch::patchable!({
-            if $crate::trace::is_on($kind) {
-                $crate::trace::write($body);
-            }
-        })
+        arch::patchable!($kind.group(), { $crate::trace::write($body) })
     };
 }
 pub(crate) use note;
 
-/// Whether events of `kind` are recorded here.
-#[inline(always)]
-pub(crate) fn is_on(kind: Kind) -> bool {
-    percpu::traced() & kind.group().bit() != 0
-}
-
-/// Writes a record. The group is on.
+/// Writes a record.
 #[inline(always)]
 pub(crate) fn write(body: Body) {
-    // SAFETY: a group is on, or is just being switched: `take_setting` has set a ring here.
-    unsafe { percpu::record(body.head(0), body.mm, body.arg) };
+    percpu::record(body.head(0), body.mm, body.arg);
 }
 
 /// Records an event of the protocol. The switch is recorded by [`switch`], which knows the tasks.
 #[inline(always)]
 pub(crate) fn observe(t: &PreemptOff, event: Event) {
+    // On paths that save no registers.
+    macro_rules! here {
+        ($kind:ident) => {
+            note!(Kind::$kind, event.body(t.cpu(), number))
+        };
+    }
+    // On paths that call functions anyway: nothing but a call is added to them.
+    macro_rules! apart {
+        ($kind:ident) => {
+            arch::patchable!(Kind::$kind.group(), {
+                // A copy, so that the event itself need not be in memory while nothing is on.
+                let event = event;
+                observe_apart::<{ Kind::$kind as u8 }>(t.cpu(), &event);
+            })
+        };
+    }
     match event {
         Event::Switch { .. } | Event::Sent { .. } => {}
-        // On paths that save no registers.
-        Event::Interrupted | Event::NotCalled | Event::Called { .. } | Event::Answers { .. } => {
-            note!(event.kind(), event.body(t.cpu(), number));
-        }
-        Event::Borrow(_) | Event::Ended(_) | Event::Load(_) | Event::Leave(_) | Event::MaskSet(_) => {
-            note!(event.kind(), event.body(t.cpu(), number));
-        }
-        _ => arch::patchable!({
-            // A copy, so that the event itself need not be in memory while nothing is on.
-            let event = event;
-            observe_apart(t.cpu(), &event);
-        }),
+        Event::Interrupted => here!(Interrupt),
+        Event::NotCalled => here!(NotCalled),
+        Event::Called { .. } => here!(Taken),
+        Event::Answers { .. } => here!(Answered),
+        Event::Borrow(_) => here!(Borrow),
+        Event::Ended(_) => here!(End),
+        Event::Load(_) => here!(Load),
+        Event::Leave(_) => here!(Leave),
+        Event::MaskSet(_) | Event::MaskCleared(_) => here!(Mask),
+        Event::GrabLazy(_) | Event::DropLazy(_) => here!(Unit),
+        Event::Posted { .. } => apart!(Posted),
+        Event::Ipi { .. } => apart!(Sent),
+        Event::Answered(_) => apart!(Done),
+        Event::Evict { .. } => apart!(Evict),
+        Event::Scan { .. } => apart!(Scan),
+        Event::Shoot { .. } => apart!(Shoot),
+        Event::ShotSelf(_) => apart!(ShotSelf),
+        Event::Filtered(..) => apart!(Filtered),
+        Event::Flush { .. } => apart!(Flush),
+        Event::FlushBegins(_) => apart!(FlushBegins),
+        Event::FlushLocal(..) => apart!(FlushLocal),
+        Event::FlushGlobal(..) => apart!(FlushGlobal),
+        Event::Created(_) => apart!(Created),
+        Event::Zombie(_) => apart!(Zombie),
+        Event::Dying(_) => apart!(Dying),
+        Event::Dead(_) => apart!(Dead),
+        Event::Freed(_) => apart!(Freed),
+        Event::Online | Event::Offline => apart!(Cpu),
+        Event::Membarrier { .. } => apart!(Membarrier),
     }
 }
 
-/// [`observe`] on paths that call functions anyway: nothing but this call is added to them.
+/// Records an event of one kind.
 #[cold]
 #[inline(never)]
-fn observe_apart(me: CpuId, event: &Event) {
-    if is_on(event.kind()) {
-        write(event.body(me, number));
-    }
+fn observe_apart<const KIND: u8>(me: CpuId, event: &Event) {
+    // SAFETY: `observe` has an arm for each kind.
+    unsafe { core::hint::assert_unchecked(event.kind() as u8 == KIND) };
+    write(event.body(me, number));
 }
 
-/// The number of the last call that `initiator` has posted; a new one if it is `new`. On a CPU that
-/// has a ring, preemption off. A CPU counts its own calls, never in a handler.
+/// The number of the last call that `initiator` has posted; a new one if it is `new`. While something is
+/// on, preemption off. A CPU counts its own calls, never in a handler.
 #[inline(always)]
 fn number(initiator: CpuId, new: bool) -> u32 {
-    let own: *const Ring = percpu::ring().cast();
-    let distance = initiator.index() as isize - percpu::cpu_id().index() as isize;
-    // SAFETY: the blocks of all CPUs lie side by side, and this CPU's is among them.
-    let calls = unsafe { &(*own.offset(distance)).calls.0 };
+    let header = HEADER.load(Ordering::Relaxed);
+    // SAFETY: this code is reached once there is a header, which the blocks of all CPUs follow.
+    let calls = unsafe { &(*header.add(1).cast::<Ring>().add(initiator.index())).calls.0 };
     let number = calls.load(Ordering::Relaxed) + u64::from(new);
     if new {
         calls.store(number, Ordering::Relaxed);
@@ -290,15 +315,12 @@ fn number(initiator: CpuId, new: bool) -> u32 {
 /// of `trace_format::LEAVES`.
 #[inline(always)]
 pub(crate) fn switch(prev: &TaskMm, next: &TaskMm, next_tid: &u32, why: u8) {
-    note!(
-        Kind::Switch,
-        Body {
-            sub: Arm::between(prev.mm(), next.mm()) as u8 | why << 2,
-            other: *next_tid,
-            arg: next.mm().to_bits(),
-            ..Body::about(Kind::Switch, prev.active_mm().to_bits())
-        }
-    );
+    note!(Kind::Switch, {
+        let to = next.mm();
+        let sub = Arm::number(prev.mm(), to) | why << 2;
+        let about = Body::about(Kind::Switch, prev.active_mm().to_bits());
+        Body { sub, other: *next_tid, arg: to.to_bits(), ..about }
+    });
 }
 
 /// The task with `tid` has a new name.

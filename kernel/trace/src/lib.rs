@@ -281,7 +281,7 @@ impl Body {
     /// bits tell the record from those of earlier rounds.
     #[inline(always)]
     pub const fn head(self, position: u64) -> u64 {
-        (self.kind as u64) << 56 | (self.sub as u64) << 48 | seq(position) << 32 | self.other as u64
+        ((self.kind as u64) << 8 | self.sub as u64) << 48 | seq(position) << 32 | self.other as u64
     }
 }
 
