@@ -266,9 +266,9 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) {
         Event::Leave(_) => here!(Leave),
         Event::MaskSet(_) | Event::MaskCleared(_) => here!(Mask),
         Event::GrabLazy(_) | Event::DropLazy(_) => here!(Unit),
-        Event::Posted { .. } => apart!(Posted),
-        Event::Ipi { .. } => apart!(Sent),
-        Event::Answered(_) => apart!(Done),
+        Event::Posted { .. } => here!(Posted),
+        Event::Ipi { .. } => here!(Sent),
+        Event::Answered(_) => here!(Done),
         Event::Evict { .. } => apart!(Evict),
         Event::Scan { .. } => apart!(Scan),
         Event::Shoot { .. } => apart!(Shoot),
@@ -284,7 +284,7 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) {
         Event::Dead(_) => apart!(Dead),
         Event::Freed(_) => apart!(Freed),
         Event::Online | Event::Offline => apart!(Cpu),
-        Event::Membarrier { .. } => apart!(Membarrier),
+        Event::Membarrier { .. } => here!(Membarrier),
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::LazyTlb;
 use crate::counters::Counters;
 use crate::cpu::{CpuId, CpuSet, CpuState};
-use crate::ipi::Call;
+use crate::ipi::{Asks, Call};
 use crate::machine::{Machine, PreemptOff};
 use crate::membarrier::Command;
 use crate::mm::MmId;
@@ -72,14 +72,14 @@ pub enum Event<'a> {
     /// A cross-call is about to be posted to its targets.
     Posted {
         /// What they are asked for.
-        call: Call,
+        asks: Asks,
     },
     /// An IPI is sent for a cross-call.
     Ipi {
         /// The target.
         to: CpuId,
         /// What it is asked for.
-        call: Call,
+        asks: Asks,
     },
     /// The IPIs of a cross-call are sent.
     Sent {
@@ -89,7 +89,7 @@ pub enum Event<'a> {
         ipis: u64,
     },
     /// All targets of a cross-call of this CPU have run it, or are offline.
-    Answered(Call),
+    Answered(Asks),
     /// An IPI has arrived.
     Interrupted,
     /// A cross-call is about to run here.

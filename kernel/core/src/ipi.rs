@@ -91,9 +91,25 @@ pub struct CallLayout {
     pub waiting: usize,
 }
 
+/// What a call asks for, as in its record: what events tell of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asks {
+    /// One of [`operation`].
+    pub op: u8,
+    /// About which mm, or none.
+    pub mm: MmId,
+}
+
 impl Call {
+    /// What it asks for.
     #[inline(always)]
-    pub(crate) fn encode(self) -> [u64; 4] {
+    pub fn asks(self) -> Asks {
+        let [op, mm, ..] = self.encode();
+        Asks { op: op as u8, mm: MmId::from_bits(mm) }
+    }
+
+    #[inline(always)]
+    fn encode(self) -> [u64; 4] {
         match self {
             Call::Barrier => [BARRIER, 0, 0, 0],
             Call::Shoot(mm) => [SHOOT, mm.to_bits(), 0, 0],
@@ -184,10 +200,11 @@ impl<M: Machine> LazyTlb<M> {
         let record = &state.call;
         invariant!(!record.waiting.test(me), "{me} calls itself");
         record.write(call);
+        let asks = call.asks();
         let (mut posted, mut ipis) = (false, 0);
         record.waiting.peek_words(nr_cpus, |targets| {
             if !posted {
-                self.event_of(state, t, Event::Posted { call });
+                self.event_of(state, t, Event::Posted { asks });
             }
             posted = true;
             // F9 release: orders the record before the bit. Partners: `run_calls`, `run_each`. F10
@@ -197,7 +214,7 @@ impl<M: Machine> LazyTlb<M> {
             fence(Ordering::SeqCst);
             targets.for_each(|target| {
                 if self.is_online(target) {
-                    self.event_of(state, t, Event::Ipi { to: target, call });
+                    self.event_of(state, t, Event::Ipi { to: target, asks });
                     self.machine.send_ipi(t, target);
                     ipis += 1;
                 } else if self.cpu(target).mailbox.0.take(me) {
@@ -211,7 +228,7 @@ impl<M: Machine> LazyTlb<M> {
         self.event_of(state, t, Event::Sent { call, ipis });
         self.machine.point(Point::CallPosted);
         self.wait_for_answers(me, call);
-        self.event(t, Event::Answered(call));
+        self.event(t, Event::Answered(asks));
     }
 
     fn wait_for_answers(&self, me: CpuId, call: Call) {

@@ -4,17 +4,19 @@ use trace_format::{Body, Kind};
 
 use crate::cpu::CpuId;
 use crate::event::{Cause, Event};
-use crate::ipi::Call;
+use crate::ipi::Asks;
 use crate::mm::MmId;
 use crate::mm::flush::{FlushRange, Reach};
 use crate::switch::Arm;
 
 impl Arm {
-    /// The number of the arm between tasks with these mms of their own. Without a branch: each record of a
-    /// switch asks.
+    /// The number of the arm between tasks with these mms of their own. In a few instructions, without a
+    /// branch: each record of a switch asks.
     #[inline(always)]
     pub fn number(prev: MmId, next: MmId) -> u8 {
-        u8::from(next.is_some()) << 1 | u8::from(prev.is_some() == next.is_some())
+        // Bit 6 says that there is none.
+        let [prev, next] = [prev, next].map(|mm| mm.to_bits().leading_zeros());
+        (3 ^ (next >> 5 & 2 | (prev ^ next) >> 6 & 1)) as u8
     }
 }
 
@@ -92,10 +94,10 @@ impl Event<'_> {
                 Body { other: cpus.len() as u32, ..about(kind, mm) }
             }
             Event::Filtered(mm, cpu) => Body { other: cpu.index() as u32, ..about(kind, mm) },
-            Event::Posted { call: asks } => call(kind, asks, number(me, true), CpuId::BOOT),
-            Event::Sent { call: asks, .. } => call(kind, asks, number(me, false), CpuId::BOOT),
-            Event::Ipi { to, call: asks } => call(kind, asks, number(me, false), to),
-            Event::Called { by, call: asks } => call(kind, asks, number(by, false), by),
+            Event::Posted { asks } => call(kind, asks, number(me, true), CpuId::BOOT),
+            Event::Sent { call: asked, .. } => call(kind, asked.asks(), number(me, false), CpuId::BOOT),
+            Event::Ipi { to, asks } => call(kind, asks, number(me, false), to),
+            Event::Called { by, call: asked } => call(kind, asked.asks(), number(by, false), by),
             Event::Answers { by } => {
                 Body { other: number(by, false), arg: by.index() as u64, ..Body::new(kind) }
             }
@@ -123,9 +125,8 @@ fn about(kind: Kind, mm: MmId) -> Body {
 }
 
 #[inline(always)]
-fn call(kind: Kind, asks: Call, number: u32, cpu: CpuId) -> Body {
-    let [op, mm, ..] = asks.encode();
-    Body { kind, sub: op as u8, other: number, mm, arg: cpu.index() as u64 }
+fn call(kind: Kind, Asks { op, mm }: Asks, number: u32, cpu: CpuId) -> Body {
+    Body { sub: op, other: number, arg: cpu.index() as u64, ..about(kind, mm) }
 }
 
 /// `body`, and what a flush drops.
