@@ -238,7 +238,7 @@ pub(crate) fn write(body: Body) {
 /// Records an event of the protocol. The switch is recorded by [`switch`], which knows the tasks.
 #[inline(always)]
 pub(crate) fn observe(t: &PreemptOff, event: Event) {
-    // On paths that save no registers.
+    // Few fields, or on paths that save no registers.
     macro_rules! here {
         ($kind:ident) => {
             note!(Kind::$kind, event.body(t.cpu(), number))
@@ -272,17 +272,17 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) {
         Event::Evict { .. } => apart!(Evict),
         Event::Scan { .. } => apart!(Scan),
         Event::Shoot { .. } => apart!(Shoot),
-        Event::ShotSelf(_) => apart!(ShotSelf),
+        Event::ShotSelf(_) => here!(ShotSelf),
         Event::Filtered(..) => apart!(Filtered),
         Event::Flush { .. } => apart!(Flush),
-        Event::FlushBegins(_) => apart!(FlushBegins),
+        Event::FlushBegins(_) => here!(FlushBegins),
         Event::FlushLocal(..) => apart!(FlushLocal),
         Event::FlushGlobal(..) => apart!(FlushGlobal),
-        Event::Created(_) => apart!(Created),
-        Event::Zombie(_) => apart!(Zombie),
-        Event::Dying(_) => apart!(Dying),
-        Event::Dead(_) => apart!(Dead),
-        Event::Freed(_) => apart!(Freed),
+        Event::Created(_) => here!(Created),
+        Event::Zombie(_) => here!(Zombie),
+        Event::Dying(_) => here!(Dying),
+        Event::Dead(_) => here!(Dead),
+        Event::Freed(_) => here!(Freed),
         Event::Online | Event::Offline => apart!(Cpu),
         Event::Membarrier { .. } => here!(Membarrier),
     }
