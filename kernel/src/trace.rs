@@ -23,7 +23,7 @@ use kcore::task::TaskMm;
 use trace_format::{Body, Dump, Group, Kind, LINE, Line, RECORD_BYTES, Record};
 
 use crate::machine::{self, lazy_tlb};
-use crate::sync::IrqLock;
+use crate::sync::{SpinGuard, SpinLock};
 use crate::upcalls;
 
 /// A ring's size in KiB, unless `trace_kb=` says otherwise.
@@ -39,8 +39,8 @@ static LAZY_TRACE: AtomicU64 = AtomicU64::new(0);
 static HEADER: AtomicPtr<Header> = AtomicPtr::new(core::ptr::null_mut());
 /// The groups that are to be on, for CPUs that start.
 static WANTED: AtomicU64 = AtomicU64::new(0);
-/// Held by the CPU that makes the rings, or switches the code.
-static MAKING: IrqLock<()> = IrqLock::new("the switch of the trace", ());
+/// Held while the rings are made, and while what is on changes.
+static SWITCH: SpinLock<()> = SpinLock::new("the switch of the trace", ());
 
 /// The head of a dump: `trace_format::Dump` reads it.
 #[repr(C, align(128))]
@@ -90,8 +90,7 @@ fn rings() -> Option<&'static [Ring]> {
 }
 
 /// Makes rings of `kb` KiB, a power of two in [`RINGS_KB`], unless there are rings.
-fn make_rings(kb: usize) -> Result<(), OutOfMemory> {
-    let _making = MAKING.lock();
+fn make_rings(_: &SpinGuard<'_, ()>, kb: usize) -> Result<(), OutOfMemory> {
     if rings().is_some() {
         return Ok(());
     }
@@ -150,7 +149,7 @@ pub(crate) fn init(wanted: Wanted) {
     if wanted.groups == 0 && wanted.kb.is_none() {
         return;
     }
-    match make_rings(wanted.kb.unwrap_or(RING_KB)) {
+    match make_rings(&SWITCH.lock(), wanted.kb.unwrap_or(RING_KB)) {
         Ok(()) => {
             arch::patch::set(wanted.groups);
             want(wanted.groups);
@@ -175,17 +174,24 @@ pub(crate) fn groups() -> u64 {
 /// Switches `groups` on and all others off, on every CPU. A CPU that is starting meanwhile may keep
 /// what was on before. Interrupts and preemption on.
 pub(crate) fn set(groups: u64) -> Result<(), OutOfMemory> {
+    let held = SWITCH.lock();
     if groups != 0 {
-        make_rings(RING_KB)?;
+        make_rings(&held, RING_KB)?;
     }
-    // A CPU has a ring only while all events of its groups lead to their records.
-    tell(0);
-    {
-        let _alone = MAKING.lock();
-        arch::patch::set(groups);
-    }
-    tell(groups);
+    switch_to(&held, groups);
     Ok(())
+}
+
+/// [`set`], once there are rings.
+fn switch_to(_: &SpinGuard<'_, ()>, groups: u64) {
+    // A CPU has a ring only while all events of its groups lead to their records.
+    if self::groups() != 0 {
+        tell(0);
+    }
+    arch::patch::set(groups);
+    if groups != 0 {
+        tell(groups);
+    }
 }
 
 /// Has each CPU begin to record `groups`, or end it.
@@ -301,8 +307,9 @@ fn observe_apart<const KIND: u8>(me: CpuId, event: &Event) {
 /// on, preemption off. A CPU counts its own calls, never in a handler.
 #[inline(always)]
 fn number(initiator: CpuId, new: bool) -> u32 {
+    // Relaxed: this code was patched in after the header was there.
     let header = HEADER.load(Ordering::Relaxed);
-    // SAFETY: this code is reached once there is a header, which the blocks of all CPUs follow.
+    // SAFETY: so there is a header, and the blocks of all CPUs follow it.
     let calls = unsafe { &(*header.add(1).cast::<Ring>().add(initiator.index())).calls.0 };
     let number = calls.load(Ordering::Relaxed) + u64::from(new);
     if new {
@@ -336,10 +343,9 @@ pub(crate) fn name(tid: u32, words: impl FnOnce() -> [u64; 2]) {
 /// meanwhile. Interrupts and preemption on.
 pub(crate) fn last(most: usize) -> Vec<(CpuId, Record)> {
     let Some(rings) = rings() else { return Vec::new() };
-    let on = groups();
-    // Without memory to get there is nothing that fails. The calls of `set` order the records of
-    // the other CPUs before our reads.
-    let _ = set(0);
+    let (held, on) = (SWITCH.lock(), groups());
+    // The calls order the records of the other CPUs before our reads.
+    switch_to(&held, 0);
     let mut found = Vec::new();
     for (cpu, ring) in rings.iter().enumerate() {
         let end = ring.head.position.load(Ordering::Relaxed);
@@ -350,7 +356,8 @@ pub(crate) fn last(most: usize) -> Vec<(CpuId, Record)> {
             found.extend(Record::decode(words, position).map(|record| (CpuId::new(cpu), record)));
         }
     }
-    let _ = set(on);
+    switch_to(&held, on);
+    drop(held);
     found.sort_by_key(|(_, record)| record.time);
     found.split_off(found.len().saturating_sub(most))
 }
