@@ -85,6 +85,9 @@ define HELP
                           short version
   make profile            where the instructions of a run go, by function: a list and a flame
                           graph (INIT= and the variables of run; docs/profile.md)
+  make trace              run with the trace on, and write build/trace (INIT= and the variables of
+                          run; TEST= an in-kernel test; TRACE= groups of events, TRACE_KB= the
+                          room for each CPU's): events as text, and what their checker says
   make measure            time and instructions to init, loaded size
   make setup              install everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
@@ -120,6 +123,7 @@ define HELP
 endef
 
 export SMP MEM CPU FIRMWARE LAZY TLB IRQ INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
+export TRACE TRACE_KB
 export MINUTES SEED ROUND SEQUENCE SEQUENCES
 export N WHERE MUTANT AGAIN JOBS
 
@@ -254,6 +258,15 @@ RUN_IMAGES = build/kernel$(RUN_TESTS)$(if $(QUICK),-quick).elf build/initrd$(RUN
 run: $(OWN_INITRD) setup-qemu $(RUN_IMAGES)
 	@$(SCRIPTS)/run $(RUN_IMAGES)
 
+# TEST= needs the image that has the tests.
+TRACED_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).cpio
+.PHONY: trace trace-tool
+trace-tool:
+	@$(HOST_TOOL) $(SCRIPTS)/trace-tool/Cargo.toml
+
+trace: $(OWN_INITRD) setup-qemu $(TRACED_IMAGE) trace-tool
+	@$(SCRIPTS)/trace $(TRACED_IMAGE) target/headline/release/trace-tool
+
 compare: $(OWN_INITRD) setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/compare build/kernel.elf build/initrd.cpio
 
@@ -363,7 +376,7 @@ lint: setup-rust layers unused references twice fences-check guide frames instru
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
 	$(CROSS_CARGO) clippy $(CROSS_FLAGS) -p kernel -p user -- -D warnings
 	$(CROSS_CARGO) clippy $(CROSS_FLAGS) -p kernel --features selftest -- -D warnings
-	for tool in plugin coherence; do \
+	for tool in plugin coherence trace-tool; do \
 		cargo fmt --check --manifest-path $(SCRIPTS)/$$tool/Cargo.toml && \
 		cargo clippy --target-dir target/headline --manifest-path $(SCRIPTS)/$$tool/Cargo.toml --all-features --all-targets \
 			-- -D warnings || exit 1; \

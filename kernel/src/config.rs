@@ -9,6 +9,9 @@ use alloc::vec::Vec;
 use arch::encoding::platform_support::Interrupts;
 use formats::cmdline::{self, Item, KeyValue, Unknown};
 use kcore::lazy_tlb::Policy;
+use trace_format::Group;
+
+use crate::trace;
 
 /// With more CPUs than this, flushes go by IPI unless `tlb=` says otherwise.
 const MOST_CPUS_FOR_TLBIE: usize = 32;
@@ -22,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) core: kcore::Config,
     /// The value of `tlb=`, if it is given.
     flush_by_ipi: Option<bool>,
+    /// What is traced from the start.
+    pub(crate) trace: trace::Wanted,
     /// The program of process 1.
     pub(crate) init: String,
     /// Its arguments, its path first.
@@ -62,6 +67,7 @@ impl Config {
         let mut config = Config {
             core,
             flush_by_ipi: None,
+            trace: trace::Wanted::default(),
             init: INIT.into(),
             init_args: Vec::new(),
             init_env: ["HOME=/", "TERM=dumb"].map(String::from).into(),
@@ -124,6 +130,17 @@ impl Config {
             "trim" => match value.parse() {
                 Ok(period @ 1..) => self.core.trim_period = period,
                 _ => return bad("the period of the trim clock; a number of flushes, 1 or more"),
+            },
+            "trace" => match Group::mask_of(value) {
+                Some(groups) => self.trace.groups = groups,
+                None => {
+                    let names = trace::names(Group::EVERY);
+                    return bad(&alloc::format!("what to trace; on, off, or some of {names}"));
+                }
+            },
+            "trace_kb" => match value.parse::<usize>() {
+                Ok(kb) if trace::RINGS_KB.contains(&kb) && kb.is_power_of_two() => self.trace.kb = Some(kb),
+                _ => return bad("the size of a CPU's trace; a power of two from 8 to 4096 KiB"),
             },
             "init" => match value.starts_with('/') {
                 true => self.init = value.into(),

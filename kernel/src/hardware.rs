@@ -19,7 +19,7 @@ use kcore::task::TaskMm;
 use crate::machine::{self, Hardware};
 use crate::sync::preempt;
 use crate::task::{current_mm, ipi_target_of};
-use crate::{limits, mm, oracle, println};
+use crate::{limits, mm, oracle, println, trace};
 
 /// Turns of a wait for other CPUs between two pauses, and before the first. CPUs with a processor of
 /// their own answer soon; those that share ours cannot before the first pause.
@@ -149,6 +149,7 @@ impl Probe for Hardware {
 
     #[inline(always)]
     fn observe(&self, t: &PreemptOff, event: Event) -> Stamp {
+        trace::observe(t, event);
         oracle::observe(t, event)
     }
 }

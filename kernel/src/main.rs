@@ -28,6 +28,7 @@ mod symbols;
 mod sync;
 mod syscall;
 mod task;
+mod trace;
 mod upcalls;
 
 use arch::boot::BootInfo;
@@ -53,6 +54,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     #[cfg(feature = "selftest")]
     selftest::crashes::early(config.crash.as_deref());
     machine::init(config.core, cpus.len());
+    trace::init(config.trace);
     mm::init_address_spaces(machine::NR_MMS);
     oracle::init(kcore::mm::MmId::slots_for(machine::NR_MMS), memory::frame::end());
     task::init(cpus);

@@ -11,8 +11,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use kcore::counters::{Counters, Spread};
 use kcore::cpu::CpuId;
+use trace_format::{Body, Kind};
 
 use crate::machine::lazy_tlb;
+use crate::trace;
 
 /// The line before the report on the console.
 const BEGIN: &str = "--- lazy-tlb report ---";
@@ -81,6 +83,9 @@ pub(crate) fn render() -> String {
 
 /// Prints the report between its markers.
 pub(crate) fn print() {
+    let mark = |sub| trace::note!(Kind::Report, Body { sub, ..Body::new(Kind::Report) });
+    mark(0);
     let all = ALL.load(Ordering::Relaxed) || lazy_tlb().nr_cpus() <= MOST_COLUMNS;
     crate::println!("{BEGIN}\npolicy {}\n{}{END}", lazy_tlb().config().policy.name(), Report { all });
+    mark(1);
 }

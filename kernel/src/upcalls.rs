@@ -44,6 +44,11 @@ pub(crate) mod tests {
 /// The console, for the descriptors that init begins with: `process` asks `special`.
 pub(crate) use crate::special::tty::console_file;
 
+/// The memory of the rings, and the system calls with or without their records: `trace` asks
+/// `memory` and `syscall`.
+pub(crate) use crate::memory::frame::alloc_order_zeroed;
+pub(crate) use crate::syscall::traced::calls as system_calls;
+
 /// Preemption is on again, and this CPU was asked to schedule: `sync` asks `task`.
 pub(crate) use crate::task::reschedule_if_allowed;
 

@@ -46,6 +46,8 @@ pub struct PerCpu {
     pub(crate) scratch: UnsafeCell<[u64; 4]>,
     /// Target of the store that drops a stale reservation.
     pub(crate) reservation: AtomicU64,
+    /// Where it records events.
+    ring: AtomicPtr<Ring>,
 
     /// Scratch of the NMI prolog, which may interrupt the other prolog.
     pub(crate) nmi_scratch: UnsafeCell<[u64; 4]>,
@@ -80,11 +82,30 @@ pub(crate) mod offset {
     pub(crate) const CPU: usize = offset_of!(PerCpu, cpu);
     pub(crate) const SCRATCH: usize = offset_of!(PerCpu, scratch);
     pub(crate) const RESERVATION: usize = offset_of!(PerCpu, reservation);
+    pub(crate) const RING: usize = offset_of!(PerCpu, ring);
     pub(crate) const NMI_SCRATCH: usize = offset_of!(PerCpu, nmi_scratch);
     pub(crate) const NMI_DEPTH: usize = offset_of!(PerCpu, nmi_depth);
     pub(crate) const NMI_FRAME: usize = offset_of!(PerCpu, nmi_frame);
     pub(crate) const EMERGENCY_FRAME: usize = offset_of!(PerCpu, emergency_frame);
 }
+
+/// Where a CPU records events. Layout shared with assembly.
+#[repr(C)]
+pub struct Ring {
+    /// How many records were begun.
+    pub position: AtomicU64,
+    /// The records.
+    pub records: *mut [AtomicU64; 4],
+    /// How many there are, a power of two, less one.
+    pub last: u64,
+}
+
+// SAFETY: the records are atomics.
+unsafe impl Sync for Ring {}
+
+/// The ring of a CPU whose events nobody wants: its one record is overwritten by all.
+static SINK: Ring = Ring { position: AtomicU64::new(0), records: (&raw const DROPPED).cast_mut(), last: 0 };
+static DROPPED: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 /// The tops of the stacks that a CPU owns: virtual addresses within the upper half of a
 /// [`STACK_SLOT`]-aligned slot, or at its end.
@@ -118,6 +139,7 @@ impl PerCpu {
             server: AtomicU32::new(0),
             scratch: UnsafeCell::new([0; 4]),
             reservation: AtomicU64::new(0),
+            ring: AtomicPtr::new((&raw const SINK).cast_mut()),
             nmi_scratch: UnsafeCell::new([0; 4]),
             nmi_depth: AtomicU64::new(0),
             nmi_frame: AtomicU64::new(0),
@@ -211,6 +233,18 @@ impl PerCpu {
     /// It is what the kernel takes it for, for ever.
     pub unsafe fn set_local(&self, local: *mut ()) {
         self.local.store(local, Ordering::Relaxed);
+    }
+
+    /// Sets where events are recorded, or with none that they are dropped, and the table of system calls.
+    /// On this CPU, interrupts off.
+    pub fn set_ring(&self, ring: Option<&'static Ring>, calls: &'static SystemCalls) {
+        self.ring.store(core::ptr::from_ref(ring.unwrap_or(&SINK)).cast_mut(), Ordering::Relaxed);
+        self.system_calls.store(core::ptr::from_ref(calls).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// Whether events of this CPU are recorded.
+    pub fn has_ring(&self) -> bool {
+        !core::ptr::eq(self.ring.load(Ordering::Relaxed), &raw const SINK)
     }
 
     /// Asks this CPU to look for work before it next leaves the kernel. On this
@@ -329,5 +363,48 @@ pub unsafe fn preempt_count_add(delta: i32) {
         asm!("lwz {t}, {o}(13)", "add {t}, {t}, {d}", "stw {t}, {o}(13)",
             t = out(reg) _, d = in(reg) i64::from(delta),
             o = const offset::PREEMPT_COUNT, options(nostack, preserves_flags));
+    }
+}
+
+/// Records an event in this CPU's ring, wherever an interrupt or a move to another CPU comes in.
+///
+/// The place is taken by one atomic addition. The second word is the last to be written: to `head`
+/// are added bits 8 to 23 of the record's number, in its bits 32 to 47. Not a call: it would cost
+/// the functions that record something their registers, even while nothing is recorded.
+///
+#[inline(always)]
+pub fn record(head: u64, second: u64, third: u64) {
+    // SAFETY: a ring, and the sink, has `last` + 1 records of 32 bytes, a power of two.
+    unsafe {
+        asm!(
+            "ld      {ring}, {RING}(13)",
+            "2: ldarx {number}, 0, {ring}",
+            "addi    {at}, {number}, 1",
+            "stdcx.  {at}, 0, {ring}",
+            "bne-    2b",
+            "ld      {at}, {LAST}({ring})",
+            "ld      {ring}, {RECORDS}({ring})",
+            "and     {at}, {at}, {number}",
+            "sldi    {at}, {at}, 5",
+            "mfspr   {time}, 268",
+            "stdux   {time}, {ring}, {at}",
+            "std     {second}, 16({ring})",
+            "std     {third}, 24({ring})",
+            "srdi    {number}, {number}, 8",
+            "rldimi  {head}, {number}, 32, 16",
+            "std     {head}, 8({ring})",
+            head = inout(reg) head => _,
+            second = in(reg) second,
+            third = in(reg) third,
+            ring = out(reg_nonzero) _,
+            number = out(reg_nonzero) _,
+            at = out(reg) _,
+            time = out(reg) _,
+            out("cr0") _,
+            RING = const offset::RING,
+            RECORDS = const offset_of!(Ring, records),
+            LAST = const offset_of!(Ring, last),
+            options(nostack),
+        );
     }
 }

@@ -72,6 +72,8 @@ pub fn flush_range_local(pid: Pid, range: Range<u64>, size: PageSize) {
 
 /// All of `pid`, on this CPU: translations, or with [`Ric::All`] walk cache and
 /// process-table entry too.
+// Not inlined: registers of a caller would be moved in each turn of its loop.
+#[inline(never)]
 pub fn flush_pid_local(pid: Pid, ric: Ric) {
     sequence::pid_local(pid.get(), ric, SETS.load(Ordering::Relaxed), run);
 }

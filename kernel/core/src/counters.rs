@@ -184,8 +184,11 @@ impl Counters {
             | Event::Evict { .. }
             | Event::Shoot { .. }
             | Event::Ipi { .. } => {}
+            Event::MaskSet(_) | Event::MaskCleared(_) | Event::Scan { .. } | Event::Posted { .. } => {}
+            Event::Answers { .. } | Event::Membarrier { .. } | Event::Online | Event::Offline => {}
             Event::Called { call: Call::AssertNotLazy(_) | Call::Machine(..), .. } => {}
-            Event::Answered(_) | Event::FlushBegins(_) | Event::Zombie(_) | Event::Dead(_) => {}
+            Event::Answered(_) | Event::FlushBegins(_) | Event::Zombie(_) => {}
+            Event::Dying(_) | Event::Dead(_) => {}
         }
     }
 }

@@ -6,16 +6,17 @@
 
 use crate::LazyTlb;
 use crate::counters::Counters;
-use crate::cpu::{CpuId, CpuState};
-use crate::ipi::Call;
+use crate::cpu::{CpuId, CpuSet, CpuState};
+use crate::ipi::{Asks, Call};
 use crate::machine::{Machine, PreemptOff};
+use crate::membarrier::Command;
 use crate::mm::MmId;
 use crate::mm::flush::{FlushRange, Reach};
 use crate::switch::Arm;
 
 /// Something that happens on this CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event {
+pub enum Event<'a> {
     /// A context switch begins. `from` is what is loaded; `to` is what the next task owns.
     Switch {
         /// Which way it goes.
@@ -37,32 +38,48 @@ pub enum Event {
     Load(MmId),
     /// The PID register does not name the mm any more.
     Leave(MmId),
+    /// This CPU has set its bit in the mask.
+    MaskSet(MmId),
+    /// This CPU is about to clear its bit in the mask.
+    MaskCleared(MmId),
     /// A flush asks other CPUs to leave the mm if they are lazy on it.
     Evict {
         /// The mm to leave.
         mm: MmId,
         /// Why they are asked.
         cause: Cause,
-        /// How many CPUs; an [`Event::Ipi`] for each follows.
-        cpus: usize,
+        /// Which CPUs; an [`Event::Ipi`] for each follows.
+        cpus: &'a CpuSet,
+    },
+    /// The last `mmdrop` has looked for CPUs that have published a borrow.
+    Scan {
+        /// The dying mm.
+        mm: MmId,
+        /// Those that it has found.
+        cpus: &'a CpuSet,
     },
     /// The last `mmdrop` makes other CPUs leave the mm.
     Shoot {
         /// The dying mm.
         mm: MmId,
-        /// How many CPUs; an [`Event::Ipi`] for each follows.
-        cpus: usize,
+        /// Which CPUs; an [`Event::Ipi`] for each follows.
+        cpus: &'a CpuSet,
     },
     /// The last `mmdrop` has made this CPU leave the mm.
     ShotSelf(MmId),
     /// A CPU gets no IPI about the mm, because it has another one loaded.
     Filtered(MmId, CpuId),
+    /// A cross-call is about to be posted to its targets.
+    Posted {
+        /// What they are asked for.
+        asks: Asks,
+    },
     /// An IPI is sent for a cross-call.
     Ipi {
         /// The target.
         to: CpuId,
         /// What it is asked for.
-        call: Call,
+        asks: Asks,
     },
     /// The IPIs of a cross-call are sent.
     Sent {
@@ -72,7 +89,7 @@ pub enum Event {
         ipis: u64,
     },
     /// All targets of a cross-call of this CPU have run it, or are offline.
-    Answered(Call),
+    Answered(Asks),
     /// An IPI has arrived.
     Interrupted,
     /// A cross-call is about to run here.
@@ -81,6 +98,11 @@ pub enum Event {
         by: CpuId,
         /// What it asks for.
         call: Call,
+    },
+    /// A cross-call has run here, and its initiator is about to be told.
+    Answers {
+        /// The initiator.
+        by: CpuId,
     },
     /// The mailbox was empty: the IPI came to reschedule, or to look at a signal.
     NotCalled,
@@ -116,10 +138,23 @@ pub enum Event {
     Created(MmId),
     /// The last user is gone, and the exit's final flush begins.
     Zombie(MmId),
+    /// The last reference is gone.
+    Dying(MmId),
     /// No CPU has the mm loaded: its root and its PID are about to be freed.
     Dead(MmId),
     /// The root and all else that the machine kept is freed; the slot is next.
     Freed(MmId),
+    /// This CPU has joined the protocol.
+    Online,
+    /// This CPU is about to leave the protocol.
+    Offline,
+    /// A membarrier begins.
+    Membarrier {
+        /// The mm of the caller.
+        mm: MmId,
+        /// Which.
+        command: Command,
+    },
 }
 
 /// Why lazy CPUs are asked to leave.

@@ -5,6 +5,7 @@
 //! first. The order and its proof are in docs/lazy-tlb.md#cpu-hotplug.
 
 use crate::LazyTlb;
+use crate::event::Event;
 use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point};
 use crate::mm::MmId;
@@ -27,6 +28,7 @@ impl<M: Machine> LazyTlb<M> {
             self.check_loaded(t, idle);
             // F17 release: orders this CPU's state before its bit. Partner: `online`.
             self.online.publish(t.cpu());
+            self.event(t, Event::Online);
         });
     }
 
@@ -53,6 +55,7 @@ impl<M: Machine> LazyTlb<M> {
             idle.active_mm()
         );
         self.machine.point(Point::StopCpu);
+        self.event(t, Event::Offline);
         self.leave_all_masks(t);
         // F18 release: orders having left every mm, and the flush, before the cleared bit.
         // Partner: `online`.
@@ -71,6 +74,7 @@ impl<M: Machine> LazyTlb<M> {
     fn leave_all_masks(&self, t: &IrqsOff) {
         self.machine.flush_cpu(t);
         for mm in self.mms.iter().filter(|mm| mm.cpumask().test(t.cpu())) {
+            self.event(t, Event::MaskCleared(mm.id()));
             // F12 release: orders the flush before the cleared bit, the last touch of the
             // mm. Partners: `mask_shape`, `online_in_mask`.
             mm.cpumask().retract(t.cpu());

@@ -91,7 +91,24 @@ pub struct CallLayout {
     pub waiting: usize,
 }
 
+/// What a call asks for, as in its record: what events tell of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asks {
+    /// One of [`operation`].
+    pub op: u8,
+    /// About which mm, or none.
+    pub mm: MmId,
+}
+
 impl Call {
+    /// What it asks for.
+    #[inline(always)]
+    pub fn asks(self) -> Asks {
+        let [op, mm, ..] = self.encode();
+        Asks { op: op as u8, mm: MmId::from_bits(mm) }
+    }
+
+    #[inline(always)]
     fn encode(self) -> [u64; 4] {
         match self {
             Call::Barrier => [BARRIER, 0, 0, 0],
@@ -183,8 +200,12 @@ impl<M: Machine> LazyTlb<M> {
         let record = &state.call;
         invariant!(!record.waiting.test(me), "{me} calls itself");
         record.write(call);
+        let asks = call.asks();
         let (mut posted, mut ipis) = (false, 0);
         record.waiting.peek_words(nr_cpus, |targets| {
+            if !posted {
+                self.event_of(state, t, Event::Posted { asks });
+            }
             posted = true;
             // F9 release: orders the record before the bit. Partners: `run_calls`, `run_each`. F10
             // orders the bit before the interrupt.
@@ -193,7 +214,7 @@ impl<M: Machine> LazyTlb<M> {
             fence(Ordering::SeqCst);
             targets.for_each(|target| {
                 if self.is_online(target) {
-                    self.event_of(state, t, Event::Ipi { to: target, call });
+                    self.event_of(state, t, Event::Ipi { to: target, asks });
                     self.machine.send_ipi(t, target);
                     ipis += 1;
                 } else if self.cpu(target).mailbox.0.take(me) {
@@ -207,7 +228,7 @@ impl<M: Machine> LazyTlb<M> {
         self.event_of(state, t, Event::Sent { call, ipis });
         self.machine.point(Point::CallPosted);
         self.wait_for_answers(me, call);
-        self.event(t, Event::Answered(call));
+        self.event(t, Event::Answered(asks));
     }
 
     fn wait_for_answers(&self, me: CpuId, call: Call) {
@@ -289,10 +310,9 @@ impl<M: Machine> LazyTlb<M> {
     // Not inlined: a lone barrier, which calls nothing, saves no registers for the others.
     #[inline(never)]
     fn run_each(&self, t: &IrqsOff, me: &CpuState, posted: &WordOfCpus) {
-        let answer = |by| self.answer(t, me, by, self.cpu(by).call.is_barrier());
-        posted.for_each(answer);
+        posted.for_each(|by| self.answer(t, me, by, self.cpu(by).call.is_barrier()));
         // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
-        me.mailbox.0.take_each(self.nr_cpus(), answer);
+        me.mailbox.0.take_each(self.nr_cpus(), |by| self.answer(t, me, by, self.cpu(by).call.is_barrier()));
     }
 
     /// Runs the call of the CPU `by`.
@@ -312,6 +332,7 @@ impl<M: Machine> LazyTlb<M> {
         } else {
             self.run_call(t, by);
         }
+        self.event_of(me, t, Event::Answers { by });
         // F11 release: orders what the handler did before the answer. Partner:
         // `wait_for_answers`. From here on the initiator may reuse the record.
         self.cpu(by).call.waiting.retract(t.cpu());

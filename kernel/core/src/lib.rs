@@ -56,6 +56,7 @@ pub mod membarrier;
 pub mod mm;
 #[cfg(any(loom, test, feature = "model"))]
 pub mod model;
+mod recorded;
 pub mod sites;
 pub mod switch;
 pub mod sync;

@@ -25,6 +25,7 @@
 //! not have.
 
 use crate::LazyTlb;
+use crate::event::Event;
 use crate::ipi::Call;
 use crate::machine::{Machine, PreemptOff};
 use crate::mm::{Mm, MmId};
@@ -166,6 +167,7 @@ impl<M: Machine> LazyTlb<M> {
     pub fn membarrier(&self, command: Command) -> Result<u32, NotRegistered> {
         self.machine.with_preempt_off(|t| {
             let mm = self.machine.current(t).mm();
+            self.event(t, Event::Membarrier { mm, command });
             match command {
                 Command::Query => return Ok(Command::SUPPORTED),
                 Command::GetRegistrations => return Ok(self.mm(mm).membarrier().announced()),

@@ -165,6 +165,7 @@ impl<M: Machine> LazyTlb<M> {
             // fence (e): orders the change of `curr_mm` before the first user access.
             // Partner: `barrier_on`.
             self.machine.order_mask_before_walks(t);
+            self.event_of(me, t, Event::MaskSet(next));
         } else if mm.membarrier().any() {
             // F3 fence (e): orders the change of `curr_mm` before the first user access,
             // on a CPU whose bit was set. Partner: `barrier_on`.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use formats::cmdline;
 use terminal::table::Table;
 
-use super::{Monitor, cpus, hotplug, mms, ps, run, test, watch};
+use super::{Monitor, cpus, hotplug, mms, ps, run, test, trace, watch};
 use crate::{print, println, report, shutdown};
 
 /// A command.
@@ -53,6 +53,9 @@ const COMMANDS: &[Command] = &[
         run::answer,
     ),
     command("test", "[pattern]", 1, "run the in-kernel tests that have that in their names", test::run),
+    command("trace", "on|off|show [N]|EVENTS", 2, "record events, or show the last N", |_, words| {
+        trace::answer(words)
+    }),
     command("watch", "", 0, "CPUs and address spaces, each second anew, until a q", |_, _| watch::show()),
 ];
 

@@ -25,6 +25,7 @@ mod mms;
 mod ps;
 mod run;
 mod test;
+mod trace;
 mod watch;
 
 /// The text before the line.

@@ -25,10 +25,11 @@ use kcore::event::{Event, Stamp};
 use kcore::machine::PreemptOff;
 use kcore::mm::MmId;
 use shadow_tlb::{Holder, Record, Shadow, Slot, Violation};
+use trace_format::{Body, Kind};
 
 use crate::machine::lazy_tlb;
-use crate::println;
 use crate::sync::{Fixed, IrqLock};
+use crate::{println, trace};
 use frames::Frames;
 pub(crate) use tree::frame_freed;
 
@@ -197,7 +198,9 @@ fn accuse(slot: usize, what: fmt::Arguments<'_>) -> ! {
 }
 
 fn end(slot: usize, what: &dyn Display) -> ! {
-    panic!("oracle: {:?}: {what}", lazy_tlb().mms()[slot].id());
+    let mm = lazy_tlb().mms()[slot].id();
+    trace::note!(Kind::Oracle, Body::about(Kind::Oracle, mm.to_bits()));
+    panic!("oracle: {:?}: {what}", mm);
 }
 
 /// Prints the events of the PID, those of `offender` marked.

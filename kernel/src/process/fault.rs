@@ -2,11 +2,12 @@
 
 use arch::exceptions::{Fault, FaultCause, TrapFrame, UserFault};
 use arch::percpu;
+use trace_format::{Body, Kind};
 
 use super::signal::{self, Info, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP};
 use super::{current, current_thread};
 use crate::mm::{self, Access, FaultError};
-use crate::task;
+use crate::{task, trace};
 
 /// si_code: nothing mapped there.
 const SEGV_MAPERR: i32 = 1;
@@ -28,6 +29,14 @@ pub(crate) fn page_fault(frame: &mut TrapFrame, fault: Fault) {
         return fail_copy(frame);
     }
     let access = Access { write: fault.write, exec: fault.exec };
+    trace::note!(
+        Kind::Fault,
+        Body {
+            sub: u8::from(fault.write) | u8::from(fault.exec) << 1,
+            arg: fault.addr.0,
+            ..Body::about(Kind::Fault, task::current().mm.mm().to_bits())
+        }
+    );
     if !mm::fault_nearby(fault.addr.0, access) {
         page_fault_elsewhere(frame, fault, access);
     }

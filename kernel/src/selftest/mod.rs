@@ -32,6 +32,7 @@ pub(crate) mod soak;
 mod spared;
 mod stage;
 mod stale_tlb;
+mod trace;
 mod truncate;
 mod turns;
 mod user_copy;
@@ -117,6 +118,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         bugs::TESTS,
         lazy::TESTS,
         spared::TESTS,
+        trace::TESTS,
         programs::TESTS,
     ]
     .into_iter()

@@ -42,6 +42,7 @@ mod sizes;
 mod sockets;
 mod stat;
 mod time;
+pub(crate) mod traced;
 mod watch;
 
 /// The result of a call.

@@ -112,6 +112,7 @@ impl Cpu {
             self.area.set_local(core::ptr::from_ref(self).cast_mut().cast());
             percpu::set_current(self.idle.raw().cast(), idle.stack_top);
         }
+        crate::trace::take_setting();
     }
 }
 

@@ -7,12 +7,14 @@
 use arch::irq::{self, InterruptController as _};
 use arch::irqflags;
 use kcore::machine::IrqsOff;
+use trace_format::{Body, Kind};
 
 use super::cpu::{self, Cpu};
 use super::descriptor::Task;
 use super::watchdog;
 use super::window::Window;
 use crate::machine::lazy_tlb;
+use crate::trace;
 
 /// Has `cpu` schedule, soon. Any context; if it is this CPU, the caller's next
 /// [`super::preempt::reschedule_if_asked`] or return from the interrupt does it.
@@ -42,6 +44,7 @@ pub(super) fn poke(cpu: &Cpu, me: &Cpu, _: &IrqsOff) {
     } else {
         watchdog::expect_answer(me, cpu);
         lazy_tlb().cpu(me.id).counters.ipi_sent_resched.bump();
+        trace::note!(Kind::Resched, Body { other: cpu.id.index() as u32, ..Body::new(Kind::Resched) });
         irq::controller().send_ipi(cpu.ipi_target);
     }
 }

@@ -23,6 +23,7 @@ use super::run_queue::OVERLOADED;
 use super::window::Window;
 use crate::machine::lazy_tlb;
 use crate::sync::preempt;
+use crate::trace;
 
 /// Why the running task gives up its CPU.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -241,6 +242,7 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, evicted: bool, off: &
     }
     // No CPU can take `next` from us: it is in no queue.
     next.on_cpu.begin();
+    trace::switch(&prev.mm, &next.mm, &next.tid, why as u8);
     let arm = lazy_tlb().prepare_switch(off, &prev.mm, &next.mm);
     let left = Left::new(prev, why, evicted, arm.ends_borrow());
     // The full barrier in `prepare_switch` also orders the store to the task's `cpu` before this

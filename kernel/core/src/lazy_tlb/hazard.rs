@@ -14,6 +14,7 @@
 use super::policy::{Begin, Free, Operations};
 use crate::LazyTlb;
 use crate::cpu::{CpuSet, CpuState};
+use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
 use crate::sync::{AtomicU64, Ordering};
@@ -51,7 +52,9 @@ impl Operations for Hazard {
     }
 
     fn last_drop<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> Free {
-        lazy.shoot_lazies(t, mm, publishers_of(lazy, mm));
+        let publishers = publishers_of(lazy, mm);
+        lazy.event(t, Event::Scan { mm, cpus: &publishers });
+        lazy.shoot_lazies(t, mm, publishers);
         Free::Now
     }
 }

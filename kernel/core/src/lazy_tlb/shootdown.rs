@@ -21,7 +21,7 @@ impl Operations for Shootdown {
             return CpuSet::EMPTY;
         }
         // A CPU that is filtered out keeps its bit, so the flush that follows is global.
-        lazy.filter_lazies(t, mm, lazy.online_in_mask(mm).without(t.cpu()))
+        lazy.filtered(t, mm, lazy.online_in_mask(mm).without(t.cpu()))
     }
 
     fn last_drop<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> Free {
@@ -38,18 +38,25 @@ impl<M: Machine> LazyTlb<M> {
         if targets.contains(t.cpu()) && self.machine.with_irqs_off(|t| self.shoot_lazy_here(t, mm)) {
             self.event(t, Event::ShotSelf(mm));
         }
-        let others = self.filter_lazies(t, mm, targets.without(t.cpu()));
-        self.event(t, Event::Shoot { mm, cpus: others.len() });
+        let others = self.filtered(t, mm, targets.without(t.cpu()));
+        self.event(t, Event::Shoot { mm, cpus: &others });
         self.call_on_mask(t, &others, Call::Shoot(mm));
     }
 
-    /// If the filter is on, drops from `targets` the CPUs that have another mm loaded,
+    /// `targets`, or what the filter leaves of them if it is on.
+    pub(super) fn filtered(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
+        match self.config.filter_lazies {
+            true => self.filter_lazies(t, mm, targets),
+            false => targets,
+        }
+    }
+
+    /// Drops from `targets` the CPUs that have another mm loaded,
     /// and reports each. Only for an mm that no CPU can enter any more: a CPU that is
     /// seen elsewhere does not come back.
+    // Not inlined: without the filter nothing saves registers for it.
+    #[inline(never)]
     pub(super) fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
-        if !self.config.filter_lazies {
-            return targets;
-        }
         let mut lazy = targets;
         for cpu in targets.iter() {
             // F13 acquire: orders the name of another mm before the reuse of what we free.

@@ -17,7 +17,7 @@ use crate::mm::flush::FlushRange;
 impl<M: Machine> LazyTlb<M> {
     /// Evicts `others`, this CPU not among them, from `mm`, and waits.
     pub(super) fn evict(&self, t: &PreemptOff, mm: MmId, others: CpuSet, cause: Cause) {
-        self.event(t, Event::Evict { mm, cause, cpus: others.len() });
+        self.event(t, Event::Evict { mm, cause, cpus: &others });
         self.call_on_mask(t, &others, Call::Evict(mm, cause));
     }
 
@@ -51,6 +51,7 @@ impl<M: Machine> LazyTlb<M> {
         self.flush_here(t, mm, FlushRange::Everything);
         self.machine.point(Point::EvictFlushed);
         if self.mm(mm).mm_cpumask.test(t.cpu()) {
+            self.event(t, Event::MaskCleared(mm));
             // F12 release: orders the flush, and the load of the next mm, before the cleared
             // bit, the last touch of the mm. Partners: `mask_shape`, `online_in_mask`. No
             // model fails without it (CLAIMS.md, "Fences").

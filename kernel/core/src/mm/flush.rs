@@ -205,7 +205,8 @@ impl<M: Machine> LazyTlb<M> {
         self.mm(mm).mm_cpumask.observe(self.nr_cpus()).and(&self.online())
     }
 
-    #[inline]
+    // Inlined: most callers know what to flush.
+    #[inline(always)]
     pub(crate) fn flush_here(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
         let what = what.limited_to(FlushRange::MOST_LOCAL_PAGES);
         let began = self.event(t, Event::FlushBegins(mm));

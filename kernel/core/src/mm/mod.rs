@@ -331,6 +331,7 @@ impl<M: Machine> LazyTlb<M> {
         );
         self.machine.point(Point::MmdropLast);
         let when = self.machine.with_preempt_off(|t| {
+            self.event(t, Event::Dying(mm));
             assert!(
                 self.this_cpu(t).curr_mm.own() != mm,
                 "the last mmdrop of {mm:?} by one of its own tasks"

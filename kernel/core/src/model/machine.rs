@@ -139,10 +139,11 @@ impl Probe for Model {
         }
     }
 
-    fn observe(&self, _: &PreemptOff, event: Event) -> Stamp {
+    fn observe(&self, t: &PreemptOff, event: Event) -> Stamp {
         if let Event::Spared { mm, cpu, .. } = event {
             self.tlbs.spare(cpu.index(), mm);
         }
+        self.trace.record(t.cpu(), event);
         Stamp::default()
     }
 }

@@ -11,6 +11,7 @@ mod race;
 mod schedule;
 mod seat;
 mod tlb;
+mod trace;
 mod watched;
 
 use std::sync::atomic as native;
@@ -86,6 +87,7 @@ pub struct Model {
     tasks: Box<[ModelTask]>,
     next_task: native::AtomicUsize,
     tlbs: tlb::Tlbs,
+    trace: trace::Trace,
     /// Held by a `tlbie` and by a table walk, so that they exclude each other.
     bus: SpinLock<()>,
     /// Every load of an mm walks to its page 0 at once, as hardware may.
@@ -131,6 +133,7 @@ impl Model {
             tasks: (0..size.tasks).map(|_| ModelTask::default()).collect(),
             next_task: native::AtomicUsize::new(size.cpus),
             tlbs: tlb::Tlbs::new(size.cpus, MmId::slots_for(size.mms)),
+            trace: trace::Trace::default(),
             bus: SpinLock::new(()),
             walk_on_load: native::AtomicBool::new(false),
             spurious_irqs: native::AtomicBool::new(false),

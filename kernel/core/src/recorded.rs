@@ -1,0 +1,158 @@
+//! Events as records of the trace.
+
+use trace_format::{Body, Kind};
+
+use crate::cpu::CpuId;
+use crate::event::{Cause, Event};
+use crate::ipi::Asks;
+use crate::mm::MmId;
+use crate::mm::flush::{FlushRange, Reach};
+use crate::switch::Arm;
+
+impl Arm {
+    /// The number of the arm between tasks with these mms of their own. In a few instructions, without a
+    /// branch: each record of a switch asks.
+    #[inline(always)]
+    pub fn number(prev: MmId, next: MmId) -> u8 {
+        // Bit 6 says that there is none.
+        let [prev, next] = [prev, next].map(|mm| mm.to_bits().leading_zeros());
+        (3 ^ (next >> 5 & 2 | (prev ^ next) >> 6 & 1)) as u8
+    }
+}
+
+impl Event<'_> {
+    /// The kind of its record.
+    #[inline(always)]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Event::Switch { .. } => Kind::Switch,
+            Event::Borrow(_) => Kind::Borrow,
+            Event::Ended(_) => Kind::End,
+            Event::GrabLazy(_) | Event::DropLazy(_) => Kind::Unit,
+            Event::Load(_) => Kind::Load,
+            Event::Leave(_) => Kind::Leave,
+            Event::MaskSet(_) | Event::MaskCleared(_) => Kind::Mask,
+            Event::Evict { .. } => Kind::Evict,
+            Event::Scan { .. } => Kind::Scan,
+            Event::Shoot { .. } => Kind::Shoot,
+            Event::ShotSelf(_) => Kind::ShotSelf,
+            Event::Filtered(..) => Kind::Filtered,
+            Event::Posted { .. } => Kind::Posted,
+            Event::Ipi { .. } | Event::Sent { .. } => Kind::Sent,
+            Event::Answered(_) => Kind::Done,
+            Event::Interrupted => Kind::Interrupt,
+            Event::Called { .. } => Kind::Taken,
+            Event::Answers { .. } => Kind::Answered,
+            Event::NotCalled => Kind::NotCalled,
+            Event::Flush { .. } => Kind::Flush,
+            Event::FlushBegins(_) => Kind::FlushBegins,
+            Event::FlushLocal(..) => Kind::FlushLocal,
+            Event::FlushGlobal(..) => Kind::FlushGlobal,
+            Event::Created(_) => Kind::Created,
+            Event::Zombie(_) => Kind::Zombie,
+            Event::Dying(_) => Kind::Dying,
+            Event::Dead(_) => Kind::Dead,
+            Event::Freed(_) => Kind::Freed,
+            Event::Online | Event::Offline => Kind::Cpu,
+            Event::Membarrier { .. } => Kind::Membarrier,
+        }
+    }
+
+    /// Whether a record tells it. The sum of a call's IPIs has none: each IPI has its own.
+    #[inline(always)]
+    pub fn is_recorded(&self) -> bool {
+        !matches!(self, Event::Sent { .. })
+    }
+
+    /// What its record on the CPU `me` says. `number` tells the number of the call that a CPU waits
+    /// for, and counts a new one if its second argument says so.
+    #[inline(always)]
+    pub fn body(self, me: CpuId, number: impl FnOnce(CpuId, bool) -> u32) -> Body {
+        let kind = self.kind();
+        match self {
+            Event::Switch { arm, from, to } => {
+                Body { sub: arm as u8, arg: to.to_bits(), ..about(kind, from) }
+            }
+            Event::DropLazy(mm) | Event::MaskSet(mm) => Body { sub: 1, ..about(kind, mm) },
+            Event::Borrow(mm)
+            | Event::Ended(mm)
+            | Event::GrabLazy(mm)
+            | Event::Load(mm)
+            | Event::Leave(mm)
+            | Event::MaskCleared(mm)
+            | Event::ShotSelf(mm)
+            | Event::FlushBegins(mm)
+            | Event::Created(mm)
+            | Event::Zombie(mm)
+            | Event::Dying(mm)
+            | Event::Dead(mm)
+            | Event::Freed(mm) => about(kind, mm),
+            Event::Evict { mm, cause, cpus } => {
+                Body { sub: (cause == Cause::Trim).into(), other: cpus.len() as u32, ..about(kind, mm) }
+            }
+            Event::Scan { mm, cpus } | Event::Shoot { mm, cpus } => {
+                Body { other: cpus.len() as u32, ..about(kind, mm) }
+            }
+            Event::Filtered(mm, cpu) => Body { other: cpu.index() as u32, ..about(kind, mm) },
+            Event::Posted { asks } => call(kind, asks, number(me, true), CpuId::BOOT),
+            Event::Sent { call: asked, .. } => call(kind, asked.asks(), number(me, false), CpuId::BOOT),
+            Event::Ipi { to, asks } => call(kind, asks, number(me, false), to),
+            Event::Called { by, call: asked } => call(kind, asked.asks(), number(by, false), by),
+            Event::Answers { by } => {
+                Body { other: number(by, false), arg: by.index() as u64, ..Body::new(kind) }
+            }
+            Event::Answered(asks) => call(kind, asks, number(me, false), CpuId::BOOT),
+            Event::Interrupted | Event::NotCalled | Event::Offline => Body::new(kind),
+            Event::Flush { mm, what, reach } => {
+                let range = range(about(kind, mm), what);
+                let reach = match reach {
+                    Reach::Nobody => 0,
+                    Reach::Local => 1,
+                    Reach::Global => 2,
+                };
+                Body { sub: range.sub | reach << 2, ..range }
+            }
+            Event::FlushLocal(mm, what, _) | Event::FlushGlobal(mm, what, _) => range(about(kind, mm), what),
+            Event::Online => Body { sub: 1, ..Body::new(kind) },
+            Event::Membarrier { mm, command } => Body { other: command as u32, ..about(kind, mm) },
+        }
+    }
+}
+
+#[inline(always)]
+fn about(kind: Kind, mm: MmId) -> Body {
+    Body::about(kind, mm.to_bits())
+}
+
+#[inline(always)]
+fn call(kind: Kind, Asks { op, mm }: Asks, number: u32, cpu: CpuId) -> Body {
+    Body { sub: op, other: number, arg: cpu.index() as u64, ..about(kind, mm) }
+}
+
+/// `body`, and what a flush drops.
+#[inline(always)]
+fn range(body: Body, what: FlushRange) -> Body {
+    match what {
+        FlushRange::Pages { start, pages } => Body { other: pages, arg: start, ..body },
+        FlushRange::Translations => Body { sub: 1, ..body },
+        FlushRange::Everything => Body { sub: 2, ..body },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arms_have_their_numbers() {
+        let (none, mm) = (MmId::NONE, MmId::from_bits(1 << 32 | 2));
+        for (prev, next, arm) in [
+            (mm, none, Arm::UserToKernel),
+            (none, none, Arm::KernelToKernel),
+            (none, mm, Arm::KernelToUser),
+            (mm, mm, Arm::UserToUser),
+        ] {
+            assert_eq!(Arm::number(prev, next), arm as u8);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The checker: what no right kernel records.
+//!
+//! It follows the state of each CPU, address space and cross-call through the events. What the trace
+//! does not tell, because it begins too late, is unknown, and nothing is said about it.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use trace_format::{Kind, Mm};
+
+use crate::events::{Event, Trace};
+
+/// The number of the policy that borrows nothing.
+const EAGER: u64 = 0;
+/// Kinds of the life of an address space, in their order.
+const LIFE: [Kind; 5] = [Kind::Created, Kind::Zombie, Kind::Dying, Kind::Dead, Kind::Freed];
+
+/// What is wrong with a trace.
+#[derive(Debug)]
+pub struct Fault {
+    /// The rule that it breaks.
+    pub rule: &'static str,
+    /// Where, and how.
+    pub text: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.text)
+    }
+}
+
+/// What a right trace has.
+#[derive(Default, Debug)]
+pub struct Checked {
+    calls: usize,
+    borrows: usize,
+    freed: usize,
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} calls, {} borrows, {} mms freed: right", self.calls, self.borrows, self.freed)
+    }
+}
+
+/// What is known of a CPU. None is unknown.
+#[derive(Clone, Default)]
+struct Cpu {
+    /// The loaded mm; 0 for none.
+    loaded: Option<u64>,
+    /// What was loaded before, until its `leave` comes.
+    before: Option<u64>,
+    /// What is borrowed; 0 where a task runs that owns what is loaded.
+    borrowed: Option<u64>,
+    /// Flushes that have begun here.
+    flushes: HashMap<u64, usize>,
+    /// When it last went offline.
+    offline: Option<u64>,
+    /// The number of its last call.
+    call: Option<u32>,
+}
+
+/// A cross-call.
+struct Call {
+    posted: u64,
+    asks: (u8, u64),
+    sent: HashSet<usize>,
+    taken: HashSet<usize>,
+    answered: HashSet<usize>,
+    done: bool,
+}
+
+struct Checker<'a> {
+    trace: &'a Trace,
+    cpus: Vec<Cpu>,
+    /// Where in [`LIFE`] an mm is.
+    life: HashMap<u64, usize>,
+    /// Whether the CPU's bit is set in the mm's mask.
+    masks: HashMap<(u64, usize), bool>,
+    /// By the CPU that posted it, and its number.
+    calls: HashMap<(usize, u32), Call>,
+    found: Checked,
+}
+
+/// Checks every rule but that of the counters.
+///
+/// # Errors
+/// The first event that breaks a rule.
+pub fn check(trace: &Trace) -> Result<Checked, Fault> {
+    let start = match trace.is_complete() {
+        true => Cpu { loaded: Some(0), ..Cpu::default() },
+        false => Cpu::default(),
+    };
+    let mut checker = Checker {
+        trace,
+        cpus: vec![start; trace.cpus],
+        life: HashMap::new(),
+        masks: HashMap::new(),
+        calls: HashMap::new(),
+        found: Checked::default(),
+    };
+    for event in &trace.events {
+        checker
+            .take(event)
+            .map_err(|(rule, why)| Fault { rule, text: format!("{why}, at{}", said(trace, event)) })?;
+    }
+    Ok(checker.found)
+}
+
+fn said(trace: &Trace, event: &Event) -> String {
+    format!(" record {} of its CPU: {}", event.number, trace.line(event).trim_start())
+}
+
+type Step = Result<(), (&'static str, String)>;
+
+/// Fails with the rule's name unless the condition holds.
+fn must(holds: bool, rule: &'static str, why: impl FnOnce() -> String) -> Step {
+    if holds { Ok(()) } else { Err((rule, why())) }
+}
+
+/// Whether a value is unknown or `wanted`.
+fn may_be<T: PartialEq>(known: Option<T>, wanted: T) -> bool {
+    known.is_none_or(|known| known == wanted)
+}
+
+impl Checker<'_> {
+    fn take(&mut self, event: &Event) -> Step {
+        match event.record.body.kind {
+            Kind::Switch | Kind::Borrow | Kind::End | Kind::Load | Kind::Leave | Kind::Mask | Kind::Cpu => {
+                self.on_cpu(event)
+            }
+            Kind::Posted | Kind::Sent | Kind::Taken | Kind::Answered | Kind::Done => self.of_call(event),
+            Kind::FlushBegins | Kind::FlushLocal | Kind::FlushGlobal => self.of_flush(event),
+            // What happens while a group is off is not known afterwards.
+            Kind::Setting if event.record.body.sub == 0 => {
+                self.cpus.fill_with(Cpu::default);
+                self.life.clear();
+                self.masks.clear();
+                self.calls.clear();
+                Ok(())
+            }
+            kind if LIFE.contains(&kind) => self.of_life(event),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_cpu(&mut self, event: &Event) -> Step {
+        let (n, body) = (event.cpu, event.record.body);
+        let (complete, eager) = (self.trace.is_complete(), self.trace.policy == EAGER);
+        let (mm, cpu) = (body.mm, &mut self.cpus[n]);
+        let loaded = cpu.loaded;
+        let shown = move || format!("CPU {n} has {} loaded", Mm(loaded.unwrap_or_default()));
+        match body.kind {
+            Kind::Switch => {
+                must(may_be(loaded, mm), "I1 switch", shown)?;
+                let owns = body.sub & 3 == 0 || body.sub & 3 == 3;
+                must(may_be(cpu.borrowed.map(|borrowed| borrowed == 0), owns), "I2 switch", || {
+                    format!("CPU {n} borrows {}", Mm(cpu.borrowed.unwrap_or_default()))
+                })?;
+                cpu.borrowed = if owns { Some(0) } else { cpu.borrowed };
+                cpu.loaded = Some(mm);
+            }
+            Kind::Borrow => {
+                must(may_be(loaded, mm), "I3 borrow", shown)?;
+                cpu.borrowed = Some(mm);
+                self.found.borrows += 1;
+            }
+            Kind::End => {
+                let held = match cpu.borrowed {
+                    // Under eager a kernel thread leaves what the task before owned.
+                    Some(0) => eager,
+                    Some(borrowed) => borrowed == mm,
+                    None => true,
+                };
+                must(held, "end of no borrow", || {
+                    format!("CPU {n} borrows {}", Mm(cpu.borrowed.unwrap_or_default()))
+                })?;
+                // It went to `init_mm`, or a task that owns what is loaded took over.
+                cpu.borrowed = loaded.map(|loaded| if loaded == Mm::INIT.0 { loaded } else { 0 });
+            }
+            Kind::Load => {
+                must(self.life.get(&mm) != Some(&4), "load of a freed mm", || {
+                    format!("{} is freed", Mm(mm))
+                })?;
+                let bit = self.masks.get(&(mm, n)).copied().or(complete.then_some(false));
+                must(may_be(bit, true), "I4 load", || format!("CPU {n} is not in the mask of {}", Mm(mm)))?;
+                (cpu.before, cpu.loaded) = (loaded, Some(mm));
+            }
+            Kind::Leave => {
+                must(may_be(cpu.before, mm), "I1 leave", || {
+                    format!("CPU {n} had {} loaded", Mm(cpu.before.unwrap_or_default()))
+                })?;
+                cpu.before = None;
+            }
+            Kind::Mask => {
+                must(body.sub == 1 || loaded != Some(mm), "I4 mask", shown)?;
+                self.masks.insert((mm, n), body.sub == 1);
+            }
+            _ if body.sub == 0 => {
+                (cpu.loaded, cpu.borrowed) = (Some(0), None);
+                cpu.offline = Some(event.record.time);
+            }
+            _ => cpu.borrowed = Some(Mm::INIT.0),
+        }
+        Ok(())
+    }
+
+    fn of_call(&mut self, event: &Event) -> Step {
+        let (n, body) = (event.cpu, event.record.body);
+        let initiator = match body.kind {
+            Kind::Taken | Kind::Answered => body.arg as usize,
+            _ => n,
+        };
+        let name = || format!("call {} of CPU {initiator}", body.other);
+        let asks = (body.sub, body.mm);
+        if body.kind == Kind::Posted {
+            if let Some(last) = self.cpus[n].call.and_then(|last| self.calls.get(&(n, last))) {
+                must(last.done, "posted before done", || {
+                    format!("the call of CPU {n} before it is not done")
+                })?;
+            }
+            self.cpus[n].call = Some(body.other);
+            let (sent, taken, answered) = Default::default();
+            let call = Call { posted: event.record.time, asks, sent, taken, answered, done: false };
+            self.found.calls += 1;
+            let twice = self.calls.insert((n, body.other), call).is_some();
+            return must(!twice, "posted twice", name);
+        }
+        let rules = match body.kind {
+            Kind::Sent => "sent, not posted",
+            Kind::Taken => "taken, not posted",
+            Kind::Answered => "answered, not posted",
+            _ => "done, not posted",
+        };
+        let Some(call) = self.calls.get_mut(&(initiator, body.other)) else {
+            return must(!self.trace.is_complete(), rules, name);
+        };
+        let as_posted = body.kind == Kind::Answered || asks == call.asks;
+        must(as_posted, "another call", || format!("{} asks for something else", name()))?;
+        match body.kind {
+            Kind::Sent => _ = call.sent.insert(body.arg as usize),
+            Kind::Taken => {
+                must(!call.done, "taken after done", name)?;
+                must(call.taken.insert(n), "taken twice", name)?;
+            }
+            Kind::Answered => {
+                must(call.taken.contains(&n), "answered, not taken", name)?;
+                must(call.answered.insert(n), "answered twice", name)?;
+            }
+            _ => {
+                must(call.taken == call.answered, "done before the answers", name)?;
+                let gone =
+                    |cpu: &usize| self.cpus.get(*cpu).is_some_and(|cpu| cpu.offline >= Some(call.posted));
+                let lost = call.sent.iter().find(|cpu| !call.taken.contains(cpu) && !gone(cpu));
+                let overwritten = lost.is_some_and(|&cpu| self.trace.overrun[cpu] > 0);
+                must(lost.is_none() || overwritten, "sent, never taken", || {
+                    format!("{} to CPU {}", name(), lost.unwrap())
+                })?;
+                call.done = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn of_flush(&mut self, event: &Event) -> Step {
+        let (n, body) = (event.cpu, event.record.body);
+        let begun = self.cpus[n].flushes.entry(body.mm).or_default();
+        if body.kind == Kind::FlushBegins {
+            *begun += 1;
+            return Ok(());
+        }
+        must(*begun > 0 || !self.trace.is_complete(), "flush not begun", || {
+            format!("CPU {n}, {}", Mm(body.mm))
+        })?;
+        *begun = begun.saturating_sub(1);
+        Ok(())
+    }
+
+    fn of_life(&mut self, event: &Event) -> Step {
+        let body = event.record.body;
+        let (mm, stage) = (body.mm, LIFE.iter().position(|&kind| kind == body.kind).unwrap_or_default());
+        must(mm != Mm::INIT.0, "I5 end of init_mm", || "init_mm ends".into())?;
+        let before = self.life.insert(mm, stage);
+        let known = before.is_some() || self.trace.is_complete();
+        must(!known || before.map_or(0, |before| before + 1) == stage, "life out of order", || {
+            let was = before.map_or("new", |before| LIFE[before].name());
+            format!("{} was {was}", Mm(mm))
+        })?;
+        if matches!(body.kind, Kind::Dead | Kind::Freed) {
+            let holder = self.cpus.iter().position(|cpu| cpu.loaded == Some(mm));
+            must(holder.is_none(), "I6 freed while loaded", || {
+                format!("CPU {} has {} loaded", holder.unwrap_or_default(), Mm(mm))
+            })?;
+        }
+        self.found.freed += usize::from(body.kind == Kind::Freed);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

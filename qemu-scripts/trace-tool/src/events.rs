@@ -1,0 +1,107 @@
+//! A trace as one list of events by time.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use trace_format::{Dump, Group, Kind, Line, Record, Wrong};
+
+/// A record, its place, and the task that ran there.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// The CPU.
+    pub cpu: usize,
+    /// The record's number on its CPU.
+    pub number: u64,
+    /// The task that ran when it was recorded, if a switch before tells.
+    pub tid: Option<u32>,
+    /// Time and event.
+    pub record: Record,
+}
+
+/// All events of a machine that are left.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// By time. The timebase is one clock for all CPUs of this machine, so this is the order in
+    /// which they happened; events of one CPU and one time are in the order of their numbers.
+    pub events: Vec<Event>,
+    /// How many CPUs the machine has.
+    pub cpus: usize,
+    /// Timebase ticks per second.
+    pub ticks: u64,
+    /// The number of the lazy-TLB policy.
+    pub policy: u64,
+    /// For each CPU, how many records are overwritten.
+    pub overrun: Vec<u64>,
+    /// The groups that were on at the end, as bits.
+    pub groups: u64,
+    /// Whether nothing was switched while the machine ran.
+    pub from_boot: bool,
+    /// The last name of each task.
+    pub names: HashMap<u32, String>,
+}
+
+impl Trace {
+    /// Reads a dump.
+    ///
+    /// # Errors
+    /// The bytes are no dump.
+    pub fn read(bytes: &[u8]) -> Result<Trace, Wrong> {
+        let dump = Dump::new(bytes)?;
+        let of_cpu = |cpu| dump.ring(cpu).map(move |(number, record)| (cpu, number, record));
+        let mut trace = Trace {
+            events: Vec::new(),
+            cpus: dump.cpus(),
+            ticks: dump.ticks_per_second(),
+            policy: dump.policy(),
+            overrun: (0..dump.cpus()).map(|cpu| dump.overrun(cpu)).collect(),
+            groups: dump.groups(),
+            from_boot: true,
+            names: HashMap::new(),
+        };
+        trace.fill((0..dump.cpus()).flat_map(of_cpu).collect());
+        Ok(trace)
+    }
+
+    /// Sorts the records, and finds the tasks and their names.
+    pub(crate) fn fill(&mut self, mut records: Vec<(usize, u64, Record)>) {
+        records.sort_by_key(|(_, _, record)| record.time);
+        let mut running: Vec<Option<u32>> = vec![None; self.cpus];
+        for (cpu, number, record) in records {
+            self.events.push(Event { cpu, number, tid: running[cpu], record });
+            let body = record.body;
+            match body.kind {
+                Kind::Switch => running[cpu] = Some(body.other),
+                Kind::Setting => self.from_boot &= body.sub == 1,
+                Kind::Name => {
+                    let bytes = [body.mm.to_be_bytes(), body.arg.to_be_bytes()].concat();
+                    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+                    self.names.insert(body.other, String::from_utf8_lossy(&bytes[..end]).into_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether it has everything since boot: all groups are on, and nothing is overwritten.
+    pub fn is_complete(&self) -> bool {
+        self.from_boot && self.groups == Group::EVERY && self.overrun.iter().all(|&lost| lost == 0)
+    }
+
+    /// The event as a line of text.
+    pub fn line(&self, event: &Event) -> String {
+        let task = event.tid.and_then(|tid| self.names.get(&tid)).map(String::as_str);
+        let Event { cpu, tid, record, .. } = *event;
+        Line { task, tid, cpu, ticks: self.ticks, record }.to_string()
+    }
+}
+
+impl fmt::Display for Trace {
+    /// One line per event, after what was lost.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# {} events of {} CPUs", self.events.len(), self.cpus)?;
+        for (cpu, lost) in self.overrun.iter().enumerate().filter(|(_, lost)| **lost > 0) {
+            writeln!(f, "# CPU {cpu}: {lost} earlier events are overwritten")?;
+        }
+        self.events.iter().try_for_each(|event| writeln!(f, "{}", self.line(event)))
+    }
+}
