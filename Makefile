@@ -17,6 +17,8 @@ define HELP
   make test               run every test; the last line counts them
   make gdb                boot stopped, with gdb-multiarch and the commands lazy-*
                           (docs/debugging.md); TEST= starts at that in-kernel test
+  make replay             a run on one CPU, recorded, and the debugger on it, which also goes
+                          backwards (INIT=, TEST= …; QEMU 8 and later)
   make attach             the debugger on the machine that make run has started elsewhere
   make dump               that machine's memory and registers, hung or not, as build/dump.elf
                           (DUMP=another file)
@@ -101,7 +103,8 @@ define HELP
   FIRMWARE=vof            or slof
   MEM=512M                memory, in steps of 256M; APPEND=mem=18M uses less of it
   CPU=power9              CPU model of QEMU: power9, power10
-  LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard
+  LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard, evict,
+                          generation
   TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version
                           and the number of CPUs)
   INITRD=file             a cpio archive (newc), or a static program to run as init
@@ -297,6 +300,10 @@ dump:
 
 post-mortem: setup-gdb
 	@$(SCRIPTS)/gdb/post-mortem $(DUMP)
+
+.PHONY: replay
+replay: terminal $(OWN_INITRD) setup-qemu setup-gdb $(GDB_IMAGE)
+	@$(SCRIPTS)/gdb/replay $(GDB_IMAGE)
 
 figures: setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/figures build/kernel.elf build/initrd.cpio

@@ -67,7 +67,7 @@ def command_line(s, kernel, archive=None):
     if s.icount:
         # One order of instructions in every run: CPUs in turn, time from the instruction count, a
         # fixed clock and a fixed random seed.
-        words += ["-icount", f"shift={s.icount},sleep=off", "-seed", "1",
+        words += ["-icount", f"shift={s.icount},sleep=off{s.recording}", "-seed", "1",
                   "-rtc", "base=2026-01-01T00:00:00,clock=vm"]
     words += ["-kernel", str(kernel)]
     if archive:

@@ -44,6 +44,7 @@ class Settings:
     qemu: str = dataclasses.field(default_factory=lambda: os.environ.get("QEMU", "").strip())
     qemu_args: str = ""
     tlb: str = ""
+    recording: str = ""      # options of -icount that record a run or replay it
 
 
 def _number(name, text, least, unit=""):

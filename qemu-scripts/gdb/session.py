@@ -2,15 +2,18 @@
 
 import contextlib
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import machine
 from common import BUILD, SCRIPTS, die, recorded
 
+ANSWER_LIMIT_S = 60
 
 _children = set()
 _ending = False
@@ -66,3 +69,28 @@ def gdb_command(kernel, target, *commands):
                  f"source {SCRIPTS / 'gdb/lazy_tlb.py'}", f"target {target}", *commands):
         words += ["-ex", line]
     return words
+
+
+def answers(path):
+    """Whether a QEMU serves GDB at `path`. It listens before it has checked its other arguments."""
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(1)
+            line.connect(str(path))
+            line.sendall(b"$?#3f")
+            return bool(line.recv(1))
+    except OSError:
+        return False
+
+
+def wait_for_gdb(qemu, place):
+    """Waits until a QEMU that was just started serves GDB; its end is ours, with its reason."""
+    limit = time.monotonic() + ANSWER_LIMIT_S
+    while not answers(place) and qemu.poll() is None:
+        if time.monotonic() > limit:
+            die(f"QEMU has not answered GDB within {ANSWER_LIMIT_S} s.")
+        time.sleep(0.05)
+    if qemu.poll() is not None:
+        log = BUILD / "gdb-qemu.log"
+        reason = (log.read_text(errors="replace").splitlines() or ["it printed nothing"])[-1]
+        die(f"QEMU stopped with status {qemu.returncode}: {reason} (all of it: {log})")

@@ -50,6 +50,8 @@ impl Event {
             Event::FlushBegins(_) => Kind::FlushBegins,
             Event::FlushLocal(..) => Kind::FlushLocal,
             Event::FlushGlobal(..) => Kind::FlushGlobal,
+            Event::Spared { .. } => Kind::Spared,
+            Event::Paid(_) => Kind::Paid,
             Event::Created(_) => Kind::Created,
             Event::Zombie(_) => Kind::Zombie,
             Event::Dying(_) => Kind::Dying,
@@ -84,6 +86,7 @@ impl Event {
             | Event::MaskCleared(mm)
             | Event::ShotSelf(mm)
             | Event::FlushBegins(mm)
+            | Event::Paid(mm)
             | Event::Created(mm)
             | Event::Zombie(mm)
             | Event::Dying(mm)
@@ -95,7 +98,7 @@ impl Event {
             Event::Scan { mm, cpus } | Event::Shoot { mm, cpus } => {
                 Body { other: cpus as u32, ..about(kind, mm) }
             }
-            Event::Filtered(mm, cpu) => Body { other: cpu.index() as u32, ..about(kind, mm) },
+            Event::Filtered(mm, cpu) | Event::Spared { mm, cpu, .. } => Body { other: cpu.index() as u32, ..about(kind, mm) },
             Event::Posted { call: asks } => call(kind, asks, number(me, true), CpuId::BOOT),
             Event::Sent { call: asks, .. } => call(kind, asks, number(me, false), CpuId::BOOT),
             Event::Ipi { to, call: asks } => call(kind, asks, number(me, false), to),

@@ -279,7 +279,9 @@ class LazyWhy(Command):
     name = "lazy-why"
     # What moves a borrower away once the last count is gone.
     AT_THE_END = {"eager": "nobody borrows under eager", "refcount": "each borrow is a count, so none is left then",
-                  "shootdown": "the last mmdrop shoots every CPU in the mask", "hazard": "the last mmdrop scans what CPUs publish"}
+                  "shootdown": "the last mmdrop shoots every CPU in the mask", "hazard": "the last mmdrop scans what CPUs publish",
+                  "evict": "the exit of the last user has sent every CPU away",
+                  "generation": "the last mmdrop shoots every CPU in the mask"}
 
     def show(self, arguments):
         """A sentence per holder."""

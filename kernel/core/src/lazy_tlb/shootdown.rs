@@ -46,7 +46,7 @@ impl<M: Machine> LazyTlb<M> {
     /// If the filter is on, drops from `targets` the CPUs that have another mm loaded,
     /// and reports each. Only for an mm that no CPU can enter any more: a CPU that is
     /// seen elsewhere does not come back.
-    fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
+    pub(super) fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
         if !self.config.filter_lazies {
             return targets;
         }
