@@ -98,7 +98,9 @@ impl Event {
             Event::Scan { mm, cpus } | Event::Shoot { mm, cpus } => {
                 Body { other: cpus as u32, ..about(kind, mm) }
             }
-            Event::Filtered(mm, cpu) | Event::Spared { mm, cpu, .. } => Body { other: cpu.index() as u32, ..about(kind, mm) },
+            Event::Filtered(mm, cpu) | Event::Spared { mm, cpu, .. } => {
+                Body { other: cpu.index() as u32, ..about(kind, mm) }
+            }
             Event::Posted { call: asks } => call(kind, asks, number(me, true), CpuId::BOOT),
             Event::Sent { call: asks, .. } => call(kind, asks, number(me, false), CpuId::BOOT),
             Event::Ipi { to, call: asks } => call(kind, asks, number(me, false), to),
