@@ -85,9 +85,14 @@ define HELP
                           short version
   make profile            where the instructions of a run go, by function: a list and a flame
                           graph (INIT= and the variables of run; docs/profile.md)
-  make trace              run with the trace on, and write build/trace (INIT= and the variables of
+  make trace              run with the trace on, and write build/trace: events as text, a timeline, a
+                          file for Perfetto, and what the checker says (INIT= and the variables of
                           run; TEST= an in-kernel test; TRACE= groups of events, TRACE_KB= the
-                          room for each CPU's): events as text, and what their checker says
+                          room for each CPU's). The timeline shows the first exit that finds other
+                          CPUs lazy, or AROUND=free:mm3.1, AROUND=shoot: an event; FROM= TO=: µs
+  make explain            why an address space of the last trace lived as long as it did: the last
+                          that was freed, or MM=mm3.1; CPU=2: what that CPU had loaded, and why
+  make timelines          the same exit under each policy as pictures (docs/timelines.md)
   make measure            time and instructions to init, loaded size
   make setup              install everything that run and test would install
   make clean              remove what was built (distclean: also what was set up)
@@ -123,7 +128,7 @@ define HELP
 endef
 
 export SMP MEM CPU FIRMWARE LAZY TLB IRQ INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
-export TRACE TRACE_KB
+export TRACE TRACE_KB FROM TO AROUND
 export MINUTES SEED ROUND SEQUENCE SEQUENCES
 export N WHERE MUTANT AGAIN JOBS
 
@@ -260,12 +265,20 @@ run: $(OWN_INITRD) setup-qemu $(RUN_IMAGES)
 
 # TEST= needs the image that has the tests.
 TRACED_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).cpio
-.PHONY: trace trace-tool
+.PHONY: trace trace-tool explain timelines
 trace-tool:
 	@$(HOST_TOOL) $(SCRIPTS)/trace-tool/Cargo.toml
 
 trace: $(OWN_INITRD) setup-qemu $(TRACED_IMAGE) trace-tool
 	@$(SCRIPTS)/trace $(TRACED_IMAGE) target/headline/release/trace-tool
+
+# CPU= in the environment is the model of the runs.
+explain: trace-tool
+	@target/headline/release/trace-tool explain build/trace/trace.bin $(if $(MM),mm=$(MM)) \
+		$(if $(filter command,$(origin CPU)),cpu=$(CPU))
+
+timelines: setup-qemu build/kernel.elf build/initrd.cpio trace-tool
+	@$(SCRIPTS)/timelines build/kernel.elf build/initrd.cpio target/headline/release/trace-tool
 
 compare: $(OWN_INITRD) setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/compare build/kernel.elf build/initrd.cpio
@@ -376,7 +389,7 @@ lint: setup-rust layers unused references twice fences-check guide frames instru
 	RUSTFLAGS="--cfg loom" cargo clippy --target-dir target/loom -p kcore --tests -- -D warnings
 	$(CROSS_CARGO) clippy $(CROSS_FLAGS) -p kernel -p user -- -D warnings
 	$(CROSS_CARGO) clippy $(CROSS_FLAGS) -p kernel --features selftest -- -D warnings
-	for tool in plugin coherence trace-tool; do \
+	for tool in plugin coherence trace-tool perfetto-check; do \
 		cargo fmt --check --manifest-path $(SCRIPTS)/$$tool/Cargo.toml && \
 		cargo clippy --target-dir target/headline --manifest-path $(SCRIPTS)/$$tool/Cargo.toml --all-features --all-targets \
 			-- -D warnings || exit 1; \

@@ -280,6 +280,8 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) {
         Event::Shoot { .. } => apart!(Shoot),
         Event::ShotSelf(_) => here!(ShotSelf),
         Event::Filtered(..) => apart!(Filtered),
+        Event::Spared { .. } => apart!(Spared),
+        Event::Paid(_) => here!(Paid),
         Event::Flush { .. } => apart!(Flush),
         Event::FlushBegins(_) => here!(FlushBegins),
         Event::FlushLocal(..) => apart!(FlushLocal),

@@ -3,17 +3,20 @@
 //! It follows the state of each CPU, address space and cross-call through the events. What the trace
 //! does not tell, because it begins too late, is unknown, and nothing is said about it.
 
-use std::collections::{HashMap, HashSet};
+mod calls;
+
+use std::collections::HashMap;
 use std::fmt;
 
 use trace_format::{Kind, Mm};
 
 use crate::events::{Event, Trace};
+use calls::Call;
 
-/// The number of the policy that borrows nothing.
-const EAGER: u64 = 0;
 /// Kinds of the life of an address space, in their order.
 const LIFE: [Kind; 5] = [Kind::Created, Kind::Zombie, Kind::Dying, Kind::Dead, Kind::Freed];
+/// The place of [`Kind::Dying`] there.
+const DYING: usize = 2;
 
 /// What is wrong with a trace.
 #[derive(Debug)]
@@ -61,16 +64,6 @@ struct Cpu {
     call: Option<u32>,
 }
 
-/// A cross-call.
-struct Call {
-    posted: u64,
-    asks: (u8, u64),
-    sent: HashSet<usize>,
-    taken: HashSet<usize>,
-    answered: HashSet<usize>,
-    done: bool,
-}
-
 struct Checker<'a> {
     trace: &'a Trace,
     cpus: Vec<Cpu>,
@@ -78,6 +71,8 @@ struct Checker<'a> {
     life: HashMap<u64, usize>,
     /// Whether the CPU's bit is set in the mm's mask.
     masks: HashMap<(u64, usize), bool>,
+    /// Units of `mm_count` that borrows hold.
+    units: HashMap<u64, i64>,
     /// By the CPU that posted it, and its number.
     calls: HashMap<(usize, u32), Call>,
     found: Checked,
@@ -97,6 +92,7 @@ pub fn check(trace: &Trace) -> Result<Checked, Fault> {
         cpus: vec![start; trace.cpus],
         life: HashMap::new(),
         masks: HashMap::new(),
+        units: HashMap::new(),
         calls: HashMap::new(),
         found: Checked::default(),
     };
@@ -130,6 +126,11 @@ impl Checker<'_> {
             Kind::Switch | Kind::Borrow | Kind::End | Kind::Load | Kind::Leave | Kind::Mask | Kind::Cpu => {
                 self.on_cpu(event)
             }
+            Kind::Unit => {
+                *self.units.entry(event.record.body.mm).or_default() +=
+                    1 - 2 * i64::from(event.record.body.sub);
+                Ok(())
+            }
             Kind::Posted | Kind::Sent | Kind::Taken | Kind::Answered | Kind::Done => self.of_call(event),
             Kind::FlushBegins | Kind::FlushLocal | Kind::FlushGlobal => self.of_flush(event),
             // What happens while a group is off is not known afterwards.
@@ -137,6 +138,7 @@ impl Checker<'_> {
                 self.cpus.fill_with(Cpu::default);
                 self.life.clear();
                 self.masks.clear();
+                self.units.clear();
                 self.calls.clear();
                 Ok(())
             }
@@ -147,7 +149,7 @@ impl Checker<'_> {
 
     fn on_cpu(&mut self, event: &Event) -> Step {
         let (n, body) = (event.cpu, event.record.body);
-        let (complete, eager) = (self.trace.is_complete(), self.trace.policy == EAGER);
+        let (complete, eager) = (self.trace.is_complete(), self.trace.policy_name() == "eager");
         let (mm, cpu) = (body.mm, &mut self.cpus[n]);
         let loaded = cpu.loaded;
         let shown = move || format!("CPU {n} has {} loaded", Mm(loaded.unwrap_or_default()));
@@ -163,6 +165,7 @@ impl Checker<'_> {
             }
             Kind::Borrow => {
                 must(may_be(loaded, mm), "I3 borrow", shown)?;
+                must(self.life.get(&mm) < Some(&DYING), "borrow of a dying mm", || Mm(mm).to_string())?;
                 cpu.borrowed = Some(mm);
                 self.found.borrows += 1;
             }
@@ -180,9 +183,7 @@ impl Checker<'_> {
                 cpu.borrowed = loaded.map(|loaded| if loaded == Mm::INIT.0 { loaded } else { 0 });
             }
             Kind::Load => {
-                must(self.life.get(&mm) != Some(&4), "load of a freed mm", || {
-                    format!("{} is freed", Mm(mm))
-                })?;
+                must(self.life.get(&mm) < Some(&DYING), "load of a dying mm", || Mm(mm).to_string())?;
                 let bit = self.masks.get(&(mm, n)).copied().or(complete.then_some(false));
                 must(may_be(bit, true), "I4 load", || format!("CPU {n} is not in the mask of {}", Mm(mm)))?;
                 (cpu.before, cpu.loaded) = (loaded, Some(mm));
@@ -202,63 +203,6 @@ impl Checker<'_> {
                 cpu.offline = Some(event.record.time);
             }
             _ => cpu.borrowed = Some(Mm::INIT.0),
-        }
-        Ok(())
-    }
-
-    fn of_call(&mut self, event: &Event) -> Step {
-        let (n, body) = (event.cpu, event.record.body);
-        let initiator = match body.kind {
-            Kind::Taken | Kind::Answered => body.arg as usize,
-            _ => n,
-        };
-        let name = || format!("call {} of CPU {initiator}", body.other);
-        let asks = (body.sub, body.mm);
-        if body.kind == Kind::Posted {
-            if let Some(last) = self.cpus[n].call.and_then(|last| self.calls.get(&(n, last))) {
-                must(last.done, "posted before done", || {
-                    format!("the call of CPU {n} before it is not done")
-                })?;
-            }
-            self.cpus[n].call = Some(body.other);
-            let (sent, taken, answered) = Default::default();
-            let call = Call { posted: event.record.time, asks, sent, taken, answered, done: false };
-            self.found.calls += 1;
-            let twice = self.calls.insert((n, body.other), call).is_some();
-            return must(!twice, "posted twice", name);
-        }
-        let rules = match body.kind {
-            Kind::Sent => "sent, not posted",
-            Kind::Taken => "taken, not posted",
-            Kind::Answered => "answered, not posted",
-            _ => "done, not posted",
-        };
-        let Some(call) = self.calls.get_mut(&(initiator, body.other)) else {
-            return must(!self.trace.is_complete(), rules, name);
-        };
-        let as_posted = body.kind == Kind::Answered || asks == call.asks;
-        must(as_posted, "another call", || format!("{} asks for something else", name()))?;
-        match body.kind {
-            Kind::Sent => _ = call.sent.insert(body.arg as usize),
-            Kind::Taken => {
-                must(!call.done, "taken after done", name)?;
-                must(call.taken.insert(n), "taken twice", name)?;
-            }
-            Kind::Answered => {
-                must(call.taken.contains(&n), "answered, not taken", name)?;
-                must(call.answered.insert(n), "answered twice", name)?;
-            }
-            _ => {
-                must(call.taken == call.answered, "done before the answers", name)?;
-                let gone =
-                    |cpu: &usize| self.cpus.get(*cpu).is_some_and(|cpu| cpu.offline >= Some(call.posted));
-                let lost = call.sent.iter().find(|cpu| !call.taken.contains(cpu) && !gone(cpu));
-                let overwritten = lost.is_some_and(|&cpu| self.trace.overrun[cpu] > 0);
-                must(lost.is_none() || overwritten, "sent, never taken", || {
-                    format!("{} to CPU {}", name(), lost.unwrap())
-                })?;
-                call.done = true;
-            }
         }
         Ok(())
     }
@@ -287,6 +231,18 @@ impl Checker<'_> {
             let was = before.map_or("new", |before| LIFE[before].name());
             format!("{} was {was}", Mm(mm))
         })?;
+        if body.kind == Kind::Zombie {
+            let user = self.cpus.iter().position(|cpu| cpu.loaded == Some(mm) && cpu.borrowed == Some(0));
+            must(user.is_none(), "zombie in use", || {
+                format!("CPU {} runs a task of {}", user.unwrap_or_default(), Mm(mm))
+            })?;
+        }
+        let units = self.units.get(&mm).copied().unwrap_or_default();
+        must(
+            body.kind != Kind::Dying || !self.trace.is_complete() || units == 0,
+            "count 0 with borrows",
+            || format!("borrows hold {units} units of {}", Mm(mm)),
+        )?;
         if matches!(body.kind, Kind::Dead | Kind::Freed) {
             let holder = self.cpus.iter().position(|cpu| cpu.loaded == Some(mm));
             must(holder.is_none(), "I6 freed while loaded", || {

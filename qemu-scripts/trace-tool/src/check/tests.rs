@@ -1,101 +1,18 @@
 //! A right trace, and traces broken in one place each.
 
-use std::collections::HashMap;
-
-use trace_format::{Body, Group, Kind, Mm, Record};
+use trace_format::{Body, Kind};
 
 use super::*;
 use crate::counters;
-
-const INIT: u64 = Mm::INIT.0;
-const MM: u64 = 1 << 32 | 3;
-/// Of a switch: the arms.
-const USER_KERNEL: u8 = 0;
-const KERNEL_USER: u8 = 2;
-/// The operation of a shoot.
-const SHOOT: u8 = 1;
-
-type Step = (usize, Body);
-
-fn about(kind: Kind, mm: u64) -> Body {
-    Body::about(kind, mm)
-}
-
-fn switch(sub: u8, from: u64, to: u64) -> Body {
-    Body { sub, other: 7, arg: to, ..about(Kind::Switch, from) }
-}
-
-fn call(kind: Kind, cpu: u64) -> Body {
-    Body { sub: SHOOT, other: 1, arg: cpu, ..about(kind, MM) }
-}
-
-fn mask(mm: u64, sub: u8) -> Body {
-    Body { sub, ..about(Kind::Mask, mm) }
-}
-
-/// Two CPUs come; CPU 1 runs a task of an mm and goes idle, lazy on it; CPU 0 shoots it and frees
-/// the mm.
-fn right() -> Vec<Step> {
-    let comes = |cpu| {
-        [mask(INIT, 1), about(Kind::Load, INIT), Body { sub: 1, ..Body::new(Kind::Cpu) }]
-            .map(|body| (cpu, body))
-    };
-    let mut steps: Vec<Step> = [comes(0), comes(1)].concat();
-    steps.extend([
-        (0, about(Kind::Created, MM)),
-        (1, switch(KERNEL_USER, INIT, MM)),
-        (1, mask(MM, 1)),
-        (1, about(Kind::Load, MM)),
-        (1, about(Kind::Leave, INIT)),
-        (1, about(Kind::End, INIT)),
-        (1, switch(USER_KERNEL, MM, 0)),
-        (1, about(Kind::Borrow, MM)),
-        (0, about(Kind::Zombie, MM)),
-        (0, about(Kind::FlushBegins, MM)),
-        (0, about(Kind::FlushGlobal, MM)),
-        (0, about(Kind::Dying, MM)),
-        (0, Body { other: 1, ..about(Kind::Shoot, MM) }),
-        (0, call(Kind::Posted, 0)),
-        (0, call(Kind::Sent, 1)),
-        (1, Body::new(Kind::Interrupt)),
-        (1, call(Kind::Taken, 0)),
-        (1, about(Kind::Load, INIT)),
-        (1, about(Kind::Leave, MM)),
-        (1, about(Kind::End, MM)),
-        (1, Body { other: 1, ..Body::new(Kind::Answered) }),
-        (0, call(Kind::Done, 0)),
-        (0, about(Kind::Dead, MM)),
-        (0, about(Kind::Freed, MM)),
-        (0, Body::new(Kind::Report)),
-        (0, Body { sub: 1, ..Body::new(Kind::Report) }),
-    ]);
-    steps
-}
-
-/// The trace of `steps`, one tick apart.
-fn trace(steps: &[Step]) -> Trace {
-    let mut trace = Trace {
-        events: Vec::new(),
-        cpus: 2,
-        ticks: 512_000_000,
-        policy: 2,
-        overrun: vec![0; 2],
-        groups: Group::EVERY,
-        from_boot: true,
-        names: HashMap::new(),
-    };
-    let records = (1..).zip(steps).map(|(time, &(cpu, body))| (cpu, time, Record { time, body }));
-    trace.fill(records.collect());
-    trace
-}
+use crate::tests::*;
 
 /// The place of the first event of `kind` on `cpu` about `mm`.
-fn place(steps: &[Step], cpu: usize, kind: Kind, mm: u64) -> usize {
+fn place(steps: &[At], cpu: usize, kind: Kind, mm: u64) -> usize {
     steps.iter().position(|&(on, body)| on == cpu && body.kind == kind && body.mm == mm).unwrap()
 }
 
 /// The rule that the right trace breaks once `change` has been made.
-fn broken(change: impl FnOnce(&mut Vec<Step>)) -> &'static str {
+fn broken(change: impl FnOnce(&mut Vec<At>)) -> &'static str {
     let mut steps = right();
     change(&mut steps);
     check(&trace(&steps)).expect_err("a broken trace passes").rule
@@ -123,7 +40,8 @@ fn missing_events_are_named() {
     assert_eq!(without(0, Kind::FlushBegins, MM), "flush not begun");
     assert_eq!(without(0, Kind::Dying, MM), "life out of order");
     assert_eq!(without(1, Kind::Mask, MM), "I4 load");
-    assert_eq!(without(1, Kind::Borrow, MM), "end of no borrow");
+    assert_eq!(without(0, Kind::Zombie, MM), "life out of order");
+    assert_eq!(without(1, Kind::Borrow, MM), "zombie in use");
 }
 
 #[test]
@@ -136,7 +54,7 @@ fn a_call_that_no_cpu_takes_is_named() {
 
 #[test]
 fn a_call_taken_before_it_is_posted_is_named() {
-    let early = |steps: &mut Vec<Step>| {
+    let early = |steps: &mut Vec<At>| {
         let (from, to) = (place(steps, 1, Kind::Taken, MM), place(steps, 0, Kind::Posted, MM));
         let step = steps.remove(from);
         steps.insert(to, step);
@@ -146,7 +64,7 @@ fn a_call_taken_before_it_is_posted_is_named() {
 
 #[test]
 fn a_call_taken_for_something_else_is_named() {
-    let other = |steps: &mut Vec<Step>| {
+    let other = |steps: &mut Vec<At>| {
         let at = place(steps, 1, Kind::Taken, MM);
         steps[at].1.sub = 3;
     };
@@ -164,11 +82,12 @@ fn wrong_names_of_what_is_loaded_are_named() {
     assert_eq!(with(Kind::Switch, MM, INIT), "I1 switch");
     assert_eq!(with(Kind::Leave, MM, INIT), "I1 leave");
     assert_eq!(with(Kind::Borrow, MM, INIT), "I3 borrow");
+    assert_eq!(with(Kind::End, MM, INIT), "end of no borrow");
 }
 
 #[test]
 fn a_kernel_thread_that_keeps_its_borrow_is_named() {
-    let keeps = |steps: &mut Vec<Step>| {
+    let keeps = |steps: &mut Vec<At>| {
         let at = place(steps, 1, Kind::Borrow, MM);
         steps.insert(at + 1, (1, switch(USER_KERNEL, MM, 0)));
     };
@@ -177,7 +96,7 @@ fn a_kernel_thread_that_keeps_its_borrow_is_named() {
 
 #[test]
 fn a_bit_that_is_cleared_too_early_is_named() {
-    let early = |steps: &mut Vec<Step>| {
+    let early = |steps: &mut Vec<At>| {
         let at = place(steps, 1, Kind::Borrow, MM);
         steps.insert(at, (1, mask(MM, 0)));
     };
@@ -186,7 +105,7 @@ fn a_bit_that_is_cleared_too_early_is_named() {
 
 #[test]
 fn a_free_under_a_borrower_is_named() {
-    let nobody_leaves = |steps: &mut Vec<Step>| {
+    let nobody_leaves = |steps: &mut Vec<At>| {
         let gone = [Kind::Posted, Kind::Sent, Kind::Taken, Kind::Answered, Kind::Done];
         let leaves = place(steps, 1, Kind::Leave, MM);
         steps.drain(leaves - 1..leaves + 2);
@@ -196,8 +115,54 @@ fn a_free_under_a_borrower_is_named() {
 }
 
 #[test]
-fn a_load_of_a_freed_mm_is_named() {
-    assert_eq!(broken(|steps| steps.push((1, about(Kind::Load, MM)))), "load of a freed mm");
+fn a_load_or_a_borrow_of_a_dying_mm_is_named() {
+    let late = |step: At| broken(|steps| steps.insert(place(steps, 0, Kind::Dying, MM) + 1, step));
+    assert_eq!(late((0, about(Kind::Load, MM))), "load of a dying mm");
+    assert_eq!(late((1, about(Kind::Borrow, MM))), "borrow of a dying mm");
+    assert_eq!(broken(|steps| steps.push((1, about(Kind::Load, MM)))), "load of a dying mm");
+}
+
+#[test]
+fn a_count_that_is_0_too_early_is_named() {
+    let unit = |sub| (1, Body { sub, ..about(Kind::Unit, MM) });
+    let counted = |units: &[At]| {
+        let mut steps = right();
+        let at = place(&steps, 0, Kind::Dying, MM);
+        steps.splice(at..at, units.iter().copied());
+        check(&trace(&steps)).map(|_| ()).map_err(|fault| fault.rule)
+    };
+    assert_eq!(counted(&[unit(0)]), Err("count 0 with borrows"));
+    assert_eq!(counted(&[unit(0), unit(1), unit(1)]), Err("count 0 with borrows"));
+    assert_eq!(counted(&[unit(0), unit(1)]), Ok(()));
+}
+
+#[test]
+fn what_happens_twice_is_named() {
+    let twice = |cpu, kind, mm| {
+        broken(|steps| {
+            let at = place(steps, cpu, kind, mm);
+            steps.insert(at, steps[at]);
+        })
+    };
+    assert_eq!(twice(0, Kind::Posted, MM), "posted before done");
+    assert_eq!(twice(1, Kind::Taken, MM), "taken twice");
+    assert_eq!(twice(1, Kind::Answered, 0), "answered twice");
+    assert_eq!(twice(0, Kind::Created, MM), "life out of order");
+    assert_eq!(twice(0, Kind::Freed, MM), "life out of order");
+    assert_eq!(twice(0, Kind::FlushGlobal, MM), "flush not begun");
+    let again = |steps: &mut Vec<At>| steps.push((0, call(Kind::Posted, 0)));
+    assert_eq!(broken(again), "posted twice");
+}
+
+#[test]
+fn calls_of_nobody_are_named() {
+    let without_its_post = |kept| {
+        let calls = [Kind::Posted, Kind::Sent, Kind::Taken, Kind::Answered, Kind::Done];
+        broken(|steps| steps.retain(|(_, body)| body.kind == kept || !calls.contains(&body.kind)))
+    };
+    assert_eq!(without_its_post(Kind::Answered), "answered, not posted");
+    assert_eq!(without_its_post(Kind::Done), "done, not posted");
+    assert_eq!(broken(|steps| steps.push((1, call(Kind::Taken, 0)))), "taken after done");
 }
 
 #[test]

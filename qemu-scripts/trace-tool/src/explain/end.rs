@@ -1,0 +1,131 @@
+//! The end of an address space: what it waited for after its last user.
+
+use trace_format::{Body, Kind, Mm};
+
+use super::{Told, moved};
+use crate::events::Event;
+use crate::story::{Call, Stage, Stretch};
+
+impl Told<'_> {
+    /// From its last user to its last byte.
+    pub(super) fn end(&mut self) {
+        let Some(zombie) = self.life.stamps[Stage::Zombie as usize] else {
+            self.say("It has users when the trace ends.".into());
+            return;
+        };
+        let who = self.who(zombie.tid);
+        self.say(format!(
+            "Its last user was {who}, which gave it up on CPU {} at {}.",
+            zombie.cpu,
+            self.at(zombie.time)
+        ));
+        self.borrowers(zombie.time);
+        self.asked(Kind::Evict, "To flush for the exit,", "kicked");
+        self.count(zombie.time);
+        if let Some(scan) = self.events(Kind::Scan).last().map(|event| (event.cpu, event.record.body.other)) {
+            self.say(format!("CPU {} looked for CPUs that had published it, and found {}.", scan.0, scan.1));
+        }
+        self.asked(Kind::Shoot, "For the last drop,", "shot");
+        self.waited(zombie.time);
+        match self.life.at(Stage::Freed) {
+            None => self.say("It is not freed when the trace ends.".into()),
+            Some(freed) => {
+                let waited = self.at(freed - zombie.time);
+                self.say(format!(
+                    "It was freed at {}, {waited} after its last user had gone.",
+                    self.at(freed)
+                ));
+            }
+        }
+    }
+
+    /// The CPUs that were lazy on it when its last user went, by the time when they left it.
+    fn borrowers(&mut self, zombie: u64) {
+        let mut left: Vec<Stretch> = self
+            .story
+            .borrows(self.life.mm)
+            .filter(|borrow| borrow.to.is_none_or(|to| to > zombie))
+            .copied()
+            .collect();
+        left.sort_by_key(|borrow| borrow.to.unwrap_or(u64::MAX));
+        self.say(match left.len() {
+            0 => "No CPU was lazy on it then.".into(),
+            1 => "One CPU was lazy on it then:".into(),
+            n => format!("{n} CPUs were lazy on it then:"),
+        });
+        for borrow in left {
+            let since = self.at(borrow.from);
+            self.say(match borrow.to {
+                Some(to) => {
+                    let (why, after) = (moved(self.trace, borrow.moved), self.at(to - zombie));
+                    format!("  CPU {}, since {since}, {why} at {}, {after} later.", borrow.cpu, self.at(to))
+                }
+                None => format!("  CPU {}, since {since}, is lazy on it when the trace ends.", borrow.cpu),
+            });
+        }
+    }
+
+    /// Which other CPUs held it up.
+    fn waited(&mut self, zombie: u64) {
+        let Some(dying) = self.life.stamps[Stage::Dying as usize] else { return };
+        if self.last_unit(zombie, dying.time).is_some_and(|cpu| cpu == dying.cpu) {
+            self.say(format!("So it waited for CPU {} to run a task of another address space.", dying.cpu));
+            return;
+        }
+        let calls = [Kind::Evict, Kind::Shoot].map(|kind| self.asks(kind).and_then(|(_, waited)| waited));
+        self.say(match calls.into_iter().flatten().sum() {
+            0 => "So it waited for no other CPU.".into(),
+            ticks => {
+                format!("So it waited {} for other CPUs; the rest was the exit's own work.", self.at(ticks))
+            }
+        });
+    }
+
+    /// The CPU whose borrow gave back the last unit of `mm_count` that a borrow had.
+    fn last_unit(&self, zombie: u64, dying: u64) -> Option<usize> {
+        let given =
+            |event: &&Event| event.record.body.sub == 1 && (zombie..=dying).contains(&event.record.time);
+        self.events(Kind::Unit).filter(given).last().map(|event| event.cpu)
+    }
+
+    /// The last eviction for the exit, or the shoot: the event, and the ticks that its answers took.
+    fn asks(&self, kind: Kind) -> Option<(Event, Option<u64>)> {
+        let asks = |body: &Body| body.other > 0 && (kind == Kind::Shoot || body.sub == 0);
+        let event = *self.events(kind).filter(|event| asks(&event.record.body)).last()?;
+        let ours = |call: &&Call| {
+            let later = call.posted.is_some_and(|at| at >= event.record.time);
+            call.by == event.cpu && call.mm == self.life.mm && later
+        };
+        let call = self.story.calls.iter().find(ours);
+        Some((event, call.and_then(|call| Some(call.done? - call.posted?))))
+    }
+
+    /// Tells it.
+    fn asked(&mut self, kind: Kind, why: &str, did: &str) {
+        let Some((event, waited)) = self.asks(kind) else { return };
+        let waited = waited
+            .map_or(String::new(), |ticks| format!(", and waited {} until that was done", self.at(ticks)));
+        let cpus = match event.record.body.other {
+            1 => "1 CPU".into(),
+            n => format!("{n} CPUs"),
+        };
+        self.say(format!("{why} CPU {} {did} {cpus} at {}{waited}.", event.cpu, self.at(event.record.time)));
+    }
+
+    /// When its last reference went, and which it was.
+    fn count(&mut self, zombie: u64) {
+        let Some(dying) = self.life.stamps[Stage::Dying as usize] else {
+            self.say(format!("{} still has a reference when the trace ends.", Mm(self.life.mm)));
+            return;
+        };
+        let last = match self.last_unit(zombie, dying.time) {
+            Some(cpu) if cpu == dying.cpu => "the unit of that CPU's borrow",
+            _ => "the one that all users share, which the exit gives back at its end",
+        };
+        let (at, after) = (self.at(dying.time), self.at(dying.time - zombie));
+        self.say(format!(
+            "Its last reference went on CPU {} at {at}, {after} after its last user: {last}.",
+            dying.cpu
+        ));
+    }
+}

@@ -1,0 +1,50 @@
+//! IPIs between the lanes.
+
+use trace_format::{CALLS, Kind, Mm};
+
+use super::Scene;
+use super::canvas::{Canvas, INK, SOFT};
+use super::lane::Lane;
+
+/// Attributes of the lines.
+pub const SENT: &str = r#" marker-end="url(#head)""#;
+/// … of an answer.
+pub const ANSWERED: &str = r#" stroke-dasharray="5 3" marker-end="url(#head)""#;
+/// … of an IPI that asks for nothing but a look at the run queue.
+pub const RESCHED: &str = r#" stroke-dasharray="2 3" marker-end="url(#soft)""#;
+
+/// Draws each arrow of which the window has an end.
+pub fn draw(scene: &Scene, canvas: &mut Canvas, lanes: &[Lane]) {
+    let height = |cpu: usize| lanes.iter().find(|lane| lane.cpu == cpu).map(Lane::calls_y);
+    let mut arrow = |from: (usize, u64), to: (usize, u64), how: &str, colour: &str, title: &str| {
+        let inside = scene.window.from <= to.1 && from.1 <= scene.window.to;
+        let (Some(above), Some(below), true) = (height(from.0), height(to.0), inside) else { return };
+        let ends = ((scene.x(from.1), above), (scene.x(to.1), below));
+        canvas.titled(title, |canvas| canvas.line(ends.0, ends.1, colour, 1.3, how));
+    };
+    for event in scene.events.iter().filter(|event| event.record.body.kind == Kind::Resched) {
+        let (target, sent) = (event.record.body.other as usize, event.record.time);
+        let arrives = scene.events.iter().find(|other| {
+            other.cpu == target && other.record.time >= sent && other.record.body.kind == Kind::Interrupt
+        });
+        if let Some(arrives) = arrives {
+            let title = format!("IPI from CPU {} to CPU {target}: look at the run queue", event.cpu);
+            arrow((event.cpu, sent), (target, arrives.record.time), RESCHED, SOFT, &title);
+        }
+    }
+    for call in &scene.story.calls {
+        let what = format!("{} {}", CALLS.get(usize::from(call.asks)).unwrap_or(&"call"), Mm(call.mm));
+        for leg in &call.legs {
+            if let (Some(sent), Some(taken)) = (leg.sent, leg.taken) {
+                let (from, to) = (scene.at(sent), scene.at(taken));
+                let title =
+                    format!("IPI from CPU {} to CPU {}: {what}\nsent {from}, taken {to}", call.by, leg.to);
+                arrow((call.by, sent), (leg.to, taken), SENT, INK, &title);
+            }
+            if let (Some(answered), Some(done)) = (leg.answered, call.done) {
+                let title = format!("CPU {} has done: {what}\nanswered {}", leg.to, scene.at(answered));
+                arrow((leg.to, answered), (call.by, done), ANSWERED, INK, &title);
+            }
+        }
+    }
+}
