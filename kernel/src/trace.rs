@@ -76,7 +76,7 @@ pub(crate) struct OutOfMemory;
 
 /// The header, if there are rings.
 fn header() -> Option<&'static Header> {
-    // F53 acquire: orders the pointer before what it leads to. Partner: `make_rings`.
+    // F54 acquire: orders the pointer before what it leads to. Partner: `make_rings`.
     // SAFETY: null, or a header that `make_rings` has written, and that stays.
     unsafe { HEADER.load(Ordering::Acquire).as_ref() }
 }
@@ -131,7 +131,7 @@ fn make_rings(_: &SpinGuard<'_, ()>, kb: usize) -> Result<(), OutOfMemory> {
             _rest: [0; _],
         });
     }
-    // F53 release: orders the header and the blocks before the pointer. Partner: `header`.
+    // F54 release: orders the header and the blocks before the pointer. Partner: `header`.
     HEADER.store(header, Ordering::Release);
     LAZY_TRACE.store(address, Ordering::Relaxed);
     Ok(())
@@ -281,6 +281,8 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) {
         Event::ShotSelf(_) => here!(ShotSelf),
         Event::Filtered(..) => apart!(Filtered),
         Event::Flush { .. } => apart!(Flush),
+        Event::Spared { .. } => apart!(Spared),
+        Event::Paid(_) => here!(Paid),
         Event::FlushBegins(_) => here!(FlushBegins),
         Event::FlushLocal(..) => apart!(FlushLocal),
         Event::FlushGlobal(..) => apart!(FlushGlobal),

@@ -46,6 +46,8 @@
 #define refcount  (policy == 1)
 #define shootdown (policy == 2)
 #define hazard    (policy == 3)
+#define evict     (policy == 4)
+#define generation (policy == 5)
 
 /* What the tasks do: bits of `does`. */
 #define FLUSHES   (does & 1)
@@ -63,6 +65,7 @@
 #define BIT(c) (1 << (c))
 #define PID(m) (1 << pidof[m])
 #define WRONG(x) (wrong == x)
+#define use_is_user (evict && !WRONG(use_by_count))
 
 mtype = {
     switch_away_clears_bit, bit_after_load, drop_before_load, switch_borrow_uncounted,
@@ -71,7 +74,8 @@ mtype = {
     interrupt_before_post, flush_missing, kick_preemptible, flusher_resets_mask,
     mask_read_before_pte, kick_does_not_flush, kick_drops_twice, kick_keeps_count,
     exit_borrow_uncounted, put_before_borrow, use_mm_leaks, use_mm_without_grab, use_mm_irqs_on,
-    exec_reads_early, withdraw_before_load,
+    exec_reads_early, withdraw_before_load, evict_not_self, use_by_count,
+    notes_before_generation, note_cleared_late, newer_note_spared, debt_left_behind,
     offline_while_lazy, offline_forgets_nothing, offline_without_drain, sender_looks_once
 };
 
@@ -88,6 +92,10 @@ bool dead[TASKS];
 /* A CPU: CpuState. `loaded` is PIDR and its publication, `tlb` the PIDs it may hold. */
 byte curr[MAXCPU], loaded[MAXCPU], tlb[MAXCPU], hz[MAXCPU];
 bool irqoff[MAXCPU], nopre[MAXCPU], busy[MAXCPU], fresh[MAXCPU];
+/* Under generation: that of each mm; a CPU's note, which is the mm that it is lazy on and the
+ * generation that it saw; the mm that a CPU which comes back has yet to look at. `owed` is no
+ * part of the protocol: the PIDs that a CPU holds something stale of, by leave of a flush. */
+byte gen[IDS], note[MAXCPU], seen[MAXCPU], back_from[MAXCPU], owed[MAXCPU];
 /* Cross-calls: mailbox, the interrupt itself, and the record of each initiator. */
 byte mailbox[MAXCPU], op[MAXCPU], op_mm[MAXCPU], waiting[MAXCPU];
 bool ipi[MAXCPU];
@@ -132,8 +140,44 @@ inline check_loaded(cpu, task) {
 
 inline flush_here(cpu, mm) {
     tlb[cpu] = tlb[cpu] & ~PID(mm);
+    owed[cpu] = owed[cpu] & ~PID(mm);
     if
     :: loaded[cpu] == mm && pte[mm] -> tlb[cpu] = tlb[cpu] | PID(mm)
+    :: else
+    fi
+}
+
+/* Generation::ended in two steps: the note goes, then the generation is read. */
+inline clear_note(cpu) {
+    if
+    :: generation && note[cpu] != NONE ->
+        back_from[cpu] = note[cpu];
+        if
+        :: WRONG(note_cleared_late) -> compare(cpu)
+        :: else -> note[cpu] = NONE
+        fi
+    :: else
+    fi
+}
+
+inline compare(cpu) {
+    if
+    :: gen[back_from[cpu]] != seen[cpu] && !(WRONG(debt_left_behind) && loaded[cpu] != back_from[cpu]) ->
+        flush_here(cpu, back_from[cpu])
+    :: else
+    fi
+}
+
+inline pay(cpu) {
+    if
+    :: back_from[cpu] != NONE ->
+        if
+        :: WRONG(note_cleared_late) -> note[cpu] = NONE
+        :: else -> compare(cpu)
+        fi;
+        /* What it was spared it would use now, or when it comes back again. */
+        assert(!(owed[cpu] & PID(back_from[cpu])));
+        back_from[cpu] = NONE; seen[cpu] = 0
     :: else
     fi
 }
@@ -145,6 +189,7 @@ inline borrow(cpu, task, mm, uncounted) {
     if
     :: refcount && !WRONG(uncounted) -> count[mm]++
     :: hazard && mm != INIT -> hz[cpu] = mm
+    :: generation && mm != INIT -> note[cpu] = mm; seen[cpu] = gen[mm]
     :: else
     fi
 }
@@ -160,7 +205,9 @@ inline leave_lazy(cpu, task, old) {
     t_active[task] = INIT;
     mask[INIT] = mask[INIT] | BIT(cpu);
     load(cpu, INIT);
-    hz[cpu] = NONE
+    hz[cpu] = NONE;
+    clear_note(cpu);
+    pay(cpu)
 }
 
 /* Gives a reference back: the fetch_sub of mmdrop. `last` asks for the free. */
@@ -327,7 +374,7 @@ inline __mmdrop(mm) {
         nopre[c] = true;
         to = 0;
         if
-        :: shootdown -> to = mask[mm] & online
+        :: shootdown || generation -> to = mask[mm] & online
         :: hazard ->
             for (n : 0 .. MAXCPU - 1) {
                 if
@@ -360,18 +407,32 @@ inline mmdrop(mm) {
     fi
 }
 
-/* LazyTlb::exit_flush: the eviction under shootdown, then the flush of everything. */
+/* LazyTlb::exit_flush: the eviction where the policy has one, then the flush of everything. */
 inline exit_flush(mm) {
     d_step {
         STEP;
         c = at[me];
         nopre[c] = !WRONG(kick_preemptible);
         if
-        :: shootdown && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c)
+        :: (shootdown || evict || generation) && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c)
         :: else
         fi
     }
     call_on_mask(c, to, EXIT_LAZY, mm);
+    if
+    :: evict && !WRONG(evict_not_self) ->
+        /* evict_here, on this CPU; its last touch is the bit. */
+        d_step {
+            STEP;
+            if
+            :: t_active[me] == mm -> leave_lazy(c, me, old); old = NONE
+            :: else
+            fi;
+            flush_here(c, mm)
+        }
+        d_step { STEP; mask[mm] = mask[mm] & ~BIT(c) }
+    :: else
+    fi;
     /* plan_flush: 0 none, 1 local, 2 global. */
     d_step {
         STEP;
@@ -470,10 +531,16 @@ inline enter_mm(mm) {
         STEP;
         load(c, mm);
         hz[c] = NONE;
+        clear_note(c);
         check_loaded(c, me);
-        irqoff[c] = false;
+        irqoff[c] = (back_from[c] != NONE);
         nopre[c] = false
     }
+    if
+    /* Else interrupts are on, and the CPU may be another task's by now. */
+    :: at[me] == c && back_from[c] != NONE -> d_step { STEP; pay(c); irqoff[c] = false }
+    :: else
+    fi;
     d_step {
         STEP;
         if
@@ -488,6 +555,23 @@ inline enter_mm(mm) {
 }
 
 #define LOCALS byte c, n, to, reach, act, old; bool last
+
+/* The CPUs whose note is of an older generation are not told. */
+inline spare_noted(mm, newest) {
+    d_step {
+        STEP;
+        for (n : 0 .. MAXCPU - 1) {
+            if
+            :: (to & BIT(n)) && note[n] == mm && (seen[n] < newest || WRONG(newer_note_spared)) ->
+                to = to & ~BIT(n);
+                owed[n] = owed[n] | (tlb[n] & PID(mm))
+            :: else
+            fi
+        }
+        n = 0;
+        reach = (to -> 2 : 1)
+    }
+}
 
 /* LazyTlb::flush by the only user of the mm, or one of them: munmap of a page. Trimming
  * is due or not. */
@@ -510,6 +594,20 @@ inline munmap(mm) {
         reach = ((to & ~BIT(c)) -> 2 : 1);
         to = to & online & ~BIT(c)
     }
+    /* Generation::spare: the generation, then, after a fence, the notes. */
+    if
+    :: generation && reach == 2 ->
+        if
+        :: WRONG(notes_before_generation) -> spare_noted(mm, gen[mm] + 1)
+        :: else
+        fi;
+        d_step { STEP; gen[mm]++ }
+        if
+        :: WRONG(notes_before_generation) -> skip
+        :: else -> spare_noted(mm, gen[mm])
+        fi
+    :: else
+    fi;
     if
     :: reach == 2 ->
         if
@@ -524,15 +622,18 @@ inline munmap(mm) {
     :: else
     fi;
     flush_reaching(mm, true);
-    /* The frame is free: no CPU may have it. Then there is a new page at its place. */
+    /* The frame is free: no CPU may have it and use it. Then there is a new page at its place. */
     d_step {
         STEP;
         for (n : 0 .. MAXCPU - 1) {
-            assert(!(tlb[n] & PID(mm)))
+            assert(!(tlb[n] & PID(mm) & ~owed[n]))
         }
         pte[mm] = true;
         for (n : 0 .. MAXCPU - 1) {
-            flush_here(n, mm)
+            if
+            :: loaded[n] == mm -> tlb[n] = tlb[n] | PID(mm)
+            :: else
+            fi
         }
         n = 0;
         nopre[c] = false
@@ -589,13 +690,25 @@ proctype KernelThread(byte me; byte wrong) {
         d_step { STEP;
             if
             :: WRONG(use_mm_without_grab) -> skip
+            :: !WRONG(use_mm_without_grab) && use_is_user -> users[m]++
             :: else -> count[m]++
             fi }
         enter_mm(m);
+        if
+        /* The caller gives its unit back before the use ends. */
+        :: WRONG(use_by_count) -> mmput(m)
+        :: else
+        fi;
         /* kthread_unuse_mm */
         give_up_mm();
-        mmdrop(m);
-        mmput(m)
+        if
+        :: use_is_user -> mmput(m)
+        :: else -> mmdrop(m)
+        fi;
+        if
+        :: WRONG(use_by_count) -> skip
+        :: else -> mmput(m)
+        fi
     :: else
     fi;
     d_step { STEP; dead[me] = true; m = NONE; c = 0 }
@@ -678,12 +791,13 @@ inline switch_towards_user() {
         load(c, t_mm[curr[c]]);
         t_active[curr[c]] = t_mm[curr[c]];
         if
-        :: old != NONE -> hz[c] = NONE; t_active[prev] = NONE
+        :: old != NONE -> hz[c] = NONE; t_active[prev] = NONE; clear_note(c)
         :: else
         fi;
         switched(curr[c])
     }
     d_step {
+        pay(c);
         if
         :: old != NONE && !WRONG(drop_before_load) -> settle(old, last)
         :: else

@@ -21,9 +21,13 @@ pub struct Ledger {
     /// The last drop sends away the CPUs that still borrow the mm: other CPUs by IPI, its
     /// own directly.
     pub shoots: bool,
+    /// A kernel thread's use of an mm holds a unit of `mm_users`, not of `mm_count`.
+    pub uses: bool,
+    /// A flush of pages leaves out the CPUs that are lazy.
+    pub spares: bool,
 }
 
-const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots]: [u8; 5]) -> Ledger {
+const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses, spares]: [u8; 7]) -> Ledger {
     Ledger {
         policy,
         borrows: borrows != 0,
@@ -31,16 +35,20 @@ const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots]: [u8; 5])
         lingers: lingers != 0,
         kicks: kicks != 0,
         shoots: shoots != 0,
+        uses: uses != 0,
+        spares: spares != 0,
     }
 }
 
 #[rustfmt::skip]
 const LEDGERS: [Ledger; Policy::ALL.len()] = [
-    //                      borrows, counts, lingers, kicks, shoots
-    row(Policy::Eager,     [0,       0,      0,       0,     0]),
-    row(Policy::Refcount,  [1,       1,      1,       0,     0]),
-    row(Policy::Shootdown, [1,       0,      0,       1,     1]),
-    row(Policy::Hazard,    [1,       0,      0,       0,     1]),
+    //                       borrows, counts, lingers, kicks, shoots, uses, spares
+    row(Policy::Eager,      [0,       0,      0,       0,     0,      0,    0]),
+    row(Policy::Refcount,   [1,       1,      1,       0,     0,      0,    0]),
+    row(Policy::Shootdown,  [1,       0,      0,       1,     1,      0,    0]),
+    row(Policy::Hazard,     [1,       0,      0,       0,     1,      0,    0]),
+    row(Policy::Evict,      [1,       0,      0,       1,     0,      1,    0]),
+    row(Policy::Generation, [1,       0,      0,       1,     1,      0,    1]),
 ];
 
 impl Ledger {
@@ -84,6 +92,11 @@ impl Ledger {
     /// `n` if the last drop shoots, else 0.
     pub fn shot<T: Default>(&self, n: T) -> T {
         when(self.shoots, n)
+    }
+
+    /// `n` if an exit evicts lazy CPUs or the last drop shoots them, else 0.
+    pub fn sent_away<T: Default>(&self, n: T) -> T {
+        when(self.kicks || self.shoots, n)
     }
 
     /// `n` if the last drop shoots and no exit's eviction comes before it, else 0.

@@ -48,6 +48,8 @@ impl Event<'_> {
             Event::FlushBegins(_) => Kind::FlushBegins,
             Event::FlushLocal(..) => Kind::FlushLocal,
             Event::FlushGlobal(..) => Kind::FlushGlobal,
+            Event::Spared { .. } => Kind::Spared,
+            Event::Paid(_) => Kind::Paid,
             Event::Created(_) => Kind::Created,
             Event::Zombie(_) => Kind::Zombie,
             Event::Dying(_) => Kind::Dying,
@@ -82,6 +84,7 @@ impl Event<'_> {
             | Event::MaskCleared(mm)
             | Event::ShotSelf(mm)
             | Event::FlushBegins(mm)
+            | Event::Paid(mm)
             | Event::Created(mm)
             | Event::Zombie(mm)
             | Event::Dying(mm)
@@ -93,7 +96,9 @@ impl Event<'_> {
             Event::Scan { mm, cpus } | Event::Shoot { mm, cpus } => {
                 Body { other: cpus.len() as u32, ..about(kind, mm) }
             }
-            Event::Filtered(mm, cpu) => Body { other: cpu.index() as u32, ..about(kind, mm) },
+            Event::Filtered(mm, cpu) | Event::Spared { mm, cpu, .. } => {
+                Body { other: cpu.index() as u32, ..about(kind, mm) }
+            }
             Event::Posted { asks } => call(kind, asks, number(me, true), CpuId::BOOT),
             Event::Sent { call: asked, .. } => call(kind, asked.asks(), number(me, false), CpuId::BOOT),
             Event::Ipi { to, asks } => call(kind, asks, number(me, false), to),

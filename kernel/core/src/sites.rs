@@ -40,7 +40,8 @@ impl<M: Machine> LazyTlb<M> {
                 let mm = task.mm();
                 assert!(mm.is_some(), "the current task has no mm to give up");
                 // F4 fence (d): orders the last user access before `mm = none`. Partner:
-                // `barrier_on`. F14 fence: orders the load of the PID register before the
+                // `barrier_on`. F29 fence: orders the last user access before the read of the
+                // generation. Partner: `spare`. F14 fence: orders the load of the PID register before the
                 // next publication. Partner: `publishers_of`.
                 fence(Ordering::SeqCst);
                 self.machine.with_irqs_off(|t| {
@@ -85,7 +86,11 @@ impl<M: Machine> LazyTlb<M> {
         // since not every policy counts borrows. Taking it only if the thread borrows
         // another mm, but always dropping the borrow, frees `mm` too soon. The reverse
         // leaks it (T1).
-        self.mmgrab(mm);
+        if ask!(self, use_is_user()) {
+            self.mmget(mm);
+        } else {
+            self.mmgrab(mm);
+        }
         self.machine.point(Point::UseMmGrabbed);
         let (old, borrowed) = self.machine.with_preempt_off(|p| {
             let task = self.machine.current(p);
@@ -98,12 +103,12 @@ impl<M: Machine> LazyTlb<M> {
 
     /// The end of [`LazyTlb::kthread_use_mm`]: the thread borrows `mm` from now on. The
     /// reference of its use may be the last one. Under shootdown and hazard this CPU then
-    /// shoots itself. Interrupts and preemption on.
+    /// shoots itself, and under evict it ends the mappings. Interrupts and preemption on.
     pub fn kthread_unuse_mm(&self, mm: MmId) {
         let used = self.give_up_mm(None);
         assert!(used == mm, "kthread_unuse_mm of {mm:?} by a thread that uses {used:?}");
         self.machine.point(Point::UnuseMmBorrowed);
-        self.mmdrop(mm);
+        if ask!(self, use_is_user()) { self.mmput(mm) } else { self.mmdrop(mm) }
     }
 
     /// Loads `mm` as the current task's own. Returns the mm that the task owned, and the

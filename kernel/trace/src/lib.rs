@@ -47,6 +47,8 @@
 //! | [`Kind::Flush`] | bits 0–1 what (`RANGES`), bits 2–3 the reach (`REACHES`) | pages | to flush | first address |
 //! | [`Kind::FlushBegins`] | | | | |
 //! | [`Kind::FlushLocal`], [`Kind::FlushGlobal`] | what | pages | flushed here, flushed everywhere | first address |
+//! | [`Kind::Spared`] | | a CPU that is lazy, and owes a flush from here on | flushed | |
+//! | [`Kind::Paid`] | | | for which this CPU makes the flush that it owes | |
 //! | [`Kind::Created`] | | | new; its PID is taken | |
 //! | [`Kind::Zombie`] | | | `mm_users` is 0 | |
 //! | [`Kind::Dying`] | | | `mm_count` is 0 | |
@@ -224,6 +226,8 @@ kinds! {
     FlushBegins = "flush_begins" in Flush,
     FlushLocal = "flush_local" in Flush,
     FlushGlobal = "flush_global" in Flush,
+    Spared = "spared" in Flush,
+    Paid = "paid" in Flush,
     Created = "created" in Mm,
     Zombie = "zombie" in Mm,
     Dying = "dying" in Mm,

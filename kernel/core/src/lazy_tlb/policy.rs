@@ -36,6 +36,11 @@ macro_rules! policies {
             /// Publish every borrow per CPU; when the mm dies, shoot the CPUs that have published
             /// it.
             hazard Hazard,
+            /// Count nothing; the last user's exit evicts the borrowers, so a zombie has none.
+            evict Evict,
+            /// As shootdown; besides, a flush spares the CPUs that are lazy, and they make up for
+            /// it when they come back (x86).
+            generation Generation,
         }
     };
 }
@@ -99,13 +104,12 @@ pub enum Free {
     Later,
 }
 
-/// The questions to a policy. Each has a default answer. To `mm_begins`, `spare`,
-/// `arrived` and `quiescent` no policy here has another one, and none answers
-/// [`Free::Later`]: they are the places for policies that do more
-/// (docs/decisions/policies-are-asked.md).
+/// The questions to a policy. Each has a default answer. To `mm_begins`, `arrived`
+/// and `quiescent` no policy here has another one, and none answers [`Free::Later`]: they are
+/// the places for policies that do more (docs/decisions/policies-are-asked.md).
 ///
 /// A policy carries no barrier that a switch owes. The switch has those itself, so no
-/// policy can forget one.
+/// policy can forget one. A policy has the barriers of its own words.
 pub(crate) trait Operations {
     /// This CPU is about to borrow `mm`. Either `mm` is a user's and is loaded: the real
     /// reference behind the borrow goes only after this call. Or `mm` is `init_mm`, which
@@ -147,7 +151,8 @@ pub(crate) trait Operations {
 
     /// `told` holds the CPUs that are to drop `what` of `mm` now. The policy takes out
     /// those that may do it later: each of these owes the flush, and makes up for it in
-    /// `arrived`. The flusher's full barrier comes before this call.
+    /// `ended` or `arrived`, and so before it accesses user memory. The flusher's full barrier
+    /// comes before this call, and this CPU is never taken out.
     #[inline(always)]
     fn spare<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId, _what: FlushRange, _told: &mut CpuSet) {}
 
@@ -156,10 +161,17 @@ pub(crate) trait Operations {
     #[inline(always)]
     fn arrived<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff, _mm: MmId, _stayed: bool) {}
 
-    /// Which other CPUs are sent away from `mm` before the final flush of its exit.
+    /// Which CPUs are sent away from `mm` before the final flush of its exit. This CPU may be
+    /// among them.
     #[inline(always)]
     fn evicted_at_exit<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId) -> CpuSet {
         CpuSet::EMPTY
+    }
+
+    /// Whether a kernel thread's use of an mm holds a unit of `mm_users`, not of `mm_count`.
+    #[inline(always)]
+    fn use_is_user<M: Machine>(_: &LazyTlb<M>) -> bool {
+        false
     }
 
     /// This CPU is in the second half of a switch, in `finish_switch`. If the switch has

@@ -44,7 +44,7 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     /// `targets`, or what the filter leaves of them if it is on.
-    fn filtered(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
+    pub(super) fn filtered(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
         match self.config.filter_lazies {
             true => self.filter_lazies(t, mm, targets),
             false => targets,

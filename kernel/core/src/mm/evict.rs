@@ -24,9 +24,13 @@ impl<M: Machine> LazyTlb<M> {
     /// Evicts the CPUs that the policy names, before the final flush of `mm`'s exit.
     pub(super) fn evict_before_exit(&self, t: &PreemptOff, mm: MmId) {
         let lazies = ask!(self, evicted_at_exit(t, mm));
-        if !lazies.is_empty() {
-            self.evict(t, mm, lazies, Cause::Exit);
+        let others = lazies.without(t.cpu());
+        if !others.is_empty() {
+            self.evict(t, mm, others, Cause::Exit);
             self.machine.point(Point::ExitEvicted);
+        }
+        if lazies.contains(t.cpu()) {
+            self.machine.with_irqs_off(|t| self.evict_here(t, mm));
         }
     }
 

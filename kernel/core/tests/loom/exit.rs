@@ -22,11 +22,7 @@ struct Stage {
     other: TaskId,
 }
 
-fn stage(policy: Policy) -> (Rig, Stage) {
-    stage_with(config(policy))
-}
-
-fn stage_with(config: Config) -> (Rig, Stage) {
+fn stage(config: Config) -> (Rig, Stage) {
     let rig = boot(config);
     let mm = running(&rig);
     let second = thread(&rig, mm);
@@ -39,7 +35,11 @@ fn stage_with(config: Config) -> (Rig, Stage) {
 
 /// Like `stage`, but `second` is gone: the owner on CPU 0 is the last user.
 fn last_owner(policy: Policy) -> (Rig, Stage) {
-    let (rig, stage) = stage(policy);
+    last_owner_of(config(policy))
+}
+
+fn last_owner_of(config: Config) -> (Rig, Stage) {
+    let (rig, stage) = stage(config);
     rig.mmput(stage.mm);
     (rig, stage)
 }
@@ -50,8 +50,18 @@ fn exit(rig: &Rig) {
 }
 
 fn to_another_user(name: &str, policy: Policy) {
+    to_another(name, config(policy));
+}
+
+/// A CPU that is seen elsewhere gets no IPI.
+fn to_another_user_filtered(name: &str, policy: Policy) {
+    to_another(name, Config { filter_lazies: true, ..config(policy) });
+}
+
+fn to_another(name: &str, config: Config) {
+    let policy = config.policy;
     explore(name, None, move || {
-        let (rig, stage) = last_owner(policy);
+        let (rig, stage) = last_owner_of(config);
         let (_, next) = process(&rig);
         let leave = move |rig: &Rig| {
             rig.exit_mm();
@@ -96,7 +106,7 @@ fn to_another_kernel_thread(name: &str, policy: Policy) {
 
 fn back_to_the_same_mm(name: &str, policy: Policy) {
     explore(name, None, move || {
-        let (rig, stage) = stage(policy);
+        let (rig, stage) = stage(config(policy));
         race(&rig, exit, move |rig| {
             rig.machine.switch_to(stage.second);
         });
@@ -106,7 +116,7 @@ fn back_to_the_same_mm(name: &str, policy: Policy) {
 
 fn both_threads_exit(name: &str, policy: Policy) {
     explore(name, None, move || {
-        let (rig, stage) = stage(policy);
+        let (rig, stage) = stage(config(policy));
         switch(&rig, CPU1, stage.second);
         race(&rig, exit, |rig| rig.exit_mm());
         expect_dead_after_drain(&rig, stage.mm);
@@ -143,7 +153,7 @@ fn zombie_filtered() {
 #[test]
 fn exit_without_eviction() {
     explore("exit, shootdown, without the eviction", None, || {
-        let (rig, stage) = stage_with(Config { exit_kick: false, ..config(Policy::Shootdown) });
+        let (rig, stage) = stage(Config { exit_kick: false, ..config(Policy::Shootdown) });
         rig.mmput(stage.mm);
         race(&rig, exit, move |rig| {
             rig.machine.switch_to(stage.other);
@@ -202,6 +212,7 @@ fn last_drop(name: &str, config: Config) {
 
 under_each_policy! {
     to_user: to_another_user;
+    to_user_filtered: to_another_user_filtered;
     to_user_then_lazy: to_another_user_and_lazy_there;
     to_kernel: to_another_kernel_thread;
     to_same_mm: back_to_the_same_mm;

@@ -7,6 +7,7 @@
 #![cfg(loom)]
 
 mod exit;
+mod flushes;
 mod gate;
 mod handoff;
 mod handshake;

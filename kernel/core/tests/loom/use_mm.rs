@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 
 use crate::under_each_policy;
 use crate::{CPU0, CPU1, Rig, boot, config, expect_dead_after_drain, explore, race, running};
@@ -29,7 +30,7 @@ fn use_against_exit(name: &str, policy: Policy) {
 }
 
 /// CPU 0 unmaps a page of the mm that CPU 1 enters and walks; then `check`. The kernel
-/// thread is counted as a user only if `known`.
+/// thread is counted as a user only if `known`, or by the policy.
 fn unmap_against_use(config: Config, known: bool, check: impl FnOnce(&Rig)) {
     let rig = boot(config);
     let mm = running(&rig);
@@ -73,7 +74,8 @@ fn use_against_a_flush(name: &str, policy: Policy) {
 fn use_against_a_trimming_flush(name: &str, policy: Policy) {
     for known in [false, true] {
         let name = format!("{name}, {}", if known { "by the clock" } else { "single-threaded" });
-        let config = Config { policy, trim_period: if known { 1 } else { 2 }, ..Config::default() };
+        let by_clock = known || Ledger::of(policy).uses;
+        let config = Config { policy, trim_period: if by_clock { 1 } else { 2 }, ..Config::default() };
         let kicked = Arc::new(AtomicBool::new(false));
         let seen = kicked.clone();
         explore(&name, Some(4), move || {

@@ -24,7 +24,7 @@ fn exit_with_every_other_cpu_lazy() {
         rig.switch(CPU0, user);
         rig.on(CPU0, || rig.exit_mm());
         assert_eq!(rig.total("exit_kick"), rig.owes().kicked(2));
-        assert_eq!(rig.total("ipi_sent_call"), rig.owes().shot(2));
+        assert_eq!(rig.total("ipi_sent_call"), rig.owes().sent_away(2));
         assert_eq!(rig.total("shot_ipi"), rig.owes().shot_unkicked(2), "a kick leaves nobody to shoot");
         assert_eq!(rig.total("shot_self"), rig.owes().shot(1));
         assert_eq!(rig.lookup(mm) == mm, rig.owes().lingers);

@@ -33,7 +33,8 @@ pub(super) fn offline_leaves_no_bit() -> Verdict {
 pub(super) fn mm_dies_as_a_cpu_goes() -> Verdict {
     let (mut scene, [cpu]) = Scene::with_last()?;
     let mm = scene.lazy_mm(&[cpu])?;
-    let went = held_on_its_way(&mut scene, cpu, LeaveLazyHalf, 1 + owes().shot(2), || lazy_tlb().mmput(mm));
+    let went =
+        held_on_its_way(&mut scene, cpu, LeaveLazyHalf, 1 + owes().sent_away(2), || lazy_tlb().mmput(mm));
     bring_back(cpu)?;
     went?;
     scene.end(&[])

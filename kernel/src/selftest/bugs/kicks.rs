@@ -58,11 +58,14 @@ pub(super) fn two_kicks_of_one_cpu() -> Verdict {
     let kick_second = move || {
         mark();
         wait_until_passed(2);
+        make_trim_due();
         flush(mm);
     };
     scene.part(second, move || inside(mm, kick_second));
     lazy_tlb().exec_mmap(mm);
     wait_until_passed(1);
+    // Where the use of `second` is a user, only a trim is a kick.
+    make_trim_due();
     flush(mm);
     scene.played()?;
     check_eq!(flushes_of(lazy) - before, 2, "flushes of the CPU that was kicked twice");
@@ -94,6 +97,7 @@ pub(super) fn kick_during_a_self_trim() -> Verdict {
     });
     scene.part(other, move || {
         wait_until_passed(1);
+        make_trim_due();
         inside(mm, || flush(mm));
     });
     let period = lazy_tlb().config().trim_period;
@@ -179,7 +183,7 @@ pub(super) fn exit_kick_stays_on_its_cpu() -> Verdict {
     let others = other_cpus();
     let mm = scene.lazy_mm(&others)?;
     lazy_tlb().exec_mmap(mm);
-    let local_here = || lazy_tlb().cpu(me).counters.flush_local.get();
+    let local_here = || lazy_tlb().cpu(me).counters.tlbiel.get();
     let global = || total(|c| &c.flush_global);
     let (local_before, global_before) = (local_here(), global());
     wind_trim_clock();
