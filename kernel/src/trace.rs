@@ -76,7 +76,7 @@ pub(crate) struct OutOfMemory;
 
 /// The header, if there are rings.
 fn header() -> Option<&'static Header> {
-    // F53 acquire: orders the pointer before what it leads to. Partner: `make_rings`.
+    // F54 acquire: orders the pointer before what it leads to. Partner: `make_rings`.
     // SAFETY: null, or a header that `make_rings` has written, and that stays.
     unsafe { HEADER.load(Ordering::Acquire).as_ref() }
 }
@@ -131,7 +131,7 @@ fn make_rings(_: &SpinGuard<'_, ()>, kb: usize) -> Result<(), OutOfMemory> {
             _rest: [0; _],
         });
     }
-    // F53 release: orders the header and the blocks before the pointer. Partner: `header`.
+    // F54 release: orders the header and the blocks before the pointer. Partner: `header`.
     HEADER.store(header, Ordering::Release);
     LAZY_TRACE.store(address, Ordering::Relaxed);
     Ok(())
@@ -283,6 +283,8 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) {
         Event::Spared { .. } => apart!(Spared),
         Event::Paid(_) => here!(Paid),
         Event::Flush { .. } => apart!(Flush),
+        Event::Spared { .. } => apart!(Spared),
+        Event::Paid(_) => here!(Paid),
         Event::FlushBegins(_) => here!(FlushBegins),
         Event::FlushLocal(..) => apart!(FlushLocal),
         Event::FlushGlobal(..) => apart!(FlushGlobal),
@@ -355,13 +357,17 @@ pub(crate) fn last(most: usize) -> Vec<(CpuId, Record)> {
             // SAFETY: the ring has `last` + 1 records.
             let words = unsafe { &*ring.head.records.add((position & ring.head.last) as usize) };
             let words = words.each_ref().map(|word| word.load(Ordering::Relaxed));
-            found.extend(Record::decode(words, position).map(|record| (CpuId::new(cpu), record)));
+            found.extend(Record::decode(words, position).map(|record| (CpuId::new(cpu), position, record)));
         }
     }
     switch_to(&held, on);
     drop(held);
-    found.sort_by_key(|(_, record)| record.time);
-    found.split_off(found.len().saturating_sub(most))
+    // The order within a CPU is part of the key: a sort that keeps it takes 4 KB of the stack.
+    found.sort_unstable_by_key(|&(cpu, position, record): &(CpuId, u64, Record)| {
+        (record.time, cpu.index(), position)
+    });
+    let last = found.split_off(found.len().saturating_sub(most));
+    last.into_iter().map(|(cpu, _, record)| (cpu, record)).collect()
 }
 
 /// The names of `groups`, as the switches take them.

@@ -84,6 +84,8 @@ pub fn flush_all_local() {
 }
 
 /// The pages of `pid` in `range`, everywhere; there has to be a [`broadcast`].
+// Not inlined: its sequence stays in one piece.
+#[inline(never)]
 pub fn flush_range_broadcast(pid: Pid, range: Range<u64>, size: PageSize) {
     sequence::range_broadcast(broadcast(), pid.get(), range, size, run);
 }

@@ -128,6 +128,12 @@ def symbol(name):
 # Images that were found to be the ones in memory.
 _fitting = set()
 SAMPLES = 32
+NOP, BRANCH = 0x60000000, 18
+
+
+def _may_be(wanted, found):
+    """Whether an instruction of the image is the one in memory: a nop may have become a branch (`patch.rs`)."""
+    return found == wanted or wanted == NOP and found >> 26 == BRANCH
 
 
 def _check_image(memory):
@@ -141,7 +147,8 @@ def _check_image(memory):
     for section in (section for section in image.sections if section.address == text and section.flags & elf.SHF_EXECINSTR):
         for at in range(0, section.size & -8, max(section.size // SAMPLES & -8, 8)):
             wanted = image.data[section.offset + at:section.offset + at + 8]
-            if memory.physical(section.address + at & (1 << QUADRANT_BITS) - 1, 8) != wanted:
+            found = memory.physical(section.address + at & (1 << QUADRANT_BITS) - 1, 8)
+            if not all(map(_may_be, struct.unpack(">2I", wanted), struct.unpack(">2I", found))):
                 raise gdb.GdbError(f"the kernel in memory is another build than {program}: load the one that was "
                                    "booted with `file`, or boot again.")
     _fitting.add(program)

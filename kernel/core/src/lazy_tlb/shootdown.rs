@@ -56,7 +56,7 @@ impl<M: Machine> LazyTlb<M> {
     /// seen elsewhere does not come back.
     // Not inlined: without the filter nothing saves registers for it.
     #[inline(never)]
-    pub(super) fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
+    fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
         let mut lazy = targets;
         for cpu in targets.iter() {
             // F13 acquire: orders the name of another mm before the reuse of what we free.

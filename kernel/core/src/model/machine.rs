@@ -140,10 +140,10 @@ impl Probe for Model {
     }
 
     fn observe(&self, t: &PreemptOff, event: Event) -> Stamp {
+        self.trace.record(t.cpu(), event);
         if let Event::Spared { mm, cpu, .. } = event {
             self.tlbs.spare(cpu.index(), mm);
         }
-        self.trace.record(t.cpu(), event);
         Stamp::default()
     }
 }
