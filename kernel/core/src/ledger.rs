@@ -22,9 +22,11 @@ pub struct Ledger {
     pub shoots: bool,
     /// A kernel thread's use of an mm holds a unit of `mm_users`, not of `mm_count`.
     pub uses: bool,
+    /// A task names what is loaded while it runs.
+    pub names: bool,
 }
 
-const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses]: [u8; 6]) -> Ledger {
+const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses, names]: [u8; 7]) -> Ledger {
     Ledger {
         policy,
         borrows: borrows != 0,
@@ -33,17 +35,19 @@ const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses]: [u
         kicks: kicks != 0,
         shoots: shoots != 0,
         uses: uses != 0,
+        names: names != 0,
     }
 }
 
 #[rustfmt::skip]
 const LEDGERS: [Ledger; Policy::ALL.len()] = [
-    //                      borrows, counts, lingers, kicks, shoots, uses
-    row(Policy::Eager,     [0,       0,      0,       0,     0,      0]),
-    row(Policy::Refcount,  [1,       1,      1,       0,     0,      0]),
-    row(Policy::Shootdown, [1,       0,      0,       1,     1,      0]),
-    row(Policy::Hazard,    [1,       0,      0,       0,     1,      0]),
-    row(Policy::Evict,     [1,       0,      0,       1,     0,      1]),
+    //                      borrows, counts, lingers, kicks, shoots, uses, names
+    row(Policy::Eager,     [0,       0,      0,       0,     0,      0,    1]),
+    row(Policy::Refcount,  [1,       1,      1,       0,     0,      0,    1]),
+    row(Policy::Shootdown, [1,       0,      0,       1,     1,      0,    1]),
+    row(Policy::Hazard,    [1,       0,      0,       0,     1,      0,    1]),
+    row(Policy::Evict,     [1,       0,      0,       1,     0,      1,    1]),
+    row(Policy::Loaded,    [1,       0,      0,       1,     1,      0,    0]),
 ];
 
 impl Ledger {
