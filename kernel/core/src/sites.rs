@@ -86,9 +86,9 @@ impl<M: Machine> LazyTlb<M> {
         // another mm, but always dropping the borrow, frees `mm` too soon. The reverse
         // leaks it (T1).
         if ask!(self, use_is_user()) {
-            self.mmget(mm)
+            self.mmget(mm);
         } else {
-            self.mmgrab(mm)
+            self.mmgrab(mm);
         }
         self.machine.point(Point::UseMmGrabbed);
         let (old, borrowed) = self.machine.with_preempt_off(|p| {

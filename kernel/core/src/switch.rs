@@ -178,7 +178,7 @@ impl<M: Machine> LazyTlb<M> {
             self.event(t, Event::Leave(prev));
         }
         // F13 release: orders the load of the PID register, and the observer's record of
-        // it, before the publication. Partner: `filter_lazies`.
+        // it, before the publication. Partner: `still_on`.
         me.active_mm.publish(next);
         ask!(self, arrived(t, next, false));
     }
