@@ -39,6 +39,8 @@ def kernel_command_line(s, version):
     tlb = s.tlb or ("" if version >= SYNCHRONOUS_TLBIE else "ipi")
     if tlb:
         words.append(f"tlb={tlb}")
+    if s.irq:
+        words.append(f"irq={s.irq}")
     # The kernel's expected failures name the QEMU on which they are expected.
     words.append(f"qemu={dotted(version)}")
     path, _, arguments = s.init.partition(" ")
@@ -67,7 +69,7 @@ def command_line(s, kernel, archive=None):
     if s.icount:
         # One order of instructions in every run: CPUs in turn, time from the instruction count, a
         # fixed clock and a fixed random seed.
-        words += ["-icount", f"shift={s.icount},sleep=off", "-seed", "1",
+        words += ["-icount", f"shift={s.icount},sleep=off{s.recording}", "-seed", "1",
                   "-rtc", "base=2026-01-01T00:00:00,clock=vm"]
     words += ["-kernel", str(kernel)]
     if archive:

@@ -52,9 +52,17 @@ def programs():
     return Stage("programs", ("qemu-scripts/test-programs", IMAGE), early=("kernel/src/syscall", "kernel/src/fs", "kernel/src/process"))
 
 
+def reports(name):
+    """`make test-crashes` or `make test-gdb`: what a CPU runs is written nowhere else."""
+    return Stage(name, ("make", "--no-print-directory", f"test-{name}"), RELEASE)
+
+
 FOLDER = {"kcore": "kernel/core/", "vm": "kernel/vm/", "formats": "kernel/formats/", "terminal": "kernel/terminal/",
           "files": "kernel/files/", "powerpc64": "arch/"}
 LOOM = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": "target/loom", "LOOM_MAX_PREEMPTIONS": "2"}
+# Symbols, and calls inlined as in the image that people run.
+PROFILE = {"LTO": "fat", "CODEGEN_UNITS": "1", "DEBUG": "2", "INCREMENTAL": "false"}
+RELEASE = {f"CARGO_PROFILE_RELEASE_{name}": value for name, value in PROFILE.items()}
 
 STAGES = [
     host("kcore", "--test", "unit"),
@@ -73,6 +81,8 @@ STAGES = [
     boot(8, "refcount", "tlb=ipi"),
     programs(),
     fences(),
+    reports("crashes"),
+    reports("gdb"),
 ]
 
 

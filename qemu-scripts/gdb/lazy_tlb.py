@@ -3,7 +3,7 @@
 `help lazy` lists them; docs/debugging.md shows them at work. The kernel describes itself in one
 static, LAZY_TLB_DEBUG (kernel/src/debug.rs). Type information serves only for names and lines of
 code, not for its state. The package `lazy` beside this file: memory and facts, radix (the walk),
-kernel (CPUs, mms, tasks), stack, check; places (functions by name), breaks, steps; printers.
+kernel (CPUs, mms, tasks), stack, programs, check; core (dumps); places (functions by name), breaks, steps; printers.
 """
 
 import pathlib

@@ -47,7 +47,8 @@
 #define shootdown (policy == 2)
 #define hazard    (policy == 3)
 #define evict     (policy == 4)
-#define loaded    (policy == 5)
+#define generation (policy == 5)
+#define loaded    (policy == 6)
 
 /* What the tasks do: bits of `does`. */
 #define FLUSHES   (does & 1)
@@ -78,6 +79,7 @@ mtype = {
     mask_read_before_pte, kick_does_not_flush, kick_drops_twice, kick_keeps_count,
     exit_borrow_uncounted, put_before_borrow, use_mm_leaks, use_mm_without_grab, use_mm_irqs_on,
     exec_reads_early, withdraw_before_load, evict_not_self, use_by_count,
+    notes_before_generation, note_cleared_late, newer_note_spared, debt_left_behind,
     task_asked, task_named,
     offline_while_lazy, offline_forgets_nothing, offline_without_drain, sender_looks_once
 };
@@ -95,6 +97,10 @@ bool dead[TASKS];
 /* A CPU: CpuState. `pidr` is PIDR and its publication, `tlb` the PIDs it may hold. */
 byte curr[MAXCPU], pidr[MAXCPU], tlb[MAXCPU], hz[MAXCPU];
 bool irqoff[MAXCPU], nopre[MAXCPU], busy[MAXCPU], fresh[MAXCPU];
+/* Under generation: that of each mm; a CPU's note, which is the mm that it is lazy on and the
+ * generation that it saw; the mm that a CPU which comes back has yet to look at. `owed` is no
+ * part of the protocol: the PIDs that a CPU holds something stale of, by leave of a flush. */
+byte gen[IDS], note[MAXCPU], seen[MAXCPU], back_from[MAXCPU], owed[MAXCPU];
 /* Cross-calls: mailbox, the interrupt itself, and the record of each initiator. */
 byte mailbox[MAXCPU], op[MAXCPU], op_mm[MAXCPU], waiting[MAXCPU];
 bool ipi[MAXCPU];
@@ -140,8 +146,44 @@ inline check_loaded(cpu, task) {
 
 inline flush_here(cpu, mm) {
     tlb[cpu] = tlb[cpu] & ~PID(mm);
+    owed[cpu] = owed[cpu] & ~PID(mm);
     if
     :: pidr[cpu] == mm && pte[mm] -> tlb[cpu] = tlb[cpu] | PID(mm)
+    :: else
+    fi
+}
+
+/* Generation::ended in two steps: the note goes, then the generation is read. */
+inline clear_note(cpu) {
+    if
+    :: generation && note[cpu] != NONE ->
+        back_from[cpu] = note[cpu];
+        if
+        :: WRONG(note_cleared_late) -> compare(cpu)
+        :: else -> note[cpu] = NONE
+        fi
+    :: else
+    fi
+}
+
+inline compare(cpu) {
+    if
+    :: gen[back_from[cpu]] != seen[cpu] && !(WRONG(debt_left_behind) && pidr[cpu] != back_from[cpu]) ->
+        flush_here(cpu, back_from[cpu])
+    :: else
+    fi
+}
+
+inline pay(cpu) {
+    if
+    :: back_from[cpu] != NONE ->
+        if
+        :: WRONG(note_cleared_late) -> note[cpu] = NONE
+        :: else -> compare(cpu)
+        fi;
+        /* What it was spared it would use now, or when it comes back again. */
+        assert(!(owed[cpu] & PID(back_from[cpu])));
+        back_from[cpu] = NONE; seen[cpu] = 0
     :: else
     fi
 }
@@ -153,6 +195,7 @@ inline borrow(cpu, task, mm, uncounted) {
     if
     :: refcount && !WRONG(uncounted) -> count[mm]++
     :: hazard && mm != INIT -> hz[cpu] = mm
+    :: generation && mm != INIT -> note[cpu] = mm; seen[cpu] = gen[mm]
     :: else
     fi
 }
@@ -168,7 +211,9 @@ inline leave_lazy(cpu, task, old) {
     SET_ACTIVE(task, INIT);
     mask[INIT] = mask[INIT] | BIT(cpu);
     load(cpu, INIT);
-    hz[cpu] = NONE
+    hz[cpu] = NONE;
+    clear_note(cpu);
+    pay(cpu)
 }
 
 /* Gives a reference back: the fetch_sub of mmdrop. `last` asks for the free. */
@@ -346,7 +391,7 @@ inline __mmdrop(mm) {
         nopre[c] = true;
         to = 0;
         if
-        :: shootdown -> to = mask[mm] & online
+        :: shootdown || generation -> to = mask[mm] & online
         :: loaded -> to = mask[mm] & online; still_on(c, mm)
         :: hazard ->
             for (n : 0 .. MAXCPU - 1) {
@@ -380,14 +425,14 @@ inline mmdrop(mm) {
     fi
 }
 
-/* LazyTlb::exit_flush: the eviction that the policy asks for, then the flush of everything. */
+/* LazyTlb::exit_flush: the eviction where the policy has one, then the flush of everything. */
 inline exit_flush(mm) {
     d_step {
         STEP;
         c = at[me];
         nopre[c] = !WRONG(kick_preemptible);
         if
-        :: (shootdown || evict) && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c)
+        :: (shootdown || evict || generation) && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c)
         :: loaded && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c); still_on(c, mm)
         :: else
         fi
@@ -507,10 +552,16 @@ inline enter_mm(mm) {
         STEP;
         load(c, mm);
         hz[c] = NONE;
+        clear_note(c);
         check_loaded(c, me);
-        irqoff[c] = false;
+        irqoff[c] = (back_from[c] != NONE);
         nopre[c] = false
     }
+    if
+    /* Else interrupts are on, and the CPU may be another task's by now. */
+    :: at[me] == c && back_from[c] != NONE -> d_step { STEP; pay(c); irqoff[c] = false }
+    :: else
+    fi;
     d_step {
         STEP;
         if
@@ -525,6 +576,23 @@ inline enter_mm(mm) {
 }
 
 #define LOCALS byte c, n, to, reach, act, old; bool last
+
+/* The CPUs whose note is of an older generation are not told. */
+inline spare_noted(mm, newest) {
+    d_step {
+        STEP;
+        for (n : 0 .. MAXCPU - 1) {
+            if
+            :: (to & BIT(n)) && note[n] == mm && (seen[n] < newest || WRONG(newer_note_spared)) ->
+                to = to & ~BIT(n);
+                owed[n] = owed[n] | (tlb[n] & PID(mm))
+            :: else
+            fi
+        }
+        n = 0;
+        reach = (to -> 2 : 1)
+    }
+}
 
 /* LazyTlb::flush by the only user of the mm, or one of them: munmap of a page. Trimming
  * is due or not. */
@@ -547,6 +615,20 @@ inline munmap(mm) {
         reach = ((to & ~BIT(c)) -> 2 : 1);
         to = to & online & ~BIT(c)
     }
+    /* Generation::spare: the generation, then, after a fence, the notes. */
+    if
+    :: generation && reach == 2 ->
+        if
+        :: WRONG(notes_before_generation) -> spare_noted(mm, gen[mm] + 1)
+        :: else
+        fi;
+        d_step { STEP; gen[mm]++ }
+        if
+        :: WRONG(notes_before_generation) -> skip
+        :: else -> spare_noted(mm, gen[mm])
+        fi
+    :: else
+    fi;
     if
     :: reach == 2 ->
         if
@@ -561,15 +643,18 @@ inline munmap(mm) {
     :: else
     fi;
     flush_reaching(mm, true);
-    /* The frame is free: no CPU may have it. Then there is a new page at its place. */
+    /* The frame is free: no CPU may have it and use it. Then there is a new page at its place. */
     d_step {
         STEP;
         for (n : 0 .. MAXCPU - 1) {
-            assert(!(tlb[n] & PID(mm)))
+            assert(!(tlb[n] & PID(mm) & ~owed[n]))
         }
         pte[mm] = true;
         for (n : 0 .. MAXCPU - 1) {
-            flush_here(n, mm)
+            if
+            :: pidr[n] == mm -> tlb[n] = tlb[n] | PID(mm)
+            :: else
+            fi
         }
         n = 0;
         nopre[c] = false
@@ -731,12 +816,13 @@ inline switch_towards_user() {
         load(c, t_mm[curr[c]]);
         SET_ACTIVE(curr[c], t_mm[curr[c]]);
         if
-        :: old != NONE -> hz[c] = NONE; t_active[prev] = NONE
+        :: old != NONE -> hz[c] = NONE; t_active[prev] = NONE; clear_note(c)
         :: else
         fi;
         switched(curr[c])
     }
     d_step {
+        pay(c);
         if
         :: old != NONE && !WRONG(drop_before_load) -> settle(old, last)
         :: else

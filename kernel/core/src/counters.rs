@@ -84,6 +84,10 @@ counters! {
     flush_local,
     /// Flushes that other CPUs needed too.
     flush_global,
+    /// CPUs that a flush left out, because they were lazy.
+    flush_spared,
+    /// Flushes that a CPU made when its laziness ended, for those that had left it out.
+    flush_paid,
     /// Address spaces created.
     mm_created,
     /// Address spaces freed.
@@ -169,6 +173,8 @@ impl Counters {
             Event::Flush { reach: Reach::Nobody, .. } => me().flush_none.add(1),
             Event::Flush { reach: Reach::Local, .. } => me().flush_local.add(1),
             Event::Flush { reach: Reach::Global, .. } => me().flush_global.add(1),
+            Event::Spared { .. } => me().flush_spared.add(1),
+            Event::Paid(_) => me().flush_paid.add(1),
             Event::FlushLocal(..) => me().tlbiel.add(1),
             Event::FlushGlobal(..) => me().tlbie.add(1),
             Event::Created(_) => me().mm_created.add(1),

@@ -93,6 +93,18 @@ pub enum Event {
         /// How far.
         reach: Reach,
     },
+    /// A flush leaves a CPU out, because it is lazy on the mm. From now on that CPU owes a
+    /// flush for what was changed before the moment `since`.
+    Spared {
+        /// The mm that is flushed.
+        mm: MmId,
+        /// The CPU that is lazy on it.
+        cpu: CpuId,
+        /// The answer to the [`Event::FlushBegins`] before.
+        since: Stamp,
+    },
+    /// This CPU is about to make the flush of the mm that it owes.
+    Paid(MmId),
     /// Invalidations are about to begin here. The observer answers with a moment, which
     /// the event of their end carries.
     FlushBegins(MmId),

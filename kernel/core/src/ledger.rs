@@ -3,6 +3,7 @@
 //! A test asks the ledger of the policy that it runs under, and names no policy. A
 //! further policy is a row here.
 
+use crate::Config;
 use crate::lazy_tlb::Policy;
 
 /// The facts about a policy from which a test's counts follow.
@@ -22,11 +23,16 @@ pub struct Ledger {
     pub shoots: bool,
     /// A kernel thread's use of an mm holds a unit of `mm_users`, not of `mm_count`.
     pub uses: bool,
+    /// A flush of pages leaves out the CPUs that are lazy.
+    pub spares: bool,
     /// A task names what is loaded while it runs.
     pub names: bool,
 }
 
-const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses, names]: [u8; 7]) -> Ledger {
+const fn row(
+    policy: Policy,
+    [borrows, counts, lingers, kicks, shoots, uses, spares, names]: [u8; 8],
+) -> Ledger {
     Ledger {
         policy,
         borrows: borrows != 0,
@@ -35,19 +41,21 @@ const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses, nam
         kicks: kicks != 0,
         shoots: shoots != 0,
         uses: uses != 0,
+        spares: spares != 0,
         names: names != 0,
     }
 }
 
 #[rustfmt::skip]
 const LEDGERS: [Ledger; Policy::ALL.len()] = [
-    //                      borrows, counts, lingers, kicks, shoots, uses, names
-    row(Policy::Eager,     [0,       0,      0,       0,     0,      0,    1]),
-    row(Policy::Refcount,  [1,       1,      1,       0,     0,      0,    1]),
-    row(Policy::Shootdown, [1,       0,      0,       1,     1,      0,    1]),
-    row(Policy::Hazard,    [1,       0,      0,       0,     1,      0,    1]),
-    row(Policy::Evict,     [1,       0,      0,       1,     0,      1,    1]),
-    row(Policy::Loaded,    [1,       0,      0,       1,     1,      0,    0]),
+    //                       borrows, counts, lingers, kicks, shoots, uses, spares, names
+    row(Policy::Eager,      [0,       0,      0,       0,     0,      0,    0,      1]),
+    row(Policy::Refcount,   [1,       1,      1,       0,     0,      0,    0,      1]),
+    row(Policy::Shootdown,  [1,       0,      0,       1,     1,      0,    0,      1]),
+    row(Policy::Hazard,     [1,       0,      0,       0,     1,      0,    0,      1]),
+    row(Policy::Evict,      [1,       0,      0,       1,     0,      1,    0,      1]),
+    row(Policy::Generation, [1,       0,      0,       1,     1,      0,    1,      1]),
+    row(Policy::Loaded,     [1,       0,      0,       1,     1,      0,    0,      0]),
 ];
 
 impl Ledger {
@@ -57,6 +65,15 @@ impl Ledger {
     /// If the policy has no row.
     pub fn of(policy: Policy) -> Ledger {
         LEDGERS.into_iter().find(|row| row.policy == policy).expect("a policy without a row in the ledger")
+    }
+
+    /// The row of the policy in force, without the eviction that an option leaves out.
+    ///
+    /// # Panics
+    /// If the policy has no row.
+    pub fn with(config: &Config) -> Ledger {
+        let row = Ledger::of(config.policy);
+        Ledger { kicks: row.kicks && (config.exit_kick || !row.shoots), ..row }
     }
 
     /// `n` if the policy borrows, else 0.

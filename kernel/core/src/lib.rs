@@ -74,6 +74,9 @@ pub struct Config {
     /// When an mm dies, send no IPI to a CPU of its mask that is seen to have another mm
     /// loaded.
     pub filter_lazies: bool,
+    /// Under shootdown, evict the CPUs in the mask before an exit's final flush (Linux
+    /// 6.6). Without it the last drop shoots them, as in the series.
+    pub exit_kick: bool,
     /// After each cleanup of a dying mm, ask every CPU whether it still has that mm
     /// loaded.
     pub debug_shoot_lazies: bool,
@@ -86,6 +89,7 @@ impl Default for Config {
             global_by_ipi: false,
             trim_period: Self::TRIM_PERIOD,
             filter_lazies: false,
+            exit_kick: true,
             debug_shoot_lazies: false,
         }
     }

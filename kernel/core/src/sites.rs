@@ -40,7 +40,8 @@ impl<M: Machine> LazyTlb<M> {
                 let mm = task.mm();
                 assert!(mm.is_some(), "the current task has no mm to give up");
                 // F4 fence (d): orders the last user access before `mm = none`. Partner:
-                // `barrier_on`. F14 fence: orders the load of the PID register before the
+                // `barrier_on`. F29 fence: orders the last user access before the read of the
+                // generation. Partner: `spare`. F14 fence: orders the load of the PID register before the
                 // next publication. Partner: `publishers_of`.
                 fence(Ordering::SeqCst);
                 self.machine.with_irqs_off(|t| {

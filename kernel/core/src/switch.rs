@@ -44,7 +44,8 @@ impl<M: Machine> LazyTlb<M> {
         invariant!(me.prev_mm.own().is_none(), "{}: the switch before has not finished", t.cpu());
         // F4 fence (d): orders the last user access of `prev` before the change of
         // `curr_mm`. Partner: `barrier_on`. F14 fence: orders the load of the PID register
-        // before the next publication. Partner: `publishers_of`. Callers may count on
+        // before the next publication. Partner: `publishers_of`. F29 fence: orders the last
+        // user access before the read of the generation. Partner: `spare`. Callers may count on
         // a full barrier.
         fence(Ordering::SeqCst);
         let (from, to) = (self.active_mm(t, prev), next.mm());

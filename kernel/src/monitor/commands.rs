@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use formats::cmdline;
 use terminal::table::Table;
 
-use super::{Monitor, cpus, hotplug, mms, ps, run, test};
+use super::{Monitor, cpus, hotplug, mms, ps, run, test, watch};
 use crate::{print, println, report, shutdown};
 
 /// A command.
@@ -36,6 +36,7 @@ const COMMANDS: &[Command] = &[
     command("cpus", "", 0, "each CPU: task, loaded address space, whether borrowed", |_, _| cpus::show()),
     command("help", "", 0, "this list", |_, _| help()),
     command("kill", "PID", 1, "end a process", |_, words| run::kill(words)),
+    command("mm", "NAME", 1, "one address space, whole", |_, words| mms::show_one(words)),
     command("mms", "", 0, "each address space: counts, mask, who is lazy on it", |_, _| mms::show()),
     command("offline", "CPU", 1, "take a CPU offline", |_, words| hotplug::offline(words)),
     command("online", "CPU", 1, "bring a CPU back", |_, words| hotplug::online(words)),
@@ -52,6 +53,7 @@ const COMMANDS: &[Command] = &[
         run::answer,
     ),
     command("test", "[pattern]", 1, "run the in-kernel tests that have that in their names", test::run),
+    command("watch", "", 0, "CPUs and address spaces, each second anew, until a q", |_, _| watch::show()),
 ];
 
 /// The commands' names, for Tab.

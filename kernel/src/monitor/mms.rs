@@ -11,8 +11,8 @@ use terminal::table::Table;
 
 use super::machine::{self, Seen};
 use crate::machine::lazy_tlb;
-use crate::print;
 use crate::task::{TaskRef, registry};
+use crate::{print, println};
 
 /// Prints a line per address space.
 ///
@@ -47,8 +47,35 @@ pub(super) fn show() {
     print!("{table}");
 }
 
+/// Prints all about the address space that `words` name: `mm3.1`, or `3` for the one in that slot.
+pub(super) fn show_one(words: &[&str]) {
+    let (kernel, cpus) = (lazy_tlb(), machine::look());
+    let is_named = |id: MmId, name: &str| {
+        format!("{id:?}") == name || name.parse().is_ok_and(|pid: u32| pid == id.pid().get())
+    };
+    let mut all = kernel.mms().iter().filter(|mm| mm.id().is_some());
+    let Some(mm) = all.find(|mm| words.first().is_some_and(|name| is_named(mm.id(), name))) else {
+        return println!("usage: mm NAME, or its PID, as `mms` shows them");
+    };
+    let id = mm.id();
+    println!(
+        "{id:?}: PID {}, {}; mm_users {}, mm_count {}",
+        id.pid().get(),
+        state(id, mm.users()),
+        mm.users(),
+        mm.count()
+    );
+    println!("mask     {}", ranges(mm.cpumask().peek(kernel.nr_cpus()).iter().map(CpuId::index)));
+    for cpu in cpus.iter().filter(|cpu| cpu.active_mm == id) {
+        println!("CPU {:<4} {} {}: {}", cpu.cpu.index(), cpu.tid, cpu.name, cpu.verdict());
+    }
+    for task in registry::snapshot().iter().filter(|task| task.mm.mm() == id) {
+        println!("task     {} {}: {}, on CPU {}", task.tid(), task.name(), task.state(), task.cpu().index());
+    }
+}
+
 /// The state that the counts mean.
-fn state(id: MmId, users: u32) -> &'static str {
+pub(super) fn state(id: MmId, users: u32) -> &'static str {
     match users {
         _ if id == MmId::INIT_MM => "for ever",
         0 => "zombie",

@@ -25,6 +25,7 @@ mod mms;
 mod ps;
 mod run;
 mod test;
+mod watch;
 
 /// The text before the line.
 const PROMPT: &str = "lazy-tlb> ";

@@ -47,11 +47,14 @@ fn options() -> Verdict {
         check_eq!(config.core.policy, policy, "the policy");
     }
     for (word, on) in [("on", true), ("off", false)] {
-        let line = format!("filter_lazies={word} debug_shoot_lazies={word} report={word} monitor={word}");
+        let line = format!(
+            "filter_lazies={word} exit_kick={word} debug_shoot_lazies={word} report={word} monitor={word}"
+        );
         let config = Config::parse(&line)?;
+        let core = &config.core;
         let found =
-            (config.core.filter_lazies, config.core.debug_shoot_lazies, config.report, config.monitor);
-        check_eq!(found, (on, on, on, on), line);
+            [core.filter_lazies, core.exit_kick, core.debug_shoot_lazies, config.report, config.monitor];
+        check_eq!(found, [on; 5], line);
     }
     let config = Config::parse("report=all")?;
     check_eq!((config.report, config.report_all), (true, true), "report=all");
@@ -68,6 +71,7 @@ fn bad_values() -> Verdict {
         "lazy_tlb=eagre",
         "tlb=both",
         "filter_lazies=1",
+        "exit_kick=no",
         "debug_shoot_lazies=",
         "trim=0",
         "trim=-1",

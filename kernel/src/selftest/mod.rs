@@ -29,6 +29,7 @@ mod scene;
 mod scheduler;
 mod script;
 pub(crate) mod soak;
+mod spared;
 mod stage;
 mod stale_tlb;
 mod truncate;
@@ -115,6 +116,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         hotplug::TESTS,
         bugs::TESTS,
         lazy::TESTS,
+        spared::TESTS,
         programs::TESTS,
     ]
     .into_iter()

@@ -30,7 +30,7 @@ pub(super) fn total(counter: fn(&Counters) -> &Counter) -> u64 {
 
 /// The duties of this run's policy.
 pub(super) fn owes() -> Ledger {
-    Ledger::of(lazy_tlb().config().policy)
+    Ledger::with(lazy_tlb().config())
 }
 
 pub(super) fn other_cpus() -> Vec<CpuId> {

@@ -73,7 +73,7 @@ fn start() -> Result<(), Errno> {
 /// The thread's life. Bytes typed before the interrupt was on raised none, but `LOOK` starts as
 /// true.
 fn serve() {
-    let boot_server = task::server_of(CpuId::BOOT);
+    let boot_server = task::area_of(CpuId::BOOT).server();
     let has_interrupt = console::enable_interrupt(boot_server).is_some();
     if !has_interrupt {
         crate::println!("console: the terminal has no interrupt and is asked every {} ms", POLL_US / 1000);
@@ -149,6 +149,16 @@ pub(crate) fn take(reader: Owner, to: &mut [u8]) -> Option<usize> {
 pub(crate) fn wait(reader: Owner) -> Result<(), Errno> {
     start()?;
     signal::wait(&READERS, || INPUT.lock().has_for(reader))
+}
+
+/// Like [`wait`], for a kernel thread, which nothing interrupts. False if the time base reaches
+/// `deadline_tb` first.
+///
+/// # Errors
+/// `ENOMEM` if there is no memory for the thread that reads.
+pub(crate) fn wait_until(reader: Owner, deadline_tb: u64) -> Result<bool, Errno> {
+    start()?;
+    Ok(READERS.wait_until_deadline(|| INPUT.lock().has_for(reader), deadline_tb))
 }
 
 /// Gives the terminal to `owner`, with the typed bytes that are not read yet: to a program

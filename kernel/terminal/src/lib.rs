@@ -4,7 +4,7 @@
 //! puts both on the screen with a [`history`] behind it. [`cooked`] is the poorer
 //! editing that programs get from a terminal, and [`input`] the bytes that wait to be
 //! read. [`table`] and [`ranges`] format the
-//! answers.
+//! answers, [`screen`] shows one that changes.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -17,4 +17,5 @@ pub mod keys;
 pub mod line;
 pub mod prompt;
 pub mod ranges;
+pub mod screen;
 pub mod table;

@@ -153,6 +153,8 @@ class Watch(gdb.Breakpoint):
     compares the value."""
 
     alive = []
+    # Whether a command that goes backwards runs.
+    backwards = False
 
     def __init__(self, what, address, size, show):
         self.what, self.address, self.size, self.show = what, address, size, show
@@ -178,11 +180,16 @@ class Watch(gdb.Breakpoint):
             new = watch.read()
             if new != watch.value:
                 cpu = gdb.selected_thread().num - 1
-                print(f"{watch.what}: {watch.show(watch.value)} -> {watch.show(new)}, stored by CPU {cpu}")
+                # Backwards the later value was seen first.
+                before, after = (new, watch.value) if Watch.backwards else (watch.value, new)
+                print(f"{watch.what}: {watch.show(before)} -> {watch.show(after)}, stored by CPU {cpu}")
                 watch.value = new
 
 
 gdb.events.stop.connect(Watch.stopped)
+for _command in ("continue", "step", "stepi", "next", "nexti", "finish"):
+    for _hook, _value in (("hook", True), ("hookpost", False)):
+        gdb.execute(f"define {_hook}-reverse-{_command}\npython lazy.breaks.Watch.backwards = {_value}\nend")
 
 
 class LazyWatch(gdb.Command):

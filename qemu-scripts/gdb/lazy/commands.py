@@ -2,6 +2,7 @@
 
 import gdb
 
+import lazy.programs as programs
 import lazy.radix as radix
 import lazy.stack as stack
 from lazy.check import Check
@@ -154,17 +155,24 @@ class LazyBt(Command):
             if wanted(task) and cpu.registers:
                 who = f"task {task}, mm {cpu.mm}, active_mm {cpu.active}" if task else "not started"
                 yield f"CPU {cpu.number}: {who}"
-                yield from self.steps(stack.of_cpu(memory, cpu.registers) if task else ())
+                yield from self.lines(memory, task, stack.of_cpu(memory, cpu.registers) if task else ())
         for address, task in sorted(kernel.tasks.items(), key=lambda item: (item[1].tid, item[1].cpu)):
             if address not in running and wanted(task):
                 yield f"task {task}: {task.doing()}, CPU {task.cpu}, mm {task.mm}"
                 # The stack of a task that a CPU is just leaving is shown with that CPU.
-                yield from self.steps(() if task.on_cpu else stack.of_sleeper(memory, task))
+                yield from self.lines(memory, task, () if task.on_cpu else stack.of_sleeper(memory, task))
 
-    def steps(self, steps):
-        """The lines of one stack."""
-        for number, step in enumerate(steps):
-            yield f"  #{number:<2} {stack.describe(step)}"
+    def lines(self, memory, task, steps):
+        """The lines of one stack: the kernel's frames, and the program's."""
+        for number, line in enumerate(line for step in steps for line in self.frames(memory, task, step)):
+            yield f"  #{number:<2} {line}"
+
+    def frames(self, memory, task, step):
+        """The lines of a step: those of a whole stack if it is in a program."""
+        if not step.user:
+            return [stack.describe(step)]
+        first, *rest = programs.User(memory, task).frames(step.pc, *step.user)
+        return [first + stack.interruption(step), *rest]
 
 
 class LazyWalk(Command):
@@ -273,6 +281,8 @@ class LazyWhy(Command):
     AT_THE_END = {"eager": "nobody borrows under eager", "refcount": "each borrow is a count, so none is left then",
                   "shootdown": "the last mmdrop shoots every CPU in the mask", "hazard": "the last mmdrop scans what CPUs publish",
                   "evict": "the exit of the last user has sent every CPU away",
+                  "generation": "the last mmdrop shoots every CPU in the mask",
+
                   "loaded": "the last mmdrop shoots the CPUs in the mask that have it loaded"}
 
     def show(self, arguments):

@@ -4,7 +4,8 @@ import struct
 
 import gdb
 
-from lazy.memory import Memory
+import lazy.core as core
+from lazy.memory import Memory, core_file
 
 MSR_PR, MSR_EE = 0x4000, 0x8000
 NAME_BYTES = 16
@@ -83,16 +84,18 @@ class Registers:
 
     def __init__(self, pc, msr, sp, lr, number):
         self.pc, self.msr, self.sp, self.lr, self.number = pc, msr, sp, lr, number
-        self.pid = self.special("pidr", "pid")  # QEMU 7 has pid, later versions pidr
+        self.pid = self.special("pid")
 
-    def special(self, *names):
-        """A special register by the first name that QEMU knows, None if it knows none.
+    def special(self, name):
+        """A special register, None if QEMU does not know it.
 
         Through the monitor: QEMU 7 shows GDB these registers of the first CPU only.
         """
+        if path := core_file():
+            with open(path, "rb") as file:
+                return core.registers(file, self.number)[name]
         _monitor(f"cpu {self.number}")
-        answers = (_monitor(f"print/x ${name}") for name in names)
-        return next((int(text, 0) for text in answers if text.startswith("0")), None)
+        return core.special(name, _monitor)
 
     def in_user_mode(self):
         """Whether it runs a user program."""

@@ -1,17 +1,20 @@
 """The memory of the stopped machine, and the list of facts about its layout.
 
-Everything is read by physical address, through a mode that QEMU's stub has for it. So the
+Everything is read by physical address, through a mode that QEMU's stub has for it, or from a
+memory image (core). So the
 selected vCPU does not matter, nor whether its MMU is on, nor whether it is in a user
 program; and no register is changed for a look. Kernel addresses are translated here, by
 the trees that the MMU walks. A `Memory` is good for one command: it reads each page once,
 and the machine is stopped meanwhile.
 """
 
+import re
 import struct
 
 import gdb
 
 import elf
+import lazy.core as core
 import lazy.radix as radix
 
 MAGIC = 0x4C5A544C42444247  # "LZTLBDBG"
@@ -27,7 +30,17 @@ class Absent(gdb.MemoryError):
     """No page is mapped there."""
 
 
+def core_file():
+    """The name of the memory image that is looked at, None if the machine lives."""
+    connection = gdb.selected_inferior().connection
+    if connection is None or connection.type != "core":
+        return None
+    return re.search(r"core dump file:\s+`(.*)', file type", gdb.execute("info files", to_string=True))[1]
+
+
 def _read_physical(address, size):
+    if core_file():
+        return bytes(gdb.selected_inferior().read_memory(core.LINEAR | address, size))
     gdb.execute("maintenance packet Qqemu.PhyMemMode:1", to_string=True)
     try:
         return bytes(gdb.selected_inferior().read_memory(address, size))

@@ -22,7 +22,7 @@ class Step:
     pc: int
     is_return: bool = True
     trap: int = 0           # an exception with that vector interrupted here
-    user: bool = False      # in a user program: the end
+    user: tuple = ()        # in a user program, with that stack pointer and LR: the end
 
 
 def of_cpu(memory, registers):
@@ -45,7 +45,7 @@ def of_sleeper(memory, task):
 
 def _interrupted(memory, pc, sp, lr, user, trap):
     """From code that stopped between any two instructions."""
-    yield Step(pc, False, trap, user)
+    yield Step(pc, False, trap, (sp, lr) if user else ())
     if user:
         return
     rest = list(_chain(memory, sp, MOST_STEPS))
@@ -125,11 +125,15 @@ def _place(step):
     return step.pc - 4 if step.is_return and _symbol_at(step.pc)[1] else step.pc
 
 
+def interruption(step):
+    """The exception that interrupted a step, for the end of its line."""
+    return f", interrupted by {vector(step.trap)}" if step.trap else ""
+
+
 def describe(step):
-    """A step as a line: address, function, source line, and the exception that interrupted it."""
-    interrupted = f", interrupted by {vector(step.trap)}" if step.trap else ""
-    if step.user:
-        return f"{step.pc:#018x} user program{interrupted}"
+    """A step of the kernel as a line: address, function, source line, and the exception that interrupted
+    it."""
+    interrupted = interruption(step)
     if step.pc & ~0xFFF == VECTOR_BASE:
         return f"{step.pc:#018x} vector {vector(step.pc - VECTOR_BASE & 0xF80)}{interrupted}"
     names = names_of(step) or ["?"]

@@ -18,17 +18,19 @@ user::main!(main);
 const SIGHUP: i32 = 1;
 const SIGUSR1: i32 = 10;
 const SIGUSR2: i32 = 12;
+const SIGCHLD: i32 = 17;
 const SIGWINCH: i32 = 28;
 /// A real-time signal.
 const SIGRTMIN: i32 = 34;
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     ("blocked-ignored", blocked_ignored),
     ("blocked-default", blocked_default),
     ("ignoring-discards", ignoring_discards),
     ("full-queue", full_queue),
     ("full-queue-fault", full_queue_fault),
     ("synchronous-first", synchronous_first),
+    ("number-first", number_first),
     ("fault-first", fault_first),
     ("stack-inherited", stack_inherited),
     ("stack-flags", stack_flags),
@@ -212,6 +214,22 @@ fn synchronous_first() -> Verdict {
         let ran = RAN.load(Ordering::Relaxed);
         ensure!(ran == SIGHUP * 100 + SIGSEGV, "they ran as {ran}");
     }
+    Ok(())
+}
+
+/// Of other signals the lower number is taken first, though the kernel sends the higher one.
+fn number_first() -> Verdict {
+    RAN.store(0, Ordering::Relaxed);
+    block(u64::MAX)?;
+    for signal in [SIGUSR1, SIGCHLD] {
+        process::handle(signal, note, 0).context("rt_sigaction")?;
+    }
+    let child = process::spawn(|| 0).context("fork")?;
+    process::wait(child).context("wait")?;
+    process::kill(process::getpid(), SIGUSR1).context("kill")?;
+    block(0)?;
+    let ran = RAN.load(Ordering::Relaxed);
+    ensure!(ran == SIGCHLD * 100 + SIGUSR1, "they ran as {ran}");
     Ok(())
 }
 

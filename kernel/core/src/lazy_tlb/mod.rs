@@ -2,17 +2,19 @@
 //!
 //! The [`policy`] sees to it that a loaded address space is not freed:
 //!
-//! | | eager | refcount | shootdown | hazard | evict | loaded |
-//! |---|---|---|---|---|---|---|
-//! | a borrow begins | load `init_mm` instead | `mm_count` + 1 | nothing | publish it | nothing | nothing |
-//! | a borrow has ended | nothing | `mmdrop`, deferred | nothing | withdraw it | nothing | nothing |
-//! | the exit's final flush | nothing | nothing | evict the other CPUs in the mask | nothing | evict all CPUs in the mask | evict the others in the mask that have it loaded |
-//! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI those that have published it | nothing | IPI those in the mask that have it loaded |
-//! | a kernel thread's use | holds a count | holds a count | holds a count | holds a count | is a user | holds a count |
-//! | what names the loaded mm | task, CPU | task, CPU | task, CPU | task, CPU | task, CPU | CPU |
+//! | | eager | refcount | shootdown | hazard | evict | generation | loaded |
+//! |---|---|---|---|---|---|---|---|
+//! | a borrow begins | load `init_mm` instead | `mm_count` + 1 | nothing | publish it | nothing | note the generation | nothing |
+//! | a borrow has ended | nothing | `mmdrop`, deferred | nothing | withdraw it | nothing | make the flush that is owed | nothing |
+//! | a flush of pages | – | – | – | – | – | leave out lazy CPUs | – |
+//! | the exit's final flush | nothing | nothing | evict the other CPUs in the mask | nothing | evict all CPUs in the mask | as shootdown | evict the others in the mask that have it loaded |
+//! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI those that have published it | nothing | as shootdown | IPI those in the mask that have it loaded |
+//! | a kernel thread's use | holds a count | holds a count | holds a count | holds a count | is a user | holds a count | holds a count |
+//! | what names the loaded mm | task, CPU | task, CPU | task, CPU | task, CPU | task, CPU | task, CPU | CPU |
 
 pub(crate) mod eager;
 pub(crate) mod evict;
+pub(crate) mod generation;
 pub(crate) mod hazard;
 pub(crate) mod loaded;
 pub mod policy;

@@ -38,6 +38,9 @@ macro_rules! policies {
             hazard Hazard,
             /// Count nothing; the last user's exit evicts the borrowers, so a zombie has none.
             evict Evict,
+            /// As shootdown; besides, a flush spares the CPUs that are lazy, and they make up for
+            /// it when they come back (x86).
+            generation Generation,
             /// Count nothing, and name nothing in tasks; ask the CPUs what they have loaded.
             loaded Loaded,
         }
@@ -103,13 +106,12 @@ pub enum Free {
     Later,
 }
 
-/// The questions to a policy. Each has a default answer. To `mm_begins`, `spare`,
-/// `arrived` and `quiescent` no policy here has another one, and none answers
-/// [`Free::Later`]: they are the places for policies that do more
-/// (docs/decisions/policies-are-asked.md).
+/// The questions to a policy. Each has a default answer. To `mm_begins`, `arrived`
+/// and `quiescent` no policy here has another one, and none answers [`Free::Later`]: they are
+/// the places for policies that do more (docs/decisions/policies-are-asked.md).
 ///
 /// A policy carries no barrier that a switch owes. The switch has those itself, so no
-/// policy can forget one.
+/// policy can forget one. A policy has the barriers of its own words.
 pub(crate) trait Operations {
     /// This CPU is about to borrow `mm`. Either `mm` is a user's and is loaded: the real
     /// reference behind the borrow goes only after this call. Or `mm` is `init_mm`, which
@@ -160,7 +162,8 @@ pub(crate) trait Operations {
 
     /// `told` holds the CPUs that are to drop `what` of `mm` now. The policy takes out
     /// those that may do it later: each of these owes the flush, and makes up for it in
-    /// `arrived`. The flusher's full barrier comes before this call.
+    /// `ended` or `arrived`, and so before it accesses user memory. The flusher's full barrier
+    /// comes before this call, and this CPU is never taken out.
     #[inline(always)]
     fn spare<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId, _what: FlushRange, _told: &mut CpuSet) {}
 

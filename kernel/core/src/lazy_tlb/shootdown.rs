@@ -17,6 +17,9 @@ impl Operations for Shootdown {
     /// All other CPUs in the mask. A lazy one must leave soon in any case, and each must
     /// flush: a CPU that is evicted does both, in one round of IPIs (Linux 6.6).
     fn evicted_at_exit<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> CpuSet {
+        if !lazy.config.exit_kick {
+            return CpuSet::EMPTY;
+        }
         // A CPU that is filtered out keeps its bit, so the flush that follows is global.
         lazy.filter_lazies(t, mm, lazy.online_in_mask(mm).without(t.cpu()))
     }

@@ -176,7 +176,7 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     fn flush_everywhere(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
-        if self.config.global_by_ipi || !M::BROADCASTS {
+        if self.tells_by_ipi() {
             let mut told = self.online_in_mask(mm);
             ask!(self, spare(t, mm, what, &mut told));
             self.call_on_mask(t, &told.without(t.cpu()), Call::Flush(mm, what));
@@ -191,6 +191,11 @@ impl<M: Machine> LazyTlb<M> {
         let began = self.event(t, Event::FlushBegins(mm));
         self.machine.flush_global(t, mm, what);
         self.event(t, Event::FlushGlobal(mm, what, began));
+    }
+
+    /// Whether a flush of other CPUs tells each by IPI.
+    pub(crate) fn tells_by_ipi(&self) -> bool {
+        self.config.global_by_ipi || !M::BROADCASTS
     }
 
     /// The online CPUs in `mm`'s mask.

@@ -5,6 +5,7 @@ use std::sync::atomic as native;
 
 use super::Model;
 use crate::cpu::CpuId;
+use crate::event::{Event, Stamp};
 use crate::machine::{Cpu, Host, IrqsOff, Mmu, Point, PreemptOff, Probe};
 use crate::mm::flush::FlushRange;
 use crate::mm::{MmId, Pid};
@@ -136,5 +137,12 @@ impl Probe for Model {
         if let Some(hook) = hook {
             hook(&self.lazy_tlb(), point);
         }
+    }
+
+    fn observe(&self, _: &PreemptOff, event: Event) -> Stamp {
+        if let Event::Spared { mm, cpu, .. } = event {
+            self.tlbs.spare(cpu.index(), mm);
+        }
+        Stamp::default()
     }
 }

@@ -154,6 +154,20 @@ fn zombie_filtered() {
     }
 }
 
+/// An exit as the series had it: its final flush evicts nobody, and the last drop shoots.
+#[test]
+fn exit_without_eviction() {
+    explore("exit, shootdown, without the eviction", None, || {
+        let (rig, stage) = stage(Config { exit_kick: false, ..config(Policy::Shootdown) });
+        rig.mmput(stage.mm);
+        race(&rig, exit, move |rig| {
+            rig.machine.switch_to(stage.other);
+            rig.machine.switch_to(rig.machine.idle(CPU1));
+        });
+        expect_dead_after_drain(&rig, stage.mm);
+    });
+}
+
 /// A thread that uses the memory without running in the mm passes no fence on the way
 /// out. Only the end of its use orders its accesses before the teardown by the last user.
 #[test]

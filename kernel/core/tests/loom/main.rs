@@ -7,6 +7,7 @@
 #![cfg(loom)]
 
 mod exit;
+mod flushes;
 mod gate;
 mod handoff;
 mod handshake;
@@ -146,7 +147,7 @@ fn expect_dead_after_drain(rig: &Rig, mm: MmId) {
         });
     }
     assert!(rig.mms()[mm.slot()].id() != mm, "{mm:?} leaked");
-    let holders = 1 + Ledger::of(rig.config().policy).counted(rig.nr_cpus());
+    let holders = 1 + Ledger::with(rig.config()).counted(rig.nr_cpus());
     assert_eq!(rig.mm(MmId::INIT_MM).count() as usize, holders, "holders of init_mm");
 }
 

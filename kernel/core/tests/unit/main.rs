@@ -110,7 +110,7 @@ impl Rig {
 
     /// What to expect of the policy.
     fn owes(&self) -> Ledger {
-        Ledger::of(self.config().policy)
+        Ledger::with(self.config())
     }
 
     /// `mm_count` of an mm that may have other holders than its users.
@@ -140,10 +140,12 @@ fn assert_panics<R>(with: &str, f: impl FnOnce() -> R) {
     assert!(message.contains(with), "expected a panic about {with:?}, not {message:?}");
 }
 
-/// Runs `test` under each policy.
+/// Runs `test` under each policy, and under shootdown as the series had it.
 fn each_policy(test: impl Fn(&Rig)) {
     for policy in Policy::ALL {
         println!("policy {}", policy.name());
         test(&Rig::new(policy));
     }
+    println!("shootdown without the exit's eviction");
+    test(&Rig::with(Config { exit_kick: false, ..Config::default() }));
 }

@@ -84,6 +84,7 @@ fn keys() -> Verdict {
     ensure!(words[0] == KEY << 32 && words[9] == 5000, "key and size: {words:x?}");
     ensure!(words[2] == 0o600, "the mode: {:o}", words[2]);
     ensure!(words[10] == (process::getpid().0 as usize) << 32, "creator and last user: {:x}", words[10]);
+    ensure!(words[3..6] == [0; 3] && words[12..] == [0; 2], "reserved words: {words:x?}");
     let mut set = words;
     (set[0], set[1], set[2]) = (7, 8 << 32, 0o640);
     ensure!(control(id as usize, SET, set.as_ptr() as usize) == 0, "IPC_SET");
