@@ -280,8 +280,6 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) {
         Event::Shoot { .. } => apart!(Shoot),
         Event::ShotSelf(_) => here!(ShotSelf),
         Event::Filtered(..) => apart!(Filtered),
-        Event::Spared { .. } => apart!(Spared),
-        Event::Paid(_) => here!(Paid),
         Event::Flush { .. } => apart!(Flush),
         Event::Spared { .. } => apart!(Spared),
         Event::Paid(_) => here!(Paid),

@@ -189,6 +189,7 @@ fn row([cpu, task, loaded, word, lazy, switches, borrows, ipis]: [&str; 8]) -> S
 }
 
 /// A row per CPU.
+#[inline(never)]
 fn cpus(text: &mut String, seen: &[Seen], order: Order) {
     let mut rows: Vec<&Seen> = seen.iter().collect();
     rows.sort_by_key(|one| order.key(one));
@@ -221,6 +222,7 @@ fn cpus(text: &mut String, seen: &[Seen], order: Order) {
 }
 
 /// A row per address space: those with most borrowers first.
+#[inline(never)]
 fn address_spaces(text: &mut String, seen: &[Seen]) {
     let borrowers = |id: MmId| {
         seen.iter().filter(move |one| one.is_lazy() && one.active_mm == id).map(|one| one.cpu.index())

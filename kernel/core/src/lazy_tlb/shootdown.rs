@@ -21,7 +21,7 @@ impl Operations for Shootdown {
             return CpuSet::EMPTY;
         }
         // A CPU that is filtered out keeps its bit, so the flush that follows is global.
-        lazy.filtered(t, mm, lazy.online_in_mask(mm).without(t.cpu()))
+        lazy.filter_lazies(t, mm, lazy.online_in_mask(mm).without(t.cpu()))
     }
 
     fn last_drop<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> Free {
@@ -38,7 +38,7 @@ impl<M: Machine> LazyTlb<M> {
         if targets.contains(t.cpu()) && self.machine.with_irqs_off(|t| self.shoot_lazy_here(t, mm)) {
             self.event(t, Event::ShotSelf(mm));
         }
-        let others = self.filtered(t, mm, targets.without(t.cpu()));
+        let others = self.filter_lazies(t, mm, targets.without(t.cpu()));
         self.event(t, Event::Shoot { mm, cpus: &others });
         self.call_on_mask(t, &others, Call::Shoot(mm));
     }
