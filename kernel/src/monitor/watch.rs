@@ -192,7 +192,7 @@ fn row([cpu, task, loaded, word, lazy, switches, borrows, ipis]: [&str; 8]) -> S
 #[inline(never)]
 fn cpus(text: &mut String, seen: &[Seen], order: Order) {
     let mut rows: Vec<&Seen> = seen.iter().collect();
-    rows.sort_by_key(|one| order.key(one));
+    rows.sort_unstable_by_key(|one| order.key(one));
     let tasks = registry::snapshot();
     let heading = ["CPU", "task", "loaded", "use", "lazy", "sw/s", "borrow/s", "IPI/s"];
     *text += &format!("\n{}\n", row(heading));
@@ -228,7 +228,7 @@ fn address_spaces(text: &mut String, seen: &[Seen]) {
         seen.iter().filter(move |one| one.is_lazy() && one.active_mm == id).map(|one| one.cpu.index())
     };
     let mut all: Vec<MmId> = lazy_tlb().mms().iter().map(|mm| mm.id()).filter(|id| id.is_some()).collect();
-    all.sort_by_key(|&id| core::cmp::Reverse(borrowers(id).count()));
+    all.sort_unstable_by_key(|&id| (core::cmp::Reverse(borrowers(id).count()), id.slot()));
     *text += "\n mm       users count state    borrowed by\n";
     for &id in all.iter().take(MOST_MMS) {
         let mm = &lazy_tlb().mms()[id.slot()];
