@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use arch::timer;
 use kcore::cpu::CpuId;
-use kcore::mm::MmId;
+use kcore::mm::{Mm, MmId};
 use terminal::ranges::ranges;
 use terminal::screen;
 
@@ -227,7 +227,7 @@ fn address_spaces(text: &mut String, seen: &[Seen]) {
     let borrowers = |id: MmId| {
         seen.iter().filter(move |one| one.is_lazy() && one.active_mm == id).map(|one| one.cpu.index())
     };
-    let mut all: Vec<MmId> = lazy_tlb().mms().iter().map(|mm| mm.id()).filter(|id| id.is_some()).collect();
+    let mut all: Vec<MmId> = lazy_tlb().mms().iter().map(Mm::id).filter(|id| id.is_some()).collect();
     all.sort_unstable_by_key(|&id| (core::cmp::Reverse(borrowers(id).count()), id.slot()));
     *text += "\n mm       users count state    borrowed by\n";
     for &id in all.iter().take(MOST_MMS) {
