@@ -48,7 +48,8 @@ impl<M: Machine> LazyTlb<M> {
         // user access before the read of the generation. Partner: `spare`. Callers may count on
         // a full barrier.
         fence(Ordering::SeqCst);
-        let (from, to) = (self.active_mm(t, prev), next.mm());
+        // This CPU's own word: that of `prev`, where tasks have one, is the same (I1).
+        let (from, to) = (me.active_mm.own(), next.mm());
         me.curr_mm.set(to);
         let begins = |arm| {
             self.event_of(me, t, Event::Switch { arm, from, to });
@@ -62,13 +63,15 @@ impl<M: Machine> LazyTlb<M> {
             }
             (false, false) => {
                 let arm = begins(Arm::KernelToKernel);
-                self.set_active_mm(t, next, from);
-                self.set_active_mm(t, prev, MmId::NONE);
+                if ask!(self, task_has_active_mm()) {
+                    next.set_active_mm(t, from);
+                    prev.set_active_mm(t, MmId::NONE);
+                }
                 arm
             }
             (false, true) => {
                 let arm = begins(Arm::KernelToUser);
-                self.end_borrow(t, prev, next);
+                self.end_borrow(t, from, prev, next);
                 arm
             }
             (true, true) => {
@@ -86,10 +89,10 @@ impl<M: Machine> LazyTlb<M> {
         arm
     }
 
-    /// The arm kernel→user. The ended borrow waits in `prev_mm` for `finish_switch`.
-    fn end_borrow(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) {
+    /// The arm kernel→user, away from `borrowed`. The ended borrow waits in `prev_mm` for
+    /// `finish_switch`.
+    fn end_borrow(&self, t: &IrqsOff, borrowed: MmId, prev: &TaskMm, next: &TaskMm) {
         let me = self.this_cpu(t);
-        let borrowed = self.active_mm(t, prev);
         self.go_to_mm(t, borrowed, next.mm());
         ask!(self, ended(t));
         me.prev_mm.set(borrowed);
