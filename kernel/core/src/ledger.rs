@@ -25,9 +25,14 @@ pub struct Ledger {
     pub uses: bool,
     /// A flush of pages leaves out the CPUs that are lazy.
     pub spares: bool,
+    /// A task names what is loaded while it runs.
+    pub names: bool,
 }
 
-const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses, spares]: [u8; 7]) -> Ledger {
+const fn row(
+    policy: Policy,
+    [borrows, counts, lingers, kicks, shoots, uses, spares, names]: [u8; 8],
+) -> Ledger {
     Ledger {
         policy,
         borrows: borrows != 0,
@@ -37,18 +42,20 @@ const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses, spa
         shoots: shoots != 0,
         uses: uses != 0,
         spares: spares != 0,
+        names: names != 0,
     }
 }
 
 #[rustfmt::skip]
 const LEDGERS: [Ledger; Policy::ALL.len()] = [
-    //                       borrows, counts, lingers, kicks, shoots, uses, spares
-    row(Policy::Eager,      [0,       0,      0,       0,     0,      0,    0]),
-    row(Policy::Refcount,   [1,       1,      1,       0,     0,      0,    0]),
-    row(Policy::Shootdown,  [1,       0,      0,       1,     1,      0,    0]),
-    row(Policy::Hazard,     [1,       0,      0,       0,     1,      0,    0]),
-    row(Policy::Evict,      [1,       0,      0,       1,     0,      1,    0]),
-    row(Policy::Generation, [1,       0,      0,       1,     1,      0,    1]),
+    //                       borrows, counts, lingers, kicks, shoots, uses, spares, names
+    row(Policy::Eager,      [0,       0,      0,       0,     0,      0,    0,      1]),
+    row(Policy::Refcount,   [1,       1,      1,       0,     0,      0,    0,      1]),
+    row(Policy::Shootdown,  [1,       0,      0,       1,     1,      0,    0,      1]),
+    row(Policy::Hazard,     [1,       0,      0,       0,     1,      0,    0,      1]),
+    row(Policy::Evict,      [1,       0,      0,       1,     0,      1,    0,      1]),
+    row(Policy::Generation, [1,       0,      0,       1,     1,      0,    1,      1]),
+    row(Policy::Loaded,     [1,       0,      0,       1,     1,      0,    0,      0]),
 ];
 
 impl Ledger {

@@ -281,7 +281,9 @@ class LazyWhy(Command):
     AT_THE_END = {"eager": "nobody borrows under eager", "refcount": "each borrow is a count, so none is left then",
                   "shootdown": "the last mmdrop shoots every CPU in the mask", "hazard": "the last mmdrop scans what CPUs publish",
                   "evict": "the exit of the last user has sent every CPU away",
-                  "generation": "the last mmdrop shoots every CPU in the mask"}
+                  "generation": "the last mmdrop shoots every CPU in the mask",
+
+                  "loaded": "the last mmdrop shoots the CPUs in the mask that have it loaded"}
 
     def show(self, arguments):
         """A sentence per holder."""

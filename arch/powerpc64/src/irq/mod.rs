@@ -60,7 +60,7 @@ pub enum Interrupt {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refused;
 
-/// What the kernel asks of an interrupt controller. From any context, but as each says.
+/// The kernel's requests to an interrupt controller. Any context, unless a request says otherwise.
 pub trait InterruptController {
     /// Lets interrupts through to the CPU that calls this. Interrupts off, MMU on.
     fn init_cpu(&self);

@@ -8,8 +8,8 @@
 //!                                 priority            <--------- store CPPR
 //! ```
 //! Each CPU has one source, that of its IPIs, and a queue for it. The device has a source too, with a
-//! queue at the boot CPU and a priority of its own. So the priority of an interrupt says where it
-//! came from, and nobody reads a queue, which would say the same: all queues lie in one memory.
+//! queue at the boot CPU and a priority of its own. So the priority of an interrupt names its source,
+//! and no CPU reads the words of a queue, which name sources: all queues lie in one memory.
 //!
 //! A trigger while P is set raises no event and only leaves Q, which `ack` throws away: the message
 //! of its sender is stored, and is looked for after `ack`.
@@ -147,16 +147,16 @@ impl InterruptController for Xive {
     /// The reverse order of [`Self::init_cpu`].
     fn exit_cpu(&self) {
         if isa::mfmsr() & Msr::DR.bits() == 0 {
-            // An NMI amid the entry of another one: the pages are out of reach.
+            // An NMI amid the entry of another one, in real mode: the pages are out of reach.
             return;
         }
         let area = percpu::this();
         let source = facts().source_of(area);
         self.admit(0);
-        // What was pending is not any more. The priority that this leaves admits nothing of ours.
+        // A pending interrupt would wake this CPU. The priority that this leaves admits none.
         self.accept();
         touch_source(area.ipi_source.load(Ordering::Relaxed), SET_PQ_01);
-        // After a refusal events would go on into a queue that nobody reads anyway.
+        // After a refusal more events would go into a queue, which no CPU reads.
         let _ = hcall::h_int_sync(source);
         let _ = hcall::h_int_set_source_config(source, area.server(), NO_PRIORITY);
         // SAFETY: takes memory away from the controller.

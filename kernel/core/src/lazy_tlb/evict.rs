@@ -17,7 +17,7 @@ pub(crate) enum Evict {}
 impl Operations for Evict {
     /// All CPUs in the mask.
     fn evicted_at_exit<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> CpuSet {
-        lazy.filtered(t, mm, lazy.online_in_mask(mm))
+        lazy.filter_lazies(t, mm, lazy.online_in_mask(mm))
     }
 
     /// A borrow begins at the end of a use. A use that held a unit of `mm_count` alone could
