@@ -251,7 +251,7 @@ pub(crate) use note;
 /// Writes a record.
 #[inline(always)]
 pub(crate) fn write(body: Body) {
-    percpu::record(body.head(0), body.mm, body.arg);
+    percpu::record((body.kind as u16) << 8 | u16::from(body.sub), body.other, body.mm, body.arg);
 }
 
 /// Records an event of the protocol. The switch is recorded by [`switch`], which knows the tasks.
@@ -339,7 +339,7 @@ fn number(initiator: CpuId, new: bool) -> u32 {
 pub(crate) fn switch(prev: &TaskMm, next: &TaskMm, next_tid: &u32, why: u8) {
     note!(Kind::Switch, {
         let to = next.mm();
-        let sub = Arm::number(prev.mm(), to) | why << 2;
+        let sub = Arm::number(prev.mm(), to) | (why & 3) << 2;
         // Under a policy without the task's word it is none, and the CPU's word is asked.
         let loaded = match prev.active_mm() {
             MmId::NONE => lazy_tlb().cpu(percpu::cpu_id()).active_mm.peek(),
