@@ -18,6 +18,7 @@ use arch::{percpu, timer};
 use kcore::cpu::CpuId;
 use kcore::event::Event;
 use kcore::machine::{Cpu as _, PreemptOff};
+use kcore::mm::MmId;
 use kcore::switch::Arm;
 use kcore::task::TaskMm;
 use trace_format::{Body, Dump, Group, Kind, LINE, Line, RECORD_BYTES, Record};
@@ -64,6 +65,18 @@ struct Ring {
     calls: Calls,
 }
 
+impl Ring {
+    /// How many records were begun.
+    fn begun(&self) -> u64 {
+        self.head.position.load(Ordering::Relaxed) / RECORD_BYTES as u64
+    }
+
+    /// How many it has room for.
+    fn room(&self) -> u64 {
+        (self.head.last + 1) / RECORD_BYTES as u64
+    }
+}
+
 /// How many cross-calls the CPU has posted. On a line of its own: the CPUs that it calls read it.
 #[repr(C, align(128))]
 struct Calls(AtomicU64);
@@ -108,7 +121,7 @@ fn make_rings(_: &SpinGuard<'_, ()>, kb: usize) -> Result<(), OutOfMemory> {
             head: percpu::Ring {
                 position: AtomicU64::new(0),
                 records: block.as_mut_ptr().cast(),
-                last: records as u64 - 1,
+                last: (records * RECORD_BYTES) as u64 - 1,
             },
             address: block.leak().0,
             calls: Calls(AtomicU64::new(0)),
@@ -238,7 +251,7 @@ pub(crate) use note;
 /// Writes a record.
 #[inline(always)]
 pub(crate) fn write(body: Body) {
-    percpu::record(body.head(0), body.mm, body.arg);
+    percpu::record((body.kind as u16) << 8 | u16::from(body.sub), body.other, body.mm, body.arg);
 }
 
 /// Records an event of the protocol. The switch is recorded by [`switch`], which knows the tasks.
@@ -326,8 +339,13 @@ fn number(initiator: CpuId, new: bool) -> u32 {
 pub(crate) fn switch(prev: &TaskMm, next: &TaskMm, next_tid: &u32, why: u8) {
     note!(Kind::Switch, {
         let to = next.mm();
-        let sub = Arm::number(prev.mm(), to) | why << 2;
-        let about = Body::about(Kind::Switch, prev.active_mm().to_bits());
+        let sub = Arm::number(prev.mm(), to) | (why & 3) << 2;
+        // Under a policy without the task's word it is none, and the CPU's word is asked.
+        let loaded = match prev.active_mm() {
+            MmId::NONE => lazy_tlb().cpu(percpu::cpu_id()).active_mm.peek(),
+            mm => mm,
+        };
+        let about = Body::about(Kind::Switch, loaded.to_bits());
         Body { sub, other: *next_tid, arg: to.to_bits(), ..about }
     });
 }
@@ -350,10 +368,10 @@ pub(crate) fn last(most: usize) -> Vec<(CpuId, Record)> {
     switch_to(&held, 0);
     let mut found = Vec::new();
     for (cpu, ring) in rings.iter().enumerate() {
-        let end = ring.head.position.load(Ordering::Relaxed);
-        for position in end.saturating_sub(most.min(ring.head.last as usize + 1) as u64)..end {
-            // SAFETY: the ring has `last` + 1 records.
-            let words = unsafe { &*ring.head.records.add((position & ring.head.last) as usize) };
+        let (end, room) = (ring.begun(), ring.room());
+        for position in end.saturating_sub(room.min(most as u64))..end {
+            // SAFETY: the ring has room for so many records.
+            let words = unsafe { &*ring.head.records.add((position % room) as usize) };
             let words = words.each_ref().map(|word| word.load(Ordering::Relaxed));
             found.extend(Record::decode(words, position).map(|record| (CpuId::new(cpu), position, record)));
         }
@@ -394,12 +412,12 @@ pub(crate) fn render(most: usize) -> String {
 pub(crate) fn overrun(cpu: CpuId) -> u64 {
     rings().map_or(0, |rings| {
         let ring = &rings[cpu.index()];
-        ring.head.position.load(Ordering::Relaxed).saturating_sub(ring.head.last + 1)
+        ring.begun().saturating_sub(ring.room())
     })
 }
 
 /// How many records were begun on all CPUs, for tests.
 #[cfg(feature = "selftest")]
 pub(crate) fn begun() -> u64 {
-    rings().map_or(0, |rings| rings.iter().map(|ring| ring.head.position.load(Ordering::Relaxed)).sum())
+    rings().map_or(0, |rings| rings.iter().map(Ring::begun).sum())
 }

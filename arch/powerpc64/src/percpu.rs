@@ -92,11 +92,11 @@ pub(crate) mod offset {
 /// Where a CPU records events. Layout shared with assembly.
 #[repr(C)]
 pub struct Ring {
-    /// How many records were begun.
+    /// How many bytes of records were begun.
     pub position: AtomicU64,
     /// The records.
     pub records: *mut [AtomicU64; 4],
-    /// How many there are, a power of two, less one.
+    /// How many bytes they have, a power of two, less one.
     pub last: u64,
 }
 
@@ -368,32 +368,33 @@ pub unsafe fn preempt_count_add(delta: i32) {
 
 /// Records an event in this CPU's ring, wherever an interrupt or a move to another CPU comes in.
 ///
-/// The place is taken by one atomic addition. The second word is the last to be written: to `head`
-/// are added bits 8 to 23 of the record's number, in its bits 32 to 47. Not a call: it would cost
+/// The place is taken by one atomic addition. The second word is the last to be written: `top`,
+/// bits 8 to 23 of the record's number, and `other`. Not a call: it would cost
 /// the functions that record something their registers, even while nothing is recorded.
 ///
 #[inline(always)]
-pub fn record(head: u64, second: u64, third: u64) {
-    // SAFETY: a ring, and the sink, has `last` + 1 records of 32 bytes, a power of two.
+pub fn record(top: u16, other: u32, second: u64, third: u64) {
+    // SAFETY: a ring, and the sink, has `last` + 1 bytes, a power of two, or one record.
     unsafe {
         asm!(
             "ld      {ring}, {RING}(13)",
             "2: ldarx {number}, 0, {ring}",
-            "addi    {at}, {number}, 1",
+            "addi    {at}, {number}, 32",
             "stdcx.  {at}, 0, {ring}",
             "bne-    2b",
             "ld      {at}, {LAST}({ring})",
             "ld      {ring}, {RECORDS}({ring})",
             "and     {at}, {at}, {number}",
-            "sldi    {at}, {at}, 5",
             "mfspr   {time}, 268",
             "stdux   {time}, {ring}, {at}",
             "std     {second}, 16({ring})",
             "std     {third}, 24({ring})",
-            "srdi    {number}, {number}, 8",
+            "srdi    {number}, {number}, 13",
             "rldimi  {head}, {number}, 32, 16",
+            "rldimi  {head}, {top}, 48, 0",
             "std     {head}, 8({ring})",
-            head = inout(reg) head => _,
+            top = in(reg) u64::from(top),
+            head = inout(reg) u64::from(other) => _,
             second = in(reg) second,
             third = in(reg) third,
             ring = out(reg_nonzero) _,

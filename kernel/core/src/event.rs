@@ -1,8 +1,8 @@
 //! What happens in the protocol: one vocabulary for the counters and for observers.
 //!
 //! A site reports once what happens there, through [`LazyTlb::event`]. The counters count
-//! it (`Counters::count` is the table), then the machine's observer gets it. A release
-//! build has no observer: there an event that no counter counts costs no instruction.
+//! it (`Counters::count` is the table), then the machine's observer gets it. In a release
+//! build that is the trace alone: there an event that no counter counts costs a nop.
 
 use crate::LazyTlb;
 use crate::counters::Counters;
