@@ -25,9 +25,14 @@ pub struct Ledger {
     pub uses: bool,
     /// A flush of pages leaves out the CPUs that are lazy.
     pub spares: bool,
+    /// After the last drop the mm waits until every CPU has left it.
+    pub waits: bool,
 }
 
-const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses, spares]: [u8; 7]) -> Ledger {
+const fn row(
+    policy: Policy,
+    [borrows, counts, lingers, kicks, shoots, uses, spares, waits]: [u8; 8],
+) -> Ledger {
     Ledger {
         policy,
         borrows: borrows != 0,
@@ -37,18 +42,20 @@ const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses, spa
         shoots: shoots != 0,
         uses: uses != 0,
         spares: spares != 0,
+        waits: waits != 0,
     }
 }
 
 #[rustfmt::skip]
 const LEDGERS: [Ledger; Policy::ALL.len()] = [
-    //                       borrows, counts, lingers, kicks, shoots, uses, spares
-    row(Policy::Eager,      [0,       0,      0,       0,     0,      0,    0]),
-    row(Policy::Refcount,   [1,       1,      1,       0,     0,      0,    0]),
-    row(Policy::Shootdown,  [1,       0,      0,       1,     1,      0,    0]),
-    row(Policy::Hazard,     [1,       0,      0,       0,     1,      0,    0]),
-    row(Policy::Evict,      [1,       0,      0,       1,     0,      1,    0]),
-    row(Policy::Generation, [1,       0,      0,       1,     1,      0,    1]),
+    //                       borrows, counts, lingers, kicks, shoots, uses, spares, waits
+    row(Policy::Eager,      [0,       0,      0,       0,     0,      0,    0,      0]),
+    row(Policy::Refcount,   [1,       1,      1,       0,     0,      0,    0,      0]),
+    row(Policy::Shootdown,  [1,       0,      0,       1,     1,      0,    0,      0]),
+    row(Policy::Hazard,     [1,       0,      0,       0,     1,      0,    0,      0]),
+    row(Policy::Evict,      [1,       0,      0,       1,     0,      1,    0,      0]),
+    row(Policy::Generation, [1,       0,      0,       1,     1,      0,    1,      0]),
+    row(Policy::Quiescent,  [1,       0,      1,       0,     0,      0,    0,      1]),
 ];
 
 impl Ledger {

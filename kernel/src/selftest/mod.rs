@@ -37,6 +37,7 @@ mod turns;
 mod user_copy;
 mod waits;
 mod windows;
+mod zombies;
 
 pub(crate) use harness::{run_matching, start};
 
@@ -117,6 +118,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         bugs::TESTS,
         lazy::TESTS,
         spared::TESTS,
+        zombies::TESTS,
         programs::TESTS,
     ]
     .into_iter()

@@ -107,8 +107,14 @@ impl Clock {
         self.arm(self.slice_end_tb());
     }
 
+    /// When the running task got the CPU.
+    #[inline]
+    pub(super) fn slice_start_tb(&self) -> u64 {
+        self.slice_start_tb.load(Ordering::Relaxed)
+    }
+
     fn slice_end_tb(&self) -> u64 {
-        self.slice_start_tb.load(Ordering::Relaxed) + SLICE_US * timer::ticks_per_us()
+        self.slice_start_tb() + SLICE_US * timer::ticks_per_us()
     }
 
     fn tick(&self, cpu: &Cpu) {

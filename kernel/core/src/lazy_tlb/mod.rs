@@ -16,6 +16,7 @@ pub(crate) mod evict;
 pub(crate) mod generation;
 pub(crate) mod hazard;
 pub mod policy;
+pub(crate) mod quiescent;
 pub(crate) mod refcount;
 pub(crate) mod shootdown;
 

@@ -41,6 +41,8 @@ macro_rules! policies {
             /// As shootdown; besides, a flush spares the CPUs that are lazy, and they make up for
             /// it when they come back (x86).
             generation Generation,
+            /// Count nothing, ask nobody; an mm is freed when every CPU has let it go (as with RCU).
+            quiescent Quiescent,
         }
     };
 }
@@ -123,9 +125,9 @@ pub(crate) trait Operations {
     #[inline(always)]
     fn ended<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 
-    /// Whether anything is kept for a borrow, for `settle` to give back.
+    /// Whether anything is kept for the borrow of `mm` that has ended, for `settle` to give back.
     #[inline(always)]
-    fn keeps_borrows<M: Machine>(_: &LazyTlb<M>) -> bool {
+    fn keeps_borrows<M: Machine>(_: &LazyTlb<M>, _mm: MmId) -> bool {
         false
     }
 
@@ -171,6 +173,18 @@ pub(crate) trait Operations {
     /// Whether a kernel thread's use of an mm holds a unit of `mm_users`, not of `mm_count`.
     #[inline(always)]
     fn use_is_user<M: Machine>(_: &LazyTlb<M>) -> bool {
+        false
+    }
+
+    /// Whether a CPU that has been idle for long leaves what it borrows.
+    #[inline(always)]
+    fn lets_idle_go<M: Machine>(_: &LazyTlb<M>) -> bool {
+        false
+    }
+
+    /// PIDs or memory run short: frees what waits to be freed, if CPUs that are asked let it go.
+    /// Returns whether anything was freed. Interrupts and preemption on.
+    fn free_waiting<M: Machine>(_: &LazyTlb<M>) -> bool {
         false
     }
 

@@ -10,8 +10,8 @@ use kcore::model::TaskId;
 
 use crate::under_each_policy;
 use crate::{
-    CPU0, CPU1, Contents, Rig, boot, config, expect_dead_after_drain, explore, process, race, running,
-    switch, thread,
+    CPU0, CPU1, Contents, Rig, boot, bound_of, config, expect_dead_after_drain, explore, process, race,
+    running, switch, thread,
 };
 
 /// The owner runs on CPU 0; CPU 1 has run `second`, a thread of its mm, and is idle
@@ -60,7 +60,7 @@ fn to_another_user_filtered(name: &str, policy: Policy) {
 
 fn to_another(name: &str, config: Config) {
     let policy = config.policy;
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = last_owner_of(config);
         let (_, next) = process(&rig);
         let leave = move |rig: &Rig| {
@@ -79,7 +79,7 @@ fn to_another(name: &str, config: Config) {
 
 /// CPU 1 leaves for another user, and lets a kernel thread borrow that user's mm.
 fn to_another_user_and_lazy_there(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = last_owner(policy);
         race(
             &rig,
@@ -94,7 +94,7 @@ fn to_another_user_and_lazy_there(name: &str, policy: Policy) {
 }
 
 fn to_another_kernel_thread(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = last_owner(policy);
         let worker = rig.machine.kernel_thread();
         race(&rig, exit, move |rig| {
@@ -105,7 +105,7 @@ fn to_another_kernel_thread(name: &str, policy: Policy) {
 }
 
 fn back_to_the_same_mm(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = stage(config(policy));
         race(&rig, exit, move |rig| {
             rig.machine.switch_to(stage.second);
@@ -115,7 +115,7 @@ fn back_to_the_same_mm(name: &str, policy: Policy) {
 }
 
 fn both_threads_exit(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = stage(config(policy));
         switch(&rig, CPU1, stage.second);
         race(&rig, exit, |rig| rig.exit_mm());
@@ -125,7 +125,7 @@ fn both_threads_exit(name: &str, policy: Policy) {
 
 /// CPU 0 exits; CPU 1, lazy on the mm, drops a real reference of its own.
 fn lazy_outsider_drops(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = last_owner(policy);
         rig.mmgrab(stage.mm);
         race(&rig, exit, move |rig| rig.mmdrop(stage.mm));
@@ -191,7 +191,7 @@ fn accesses_end_before_the_teardown() {
 }
 
 fn last_drop(name: &str, config: Config) {
-    explore(name, None, move || {
+    explore(name, bound_of(config.policy), move || {
         let rig = boot(config);
         let ((zombie, owner), (_, other)) = (process(&rig), process(&rig));
         rig.mmgrab(zombie);
