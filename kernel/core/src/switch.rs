@@ -115,10 +115,10 @@ impl<M: Machine> LazyTlb<M> {
         let borrowed = me.prev_mm.own();
         invariant!(borrowed.is_some(), "{}: no borrow has ended", t.cpu());
         me.prev_mm.set(MmId::NONE);
-        // F3 fence (e): orders the change of `curr_mm` before the first user access.
-        // Partner: `barrier_on`. `switch_mm` issues none when the next mm is the borrowed
-        // one, and only refcount executes an atomic later. F53 fence: orders the publication
-        // of what is loaded before the read of the word. Partner: `last_drop`.
+        // F53 fence: orders the publication of what is loaded before the read of the word.
+        // Partner: `last_drop`. F3 fence (e): orders the change of `curr_mm` before the first
+        // user access. Partner: `barrier_on`. `switch_mm` issues none when the next mm is the
+        // borrowed one, and only refcount executes an atomic later.
         fence(Ordering::SeqCst);
         EndedBorrow::new(borrowed)
     }

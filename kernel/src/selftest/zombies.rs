@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use kcore::cpu::CpuId;
 use kcore::mm::MmId;
 
-use super::scene::Scene;
+use super::scene::{Counts, Scene};
 use super::stage::{drain_borrows, has, make_lazy, other_cpus, owes, total, wait_for};
 use super::{Stop, Test, Verdict, check, check_eq};
 use crate::errno::Errno;
@@ -38,9 +38,10 @@ fn are_let_go() -> Verdict {
     skip_unless_it_waits()?;
     let (mut scene, [cpu]) = Scene::with_last()?;
     let mm = pinned(&mut scene, cpu)?;
-    let calls = total(|c| &c.ipi_sent_call);
+    let asked = total(|c| &c.let_go_ipi);
     check!(wait_for(|| scene.cost().freed == 1), "an idle CPU keeps {mm:?}");
-    check_eq!(total(|c| &c.ipi_sent_call) - calls, 0, "IPIs to the CPU that had it");
+    check_eq!(total(|c| &c.let_go_ipi) - asked, 0, "CPUs that were asked");
+    scene.expect(Counts { freed: 1, ..Counts::ZERO })?;
     check!(!has(cpu, mm), "the CPU still has the mm");
     scene.end(&[])
 }

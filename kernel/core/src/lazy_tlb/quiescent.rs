@@ -101,12 +101,7 @@ fn take_if_left<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) -> bool {
     if mask.iter().any(has) {
         return false;
     }
+    let (waiting, taken) = (mm.to_bits(), MmId::NONE.to_bits());
     // F54 acquire: orders the word before the free. Partner: `last_drop`.
-    let taken = waits(slot).compare_exchange(
-        mm.to_bits(),
-        MmId::NONE.to_bits(),
-        Ordering::Acquire,
-        Ordering::Relaxed,
-    );
-    taken.is_ok()
+    waits(slot).compare_exchange(waiting, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
 }

@@ -4,7 +4,7 @@
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
 use kcore::ledger::Ledger;
-use kcore::machine::{Point, Probe};
+use kcore::machine::{Cpu, Point, Probe};
 use kcore::mm::MmId;
 use kcore::model::TaskId;
 
@@ -133,6 +133,21 @@ fn lazy_outsider_drops(name: &str, policy: Policy) {
     });
 }
 
+/// CPU 1, which idles, leaves the mm for `init_mm` by itself.
+fn left_by_an_idle_cpu(name: &str, policy: Policy) {
+    explore(name, bound_of(policy), move || {
+        let (rig, stage) = last_owner(policy);
+        let (_, next) = process(&rig);
+        let leave = move |rig: &Rig| {
+            rig.exit_mm();
+            rig.machine.switch_to(next);
+        };
+        race(&rig, leave, |rig| rig.machine.with_preempt_off(|_| rig.leave_before_stop()));
+        let freed = rig.mms()[stage.mm.slot()].id() != stage.mm;
+        assert!(freed, "nobody has it, and it was not freed");
+    });
+}
+
 /// The shoot without the eviction before it: the mm is a zombie, CPU 1 is lazy on it and
 /// switches away, and CPU 0 drops the last reference.
 fn last_drop_of_a_zombie(name: &str, policy: Policy) {
@@ -161,6 +176,30 @@ fn exit_without_eviction() {
         });
         expect_dead_after_drain(&rig, stage.mm);
     });
+}
+
+/// PIDs run short while the CPU that a zombie waits for leaves it: it is freed once, by either.
+#[test]
+fn zombie_asked_for() {
+    for policy in Policy::ALL.into_iter().filter(|&policy| Ledger::of(policy).waits) {
+        explore("zombie, asked for", Some(3), move || {
+            let (rig, stage) = last_owner(policy);
+            rig.machine.on(CPU0, || exit(&rig));
+            rig.machine.on(CPU0, || {
+                rig.machine.with_preempt_off(|_| rig.leave_before_stop());
+                // Six slots: init_mm, the zombie, `other`'s, and these.
+                (0..3).for_each(|_| assert!(rig.mm_alloc().is_some()));
+            });
+            race(
+                &rig,
+                |rig| _ = rig.mm_alloc(),
+                move |rig| {
+                    rig.machine.switch_to(stage.other);
+                },
+            );
+            assert!(rig.mms()[stage.mm.slot()].id() != stage.mm, "the zombie was not freed");
+        });
+    }
 }
 
 /// A thread that uses the memory without running in the mm passes no fence on the way
@@ -218,5 +257,6 @@ under_each_policy! {
     to_same_mm: back_to_the_same_mm;
     both_exit: both_threads_exit;
     outsider: lazy_outsider_drops;
+    left_while_it_dies: left_by_an_idle_cpu;
     zombie: last_drop_of_a_zombie;
 }
