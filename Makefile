@@ -96,7 +96,7 @@ define HELP
   MEM=512M                memory, in steps of 256M; APPEND=mem=18M uses less of it
   CPU=power9              CPU model of QEMU: power9, power10
   LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard, evict,
-                          generation
+                          generation, quiescent
   TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version
                           and the number of CPUs)
   INITRD=file             a cpio archive (newc), or a static program to run as init

@@ -30,8 +30,8 @@ impl<M: Machine> LazyTlb<M> {
         });
     }
 
-    /// Whether a CPU that has been idle for [`Config::idle_limit_ms`] is to call
-    /// [`LazyTlb::leave_before_stop`].
+    /// Whether an idle CPU is to call [`LazyTlb::leave_before_stop`], once it has had the same mm
+    /// borrowed for [`Config::idle_limit_ms`].
     ///
     /// [`Config::idle_limit_ms`]: crate::Config::idle_limit_ms
     #[inline(always)]

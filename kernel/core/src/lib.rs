@@ -80,8 +80,8 @@ pub struct Config {
     /// After each cleanup of a dying mm, ask every CPU whether it still has that mm
     /// loaded.
     pub debug_shoot_lazies: bool,
-    /// After so many milliseconds an idle CPU leaves what it borrows, if the policy says that it
-    /// does.
+    /// So many milliseconds after it found an mm borrowed an idle CPU leaves that mm, if the
+    /// policy says that it does.
     pub idle_limit_ms: u64,
 }
 

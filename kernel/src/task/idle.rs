@@ -85,16 +85,23 @@ pub(super) fn idle_loop(off: &mut IrqsOff) -> ! {
 }
 
 /// Whether this CPU is to leave what it borrows before it sleeps on. If it is to do that later, a
-/// timer is set.
+/// timer is set. The limit counts from the moment when the idle task first found the mm there:
+/// kernel threads that run in between hand the borrow on.
 #[inline]
 fn is_to_let_go(cpu: &Cpu) -> bool {
     let lazy_tlb = lazy_tlb();
-    if !lazy_tlb.lets_idle_go() || lazy_tlb.cpu(cpu.id).active_mm.peek() == MmId::INIT_MM {
+    if !lazy_tlb.lets_idle_go() {
+        return false;
+    }
+    let mm = lazy_tlb.cpu(cpu.id).active_mm.peek();
+    if mm == MmId::INIT_MM {
         return false;
     }
     let limit_us = lazy_tlb.config().idle_limit_ms * 1000;
-    let deadline_tb = cpu.clock.slice_start_tb() + limit_us * timer::ticks_per_us();
-    if timer::now_tb() >= deadline_tb {
+    let now_tb = timer::now_tb();
+    let deadline_tb = cpu.clock.borrowed_since_tb(mm, now_tb) + limit_us * timer::ticks_per_us();
+    if now_tb >= deadline_tb {
+        cpu.clock.borrowed_since_tb(MmId::NONE, now_tb);
         return true;
     }
     cpu.clock.arm(deadline_tb);

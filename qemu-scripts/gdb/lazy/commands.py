@@ -281,7 +281,8 @@ class LazyWhy(Command):
     AT_THE_END = {"eager": "nobody borrows under eager", "refcount": "each borrow is a count, so none is left then",
                   "shootdown": "the last mmdrop shoots every CPU in the mask", "hazard": "the last mmdrop scans what CPUs publish",
                   "evict": "the exit of the last user has sent every CPU away",
-                  "generation": "the last mmdrop shoots every CPU in the mask"}
+                  "generation": "the last mmdrop shoots every CPU in the mask",
+                  "quiescent": "it waits until every CPU has left it; an idle one leaves after idle_limit= milliseconds"}
 
     def show(self, arguments):
         """A sentence per holder."""

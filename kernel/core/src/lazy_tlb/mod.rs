@@ -2,14 +2,14 @@
 //!
 //! The [`policy`] sees to it that a loaded address space is not freed:
 //!
-//! | | eager | refcount | shootdown | hazard | evict | generation |
-//! |---|---|---|---|---|---|---|
-//! | a borrow begins | load `init_mm` instead | `mm_count` + 1 | nothing | publish it | nothing | note the generation |
-//! | a borrow has ended | nothing | `mmdrop`, deferred | nothing | withdraw it | nothing | make the flush that is owed |
-//! | a flush of pages | – | – | – | – | – | leave out lazy CPUs |
-//! | the exit's final flush | nothing | nothing | evict the other CPUs in the mask | nothing | evict all CPUs in the mask | as shootdown |
-//! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI those that have published it | nothing | as shootdown |
-//! | a kernel thread's use | holds a count | holds a count | holds a count | holds a count | is a user | holds a count |
+//! | | eager | refcount | shootdown | hazard | evict | generation | quiescent |
+//! |---|---|---|---|---|---|---|---|
+//! | a borrow begins | load `init_mm` instead | `mm_count` + 1 | nothing | publish it | nothing | note the generation | nothing |
+//! | a borrow has ended | nothing | `mmdrop`, deferred | nothing | withdraw it | nothing | make the flush that is owed | free the mm, if it waits for this CPU alone |
+//! | a flush of pages | – | – | – | – | – | leave out lazy CPUs | – |
+//! | the exit's final flush | nothing | nothing | evict the other CPUs in the mask | nothing | evict all CPUs in the mask | as shootdown | nothing |
+//! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI those that have published it | nothing | as shootdown | free it, or wait for the CPUs in the mask |
+//! | a kernel thread's use | holds a count | holds a count | holds a count | holds a count | is a user | holds a count | holds a count |
 
 pub(crate) mod eager;
 pub(crate) mod evict;

@@ -107,8 +107,8 @@ pub enum Free {
 }
 
 /// The questions to a policy. Each has a default answer. To `mm_begins`, `arrived`
-/// and `quiescent` no policy here has another one, and none answers [`Free::Later`]: they are
-/// the places for policies that do more (docs/decisions/policies-are-asked.md).
+/// and `quiescent` no policy here has another one: they are the places for policies that
+/// do more (docs/decisions/policies-are-asked.md).
 ///
 /// A policy carries no barrier that a switch owes. The switch has those itself, so no
 /// policy can forget one. A policy has the barriers of its own words.
@@ -176,7 +176,7 @@ pub(crate) trait Operations {
         false
     }
 
-    /// Whether a CPU that has been idle for long leaves what it borrows.
+    /// Whether an idle CPU leaves what it has borrowed for long.
     #[inline(always)]
     fn lets_idle_go<M: Machine>(_: &LazyTlb<M>) -> bool {
         false

@@ -2,9 +2,10 @@
 //! let it go, as RCU waits for readers.
 //!
 //! A CPU lets an mm go by loading another one. It does so when it switches to a user task, and
-//! an idle CPU does so by itself: once it has been idle for [`Config::idle_limit_ms`], since a
-//! CPU that sleeps in the hypervisor passes nothing. If PIDs run short, CPUs are asked
-//! (`free_waiting`). A kernel thread that runs for long keeps what it borrows until then.
+//! an idle CPU does so by itself, [`Config::idle_limit_ms`] after it found the mm borrowed: a
+//! timer wakes it for that, since a CPU that sleeps in the hypervisor passes nothing. If PIDs
+//! run short, CPUs are asked (`free_waiting`). A kernel thread that runs for long keeps what it
+//! borrows until then.
 //!
 //! The last drop writes the mm's word, then looks at each CPU of the mask. A CPU that leaves an
 //! mm publishes what it has loaded, then reads the word of the mm that it left. A full fence
