@@ -878,8 +878,8 @@ end:
     :: atomic { MAY_SWITCH && READY(K) -> at[K] = c; switch_to(K) }
     :: half -> switch_towards_user()
     /* Under refcount a borrower keeps the mm until something else runs there. Under quiescent
-     * an idle CPU lets go by itself. */
-    :: atomic { ((refcount && tasks_done) || quiescent) && curr[c] == c && loaded[c] != INIT && !busy[c] && !nopre[c] && !irqoff[c] ->
+     * an idle CPU lets go by itself, here of what waits for it. */
+    :: atomic { (((refcount || quiescent) && tasks_done) || waits[loaded[c]]) && curr[c] == c && loaded[c] != INIT && !busy[c] && !nopre[c] && !irqoff[c] ->
             busy[c] = true }
         d_step { leave_lazy(c, c, old) }
         d_step { settle(old, last) }
