@@ -135,7 +135,7 @@ fn lazy_outsider_drops(name: &str, policy: Policy) {
 
 /// CPU 1, which idles, leaves the mm for `init_mm` by itself.
 fn left_by_an_idle_cpu(name: &str, policy: Policy) {
-    explore(name, bound_of(policy), move || {
+    explore(name, Some(3), move || {
         let (rig, stage) = last_owner(policy);
         let (_, next) = process(&rig);
         let leave = move |rig: &Rig| {
