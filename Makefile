@@ -36,7 +36,7 @@ define HELP
                           folder, MUTANT= one of them, AGAIN=survived, JOBS=2 side by side)
   make test-riscv64       the protocol's unit tests on another architecture
   make test-kernel        tests inside the kernel, on 1, 2, 4 and 8 CPUs under each policy;
-                          SMP=, LAZY= and TEST= (a part of the tests' names) choose some
+                          SMP=, LAZY=, IRQ= and TEST= (a part of the tests' names) choose some
   make test-sequences     10,000 sequences of steps on a few pages, drawn at random and
                           compared with a model of Linux (SEED=, SEQUENCE=, SEQUENCES=, SMP=,
                           LAZY=)
@@ -96,9 +96,10 @@ define HELP
   MEM=512M                memory, in steps of 256M; APPEND=mem=18M uses less of it
   CPU=power9              CPU model of QEMU: power9, power10
   LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard, evict,
-                          generation, quiescent
+                          generation, loaded, quiescent
   TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version
                           and the number of CPUs)
+  IRQ=                    interrupt controller: xive, xics (default: what the machine has, xive first)
   INITRD=file             a cpio archive (newc), or a static program to run as init
   INIT="path args"        the first program and its arguments (default: the
                           demonstration, or /init of an INITRD)
@@ -118,7 +119,7 @@ define HELP
 
 endef
 
-export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
+export SMP MEM CPU FIRMWARE LAZY TLB IRQ INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
 export MINUTES SEED ROUND SEQUENCE SEQUENCES
 export N WHERE MUTANT AGAIN JOBS
 

@@ -6,6 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use arch::encoding::platform_support::Interrupts;
 use formats::cmdline::{self, Item, KeyValue, Unknown};
 use kcore::lazy_tlb::Policy;
 
@@ -107,6 +108,11 @@ impl Config {
                 "ipi" => self.flush_by_ipi = Some(true),
                 "tlbie" => self.flush_by_ipi = Some(false),
                 _ => return bad("how to flush other CPUs; tlbie or ipi"),
+            },
+            // The boot has used it, before there was a heap.
+            "irq" => match Interrupts::from_name(value) {
+                Some(_) => {}
+                None => return bad("the interrupt controller; xive or xics"),
             },
             "filter_lazies" => match on_or_off(value) {
                 Some(on) => self.core.filter_lazies = on,

@@ -32,7 +32,7 @@ mod upcalls;
 
 use arch::boot::BootInfo;
 use arch::encoding::platform_support::Broadcast;
-use arch::{exceptions, rtas, tlb};
+use arch::{exceptions, irq, rtas, tlb};
 
 use config::Config;
 use files::errno;
@@ -46,6 +46,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     exceptions::install_vectors();
     tlb::init(info.pvr, info.broadcast);
     memory::init(info);
+    irq::init(&info.interrupts, &mut memory::ForInterrupts);
     let mut config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
     let cpus = usable_cpus(info);
     config.choose_flush(info.broadcast != Broadcast::Nothing, cpus.len());
@@ -81,9 +82,10 @@ fn banner(info: &BootInfo, config: &Config, online: usize) {
     let mib: u64 = info.memory.iter().map(|region| region.size >> 20).sum();
     let how = if config.core.global_by_ipi { "IPI + tlbiel" } else { info.broadcast.name() };
     println!(
-        "lazy-tlb: {online} CPU{} (PVR {:#x}), {mib} MiB, radix MMU, XICS, policy {}, broadcast flush by {how}",
+        "lazy-tlb: {online} CPU{} (PVR {:#x}), {mib} MiB, radix MMU, {}, policy {}, broadcast flush by {how}",
         if online == 1 { "" } else { "s" },
         info.pvr,
+        info.interrupts.kind().name(),
         config.core.policy.name(),
     );
 }

@@ -11,6 +11,7 @@
 
 use crate::exceptions::frame::KERNEL_FRAME_BYTES;
 use crate::exceptions::{self, SystemCalls};
+use crate::irq::Target;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -57,6 +58,10 @@ pub struct PerCpu {
     pub(crate) emergency_frame: AtomicU64,
     /// The kernel's own per-CPU structure.
     local: AtomicPtr<()>,
+    /// A [`Target`].
+    ipi_target: AtomicU64,
+    /// Under XIVE, where the management page of the source of this CPU's IPIs is mapped.
+    pub(crate) ipi_source: AtomicU64,
 }
 
 // SAFETY: the `UnsafeCell`s are touched by the owning CPU's prologs only, in
@@ -118,6 +123,8 @@ impl PerCpu {
             nmi_frame: AtomicU64::new(0),
             emergency_frame: AtomicU64::new(0),
             local: AtomicPtr::new(core::ptr::null_mut()),
+            ipi_target: AtomicU64::new(0),
+            ipi_source: AtomicU64::new(0),
         }
     }
 
@@ -160,11 +167,21 @@ impl PerCpu {
         CpuId::new(self.cpu.load(Ordering::Relaxed) as usize)
     }
 
-    /// The hardware number: the target of IPIs and of `start-cpu`.
+    /// The hardware number: the target of `start-cpu` and of interrupts.
     #[inline]
     #[must_use]
     pub fn server(&self) -> u32 {
         self.server.load(Ordering::Relaxed)
+    }
+
+    /// Where this CPU's IPIs go. Set before it starts.
+    #[must_use]
+    pub fn ipi_target(&self) -> Target {
+        Target(self.ipi_target.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_ipi_target(&self, target: Target) {
+        self.ipi_target.store(target.0, Ordering::Relaxed);
     }
 
     /// Top of the running task's kernel stack.

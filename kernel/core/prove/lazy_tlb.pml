@@ -48,7 +48,8 @@
 #define hazard    (policy == 3)
 #define evict     (policy == 4)
 #define generation (policy == 5)
-#define quiescent (policy == 6)
+#define loaded    (policy == 6)
+#define quiescent (policy == 7)
 
 /* What the tasks do: bits of `does`. */
 #define FLUSHES   (does & 1)
@@ -66,6 +67,9 @@
 #define BIT(c) (1 << (c))
 #define PID(m) (1 << pidof[m])
 #define WRONG(x) (wrong == x)
+/* LazyTlb::active_mm, set_active_mm: under loaded no task names what its CPU has loaded. */
+#define ACTIVE(c, t) (loaded && !WRONG(task_asked) -> pidr[c] : t_active[t])
+#define SET_ACTIVE(t, mm) t_active[t] = (loaded && !WRONG(task_named) -> t_active[t] : mm)
 #define use_is_user (evict && !WRONG(use_by_count))
 
 mtype = {
@@ -78,6 +82,7 @@ mtype = {
     exec_reads_early, withdraw_before_load, evict_not_self, use_by_count,
     looked_before_the_word, word_not_taken,
     notes_before_generation, note_cleared_late, newer_note_spared, debt_left_behind,
+    task_asked, task_named,
     offline_while_lazy, offline_forgets_nothing, offline_without_drain, sender_looks_once
 };
 
@@ -91,8 +96,8 @@ bool pte[IDS];
 byte t_mm[TASKS], t_active[TASKS], at[TASKS];
 bool dead[TASKS];
 
-/* A CPU: CpuState. `loaded` is PIDR and its publication, `tlb` the PIDs it may hold. */
-byte curr[MAXCPU], loaded[MAXCPU], tlb[MAXCPU], hz[MAXCPU];
+/* A CPU: CpuState. `pidr` is PIDR and its publication, `tlb` the PIDs it may hold. */
+byte curr[MAXCPU], pidr[MAXCPU], tlb[MAXCPU], hz[MAXCPU];
 bool irqoff[MAXCPU], nopre[MAXCPU], busy[MAXCPU], fresh[MAXCPU];
 /* Under quiescent: whether the mm waits for the CPUs that have it. */
 bool waits[IDS];
@@ -116,7 +121,7 @@ bool gone_once;       /* the last CPU goes offline once */
 /* Machine::load_mm and the publication. I4, I6: bit first, and never a dead mm. */
 inline load(cpu, mm) {
     assert(live[mm] == 1 && (mask[mm] & BIT(cpu)));
-    loaded[cpu] = mm;
+    pidr[cpu] = mm;
     if
     :: pte[mm] -> tlb[cpu] = tlb[cpu] | PID(mm)
     :: else
@@ -133,20 +138,21 @@ inline set_bit(cpu, mm) {
 
 /* I1 and I4, whenever a section with interrupts off ends. */
 inline check_loaded(cpu, task) {
-    assert(t_active[task] == loaded[cpu]);
-    assert(t_mm[task] == NONE || t_mm[task] == t_active[task]);
+    assert(ACTIVE(cpu, task) == pidr[cpu]);
+    assert(t_mm[task] == NONE || t_mm[task] == pidr[cpu]);
+    assert(!loaded || t_active[task] == NONE);
     if
-    :: WRONG(bit_after_load) -> mask[loaded[cpu]] = mask[loaded[cpu]] | BIT(cpu)
+    :: WRONG(bit_after_load) -> mask[pidr[cpu]] = mask[pidr[cpu]] | BIT(cpu)
     :: else
     fi;
-    assert(mask[loaded[cpu]] & BIT(cpu))
+    assert(mask[pidr[cpu]] & BIT(cpu))
 }
 
 inline flush_here(cpu, mm) {
     tlb[cpu] = tlb[cpu] & ~PID(mm);
     owed[cpu] = owed[cpu] & ~PID(mm);
     if
-    :: loaded[cpu] == mm && pte[mm] -> tlb[cpu] = tlb[cpu] | PID(mm)
+    :: pidr[cpu] == mm && pte[mm] -> tlb[cpu] = tlb[cpu] | PID(mm)
     :: else
     fi
 }
@@ -166,7 +172,7 @@ inline clear_note(cpu) {
 
 inline compare(cpu) {
     if
-    :: gen[back_from[cpu]] != seen[cpu] && !(WRONG(debt_left_behind) && loaded[cpu] != back_from[cpu]) ->
+    :: gen[back_from[cpu]] != seen[cpu] && !(WRONG(debt_left_behind) && pidr[cpu] != back_from[cpu]) ->
         flush_here(cpu, back_from[cpu])
     :: else
     fi
@@ -188,8 +194,8 @@ inline pay(cpu) {
 
 /* LazyTlb::borrow. I3: what is borrowed is loaded here. */
 inline borrow(cpu, task, mm, uncounted) {
-    assert(loaded[cpu] == mm && live[mm] == 1);
-    t_active[task] = mm;
+    assert(pidr[cpu] == mm && live[mm] == 1);
+    SET_ACTIVE(task, mm);
     if
     :: refcount && !WRONG(uncounted) -> count[mm]++
     :: hazard && mm != INIT -> hz[cpu] = mm
@@ -200,13 +206,13 @@ inline borrow(cpu, task, mm, uncounted) {
 
 /* LazyTlb::leave_lazy, the way to init_mm. The caller drops `old`. */
 inline leave_lazy(cpu, task, old) {
-    old = t_active[task];
+    old = ACTIVE(cpu, task);
     assert(t_mm[task] == NONE);
     if
     :: refcount -> count[INIT]++
     :: else
     fi;
-    t_active[task] = INIT;
+    SET_ACTIVE(task, INIT);
     mask[INIT] = mask[INIT] | BIT(cpu);
     load(cpu, INIT);
     hz[cpu] = NONE;
@@ -235,7 +241,7 @@ inline settle(mm, last) {
 inline take_if_left(mm, last) {
     last = waits[mm];
     for (n : 0 .. MAXCPU - 1) {
-        last = last && loaded[n] != mm
+        last = last && pidr[n] != mm
     }
     n = 0;
     if
@@ -248,7 +254,7 @@ inline take_if_left(mm, last) {
 inline bury(mm) {
     assert(mm != INIT && live[mm] == 1 && users[mm] == 0 && count[mm] == 0);
     for (n : 0 .. MAXCPU - 1) {
-        assert(loaded[n] != mm);
+        assert(pidr[n] != mm);
         assert(!(tlb[n] & PID(mm)))
     }
     for (n : 0 .. TASKS - 1) {
@@ -310,14 +316,14 @@ inline run_call(cpu) {
     /* shoot_lazy_here */
     :: op[from] == SHOOT ->
         if
-        :: t_active[curr[cpu]] == m -> leave_lazy(cpu, curr[cpu], old); old = NONE
+        :: ACTIVE(cpu, curr[cpu]) == m -> leave_lazy(cpu, curr[cpu], old); old = NONE
         :: else
         fi
     /* evict_here */
     :: op[from] == EXIT_LAZY && t_mm[curr[cpu]] == m -> flush_here(cpu, m)
     :: op[from] == EXIT_LAZY && t_mm[curr[cpu]] != m ->
         if
-        :: t_active[curr[cpu]] == m -> leave_lazy(cpu, curr[cpu], old)
+        :: ACTIVE(cpu, curr[cpu]) == m -> leave_lazy(cpu, curr[cpu], old)
         :: else
         fi;
         if
@@ -405,6 +411,17 @@ inline wait_for_cpus(mm) {
     fi
 }
 
+/* LazyTlb::still_on: of `to`, this CPU, and those that have `mm` loaded. */
+inline still_on(cpu, mm) {
+    for (n : 0 .. MAXCPU - 1) {
+        if
+        :: n != cpu && pidr[n] != mm -> to = to & ~BIT(n)
+        :: else
+        fi
+    }
+    n = 0
+}
+
 /* LazyTlb::__mmdrop. Interrupts on, preemptible, in a task. */
 inline __mmdrop(mm) {
     if
@@ -423,6 +440,7 @@ inline send_away(mm) {
         to = 0;
         if
         :: shootdown || generation -> to = mask[mm] & online
+        :: loaded -> to = mask[mm] & online; still_on(c, mm)
         :: hazard ->
             for (n : 0 .. MAXCPU - 1) {
                 if
@@ -434,7 +452,7 @@ inline send_away(mm) {
         :: else
         fi;
         if
-        :: (to & BIT(c)) && t_active[me] == mm && !WRONG(shoot_not_self) -> leave_lazy(c, me, old); old = NONE
+        :: (to & BIT(c)) && ACTIVE(c, me) == mm && !WRONG(shoot_not_self) -> leave_lazy(c, me, old); old = NONE
         :: else
         fi;
         to = to & ~BIT(c);
@@ -463,6 +481,7 @@ inline exit_flush(mm) {
         nopre[c] = !WRONG(kick_preemptible);
         if
         :: (shootdown || evict || generation) && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c)
+        :: loaded && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c); still_on(c, mm)
         :: else
         fi
     }
@@ -473,7 +492,7 @@ inline exit_flush(mm) {
         d_step {
             STEP;
             if
-            :: t_active[me] == mm -> leave_lazy(c, me, old); old = NONE
+            :: ACTIVE(c, me) == mm -> leave_lazy(c, me, old); old = NONE
             :: else
             fi;
             flush_here(c, mm)
@@ -532,7 +551,9 @@ inline give_up_mm() {
     d_step {
         STEP;
         t_mm[me] = NONE;
-        borrow(at[me], me, t_active[me], exit_borrow_uncounted);
+        act = ACTIVE(at[me], me);
+        borrow(at[me], me, act, exit_borrow_uncounted);
+        act = NONE;
         check_loaded(at[me], me)
     }
 }
@@ -547,7 +568,7 @@ inline exit_mm(mm) {
 /* LazyTlb::enter_mm, then settle_entered: exec by a borrower, and kthread_use_mm. */
 inline enter_mm(mm) {
     if
-    :: WRONG(exec_reads_early) -> d_step { STEP; act = t_active[me] }
+    :: WRONG(exec_reads_early) -> d_step { STEP; act = ACTIVE(at[me], me) }
     :: else
     fi;
     d_step {
@@ -557,9 +578,9 @@ inline enter_mm(mm) {
         irqoff[c] = !WRONG(use_mm_irqs_on);
         if
         :: WRONG(exec_reads_early) -> skip
-        :: else -> act = t_active[me]
+        :: else -> act = ACTIVE(c, me)
         fi;
-        t_active[me] = mm;
+        SET_ACTIVE(me, mm);
         t_mm[me] = mm;
         set_bit(c, mm);
         if
@@ -679,7 +700,7 @@ inline munmap(mm) {
         pte[mm] = true;
         for (n : 0 .. MAXCPU - 1) {
             if
-            :: loaded[n] == mm -> tlb[n] = tlb[n] | PID(mm)
+            :: pidr[n] == mm -> tlb[n] = tlb[n] | PID(mm)
             :: else
             fi
         }
@@ -782,14 +803,18 @@ inline switch_to(next) {
         if
         /* user→kernel */
         :: t_mm[prev] != NONE && t_mm[next] == NONE ->
-            borrow(c, next, t_active[prev], switch_borrow_uncounted);
+            old = ACTIVE(c, prev);
+            borrow(c, next, old, switch_borrow_uncounted);
+            old = NONE;
             if
-            :: WRONG(switch_away_clears_bit) -> mask[loaded[c]] = mask[loaded[c]] & ~BIT(c)
+            :: WRONG(switch_away_clears_bit) -> mask[pidr[c]] = mask[pidr[c]] & ~BIT(c)
             :: else
             fi
         /* kernel→kernel */
         :: t_mm[prev] == NONE && t_mm[next] == NONE ->
-            t_active[next] = t_active[prev];
+            old = ACTIVE(c, prev);
+            SET_ACTIVE(next, old);
+            old = NONE;
             if
             :: WRONG(kernel_thread_keeps_active) -> skip
             :: else -> t_active[prev] = NONE
@@ -799,7 +824,7 @@ inline switch_to(next) {
             half = true;
             set_bit(c, t_mm[next]);
             if
-            :: t_mm[prev] == NONE -> old = t_active[prev]
+            :: t_mm[prev] == NONE -> old = ACTIVE(c, prev)
             :: else
             fi;
             if
@@ -837,7 +862,7 @@ inline switch_towards_user() {
     fi;
     d_step {
         load(c, t_mm[curr[c]]);
-        t_active[curr[c]] = t_mm[curr[c]];
+        SET_ACTIVE(curr[c], t_mm[curr[c]]);
         if
         :: old != NONE -> hz[c] = NONE; t_active[prev] = NONE; clear_note(c)
         :: else
@@ -879,7 +904,7 @@ end:
     :: half -> switch_towards_user()
     /* Under refcount a borrower keeps the mm until something else runs there. Under quiescent
      * an idle CPU lets go by itself, here of what waits for it. */
-    :: atomic { (((refcount || quiescent) && tasks_done) || waits[loaded[c]]) && curr[c] == c && loaded[c] != INIT && !busy[c] && !nopre[c] && !irqoff[c] ->
+    :: atomic { (((refcount || quiescent) && tasks_done) || waits[pidr[c]]) && curr[c] == c && pidr[c] != INIT && !busy[c] && !nopre[c] && !irqoff[c] ->
             busy[c] = true }
         d_step { leave_lazy(c, c, old) }
         d_step { settle(old, last) }
@@ -905,7 +930,7 @@ end:
         /* stop_cpu: interrupts off; leave_all_masks. */
         d_step {
             irqoff[c] = true;
-            assert(WRONG(offline_while_lazy) || loaded[c] == INIT);
+            assert(WRONG(offline_while_lazy) || pidr[c] == INIT);
             if
             :: WRONG(offline_forgets_nothing) -> skip
             :: else ->
@@ -926,7 +951,7 @@ end:
             ipi[c] = false;
             if
             :: WRONG(offline_while_lazy) -> skip
-            :: else -> t_active[c] = NONE; loaded[c] = NONE; settle(INIT, last)
+            :: else -> t_active[c] = NONE; pidr[c] = NONE; settle(INIT, last)
             fi
         }
         /* start_cpu */
@@ -935,7 +960,7 @@ end:
             :: refcount && !WRONG(offline_while_lazy) -> count[INIT]++
             :: else
             fi;
-            t_active[c] = INIT;
+            SET_ACTIVE(c, INIT);
             mask[INIT] = mask[INIT] | BIT(c);
             load(c, INIT);
             check_loaded(c, c);
@@ -954,7 +979,7 @@ proctype Judge() {
         assert(tasks_done);         /* no task waits for ever */
         assert(freed);              /* nothing has leaked */
         for (n : 0 .. MAXCPU - 1) {
-            assert(n >= ncpu || (mailbox[n] == 0 && waiting[n] == 0 && loaded[n] != NONE))
+            assert(n >= ncpu || (mailbox[n] == 0 && waiting[n] == 0 && pidr[n] != NONE))
         }
         /* The count of init_mm: one unit, and one per borrower. */
         assert(!refcount || count[INIT] == 1 + ncpu)
@@ -996,12 +1021,12 @@ init {
         for (n : 0 .. TASKS - 1) { at[n] = OFF }
         for (n : 0 .. ncpu - 1) {
             at[n] = n; curr[n] = n;
-            t_active[n] = INIT; loaded[n] = INIT;
+            t_active[n] = (loaded -> NONE : INIT); pidr[n] = INIT;
             mask[INIT] = mask[INIT] | BIT(n);
             online = online | BIT(n)
         }
-        t_mm[A] = M1; t_active[A] = M1;
-        t_mm[B] = (HAS_B -> (TWO_MMS -> M2 : M1) : NONE); t_active[B] = t_mm[B];
+        t_mm[A] = M1; t_active[A] = (loaded -> NONE : M1);
+        t_mm[B] = (HAS_B -> (TWO_MMS -> M2 : M1) : NONE); t_active[B] = (loaded -> NONE : t_mm[B]);
         dead[K] = !USES;
         dead[B] = !HAS_B;
         n = 0

@@ -22,7 +22,7 @@ impl<M: Machine> LazyTlb<M> {
             // stopped.
             self.machine.flush_cpu(t);
             ask!(self, cpu_comes(t));
-            idle.set_active_mm(t, MmId::INIT_MM);
+            self.set_active_mm(t, idle, MmId::INIT_MM);
             self.go_to_mm(t, MmId::NONE, MmId::INIT_MM);
             self.check_loaded(t, idle);
             // F17 release: orders this CPU's state before its bit. Partner: `online`.
@@ -56,10 +56,10 @@ impl<M: Machine> LazyTlb<M> {
         // Else the mm could be freed while the PID register of a CPU that takes no calls
         // names it (T8).
         assert!(
-            idle.mm().is_none() && idle.active_mm() == MmId::INIT_MM,
+            idle.mm().is_none() && self.active_mm(t, idle) == MmId::INIT_MM,
             "{} would stop with {:?} loaded",
             t.cpu(),
-            idle.active_mm()
+            self.active_mm(t, idle)
         );
         self.machine.point(Point::StopCpu);
         self.leave_all_masks(t);
@@ -70,7 +70,7 @@ impl<M: Machine> LazyTlb<M> {
         // `call_awaited`.
         fence(Ordering::SeqCst);
         self.handle_calls(t);
-        idle.set_active_mm(t, MmId::NONE);
+        self.set_active_mm(t, idle, MmId::NONE);
         me.active_mm.set(MmId::NONE);
         ask!(self, cpu_goes(t));
     }

@@ -48,7 +48,7 @@ impl<M: Machine> LazyTlb<M> {
         // user access before the read of the generation. Partner: `spare`. Callers may count on
         // a full barrier.
         fence(Ordering::SeqCst);
-        let (from, to) = (prev.active_mm(), next.mm());
+        let (from, to) = (self.active_mm(t, prev), next.mm());
         me.curr_mm.set(to);
         let begins = |arm| {
             self.event_of(me, t, Event::Switch { arm, from, to });
@@ -62,8 +62,8 @@ impl<M: Machine> LazyTlb<M> {
             }
             (false, false) => {
                 let arm = begins(Arm::KernelToKernel);
-                next.set_active_mm(t, prev.active_mm());
-                prev.set_active_mm(t, MmId::NONE);
+                self.set_active_mm(t, next, from);
+                self.set_active_mm(t, prev, MmId::NONE);
                 arm
             }
             (false, true) => {
@@ -89,11 +89,11 @@ impl<M: Machine> LazyTlb<M> {
     /// The arm kernel→user. The ended borrow waits in `prev_mm` for `finish_switch`.
     fn end_borrow(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) {
         let me = self.this_cpu(t);
-        let borrowed = prev.active_mm();
+        let borrowed = self.active_mm(t, prev);
         self.go_to_mm(t, borrowed, next.mm());
         ask!(self, ended(t));
         me.prev_mm.set(borrowed);
-        prev.set_active_mm(t, MmId::NONE);
+        self.set_active_mm(t, prev, MmId::NONE);
         self.event(t, Event::Ended(borrowed));
     }
 
@@ -115,7 +115,7 @@ impl<M: Machine> LazyTlb<M> {
         let borrowed = me.prev_mm.own();
         invariant!(borrowed.is_some(), "{}: no borrow has ended", t.cpu());
         me.prev_mm.set(MmId::NONE);
-        // F53 fence: orders the publication of what is loaded before the read of the word.
+        // F54 fence: orders the publication of what is loaded before the read of the word.
         // Partner: `last_drop`. F3 fence (e): orders the change of `curr_mm` before the first
         // user access. Partner: `barrier_on`. `switch_mm` issues none when the next mm is the
         // borrowed one, and only refcount executes an atomic later.
@@ -180,22 +180,28 @@ impl<M: Machine> LazyTlb<M> {
             self.event(t, Event::Leave(prev));
         }
         // F13 release: orders the load of the PID register, and the observer's record of
-        // it, before the publication. Partner: `filter_lazies`.
+        // it, before the publication. Partner: `still_on`.
         me.active_mm.publish(next);
         ask!(self, arrived(t, next, false));
     }
 
-    /// I1: the PID register, the published mm and the task agree. I4: this CPU is in
-    /// the mask of what it has loaded.
+    /// I1: the PID register, the published mm and the task agree. A task that is to name
+    /// nothing names nothing. I4: this CPU is in the mask of what it has loaded.
     pub(crate) fn check_loaded(&self, t: &IrqsOff, task: &TaskMm) {
         if cfg!(any(feature = "checks", loom, test)) {
-            let (active, published) = (task.active_mm(), self.this_cpu(t).active_mm.own());
+            let (active, published) = (self.active_mm(t, task), self.this_cpu(t).active_mm.own());
             let pid = self.machine.loaded_pid(t);
             assert!(
                 active == published && active.pid() == pid,
                 "I1: {} runs on {active:?}, published {published:?}, PIDR {}",
                 t.cpu(),
                 pid.get()
+            );
+            let named = task.active_mm();
+            assert!(
+                named.is_none() || ask!(self, task_has_active_mm()),
+                "I1: on {} a task names {named:?}, and only the CPU is to",
+                t.cpu()
             );
             // A CPU that stops is out of all masks, and answers its last calls on
             // `init_mm`, which has no translations.

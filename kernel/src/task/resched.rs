@@ -42,7 +42,7 @@ pub(super) fn poke(cpu: &Cpu, me: &Cpu, _: &IrqsOff) {
     } else {
         watchdog::expect_answer(me, cpu);
         lazy_tlb().cpu(me.id).counters.ipi_sent_resched.bump();
-        irq::controller().send_ipi(cpu.server());
+        irq::controller().send_ipi(cpu.ipi_target);
     }
 }
 

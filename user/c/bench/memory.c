@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -107,6 +108,28 @@ static void run_mprotect_fault(int count)
 	unmap(area, size);
 }
 
+/* In a process with a thread asleep on each other CPU, which is idle, and lazy on its mm. */
+static void run_parked(int count, void (*run)(int count))
+{
+	pid_t child = fork();
+	if (child == 0) {
+		prepare();
+		for (long cpu = 1; cpu < reach; cpu++) {
+			pthread_t other;
+			check(pthread_create(&other, NULL, park, (void *)cpu) == 0, "pthread_create");
+		}
+		let_idle();
+		run(count);
+		_exit(0);
+	}
+	check(child > 0 && waitpid(child, NULL, 0) == child, "fork");
+}
+
+static void run_mprotect_parked(int count)
+{
+	run_parked(count, run_mprotect_page);
+}
+
 static void run_mmap_touch_munmap(int count)
 {
 	size_t size = page_size();
@@ -117,6 +140,11 @@ static void run_mmap_touch_munmap(int count)
 		unmap(area, size);
 	}
 	end();
+}
+
+static void run_munmap_parked(int count)
+{
+	run_parked(count, run_mmap_touch_munmap);
 }
 
 static void run_munmap_16m(int count)
@@ -173,8 +201,10 @@ const struct operation memory_operations[] = {
 	{ "fault_write", 256, 1, run_fault_write },
 	{ "mprotect_page", 100, 1, run_mprotect_page },
 	{ "mprotect_page_fault", 100, 1, run_mprotect_fault },
+	{ "mprotect_parked", 100, 2, run_mprotect_parked },
 	{ "mprotect_16m", 2, 1, run_mprotect_16m },
 	{ "mmap_touch_munmap", 100, 1, run_mmap_touch_munmap },
+	{ "munmap_parked", 100, 2, run_munmap_parked },
 	{ "munmap_16m", 2, 1, run_munmap_16m },
 	{ "membarrier_busy", 50, 2, run_membarrier_busy },
 	{ 0 },

@@ -41,6 +41,8 @@ macro_rules! policies {
             /// As shootdown; besides, a flush spares the CPUs that are lazy, and they make up for
             /// it when they come back (x86).
             generation Generation,
+            /// Count nothing, and name nothing in tasks; ask the CPUs what they have loaded.
+            loaded Loaded,
             /// Count nothing, ask nobody; an mm is freed when every CPU has let it go (as with RCU).
             quiescent Quiescent,
         }
@@ -135,6 +137,15 @@ pub(crate) trait Operations {
     /// if interrupts are on. They are off where the caller knows of another reference.
     #[inline(always)]
     fn settle<M: Machine>(_: &LazyTlb<M>, _mm: MmId) {}
+
+    /// Whether a task names what is loaded while it runs ([`TaskMm::active_mm`]). If not,
+    /// only the CPU does.
+    ///
+    /// [`TaskMm::active_mm`]: crate::task::TaskMm::active_mm
+    #[inline(always)]
+    fn task_has_active_mm<M: Machine>(_: &LazyTlb<M>) -> bool {
+        true
+    }
 
     /// This CPU joins the protocol, and its idle task borrows `init_mm` from now on.
     #[inline(always)]

@@ -9,7 +9,7 @@
 //!
 //! The last drop writes the mm's word, then looks at each CPU of the mask. A CPU that leaves an
 //! mm publishes what it has loaded, then reads the word of the mm that it left. A full fence
-//! stands between the two on either side (F53): the last drop sees that all have gone, or the
+//! stands between the two on either side (F54): the last drop sees that all have gone, or the
 //! CPU that leaves last sees the word. Several may see that all have gone: one of them takes the
 //! word, and frees the mm.
 //!
@@ -38,14 +38,14 @@ fn is_waiting<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) -> bool {
 }
 
 impl Operations for Quiescent {
-    /// A full fence stands between the switch and this call (F53 in `take_ended`).
+    /// A full fence stands between the switch and this call (F54 in `take_ended`).
     #[inline(always)]
     fn keeps_borrows<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) -> bool {
         is_waiting(lazy, mm)
     }
 
     fn settle<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) {
-        // F53 fence: orders the publication of what is loaded before the read of the word.
+        // F54 fence: orders the publication of what is loaded before the read of the word.
         // Partner: `last_drop`.
         fence(Ordering::SeqCst);
         if take_if_left(lazy, mm) {
@@ -54,9 +54,9 @@ impl Operations for Quiescent {
     }
 
     fn last_drop<M: Machine>(lazy: &LazyTlb<M>, _: &PreemptOff, mm: MmId) -> Free {
-        // F54 release: orders what every holder did before the word. Partner: `take_if_left`.
+        // F55 release: orders what every holder did before the word. Partner: `take_if_left`.
         waits(lazy.mm(mm)).store(mm.to_bits(), Ordering::Release);
-        // F53 fence: orders the word before the reads of what CPUs have loaded. Partners:
+        // F54 fence: orders the word before the reads of what CPUs have loaded. Partners:
         // `settle`, `take_ended`.
         fence(Ordering::SeqCst);
         if take_if_left(lazy, mm) { Free::Now } else { Free::Later }
@@ -103,6 +103,6 @@ fn take_if_left<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) -> bool {
         return false;
     }
     let (waiting, taken) = (mm.to_bits(), MmId::NONE.to_bits());
-    // F54 acquire: orders the word before the free. Partner: `last_drop`.
+    // F55 acquire: orders the word before the free. Partner: `last_drop`.
     waits(slot).compare_exchange(waiting, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
 }

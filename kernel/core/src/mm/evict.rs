@@ -47,7 +47,7 @@ impl<M: Machine> LazyTlb<M> {
             self.flush_here(t, mm, FlushRange::Everything);
             return;
         }
-        let left = (me.active_mm() == mm).then(|| self.leave_lazy(t, me));
+        let left = (self.active_mm(t, me) == mm).then(|| self.leave_lazy(t, me));
         self.flush_here(t, mm, FlushRange::Everything);
         self.machine.point(Point::EvictFlushed);
         if self.mm(mm).mm_cpumask.test(t.cpu()) {

@@ -27,7 +27,7 @@ impl Model {
         let id = self.kernel_thread();
         let t = IrqsOff::of_model(CpuId::BOOT);
         self.task(id).set_mm(&t, mm);
-        self.task(id).set_active_mm(&t, mm);
+        self.task(id).set_active_mm(&t, self.lazy_tlb().user_task(mm).active_mm());
         id
     }
 

@@ -53,9 +53,14 @@ fn to_another_user(name: &str, policy: Policy) {
     to_another(name, config(policy));
 }
 
-/// A CPU that is seen elsewhere gets no IPI.
-fn to_another_user_filtered(name: &str, policy: Policy) {
-    to_another(name, Config { filter_lazies: true, ..config(policy) });
+/// With the filter, where the exit's eviction is the last that looks for borrowers.
+#[test]
+fn exit_filtered() {
+    let last = |policy: &Policy| Ledger::of(*policy).kicks && !Ledger::of(*policy).shoots;
+    for policy in Policy::ALL.into_iter().filter(last) {
+        let name = format!("to_user, {}, filtered", policy.name());
+        to_another(&name, Config { filter_lazies: true, ..config(policy) });
+    }
 }
 
 fn to_another(name: &str, config: Config) {
@@ -251,7 +256,6 @@ fn last_drop(name: &str, config: Config) {
 
 under_each_policy! {
     to_user: to_another_user;
-    to_user_filtered: to_another_user_filtered;
     to_user_then_lazy: to_another_user_and_lazy_there;
     to_kernel: to_another_kernel_thread;
     to_same_mm: back_to_the_same_mm;

@@ -197,7 +197,17 @@ fn another_tasks_mm() {
 /// reaches it by broadcast.
 #[test]
 fn the_filter_spares_who_has_left() {
-    let rig = Rig::with(Config { filter_lazies: true, debug_shoot_lazies: true, ..Config::default() });
+    spares_who_has_left(Policy::Shootdown, true);
+}
+
+/// Loaded needs no option for it.
+#[test]
+fn a_cpu_with_another_mm_is_not_asked_to_leave() {
+    spares_who_has_left(Policy::Loaded, false);
+}
+
+fn spares_who_has_left(policy: Policy, filter_lazies: bool) {
+    let rig = Rig::with(Config { policy, filter_lazies, debug_shoot_lazies: true, ..Config::default() });
     let (mm, user) = rig.process();
     let (_, elsewhere) = rig.process();
     rig.make_lazy(CPU1, rig.thread(mm));
