@@ -104,7 +104,7 @@ define HELP
   MEM=512M                memory, in steps of 256M; APPEND=mem=18M uses less of it
   CPU=power9              CPU model of QEMU: power9, power10
   LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard, evict,
-                          generation, loaded
+                          generation, loaded, quiescent
   TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version
                           and the number of CPUs)
   IRQ=                    interrupt controller: xive, xics (default: what the machine has, xive first)

@@ -126,6 +126,10 @@ unsafe impl Host for Hardware {
         machine::called_by(caller as usize)(arg);
     }
 
+    fn ticks(&self) -> u64 {
+        timer::now_tb()
+    }
+
     fn uptime_ms(&self) -> u64 {
         timer::now_tb() / (timer::ticks_per_us() * 1000)
     }

@@ -53,7 +53,7 @@ fn kmain(info: &'static BootInfo) -> ! {
     config.choose_flush(info.broadcast != Broadcast::Nothing, cpus.len());
     #[cfg(feature = "selftest")]
     selftest::crashes::early(config.crash.as_deref());
-    machine::init(config.core, cpus.len());
+    machine::init(config.core, cpus.len(), config.pids);
     trace::init(config.trace);
     mm::init_address_spaces(machine::NR_MMS);
     oracle::init(kcore::mm::MmId::slots_for(machine::NR_MMS), memory::frame::end());

@@ -89,7 +89,7 @@ pub(crate) struct OutOfMemory;
 
 /// The header, if there are rings.
 fn header() -> Option<&'static Header> {
-    // F54 acquire: orders the pointer before what it leads to. Partner: `make_rings`.
+    // F56 acquire: orders the pointer before what it leads to. Partner: `make_rings`.
     // SAFETY: null, or a header that `make_rings` has written, and that stays.
     unsafe { HEADER.load(Ordering::Acquire).as_ref() }
 }
@@ -144,7 +144,7 @@ fn make_rings(_: &SpinGuard<'_, ()>, kb: usize) -> Result<(), OutOfMemory> {
             _rest: [0; _],
         });
     }
-    // F54 release: orders the header and the blocks before the pointer. Partner: `header`.
+    // F56 release: orders the header and the blocks before the pointer. Partner: `header`.
     HEADER.store(header, Ordering::Release);
     LAZY_TRACE.store(address, Ordering::Relaxed);
     Ok(())

@@ -49,6 +49,7 @@
 #define evict     (policy == 4)
 #define generation (policy == 5)
 #define loaded    (policy == 6)
+#define quiescent (policy == 7)
 
 /* What the tasks do: bits of `does`. */
 #define FLUSHES   (does & 1)
@@ -79,6 +80,7 @@ mtype = {
     mask_read_before_pte, kick_does_not_flush, kick_drops_twice, kick_keeps_count,
     exit_borrow_uncounted, put_before_borrow, use_mm_leaks, use_mm_without_grab, use_mm_irqs_on,
     exec_reads_early, withdraw_before_load, evict_not_self, use_by_count,
+    looked_before_the_word, word_not_taken,
     notes_before_generation, note_cleared_late, newer_note_spared, debt_left_behind,
     task_asked, task_named,
     offline_while_lazy, offline_forgets_nothing, offline_without_drain, sender_looks_once
@@ -97,6 +99,8 @@ bool dead[TASKS];
 /* A CPU: CpuState. `pidr` is PIDR and its publication, `tlb` the PIDs it may hold. */
 byte curr[MAXCPU], pidr[MAXCPU], tlb[MAXCPU], hz[MAXCPU];
 bool irqoff[MAXCPU], nopre[MAXCPU], busy[MAXCPU], fresh[MAXCPU];
+/* Under quiescent: whether the mm waits for the CPUs that have it. */
+bool waits[IDS];
 /* Under generation: that of each mm; a CPU's note, which is the mm that it is lazy on and the
  * generation that it saw; the mm that a CPU which comes back has yet to look at. `owed` is no
  * part of the protocol: the PIDs that a CPU holds something stale of, by leave of a flush. */
@@ -228,6 +232,20 @@ inline settle(mm, last) {
     last = false;
     if
     :: refcount && mm != NONE -> unref(mm, last)
+    :: quiescent && mm != NONE -> take_if_left(mm, last)
+    :: else
+    fi
+}
+
+/* Whether no CPU has the mm, which waits for that: the word is the caller's then, who frees it. */
+inline take_if_left(mm, last) {
+    last = waits[mm];
+    for (n : 0 .. MAXCPU - 1) {
+        last = last && pidr[n] != mm
+    }
+    n = 0;
+    if
+    :: last && !WRONG(word_not_taken) -> waits[mm] = false
     :: else
     fi
 }
@@ -370,6 +388,29 @@ inline finish_kick(cpu) {
 
 /* --- tasks ------------------------------------------------------------------------- */
 
+/* Quiescent::last_drop: the word, then, after a fence, the look at the CPUs. */
+inline wait_for_cpus(mm) {
+    d_step {
+        STEP;
+        waits[mm] = true;
+        if
+        :: WRONG(looked_before_the_word) -> take_if_left(mm, last); waits[mm] = false
+        :: else
+        fi
+    }
+    d_step {
+        STEP;
+        if
+        :: WRONG(looked_before_the_word) -> waits[mm] = !last
+        :: else -> take_if_left(mm, last)
+        fi
+    }
+    if
+    :: last -> d_step { STEP; last = false; bury(mm) }
+    :: else
+    fi
+}
+
 /* LazyTlb::still_on: of `to`, this CPU, and those that have `mm` loaded. */
 inline still_on(cpu, mm) {
     for (n : 0 .. MAXCPU - 1) {
@@ -383,6 +424,13 @@ inline still_on(cpu, mm) {
 
 /* LazyTlb::__mmdrop. Interrupts on, preemptible, in a task. */
 inline __mmdrop(mm) {
+    if
+    :: quiescent -> wait_for_cpus(mm)
+    :: else -> send_away(mm)
+    fi
+}
+
+inline send_away(mm) {
     /* last_drop: this CPU first, then those in the mask, or those that have published. */
     d_step {
         STEP;
@@ -854,8 +902,9 @@ end:
     :: atomic { MAY_SWITCH && READY(B) -> at[B] = c; switch_to(B) }
     :: atomic { MAY_SWITCH && READY(K) -> at[K] = c; switch_to(K) }
     :: half -> switch_towards_user()
-    /* Under refcount a borrower keeps the mm until something else runs there. */
-    :: atomic { refcount && tasks_done && curr[c] == c && pidr[c] != INIT && !busy[c] && !nopre[c] && !irqoff[c] ->
+    /* Under refcount a borrower keeps the mm until something else runs there. Under quiescent
+     * an idle CPU lets go by itself, here of what waits for it. */
+    :: atomic { (((refcount || quiescent) && tasks_done) || waits[pidr[c]]) && curr[c] == c && pidr[c] != INIT && !busy[c] && !nopre[c] && !irqoff[c] ->
             busy[c] = true }
         d_step { leave_lazy(c, c, old) }
         d_step { settle(old, last) }

@@ -32,8 +32,17 @@ impl<M: Machine> LazyTlb<M> {
         });
     }
 
-    /// The first half of leaving: this CPU, in its idle task, gives up what it borrows.
-    /// Under refcount that may be the last reference, so interrupts are on. Preemption
+    /// Whether an idle CPU is to call [`LazyTlb::leave_before_stop`], once it has had the same mm
+    /// borrowed for [`Config::idle_limit_ms`].
+    ///
+    /// [`Config::idle_limit_ms`]: crate::Config::idle_limit_ms
+    #[inline(always)]
+    pub fn lets_idle_go(&self) -> bool {
+        ask!(self, lets_idle_go())
+    }
+
+    /// The first half of leaving: this CPU, in its idle task, gives up what it borrows. That
+    /// may free it, so interrupts are on. If the CPU stops, preemption
     /// stays off from here to [`LazyTlb::stop_cpu`]: another task could bring a borrow
     /// again.
     pub fn leave_before_stop(&self) {

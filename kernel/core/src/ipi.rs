@@ -38,6 +38,8 @@ const TURNS_PER_CLOCK_READ: u64 = 1024;
 pub enum Call {
     /// Leave this mm if you borrow it: its last reference is gone.
     Shoot(MmId),
+    /// Leave this mm if you borrow it: it waits for you, and PIDs run short.
+    LetGo(MmId),
     /// Panic if you have this mm: it was just cleaned up.
     AssertNotLazy(MmId),
     /// Leave this mm if you borrow it, and flush it: `evict_here`.
@@ -80,6 +82,8 @@ pub mod operation {
     pub const ASSERT_NOT_LAZY: u64 = 7;
     /// [`super::Call::Evict`] by a flush.
     pub const EVICT_TRIM: u64 = 8;
+    /// [`super::Call::LetGo`].
+    pub const LET_GO: u64 = 9;
 }
 use operation::*;
 
@@ -113,6 +117,7 @@ impl Call {
         match self {
             Call::Barrier => [BARRIER, 0, 0, 0],
             Call::Shoot(mm) => [SHOOT, mm.to_bits(), 0, 0],
+            Call::LetGo(mm) => [LET_GO, mm.to_bits(), 0, 0],
             Call::Evict(mm, Cause::Exit) => [EVICT, mm.to_bits(), 0, 0],
             Call::Evict(mm, Cause::Trim) => [EVICT_TRIM, mm.to_bits(), 0, 0],
             Call::Flush(mm, FlushRange::Pages { start, pages }) => {
@@ -130,6 +135,7 @@ impl Call {
         match op {
             BARRIER => Call::Barrier,
             SHOOT => Call::Shoot(mm),
+            LET_GO => Call::LetGo(mm),
             EVICT => Call::Evict(mm, Cause::Exit),
             EVICT_TRIM => Call::Evict(mm, Cause::Trim),
             FLUSH_PAGES => Call::Flush(mm, FlushRange::Pages { start: a, pages: b as u32 }),
@@ -344,7 +350,7 @@ impl<M: Machine> LazyTlb<M> {
         let call = self.cpu(by).call.read();
         self.event(t, Event::Called { by, call });
         match call {
-            Call::Shoot(mm) => {
+            Call::Shoot(mm) | Call::LetGo(mm) => {
                 self.shoot_lazy_here(t, mm);
             }
             Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),

@@ -27,11 +27,13 @@ pub struct Ledger {
     pub spares: bool,
     /// A task names what is loaded while it runs.
     pub names: bool,
+    /// After the last drop the mm waits until every CPU has left it.
+    pub waits: bool,
 }
 
 const fn row(
     policy: Policy,
-    [borrows, counts, lingers, kicks, shoots, uses, spares, names]: [u8; 8],
+    [borrows, counts, lingers, kicks, shoots, uses, spares, names, waits]: [u8; 9],
 ) -> Ledger {
     Ledger {
         policy,
@@ -43,19 +45,21 @@ const fn row(
         uses: uses != 0,
         spares: spares != 0,
         names: names != 0,
+        waits: waits != 0,
     }
 }
 
 #[rustfmt::skip]
 const LEDGERS: [Ledger; Policy::ALL.len()] = [
-    //                       borrows, counts, lingers, kicks, shoots, uses, spares, names
-    row(Policy::Eager,      [0,       0,      0,       0,     0,      0,    0,      1]),
-    row(Policy::Refcount,   [1,       1,      1,       0,     0,      0,    0,      1]),
-    row(Policy::Shootdown,  [1,       0,      0,       1,     1,      0,    0,      1]),
-    row(Policy::Hazard,     [1,       0,      0,       0,     1,      0,    0,      1]),
-    row(Policy::Evict,      [1,       0,      0,       1,     0,      1,    0,      1]),
-    row(Policy::Generation, [1,       0,      0,       1,     1,      0,    1,      1]),
-    row(Policy::Loaded,     [1,       0,      0,       1,     1,      0,    0,      0]),
+    //                       borrows, counts, lingers, kicks, shoots, uses, spares, names, waits
+    row(Policy::Eager,      [0,       0,      0,       0,     0,      0,    0,      1,     0]),
+    row(Policy::Refcount,   [1,       1,      1,       0,     0,      0,    0,      1,     0]),
+    row(Policy::Shootdown,  [1,       0,      0,       1,     1,      0,    0,      1,     0]),
+    row(Policy::Hazard,     [1,       0,      0,       0,     1,      0,    0,      1,     0]),
+    row(Policy::Evict,      [1,       0,      0,       1,     0,      1,    0,      1,     0]),
+    row(Policy::Generation, [1,       0,      0,       1,     1,      0,    1,      1,     0]),
+    row(Policy::Loaded,     [1,       0,      0,       1,     1,      0,    0,      0,     0]),
+    row(Policy::Quiescent,  [1,       0,      1,       0,     0,      0,    0,      1,     1]),
 ];
 
 impl Ledger {

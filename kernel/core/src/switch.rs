@@ -118,9 +118,10 @@ impl<M: Machine> LazyTlb<M> {
         let borrowed = me.prev_mm.own();
         invariant!(borrowed.is_some(), "{}: no borrow has ended", t.cpu());
         me.prev_mm.set(MmId::NONE);
-        // F3 fence (e): orders the change of `curr_mm` before the first user access.
-        // Partner: `barrier_on`. `switch_mm` issues none when the next mm is the borrowed
-        // one, and only refcount executes an atomic later.
+        // F54 fence: orders the publication of what is loaded before the read of the word.
+        // Partner: `last_drop`. F3 fence (e): orders the change of `curr_mm` before the first
+        // user access. Partner: `barrier_on`. `switch_mm` issues none when the next mm is the
+        // borrowed one, and only refcount executes an atomic later.
         fence(Ordering::SeqCst);
         EndedBorrow::new(borrowed)
     }
@@ -130,7 +131,7 @@ impl<M: Machine> LazyTlb<M> {
     #[must_use = "the borrow must be settled"]
     #[inline(always)]
     pub fn left_to_settle(&self, borrow: Option<EndedBorrow>) -> Option<EndedBorrow> {
-        borrow.filter(|_| ask!(self, keeps_borrows()))
+        borrow.filter(|borrow| ask!(self, keeps_borrows(borrow.token())))
     }
 
     /// Gives back the borrow that the switch ended. Interrupts are on now, so this may

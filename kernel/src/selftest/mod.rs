@@ -38,6 +38,7 @@ mod turns;
 mod user_copy;
 mod waits;
 mod windows;
+mod zombies;
 
 pub(crate) use harness::{run_matching, start};
 
@@ -119,6 +120,7 @@ fn all() -> impl Iterator<Item = &'static Test> {
         lazy::TESTS,
         spared::TESTS,
         trace::TESTS,
+        zombies::TESTS,
         programs::TESTS,
     ]
     .into_iter()

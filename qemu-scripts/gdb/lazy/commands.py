@@ -282,8 +282,8 @@ class LazyWhy(Command):
                   "shootdown": "the last mmdrop shoots every CPU in the mask", "hazard": "the last mmdrop scans what CPUs publish",
                   "evict": "the exit of the last user has sent every CPU away",
                   "generation": "the last mmdrop shoots every CPU in the mask",
-
-                  "loaded": "the last mmdrop shoots the CPUs in the mask that have it loaded"}
+                  "loaded": "the last mmdrop shoots the CPUs in the mask that have it loaded",
+                  "quiescent": "it waits until every CPU has left it; an idle one leaves after idle_limit= milliseconds"}
 
     def show(self, arguments):
         """A sentence per holder."""

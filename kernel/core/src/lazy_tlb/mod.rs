@@ -2,15 +2,15 @@
 //!
 //! The [`policy`] sees to it that a loaded address space is not freed:
 //!
-//! | | eager | refcount | shootdown | hazard | evict | generation | loaded |
-//! |---|---|---|---|---|---|---|---|
-//! | a borrow begins | load `init_mm` instead | `mm_count` + 1 | nothing | publish it | nothing | note the generation | nothing |
-//! | a borrow has ended | nothing | `mmdrop`, deferred | nothing | withdraw it | nothing | make the flush that is owed | nothing |
-//! | a flush of pages | – | – | – | – | – | leave out lazy CPUs | – |
-//! | the exit's final flush | nothing | nothing | evict the other CPUs in the mask | nothing | evict all CPUs in the mask | as shootdown | evict the others in the mask that have it loaded |
-//! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI those that have published it | nothing | as shootdown | IPI those in the mask that have it loaded |
-//! | a kernel thread's use | holds a count | holds a count | holds a count | holds a count | is a user | holds a count | holds a count |
-//! | what names the loaded mm | task, CPU | task, CPU | task, CPU | task, CPU | task, CPU | task, CPU | CPU |
+//! | | eager | refcount | shootdown | hazard | evict | generation | loaded | quiescent |
+//! |---|---|---|---|---|---|---|---|---|
+//! | a borrow begins | load `init_mm` instead | `mm_count` + 1 | nothing | publish it | nothing | note the generation | nothing | nothing |
+//! | a borrow has ended | nothing | `mmdrop`, deferred | nothing | withdraw it | nothing | make the flush that is owed | nothing | free the mm, if it waits for this CPU alone |
+//! | a flush of pages | – | – | – | – | – | leave out lazy CPUs | – | – |
+//! | the exit's final flush | nothing | nothing | evict the other CPUs in the mask | nothing | evict all CPUs in the mask | as shootdown | evict the others in the mask that have it loaded | nothing |
+//! | the last `mmdrop` | nothing | nothing | IPI the CPUs in the mask | scan, IPI those that have published it | nothing | as shootdown | IPI those in the mask that have it loaded | free it, or wait for the CPUs in the mask |
+//! | a kernel thread's use | holds a count | holds a count | holds a count | holds a count | is a user | holds a count | holds a count | holds a count |
+//! | what names the loaded mm | task, CPU | task, CPU | task, CPU | task, CPU | task, CPU | task, CPU | CPU | task, CPU |
 
 pub(crate) mod eager;
 pub(crate) mod evict;
@@ -18,6 +18,7 @@ pub(crate) mod generation;
 pub(crate) mod hazard;
 pub(crate) mod loaded;
 pub mod policy;
+pub(crate) mod quiescent;
 pub(crate) mod refcount;
 pub(crate) mod shootdown;
 

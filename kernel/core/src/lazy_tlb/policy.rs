@@ -43,6 +43,8 @@ macro_rules! policies {
             generation Generation,
             /// Count nothing, and name nothing in tasks; ask the CPUs what they have loaded.
             loaded Loaded,
+            /// Count nothing, ask nobody; an mm is freed when every CPU has let it go (as with RCU).
+            quiescent Quiescent,
         }
     };
 }
@@ -107,8 +109,8 @@ pub enum Free {
 }
 
 /// The questions to a policy. Each has a default answer. To `mm_begins`, `arrived`
-/// and `quiescent` no policy here has another one, and none answers [`Free::Later`]: they are
-/// the places for policies that do more (docs/decisions/policies-are-asked.md).
+/// and `quiescent` no policy here has another one: they are the places for policies that
+/// do more (docs/decisions/policies-are-asked.md).
 ///
 /// A policy carries no barrier that a switch owes. The switch has those itself, so no
 /// policy can forget one. A policy has the barriers of its own words.
@@ -125,9 +127,9 @@ pub(crate) trait Operations {
     #[inline(always)]
     fn ended<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 
-    /// Whether anything is kept for a borrow, for `settle` to give back.
+    /// Whether anything is kept for the borrow of `mm` that has ended, for `settle` to give back.
     #[inline(always)]
-    fn keeps_borrows<M: Machine>(_: &LazyTlb<M>) -> bool {
+    fn keeps_borrows<M: Machine>(_: &LazyTlb<M>, _mm: MmId) -> bool {
         false
     }
 
@@ -182,6 +184,18 @@ pub(crate) trait Operations {
     /// Whether a kernel thread's use of an mm holds a unit of `mm_users`, not of `mm_count`.
     #[inline(always)]
     fn use_is_user<M: Machine>(_: &LazyTlb<M>) -> bool {
+        false
+    }
+
+    /// Whether an idle CPU leaves what it has borrowed for long.
+    #[inline(always)]
+    fn lets_idle_go<M: Machine>(_: &LazyTlb<M>) -> bool {
+        false
+    }
+
+    /// PIDs or memory run short: frees what waits to be freed, if CPUs that are asked let it go.
+    /// Returns whether anything was freed. Interrupts and preemption on.
+    fn free_waiting<M: Machine>(_: &LazyTlb<M>) -> bool {
         false
     }
 

@@ -57,7 +57,7 @@ impl Model {
             self.cpus[t.cpu().index()].current.store(next.0, native::Ordering::Relaxed);
             let borrow = lazy_tlb.finish_switch(t, arm.ends_borrow());
             self.tasks[prev.0].on_cpu.store(0, Ordering::Release);
-            (arm, borrow)
+            (arm, lazy_tlb.left_to_settle(borrow))
         });
         lazy_tlb.settle_switch(borrow);
         arm

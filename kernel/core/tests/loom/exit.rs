@@ -4,14 +4,14 @@
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
 use kcore::ledger::Ledger;
-use kcore::machine::{Point, Probe};
+use kcore::machine::{Cpu, Point, Probe};
 use kcore::mm::MmId;
 use kcore::model::TaskId;
 
 use crate::under_each_policy;
 use crate::{
-    CPU0, CPU1, Contents, Rig, boot, config, expect_dead_after_drain, explore, process, race, running,
-    switch, thread,
+    CPU0, CPU1, Contents, Rig, boot, bound_of, config, expect_dead_after_drain, explore, process, race,
+    running, switch, thread,
 };
 
 /// The owner runs on CPU 0; CPU 1 has run `second`, a thread of its mm, and is idle
@@ -65,7 +65,7 @@ fn exit_filtered() {
 
 fn to_another(name: &str, config: Config) {
     let policy = config.policy;
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = last_owner_of(config);
         let (_, next) = process(&rig);
         let leave = move |rig: &Rig| {
@@ -84,7 +84,7 @@ fn to_another(name: &str, config: Config) {
 
 /// CPU 1 leaves for another user, and lets a kernel thread borrow that user's mm.
 fn to_another_user_and_lazy_there(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = last_owner(policy);
         race(
             &rig,
@@ -99,7 +99,7 @@ fn to_another_user_and_lazy_there(name: &str, policy: Policy) {
 }
 
 fn to_another_kernel_thread(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = last_owner(policy);
         let worker = rig.machine.kernel_thread();
         race(&rig, exit, move |rig| {
@@ -110,7 +110,7 @@ fn to_another_kernel_thread(name: &str, policy: Policy) {
 }
 
 fn back_to_the_same_mm(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = stage(config(policy));
         race(&rig, exit, move |rig| {
             rig.machine.switch_to(stage.second);
@@ -120,7 +120,7 @@ fn back_to_the_same_mm(name: &str, policy: Policy) {
 }
 
 fn both_threads_exit(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = stage(config(policy));
         switch(&rig, CPU1, stage.second);
         race(&rig, exit, |rig| rig.exit_mm());
@@ -130,11 +130,26 @@ fn both_threads_exit(name: &str, policy: Policy) {
 
 /// CPU 0 exits; CPU 1, lazy on the mm, drops a real reference of its own.
 fn lazy_outsider_drops(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = last_owner(policy);
         rig.mmgrab(stage.mm);
         race(&rig, exit, move |rig| rig.mmdrop(stage.mm));
         expect_dead_after_drain(&rig, stage.mm);
+    });
+}
+
+/// CPU 1, which idles, leaves the mm for `init_mm` by itself.
+fn left_by_an_idle_cpu(name: &str, policy: Policy) {
+    explore(name, Some(3), move || {
+        let (rig, stage) = last_owner(policy);
+        let (_, next) = process(&rig);
+        let leave = move |rig: &Rig| {
+            rig.exit_mm();
+            rig.machine.switch_to(next);
+        };
+        race(&rig, leave, |rig| rig.machine.with_preempt_off(|_| rig.leave_before_stop()));
+        let freed = rig.mms()[stage.mm.slot()].id() != stage.mm;
+        assert!(freed, "nobody has it, and it was not freed");
     });
 }
 
@@ -168,6 +183,30 @@ fn exit_without_eviction() {
     });
 }
 
+/// PIDs run short while the CPU that a zombie waits for leaves it: it is freed once, by either.
+#[test]
+fn zombie_asked_for() {
+    for policy in Policy::ALL.into_iter().filter(|&policy| Ledger::of(policy).waits) {
+        explore("zombie, asked for", Some(3), move || {
+            let (rig, stage) = last_owner(policy);
+            rig.machine.on(CPU0, || exit(&rig));
+            rig.machine.on(CPU0, || {
+                rig.machine.with_preempt_off(|_| rig.leave_before_stop());
+                // Six slots: init_mm, the zombie, `other`'s, and these.
+                (0..3).for_each(|_| assert!(rig.mm_alloc().is_some()));
+            });
+            race(
+                &rig,
+                |rig| _ = rig.mm_alloc(),
+                move |rig| {
+                    rig.machine.switch_to(stage.other);
+                },
+            );
+            assert!(rig.mms()[stage.mm.slot()].id() != stage.mm, "the zombie was not freed");
+        });
+    }
+}
+
 /// A thread that uses the memory without running in the mm passes no fence on the way
 /// out. Only the end of its use orders its accesses before the teardown by the last user.
 #[test]
@@ -196,7 +235,7 @@ fn accesses_end_before_the_teardown() {
 }
 
 fn last_drop(name: &str, config: Config) {
-    explore(name, None, move || {
+    explore(name, bound_of(config.policy), move || {
         let rig = boot(config);
         let ((zombie, owner), (_, other)) = (process(&rig), process(&rig));
         rig.mmgrab(zombie);
@@ -222,5 +261,6 @@ under_each_policy! {
     to_same_mm: back_to_the_same_mm;
     both_exit: both_threads_exit;
     outsider: lazy_outsider_drops;
+    left_while_it_dies: left_by_an_idle_cpu;
     zombie: last_drop_of_a_zombie;
 }
