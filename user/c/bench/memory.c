@@ -201,11 +201,12 @@ const struct operation memory_operations[] = {
 	{ "fault_write", 256, 1, run_fault_write },
 	{ "mprotect_page", 100, 1, run_mprotect_page },
 	{ "mprotect_page_fault", 100, 1, run_mprotect_fault },
-	{ "mprotect_parked", 100, 2, run_mprotect_parked },
 	{ "mprotect_16m", 2, 1, run_mprotect_16m },
 	{ "mmap_touch_munmap", 100, 1, run_mmap_touch_munmap },
-	{ "munmap_parked", 100, 2, run_munmap_parked },
 	{ "munmap_16m", 2, 1, run_munmap_16m },
 	{ "membarrier_busy", 50, 2, run_membarrier_busy },
+	/* They fork: behind rows that would then look at pages one by one. */
+	{ "mprotect_parked", 100, 2, run_mprotect_parked },
+	{ "munmap_parked", 100, 2, run_munmap_parked },
 	{ 0 },
 };
