@@ -17,7 +17,7 @@ fn dump(bodies: &[Body]) -> Vec<u8> {
     let head = Dump::head_bytes(1);
     let mut words = vec![0_u64; (head + 256 * RECORD_BYTES) / 8];
     words[..7].copy_from_slice(&[MAGIC, VERSION, 1, 256, 1_000_000, 2, 0xfff]);
-    words[2 * LINE / 8] = bodies.len() as u64;
+    words[2 * LINE / 8] = (bodies.len() * RECORD_BYTES) as u64;
     for (n, &body) in (0..).zip(bodies) {
         words[head / 8 + n * 4..][..4].copy_from_slice(&Record { time: n as u64 + 1, body }.encode(n as u64));
     }
