@@ -28,7 +28,7 @@
 use super::policy::{Begin, Free, Operations};
 use super::shootdown::Shootdown;
 use crate::LazyTlb;
-use crate::cpu::{CpuSet, CpuState};
+use crate::cpu::{CpuId, CpuSet, CpuState};
 use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
@@ -116,10 +116,11 @@ impl Operations for Generation {
 
 /// Those of `cpus` whose note is in `notes`.
 fn noted_in<M: Machine>(lazy: &LazyTlb<M>, cpus: &CpuSet, notes: core::ops::Range<u64>) -> CpuSet {
-    let mut noted = *cpus;
-    for cpu in cpus.iter() {
-        if !notes.contains(&note(lazy.cpu(cpu)).load(Ordering::Relaxed)) {
-            noted.remove(cpu);
+    let mut noted = CpuSet::EMPTY;
+    // The CPUs that there are: a set has room for many more.
+    for cpu in (0..lazy.nr_cpus()).map(CpuId::new) {
+        if cpus.contains(cpu) && notes.contains(&note(lazy.cpu(cpu)).load(Ordering::Relaxed)) {
+            noted.insert(cpu);
         }
     }
     noted
