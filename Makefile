@@ -16,7 +16,8 @@ define HELP
                           each policy, and print the reports side by side
   make test               run every test; the last line counts them
   make gdb                boot stopped, with gdb-multiarch and the commands lazy-*
-                          (docs/debugging.md); TEST= starts at that in-kernel test
+                          (docs/debugging.md); TEST= starts at that in-kernel test,
+                          STOP_AT= (with ICOUNT=0) at that line of the trace of make trace
   make replay             a run on one CPU, recorded, and the debugger on it, which also goes
                           backwards (INIT=, TEST= …; QEMU 8 and later)
   make attach             the debugger on the machine that make run has started elsewhere
@@ -128,7 +129,7 @@ define HELP
 endef
 
 export SMP MEM CPU FIRMWARE LAZY TLB IRQ INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
-export TRACE TRACE_KB FROM TO AROUND
+export TRACE TRACE_KB FROM TO AROUND STOP_AT
 export MINUTES SEED ROUND SEQUENCE SEQUENCES
 export N WHERE MUTANT AGAIN JOBS
 
@@ -289,21 +290,21 @@ GDB_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).
 terminal:
 	@$(SCRIPTS)/gdb/start --check
 
-gdb: terminal $(OWN_INITRD) setup-qemu setup-gdb $(GDB_IMAGE)
+gdb: terminal $(OWN_INITRD) setup-qemu setup-gdb $(GDB_IMAGE) trace-tool
 	@$(SCRIPTS)/gdb/start $(GDB_IMAGE)
 
 .PHONY: attach dump post-mortem
-attach: setup-gdb
+attach: setup-gdb trace-tool
 	@$(SCRIPTS)/gdb/attach
 
 dump:
 	@$(SCRIPTS)/gdb/dump $(DUMP)
 
-post-mortem: setup-gdb
+post-mortem: setup-gdb trace-tool
 	@$(SCRIPTS)/gdb/post-mortem $(DUMP)
 
 .PHONY: replay
-replay: terminal $(OWN_INITRD) setup-qemu setup-gdb $(GDB_IMAGE)
+replay: terminal $(OWN_INITRD) setup-qemu setup-gdb $(GDB_IMAGE) trace-tool
 	@$(SCRIPTS)/gdb/replay $(GDB_IMAGE)
 
 figures: setup-qemu build/kernel.elf build/initrd.cpio

@@ -331,6 +331,8 @@ class LazyHelp(gdb.Command):
     lazy-calls          each cross-call in flight, and how far each target has come
     lazy-bt [TASK]      stacks of CPUs and tasks, through exceptions
     lazy-walk EA [MM]   a walk of the page tables
+    lazy-trace [CPU|MM] [N]  the last events, if the kernel records (APPEND=trace=on)
+    lazy-stop-at CPU N  goes on to that event (make gdb ICOUNT=0 STOP_AT=line finds it)
     lazy-break WHAT     stops at a shoot, kick, scan, free, borrow, leave or fault
     lazy-watch WORD OF  stops after each store to a word of a CPU or an mm
     lazy-test           goes on to the next in-kernel test (make gdb TEST=…)

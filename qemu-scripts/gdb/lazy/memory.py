@@ -38,7 +38,8 @@ def core_file():
     return re.search(r"core dump file:\s+`(.*)', file type", gdb.execute("info files", to_string=True))[1]
 
 
-def _read_physical(address, size):
+def read_physical(address, size):
+    """Bytes at a physical address, read now."""
     if core_file():
         return bytes(gdb.selected_inferior().read_memory(core.LINEAR | address, size))
     gdb.execute("maintenance packet Qqemu.PhyMemMode:1", to_string=True)
@@ -74,7 +75,7 @@ class Memory:
         while size:
             page, offset = address & -PAGE, address % PAGE
             if page not in self.pages:
-                self.pages[page] = _read_physical(page, PAGE)
+                self.pages[page] = read_physical(page, PAGE)
             part = self.pages[page][offset:offset + size]
             data += part
             address, size = address + len(part), size - len(part)
