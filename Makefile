@@ -16,7 +16,8 @@ define HELP
                           each policy, and print the reports side by side
   make test               run every test; the last line counts them
   make gdb                boot stopped, with gdb-multiarch and the commands lazy-*
-                          (docs/debugging.md); TEST= starts at that in-kernel test
+                          (docs/debugging.md); TEST= starts at that in-kernel test,
+                          STOP_AT= (with ICOUNT=0) at that line of the trace of make trace
   make replay             a run on one CPU, recorded, and the debugger on it, which also goes
                           backwards (INIT=, TEST= …; QEMU 8 and later)
   make attach             the debugger on the machine that make run has started elsewhere
@@ -37,7 +38,7 @@ define HELP
                           folder, MUTANT= one of them, AGAIN=survived, JOBS=2 side by side)
   make test-riscv64       the protocol's unit tests on another architecture
   make test-kernel        tests inside the kernel, on 1, 2, 4 and 8 CPUs under each policy;
-                          SMP=, LAZY= and TEST= (a part of the tests' names) choose some
+                          SMP=, LAZY=, IRQ= and TEST= (a part of the tests' names) choose some
   make test-sequences     10,000 sequences of steps on a few pages, drawn at random and
                           compared with a model of Linux (SEED=, SEQUENCE=, SEQUENCES=, SMP=,
                           LAZY=)
@@ -108,9 +109,11 @@ define HELP
   FIRMWARE=vof            or slof
   MEM=512M                memory, in steps of 256M; APPEND=mem=18M uses less of it
   CPU=power9              CPU model of QEMU: power9, power10
-  LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard, evict
+  LAZY=shootdown          lazy-TLB policy: eager, refcount, shootdown, hazard, evict,
+                          generation, loaded, quiescent
   TLB=                    how broadcast flushes travel: tlbie, ipi (default: by QEMU's version
                           and the number of CPUs)
+  IRQ=                    interrupt controller: xive, xics (default: what the machine has, xive first)
   INITRD=file             a cpio archive (newc), or a static program to run as init
   INIT="path args"        the first program and its arguments (default: the
                           demonstration, or /init of an INITRD)
@@ -130,8 +133,8 @@ define HELP
 
 endef
 
-export SMP MEM CPU FIRMWARE LAZY TLB INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
-export TRACE TRACE_KB FROM TO AROUND
+export SMP MEM CPU FIRMWARE LAZY TLB IRQ INITRD INIT APPEND TIMEOUT ICOUNT QEMU QEMU_ARGS TEST TESTS JUNIT
+export TRACE TRACE_KB FROM TO AROUND STOP_AT
 export MINUTES SEED ROUND SEQUENCE SEQUENCES
 export N WHERE MUTANT AGAIN JOBS
 
@@ -295,24 +298,24 @@ GDB_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).
 terminal:
 	@$(SCRIPTS)/gdb/start --check
 
-gdb: terminal $(OWN_INITRD) setup-qemu setup-gdb $(GDB_IMAGE)
+gdb: terminal $(OWN_INITRD) setup-qemu setup-gdb $(GDB_IMAGE) trace-tool
 	@$(SCRIPTS)/gdb/start $(GDB_IMAGE)
 
 .PHONY: attach dump post-mortem nmi
 nmi:
 	@$(SCRIPTS)/nmi
 
-attach: setup-gdb
+attach: setup-gdb trace-tool
 	@$(SCRIPTS)/gdb/attach
 
 dump:
 	@$(SCRIPTS)/gdb/dump $(DUMP)
 
-post-mortem: setup-gdb
+post-mortem: setup-gdb trace-tool
 	@$(SCRIPTS)/gdb/post-mortem $(DUMP)
 
 .PHONY: replay
-replay: terminal $(OWN_INITRD) setup-qemu setup-gdb $(GDB_IMAGE)
+replay: terminal $(OWN_INITRD) setup-qemu setup-gdb $(GDB_IMAGE) trace-tool
 	@$(SCRIPTS)/gdb/replay $(GDB_IMAGE)
 
 figures: setup-qemu build/kernel.elf build/initrd.cpio

@@ -99,7 +99,7 @@ class Offline:
 
 def clean_environment():
     """Our environment without the variables of the Makefile and of an outer make."""
-    drop = ("SMP", "MEM", "CPU", "LAZY", "TLB", "INITRD", "INIT", "APPEND", "TIMEOUT", "ICOUNT", "QEMU", "QEMU_ARGS",
+    drop = ("SMP", "MEM", "CPU", "LAZY", "TLB", "IRQ", "INITRD", "INIT", "APPEND", "TIMEOUT", "ICOUNT", "QEMU", "QEMU_ARGS",
             "TEST", "MUTANT", "QUICK", "JUNIT", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
     return {name: value for name, value in os.environ.items() if name not in drop}
 

@@ -21,6 +21,8 @@ OPERATIONS = {
     "mmap_touch_munmap": ("mmap, touch, munmap, one page", 4, 1_500),
     "munmap_16m": ("munmap, 16 MB of pages", 4, 200_000),
     "membarrier_busy": ("membarrier, private expedited, the other CPUs busy", 4, 1_500),
+    "mprotect_parked": ("mprotect to read-only and back, one page, a thread asleep on each other CPU", 4, None),
+    "munmap_parked": ("mmap, touch, munmap, one page, a thread asleep on each other CPU", 4, None),
     "yield_switch": ("sched_yield to another thread of the mm", 4, None),
     SWITCH: ("… less getppid: the switch alone", 4, 130),
     "pipe_1cpu": ("pipe round trip, two threads, one CPU", 4, 1_500),

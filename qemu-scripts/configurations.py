@@ -23,6 +23,7 @@ class Row:
     policy: str = "shootdown"
     work: str = DEMO
     append: str = ""
+    machine: str = ""        # options of QEMU's machine
     says: str = ""           # a line of the kernel or of QEMU that must appear
     status: int = 0
     known: str = ""          # the row is a known failure: why
@@ -33,7 +34,7 @@ class Row:
     def label(self):
         """The row in one line."""
         return " ".join(filter(None, [self.firmware, self.cpu, self.qemu, f"smp={self.smp}", self.mem, self.policy,
-                                      self.append, self.work]))
+                                      self.append, self.machine, self.work]))
 
 
 def policies(**common):
@@ -67,6 +68,25 @@ ROWS = [
     Row(smp="1024", mem="1G", work=TRUE, to_init_s=8, limit_s=90),
     Row(smp="1024", mem="1G", qemu="old", work=TRUE, limit_s=90),
     Row(smp="1100", mem="1G", work=TRUE, says="smp: 1100 CPUs, of which 1024 are used", limit_s=90),
+    # The other interrupt controller, and machines that have but one.
+    *policies(append="irq=xics"),
+    Row(smp="1", append="irq=xics"),
+    Row(smp="8,threads=4", append="irq=xics"),
+    Row(append="irq=xics", qemu="old"),
+    Row(smp="64", mem="1G", append="irq=xics", work=TESTS, limit_s=300),
+    Row(smp="192", mem="1G", append="irq=xics", work=STORM, limit_s=180),
+    Row(smp="1024", mem="1G", append="irq=xics", work=TRUE, to_init_s=8, limit_s=90),
+    Row(machine="ic-mode=xive", says="XIVE", short=True),
+    Row(machine="ic-mode=xive", firmware="slof", qemu="old", says="XIVE"),
+    Row(machine="ic-mode=xics", says="XICS", short=True),
+    Row(machine="ic-mode=xive", append="irq=xics", status=1, says="this machine has no XICS", short=True),
+    Row(machine="ic-mode=xics", append="irq=xive", status=1, says="this machine has no XIVE", short=True),
+    Row(machine="ic-mode=xive", append="firmware_lacks=ibm,client-architecture-support", status=1, short=True,
+        says="this machine has XIVE alone"),
+    # Numbers of CPUs that are not 0, 1, 2 …
+    Row(smp="3", machine="vsmt=8", short=True),
+    Row(smp="192", mem="1G", machine="vsmt=8", work=TRUE),
+    Row(smp="192", mem="1G", machine="vsmt=8", append="irq=xics", work=TRUE),
     # Memory: QEMU gives 256M or more, the kernel needs less.
     Row(mem="256M", append="mem=18M", short=True),
     Row(mem="256M", append="mem=64M", smp="16"),

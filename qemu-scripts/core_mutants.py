@@ -16,6 +16,8 @@ from common import BUILD, ROOT
 
 # By package: its folder, with a table in it.
 CRATES = {"kcore": "kernel/core", "shadow-tlb": "kernel/shadow-tlb"}
+# What a copy has: they and what they use.
+COPIED = [*CRATES.values(), "kernel/trace"]
 SOURCES = ROOT
 # A limit against hangs: a crowded machine may be ten times slower.
 BUILD_LIMIT_S = 900
@@ -43,20 +45,20 @@ class Copy:
         self.tree = BUILD / f"mutants/core-{number}"
         self.target = BUILD / f"mutants/core-{number}-target"
         workspace = (ROOT / "Cargo.toml").read_text()
-        workspace = re.sub(r"(?ms)^members = \[.*?\]", f"members = {json.dumps(list(CRATES.values()))}", workspace)
+        workspace = re.sub(r"(?ms)^members = \[.*?\]", f"members = {json.dumps(COPIED)}", workspace)
         workspace = re.sub(r"(?ms)^default-members = \[.*?\]\n", "", workspace)
         write_if_new(self.tree / "Cargo.toml", workspace)
         for name in ("Cargo.lock", "rust-toolchain.toml"):
             if not (self.tree / name).exists():
                 shutil.copy(ROOT / name, self.tree / name)
         wanted = set()
-        for path in (path for folder in CRATES.values() for path in (ROOT / folder).rglob("*")):
+        for path in (path for folder in COPIED for path in (ROOT / folder).rglob("*")):
             if path.is_file() and path.suffix in (".rs", ".toml"):
                 place = self.tree / path.relative_to(ROOT)
                 wanted.add(place)
                 write_if_new(place, path.read_text())
         # Files that were removed there are removed here.
-        for path in (path for folder in CRATES.values() for path in list((self.tree / folder).rglob("*"))):
+        for path in (path for folder in COPIED for path in list((self.tree / folder).rglob("*"))):
             if path.is_file() and path not in wanted:
                 path.unlink()
 

@@ -4,8 +4,9 @@ import math
 
 # Tones that can be read on white and on black.
 COLOURS = {"eager": "#b8860b", "refcount": "#d1495b", "shootdown": "#2f81c7", "hazard": "#3c9d5d",
-           "evict": "#7e57c2"}
-DASHES = {"eager": "2 4", "refcount": "", "shootdown": "", "hazard": "7 4", "evict": "2 3 7 3"}
+           "evict": "#7e57c2", "generation": "#2aa198", "loaded": "#8d6e63", "quiescent": "#b5536f"}
+DASHES = {"eager": "2 4", "refcount": "", "shootdown": "", "hazard": "7 4", "evict": "2 3 7 3", "generation": "9 3 2 3",
+          "loaded": "1 3", "quiescent": "5 2"}
 INK = "#7d8590"
 WIDTH, HEIGHT = 460, 330
 LEFT, RIGHT, TOP, BOTTOM = 58, 104, 44, 44

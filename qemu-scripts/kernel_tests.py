@@ -64,8 +64,8 @@ class Configuration:
         self.settings = settings
         self.pattern = pattern
         self.total_limit_s = total_limit_s or TOTAL_LIMIT_S * -(-settings.smp // 64)
-        tlb = settings.tlb and f"tlb={settings.tlb}"
-        self.label = " ".join(filter(None, [f"smp={settings.smp} lazy={settings.lazy}", tlb, settings.append]))
+        options = [settings.tlb and f"tlb={settings.tlb}", settings.irq and f"irq={settings.irq}", settings.append]
+        self.label = " ".join(filter(None, [f"smp={settings.smp} lazy={settings.lazy}", *options]))
         self.tally = Tally()
         self.shown = []          # failures and oddities, in order
 
@@ -167,7 +167,9 @@ def matrix():
     """The configurations to run: all, or those that SMP and LAZY in the environment leave.
 
     Without TLB each number of CPUs has one way for its flushes to travel, so that both ways
-    are tested under each policy. Shootdown as the series had it runs on 4 CPUs.
+    are tested under each policy. Without IRQ half of the boots use the interrupt controller that is not
+    the usual one: each policy runs with each pair of a controller and a way of flushes. Shootdown as the
+    series had it runs on 4 CPUs.
     """
     base = from_environment()
     cpus = [base.smp] if os.environ.get("SMP") else [1, 2, 4, 8]
@@ -176,8 +178,9 @@ def matrix():
     if " " in pattern:
         die(f"TEST={pattern} has a space: it is one pattern.", 2)
     tlb = lambda n: base.tlb or ("ipi" if n in (2, 8) else "")
+    irq = lambda n, policy: base.irq or ("xics" if (n in (2, 4)) == (POLICIES.index(policy) % 2 == 0) else "")
     plain = f"exit_kick=off {base.append}".strip()
     rows = [(n, policy, base.append) for n in cpus for policy in policies]
     rows += [(4, "shootdown", plain)] * (4 in cpus and "shootdown" in policies and "exit_kick" not in base.append)
-    return [Configuration(dataclasses.replace(base, smp=n, lazy=policy, tlb=tlb(n), append=words), pattern)
+    return [Configuration(dataclasses.replace(base, smp=n, lazy=policy, tlb=tlb(n), irq=irq(n, policy), append=words), pattern)
             for n, policy, words in rows]

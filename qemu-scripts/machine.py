@@ -39,6 +39,8 @@ def kernel_command_line(s, version):
     tlb = s.tlb or ("" if version >= SYNCHRONOUS_TLBIE else "ipi")
     if tlb:
         words.append(f"tlb={tlb}")
+    if s.irq:
+        words.append(f"irq={s.irq}")
     # The kernel's expected failures name the QEMU on which they are expected.
     words.append(f"qemu={dotted(version)}")
     path, _, arguments = s.init.partition(" ")

@@ -56,10 +56,10 @@ def boot():
     rows = [
         (30, "**real mode,|the firmware lives", "arch", [
             ("`_start` (entry.S)", "64-bit mode, bss, r1, r2, r13", "The firmware jumps here, big-endian, 32-bit."),
-            ("`prepare`, first half", "console, RTAS tokens, radix, XICS", "First the means to report a failure."),
+            ("`prepare`, first half", "console, RTAS tokens, negotiation", "First the means to report a failure."),
             ("`describe`", "copies the device tree, then `quiesce`", "After it all memory is the kernel's.")]),
         (232, "**real mode,|one CPU, alone", "arch", [
-            ("`prepare`, second half", "`init_cpu`, timer, interrupt controller", "The firmware used these registers too."),
+            ("`prepare`, second half", "`exceptions::init_cpu`, timer", "The firmware used these registers too."),
             ("`install`, `install_vectors`", "handlers, then the vectors", "Before the map makes their pages read-only."),
             ("`memory::init`, its begin", "`frame::init`, then `build_kernel_map`", "The tree takes frames: `frame` knows them first.")]),
         (434, "**MMU on,|one CPU,|interrupts off", "kernel", [

@@ -9,6 +9,7 @@ from common import ROOT, USAGE, die
 
 FIRMWARES = ("vof", "slof")
 FLUSHES = ("tlbie", "ipi")
+INTERRUPTS = ("xive", "xics")
 MOST_ICOUNT = 10
 # As in kernel/core: a CPU mask has no more bits.
 MOST_CPUS = 1024
@@ -43,8 +44,9 @@ class Settings:
     icount: str = ""
     qemu: str = dataclasses.field(default_factory=lambda: os.environ.get("QEMU", "").strip())
     qemu_args: str = ""
-    tlb: str = ""
+    tlb: str = dataclasses.field(default_factory=lambda: os.environ.get("TLB", "").strip())
     recording: str = ""      # options of -icount that record a run or replay it
+    irq: str = dataclasses.field(default_factory=lambda: os.environ.get("IRQ", "").strip())
 
 
 def _number(name, text, least, unit=""):
@@ -81,6 +83,8 @@ def from_environment():
     s.tlb = get("TLB")
     if s.tlb not in ("", *FLUSHES):
         die(f"TLB={s.tlb} is not one of {', '.join(FLUSHES)}.", USAGE)
+    if s.irq not in ("", *INTERRUPTS):
+        die(f"IRQ={s.irq} is not one of {', '.join(INTERRUPTS)}.", USAGE)
     timeout = get("TIMEOUT", s.timeout_s)
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", timeout):
         die(f"TIMEOUT={timeout} is not a number of seconds (0 for none).", USAGE)

@@ -6,60 +6,53 @@ paused first.
 """
 
 import dataclasses
-import json
-import socket
+import os
+import re
 import struct
 import tempfile
 import threading
-import time
 from pathlib import Path
 
+from common import BUILD
 from elf import Image
+from qmp import Qmp, Refused
 from running import Run
 
 LINE, PAGE, RECORD_BYTES = 128, 4096, 32
+# What `make trace` writes.
+TEXT = BUILD / "trace/trace.txt"
 # The linear map, and with it the image, is the physical address under this nibble.
 PHYSICAL = (1 << 60) - 1
 
 
-class NoTrace(Exception):
-    """Why there is no trace, as a sentence."""
+def traced(settings):
+    """The settings of a run that is traced as the environment says (TRACE, TRACE_KB, TEST)."""
+    get = lambda name, otherwise: os.environ.get(name, "").strip() or otherwise
+    words = ["report=all", f"trace={get('TRACE', 'on')}", f"trace_kb={get('TRACE_KB', '2048')}"]
+    if pattern := get("TEST", ""):
+        words.append(f"test={pattern}")
+    return dataclasses.replace(settings, append=" ".join([*words, settings.append]).strip())
 
 
-class Qmp:
-    """A connection to QEMU's machine protocol."""
+def last_text():
+    """The lines of the last trace."""
+    try:
+        return TEXT.read_text().splitlines()
+    except OSError:
+        raise Refused(f"{TEXT} is missing: `make trace` with the variables of this run writes it") from None
 
-    def __init__(self, path, limit_s=20):
-        self.socket, self.events = socket.socket(socket.AF_UNIX), []
-        deadline = time.monotonic() + limit_s
-        while True:
-            try:
-                self.socket.connect(str(path))
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise NoTrace("QEMU opened no QMP socket") from None
-                time.sleep(0.02)
-        self.stream = self.socket.makefile("rw", encoding="utf-8")
-        self.read()
-        self.do("qmp_capabilities")
 
-    def read(self):
-        """The next message."""
-        line = self.stream.readline()
-        if not line:
-            raise NoTrace("QEMU ended before its memory was read")
-        return json.loads(line)
+def place_of(lines, line):
+    """(CPU, its event's number) of a line of a trace's text, counted from 1 as editors do."""
+    cpu_of = lambda text: found and int(found[1]) if (found := re.search(r" \[(\d{3,})\] ", text)) else None
+    if not 0 < line <= len(lines) or cpu_of(lines[line - 1]) is None:
+        raise Refused(f"line {line} of the trace is no event")
+    cpu = cpu_of(lines[line - 1])
+    return cpu, sum(cpu_of(text) == cpu for text in lines[:line]) - 1
 
-    def do(self, command, **arguments):
-        """Runs a command; events that come meanwhile are kept."""
-        self.stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.stream.flush()
-        while "event" in (message := self.read()):
-            self.events.append(message["event"])
-        if "error" in message:
-            raise NoTrace(f"QEMU refuses {command}: {message['error']['desc']}")
-        return message["return"]
+
+class Guest(Qmp):
+    """The machine, until it has ended."""
 
     def end_of_guest(self):
         """Waits for the end: "SHUTDOWN", "GUEST_PANICKED", or "STOP" after `pause`."""
@@ -84,18 +77,19 @@ class Qmp:
         return data
 
 
-def dump(qmp, kernel, folder):
-    """The trace of the machine, which is paused."""
+def dump(machine, kernel, folder):
+    """The trace of a machine that stands still: `machine.memory(address, size, folder)` reads physical
+    memory, perhaps by a file in that folder."""
     address = next((symbol.value for symbol in Image(kernel).symbols() if symbol.name == "LAZY_TRACE"), None)
     if address is None:
-        raise NoTrace(f"{kernel} has no trace")
-    header, = struct.unpack(">Q", qmp.memory(address & PHYSICAL, 8, folder))
+        raise Refused(f"{kernel} has no trace")
+    header, = struct.unpack(">Q", machine.memory(address & PHYSICAL, 8, folder))
     if not header:
-        raise NoTrace("the kernel has recorded nothing: it needs trace=on, or ended before it read that")
-    _, _, cpus, records = struct.unpack(">4Q", qmp.memory(header, 32, folder))
-    head = qmp.memory(header, -(-2 * LINE * (cpus + 1) // PAGE) * PAGE, folder)
+        raise Refused("the kernel has recorded nothing: it needs trace=on, or ended before it read that")
+    _, _, cpus, records = struct.unpack(">4Q", machine.memory(header, 32, folder))
+    head = machine.memory(header, -(-2 * LINE * (cpus + 1) // PAGE) * PAGE, folder)
     rings = [struct.unpack_from(">Q", head, 2 * LINE * (cpu + 1) + 24)[0] for cpu in range(cpus)]
-    return head + b"".join(qmp.memory(ring, records * RECORD_BYTES, folder) for ring in rings)
+    return head + b"".join(machine.memory(ring, records * RECORD_BYTES, folder) for ring in rings)
 
 
 class TracedRun(Run):
@@ -113,15 +107,15 @@ class TracedRun(Run):
     def watch(self):
         """Saves the trace when the guest has ended, and ends QEMU."""
         try:
-            self.qmp = Qmp(self.socket)
+            self.qmp = Guest(self.socket)
             self.panicked = self.qmp.end_of_guest() == "GUEST_PANICKED"
             self.trace = dump(self.qmp, self.kernel, self.folder.name)
-        except (NoTrace, OSError) as error:
+        except (Refused, OSError) as error:
             self.why_not = str(error)
         try:
             if self.qmp:
                 self.qmp.do("quit")
-        except (NoTrace, OSError):
+        except (Refused, OSError):
             pass
 
     def finish(self):

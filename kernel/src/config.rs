@@ -6,6 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use arch::encoding::platform_support::Interrupts;
 use formats::cmdline::{self, Item, KeyValue, Unknown};
 use kcore::lazy_tlb::Policy;
 use trace_format::Group;
@@ -44,6 +45,8 @@ pub(crate) struct Config {
     /// In test builds: the way in which the kernel is to break.
     #[cfg(feature = "selftest")]
     pub(crate) crash: Option<String>,
+    /// How many address spaces there may be at a time, `init_mm` included.
+    pub(crate) pids: usize,
     /// In test builds: the seed of orders that are drawn at random; none for any.
     #[cfg(feature = "selftest")]
     pub(crate) seed: Option<u64>,
@@ -61,10 +64,13 @@ impl Config {
             // A test build asks all CPUs after every cleanup, unless the command line says
             // otherwise.
             debug_shoot_lazies: cfg!(feature = "selftest"),
+            // Tests count the CPUs that are lazy.
+            idle_limit_ms: if cfg!(feature = "selftest") { 3000 } else { 100 },
             ..kcore::Config::default()
         };
         let mut config = Config {
             core,
+            pids: crate::machine::NR_MMS,
             flush_by_ipi: None,
             trace: trace::Wanted::default(),
             init: INIT.into(),
@@ -109,6 +115,11 @@ impl Config {
                 "tlbie" => self.flush_by_ipi = Some(false),
                 _ => return bad("how to flush other CPUs; tlbie or ipi"),
             },
+            // The boot has used it, before there was a heap.
+            "irq" => match Interrupts::from_name(value) {
+                Some(_) => {}
+                None => return bad("the interrupt controller; xive or xics"),
+            },
             "filter_lazies" => match on_or_off(value) {
                 Some(on) => self.core.filter_lazies = on,
                 None => return bad("whether shootdown spares CPUs that have left; on or off"),
@@ -120,6 +131,10 @@ impl Config {
             "debug_shoot_lazies" => match on_or_off(value) {
                 Some(on) => self.core.debug_shoot_lazies = on,
                 None => return bad("whether to ask all CPUs after a cleanup; on or off"),
+            },
+            "idle_limit" => match value.parse() {
+                Ok(ms @ 1..) => self.core.idle_limit_ms = ms,
+                _ => return bad("after how many milliseconds an idle CPU lets go; a number, 1 or more"),
             },
             "trim" => match value.parse() {
                 Ok(period @ 1..) => self.core.trim_period = period,
@@ -158,6 +173,10 @@ impl Config {
             "crash" => match crate::upcalls::tests::is_kind_of_crash(value) {
                 true => self.crash = Some(value.into()),
                 false => return bad("no way to crash that the tests know"),
+            },
+            "pids" if cfg!(feature = "selftest") => match value.parse() {
+                Ok(pids @ 4..=crate::machine::NR_MMS) => self.pids = pids,
+                _ => return bad("how many address spaces there may be; a number, 4 or more"),
             },
             #[cfg(feature = "selftest")]
             "seed" => match value.parse() {

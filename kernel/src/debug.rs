@@ -110,6 +110,7 @@ facts! {
     cpu_mailbox: offset_of!(CpuState, mailbox),
     operation_barrier: operation::BARRIER,
     operation_shoot: operation::SHOOT,
+    operation_let_go: operation::LET_GO,
     operation_evict: operation::EVICT,
     operation_evict_trim: operation::EVICT_TRIM,
     operation_flush_pages: operation::FLUSH_PAGES,

@@ -18,7 +18,7 @@ use kcore::task::TaskMm;
 
 use crate::machine::{self, Hardware};
 use crate::sync::preempt;
-use crate::task::{current_mm, server_of};
+use crate::task::{current_mm, ipi_target_of};
 use crate::{limits, mm, oracle, println, trace};
 
 /// Turns of a wait for other CPUs between two pauses, and before the first. CPUs with a processor of
@@ -44,7 +44,7 @@ unsafe impl Cpu for Hardware {
     }
 
     fn send_ipi(&self, _: &PreemptOff, cpu: CpuId) {
-        irq::controller().send_ipi(server_of(cpu));
+        irq::controller().send_ipi(ipi_target_of(cpu));
     }
 
     fn relax(&self, turn: u64) {
@@ -124,6 +124,10 @@ unsafe impl Host for Hardware {
 
     fn machine_call(&self, _: &IrqsOff, caller: u64, arg: u64) {
         machine::called_by(caller as usize)(arg);
+    }
+
+    fn ticks(&self) -> u64 {
+        timer::now_tb()
     }
 
     fn uptime_ms(&self) -> u64 {

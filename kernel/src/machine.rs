@@ -32,10 +32,10 @@ pub(crate) fn lazy_tlb_if_ready() -> Option<&'static LazyTlb<Hardware>> {
 }
 
 /// Makes the protocol's state; once, on the boot CPU, heap up.
-pub(crate) fn init(config: Config, nr_cpus: usize) {
+pub(crate) fn init(config: Config, nr_cpus: usize, nr_mms: usize) {
     // SAFETY: the boot CPU is alone.
     unsafe {
-        LAZY_TLB.set(LazyTlb::new(Hardware, config, nr_cpus, NR_MMS));
+        LAZY_TLB.set(LazyTlb::new(Hardware, config, nr_cpus, nr_mms));
         CALLED.set((0..nr_cpus).map(|_| IrqLock::new("a call", drop as Called)).collect());
     }
 }

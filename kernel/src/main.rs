@@ -33,7 +33,7 @@ mod upcalls;
 
 use arch::boot::BootInfo;
 use arch::encoding::platform_support::Broadcast;
-use arch::{exceptions, rtas, tlb};
+use arch::{exceptions, irq, rtas, tlb};
 
 use config::Config;
 use files::errno;
@@ -47,12 +47,13 @@ fn kmain(info: &'static BootInfo) -> ! {
     exceptions::install_vectors();
     tlb::init(info.pvr, info.broadcast);
     memory::init(info);
+    irq::init(&info.interrupts, &mut memory::ForInterrupts);
     let mut config = Config::parse(info.bootargs).unwrap_or_else(|why| stop(&why));
     let cpus = usable_cpus(info);
     config.choose_flush(info.broadcast != Broadcast::Nothing, cpus.len());
     #[cfg(feature = "selftest")]
     selftest::crashes::early(config.crash.as_deref());
-    machine::init(config.core, cpus.len());
+    machine::init(config.core, cpus.len(), config.pids);
     trace::init(config.trace);
     mm::init_address_spaces(machine::NR_MMS);
     oracle::init(kcore::mm::MmId::slots_for(machine::NR_MMS), memory::frame::end());
@@ -83,9 +84,10 @@ fn banner(info: &BootInfo, config: &Config, online: usize) {
     let mib: u64 = info.memory.iter().map(|region| region.size >> 20).sum();
     let how = if config.core.global_by_ipi { "IPI + tlbiel" } else { info.broadcast.name() };
     println!(
-        "lazy-tlb: {online} CPU{} (PVR {:#x}), {mib} MiB, radix MMU, XICS, policy {}, broadcast flush by {how}",
+        "lazy-tlb: {online} CPU{} (PVR {:#x}), {mib} MiB, radix MMU, {}, policy {}, broadcast flush by {how}",
         if online == 1 { "" } else { "s" },
         info.pvr,
+        info.interrupts.kind().name(),
         config.core.policy.name(),
     );
 }

@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use kcore::counters::{Counters, Spread};
 use kcore::cpu::CpuId;
+use kcore::mm::zombies::Zombies;
 use trace_format::{Body, Kind};
 
 use crate::machine::lazy_tlb;
@@ -65,6 +66,10 @@ impl fmt::Display for Report {
                 sum = total;
             }
             writeln!(f, " {sum:>8}")?;
+        }
+        let Zombies { peak, ticks, longest, .. } = lazy_tlb().zombies();
+        for (name, count) in [("zombies_peak", peak), ("zombie_ticks", ticks), ("zombie_longest", longest)] {
+            writeln!(f, "{name:<17} {:>8}", count.get())?;
         }
         Ok(())
     }

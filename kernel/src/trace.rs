@@ -2,8 +2,8 @@
 //!
 //! The crate `trace_format` has the format. A ring has one writer, its CPU. An interrupt handler may record
 //! in the middle of a record, so a record's place is taken by one atomic addition, and its head,
-//! which makes it valid, is written last. While a group of events is off, an event costs a load and
-//! a branch. There are no rings until something is on.
+//! which makes it valid, is written last. While nothing is on, an event costs a nop, and there are no
+//! rings until something is.
 //!
 //! When the machine has stopped, its rings are read from its memory, from [`LAZY_TRACE`] on.
 
@@ -18,12 +18,13 @@ use arch::{percpu, timer};
 use kcore::cpu::CpuId;
 use kcore::event::Event;
 use kcore::machine::{Cpu as _, PreemptOff};
+use kcore::mm::MmId;
 use kcore::switch::Arm;
 use kcore::task::TaskMm;
 use trace_format::{Body, Dump, Group, Kind, LINE, Line, RECORD_BYTES, Record};
 
 use crate::machine::{self, lazy_tlb};
-use crate::sync::IrqLock;
+use crate::sync::{SpinGuard, SpinLock};
 use crate::upcalls;
 
 /// A ring's size in KiB, unless `trace_kb=` says otherwise.
@@ -39,8 +40,8 @@ static LAZY_TRACE: AtomicU64 = AtomicU64::new(0);
 static HEADER: AtomicPtr<Header> = AtomicPtr::new(core::ptr::null_mut());
 /// The groups that are to be on, for CPUs that start.
 static WANTED: AtomicU64 = AtomicU64::new(0);
-/// Held by the CPU that makes the rings.
-static MAKING: IrqLock<()> = IrqLock::new("the rings of the trace", ());
+/// Held while the rings are made, and while what is on changes.
+static SWITCH: SpinLock<()> = SpinLock::new("the switch of the trace", ());
 
 /// The head of a dump: `trace_format::Dump` reads it.
 #[repr(C, align(128))]
@@ -64,6 +65,18 @@ struct Ring {
     calls: Calls,
 }
 
+impl Ring {
+    /// How many records were begun.
+    fn begun(&self) -> u64 {
+        self.head.position.load(Ordering::Relaxed) / RECORD_BYTES as u64
+    }
+
+    /// How many it has room for.
+    fn room(&self) -> u64 {
+        (self.head.last + 1) / RECORD_BYTES as u64
+    }
+}
+
 /// How many cross-calls the CPU has posted. On a line of its own: the CPUs that it calls read it.
 #[repr(C, align(128))]
 struct Calls(AtomicU64);
@@ -76,7 +89,7 @@ pub(crate) struct OutOfMemory;
 
 /// The header, if there are rings.
 fn header() -> Option<&'static Header> {
-    // F53 acquire: orders the pointer before what it leads to. Partner: `make_rings`.
+    // F56 acquire: orders the pointer before what it leads to. Partner: `make_rings`.
     // SAFETY: null, or a header that `make_rings` has written, and that stays.
     unsafe { HEADER.load(Ordering::Acquire).as_ref() }
 }
@@ -90,8 +103,7 @@ fn rings() -> Option<&'static [Ring]> {
 }
 
 /// Makes rings of `kb` KiB, a power of two in [`RINGS_KB`], unless there are rings.
-fn make_rings(kb: usize) -> Result<(), OutOfMemory> {
-    let _making = MAKING.lock();
+fn make_rings(_: &SpinGuard<'_, ()>, kb: usize) -> Result<(), OutOfMemory> {
     if rings().is_some() {
         return Ok(());
     }
@@ -109,7 +121,7 @@ fn make_rings(kb: usize) -> Result<(), OutOfMemory> {
             head: percpu::Ring {
                 position: AtomicU64::new(0),
                 records: block.as_mut_ptr().cast(),
-                last: records as u64 - 1,
+                last: (records * RECORD_BYTES) as u64 - 1,
             },
             address: block.leak().0,
             calls: Calls(AtomicU64::new(0)),
@@ -132,7 +144,7 @@ fn make_rings(kb: usize) -> Result<(), OutOfMemory> {
             _rest: [0; _],
         });
     }
-    // F53 release: orders the header and the blocks before the pointer. Partner: `header`.
+    // F56 release: orders the header and the blocks before the pointer. Partner: `header`.
     HEADER.store(header, Ordering::Release);
     LAZY_TRACE.store(address, Ordering::Relaxed);
     Ok(())
@@ -150,8 +162,11 @@ pub(crate) fn init(wanted: Wanted) {
     if wanted.groups == 0 && wanted.kb.is_none() {
         return;
     }
-    match make_rings(wanted.kb.unwrap_or(RING_KB)) {
-        Ok(()) => want(wanted.groups),
+    match make_rings(&SWITCH.lock(), wanted.kb.unwrap_or(RING_KB)) {
+        Ok(()) => {
+            arch::patch::set(wanted.groups);
+            want(wanted.groups);
+        }
         Err(OutOfMemory) => crate::println!("trace: there is no memory for it"),
     }
 }
@@ -172,31 +187,53 @@ pub(crate) fn groups() -> u64 {
 /// Switches `groups` on and all others off, on every CPU. A CPU that is starting meanwhile may keep
 /// what was on before. Interrupts and preemption on.
 pub(crate) fn set(groups: u64) -> Result<(), OutOfMemory> {
+    let held = SWITCH.lock();
     if groups != 0 {
-        make_rings(RING_KB)?;
+        make_rings(&held, RING_KB)?;
     }
+    switch_to(&held, groups);
+    Ok(())
+}
+
+/// [`set`], once there are rings.
+fn switch_to(_: &SpinGuard<'_, ()>, groups: u64) {
+    // A CPU has a ring only while all events of its groups lead to their records.
+    if self::groups() != 0 {
+        tell(0);
+    }
+    arch::patch::set(groups);
+    if groups != 0 {
+        tell(groups);
+    }
+}
+
+/// Has each CPU begin to record `groups`, or end it.
+fn tell(groups: u64) {
     want(groups);
     lazy_tlb().machine.with_preempt_off(|t| {
         let others = lazy_tlb().online().without(t.cpu());
         machine::call_function(t, &others, |_| take_setting(), 0);
         take_setting();
     });
-    Ok(())
 }
 
 /// This CPU records from now on what it is to record. Also where a CPU starts.
 pub(crate) fn take_setting() {
     lazy_tlb().machine.with_irqs_off(|t| {
-        let Some(rings) = rings() else { return };
-        let (groups, ring) = (groups(), &rings[t.cpu().index()]);
+        let (Some(rings), groups, area) = (rings(), groups(), percpu::this()) else { return };
+        if area.has_ring() == (groups != 0) {
+            return;
+        }
+        // A reader must know what it misses, so this is recorded in any case.
+        let starts = lazy_tlb().cpu(t.cpu()).active_mm.peek().is_none();
+        let setting = Body { sub: starts.into(), arg: groups, ..Body::new(Kind::Setting) };
         let calls = upcalls::system_calls(groups & Group::Syscall.bit() != 0);
-        let before = percpu::traced();
-        percpu::this().set_traced(groups, &ring.head, calls);
-        if groups != before {
-            // A reader must know what it misses, so this is recorded in any case.
-            let starts = lazy_tlb().cpu(t.cpu()).active_mm.peek().is_none();
-            let body = Body { sub: starts.into(), arg: groups, ..Body::new(Kind::Setting) };
-            write(body);
+        if groups != 0 {
+            area.set_ring(Some(&rings[t.cpu().index()].head), calls);
+            write(setting);
+        } else {
+            write(setting);
+            area.set_ring(None, calls);
         }
     });
 }
@@ -206,43 +243,89 @@ pub(crate) fn take_setting() {
 /// needed, and no call there costs the function its registers.
 macro_rules! note {
     ($kind:expr, $body:expr) => {
-        if $crate::trace::is_on($kind) {
-            core::hint::cold_path();
-            $crate::trace::write($body);
-        }
+        arch::patchable!($kind.group(), { $crate::trace::write($body) })
     };
 }
 pub(crate) use note;
 
-/// Whether events of `kind` are recorded here.
-#[inline(always)]
-pub(crate) fn is_on(kind: Kind) -> bool {
-    percpu::traced() & kind.group().bit() != 0
-}
-
-/// Writes a record. The group is on.
+/// Writes a record.
 #[inline(always)]
 pub(crate) fn write(body: Body) {
-    // SAFETY: a group is on, or is just being switched: `take_setting` has set a ring here.
-    unsafe { percpu::record(body.head(0), body.mm, body.arg) };
+    percpu::record((body.kind as u16) << 8 | u16::from(body.sub), body.other, body.mm, body.arg);
 }
 
 /// Records an event of the protocol. The switch is recorded by [`switch`], which knows the tasks.
 #[inline(always)]
 pub(crate) fn observe(t: &PreemptOff, event: Event) {
-    if !matches!(event, Event::Switch { .. }) && event.is_recorded() {
-        note!(event.kind(), event.body(t.cpu(), number));
+    // Few fields, or on paths that save no registers.
+    macro_rules! here {
+        ($kind:ident) => {
+            note!(Kind::$kind, event.body(t.cpu(), number))
+        };
+    }
+    // On paths that call functions anyway: nothing but a call is added to them.
+    macro_rules! apart {
+        ($kind:ident) => {
+            arch::patchable!(Kind::$kind.group(), {
+                // A copy, so that the event itself need not be in memory while nothing is on.
+                let event = event;
+                observe_apart::<{ Kind::$kind as u8 }>(t.cpu(), &event);
+            })
+        };
+    }
+    match event {
+        Event::Switch { .. } | Event::Sent { .. } => {}
+        Event::Interrupted => here!(Interrupt),
+        Event::NotCalled => here!(NotCalled),
+        Event::Called { .. } => here!(Taken),
+        Event::Answers { .. } => here!(Answered),
+        Event::Borrow(_) => here!(Borrow),
+        Event::Ended(_) => here!(End),
+        Event::Load(_) => here!(Load),
+        Event::Leave(_) => here!(Leave),
+        Event::MaskSet(_) | Event::MaskCleared(_) => here!(Mask),
+        Event::GrabLazy(_) | Event::DropLazy(_) => here!(Unit),
+        Event::Posted { .. } => here!(Posted),
+        Event::Ipi { .. } => here!(Sent),
+        Event::Answered(_) => here!(Done),
+        Event::Evict { .. } => apart!(Evict),
+        Event::Scan { .. } => apart!(Scan),
+        Event::Shoot { .. } => apart!(Shoot),
+        Event::ShotSelf(_) => here!(ShotSelf),
+        Event::Filtered(..) => apart!(Filtered),
+        Event::Flush { .. } => apart!(Flush),
+        Event::Spared { .. } => apart!(Spared),
+        Event::Paid(_) => here!(Paid),
+        Event::FlushBegins(_) => here!(FlushBegins),
+        Event::FlushLocal(..) => apart!(FlushLocal),
+        Event::FlushGlobal(..) => apart!(FlushGlobal),
+        Event::Created(_) => here!(Created),
+        Event::Zombie(_) => here!(Zombie),
+        Event::Dying(_) => here!(Dying),
+        Event::Dead(_) => here!(Dead),
+        Event::Freed(_) => here!(Freed),
+        Event::Online | Event::Offline => apart!(Cpu),
+        Event::Membarrier { .. } => here!(Membarrier),
     }
 }
 
-/// The number of the last call that `initiator` has posted; a new one if it is `new`. On a CPU that
-/// has a ring, preemption off. A CPU counts its own calls, never in a handler.
+/// Records an event of one kind.
+#[cold]
+#[inline(never)]
+fn observe_apart<const KIND: u8>(me: CpuId, event: &Event) {
+    // SAFETY: `observe` has an arm for each kind.
+    unsafe { core::hint::assert_unchecked(event.kind() as u8 == KIND) };
+    write(event.body(me, number));
+}
+
+/// The number of the last call that `initiator` has posted; a new one if it is `new`. While something is
+/// on, preemption off. A CPU counts its own calls, never in a handler.
 #[inline(always)]
 fn number(initiator: CpuId, new: bool) -> u32 {
-    let own: *const Ring = percpu::ring().cast();
-    let distance = initiator.index() as isize - percpu::cpu_id().index() as isize;
-    // SAFETY: the blocks of all CPUs lie side by side, and this CPU's is among them.
-    let calls = unsafe { &(*own.offset(distance)).calls.0 };
+    // Relaxed: this code was patched in after the header was there.
+    let header = HEADER.load(Ordering::Relaxed);
+    // SAFETY: so there is a header, and the blocks of all CPUs follow it.
+    let calls = unsafe { &(*header.add(1).cast::<Ring>().add(initiator.index())).calls.0 };
     let number = calls.load(Ordering::Relaxed) + u64::from(new);
     if new {
         calls.store(number, Ordering::Relaxed);
@@ -254,43 +337,53 @@ fn number(initiator: CpuId, new: bool) -> u32 {
 /// of `trace_format::LEAVES`.
 #[inline(always)]
 pub(crate) fn switch(prev: &TaskMm, next: &TaskMm, next_tid: &u32, why: u8) {
-    note!(
-        Kind::Switch,
-        Body {
-            sub: Arm::between(prev.mm(), next.mm()) as u8 | why << 2,
-            other: *next_tid,
-            arg: next.mm().to_bits(),
-            ..Body::about(Kind::Switch, prev.active_mm().to_bits())
-        }
-    );
+    note!(Kind::Switch, {
+        let to = next.mm();
+        let sub = Arm::number(prev.mm(), to) | (why & 3) << 2;
+        // Under a policy without the task's word it is none, and the CPU's word is asked.
+        let loaded = match prev.active_mm() {
+            MmId::NONE => lazy_tlb().cpu(percpu::cpu_id()).active_mm.peek(),
+            mm => mm,
+        };
+        let about = Body::about(Kind::Switch, loaded.to_bits());
+        Body { sub, other: *next_tid, arg: to.to_bits(), ..about }
+    });
 }
 
 /// The task with `tid` has a new name.
-pub(crate) fn name(tid: u32, [first, second]: [u64; 2]) {
-    note!(Kind::Name, Body { other: tid, arg: second, ..Body::about(Kind::Name, first) });
+#[inline(always)]
+pub(crate) fn name(tid: u32, words: impl FnOnce() -> [u64; 2]) {
+    note!(Kind::Name, {
+        let [first, second] = words();
+        Body { other: tid, arg: second, ..Body::about(Kind::Name, first) }
+    });
 }
 
 /// The last records of all CPUs, `most` at most, by time, each with its CPU. The trace stands still
 /// meanwhile. Interrupts and preemption on.
 pub(crate) fn last(most: usize) -> Vec<(CpuId, Record)> {
     let Some(rings) = rings() else { return Vec::new() };
-    let on = groups();
-    // Without memory to get there is nothing that fails. The calls of `set` order the records of
-    // the other CPUs before our reads.
-    let _ = set(0);
+    let (held, on) = (SWITCH.lock(), groups());
+    // The calls order the records of the other CPUs before our reads.
+    switch_to(&held, 0);
     let mut found = Vec::new();
     for (cpu, ring) in rings.iter().enumerate() {
-        let end = ring.head.position.load(Ordering::Relaxed);
-        for position in end.saturating_sub(most.min(ring.head.last as usize + 1) as u64)..end {
-            // SAFETY: the ring has `last` + 1 records.
-            let words = unsafe { &*ring.head.records.add((position & ring.head.last) as usize) };
+        let (end, room) = (ring.begun(), ring.room());
+        for position in end.saturating_sub(room.min(most as u64))..end {
+            // SAFETY: the ring has room for so many records.
+            let words = unsafe { &*ring.head.records.add((position % room) as usize) };
             let words = words.each_ref().map(|word| word.load(Ordering::Relaxed));
-            found.extend(Record::decode(words, position).map(|record| (CpuId::new(cpu), record)));
+            found.extend(Record::decode(words, position).map(|record| (CpuId::new(cpu), position, record)));
         }
     }
-    let _ = set(on);
-    found.sort_by_key(|(_, record)| record.time);
-    found.split_off(found.len().saturating_sub(most))
+    switch_to(&held, on);
+    drop(held);
+    // The order within a CPU is part of the key: a sort that keeps it takes 4 KB of the stack.
+    found.sort_unstable_by_key(|&(cpu, position, record): &(CpuId, u64, Record)| {
+        (record.time, cpu.index(), position)
+    });
+    let last = found.split_off(found.len().saturating_sub(most));
+    last.into_iter().map(|(cpu, _, record)| (cpu, record)).collect()
 }
 
 /// The names of `groups`, as the switches take them.
@@ -319,12 +412,12 @@ pub(crate) fn render(most: usize) -> String {
 pub(crate) fn overrun(cpu: CpuId) -> u64 {
     rings().map_or(0, |rings| {
         let ring = &rings[cpu.index()];
-        ring.head.position.load(Ordering::Relaxed).saturating_sub(ring.head.last + 1)
+        ring.begun().saturating_sub(ring.room())
     })
 }
 
 /// How many records were begun on all CPUs, for tests.
 #[cfg(feature = "selftest")]
 pub(crate) fn begun() -> u64 {
-    rings().map_or(0, |rings| rings.iter().map(|ring| ring.head.position.load(Ordering::Relaxed)).sum())
+    rings().map_or(0, |rings| rings.iter().map(Ring::begun).sum())
 }

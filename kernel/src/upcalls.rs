@@ -84,8 +84,7 @@ impl Upcalls for KernelUpcalls {
                 kernel.handle_calls(off);
                 task::handle_ipi(off);
             }
-            // There is one device.
-            Interrupt::Device(_) => special::input::interrupt(),
+            Interrupt::Device => special::input::interrupt(),
             Interrupt::Spurious => {}
         }
     }

@@ -18,12 +18,12 @@ TEXT = re.compile(r"""
   | b?'(?:\\(?:x[0-9a-fA-F]{2}|u\{[^}]*\}|.)|[^'\\\n])'
 """, re.X | re.S)
 ATTRIBUTE = re.compile(r"#!?\[")
-MESSAGE = re.compile(r"\b(?:e?print(?:ln)?|panic|unreachable|format_args|invariant|(?:debug_)?assert(?:_eq|_ne)?)!\s*[(\[{]")
+MESSAGE = re.compile(r"\b(?:e?print(?:ln)?|panic|unreachable|format_args|invariant|note|(?:debug_)?assert(?:_eq|_ne)?)!\s*[(\[{]")
 IMPORT = re.compile(r"^[ \t]*(?:pub(?:\([^)]*\))? )?use [^;]*;", re.M)
 SHOWN = re.compile(r"\bimpl(?:<[^>]*>)? (?:core::)?(?:fmt::)?(?:Debug|Display) for [^{]*")
 TEST_BLOCK = re.compile(r"\bif (cfg!\([^{]*)(?=\{)")
-# The kernel's calls of the tests and the oracle.
-HOOK = re.compile(r"\b(?:oracle|points|selftest)::[^;{]*(?=;)")
+# The kernel's calls of the tests, the oracle and the trace.
+HOOK = re.compile(r"\b(?:(?:oracle|points|selftest)::|trace::(?:observe|switch|name|take_setting)\b)[^;{]*(?=;)")
 ONLY_IN_TESTS = re.compile(r"\b(?:test|loom)\b|\"(?:selftest|checks|model)\"")
 
 

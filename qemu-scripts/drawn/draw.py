@@ -29,6 +29,10 @@ LEFT_OUT = {
     "kernel/src/debug.rs": "what debuggers read",
     "kernel/src/report.rs": "the report",
     "kernel/src/task/report.rs": "crash reports",
+    "kernel/src/trace.rs": "the trace",
+    "kernel/src/special/trace.rs": "the trace",
+    "kernel/src/syscall/traced.rs": "the trace",
+    "kernel/core/src/recorded.rs": "the trace",
     "kernel/src/monitor": "the monitor",
     "arch/powerpc64/src/backtrace.rs": "crash reports",
 }

@@ -21,7 +21,7 @@ from .stages import IMAGE, STAGES, stages_for
 PLACE = BUILD / "mutants-drawn"
 # The place of a panic without its column: a mutant that only moves a column makes an equal image.
 FLAGS = {"CARGO_TARGET_POWERPC64_KERNEL_RUSTFLAGS": "-Zlocation-detail=file,line", "CARGO_TERM_COLOR": "never"}
-SETTINGS_OF_RUNS = ("SMP", "LAZY", "TLB", "APPEND", "INIT", "INITRD", "TEST", "TESTS", "TIMEOUT", "JUNIT", "SEED", "QEMU_ARGS",
+SETTINGS_OF_RUNS = ("SMP", "LAZY", "TLB", "IRQ", "APPEND", "INIT", "INITRD", "TEST", "TESTS", "TIMEOUT", "JUNIT", "SEED", "QEMU_ARGS",
                     "ICOUNT", "MEM", "CPU", "FIRMWARE")
 PROGRAMS = ("make", "--no-print-directory", "user-programs")
 FIRST_FAILURE = re.compile(r"test .* \.\.\. FAILED|not ok |FAILED |kernel (?:panic|fault|stopped): ")

@@ -29,15 +29,17 @@ pub(crate) fn set_unit(unit: u32, source: Option<u32>) {
     SOURCE.store(source.unwrap_or(0), Ordering::Relaxed);
 }
 
+/// The number of its interrupt, if it has one.
+pub(crate) fn source() -> Option<u32> {
+    Some(SOURCE.load(Ordering::Relaxed)).filter(|&source| source != 0)
+}
+
 /// Has the terminal interrupt the CPU `server` when something is typed after
 /// [`read_byte`] returned None. Returns the source of that interrupt, or None if
 /// the platform has no such interrupt and the terminal must be polled. Not from an
 /// interrupt handler.
 pub fn enable_interrupt(server: u32) -> Option<u32> {
-    let source = SOURCE.load(Ordering::Relaxed);
-    if source == 0 {
-        return None;
-    }
+    let source = source()?;
     // A terminal signals always: it lacks the switch (H_VIO_SIGNAL) of other
     // virtual devices. Only the controller can turn it off.
     irq::controller().route(source, server).ok()?;

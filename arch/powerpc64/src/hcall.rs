@@ -34,6 +34,18 @@ pub enum Op {
     RegisterProcTbl = 0x37c,
     /// Send a system reset interrupt.
     SignalSysReset = 0x380,
+    /// XIVE: the pages of a source.
+    IntGetSourceInfo = 0x3a8,
+    /// XIVE: set the route of a source.
+    IntSetSourceConfig = 0x3ac,
+    /// XIVE: set or take away an event queue.
+    IntSetQueueConfig = 0x3b8,
+    /// XIVE: load from or store to the management page of a source that has none to map.
+    IntEsb = 0x3c8,
+    /// XIVE: wait until the events of a source are in their queue.
+    IntSync = 0x3cc,
+    /// XIVE: forget every route and queue.
+    IntReset = 0x3d0,
     /// The way into RTAS that the firmware's own entry uses.
     Rtas = 0xf000,
 }
@@ -49,6 +61,11 @@ impl Status {
     /// H_BUSY: try again.
     pub const BUSY: Self = Self(1);
 
+    /// H_BUSY, or H_LONG_BUSY with one of its six hints how long.
+    fn is_busy(self) -> bool {
+        self == Self::BUSY || (9900..=9905).contains(&self.0)
+    }
+
     /// Success, or the status as an error.
     ///
     /// # Errors
@@ -59,15 +76,15 @@ impl Status {
     }
 }
 
-/// One hypervisor call: up to four arguments in r4 to r7, the status and r4 to r6 back. The
+/// One hypervisor call: up to five arguments in r4 to r8, the status and r4 to r7 back. The
 /// other argument registers hold anything, which no call looks at. Any context.
 ///
 /// # Safety
 /// The call must be one that leaves memory and CPU state that Rust relies on
 /// alone, or changes it as the caller has arranged (PAPR section of `op`).
 #[inline]
-pub unsafe fn hcall<const N: usize>(op: Op, args: [u64; N]) -> (Status, [u64; 3]) {
-    let (status, r4, r5, r6);
+pub unsafe fn hcall<const N: usize>(op: Op, args: [u64; N]) -> (Status, [u64; 4]) {
+    let (status, r4, r5, r6, r7);
     let arg = |n| args.get(n).copied().map_or(MaybeUninit::uninit(), MaybeUninit::<u64>::new);
     // SAFETY: the register contract is PAPR 14.5: r0, r3-r12, CTR, XER and the
     // volatile condition fields are lost, everything else is kept. Memory is the
@@ -80,15 +97,33 @@ pub unsafe fn hcall<const N: usize>(op: Op, args: [u64; N]) -> (Status, [u64; 3]
             inlateout("r4") arg(0) => r4,
             inlateout("r5") arg(1) => r5,
             inlateout("r6") arg(2) => r6,
-            inlateout("r7") arg(3) => _,
-            lateout("r0") _, lateout("r8") _, lateout("r9") _, lateout("r10") _,
+            inlateout("r7") arg(3) => r7,
+            inlateout("r8") arg(4) => _,
+            lateout("r0") _, lateout("r9") _, lateout("r10") _,
             lateout("r11") _, lateout("r12") _,
             lateout("ctr") _, lateout("xer") _, lateout("cr0") _, lateout("cr1") _,
             lateout("cr5") _, lateout("cr6") _, lateout("cr7") _,
             options(nostack),
         );
     }
-    (Status(status), [r4, r5, r6])
+    (Status(status), [r4, r5, r6, r7])
+}
+
+/// As [`hcall`], repeated while the hypervisor is busy with it.
+///
+/// # Errors
+/// Every other status but H_SUCCESS.
+///
+/// # Safety
+/// As [`hcall`].
+unsafe fn until_done<const N: usize>(op: Op, args: [u64; N]) -> Result<[u64; 4], Status> {
+    loop {
+        // SAFETY: the caller's promise.
+        let (status, results) = unsafe { hcall(op, args) };
+        if !status.is_busy() {
+            return status.ok().map(|()| results);
+        }
+    }
 }
 
 /// Writes up to 16 bytes to the virtual terminal `unit`; H_BUSY: nothing written.
@@ -106,7 +141,7 @@ pub fn h_put_term_char(unit: u32, length: usize, data: [u64; 2]) -> Status {
 #[inline]
 pub fn h_get_term_char(unit: u32) -> Result<(usize, [u64; 2]), Status> {
     // SAFETY: the bytes travel in registers.
-    let (status, [length, high, low]) = unsafe { hcall(Op::GetTermChar, [unit.into()]) };
+    let (status, [length, high, low, _]) = unsafe { hcall(Op::GetTermChar, [unit.into()]) };
     status.ok()?;
     Ok(((length as usize).min(16), [high, low]))
 }
@@ -209,6 +244,62 @@ pub fn h_xirr() -> u32 {
 pub fn h_eoi(xirr: u32) -> Status {
     // SAFETY: changes what the interrupt controller presents, nothing else.
     unsafe { hcall(Op::Eoi, [xirr.into()]).0 }
+}
+
+/// XIVE: forgets every route and queue of the partition. Called once, before the first of them.
+///
+/// # Errors
+/// The hypervisor's status; so for the calls below.
+pub fn h_int_reset() -> Result<(), Status> {
+    // SAFETY: the controller stores to no queue any more.
+    unsafe { until_done(Op::IntReset, [0]) }.map(|_| ())
+}
+
+/// XIVE: the pages of the source `lisn`, by their real addresses: for management and for triggers.
+/// [`h_int_esb`] is the substitute of the former, and the former that of the latter.
+pub fn h_int_get_source_info(lisn: u32) -> Result<[Option<u64>; 2], Status> {
+    // SAFETY: a question.
+    let [_, management, trigger, _] = unsafe { until_done(Op::IntGetSourceInfo, [0, lisn.into()]) }?;
+    Ok([management, trigger].map(|page| Some(page).filter(|&page| page != u64::MAX)))
+}
+
+/// XIVE: has the source `lisn` put its events into the queue of `server` for this priority; priority
+/// 0xff: into none.
+pub fn h_int_set_source_config(lisn: u32, server: u32, priority: u8) -> Result<(), Status> {
+    let args = [0, lisn.into(), server.into(), priority.into()];
+    // SAFETY: changes what the interrupt controller presents, nothing else.
+    unsafe { until_done(Op::IntSetSourceConfig, args) }.map(|_| ())
+}
+
+/// XIVE: gives `server` a queue for events of this priority: 2^`log2_size` bytes at the real
+/// address `queue`, aligned to their size. Size 0 takes the queue away.
+///
+/// # Safety
+/// The memory is the controller's to write, until the queue is taken away.
+pub unsafe fn h_int_set_queue_config(
+    server: u32,
+    priority: u8,
+    queue: u64,
+    log2_size: u32,
+) -> Result<(), Status> {
+    // Otherwise an event would interrupt only after the queue's own state was reset.
+    const ALWAYS_NOTIFY: u64 = 1;
+    let flags = if log2_size == 0 { 0 } else { ALWAYS_NOTIFY };
+    let args = [flags, server.into(), priority.into(), queue, log2_size.into()];
+    // SAFETY: the caller's promise.
+    unsafe { until_done(Op::IntSetQueueConfig, args) }.map(|_| ())
+}
+
+/// XIVE: a load from the management page of a source that has none to map.
+pub fn h_int_esb(lisn: u32, offset: u64) -> Result<u64, Status> {
+    // SAFETY: changes what the interrupt controller presents, nothing else.
+    unsafe { until_done(Op::IntEsb, [0, lisn.into(), offset]) }.map(|[value, ..]| value)
+}
+
+/// XIVE: waits until every event that the source `lisn` has raised is in its queue.
+pub fn h_int_sync(lisn: u32) -> Result<(), Status> {
+    // SAFETY: only waits.
+    unsafe { until_done(Op::IntSync, [0, lisn.into()]) }.map(|_| ())
 }
 
 /// Invalidates translations for a partition that may not use `tlbie`.

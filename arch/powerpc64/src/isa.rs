@@ -4,9 +4,10 @@
 //! interrupt state, another task's registers); barriers and reads cannot. The purpose of
 //! a barrier is stated at its use.
 
+use crate::addr::PhysAddr;
 use crate::encoding::instruction;
 use crate::encoding::tlb_operand::{Operands, Ric};
-use crate::reg::spr;
+use crate::reg::{Msr, spr};
 use core::arch::asm;
 
 /// Reads a special-purpose register.
@@ -139,6 +140,30 @@ pub unsafe fn tlbiel(operands: Operands) {
 pub fn erat_invalidate() {
     // SAFETY: drops cached translations, which is always allowed.
     unsafe { asm!(".long {}", const instruction::INVALIDATE_ERAT, options(nostack, preserves_flags)) };
+}
+
+/// Stores a word in real mode, where no map makes memory read-only.
+///
+/// # Safety
+/// Interrupts are off, and the word at `address` may be `value`.
+pub unsafe fn store_real(address: PhysAddr, value: u32) {
+    // SAFETY: instructions stay translated, and nothing else is accessed with data translation off.
+    unsafe {
+        asm!(
+            "mfmsr   {on}",
+            "andc    {off}, {on}, {off}",
+            "mtmsrd  {off}",
+            "isync",
+            "stw     {value}, 0({address})",
+            "mtmsrd  {on}",
+            "isync",
+            on = out(reg) _,
+            off = inout(reg) Msr::DR.bits() => _,
+            value = in(reg) value,
+            address = in(reg_nonzero) address.0,
+            options(nostack, preserves_flags),
+        );
+    }
 }
 
 /// Invalidates the instruction cache block at `address`.

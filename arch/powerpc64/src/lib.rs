@@ -36,6 +36,8 @@ pub mod mmu;
 #[cfg(target_os = "none")]
 pub mod page;
 #[cfg(target_os = "none")]
+pub mod patch;
+#[cfg(target_os = "none")]
 pub mod percpu;
 #[cfg(target_os = "none")]
 pub mod rtas;

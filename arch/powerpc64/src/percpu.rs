@@ -11,6 +11,7 @@
 
 use crate::exceptions::frame::KERNEL_FRAME_BYTES;
 use crate::exceptions::{self, SystemCalls};
+use crate::irq::Target;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -45,9 +46,7 @@ pub struct PerCpu {
     pub(crate) scratch: UnsafeCell<[u64; 4]>,
     /// Target of the store that drops a stale reservation.
     pub(crate) reservation: AtomicU64,
-    /// The events that the kernel records, as bits.
-    traced: AtomicU64,
-    /// Where it records them.
+    /// Where it records events.
     ring: AtomicPtr<Ring>,
 
     /// Scratch of the NMI prolog, which may interrupt the other prolog.
@@ -61,6 +60,10 @@ pub struct PerCpu {
     pub(crate) emergency_frame: AtomicU64,
     /// The kernel's own per-CPU structure.
     local: AtomicPtr<()>,
+    /// A [`Target`].
+    ipi_target: AtomicU64,
+    /// Under XIVE, where the management page of the source of this CPU's IPIs is mapped.
+    pub(crate) ipi_source: AtomicU64,
 }
 
 // SAFETY: the `UnsafeCell`s are touched by the owning CPU's prologs only, in
@@ -79,7 +82,6 @@ pub(crate) mod offset {
     pub(crate) const CPU: usize = offset_of!(PerCpu, cpu);
     pub(crate) const SCRATCH: usize = offset_of!(PerCpu, scratch);
     pub(crate) const RESERVATION: usize = offset_of!(PerCpu, reservation);
-    pub(crate) const TRACED: usize = offset_of!(PerCpu, traced);
     pub(crate) const RING: usize = offset_of!(PerCpu, ring);
     pub(crate) const NMI_SCRATCH: usize = offset_of!(PerCpu, nmi_scratch);
     pub(crate) const NMI_DEPTH: usize = offset_of!(PerCpu, nmi_depth);
@@ -90,13 +92,20 @@ pub(crate) mod offset {
 /// Where a CPU records events. Layout shared with assembly.
 #[repr(C)]
 pub struct Ring {
-    /// How many records were begun.
+    /// How many bytes of records were begun.
     pub position: AtomicU64,
     /// The records.
     pub records: *mut [AtomicU64; 4],
-    /// How many there are, a power of two, less one.
+    /// How many bytes they have, a power of two, less one.
     pub last: u64,
 }
+
+// SAFETY: the records are atomics.
+unsafe impl Sync for Ring {}
+
+/// The ring of a CPU whose events nobody wants: its one record is overwritten by all.
+static SINK: Ring = Ring { position: AtomicU64::new(0), records: (&raw const DROPPED).cast_mut(), last: 0 };
+static DROPPED: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 /// The tops of the stacks that a CPU owns: virtual addresses within the upper half of a
 /// [`STACK_SLOT`]-aligned slot, or at its end.
@@ -130,13 +139,14 @@ impl PerCpu {
             server: AtomicU32::new(0),
             scratch: UnsafeCell::new([0; 4]),
             reservation: AtomicU64::new(0),
-            traced: AtomicU64::new(0),
-            ring: AtomicPtr::new(core::ptr::null_mut()),
+            ring: AtomicPtr::new((&raw const SINK).cast_mut()),
             nmi_scratch: UnsafeCell::new([0; 4]),
             nmi_depth: AtomicU64::new(0),
             nmi_frame: AtomicU64::new(0),
             emergency_frame: AtomicU64::new(0),
             local: AtomicPtr::new(core::ptr::null_mut()),
+            ipi_target: AtomicU64::new(0),
+            ipi_source: AtomicU64::new(0),
         }
     }
 
@@ -179,11 +189,21 @@ impl PerCpu {
         CpuId::new(self.cpu.load(Ordering::Relaxed) as usize)
     }
 
-    /// The hardware number: the target of IPIs and of `start-cpu`.
+    /// The hardware number: the target of `start-cpu` and of interrupts.
     #[inline]
     #[must_use]
     pub fn server(&self) -> u32 {
         self.server.load(Ordering::Relaxed)
+    }
+
+    /// Where this CPU's IPIs go. Set before it starts.
+    #[must_use]
+    pub fn ipi_target(&self) -> Target {
+        Target(self.ipi_target.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_ipi_target(&self, target: Target) {
+        self.ipi_target.store(target.0, Ordering::Relaxed);
     }
 
     /// Top of the running task's kernel stack.
@@ -215,12 +235,16 @@ impl PerCpu {
         self.local.store(local, Ordering::Relaxed);
     }
 
-    /// Sets which events are recorded, as bits, and where, and the table of system calls.
+    /// Sets where events are recorded, or with none that they are dropped, and the table of system calls.
     /// On this CPU, interrupts off.
-    pub fn set_traced(&self, traced: u64, ring: &'static Ring, calls: &'static SystemCalls) {
-        self.ring.store(core::ptr::from_ref(ring).cast_mut(), Ordering::Relaxed);
-        self.traced.store(traced, Ordering::Relaxed);
+    pub fn set_ring(&self, ring: Option<&'static Ring>, calls: &'static SystemCalls) {
+        self.ring.store(core::ptr::from_ref(ring.unwrap_or(&SINK)).cast_mut(), Ordering::Relaxed);
         self.system_calls.store(core::ptr::from_ref(calls).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// Whether events of this CPU are recorded.
+    pub fn has_ring(&self) -> bool {
+        !core::ptr::eq(self.ring.load(Ordering::Relaxed), &raw const SINK)
     }
 
     /// Asks this CPU to look for work before it next leaves the kernel. On this
@@ -342,68 +366,41 @@ pub unsafe fn preempt_count_add(delta: i32) {
     }
 }
 
-/// The events that are recorded here, as bits.
-#[inline(always)]
-#[must_use]
-pub fn traced() -> u64 {
-    let traced: u64;
-    // SAFETY: r13 points to this CPU's area.
-    unsafe {
-        asm!("ld {}, {}(13)", out(reg) traced, const offset::TRACED,
-            options(nostack, readonly, preserves_flags));
-    }
-    traced
-}
-
-/// Where this CPU records events.
-#[inline(always)]
-#[must_use]
-pub fn ring() -> *const Ring {
-    let ring: *const Ring;
-    // SAFETY: r13 points to this CPU's area.
-    unsafe {
-        asm!("ld {}, {}(13)", out(reg) ring, const offset::RING,
-            options(nostack, readonly, preserves_flags));
-    }
-    ring
-}
-
 /// Records an event in this CPU's ring, wherever an interrupt or a move to another CPU comes in.
 ///
-/// The place is taken by one atomic addition. The second word is the last to be written: to `head`
-/// are added bits 8 to 23 of the record's number, in its bits 32 to 47. Not a call: it would cost
+/// The place is taken by one atomic addition. The second word is the last to be written: `top`,
+/// bits 8 to 23 of the record's number, and `other`. Not a call: it would cost
 /// the functions that record something their registers, even while nothing is recorded.
 ///
-/// # Safety
-/// [`PerCpu::set_traced`] has set a ring.
 #[inline(always)]
-pub unsafe fn record(head: u64, second: u64, third: u64) {
-    // SAFETY: the caller's ring has `last` + 1 records of 32 bytes, a power of two.
+pub fn record(top: u16, other: u32, second: u64, third: u64) {
+    // SAFETY: a ring, and the sink, has `last` + 1 bytes, a power of two, or one record.
     unsafe {
         asm!(
             "ld      {ring}, {RING}(13)",
             "2: ldarx {number}, 0, {ring}",
-            "addi    {at}, {number}, 1",
+            "addi    {at}, {number}, 32",
             "stdcx.  {at}, 0, {ring}",
             "bne-    2b",
             "ld      {at}, {LAST}({ring})",
             "ld      {ring}, {RECORDS}({ring})",
             "and     {at}, {at}, {number}",
-            "sldi    {at}, {at}, 5",
-            "add     {ring}, {ring}, {at}",
-            "mfspr   {at}, 268",
-            "std     {at}, 0({ring})",
+            "mfspr   {time}, 268",
+            "stdux   {time}, {ring}, {at}",
             "std     {second}, 16({ring})",
             "std     {third}, 24({ring})",
-            "srdi    {number}, {number}, 8",
+            "srdi    {number}, {number}, 13",
             "rldimi  {head}, {number}, 32, 16",
+            "rldimi  {head}, {top}, 48, 0",
             "std     {head}, 8({ring})",
-            head = inout(reg) head => _,
+            top = in(reg) u64::from(top),
+            head = inout(reg) u64::from(other) => _,
             second = in(reg) second,
             third = in(reg) third,
             ring = out(reg_nonzero) _,
             number = out(reg_nonzero) _,
             at = out(reg) _,
+            time = out(reg) _,
             out("cr0") _,
             RING = const offset::RING,
             RECORDS = const offset_of!(Ring, records),

@@ -37,6 +37,9 @@ static TOKENS: Tokens = Tokens {
     set_xive: AtomicU32::new(0),
 };
 
+/// Routes an interrupt of XICS.
+pub(crate) const SET_XIVE: &CStr = c"ibm,set-xive";
+
 /// Records the tokens. `token` looks up a property of the node /rtas.
 pub(crate) fn init(mut token: impl FnMut(&CStr) -> Option<u32>) {
     for (name, slot) in [
@@ -45,7 +48,7 @@ pub(crate) fn init(mut token: impl FnMut(&CStr) -> Option<u32>) {
         (c"start-cpu", &TOKENS.start_cpu),
         (c"query-cpu-stopped-state", &TOKENS.query_cpu_stopped_state),
         (c"stop-self", &TOKENS.stop_self),
-        (c"ibm,set-xive", &TOKENS.set_xive),
+        (SET_XIVE, &TOKENS.set_xive),
     ] {
         slot.store(token(name).unwrap_or(0), Ordering::Relaxed);
     }

@@ -56,8 +56,8 @@ pub(crate) extern "C" fn secondary_start() -> ! {
     unsafe { secondary_main() }
 }
 
-/// Stops this CPU until the next [`start_cpu`]. An interrupt that is sent to it from here on
-/// waits in the interrupt controller, and is spurious when the CPU has started again.
+/// Stops this CPU until the next [`start_cpu`]. An interrupt that is sent to it from here on is lost,
+/// or waits in the interrupt controller and is spurious when the CPU has started again.
 ///
 /// # Errors
 /// Returns only if RTAS refuses.
@@ -66,7 +66,7 @@ pub(crate) extern "C" fn secondary_start() -> ! {
 /// Nothing may depend on this CPU any more.
 pub unsafe fn stop(_: &IrqsOff) -> rtas::Error {
     // Nothing may be pending, or could become so, that would wake it.
-    let _ = hcall::h_cppr(0);
+    irq::controller().exit_cpu();
     timer::set_deadline_tb(u64::MAX);
     // SAFETY: the caller's promise.
     unsafe { rtas::stop_self() }
@@ -92,7 +92,7 @@ pub fn nmi(server: u32) -> Result<(), Status> {
 pub fn park() -> ! {
     let _off = irqflags::disable();
     // Nothing may be pending, or the sleep would end at once.
-    let _ = hcall::h_cppr(0);
+    irq::controller().exit_cpu();
     timer::set_deadline_tb(u64::MAX);
     loop {
         let _ = hcall::h_confer(percpu::this().server());

@@ -72,6 +72,8 @@ pub fn flush_range_local(pid: Pid, range: Range<u64>, size: PageSize) {
 
 /// All of `pid`, on this CPU: translations, or with [`Ric::All`] walk cache and
 /// process-table entry too.
+// Not inlined: registers of a caller would be moved in each turn of its loop.
+#[inline(never)]
 pub fn flush_pid_local(pid: Pid, ric: Ric) {
     sequence::pid_local(pid.get(), ric, SETS.load(Ordering::Relaxed), run);
 }
@@ -82,6 +84,8 @@ pub fn flush_all_local() {
 }
 
 /// The pages of `pid` in `range`, everywhere; there has to be a [`broadcast`].
+// Not inlined: its sequence stays in one piece.
+#[inline(never)]
 pub fn flush_range_broadcast(pid: Pid, range: Range<u64>, size: PageSize) {
     sequence::range_broadcast(broadcast(), pid.get(), range, size, run);
 }

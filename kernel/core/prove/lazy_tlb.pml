@@ -47,6 +47,9 @@
 #define shootdown (policy == 2)
 #define hazard    (policy == 3)
 #define evict     (policy == 4)
+#define generation (policy == 5)
+#define loaded    (policy == 6)
+#define quiescent (policy == 7)
 
 /* What the tasks do: bits of `does`. */
 #define FLUSHES   (does & 1)
@@ -64,6 +67,9 @@
 #define BIT(c) (1 << (c))
 #define PID(m) (1 << pidof[m])
 #define WRONG(x) (wrong == x)
+/* LazyTlb::active_mm, set_active_mm: under loaded no task names what its CPU has loaded. */
+#define ACTIVE(c, t) (loaded && !WRONG(task_asked) -> pidr[c] : t_active[t])
+#define SET_ACTIVE(t, mm) t_active[t] = (loaded && !WRONG(task_named) -> t_active[t] : mm)
 #define use_is_user (evict && !WRONG(use_by_count))
 
 mtype = {
@@ -74,6 +80,9 @@ mtype = {
     mask_read_before_pte, kick_does_not_flush, kick_drops_twice, kick_keeps_count,
     exit_borrow_uncounted, put_before_borrow, use_mm_leaks, use_mm_without_grab, use_mm_irqs_on,
     exec_reads_early, withdraw_before_load, evict_not_self, use_by_count,
+    looked_before_the_word, word_not_taken,
+    notes_before_generation, note_cleared_late, newer_note_spared, debt_left_behind,
+    task_asked, task_named,
     offline_while_lazy, offline_forgets_nothing, offline_without_drain, sender_looks_once
 };
 
@@ -87,9 +96,15 @@ bool pte[IDS];
 byte t_mm[TASKS], t_active[TASKS], at[TASKS];
 bool dead[TASKS];
 
-/* A CPU: CpuState. `loaded` is PIDR and its publication, `tlb` the PIDs it may hold. */
-byte curr[MAXCPU], loaded[MAXCPU], tlb[MAXCPU], hz[MAXCPU];
+/* A CPU: CpuState. `pidr` is PIDR and its publication, `tlb` the PIDs it may hold. */
+byte curr[MAXCPU], pidr[MAXCPU], tlb[MAXCPU], hz[MAXCPU];
 bool irqoff[MAXCPU], nopre[MAXCPU], busy[MAXCPU], fresh[MAXCPU];
+/* Under quiescent: whether the mm waits for the CPUs that have it. */
+bool waits[IDS];
+/* Under generation: that of each mm; a CPU's note, which is the mm that it is lazy on and the
+ * generation that it saw; the mm that a CPU which comes back has yet to look at. `owed` is no
+ * part of the protocol: the PIDs that a CPU holds something stale of, by leave of a flush. */
+byte gen[IDS], note[MAXCPU], seen[MAXCPU], back_from[MAXCPU], owed[MAXCPU];
 /* Cross-calls: mailbox, the interrupt itself, and the record of each initiator. */
 byte mailbox[MAXCPU], op[MAXCPU], op_mm[MAXCPU], waiting[MAXCPU];
 bool ipi[MAXCPU];
@@ -106,7 +121,7 @@ bool gone_once;       /* the last CPU goes offline once */
 /* Machine::load_mm and the publication. I4, I6: bit first, and never a dead mm. */
 inline load(cpu, mm) {
     assert(live[mm] == 1 && (mask[mm] & BIT(cpu)));
-    loaded[cpu] = mm;
+    pidr[cpu] = mm;
     if
     :: pte[mm] -> tlb[cpu] = tlb[cpu] | PID(mm)
     :: else
@@ -123,46 +138,86 @@ inline set_bit(cpu, mm) {
 
 /* I1 and I4, whenever a section with interrupts off ends. */
 inline check_loaded(cpu, task) {
-    assert(t_active[task] == loaded[cpu]);
-    assert(t_mm[task] == NONE || t_mm[task] == t_active[task]);
+    assert(ACTIVE(cpu, task) == pidr[cpu]);
+    assert(t_mm[task] == NONE || t_mm[task] == pidr[cpu]);
+    assert(!loaded || t_active[task] == NONE);
     if
-    :: WRONG(bit_after_load) -> mask[loaded[cpu]] = mask[loaded[cpu]] | BIT(cpu)
+    :: WRONG(bit_after_load) -> mask[pidr[cpu]] = mask[pidr[cpu]] | BIT(cpu)
     :: else
     fi;
-    assert(mask[loaded[cpu]] & BIT(cpu))
+    assert(mask[pidr[cpu]] & BIT(cpu))
 }
 
 inline flush_here(cpu, mm) {
     tlb[cpu] = tlb[cpu] & ~PID(mm);
+    owed[cpu] = owed[cpu] & ~PID(mm);
     if
-    :: loaded[cpu] == mm && pte[mm] -> tlb[cpu] = tlb[cpu] | PID(mm)
+    :: pidr[cpu] == mm && pte[mm] -> tlb[cpu] = tlb[cpu] | PID(mm)
+    :: else
+    fi
+}
+
+/* Generation::ended in two steps: the note goes, then the generation is read. */
+inline clear_note(cpu) {
+    if
+    :: generation && note[cpu] != NONE ->
+        back_from[cpu] = note[cpu];
+        if
+        :: WRONG(note_cleared_late) -> compare(cpu)
+        :: else -> note[cpu] = NONE
+        fi
+    :: else
+    fi
+}
+
+inline compare(cpu) {
+    if
+    :: gen[back_from[cpu]] != seen[cpu] && !(WRONG(debt_left_behind) && pidr[cpu] != back_from[cpu]) ->
+        flush_here(cpu, back_from[cpu])
+    :: else
+    fi
+}
+
+inline pay(cpu) {
+    if
+    :: back_from[cpu] != NONE ->
+        if
+        :: WRONG(note_cleared_late) -> note[cpu] = NONE
+        :: else -> compare(cpu)
+        fi;
+        /* What it was spared it would use now, or when it comes back again. */
+        assert(!(owed[cpu] & PID(back_from[cpu])));
+        back_from[cpu] = NONE; seen[cpu] = 0
     :: else
     fi
 }
 
 /* LazyTlb::borrow. I3: what is borrowed is loaded here. */
 inline borrow(cpu, task, mm, uncounted) {
-    assert(loaded[cpu] == mm && live[mm] == 1);
-    t_active[task] = mm;
+    assert(pidr[cpu] == mm && live[mm] == 1);
+    SET_ACTIVE(task, mm);
     if
     :: refcount && !WRONG(uncounted) -> count[mm]++
     :: hazard && mm != INIT -> hz[cpu] = mm
+    :: generation && mm != INIT -> note[cpu] = mm; seen[cpu] = gen[mm]
     :: else
     fi
 }
 
 /* LazyTlb::leave_lazy, the way to init_mm. The caller drops `old`. */
 inline leave_lazy(cpu, task, old) {
-    old = t_active[task];
+    old = ACTIVE(cpu, task);
     assert(t_mm[task] == NONE);
     if
     :: refcount -> count[INIT]++
     :: else
     fi;
-    t_active[task] = INIT;
+    SET_ACTIVE(task, INIT);
     mask[INIT] = mask[INIT] | BIT(cpu);
     load(cpu, INIT);
-    hz[cpu] = NONE
+    hz[cpu] = NONE;
+    clear_note(cpu);
+    pay(cpu)
 }
 
 /* Gives a reference back: the fetch_sub of mmdrop. `last` asks for the free. */
@@ -177,6 +232,20 @@ inline settle(mm, last) {
     last = false;
     if
     :: refcount && mm != NONE -> unref(mm, last)
+    :: quiescent && mm != NONE -> take_if_left(mm, last)
+    :: else
+    fi
+}
+
+/* Whether no CPU has the mm, which waits for that: the word is the caller's then, who frees it. */
+inline take_if_left(mm, last) {
+    last = waits[mm];
+    for (n : 0 .. MAXCPU - 1) {
+        last = last && pidr[n] != mm
+    }
+    n = 0;
+    if
+    :: last && !WRONG(word_not_taken) -> waits[mm] = false
     :: else
     fi
 }
@@ -185,7 +254,7 @@ inline settle(mm, last) {
 inline bury(mm) {
     assert(mm != INIT && live[mm] == 1 && users[mm] == 0 && count[mm] == 0);
     for (n : 0 .. MAXCPU - 1) {
-        assert(loaded[n] != mm);
+        assert(pidr[n] != mm);
         assert(!(tlb[n] & PID(mm)))
     }
     for (n : 0 .. TASKS - 1) {
@@ -247,14 +316,14 @@ inline run_call(cpu) {
     /* shoot_lazy_here */
     :: op[from] == SHOOT ->
         if
-        :: t_active[curr[cpu]] == m -> leave_lazy(cpu, curr[cpu], old); old = NONE
+        :: ACTIVE(cpu, curr[cpu]) == m -> leave_lazy(cpu, curr[cpu], old); old = NONE
         :: else
         fi
     /* evict_here */
     :: op[from] == EXIT_LAZY && t_mm[curr[cpu]] == m -> flush_here(cpu, m)
     :: op[from] == EXIT_LAZY && t_mm[curr[cpu]] != m ->
         if
-        :: t_active[curr[cpu]] == m -> leave_lazy(cpu, curr[cpu], old)
+        :: ACTIVE(cpu, curr[cpu]) == m -> leave_lazy(cpu, curr[cpu], old)
         :: else
         fi;
         if
@@ -319,8 +388,49 @@ inline finish_kick(cpu) {
 
 /* --- tasks ------------------------------------------------------------------------- */
 
+/* Quiescent::last_drop: the word, then, after a fence, the look at the CPUs. */
+inline wait_for_cpus(mm) {
+    d_step {
+        STEP;
+        waits[mm] = true;
+        if
+        :: WRONG(looked_before_the_word) -> take_if_left(mm, last); waits[mm] = false
+        :: else
+        fi
+    }
+    d_step {
+        STEP;
+        if
+        :: WRONG(looked_before_the_word) -> waits[mm] = !last
+        :: else -> take_if_left(mm, last)
+        fi
+    }
+    if
+    :: last -> d_step { STEP; last = false; bury(mm) }
+    :: else
+    fi
+}
+
+/* LazyTlb::still_on: of `to`, this CPU, and those that have `mm` loaded. */
+inline still_on(cpu, mm) {
+    for (n : 0 .. MAXCPU - 1) {
+        if
+        :: n != cpu && pidr[n] != mm -> to = to & ~BIT(n)
+        :: else
+        fi
+    }
+    n = 0
+}
+
 /* LazyTlb::__mmdrop. Interrupts on, preemptible, in a task. */
 inline __mmdrop(mm) {
+    if
+    :: quiescent -> wait_for_cpus(mm)
+    :: else -> send_away(mm)
+    fi
+}
+
+inline send_away(mm) {
     /* last_drop: this CPU first, then those in the mask, or those that have published. */
     d_step {
         STEP;
@@ -329,7 +439,8 @@ inline __mmdrop(mm) {
         nopre[c] = true;
         to = 0;
         if
-        :: shootdown -> to = mask[mm] & online
+        :: shootdown || generation -> to = mask[mm] & online
+        :: loaded -> to = mask[mm] & online; still_on(c, mm)
         :: hazard ->
             for (n : 0 .. MAXCPU - 1) {
                 if
@@ -341,7 +452,7 @@ inline __mmdrop(mm) {
         :: else
         fi;
         if
-        :: (to & BIT(c)) && t_active[me] == mm && !WRONG(shoot_not_self) -> leave_lazy(c, me, old); old = NONE
+        :: (to & BIT(c)) && ACTIVE(c, me) == mm && !WRONG(shoot_not_self) -> leave_lazy(c, me, old); old = NONE
         :: else
         fi;
         to = to & ~BIT(c);
@@ -362,14 +473,15 @@ inline mmdrop(mm) {
     fi
 }
 
-/* LazyTlb::exit_flush: the eviction under shootdown and evict, then the flush of everything. */
+/* LazyTlb::exit_flush: the eviction where the policy has one, then the flush of everything. */
 inline exit_flush(mm) {
     d_step {
         STEP;
         c = at[me];
         nopre[c] = !WRONG(kick_preemptible);
         if
-        :: (shootdown || evict) && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c)
+        :: (shootdown || evict || generation) && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c)
+        :: loaded && !WRONG(flush_missing) -> to = mask[mm] & online & ~BIT(c); still_on(c, mm)
         :: else
         fi
     }
@@ -380,7 +492,7 @@ inline exit_flush(mm) {
         d_step {
             STEP;
             if
-            :: t_active[me] == mm -> leave_lazy(c, me, old); old = NONE
+            :: ACTIVE(c, me) == mm -> leave_lazy(c, me, old); old = NONE
             :: else
             fi;
             flush_here(c, mm)
@@ -439,7 +551,9 @@ inline give_up_mm() {
     d_step {
         STEP;
         t_mm[me] = NONE;
-        borrow(at[me], me, t_active[me], exit_borrow_uncounted);
+        act = ACTIVE(at[me], me);
+        borrow(at[me], me, act, exit_borrow_uncounted);
+        act = NONE;
         check_loaded(at[me], me)
     }
 }
@@ -454,7 +568,7 @@ inline exit_mm(mm) {
 /* LazyTlb::enter_mm, then settle_entered: exec by a borrower, and kthread_use_mm. */
 inline enter_mm(mm) {
     if
-    :: WRONG(exec_reads_early) -> d_step { STEP; act = t_active[me] }
+    :: WRONG(exec_reads_early) -> d_step { STEP; act = ACTIVE(at[me], me) }
     :: else
     fi;
     d_step {
@@ -464,9 +578,9 @@ inline enter_mm(mm) {
         irqoff[c] = !WRONG(use_mm_irqs_on);
         if
         :: WRONG(exec_reads_early) -> skip
-        :: else -> act = t_active[me]
+        :: else -> act = ACTIVE(c, me)
         fi;
-        t_active[me] = mm;
+        SET_ACTIVE(me, mm);
         t_mm[me] = mm;
         set_bit(c, mm);
         if
@@ -486,10 +600,16 @@ inline enter_mm(mm) {
         STEP;
         load(c, mm);
         hz[c] = NONE;
+        clear_note(c);
         check_loaded(c, me);
-        irqoff[c] = false;
+        irqoff[c] = (back_from[c] != NONE);
         nopre[c] = false
     }
+    if
+    /* Else interrupts are on, and the CPU may be another task's by now. */
+    :: at[me] == c && back_from[c] != NONE -> d_step { STEP; pay(c); irqoff[c] = false }
+    :: else
+    fi;
     d_step {
         STEP;
         if
@@ -504,6 +624,23 @@ inline enter_mm(mm) {
 }
 
 #define LOCALS byte c, n, to, reach, act, old; bool last
+
+/* The CPUs whose note is of an older generation are not told. */
+inline spare_noted(mm, newest) {
+    d_step {
+        STEP;
+        for (n : 0 .. MAXCPU - 1) {
+            if
+            :: (to & BIT(n)) && note[n] == mm && (seen[n] < newest || WRONG(newer_note_spared)) ->
+                to = to & ~BIT(n);
+                owed[n] = owed[n] | (tlb[n] & PID(mm))
+            :: else
+            fi
+        }
+        n = 0;
+        reach = (to -> 2 : 1)
+    }
+}
 
 /* LazyTlb::flush by the only user of the mm, or one of them: munmap of a page. Trimming
  * is due or not. */
@@ -526,6 +663,20 @@ inline munmap(mm) {
         reach = ((to & ~BIT(c)) -> 2 : 1);
         to = to & online & ~BIT(c)
     }
+    /* Generation::spare: the generation, then, after a fence, the notes. */
+    if
+    :: generation && reach == 2 ->
+        if
+        :: WRONG(notes_before_generation) -> spare_noted(mm, gen[mm] + 1)
+        :: else
+        fi;
+        d_step { STEP; gen[mm]++ }
+        if
+        :: WRONG(notes_before_generation) -> skip
+        :: else -> spare_noted(mm, gen[mm])
+        fi
+    :: else
+    fi;
     if
     :: reach == 2 ->
         if
@@ -540,15 +691,18 @@ inline munmap(mm) {
     :: else
     fi;
     flush_reaching(mm, true);
-    /* The frame is free: no CPU may have it. Then there is a new page at its place. */
+    /* The frame is free: no CPU may have it and use it. Then there is a new page at its place. */
     d_step {
         STEP;
         for (n : 0 .. MAXCPU - 1) {
-            assert(!(tlb[n] & PID(mm)))
+            assert(!(tlb[n] & PID(mm) & ~owed[n]))
         }
         pte[mm] = true;
         for (n : 0 .. MAXCPU - 1) {
-            flush_here(n, mm)
+            if
+            :: pidr[n] == mm -> tlb[n] = tlb[n] | PID(mm)
+            :: else
+            fi
         }
         n = 0;
         nopre[c] = false
@@ -649,14 +803,18 @@ inline switch_to(next) {
         if
         /* user→kernel */
         :: t_mm[prev] != NONE && t_mm[next] == NONE ->
-            borrow(c, next, t_active[prev], switch_borrow_uncounted);
+            old = ACTIVE(c, prev);
+            borrow(c, next, old, switch_borrow_uncounted);
+            old = NONE;
             if
-            :: WRONG(switch_away_clears_bit) -> mask[loaded[c]] = mask[loaded[c]] & ~BIT(c)
+            :: WRONG(switch_away_clears_bit) -> mask[pidr[c]] = mask[pidr[c]] & ~BIT(c)
             :: else
             fi
         /* kernel→kernel */
         :: t_mm[prev] == NONE && t_mm[next] == NONE ->
-            t_active[next] = t_active[prev];
+            old = ACTIVE(c, prev);
+            SET_ACTIVE(next, old);
+            old = NONE;
             if
             :: WRONG(kernel_thread_keeps_active) -> skip
             :: else -> t_active[prev] = NONE
@@ -666,7 +824,7 @@ inline switch_to(next) {
             half = true;
             set_bit(c, t_mm[next]);
             if
-            :: t_mm[prev] == NONE -> old = t_active[prev]
+            :: t_mm[prev] == NONE -> old = ACTIVE(c, prev)
             :: else
             fi;
             if
@@ -704,14 +862,15 @@ inline switch_towards_user() {
     fi;
     d_step {
         load(c, t_mm[curr[c]]);
-        t_active[curr[c]] = t_mm[curr[c]];
+        SET_ACTIVE(curr[c], t_mm[curr[c]]);
         if
-        :: old != NONE -> hz[c] = NONE; t_active[prev] = NONE
+        :: old != NONE -> hz[c] = NONE; t_active[prev] = NONE; clear_note(c)
         :: else
         fi;
         switched(curr[c])
     }
     d_step {
+        pay(c);
         if
         :: old != NONE && !WRONG(drop_before_load) -> settle(old, last)
         :: else
@@ -743,8 +902,9 @@ end:
     :: atomic { MAY_SWITCH && READY(B) -> at[B] = c; switch_to(B) }
     :: atomic { MAY_SWITCH && READY(K) -> at[K] = c; switch_to(K) }
     :: half -> switch_towards_user()
-    /* Under refcount a borrower keeps the mm until something else runs there. */
-    :: atomic { refcount && tasks_done && curr[c] == c && loaded[c] != INIT && !busy[c] && !nopre[c] && !irqoff[c] ->
+    /* Under refcount a borrower keeps the mm until something else runs there. Under quiescent
+     * an idle CPU lets go by itself, here of what waits for it. */
+    :: atomic { (((refcount || quiescent) && tasks_done) || waits[pidr[c]]) && curr[c] == c && pidr[c] != INIT && !busy[c] && !nopre[c] && !irqoff[c] ->
             busy[c] = true }
         d_step { leave_lazy(c, c, old) }
         d_step { settle(old, last) }
@@ -770,7 +930,7 @@ end:
         /* stop_cpu: interrupts off; leave_all_masks. */
         d_step {
             irqoff[c] = true;
-            assert(WRONG(offline_while_lazy) || loaded[c] == INIT);
+            assert(WRONG(offline_while_lazy) || pidr[c] == INIT);
             if
             :: WRONG(offline_forgets_nothing) -> skip
             :: else ->
@@ -791,7 +951,7 @@ end:
             ipi[c] = false;
             if
             :: WRONG(offline_while_lazy) -> skip
-            :: else -> t_active[c] = NONE; loaded[c] = NONE; settle(INIT, last)
+            :: else -> t_active[c] = NONE; pidr[c] = NONE; settle(INIT, last)
             fi
         }
         /* start_cpu */
@@ -800,7 +960,7 @@ end:
             :: refcount && !WRONG(offline_while_lazy) -> count[INIT]++
             :: else
             fi;
-            t_active[c] = INIT;
+            SET_ACTIVE(c, INIT);
             mask[INIT] = mask[INIT] | BIT(c);
             load(c, INIT);
             check_loaded(c, c);
@@ -819,7 +979,7 @@ proctype Judge() {
         assert(tasks_done);         /* no task waits for ever */
         assert(freed);              /* nothing has leaked */
         for (n : 0 .. MAXCPU - 1) {
-            assert(n >= ncpu || (mailbox[n] == 0 && waiting[n] == 0 && loaded[n] != NONE))
+            assert(n >= ncpu || (mailbox[n] == 0 && waiting[n] == 0 && pidr[n] != NONE))
         }
         /* The count of init_mm: one unit, and one per borrower. */
         assert(!refcount || count[INIT] == 1 + ncpu)
@@ -861,12 +1021,12 @@ init {
         for (n : 0 .. TASKS - 1) { at[n] = OFF }
         for (n : 0 .. ncpu - 1) {
             at[n] = n; curr[n] = n;
-            t_active[n] = INIT; loaded[n] = INIT;
+            t_active[n] = (loaded -> NONE : INIT); pidr[n] = INIT;
             mask[INIT] = mask[INIT] | BIT(n);
             online = online | BIT(n)
         }
-        t_mm[A] = M1; t_active[A] = M1;
-        t_mm[B] = (HAS_B -> (TWO_MMS -> M2 : M1) : NONE); t_active[B] = t_mm[B];
+        t_mm[A] = M1; t_active[A] = (loaded -> NONE : M1);
+        t_mm[B] = (HAS_B -> (TWO_MMS -> M2 : M1) : NONE); t_active[B] = (loaded -> NONE : t_mm[B]);
         dead[K] = !USES;
         dead[B] = !HAS_B;
         n = 0

@@ -49,6 +49,8 @@ counters! {
     shot_self,
     /// IPIs of an exit, before its final flush, that ask CPUs to leave.
     exit_kick,
+    /// IPIs that ask CPUs to let an mm go, because PIDs run short.
+    let_go_ipi,
     /// IPIs of a flush that ask CPUs to leave: it, or the flushes after it, are local then.
     flush_kick,
     /// IPIs that ask CPUs to flush.
@@ -59,8 +61,8 @@ counters! {
     ipi_other,
     /// CPUs in a mask that got no IPI because they had another mm loaded.
     ipi_filtered,
-    /// IPIs sent for a cross-call: the sum of `shot_ipi`, `exit_kick`, `flush_kick`,
-    /// `ipi_flush`, `ipi_barrier` and `ipi_other`.
+    /// IPIs sent for a cross-call: the sum of `shot_ipi`, `exit_kick`, `let_go_ipi`,
+    /// `flush_kick`, `ipi_flush`, `ipi_barrier` and `ipi_other`.
     ipi_sent_call,
     /// IPIs sent to make a CPU reschedule.
     ipi_sent_resched,
@@ -84,6 +86,10 @@ counters! {
     flush_local,
     /// Flushes that other CPUs needed too.
     flush_global,
+    /// CPUs that a flush left out, because they were lazy.
+    flush_spared,
+    /// Flushes that a CPU made when its laziness ended, for those that had left it out.
+    flush_paid,
     /// Address spaces created.
     mm_created,
     /// Address spaces freed.
@@ -152,6 +158,7 @@ impl Counters {
                 let me = me();
                 let reason = match call {
                     Call::Shoot(_) => &me.shot_ipi,
+                    Call::LetGo(_) => &me.let_go_ipi,
                     Call::Evict(_, Cause::Exit) => &me.exit_kick,
                     Call::Evict(_, Cause::Trim) => &me.flush_kick,
                     Call::Flush(..) => &me.ipi_flush,
@@ -162,13 +169,17 @@ impl Counters {
                 me.ipi_sent_call.add(ipis);
             }
             Event::Interrupted => me().ipi_received.bump(),
-            Event::Called { call: Call::Shoot(_) | Call::Evict(..), .. } => me().call_lazy.bump(),
+            Event::Called { call: Call::Shoot(_) | Call::LetGo(_) | Call::Evict(..), .. } => {
+                me().call_lazy.bump()
+            }
             Event::Called { call: Call::Flush(..), .. } => me().call_flush.bump(),
             Event::Called { call: Call::Barrier, .. } => me().call_barrier.bump(),
             Event::NotCalled => me().ipi_resched.bump(),
             Event::Flush { reach: Reach::Nobody, .. } => me().flush_none.add(1),
             Event::Flush { reach: Reach::Local, .. } => me().flush_local.add(1),
             Event::Flush { reach: Reach::Global, .. } => me().flush_global.add(1),
+            Event::Spared { .. } => me().flush_spared.add(1),
+            Event::Paid(_) => me().flush_paid.add(1),
             Event::FlushLocal(..) => me().tlbiel.add(1),
             Event::FlushGlobal(..) => me().tlbie.add(1),
             Event::Created(_) => me().mm_created.add(1),

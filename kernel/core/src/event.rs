@@ -1,13 +1,13 @@
 //! What happens in the protocol: one vocabulary for the counters and for observers.
 //!
 //! A site reports once what happens there, through [`LazyTlb::event`]. The counters count
-//! it (`Counters::count` is the table), then the machine's observer gets it. A release
-//! build has no observer: there an event that no counter counts costs no instruction.
+//! it (`Counters::count` is the table), then the machine's observer gets it. In a release
+//! build that is the trace alone: there an event that no counter counts costs a nop.
 
 use crate::LazyTlb;
 use crate::counters::Counters;
-use crate::cpu::{CpuId, CpuState};
-use crate::ipi::Call;
+use crate::cpu::{CpuId, CpuSet, CpuState};
+use crate::ipi::{Asks, Call};
 use crate::machine::{Machine, PreemptOff};
 use crate::membarrier::Command;
 use crate::mm::MmId;
@@ -16,7 +16,7 @@ use crate::switch::Arm;
 
 /// Something that happens on this CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event {
+pub enum Event<'a> {
     /// A context switch begins. `from` is what is loaded; `to` is what the next task owns.
     Switch {
         /// Which way it goes.
@@ -48,22 +48,22 @@ pub enum Event {
         mm: MmId,
         /// Why they are asked.
         cause: Cause,
-        /// How many CPUs; an [`Event::Ipi`] for each follows.
-        cpus: usize,
+        /// Which CPUs; an [`Event::Ipi`] for each follows.
+        cpus: &'a CpuSet,
     },
     /// The last `mmdrop` has looked for CPUs that have published a borrow.
     Scan {
         /// The dying mm.
         mm: MmId,
-        /// How many it has found.
-        cpus: usize,
+        /// Those that it has found.
+        cpus: &'a CpuSet,
     },
     /// The last `mmdrop` makes other CPUs leave the mm.
     Shoot {
         /// The dying mm.
         mm: MmId,
-        /// How many CPUs; an [`Event::Ipi`] for each follows.
-        cpus: usize,
+        /// Which CPUs; an [`Event::Ipi`] for each follows.
+        cpus: &'a CpuSet,
     },
     /// The last `mmdrop` has made this CPU leave the mm.
     ShotSelf(MmId),
@@ -72,14 +72,14 @@ pub enum Event {
     /// A cross-call is about to be posted to its targets.
     Posted {
         /// What they are asked for.
-        call: Call,
+        asks: Asks,
     },
     /// An IPI is sent for a cross-call.
     Ipi {
         /// The target.
         to: CpuId,
         /// What it is asked for.
-        call: Call,
+        asks: Asks,
     },
     /// The IPIs of a cross-call are sent.
     Sent {
@@ -89,7 +89,7 @@ pub enum Event {
         ipis: u64,
     },
     /// All targets of a cross-call of this CPU have run it, or are offline.
-    Answered(Call),
+    Answered(Asks),
     /// An IPI has arrived.
     Interrupted,
     /// A cross-call is about to run here.
@@ -115,6 +115,18 @@ pub enum Event {
         /// How far.
         reach: Reach,
     },
+    /// A flush leaves a CPU out, because it is lazy on the mm. From now on that CPU owes a
+    /// flush for what was changed before the moment `since`.
+    Spared {
+        /// The mm that is flushed.
+        mm: MmId,
+        /// The CPU that is lazy on it.
+        cpu: CpuId,
+        /// The answer to the [`Event::FlushBegins`] before.
+        since: Stamp,
+    },
+    /// This CPU is about to make the flush of the mm that it owes.
+    Paid(MmId),
     /// Invalidations are about to begin here. The observer answers with a moment, which
     /// the event of their end carries.
     FlushBegins(MmId),

@@ -23,7 +23,7 @@ impl<M: Machine> LazyTlb<M> {
             // stopped.
             self.machine.flush_cpu(t);
             ask!(self, cpu_comes(t));
-            idle.set_active_mm(t, MmId::INIT_MM);
+            self.set_active_mm(t, idle, MmId::INIT_MM);
             self.go_to_mm(t, MmId::NONE, MmId::INIT_MM);
             self.check_loaded(t, idle);
             // F17 release: orders this CPU's state before its bit. Partner: `online`.
@@ -32,8 +32,17 @@ impl<M: Machine> LazyTlb<M> {
         });
     }
 
-    /// The first half of leaving: this CPU, in its idle task, gives up what it borrows.
-    /// Under refcount that may be the last reference, so interrupts are on. Preemption
+    /// Whether an idle CPU is to call [`LazyTlb::leave_before_stop`], once it has had the same mm
+    /// borrowed for [`Config::idle_limit_ms`].
+    ///
+    /// [`Config::idle_limit_ms`]: crate::Config::idle_limit_ms
+    #[inline(always)]
+    pub fn lets_idle_go(&self) -> bool {
+        ask!(self, lets_idle_go())
+    }
+
+    /// The first half of leaving: this CPU, in its idle task, gives up what it borrows. That
+    /// may free it, so interrupts are on. If the CPU stops, preemption
     /// stays off from here to [`LazyTlb::stop_cpu`]: another task could bring a borrow
     /// again.
     pub fn leave_before_stop(&self) {
@@ -49,10 +58,10 @@ impl<M: Machine> LazyTlb<M> {
         // Else the mm could be freed while the PID register of a CPU that takes no calls
         // names it (T8).
         assert!(
-            idle.mm().is_none() && idle.active_mm() == MmId::INIT_MM,
+            idle.mm().is_none() && self.active_mm(t, idle) == MmId::INIT_MM,
             "{} would stop with {:?} loaded",
             t.cpu(),
-            idle.active_mm()
+            self.active_mm(t, idle)
         );
         self.machine.point(Point::StopCpu);
         self.event(t, Event::Offline);
@@ -64,7 +73,7 @@ impl<M: Machine> LazyTlb<M> {
         // `call_awaited`.
         fence(Ordering::SeqCst);
         self.handle_calls(t);
-        idle.set_active_mm(t, MmId::NONE);
+        self.set_active_mm(t, idle, MmId::NONE);
         me.active_mm.set(MmId::NONE);
         ask!(self, cpu_goes(t));
     }

@@ -38,6 +38,8 @@ const TURNS_PER_CLOCK_READ: u64 = 1024;
 pub enum Call {
     /// Leave this mm if you borrow it: its last reference is gone.
     Shoot(MmId),
+    /// Leave this mm if you borrow it: it waits for you, and PIDs run short.
+    LetGo(MmId),
     /// Panic if you have this mm: it was just cleaned up.
     AssertNotLazy(MmId),
     /// Leave this mm if you borrow it, and flush it: `evict_here`.
@@ -80,6 +82,8 @@ pub mod operation {
     pub const ASSERT_NOT_LAZY: u64 = 7;
     /// [`super::Call::Evict`] by a flush.
     pub const EVICT_TRIM: u64 = 8;
+    /// [`super::Call::LetGo`].
+    pub const LET_GO: u64 = 9;
 }
 use operation::*;
 
@@ -91,12 +95,29 @@ pub struct CallLayout {
     pub waiting: usize,
 }
 
+/// What a call asks for, as in its record: what events tell of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asks {
+    /// One of [`operation`].
+    pub op: u8,
+    /// About which mm, or none.
+    pub mm: MmId,
+}
+
 impl Call {
+    /// What it asks for.
     #[inline(always)]
-    pub(crate) fn encode(self) -> [u64; 4] {
+    pub fn asks(self) -> Asks {
+        let [op, mm, ..] = self.encode();
+        Asks { op: op as u8, mm: MmId::from_bits(mm) }
+    }
+
+    #[inline(always)]
+    fn encode(self) -> [u64; 4] {
         match self {
             Call::Barrier => [BARRIER, 0, 0, 0],
             Call::Shoot(mm) => [SHOOT, mm.to_bits(), 0, 0],
+            Call::LetGo(mm) => [LET_GO, mm.to_bits(), 0, 0],
             Call::Evict(mm, Cause::Exit) => [EVICT, mm.to_bits(), 0, 0],
             Call::Evict(mm, Cause::Trim) => [EVICT_TRIM, mm.to_bits(), 0, 0],
             Call::Flush(mm, FlushRange::Pages { start, pages }) => {
@@ -114,6 +135,7 @@ impl Call {
         match op {
             BARRIER => Call::Barrier,
             SHOOT => Call::Shoot(mm),
+            LET_GO => Call::LetGo(mm),
             EVICT => Call::Evict(mm, Cause::Exit),
             EVICT_TRIM => Call::Evict(mm, Cause::Trim),
             FLUSH_PAGES => Call::Flush(mm, FlushRange::Pages { start: a, pages: b as u32 }),
@@ -184,10 +206,11 @@ impl<M: Machine> LazyTlb<M> {
         let record = &state.call;
         invariant!(!record.waiting.test(me), "{me} calls itself");
         record.write(call);
+        let asks = call.asks();
         let (mut posted, mut ipis) = (false, 0);
         record.waiting.peek_words(nr_cpus, |targets| {
             if !posted {
-                self.event_of(state, t, Event::Posted { call });
+                self.event_of(state, t, Event::Posted { asks });
             }
             posted = true;
             // F9 release: orders the record before the bit. Partners: `run_calls`, `run_each`. F10
@@ -197,7 +220,7 @@ impl<M: Machine> LazyTlb<M> {
             fence(Ordering::SeqCst);
             targets.for_each(|target| {
                 if self.is_online(target) {
-                    self.event_of(state, t, Event::Ipi { to: target, call });
+                    self.event_of(state, t, Event::Ipi { to: target, asks });
                     self.machine.send_ipi(t, target);
                     ipis += 1;
                 } else if self.cpu(target).mailbox.0.take(me) {
@@ -211,7 +234,7 @@ impl<M: Machine> LazyTlb<M> {
         self.event_of(state, t, Event::Sent { call, ipis });
         self.machine.point(Point::CallPosted);
         self.wait_for_answers(me, call);
-        self.event(t, Event::Answered(call));
+        self.event(t, Event::Answered(asks));
     }
 
     fn wait_for_answers(&self, me: CpuId, call: Call) {
@@ -293,10 +316,9 @@ impl<M: Machine> LazyTlb<M> {
     // Not inlined: a lone barrier, which calls nothing, saves no registers for the others.
     #[inline(never)]
     fn run_each(&self, t: &IrqsOff, me: &CpuState, posted: &WordOfCpus) {
-        let answer = |by| self.answer(t, me, by, self.cpu(by).call.is_barrier());
-        posted.for_each(answer);
+        posted.for_each(|by| self.answer(t, me, by, self.cpu(by).call.is_barrier()));
         // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
-        me.mailbox.0.take_each(self.nr_cpus(), answer);
+        me.mailbox.0.take_each(self.nr_cpus(), |by| self.answer(t, me, by, self.cpu(by).call.is_barrier()));
     }
 
     /// Runs the call of the CPU `by`.
@@ -328,7 +350,7 @@ impl<M: Machine> LazyTlb<M> {
         let call = self.cpu(by).call.read();
         self.event(t, Event::Called { by, call });
         match call {
-            Call::Shoot(mm) => {
+            Call::Shoot(mm) | Call::LetGo(mm) => {
                 self.shoot_lazy_here(t, mm);
             }
             Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),

@@ -23,9 +23,18 @@ pub struct Ledger {
     pub shoots: bool,
     /// A kernel thread's use of an mm holds a unit of `mm_users`, not of `mm_count`.
     pub uses: bool,
+    /// A flush of pages leaves out the CPUs that are lazy.
+    pub spares: bool,
+    /// A task names what is loaded while it runs.
+    pub names: bool,
+    /// After the last drop the mm waits until every CPU has left it.
+    pub waits: bool,
 }
 
-const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses]: [u8; 6]) -> Ledger {
+const fn row(
+    policy: Policy,
+    [borrows, counts, lingers, kicks, shoots, uses, spares, names, waits]: [u8; 9],
+) -> Ledger {
     Ledger {
         policy,
         borrows: borrows != 0,
@@ -34,17 +43,23 @@ const fn row(policy: Policy, [borrows, counts, lingers, kicks, shoots, uses]: [u
         kicks: kicks != 0,
         shoots: shoots != 0,
         uses: uses != 0,
+        spares: spares != 0,
+        names: names != 0,
+        waits: waits != 0,
     }
 }
 
 #[rustfmt::skip]
 const LEDGERS: [Ledger; Policy::ALL.len()] = [
-    //                      borrows, counts, lingers, kicks, shoots, uses
-    row(Policy::Eager,     [0,       0,      0,       0,     0,      0]),
-    row(Policy::Refcount,  [1,       1,      1,       0,     0,      0]),
-    row(Policy::Shootdown, [1,       0,      0,       1,     1,      0]),
-    row(Policy::Hazard,    [1,       0,      0,       0,     1,      0]),
-    row(Policy::Evict,     [1,       0,      0,       1,     0,      1]),
+    //                       borrows, counts, lingers, kicks, shoots, uses, spares, names, waits
+    row(Policy::Eager,      [0,       0,      0,       0,     0,      0,    0,      1,     0]),
+    row(Policy::Refcount,   [1,       1,      1,       0,     0,      0,    0,      1,     0]),
+    row(Policy::Shootdown,  [1,       0,      0,       1,     1,      0,    0,      1,     0]),
+    row(Policy::Hazard,     [1,       0,      0,       0,     1,      0,    0,      1,     0]),
+    row(Policy::Evict,      [1,       0,      0,       1,     0,      1,    0,      1,     0]),
+    row(Policy::Generation, [1,       0,      0,       1,     1,      0,    1,      1,     0]),
+    row(Policy::Loaded,     [1,       0,      0,       1,     1,      0,    0,      0,     0]),
+    row(Policy::Quiescent,  [1,       0,      1,       0,     0,      0,    0,      1,     1]),
 ];
 
 impl Ledger {

@@ -26,7 +26,7 @@ use alloc::boxed::Box;
 use cpu::{CpuId, CpuMask, CpuSet, CpuState};
 use lazy_tlb::Policy;
 use machine::{Machine, PreemptOff};
-use mm::{Mm, MmId, slots::Slots};
+use mm::{Mm, MmId, slots::Slots, zombies::Zombies};
 use sync::SpinLock;
 
 /// An invariant of the protocol: an assertion in builds with `checks`, nothing
@@ -81,6 +81,9 @@ pub struct Config {
     /// After each cleanup of a dying mm, ask every CPU whether it still has that mm
     /// loaded.
     pub debug_shoot_lazies: bool,
+    /// So many milliseconds after it found an mm borrowed an idle CPU leaves that mm, if the
+    /// policy says that it does.
+    pub idle_limit_ms: u64,
 }
 
 impl Default for Config {
@@ -92,6 +95,7 @@ impl Default for Config {
             filter_lazies: false,
             exit_kick: true,
             debug_shoot_lazies: false,
+            idle_limit_ms: 100,
         }
     }
 }
@@ -111,6 +115,7 @@ pub struct LazyTlb<M> {
     mms: Box<[Mm]>,
     slots: SpinLock<Slots>,
     online: CpuMask,
+    zombies: Zombies,
 }
 
 impl<M: Machine> LazyTlb<M> {
@@ -126,6 +131,7 @@ impl<M: Machine> LazyTlb<M> {
             mms: (0..slots_in_all).map(Mm::at_slot).collect(),
             slots: SpinLock::new(Slots::new(slots_in_all)),
             online: CpuMask::default(),
+            zombies: Zombies::default(),
         }
     }
 
@@ -152,6 +158,11 @@ impl<M: Machine> LazyTlb<M> {
     /// All address-space slots, for debuggers and reports.
     pub fn mms(&self) -> &[Mm] {
         &self.mms
+    }
+
+    /// Of the mms without users.
+    pub fn zombies(&self) -> &Zombies {
+        &self.zombies
     }
 
     /// The CPUs that take part in the protocol.

@@ -141,6 +141,11 @@ pub unsafe trait Host {
     /// Milliseconds since boot, for reports on waits that take too long.
     fn uptime_ms(&self) -> u64;
 
+    /// A clock for statistics, which never goes back.
+    fn ticks(&self) -> u64 {
+        0
+    }
+
     /// How long a CPU may take to answer a call before that is fatal, in
     /// milliseconds.
     fn call_limit_ms(&self) -> u64 {

@@ -4,25 +4,23 @@ use trace_format::{Body, Kind};
 
 use crate::cpu::CpuId;
 use crate::event::{Cause, Event};
-use crate::ipi::Call;
+use crate::ipi::Asks;
 use crate::mm::MmId;
 use crate::mm::flush::{FlushRange, Reach};
 use crate::switch::Arm;
 
 impl Arm {
-    /// Which way a switch goes, by whether the task before and the task after own an mm.
+    /// The number of the arm between tasks with these mms of their own. In a few instructions, without a
+    /// branch: each record of a switch asks.
     #[inline(always)]
-    pub fn between(prev: MmId, next: MmId) -> Arm {
-        match (prev.is_some(), next.is_some()) {
-            (true, false) => Arm::UserToKernel,
-            (false, false) => Arm::KernelToKernel,
-            (false, true) => Arm::KernelToUser,
-            (true, true) => Arm::UserToUser,
-        }
+    pub fn number(prev: MmId, next: MmId) -> u8 {
+        // Bit 6 says that there is none.
+        let [prev, next] = [prev, next].map(|mm| mm.to_bits().leading_zeros());
+        (3 ^ (next >> 5 & 2 | (prev ^ next) >> 6 & 1)) as u8
     }
 }
 
-impl Event {
+impl Event<'_> {
     /// The kind of its record.
     #[inline(always)]
     pub fn kind(&self) -> Kind {
@@ -50,6 +48,8 @@ impl Event {
             Event::FlushBegins(_) => Kind::FlushBegins,
             Event::FlushLocal(..) => Kind::FlushLocal,
             Event::FlushGlobal(..) => Kind::FlushGlobal,
+            Event::Spared { .. } => Kind::Spared,
+            Event::Paid(_) => Kind::Paid,
             Event::Created(_) => Kind::Created,
             Event::Zombie(_) => Kind::Zombie,
             Event::Dying(_) => Kind::Dying,
@@ -84,22 +84,25 @@ impl Event {
             | Event::MaskCleared(mm)
             | Event::ShotSelf(mm)
             | Event::FlushBegins(mm)
+            | Event::Paid(mm)
             | Event::Created(mm)
             | Event::Zombie(mm)
             | Event::Dying(mm)
             | Event::Dead(mm)
             | Event::Freed(mm) => about(kind, mm),
             Event::Evict { mm, cause, cpus } => {
-                Body { sub: (cause == Cause::Trim).into(), other: cpus as u32, ..about(kind, mm) }
+                Body { sub: (cause == Cause::Trim).into(), other: cpus.len() as u32, ..about(kind, mm) }
             }
             Event::Scan { mm, cpus } | Event::Shoot { mm, cpus } => {
-                Body { other: cpus as u32, ..about(kind, mm) }
+                Body { other: cpus.len() as u32, ..about(kind, mm) }
             }
-            Event::Filtered(mm, cpu) => Body { other: cpu.index() as u32, ..about(kind, mm) },
-            Event::Posted { call: asks } => call(kind, asks, number(me, true), CpuId::BOOT),
-            Event::Sent { call: asks, .. } => call(kind, asks, number(me, false), CpuId::BOOT),
-            Event::Ipi { to, call: asks } => call(kind, asks, number(me, false), to),
-            Event::Called { by, call: asks } => call(kind, asks, number(by, false), by),
+            Event::Filtered(mm, cpu) | Event::Spared { mm, cpu, .. } => {
+                Body { other: cpu.index() as u32, ..about(kind, mm) }
+            }
+            Event::Posted { asks } => call(kind, asks, number(me, true), CpuId::BOOT),
+            Event::Sent { call: asked, .. } => call(kind, asked.asks(), number(me, false), CpuId::BOOT),
+            Event::Ipi { to, asks } => call(kind, asks, number(me, false), to),
+            Event::Called { by, call: asked } => call(kind, asked.asks(), number(by, false), by),
             Event::Answers { by } => {
                 Body { other: number(by, false), arg: by.index() as u64, ..Body::new(kind) }
             }
@@ -127,9 +130,8 @@ fn about(kind: Kind, mm: MmId) -> Body {
 }
 
 #[inline(always)]
-fn call(kind: Kind, asks: Call, number: u32, cpu: CpuId) -> Body {
-    let [op, mm, ..] = asks.encode();
-    Body { kind, sub: op as u8, other: number, mm, arg: cpu.index() as u64 }
+fn call(kind: Kind, Asks { op, mm }: Asks, number: u32, cpu: CpuId) -> Body {
+    Body { sub: op, other: number, arg: cpu.index() as u64, ..about(kind, mm) }
 }
 
 /// `body`, and what a flush drops.
@@ -139,5 +141,23 @@ fn range(body: Body, what: FlushRange) -> Body {
         FlushRange::Pages { start, pages } => Body { other: pages, arg: start, ..body },
         FlushRange::Translations => Body { sub: 1, ..body },
         FlushRange::Everything => Body { sub: 2, ..body },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arms_have_their_numbers() {
+        let (none, mm) = (MmId::NONE, MmId::from_bits(1 << 32 | 2));
+        for (prev, next, arm) in [
+            (mm, none, Arm::UserToKernel),
+            (none, none, Arm::KernelToKernel),
+            (none, mm, Arm::KernelToUser),
+            (mm, mm, Arm::UserToUser),
+        ] {
+            assert_eq!(Arm::number(prev, next), arm as u8);
+        }
     }
 }

@@ -40,7 +40,8 @@ impl<M: Machine> LazyTlb<M> {
                 let mm = task.mm();
                 assert!(mm.is_some(), "the current task has no mm to give up");
                 // F4 fence (d): orders the last user access before `mm = none`. Partner:
-                // `barrier_on`. F14 fence: orders the load of the PID register before the
+                // `barrier_on`. F29 fence: orders the last user access before the read of the
+                // generation. Partner: `spare`. F14 fence: orders the load of the PID register before the
                 // next publication. Partner: `publishers_of`.
                 fence(Ordering::SeqCst);
                 self.machine.with_irqs_off(|t| {
@@ -86,9 +87,9 @@ impl<M: Machine> LazyTlb<M> {
         // another mm, but always dropping the borrow, frees `mm` too soon. The reverse
         // leaks it (T1).
         if ask!(self, use_is_user()) {
-            self.mmget(mm)
+            self.mmget(mm);
         } else {
-            self.mmgrab(mm)
+            self.mmgrab(mm);
         }
         self.machine.point(Point::UseMmGrabbed);
         let (old, borrowed) = self.machine.with_preempt_off(|p| {
@@ -115,8 +116,8 @@ impl<M: Machine> LazyTlb<M> {
     fn enter_mm(&self, task: &TaskMm, mm: MmId) -> (MmId, EndedBorrow) {
         self.machine.point(Point::EnterMm);
         self.machine.with_irqs_off(|t| {
-            let (old, active) = (task.mm(), task.active_mm());
-            task.set_active_mm(t, mm);
+            let (old, active) = (task.mm(), self.active_mm(t, task));
+            self.set_active_mm(t, task, mm);
             task.set_mm(t, mm);
             self.this_cpu(t).curr_mm.set(mm);
             self.machine.point(Point::EnterMmHalf);

@@ -44,10 +44,12 @@ impl<M: Machine> LazyTlb<M> {
         invariant!(me.prev_mm.own().is_none(), "{}: the switch before has not finished", t.cpu());
         // F4 fence (d): orders the last user access of `prev` before the change of
         // `curr_mm`. Partner: `barrier_on`. F14 fence: orders the load of the PID register
-        // before the next publication. Partner: `publishers_of`. Callers may count on
+        // before the next publication. Partner: `publishers_of`. F29 fence: orders the last
+        // user access before the read of the generation. Partner: `spare`. Callers may count on
         // a full barrier.
         fence(Ordering::SeqCst);
-        let (from, to) = (prev.active_mm(), next.mm());
+        // This CPU's own word: that of `prev`, where tasks have one, is the same (I1).
+        let (from, to) = (me.active_mm.own(), next.mm());
         me.curr_mm.set(to);
         let begins = |arm| {
             self.event_of(me, t, Event::Switch { arm, from, to });
@@ -61,13 +63,15 @@ impl<M: Machine> LazyTlb<M> {
             }
             (false, false) => {
                 let arm = begins(Arm::KernelToKernel);
-                next.set_active_mm(t, prev.active_mm());
-                prev.set_active_mm(t, MmId::NONE);
+                if ask!(self, task_has_active_mm()) {
+                    next.set_active_mm(t, from);
+                    prev.set_active_mm(t, MmId::NONE);
+                }
                 arm
             }
             (false, true) => {
                 let arm = begins(Arm::KernelToUser);
-                self.end_borrow(t, prev, next);
+                self.end_borrow(t, from, prev, next);
                 arm
             }
             (true, true) => {
@@ -85,14 +89,14 @@ impl<M: Machine> LazyTlb<M> {
         arm
     }
 
-    /// The arm kernel→user. The ended borrow waits in `prev_mm` for `finish_switch`.
-    fn end_borrow(&self, t: &IrqsOff, prev: &TaskMm, next: &TaskMm) {
+    /// The arm kernel→user, away from `borrowed`. The ended borrow waits in `prev_mm` for
+    /// `finish_switch`.
+    fn end_borrow(&self, t: &IrqsOff, borrowed: MmId, prev: &TaskMm, next: &TaskMm) {
         let me = self.this_cpu(t);
-        let borrowed = prev.active_mm();
         self.go_to_mm(t, borrowed, next.mm());
         ask!(self, ended(t));
         me.prev_mm.set(borrowed);
-        prev.set_active_mm(t, MmId::NONE);
+        self.set_active_mm(t, prev, MmId::NONE);
         self.event(t, Event::Ended(borrowed));
     }
 
@@ -114,9 +118,10 @@ impl<M: Machine> LazyTlb<M> {
         let borrowed = me.prev_mm.own();
         invariant!(borrowed.is_some(), "{}: no borrow has ended", t.cpu());
         me.prev_mm.set(MmId::NONE);
-        // F3 fence (e): orders the change of `curr_mm` before the first user access.
-        // Partner: `barrier_on`. `switch_mm` issues none when the next mm is the borrowed
-        // one, and only refcount executes an atomic later.
+        // F54 fence: orders the publication of what is loaded before the read of the word.
+        // Partner: `last_drop`. F3 fence (e): orders the change of `curr_mm` before the first
+        // user access. Partner: `barrier_on`. `switch_mm` issues none when the next mm is the
+        // borrowed one, and only refcount executes an atomic later.
         fence(Ordering::SeqCst);
         EndedBorrow::new(borrowed)
     }
@@ -126,7 +131,7 @@ impl<M: Machine> LazyTlb<M> {
     #[must_use = "the borrow must be settled"]
     #[inline(always)]
     pub fn left_to_settle(&self, borrow: Option<EndedBorrow>) -> Option<EndedBorrow> {
-        borrow.filter(|_| ask!(self, keeps_borrows()))
+        borrow.filter(|borrow| ask!(self, keeps_borrows(borrow.token())))
     }
 
     /// Gives back the borrow that the switch ended. Interrupts are on now, so this may
@@ -179,22 +184,28 @@ impl<M: Machine> LazyTlb<M> {
             self.event(t, Event::Leave(prev));
         }
         // F13 release: orders the load of the PID register, and the observer's record of
-        // it, before the publication. Partner: `filter_lazies`.
+        // it, before the publication. Partner: `still_on`.
         me.active_mm.publish(next);
         ask!(self, arrived(t, next, false));
     }
 
-    /// I1: the PID register, the published mm and the task agree. I4: this CPU is in
-    /// the mask of what it has loaded.
+    /// I1: the PID register, the published mm and the task agree. A task that is to name
+    /// nothing names nothing. I4: this CPU is in the mask of what it has loaded.
     pub(crate) fn check_loaded(&self, t: &IrqsOff, task: &TaskMm) {
         if cfg!(any(feature = "checks", loom, test)) {
-            let (active, published) = (task.active_mm(), self.this_cpu(t).active_mm.own());
+            let (active, published) = (self.active_mm(t, task), self.this_cpu(t).active_mm.own());
             let pid = self.machine.loaded_pid(t);
             assert!(
                 active == published && active.pid() == pid,
                 "I1: {} runs on {active:?}, published {published:?}, PIDR {}",
                 t.cpu(),
                 pid.get()
+            );
+            let named = task.active_mm();
+            assert!(
+                named.is_none() || ask!(self, task_has_active_mm()),
+                "I1: on {} a task names {named:?}, and only the CPU is to",
+                t.cpu()
             );
             // A CPU that stops is out of all masks, and answers its last calls on
             // `init_mm`, which has no translations.

@@ -15,6 +15,9 @@ use crate::sync::SpinLock;
 /// | kernel thread, idle or exiting task, running | none | what it borrows |
 /// | kernel thread, descheduled (I2) | none | none |
 ///
+/// Under the policy loaded `active_mm` is always none, and the CPU's word is asked instead
+/// ([`CpuState::active_mm`](crate::cpu::CpuState::active_mm)).
+///
 /// The task itself and the CPU that switches to or from it write the two fields, with
 /// interrupts off. Nobody else does. The hand-off of a task between CPUs (`on_cpu`: F22) orders the writes
 /// of one CPU before those of the next.
@@ -53,12 +56,11 @@ impl TaskMm {
         Self::default()
     }
 
-    /// The mm part of a user task which has not run yet. It takes over the caller's unit
-    /// of `mm_users`.
-    pub fn user(mm: MmId) -> Self {
+    /// The mm part of a user task: for [`LazyTlb::user_task`](crate::LazyTlb::user_task).
+    pub(crate) fn user(mm: MmId, active_mm: MmId) -> Self {
         let task = Self::default();
         task.mm.set(mm);
-        task.active_mm.set(mm);
+        task.active_mm.set(active_mm);
         task
     }
 
@@ -68,7 +70,7 @@ impl TaskMm {
     }
 
     /// The address space that is loaded while the task runs; none for a
-    /// descheduled kernel thread.
+    /// descheduled kernel thread, and for every task under the policy loaded.
     pub fn active_mm(&self) -> MmId {
         self.active_mm.own()
     }

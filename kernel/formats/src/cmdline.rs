@@ -113,13 +113,14 @@ impl<'a> Items<'a> {
     }
 }
 
-/// The value of the first option `key`, if it has one.
+/// The value of the last option `key`, if it has one.
 #[must_use]
 pub fn value_of<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    items(line).find_map(|item| match item {
+    let of_key = |item| match item {
         Item::Option(option) if option.key == key => option.value,
         _ => None,
-    })
+    };
+    items(line).filter_map(of_key).last()
 }
 
 /// A size in bytes, like `64M`: a number, alone or with K, M or G.
@@ -181,6 +182,7 @@ mod tests {
             assert_eq!(size(text), None, "{text}");
         }
         assert_eq!(value_of("a mem=1M -- mem=2M", "mem"), Some("1M"));
+        assert_eq!(value_of("mem=1M mem=2M", "mem"), Some("2M"));
         assert_eq!(value_of("mem -- mem=2M", "mem"), None);
     }
 

@@ -74,6 +74,29 @@ impl Shadow {
         )
     }
 
+    /// A flush that began at `since` leaves `spared` out, because it is lazy: it owes that flush.
+    /// `cpu` reports it.
+    pub fn spared(&mut self, cpu: CpuId, spared: CpuId, since: Stamp) {
+        self.told(cpu, Told::Spared(spared));
+        let translations = self.stale.iter().filter(|stale| stale.kind == Kind::Translation);
+        let holding = &mut self.holdings[spared.index()];
+        translations.filter(|stale| stale.at < since).for_each(|stale| holding.spare(stale.at));
+        self.release();
+    }
+
+    /// `cpu` is not lazy any more.
+    ///
+    /// # Errors
+    /// It owes a flush.
+    pub fn laziness_ended(&mut self, cpu: CpuId) -> Result<(), Violation> {
+        let holder = cpu.index();
+        if !self.holdings[holder].owes() {
+            return Ok(());
+        }
+        let at = self.told(cpu, Told::Returned);
+        Err(self.violation(holder, Some(Kind::Translation), at, Subject::Owed))
+    }
+
     /// The addresses of `area` are about to be unlocked.
     ///
     /// # Errors
@@ -130,7 +153,7 @@ impl Shadow {
     }
 }
 
-/// Whether holder number `holder` may have cached entries as they were.
+/// Whether holder number `holder` may have cached entries as they were, and use them.
 fn holds(holdings: &[Holding], flushed: &Flushed, holder: usize, stale: &Stale) -> bool {
-    holdings[holder].since(stale.kind) < stale.at && !flushed.covers(holder, stale)
+    holdings[holder].may_use(stale.kind, stale.at) && !flushed.covers(holder, stale)
 }

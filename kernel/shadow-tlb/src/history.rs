@@ -31,6 +31,9 @@ pub enum Told {
     Filled(u64),
     FrameFreed(FrameNumber),
     Unlocked,
+    /// This CPU.
+    Spared(CpuId),
+    Returned,
     PidFreed,
 }
 
@@ -83,6 +86,8 @@ impl fmt::Display for Record {
             Told::Filled(ea) => write!(f, "fills the entry of {ea:#x}"),
             Told::FrameFreed(frame) => write!(f, "frees frame {frame:#x}"),
             Told::Unlocked => f.write_str("unlocks the address space"),
+            Told::Spared(lazy) => write!(f, "spares {lazy}, which is lazy"),
+            Told::Returned => f.write_str("is not lazy any more"),
             Told::PidFreed => f.write_str("frees the PID and the root"),
         }
     }

@@ -11,11 +11,15 @@ pub(super) struct Holding {
     until: Stamp,
     /// By [`Kind`]: since when the holder may have some; `NEVER` if it cannot.
     since: [Stamp; 3],
+    /// The newest change that the holder was spared the flush of: `FIRST` if it owes none. It is
+    /// lazy, and uses no translation until it has dropped all of them.
+    owed: Stamp,
 }
 
 impl Holding {
     /// Nothing.
-    pub(super) const NONE: Holding = Holding { until: Stamp::FIRST, since: [Stamp::NEVER; 3] };
+    pub(super) const NONE: Holding =
+        Holding { until: Stamp::FIRST, since: [Stamp::NEVER; 3], owed: Stamp::FIRST };
 
     /// Since when the holder may have something of `kind`; `NEVER` if it cannot.
     pub(super) fn since(&self, kind: Kind) -> Stamp {
@@ -24,6 +28,23 @@ impl Holding {
 
     pub(super) fn may_hold(&self, kind: Kind) -> bool {
         self.since(kind) != Stamp::NEVER
+    }
+
+    /// Whether the holder may have something of `kind` from before `at`, and may use it.
+    pub(super) fn may_use(&self, kind: Kind, at: Stamp) -> bool {
+        self.since(kind) < at && !(kind == Kind::Translation && at <= self.owed)
+    }
+
+    /// Whether the holder has yet to make a flush that it was spared.
+    pub(super) fn owes(&self) -> bool {
+        self.owed != Stamp::FIRST
+    }
+
+    /// The holder is spared the flush of a translation that changed at `at`.
+    pub(super) fn spare(&mut self, at: Stamp) {
+        if self.since(Kind::Translation) < at {
+            self.owed = self.owed.max(at);
+        }
     }
 
     pub(super) fn is_loaded(&self) -> bool {
@@ -48,7 +69,7 @@ impl Holding {
 
     /// Everything is dropped; nothing is refilled, since the PID is not loaded.
     pub(super) fn drop_all(&mut self) {
-        self.since = [Stamp::NEVER; 3];
+        (self.since, self.owed) = ([Stamp::NEVER; 3], Stamp::FIRST);
     }
 
     /// A flush of `dropped` kinds that began at `began` is complete. `entry_set`:
@@ -63,6 +84,9 @@ impl Holding {
             if *since < began {
                 *since = if refilled { began } else { Stamp::NEVER };
             }
+        }
+        if dropped.contains(&Kind::Translation) && self.owed < began {
+            self.owed = Stamp::FIRST;
         }
     }
 

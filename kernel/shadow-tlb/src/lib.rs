@@ -26,6 +26,7 @@
 //! - a frame, or a table, is given back to the allocator: is it among the stale?
 //! - an empty entry is filled: is what it was before stale?
 //! - the address space is unlocked, and programs count on its changes: is anything stale?
+//! - a CPU is not lazy any more: does it owe a flush?
 //! - the PID is freed, or handed out: does any holder have anything?
 //!
 //! The code that changes the tree reports nothing: the oracle sees every store to an entry, and
@@ -36,6 +37,10 @@
 //! missing an error. A load is reported *after* the CPU's bit in the mask is set and *before*
 //! PIDR is written. A change is seen *after* the store and *before* the mask is read. A flush
 //! counts from its beginning, a departure from its end.
+//!
+//! A flush may *spare* a CPU that is lazy: no access of that CPU uses what it translates. Until it
+//! has dropped all translations it may hold stale ones, and not come back from its laziness. Nothing
+//! excuses walk-cache entries: its MMU may walk on its own.
 //!
 //! The oracle does not need one lock for the whole address space: several CPUs may change and
 //! flush parts of it at once.

@@ -18,6 +18,8 @@ pub enum Subject {
     Filled(u64),
     /// Addresses that were unmapped or lost permissions, for the programs that count on it.
     Changed(Range<u64>),
+    /// Anything that was changed while a CPU was lazy, which has come back without a flush.
+    Owed,
     /// The PID and the root of the tree.
     Pid,
     /// Anything that was freed before: a CPU has started and not flushed its TLB.
@@ -59,6 +61,7 @@ impl fmt::Display for Violation {
             Subject::Table(table) => write!(f, "page table {table:#x} is freed")?,
             Subject::Filled(ea) => write!(f, "the entry of {ea:#x} names another frame")?,
             Subject::Changed(span) => write!(f, "{:#x}..{:#x} was changed", span.start, span.end)?,
+            Subject::Owed => f.write_str("a flush has spared a CPU, which has come back")?,
             Subject::Pid => f.write_str("the PID and its root are freed")?,
             Subject::Start => {
                 return write!(f, "{holder} loads the PID with what its TLB held when it started");

@@ -11,6 +11,7 @@ use arch::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use arch::boot::BootInfo;
 use arch::encoding::pte::PteFlags;
 use arch::hcall;
+use arch::irq::Resources;
 use arch::mmu::kernel_map::{AREA, build_kernel_map, map_kernel_page};
 use arch::mmu::process_table::ProcessTable;
 use arch::mmu::tree::{OutOfMemory, RadixTree, TableSource};
@@ -24,7 +25,9 @@ use crate::sync::Fixed;
 pub(super) const HEAP: Range<u64> = AREA.start..AREA.start + (64 << 30);
 /// The addresses of kernel stacks: room for two million.
 pub(super) const STACKS: Range<u64> = HEAP.end..HEAP.end + (64 << 30);
-const _: () = assert!(STACKS.end <= AREA.end);
+/// The addresses of device pages: room for two million.
+pub(crate) const DEVICES: Range<u64> = STACKS.end..STACKS.end + (8 << 30);
+const _: () = assert!(DEVICES.end <= AREA.end);
 
 /// log2 of the process table's size in pages.
 const PROCESS_TABLE_ORDER: u32 = 4;
@@ -81,6 +84,24 @@ pub(super) fn map_new_page(addr: VirtAddr) -> Result<(), OutOfMemory> {
     let _mapped_for_good = page.leak();
     AREA_FRAMES.fetch_add(1, Ordering::Relaxed);
     Ok(())
+}
+
+/// The kernel's memory, for the interrupt controller. Used by the boot CPU, before other CPUs start.
+pub(crate) struct ForInterrupts;
+
+impl Resources for ForInterrupts {
+    fn map_device(&mut self, page: PhysAddr) -> VirtAddr {
+        static NEXT: AtomicU64 = AtomicU64::new(DEVICES.start);
+        let addr = VirtAddr(NEXT.fetch_add(PAGE_SIZE, Ordering::Relaxed));
+        let flags = PteFlags::KERNEL_RW | PteFlags::DEVICE;
+        map_kernel_page(&KERNEL_TREE, addr, page, flags, &mut AreaTables).expect("no memory to map a device");
+        addr
+    }
+
+    fn memory(&mut self, bytes: u64) -> PhysAddr {
+        let block = frame::alloc_order((bytes / PAGE_SIZE).ilog2()).expect("no memory for events");
+        block.leak()
+    }
 }
 
 /// How many frames [`map_new_page`] has taken for good, page tables included.

@@ -23,8 +23,8 @@ use arch::boot::BootInfo;
 #[cfg(feature = "selftest")]
 pub(crate) use account::Account;
 #[cfg(feature = "selftest")]
-pub(crate) use kernel_map::kernel_tree;
-pub(crate) use kernel_map::process_table_address;
+pub(crate) use kernel_map::{DEVICES, kernel_tree};
+pub(crate) use kernel_map::{ForInterrupts, process_table_address};
 pub(crate) use kstack::KernelStack;
 
 use crate::console::cannot_start;

@@ -54,7 +54,7 @@ const COMMANDS: &[Command] = &[
     ),
     command("test", "[pattern]", 1, "run the in-kernel tests that have that in their names", test::run),
     command("trace", "on|off|show [N]|EVENTS", 2, "record events, or show the last N", |_, words| {
-        trace::answer(words)
+        trace::answer(words);
     }),
     command("watch", "", 0, "CPUs and address spaces, each second anew, until a q", |_, _| watch::show()),
 ];

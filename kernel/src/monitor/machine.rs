@@ -24,7 +24,7 @@ pub(super) struct Seen {
     pub(super) name: TaskName,
     /// `current.mm`.
     pub(super) mm: MmId,
-    /// `current.active_mm`.
+    /// What the CPU has loaded.
     pub(super) active_mm: MmId,
     /// The PID register.
     pub(super) pidr: u32,
@@ -64,7 +64,7 @@ fn tell(_: u64) {
     // Interrupts are off from here on, so that the CPU does not switch.
     let mut seen = SEEN.lock();
     let (task, cpu) = (task::current(), arch::percpu::cpu_id());
-    let active_mm = task.mm.active_mm();
+    let active_mm = lazy_tlb().cpu(cpu).active_mm.peek();
     seen.push(Seen {
         cpu,
         tid: task.tid(),

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use arch::timer;
 use kcore::cpu::CpuId;
-use kcore::mm::MmId;
+use kcore::mm::{Mm, MmId};
 use terminal::ranges::ranges;
 use terminal::screen;
 
@@ -189,9 +189,10 @@ fn row([cpu, task, loaded, word, lazy, switches, borrows, ipis]: [&str; 8]) -> S
 }
 
 /// A row per CPU.
+#[inline(never)]
 fn cpus(text: &mut String, seen: &[Seen], order: Order) {
     let mut rows: Vec<&Seen> = seen.iter().collect();
-    rows.sort_by_key(|one| order.key(one));
+    rows.sort_unstable_by_key(|one| order.key(one));
     let tasks = registry::snapshot();
     let heading = ["CPU", "task", "loaded", "use", "lazy", "sw/s", "borrow/s", "IPI/s"];
     *text += &format!("\n{}\n", row(heading));
@@ -221,12 +222,13 @@ fn cpus(text: &mut String, seen: &[Seen], order: Order) {
 }
 
 /// A row per address space: those with most borrowers first.
+#[inline(never)]
 fn address_spaces(text: &mut String, seen: &[Seen]) {
     let borrowers = |id: MmId| {
         seen.iter().filter(move |one| one.is_lazy() && one.active_mm == id).map(|one| one.cpu.index())
     };
-    let mut all: Vec<MmId> = lazy_tlb().mms().iter().map(|mm| mm.id()).filter(|id| id.is_some()).collect();
-    all.sort_by_key(|&id| core::cmp::Reverse(borrowers(id).count()));
+    let mut all: Vec<MmId> = lazy_tlb().mms().iter().map(Mm::id).filter(|id| id.is_some()).collect();
+    all.sort_unstable_by_key(|&id| (core::cmp::Reverse(borrowers(id).count()), id.slot()));
     *text += "\n mm       users count state    borrowed by\n";
     for &id in all.iter().take(MOST_MMS) {
         let mm = &lazy_tlb().mms()[id.slot()];

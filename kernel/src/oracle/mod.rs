@@ -80,6 +80,10 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) -> Stamp {
         _ if !ON => {}
         Event::Load(mm) => check(mm.slot(), |slot| slot.load(cpu, UNFLUSHED.test(cpu))),
         Event::Leave(mm) => ask(mm.slot(), |shadow| shadow.leave(cpu)),
+        Event::Ended(mm) => {
+            check(mm.slot(), |slot| slot.shadow().map_or(Ok(()), |shadow| shadow.laziness_ended(cpu)));
+        }
+        Event::Spared { mm, cpu: lazy, since } => ask(mm.slot(), |shadow| shadow.spared(cpu, lazy, since)),
         Event::FlushBegins(mm) => return ask(mm.slot(), Shadow::flush_begins),
         Event::FlushLocal(mm, what, began) => {
             ask(mm.slot(), |shadow| shadow.flush_local(cpu, what, began));

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arch::irq::{self, InterruptController as _};
 use arch::{percpu, timer};
 use kcore::cpu::{CpuId, CpuSet};
 use kcore::machine::{Cpu, Point};
@@ -25,6 +26,7 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("hotplug_work_goes_elsewhere", work_goes_elsewhere),
     Test::new("hotplug_by_a_task_of_the_cpu", by_a_task_of_the_cpu),
     Test::new("hotplug_call_on_its_way", call_on_its_way),
+    Test::new("hotplug_ipi_while_stopped", ipi_while_stopped),
     Test::new("hotplug_storm", storm),
 ];
 
@@ -167,6 +169,25 @@ fn call_on_its_way() -> Verdict {
     check_eq!(posted_after, 0, "runs of a call that was posted after the stop");
     check_eq!(after_return, 1, "runs of a call after the return");
     scene.end(&[])
+}
+
+/// Interrupts to a CPU that has stopped are lost or spurious. Those after its return arrive.
+fn ipi_while_stopped() -> Verdict {
+    let [cpu] = last_others()?;
+    let controller = irq::controller();
+    while_offline(&[cpu], || {
+        (0..3).for_each(|_| controller.send_ipi(task::ipi_target_of(cpu)));
+        Ok(())
+    })?;
+    static ARRIVED: AtomicU64 = AtomicU64::new(0);
+    let (mut only, before) = (CpuSet::EMPTY, ARRIVED.load(Ordering::Relaxed));
+    only.insert(cpu);
+    for _ in 0..3 {
+        let count = |amount| _ = ARRIVED.fetch_add(amount, Ordering::Relaxed);
+        lazy_tlb().machine.with_preempt_off(|t| call_function(t, &only, count, 1));
+    }
+    check_eq!(ARRIVED.load(Ordering::Relaxed) - before, 3, "calls answered by a CPU that is back");
+    Ok(())
 }
 
 /// CPUs come and go while tasks on others exit, call all CPUs, and sleep and wake.

@@ -29,6 +29,7 @@ mod scene;
 mod scheduler;
 mod script;
 pub(crate) mod soak;
+mod spared;
 mod stage;
 mod stale_tlb;
 mod trace;
@@ -37,6 +38,7 @@ mod turns;
 mod user_copy;
 mod waits;
 mod windows;
+mod zombies;
 
 pub(crate) use harness::{run_matching, start};
 
@@ -116,7 +118,9 @@ fn all() -> impl Iterator<Item = &'static Test> {
         hotplug::TESTS,
         bugs::TESTS,
         lazy::TESTS,
+        spared::TESTS,
         trace::TESTS,
+        zombies::TESTS,
         programs::TESTS,
     ]
     .into_iter()

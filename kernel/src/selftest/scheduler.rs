@@ -150,7 +150,10 @@ fn idle_is_quiet() -> Verdict {
     let before = ticks();
     task::sleep_until_tb(in_us(QUIET_US));
     let taken: alloc::vec::Vec<u64> = ticks().iter().zip(&before).map(|(now, then)| now - then).collect();
-    let busy = taken.iter().filter(|&&ticks| ticks > 1).count();
-    super::check!(busy <= 2, "timer interrupts of each CPU in half a second of sleep: {taken:?}");
+    // What the tests before have left to do ends meanwhile. A CPU with a tick of 10 ms takes 50.
+    super::check!(
+        taken.iter().all(|&ticks| ticks <= 5),
+        "timer interrupts of each CPU in half a second of sleep: {taken:?}"
+    );
     Ok(())
 }

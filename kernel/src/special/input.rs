@@ -73,7 +73,7 @@ fn start() -> Result<(), Errno> {
 /// The thread's life. Bytes typed before the interrupt was on raised none, but `LOOK` starts as
 /// true.
 fn serve() {
-    let boot_server = task::server_of(CpuId::BOOT);
+    let boot_server = task::area_of(CpuId::BOOT).server();
     let has_interrupt = console::enable_interrupt(boot_server).is_some();
     if !has_interrupt {
         crate::println!("console: the terminal has no interrupt and is asked every {} ms", POLL_US / 1000);

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use arch::irq::Target;
 use arch::percpu::{self, PerCpu};
 use arch::timer;
 use kcore::cpu::{CpuId, CpuSet};
@@ -36,8 +37,8 @@ pub(super) static ONLINE: CpuBits = CpuBits::empty();
 pub(super) struct Cpu {
     /// Its logical number.
     pub(super) id: CpuId,
-    /// Its hardware number, the target of its interrupts: here, because a waker has this line.
-    server: u32,
+    /// Where its interrupts go: here, because a waker has this line.
+    pub(super) ipi_target: Target,
     /// The part that assembly uses.
     pub(super) area: &'static PerCpu,
     /// Runs when nothing else does. It lives as long as the table.
@@ -70,7 +71,7 @@ impl Cpu {
         idle.on_cpu.begin();
         Self {
             id,
-            server: area.server(),
+            ipi_target: area.ipi_target(),
             area,
             // The table keeps the idle task's own reference, for ever.
             idle: TaskPtr::new(TaskRef::into_raw(idle)),
@@ -84,12 +85,6 @@ impl Cpu {
             works: Works::new(),
             claim: Claim::default(),
         }
-    }
-
-    /// Its hardware number.
-    #[inline]
-    pub(super) fn server(&self) -> u32 {
-        self.server
     }
 
     /// The idle task.
@@ -164,10 +159,10 @@ pub(super) fn all() -> &'static [Cpu] {
     CPUS.get()
 }
 
-/// The hardware number of `id`: the target of its interrupts.
+/// Where the interrupts of `id` go.
 #[inline]
-pub(crate) fn server_of(id: CpuId) -> u32 {
-    get(id).server()
+pub(crate) fn ipi_target_of(id: CpuId) -> Target {
+    get(id).ipi_target
 }
 
 /// The part of `id` that assembly uses.

@@ -168,7 +168,7 @@ impl Task {
         for (word, value) in self.name.iter().zip(name_words(name)) {
             word.store(value, Ordering::Relaxed);
         }
-        crate::trace::name(self.tid, name_words(name));
+        crate::trace::name(self.tid, || name_words(name));
     }
 
     /// The bits of [`pending`].
@@ -244,7 +244,7 @@ impl Task {
             Ok(stack) => (stack.top(), Some(stack)),
             Err(top) => (top, None),
         };
-        crate::trace::name(birth.tid, name_words(birth.name.as_bytes()));
+        crate::trace::name(birth.tid, || name_words(birth.name.as_bytes()));
         Arc::new_cyclic(|this| {
             let this = TaskPtr::new(this.as_ptr());
             Task {

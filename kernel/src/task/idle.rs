@@ -8,16 +8,22 @@
 //! ```
 //! Interrupts are off from the look at the queue until H_CEDE, which returns at
 //! once if one is pending: no wake-up is lost.
+//!
+//! A CPU that sleeps passes nothing. Under a policy that needs it to let go of what it borrows, a
+//! timer wakes it at the latest when it is to do that.
 
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 
-use arch::{idle, irqflags};
+use arch::{idle, irqflags, timer};
 use kcore::machine::IrqsOff;
+use kcore::mm::MmId;
 
 use super::cpu::{self, Cpu};
 use super::offline;
 use super::switch::{Leave, schedule};
 use super::window::Window;
+use crate::machine::lazy_tlb;
+use crate::sync::preempt;
 
 /// Whether a CPU runs its idle task and no waker has claimed it. Lies in the CPU's own
 /// entry, so that going in and out of idle writes no line that all CPUs write. Relaxed: a
@@ -67,12 +73,39 @@ pub(super) fn idle_loop(off: &mut IrqsOff) -> ! {
             schedule(Leave::Yield, off);
         } else if cpu.departure.is_due() {
             offline::depart(cpu, off);
+        } else if is_to_let_go(cpu) {
+            // A reference may go with it.
+            preempt::without(|| irqflags::enabled_while(off, || lazy_tlb().leave_before_stop()));
         } else {
             Window::Cedes.pass(cpu.idle());
             // The interrupt that ends it may run other tasks before it returns.
             idle::cede(off);
         }
     }
+}
+
+/// Whether this CPU is to leave what it borrows before it sleeps on. If it is to do that later, a
+/// timer is set. The limit counts from the moment when the idle task first found the mm there:
+/// kernel threads that run in between hand the borrow on.
+#[inline]
+fn is_to_let_go(cpu: &Cpu) -> bool {
+    let lazy_tlb = lazy_tlb();
+    if !lazy_tlb.lets_idle_go() {
+        return false;
+    }
+    let mm = lazy_tlb.cpu(cpu.id).active_mm.peek();
+    if mm == MmId::INIT_MM {
+        return false;
+    }
+    let limit_us = lazy_tlb.config().idle_limit_ms * 1000;
+    let now_tb = timer::now_tb();
+    let deadline_tb = cpu.clock.borrowed_since_tb(mm, now_tb) + limit_us * timer::ticks_per_us();
+    if now_tb >= deadline_tb {
+        cpu.clock.borrowed_since_tb(MmId::NONE, now_tb);
+        return true;
+    }
+    cpu.clock.arm(deadline_tb);
+    false
 }
 
 /// Whether a CPU idles and no waker has claimed it.

@@ -40,7 +40,9 @@ mod window;
 pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
-pub(crate) use cpu::{area_addresses, area_of, claim, claims, idle_time_tb, init, online_cpus, server_of};
+pub(crate) use cpu::{
+    area_addresses, area_of, claim, claims, idle_time_tb, init, ipi_target_of, online_cpus,
+};
 #[cfg(feature = "selftest")]
 pub(crate) use cpu_bits::{CpuBits, search};
 pub(crate) use descriptor::{Own, Task, TaskPtr, TaskRef, current, current_mm, current_ref, pending};

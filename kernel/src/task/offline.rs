@@ -194,7 +194,7 @@ fn wait_until_stopped(cpu: &Cpu) {
         yield_now();
     }
     // Now RTAS's answer can be trusted: a CPU that has gone does not cede.
-    while rtas::query_cpu_stopped_state(cpu.server()) != Ok(true) {
+    while rtas::query_cpu_stopped_state(cpu.area.server()) != Ok(true) {
         wait.turn();
         yield_now();
     }

@@ -45,7 +45,7 @@ pub(super) fn poke(cpu: &Cpu, me: &Cpu, _: &IrqsOff) {
         watchdog::expect_answer(me, cpu);
         lazy_tlb().cpu(me.id).counters.ipi_sent_resched.bump();
         trace::note!(Kind::Resched, Body { other: cpu.id.index() as u32, ..Body::new(Kind::Resched) });
-        irq::controller().send_ipi(cpu.server());
+        irq::controller().send_ipi(cpu.ipi_target);
     }
 }
 

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use arch::addr::PAGE_SIZE;
 use arch::percpu::{PerCpu, STACK_SIZE, STACK_SLOT, Stacks};
-use arch::{idle, irqflags, percpu, rtas, smp, timer};
+use arch::{idle, irq, irqflags, percpu, rtas, smp, timer};
 use kcore::cpu::{CpuId, CpuSet};
 
 use super::cpu::{self, Cpu, ONLINE};
@@ -12,8 +12,8 @@ use super::idle::idle_loop;
 use super::resched::resched;
 use super::timer::Alarm;
 use crate::machine::lazy_tlb;
-use crate::memory::KernelStack;
 use crate::memory::frame::{self, Frame};
+use crate::memory::{ForInterrupts, KernelStack};
 use crate::oracle;
 use crate::sync::SpinWait;
 
@@ -38,10 +38,12 @@ pub(super) fn new_area(cpu: CpuId, server: u32) -> &'static PerCpu {
     let stacks = Stacks { kernel_top: new_stack(cpu), emergency_top: top - STACK_SIZE / 2, nmi_top: top };
     let area: *mut PerCpu = core::ptr::with_exposed_provenance_mut(area_page as usize);
     // SAFETY: fresh memory, aligned to a page, which is larger than the area and is never freed.
-    unsafe {
+    let area = unsafe {
         area.write(PerCpu::new(cpu, server, stacks));
         &*area
-    }
+    };
+    irq::prepare_cpu(area, &mut ForInterrupts);
+    area
 }
 
 /// A stack that a CPU keeps for ever.

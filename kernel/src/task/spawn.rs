@@ -13,6 +13,7 @@ use super::descriptor::{Birth, Body, Task, TaskPtr, TaskRef};
 use super::exit::exit_current;
 use super::registry;
 use super::switch::{Left, finish};
+use crate::machine::lazy_tlb;
 use crate::memory::KernelStack;
 use crate::upcalls::UserHalf;
 
@@ -44,7 +45,7 @@ pub(crate) fn create_user(
     mm: MmId,
     affinity: &CpuSet,
 ) -> Result<TaskRef, OutOfMemory> {
-    let mm = TaskMm::user(mm);
+    let mm = lazy_tlb().user_task(mm);
     create(Plan { tid, name, mm, affinity, user: Some(thread), frame, body: None })
 }
 

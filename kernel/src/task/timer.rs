@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use arch::{irqflags, timer};
 use kcore::cpu::CpuId;
+use kcore::mm::MmId;
 
 use super::cpu::{self, Cpu};
 use super::descriptor::{TaskPtr, current};
@@ -41,6 +42,9 @@ pub(super) struct Clock {
     armed_tb: AtomicU64,
     /// Timer interrupts that the CPU took.
     ticks: AtomicU64,
+    /// The mm that the idle task found borrowed last, and since when.
+    borrowed: AtomicU64,
+    borrowed_since_tb: AtomicU64,
     /// By deadline. Nests outside the run queues.
     alarms: IrqLock<List<Alarm>>,
 }
@@ -52,6 +56,8 @@ impl Clock {
             timed_since_tb: AtomicU64::new(0),
             armed_tb: AtomicU64::new(NEVER),
             ticks: AtomicU64::new(0),
+            borrowed: AtomicU64::new(MmId::NONE.to_bits()),
+            borrowed_since_tb: AtomicU64::new(0),
             alarms: IrqLock::new("a CPU's alarms", List::new()),
         }
     }
@@ -105,6 +111,16 @@ impl Clock {
     pub(super) fn time_slice(&self) {
         self.timed_since_tb.store(timer::now_tb(), Ordering::Relaxed);
         self.arm(self.slice_end_tb());
+    }
+
+    /// Since when the idle task has found `mm` borrowed here each time; from `now_tb` on if it is
+    /// another one than before.
+    pub(super) fn borrowed_since_tb(&self, mm: MmId, now_tb: u64) -> u64 {
+        if self.borrowed.load(Ordering::Relaxed) != mm.to_bits() {
+            self.borrowed.store(mm.to_bits(), Ordering::Relaxed);
+            self.borrowed_since_tb.store(now_tb, Ordering::Relaxed);
+        }
+        self.borrowed_since_tb.load(Ordering::Relaxed)
     }
 
     fn slice_end_tb(&self) -> u64 {

@@ -102,7 +102,7 @@ impl<'a> Dump<'a> {
 
     /// How many records `cpu` has begun.
     pub fn position(&self, cpu: usize) -> u64 {
-        self.word(2 * LINE / 8 * (cpu + 1))
+        self.word(2 * LINE / 8 * (cpu + 1)) / RECORD_BYTES as u64
     }
 
     /// How many of them are overwritten.
@@ -131,7 +131,7 @@ mod tests {
     fn sample(count: u64) -> Vec<u8> {
         let mut words = vec![0_u64; Dump::head_bytes(2) / 8 + 2 * 256 * 4];
         words[..7].copy_from_slice(&[MAGIC, VERSION, 2, 256, 512_000_000, 2, 0xfff]);
-        words[2 * 2 * LINE / 8] = count;
+        words[2 * 2 * LINE / 8] = count * RECORD_BYTES as u64;
         for n in 0..count {
             let record = Record { time: 100 + n, body: Body::about(Kind::Load, n) };
             let at = Dump::head_bytes(2) / 8 + (256 + n as usize % 256) * 4;
@@ -154,7 +154,7 @@ mod tests {
     fn a_record_that_was_begun_only_is_left_out() {
         let mut bytes = sample(300);
         let at = 2 * 2 * LINE;
-        bytes[at..at + 8].copy_from_slice(&301_u64.to_be_bytes());
+        bytes[at..at + 8].copy_from_slice(&(301 * RECORD_BYTES as u64).to_be_bytes());
         let dump = Dump::new(&bytes).unwrap();
         assert_eq!(dump.ring(1).map(|(n, _)| n).last(), Some(299));
     }

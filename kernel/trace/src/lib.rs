@@ -9,12 +9,12 @@
 //! | part | bytes | contents |
 //! |---|---|---|
 //! | header | [`LINE`] × 2 | [`MAGIC`], [`VERSION`], CPUs, records per ring, timebase ticks per second, number of the policy, [`Group`]s that are on as bits, physical address of the header |
-//! | control block per CPU | [`LINE`] × 2 | position, kernel's address of the ring, records − 1, physical address of the ring; at byte [`LINE`] how many cross-calls the CPU has posted |
+//! | control block per CPU | [`LINE`] × 2 | position, kernel's address of the ring, its bytes − 1, physical address of the ring; at byte [`LINE`] how many cross-calls the CPU has posted |
 //! | padding | | to a multiple of [`PAGE`] |
 //! | ring per CPU | 32 × records | the records; number n of a CPU is at n modulo records |
 //!
-//! `position` is how many records the CPU has begun since boot. Those before `position − records`
-//! are overwritten: the *overrun*. [`Dump`] reads all of it; `Dump::ring` gives the records of a
+//! `position` is how many bytes of records the CPU has begun since boot. Those before it by more than
+//! the ring has are overwritten: the *overrun*. [`Dump`] reads all of it; `Dump::ring` gives the records of a
 //! CPU that are still there, in the order in which they were begun, and leaves out any that was
 //! not finished (its `seq` is that of an older one).
 //!
@@ -47,6 +47,8 @@
 //! | [`Kind::Flush`] | bits 0–1 what (`RANGES`), bits 2–3 the reach (`REACHES`) | pages | to flush | first address |
 //! | [`Kind::FlushBegins`] | | | | |
 //! | [`Kind::FlushLocal`], [`Kind::FlushGlobal`] | what | pages | flushed here, flushed everywhere | first address |
+//! | [`Kind::Spared`] | | a CPU that is lazy, and owes a flush from here on | flushed | |
+//! | [`Kind::Paid`] | | | for which this CPU makes the flush that it owes | |
 //! | [`Kind::Created`] | | | new; its PID is taken | |
 //! | [`Kind::Zombie`] | | | `mm_users` is 0 | |
 //! | [`Kind::Dying`] | | | `mm_count` is 0 | |
@@ -73,7 +75,7 @@ pub use text::{Line, Mm};
 /// "LZTRACE" and the version's place.
 pub const MAGIC: u64 = 0x4c5a_5452_4143_4500;
 /// Bumped when a field changes its meaning.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// The unit of what CPUs do not share, in bytes.
 pub const LINE: usize = 128;
 /// A page, in bytes.
@@ -224,6 +226,8 @@ kinds! {
     FlushBegins = "flush_begins" in Flush,
     FlushLocal = "flush_local" in Flush,
     FlushGlobal = "flush_global" in Flush,
+    Spared = "spared" in Flush,
+    Paid = "paid" in Flush,
     Created = "created" in Mm,
     Zombie = "zombie" in Mm,
     Dying = "dying" in Mm,
@@ -281,7 +285,7 @@ impl Body {
     /// bits tell the record from those of earlier rounds.
     #[inline(always)]
     pub const fn head(self, position: u64) -> u64 {
-        (self.kind as u64) << 56 | (self.sub as u64) << 48 | seq(position) << 32 | self.other as u64
+        ((self.kind as u64) << 8 | self.sub as u64) << 48 | seq(position) << 32 | self.other as u64
     }
 }
 

@@ -81,7 +81,7 @@ impl Display for Body {
             Kind::Mask => write!(f, " mm={about} bit={sub}"),
             Kind::Evict => write!(f, " mm={about} why={} cpus={other}", named(&["exit", "trim"], sub)),
             Kind::Scan | Kind::Shoot => write!(f, " mm={about} cpus={other}"),
-            Kind::Filtered => write!(f, " mm={about} target=cpu{other}"),
+            Kind::Filtered | Kind::Spared => write!(f, " mm={about} target=cpu{other}"),
             Kind::Sent => write!(f, " call={other} asks={} mm={about} target=cpu{arg}", named(&CALLS, sub)),
             Kind::Answered => write!(f, " call={other} by=cpu{arg}"),
             Kind::Taken => {

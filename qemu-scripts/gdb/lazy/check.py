@@ -86,7 +86,9 @@ class Check:
             say("I1", f"the PID register has {pid}, active_mm is {active}")
         if task is None:
             say("I1", "it runs no task")
-        elif task.active != active:
+        elif self.kernel.policy == "loaded" and task.active:
+            say("I1", f"its task ({task}) names {task.active}, and only the CPU is to")
+        elif self.kernel.policy != "loaded" and task.active != active:
             say("I1", f"active_mm is {active}, that of its task ({task}) is {task.active}")
         elif task.mm != cpu.mm:
             say("I1", f"it publishes mm {cpu.mm}, its task ({task}) has {task.mm}")

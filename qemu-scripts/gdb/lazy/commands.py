@@ -280,7 +280,10 @@ class LazyWhy(Command):
     # What moves a borrower away once the last count is gone.
     AT_THE_END = {"eager": "nobody borrows under eager", "refcount": "each borrow is a count, so none is left then",
                   "shootdown": "the last mmdrop shoots every CPU in the mask", "hazard": "the last mmdrop scans what CPUs publish",
-                  "evict": "the exit of the last user has sent every CPU away"}
+                  "evict": "the exit of the last user has sent every CPU away",
+                  "generation": "the last mmdrop shoots every CPU in the mask",
+                  "loaded": "the last mmdrop shoots the CPUs in the mask that have it loaded",
+                  "quiescent": "it waits until every CPU has left it; an idle one leaves after idle_limit= milliseconds"}
 
     def show(self, arguments):
         """A sentence per holder."""
@@ -328,6 +331,8 @@ class LazyHelp(gdb.Command):
     lazy-calls          each cross-call in flight, and how far each target has come
     lazy-bt [TASK]      stacks of CPUs and tasks, through exceptions
     lazy-walk EA [MM]   a walk of the page tables
+    lazy-trace [CPU|MM] [N]  the last events, if the kernel records (APPEND=trace=on)
+    lazy-stop-at CPU N  goes on to that event (make gdb ICOUNT=0 STOP_AT=line finds it)
     lazy-break WHAT     stops at a shoot, kick, scan, free, borrow, leave or fault
     lazy-watch WORD OF  stops after each store to a word of a CPU or an mm
     lazy-test           goes on to the next in-kernel test (make gdb TEST=…)

@@ -38,7 +38,8 @@ def core_file():
     return re.search(r"core dump file:\s+`(.*)', file type", gdb.execute("info files", to_string=True))[1]
 
 
-def _read_physical(address, size):
+def read_physical(address, size):
+    """Bytes at a physical address, read now."""
     if core_file():
         return bytes(gdb.selected_inferior().read_memory(core.LINEAR | address, size))
     gdb.execute("maintenance packet Qqemu.PhyMemMode:1", to_string=True)
@@ -74,7 +75,7 @@ class Memory:
         while size:
             page, offset = address & -PAGE, address % PAGE
             if page not in self.pages:
-                self.pages[page] = _read_physical(page, PAGE)
+                self.pages[page] = read_physical(page, PAGE)
             part = self.pages[page][offset:offset + size]
             data += part
             address, size = address + len(part), size - len(part)
@@ -128,6 +129,12 @@ def symbol(name):
 # Images that were found to be the ones in memory.
 _fitting = set()
 SAMPLES = 32
+NOP, BRANCH = 0x60000000, 18
+
+
+def _may_be(wanted, found):
+    """Whether an instruction of the image is the one in memory: a nop may have become a branch (`patch.rs`)."""
+    return found == wanted or wanted == NOP and found >> 26 == BRANCH
 
 
 def _check_image(memory):
@@ -141,7 +148,8 @@ def _check_image(memory):
     for section in (section for section in image.sections if section.address == text and section.flags & elf.SHF_EXECINSTR):
         for at in range(0, section.size & -8, max(section.size // SAMPLES & -8, 8)):
             wanted = image.data[section.offset + at:section.offset + at + 8]
-            if memory.physical(section.address + at & (1 << QUADRANT_BITS) - 1, 8) != wanted:
+            found = memory.physical(section.address + at & (1 << QUADRANT_BITS) - 1, 8)
+            if not all(map(_may_be, struct.unpack(">2I", wanted), struct.unpack(">2I", found))):
                 raise gdb.GdbError(f"the kernel in memory is another build than {program}: load the one that was "
                                    "booted with `file`, or boot again.")
     _fitting.add(program)

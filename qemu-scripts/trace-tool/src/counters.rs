@@ -32,6 +32,8 @@ fn counted(body: &Body) -> impl Iterator<Item = (&'static str, u64)> {
         },
         Kind::FlushGlobal => one("tlbie"),
         Kind::FlushLocal => one("tlbiel"),
+        Kind::Spared => one("flush_spared"),
+        Kind::Paid => one("flush_paid"),
         Kind::Flush => {
             one(["flush_none", "flush_local", "flush_global"][usize::from(body.sub >> 2 & 3).min(2)])
         }
@@ -61,7 +63,7 @@ fn counted(body: &Body) -> impl Iterator<Item = (&'static str, u64)> {
 }
 
 /// Counters that events tell.
-const KNOWN: [&str; 30] = [
+const KNOWN: [&str; 32] = [
     "switch_uk",
     "switch_kk",
     "switch_ku",
@@ -87,6 +89,8 @@ const KNOWN: [&str; 30] = [
     "call_barrier",
     "tlbie",
     "tlbiel",
+    "flush_spared",
+    "flush_paid",
     "flush_none",
     "flush_local",
     "flush_global",

@@ -79,7 +79,7 @@ pub fn draw(trace: &Trace, story: &Story, window: &Window) -> Result<String, Str
     scene.colours = colours(&scene);
     let lanes = lanes(&scene);
     let mut canvas = Canvas::default();
-    head(&scene, &mut canvas);
+    head(&scene, &mut canvas, lanes.len());
     let mut top = 74.0;
     let mut placed = Vec::new();
     for mut lane in lanes {
@@ -96,7 +96,7 @@ pub fn draw(trace: &Trace, story: &Story, window: &Window) -> Result<String, Str
         lane.words(&scene, &mut canvas);
     }
     let end = lives::draw(&scene, &mut canvas, axis + 26.0);
-    let end = legend::draw(&scene, &mut canvas, end + 14.0);
+    let end = legend::draw(&mut canvas, end + 14.0);
     let title = format!("What each CPU has loaded: {}", window.why);
     Ok(canvas.finish(LEFT + PLOT + RIGHT, end, &title))
 }
@@ -122,7 +122,7 @@ fn colours(scene: &Scene) -> HashMap<u64, usize> {
 }
 
 /// Title and subtitle.
-fn head(scene: &Scene, canvas: &mut Canvas) {
+fn head(scene: &Scene, canvas: &mut Canvas, lanes: usize) {
     let (trace, window) = (scene.trace, scene.window);
     canvas.text(
         20.0,
@@ -133,7 +133,7 @@ fn head(scene: &Scene, canvas: &mut Canvas) {
         true,
         &format!("policy {}: {}", trace.policy_name(), window.why),
     );
-    let hidden = trace.cpus - lanes(scene).len();
+    let hidden = trace.cpus - lanes;
     let rest = if hidden > 0 {
         format!("; {hidden} CPUs on which nothing happens have no lane")
     } else {

@@ -50,6 +50,9 @@ void unbind(void);
 /* Sleeps until all other CPUs have long been idle. */
 void let_idle(void);
 
+/* A thread that sleeps on its CPU, whose number is the argument, until the process ends. */
+void *park(void *cpu);
+
 /* Makes a Linux ready whose init this is, and does what the options ask for instead of rows. */
 void start_linux(char **options);
 

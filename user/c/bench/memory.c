@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -107,6 +108,28 @@ static void run_mprotect_fault(int count)
 	unmap(area, size);
 }
 
+/* In a process with a thread asleep on each other CPU, which is idle, and lazy on its mm. */
+static void run_parked(int count, void (*run)(int count))
+{
+	pid_t child = fork();
+	if (child == 0) {
+		prepare();
+		for (long cpu = 1; cpu < reach; cpu++) {
+			pthread_t other;
+			check(pthread_create(&other, NULL, park, (void *)cpu) == 0, "pthread_create");
+		}
+		let_idle();
+		run(count);
+		_exit(0);
+	}
+	check(child > 0 && waitpid(child, NULL, 0) == child, "fork");
+}
+
+static void run_mprotect_parked(int count)
+{
+	run_parked(count, run_mprotect_page);
+}
+
 static void run_mmap_touch_munmap(int count)
 {
 	size_t size = page_size();
@@ -117,6 +140,11 @@ static void run_mmap_touch_munmap(int count)
 		unmap(area, size);
 	}
 	end();
+}
+
+static void run_munmap_parked(int count)
+{
+	run_parked(count, run_mmap_touch_munmap);
 }
 
 static void run_munmap_16m(int count)
@@ -177,5 +205,8 @@ const struct operation memory_operations[] = {
 	{ "mmap_touch_munmap", 100, 1, run_mmap_touch_munmap },
 	{ "munmap_16m", 2, 1, run_munmap_16m },
 	{ "membarrier_busy", 50, 2, run_membarrier_busy },
+	/* They fork: behind rows that would then look at pages one by one. */
+	{ "mprotect_parked", 100, 2, run_mprotect_parked },
+	{ "munmap_parked", 100, 2, run_munmap_parked },
 	{ 0 },
 };

@@ -92,7 +92,7 @@ static void *visit(void *cpu)
 	return NULL;
 }
 
-static void *park(void *cpu)
+void *park(void *cpu)
 {
 	bind_to((long)cpu);
 	for (;;)

@@ -2,10 +2,14 @@
 
 use formats::cmdline;
 use formats::devicetree::{DeviceTree, Node};
+use kcore::cpu::MAX_CPUS;
 
 use super::carver::Carver;
-use crate::addr::{PAGE_SIZE, PhysAddr};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr};
 use crate::encoding::platform_support::{Broadcast, Support};
+use crate::encoding::xive;
+use crate::irq::Platform;
+use crate::irq::xive::{Facts, PRIORITIES};
 use crate::isa;
 use crate::reg::spr;
 
@@ -48,6 +52,8 @@ pub struct BootInfo {
     pub rng_seed: Option<[u8; 32]>,
     /// The platform's grants.
     pub platform: Support,
+    /// The interrupt controller.
+    pub interrupts: Platform,
     /// The means to invalidate translations on all CPUs at once.
     pub broadcast: Broadcast,
     /// Processor version register.
@@ -100,6 +106,33 @@ fn lies_in(memory: &[MemoryRegion], region: &MemoryRegion) -> bool {
         if (one.base.0..one.base.0 + one.size).contains(&at) { one.base.0 + one.size } else { at }
     });
     covered >= end
+}
+
+/// The interrupt controller, by its node, which the negotiation has replaced.
+fn interrupts(root: Node<'static>, cpus: usize) -> Result<Platform, Unusable> {
+    let Some(node) = of_type(Some(root), "power-ivpe").next() else { return Ok(Platform::Xics) };
+    let pairs = |node: Node<'static>, name| {
+        let words = node.property(name).map_or(&[][..], |property| property.value);
+        words.as_chunks::<8>().0.iter().map(|pair| {
+            let pair = u64::from_be_bytes(*pair);
+            ((pair >> 32) as u32, pair as u32)
+        })
+    };
+    // The first page is a user program's.
+    let context = node.property("reg").and_then(|reg| reg.pairs_u64().nth(1));
+    let sizes = node.property("ibm,xive-eq-sizes").and_then(|sizes| sizes.words().min());
+    let free = pairs(node, "ibm,xive-lisn-ranges").find(|&(_, count)| count as usize >= cpus.min(MAX_CPUS));
+    let facts = Facts {
+        context: PhysAddr(context.ok_or("the device tree names no page of the XIVE's thread context")?.0),
+        log2_queue: sizes
+            .filter(|size| (PAGE_SHIFT..32).contains(size))
+            .ok_or("the device tree names no size of an event queue of XIVE")?,
+        first_source: free.ok_or("the device tree names no XIVE source for the IPIs of each CPU")?.0,
+    };
+    if !xive::leaves(pairs(root, "ibm,plat-res-int-priorities"), &PRIORITIES) {
+        return Err("the platform keeps interrupt priorities that the kernel uses");
+    }
+    Ok(Platform::Xive(facts))
 }
 
 /// Reads the tree. `registers` is the initrd as given at entry. Tables go to
@@ -174,6 +207,7 @@ pub(super) fn read(
             .unwrap_or(32),
         rng_seed: seed.copied(),
         platform,
+        interrupts: interrupts(tree.root(), cpus.len())?,
         broadcast: Broadcast::of(platform, hypertas.map_or(&[], |functions| functions.value)),
         pvr,
         model: tree.root().property("model").and_then(|model| model.as_str()).unwrap_or("?"),

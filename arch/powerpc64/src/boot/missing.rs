@@ -28,11 +28,15 @@ impl Missing {
         Self { bootargs, length }
     }
 
+    /// The value of another option on the command line, before there is a `BootInfo`.
+    pub(super) fn value(&self, key: &str) -> Option<&str> {
+        let line = self.bootargs[..self.length].split(|&byte| byte == 0).next().unwrap_or_default();
+        cmdline::value_of(core::str::from_utf8(line).unwrap_or_default(), key)
+    }
+
     /// Whether `name` is to be missing.
     pub(super) fn has(&self, name: &str) -> bool {
-        let line = self.bootargs[..self.length].split(|&byte| byte == 0).next().unwrap_or_default();
-        let line = core::str::from_utf8(line).unwrap_or_default();
-        cmdline::value_of(line, "firmware_lacks").is_some_and(|names| names.split('+').any(|one| one == name))
+        self.value("firmware_lacks").is_some_and(|names| names.split('+').any(|one| one == name))
     }
 
     /// [`Self::has`] for a C string.

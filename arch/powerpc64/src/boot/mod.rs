@@ -19,11 +19,10 @@ use formats::devicetree::DeviceTree;
 pub use info::{BootInfo, MemoryRegion};
 
 use crate::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
-use crate::encoding::platform_support::{self, Support};
-use crate::irq::InterruptController as _;
+use crate::encoding::platform_support::{self, Interrupts, Support};
 use crate::percpu::{PerCpu, Stacks};
 use crate::reg::Msr;
-use crate::{console, exceptions, irq, percpu, rtas, timer};
+use crate::{console, exceptions, percpu, rtas, timer};
 use carver::Carver;
 use missing::{GTSE, Missing, NEGOTIATION};
 use openfirmware::{Node, OpenFirmware};
@@ -104,18 +103,18 @@ fn prepare(initrd: (u64, u64), entry: u64) -> &'static BootInfo {
     find_console(&firmware, chosen);
     let missing = Missing::read(&firmware, chosen);
     find_services(&firmware, rtas_node, &missing);
-    let platform = negotiate(&firmware, chosen, &missing);
+    let wanted = missing.value("irq").and_then(Interrupts::from_name);
+    let platform = negotiate(&firmware, chosen, &missing, wanted);
 
     let info = match describe(firmware, initrd, platform) {
         Ok(info) => info,
         Err(why) => fatal(format_args!("{why}")),
     };
-    check_grant(info.platform);
+    check_grant(info, wanted);
     complete_percpu(info.cpus[0]);
     // Not earlier: the firmware used these registers too.
     exceptions::init_cpu();
     timer::init(info.timebase_hz, info.decrementer_bits);
-    irq::controller().init_cpu();
     info
 }
 
@@ -148,7 +147,8 @@ fn find_console(firmware: &OpenFirmware, chosen: Node) {
 fn find_services(firmware: &OpenFirmware, node: Option<Node>, missing: &Missing) {
     rtas::init(|name| {
         let token = firmware.property_u32(node?, name).filter(|_| !missing.has_token(name));
-        if token.is_none() {
+        // A machine without XICS lacks the call that routes its interrupts.
+        if token.is_none() && name != rtas::SET_XIVE {
             let _ = writeln!(
                 console::Writer,
                 "boot: the firmware has no RTAS service {}",
@@ -159,14 +159,19 @@ fn find_services(firmware: &OpenFirmware, node: Option<Node>, missing: &Missing)
     });
 }
 
-/// Asks for radix, GTSE and XICS. The offer is read first: a platform that cannot
+/// Asks for radix, GTSE and an interrupt controller. The offer is read first: a platform that cannot
 /// do what it is asked for may end the machine without a message that a user
 /// understands.
 ///
 /// A firmware that refuses leaves the machine as it is: then the offer is returned,
 /// and the boot goes on with it.
 #[inline(never)]
-fn negotiate(firmware: &OpenFirmware, chosen: Node, missing: &Missing) -> Option<Support> {
+fn negotiate(
+    firmware: &OpenFirmware,
+    chosen: Node,
+    missing: &Missing,
+    wanted: Option<Interrupts>,
+) -> Option<Support> {
     let mut pairs = [0; 32];
     let name = c"ibm,arch-vec-5-platform-support";
     let mut offer = Support::offered(firmware.property(chosen, name, &mut pairs).unwrap_or_default());
@@ -174,27 +179,40 @@ fn negotiate(firmware: &OpenFirmware, chosen: Node, missing: &Missing) -> Option
     if !offer.radix {
         fatal(format_args!("this machine has no radix MMU: it takes -cpu power9 or newer"));
     }
-    if !offer.xics {
-        fatal(format_args!("this machine has no XICS: it takes -M pseries,ic-mode=dual or xics"));
-    }
+    let interrupts = match (wanted, offer.interrupts) {
+        (Some(wanted), Some(only)) if wanted != only => {
+            let (name, mode) = (wanted.name(), wanted.option());
+            fatal(format_args!("this machine has no {name}: it takes -M pseries,ic-mode=dual or {mode}"))
+        }
+        (wanted, only) => wanted.or(only).unwrap_or(Interrupts::Xive),
+    };
     let goes_on = |why: fmt::Arguments<'_>| {
+        if offer.interrupts == Some(Interrupts::Xive) {
+            fatal(format_args!("this machine has XIVE alone, and {NEGOTIATION} {why}"));
+        }
         let _ = writeln!(console::Writer, "boot: {NEGOTIATION} {why}; going on with what is offered");
         Some(offer)
     };
     if missing.has(NEGOTIATION) {
         return goes_on(format_args!("is missing"));
     }
-    match firmware.client_architecture_support(&platform_support::request(offer.gtse)) {
+    match firmware.client_architecture_support(&platform_support::request(offer.gtse, interrupts)) {
         Ok([0, 0]) => None,
         Ok([caught, status]) => goes_on(format_args!("failed (catch {caught:#x}, status {status:#x})")),
         Err(_) => goes_on(format_args!("is missing")),
     }
 }
 
-/// Checks that the platform granted all that the kernel needs.
-fn check_grant(granted: Support) {
-    if !granted.radix || !granted.xics {
-        fatal(format_args!("the platform granted something else than was asked: {granted:?}"));
+/// Checks that the platform granted all that the kernel needs, and the interrupt controller that
+/// the command line wants.
+fn check_grant(info: &BootInfo, wanted: Option<Interrupts>) {
+    let has = info.interrupts.kind();
+    if !info.platform.radix || wanted.is_some_and(|wanted| wanted != has) {
+        let granted = info.platform;
+        fatal(format_args!(
+            "the platform granted something else than was asked: {granted:?}, {}",
+            has.name()
+        ));
     }
 }
 

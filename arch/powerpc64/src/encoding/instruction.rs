@@ -34,6 +34,19 @@ pub const fn tlbiel(rb: u32, rs: u32, ric: u32) -> u32 {
 /// `slbia 7` (5.9.3.2): all of this thread's ERAT, whatever the context.
 pub const INVALIDATE_ERAT: u32 = x_form(498) | field(7, 10);
 
+/// `ori 0, 0, 0`: nothing.
+pub const NOP: u32 = field(24, 5);
+
+/// `b` over `distance` bytes.
+///
+/// # Panics
+/// If it is no multiple of 4, or 32 MB or more.
+#[must_use]
+pub const fn branch(distance: i64) -> u32 {
+    assert!(distance % 4 == 0 && -(1 << 25) <= distance && distance < 1 << 25);
+    field(18, 5) | distance as u32 & 0x03ff_fffc
+}
+
 #[cfg(test)]
 pub(super) mod decode {
     //! A word's fields, taken out bit by bit: a second, independent reading of the
@@ -82,7 +95,7 @@ pub(super) mod decode {
 #[cfg(test)]
 mod tests {
     use super::decode::{Decoded, TlbFields, decode};
-    use super::{INVALIDATE_ERAT, tlbie, tlbiel};
+    use super::{INVALIDATE_ERAT, NOP, branch, tlbie, tlbiel};
 
     #[test]
     fn tlb_instructions_are_radix_and_process_scoped() {
@@ -98,5 +111,12 @@ mod tests {
     #[test]
     fn the_erat_is_invalidated_whole() {
         assert_eq!(decode(INVALIDATE_ERAT), Decoded::Slbia { ih: 7 });
+    }
+
+    #[test]
+    fn branches_go_both_ways() {
+        // As binutils assembles `nop`, `b .+8`, `b .-4` and the longest two.
+        assert_eq!((NOP, branch(8), branch(-4)), (0x6000_0000, 0x4800_0008, 0x4bff_fffc));
+        assert_eq!((branch((1 << 25) - 4), branch(-(1 << 25))), (0x49ff_fffc, 0x4a00_0000));
     }
 }

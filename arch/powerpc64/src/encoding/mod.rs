@@ -8,6 +8,7 @@ pub mod rpt_invalidate;
 pub mod timebase;
 pub mod tlb_operand;
 pub mod tlb_sequence;
+pub mod xive;
 
 /// The page sizes of the radix MMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

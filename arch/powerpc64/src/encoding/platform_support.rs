@@ -3,8 +3,8 @@
 //! The platform offers (`ibm,arch-vec-5-platform-support`), the kernel asks
 //! (`ibm,client-architecture-support`, PAPR B.6.2.4), the platform grants
 //! (`ibm,architecture-vec-5`). The kernel wants the radix MMU, guest translation
-//! shootdown (GTSE: `tlbie` is legal in the guest) and the XICS interrupt
-//! controller; it can do without GTSE.
+//! shootdown (GTSE: `tlbie` is legal in the guest) and an interrupt controller,
+//! either of the two; it can do without GTSE.
 
 /// Byte of option vector 5: interrupt controller.
 const INTERRUPTS: usize = 23;
@@ -15,7 +15,8 @@ const RADIX_OPTIONS: usize = 26;
 
 /// The two bits that choose an interrupt controller or an MMU.
 const CHOICE: u8 = 0xc0;
-/// In [`INTERRUPTS`]: XIVE, and nothing else.
+/// In [`INTERRUPTS`]: XIVE, and nothing else. 0 stands for XICS, and nothing else; offers also know
+/// 0x80, "either".
 const XIVE: u8 = 0x40;
 /// In [`MMU`]: radix. Offers also know 0x80 and 0xc0, "either".
 const RADIX: u8 = 0x40;
@@ -31,8 +32,52 @@ pub struct Support {
     pub radix: bool,
     /// Guest translation shootdown.
     pub gtse: bool,
-    /// The XICS interrupt controller.
-    pub xics: bool,
+    /// The interrupt controller; None in an offer of both.
+    pub interrupts: Option<Interrupts>,
+}
+
+/// An interrupt controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupts {
+    /// Hypervisor calls.
+    Xics,
+    /// Loads and stores: PAPR's "XIVE native exploitation mode".
+    Xive,
+}
+
+impl Interrupts {
+    /// The controller of this name on the command line.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Xics, Self::Xive].into_iter().find(|one| one.option() == name)
+    }
+
+    /// Its name on the command line, as QEMU's `ic-mode=` has it.
+    #[must_use]
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::Xics => "xics",
+            Self::Xive => "xive",
+        }
+    }
+
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Xics => "XICS",
+            Self::Xive => "XIVE",
+        }
+    }
+
+    /// The choice in a byte of [`INTERRUPTS`].
+    fn chosen(byte: u8) -> Option<Self> {
+        match byte & CHOICE {
+            0 => Some(Self::Xics),
+            XIVE => Some(Self::Xive),
+            _ => None,
+        }
+    }
 }
 
 impl Support {
@@ -47,7 +92,7 @@ impl Support {
         Self {
             radix: byte(MMU) & CHOICE != 0,
             gtse: byte(RADIX_OPTIONS) & GTSE != 0,
-            xics: byte(INTERRUPTS) & CHOICE != XIVE,
+            interrupts: Interrupts::chosen(byte(INTERRUPTS)),
         }
     }
 
@@ -59,7 +104,7 @@ impl Support {
         Self {
             radix: byte(MMU) & CHOICE == RADIX,
             gtse: byte(RADIX_OPTIONS) & GTSE != 0,
-            xics: byte(INTERRUPTS) & CHOICE != XIVE,
+            interrupts: Interrupts::chosen(byte(INTERRUPTS)),
         }
     }
 }
@@ -122,15 +167,16 @@ const VECTOR_5_BYTES: usize = RADIX_OPTIONS + 1;
 /// Bytes of a [`request`].
 pub const REQUEST_BYTES: usize = PROCESSORS.len() * 8 + 1 + VECTORS_1_TO_4.len() + VECTOR_5_BYTES;
 
-/// The kernel's request: radix and XICS, and GTSE if `gtse`.
+/// The kernel's request: radix, `interrupts`, and GTSE if `gtse`.
 ///
 /// It never asks for "either": the choice is the kernel's, and the platform ends
 /// a guest that leaves it open.
 #[must_use]
-pub fn request(gtse: bool) -> [u8; REQUEST_BYTES] {
+pub fn request(gtse: bool, interrupts: Interrupts) -> [u8; REQUEST_BYTES] {
     let mut vector_5 = [0; VECTOR_5_BYTES];
     vector_5[0] = VECTOR_5_BYTES as u8 - 2;
     vector_5[2] = DYNAMIC_RECONFIGURATION;
+    vector_5[INTERRUPTS] = if interrupts == Interrupts::Xive { XIVE } else { 0 };
     vector_5[MMU] = RADIX;
     vector_5[RADIX_OPTIONS] = if gtse { GTSE } else { 0 };
 
@@ -148,14 +194,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn controllers_by_name() {
+        assert_eq!(Interrupts::from_name("xive"), Some(Interrupts::Xive));
+        assert_eq!(Interrupts::from_name("xics"), Some(Interrupts::Xics));
+        assert_eq!(["XIVE", ""].map(Interrupts::from_name), [None; 2]);
+    }
+
+    #[test]
     fn offers_of_real_machines() {
-        let all = Support { radix: true, gtse: true, xics: true };
+        let all = Support { radix: true, gtse: true, interrupts: None };
         let pseries = [0x17, 0x80, 0x18, 0xc0, 0x19, 0x00, 0x1a, 0x40];
         assert_eq!(Support::offered(&pseries), all);
         let xive_only = [0x17, 0x40, 0x18, 0xc0, 0x19, 0x00, 0x1a, 0x40];
-        assert_eq!(Support::offered(&xive_only), Support { xics: false, ..all });
+        assert_eq!(Support::offered(&xive_only), Support { interrupts: Some(Interrupts::Xive), ..all });
+        let xics_only = [0x17, 0x00, 0x18, 0xc0, 0x19, 0x00, 0x1a, 0x40];
+        assert_eq!(Support::offered(&xics_only), Support { interrupts: Some(Interrupts::Xics), ..all });
         let power8 = [0x17, 0x00, 0x18, 0x00, 0x19, 0x00, 0x1a, 0x00];
-        let hash = Support { radix: false, gtse: false, xics: true };
+        let hash = Support { radix: false, gtse: false, interrupts: Some(Interrupts::Xics) };
         assert_eq!(Support::offered(&power8), hash);
         assert_eq!(Support::offered(&[]), hash);
         assert_eq!(Support::offered(&[0x18]), hash);
@@ -165,9 +220,10 @@ mod tests {
     fn grants_of_real_machines() {
         let mut grant = [0; 27];
         (grant[0], grant[2], grant[24], grant[26]) = (0x19, 0x20, 0x40, 0x40);
-        assert_eq!(Support::granted(&grant), Support { radix: true, gtse: true, xics: true });
+        let xics = Support { radix: true, gtse: true, interrupts: Some(Interrupts::Xics) };
+        assert_eq!(Support::granted(&grant), xics);
         grant[23] = 0x40;
-        assert!(!Support::granted(&grant).xics);
+        assert_eq!(Support::granted(&grant), Support { interrupts: Some(Interrupts::Xive), ..xics });
         // Cut after byte 24: no GTSE. Before any negotiation: two zeros.
         assert!(!Support::granted(&grant[..25]).gtse);
         assert!(!Support::granted(&[0, 0]).radix);
@@ -195,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_request_is_byte_for_byte_what_papr_lays_out() {
-        let request = request(true);
+        let request = request(true, Interrupts::Xics);
         let (processors, options) = request.split_at(56);
         assert_eq!(processors[..8], [0xff, 0xff, 0, 0, 0, 0x4e, 0, 0]);
         assert_eq!(processors[48..], [0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
@@ -204,6 +260,7 @@ mod tests {
         assert_eq!(vector_5.len(), 27);
         assert_eq!(usize::from(vector_5[0]) + 2, vector_5.len());
         assert_eq!((vector_5[2], vector_5[23], vector_5[24], vector_5[26]), (0x20, 0, 0x40, 0x40));
-        assert_eq!(super::request(false)[REQUEST_BYTES - 1], 0);
+        let other = super::request(false, Interrupts::Xive);
+        assert_eq!((other[56 + 11 + 23], other[REQUEST_BYTES - 1]), (0x40, 0));
     }
 }

@@ -53,7 +53,7 @@ impl Operations for Hazard {
 
     fn last_drop<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> Free {
         let publishers = publishers_of(lazy, mm);
-        lazy.event(t, Event::Scan { mm, cpus: publishers.len() });
+        lazy.event(t, Event::Scan { mm, cpus: &publishers });
         lazy.shoot_lazies(t, mm, publishers);
         Free::Now
     }

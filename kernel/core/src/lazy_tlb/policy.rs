@@ -38,6 +38,13 @@ macro_rules! policies {
             hazard Hazard,
             /// Count nothing; the last user's exit evicts the borrowers, so a zombie has none.
             evict Evict,
+            /// As shootdown; besides, a flush spares the CPUs that are lazy, and they make up for
+            /// it when they come back (x86).
+            generation Generation,
+            /// Count nothing, and name nothing in tasks; ask the CPUs what they have loaded.
+            loaded Loaded,
+            /// Count nothing, ask nobody; an mm is freed when every CPU has let it go (as with RCU).
+            quiescent Quiescent,
         }
     };
 }
@@ -101,13 +108,12 @@ pub enum Free {
     Later,
 }
 
-/// The questions to a policy. Each has a default answer. To `mm_begins`, `spare`,
-/// `arrived` and `quiescent` no policy here has another one, and none answers
-/// [`Free::Later`]: they are the places for policies that do more
-/// (docs/decisions/policies-are-asked.md).
+/// The questions to a policy. Each has a default answer. To `mm_begins`, `arrived`
+/// and `quiescent` no policy here has another one: they are the places for policies that
+/// do more (docs/decisions/policies-are-asked.md).
 ///
 /// A policy carries no barrier that a switch owes. The switch has those itself, so no
-/// policy can forget one.
+/// policy can forget one. A policy has the barriers of its own words.
 pub(crate) trait Operations {
     /// This CPU is about to borrow `mm`. Either `mm` is a user's and is loaded: the real
     /// reference behind the borrow goes only after this call. Or `mm` is `init_mm`, which
@@ -121,9 +127,9 @@ pub(crate) trait Operations {
     #[inline(always)]
     fn ended<M: Machine>(_: &LazyTlb<M>, _: &IrqsOff) {}
 
-    /// Whether anything is kept for a borrow, for `settle` to give back.
+    /// Whether anything is kept for the borrow of `mm` that has ended, for `settle` to give back.
     #[inline(always)]
-    fn keeps_borrows<M: Machine>(_: &LazyTlb<M>) -> bool {
+    fn keeps_borrows<M: Machine>(_: &LazyTlb<M>, _mm: MmId) -> bool {
         false
     }
 
@@ -131,6 +137,15 @@ pub(crate) trait Operations {
     /// if interrupts are on. They are off where the caller knows of another reference.
     #[inline(always)]
     fn settle<M: Machine>(_: &LazyTlb<M>, _mm: MmId) {}
+
+    /// Whether a task names what is loaded while it runs ([`TaskMm::active_mm`]). If not,
+    /// only the CPU does.
+    ///
+    /// [`TaskMm::active_mm`]: crate::task::TaskMm::active_mm
+    #[inline(always)]
+    fn task_has_active_mm<M: Machine>(_: &LazyTlb<M>) -> bool {
+        true
+    }
 
     /// This CPU joins the protocol, and its idle task borrows `init_mm` from now on.
     #[inline(always)]
@@ -149,7 +164,8 @@ pub(crate) trait Operations {
 
     /// `told` holds the CPUs that are to drop `what` of `mm` now. The policy takes out
     /// those that may do it later: each of these owes the flush, and makes up for it in
-    /// `arrived`. The flusher's full barrier comes before this call.
+    /// `ended` or `arrived`, and so before it accesses user memory. The flusher's full barrier
+    /// comes before this call, and this CPU is never taken out.
     #[inline(always)]
     fn spare<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId, _what: FlushRange, _told: &mut CpuSet) {}
 
@@ -168,6 +184,18 @@ pub(crate) trait Operations {
     /// Whether a kernel thread's use of an mm holds a unit of `mm_users`, not of `mm_count`.
     #[inline(always)]
     fn use_is_user<M: Machine>(_: &LazyTlb<M>) -> bool {
+        false
+    }
+
+    /// Whether an idle CPU leaves what it has borrowed for long.
+    #[inline(always)]
+    fn lets_idle_go<M: Machine>(_: &LazyTlb<M>) -> bool {
+        false
+    }
+
+    /// PIDs or memory run short: frees what waits to be freed, if CPUs that are asked let it go.
+    /// Returns whether anything was freed. Interrupts and preemption on.
+    fn free_waiting<M: Machine>(_: &LazyTlb<M>) -> bool {
         false
     }
 

@@ -21,7 +21,7 @@ impl Operations for Refcount {
     }
 
     #[inline(always)]
-    fn keeps_borrows<M: Machine>(_: &LazyTlb<M>) -> bool {
+    fn keeps_borrows<M: Machine>(_: &LazyTlb<M>, _: MmId) -> bool {
         true
     }
 

@@ -39,19 +39,23 @@ impl<M: Machine> LazyTlb<M> {
             self.event(t, Event::ShotSelf(mm));
         }
         let others = self.filter_lazies(t, mm, targets.without(t.cpu()));
-        self.event(t, Event::Shoot { mm, cpus: others.len() });
+        self.event(t, Event::Shoot { mm, cpus: &others });
         self.call_on_mask(t, &others, Call::Shoot(mm));
     }
 
-    /// If the filter is on, drops from `targets` the CPUs that have another mm loaded,
-    /// and reports each. Only for an mm that no CPU can enter any more: a CPU that is
-    /// seen elsewhere does not come back.
+    /// If the filter is on, those of `targets` that are [`LazyTlb::still_on`] `mm`.
     pub(super) fn filter_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
-        if !self.config.filter_lazies {
-            return targets;
-        }
+        if self.config.filter_lazies { self.still_on(t, mm, targets) } else { targets }
+    }
+
+    /// Drops from `targets` the other CPUs that have another mm loaded, and reports each.
+    /// Only for an mm that no CPU can enter any more: a CPU that is seen elsewhere does not
+    /// come back.
+    // Not inlined: without the filter nothing saves registers for it.
+    #[inline(never)]
+    pub(super) fn still_on(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) -> CpuSet {
         let mut lazy = targets;
-        for cpu in targets.iter() {
+        for cpu in targets.without(t.cpu()).iter() {
             // F13 acquire: orders the name of another mm before the reuse of what we free.
             // Partner: `switch_mm`.
             if self.cpu(cpu).active_mm.observe() != mm {
@@ -72,7 +76,11 @@ impl<M: Machine> LazyTlb<M> {
     /// Panics if this CPU has `mm`.
     pub(crate) fn assert_not_lazy_here(&self, t: &IrqsOff, mm: MmId) {
         let me = self.machine.current(t);
-        assert!(me.active_mm() != mm, "debug_shoot_lazies: {} still has {mm:?} after the cleanup", t.cpu());
+        assert!(
+            self.active_mm(t, me) != mm,
+            "debug_shoot_lazies: {} still has {mm:?} after the cleanup",
+            t.cpu()
+        );
     }
 
     /// Linux's `do_shoot_lazy_tlb`: this CPU leaves `mm` if it borrows it. Returns
@@ -82,7 +90,7 @@ impl<M: Machine> LazyTlb<M> {
     #[inline(never)]
     pub(crate) fn shoot_lazy_here(&self, t: &IrqsOff, mm: MmId) -> bool {
         let me = self.machine.current(t);
-        if me.active_mm() != mm {
+        if self.active_mm(t, me) != mm {
             return false;
         }
         assert!(me.mm().is_none(), "a task still owns {mm:?}, which is being freed");

@@ -17,7 +17,7 @@ use crate::mm::flush::FlushRange;
 impl<M: Machine> LazyTlb<M> {
     /// Evicts `others`, this CPU not among them, from `mm`, and waits.
     pub(super) fn evict(&self, t: &PreemptOff, mm: MmId, others: CpuSet, cause: Cause) {
-        self.event(t, Event::Evict { mm, cause, cpus: others.len() });
+        self.event(t, Event::Evict { mm, cause, cpus: &others });
         self.call_on_mask(t, &others, Call::Evict(mm, cause));
     }
 
@@ -47,7 +47,7 @@ impl<M: Machine> LazyTlb<M> {
             self.flush_here(t, mm, FlushRange::Everything);
             return;
         }
-        let left = (me.active_mm() == mm).then(|| self.leave_lazy(t, me));
+        let left = (self.active_mm(t, me) == mm).then(|| self.leave_lazy(t, me));
         self.flush_here(t, mm, FlushRange::Everything);
         self.machine.point(Point::EvictFlushed);
         if self.mm(mm).mm_cpumask.test(t.cpu()) {

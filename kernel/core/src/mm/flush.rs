@@ -176,7 +176,7 @@ impl<M: Machine> LazyTlb<M> {
     }
 
     fn flush_everywhere(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
-        if self.config.global_by_ipi || !M::BROADCASTS {
+        if self.tells_by_ipi() {
             let mut told = self.online_in_mask(mm);
             ask!(self, spare(t, mm, what, &mut told));
             self.call_on_mask(t, &told.without(t.cpu()), Call::Flush(mm, what));
@@ -193,6 +193,11 @@ impl<M: Machine> LazyTlb<M> {
         self.event(t, Event::FlushGlobal(mm, what, began));
     }
 
+    /// Whether a flush of other CPUs tells each by IPI.
+    pub(crate) fn tells_by_ipi(&self) -> bool {
+        self.config.global_by_ipi || !M::BROADCASTS
+    }
+
     /// The online CPUs in `mm`'s mask.
     pub(crate) fn online_in_mask(&self, mm: MmId) -> CpuSet {
         // F12 acquire: orders the read of a clear bit before the reuse of what we free.
@@ -200,7 +205,8 @@ impl<M: Machine> LazyTlb<M> {
         self.mm(mm).mm_cpumask.observe(self.nr_cpus()).and(&self.online())
     }
 
-    #[inline]
+    // Inlined: most callers know what to flush.
+    #[inline(always)]
     pub(crate) fn flush_here(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
         let what = what.limited_to(FlushRange::MOST_LOCAL_PAGES);
         let began = self.event(t, Event::FlushBegins(mm));

@@ -13,6 +13,7 @@ mod evict;
 pub mod flush;
 pub mod mappers;
 pub mod slots;
+pub mod zombies;
 
 use core::mem::offset_of;
 
@@ -23,7 +24,7 @@ use crate::lazy_tlb::policy::{Free, ask};
 use crate::machine::{Machine, Point};
 use crate::membarrier::Registrations;
 use crate::mm::slots::Slots;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Counter, Ordering};
 
 /// The MMU's process id: the tag of an address space, which the PID register holds. It is
 /// never the number of a process.
@@ -126,6 +127,8 @@ pub struct Mm {
     membarrier: Registrations,
     /// What the policy keeps for this mm, see [`Mm::policy_word`].
     policy_word: AtomicU64,
+    /// When it became a zombie.
+    zombie_since: Counter,
     /// The CPUs that may hold translations of this mm: a superset of those that have it
     /// loaded (I4). A CPU sets its own bit before it loads the mm. While the mm lives
     /// only that CPU clears the bit, after a local flush.
@@ -162,6 +165,7 @@ impl Mm {
             live: AtomicU32::new(init.into()),
             membarrier: Registrations::default(),
             policy_word: AtomicU64::new(0),
+            zombie_since: Counter::new(),
             mm_cpumask: CpuMask::default(),
         }
     }
@@ -253,8 +257,14 @@ impl<M: Machine> LazyTlb<M> {
 
     /// A new address space with one user, the caller; none when all PIDs are in use. The
     /// lowest free PID is taken, so that a missed flush shows soon. The caller adds the
-    /// machine's part (root, process-table entry) before any CPU can load it.
+    /// machine's part (root, process-table entry) before any CPU can load it. Interrupts and
+    /// preemption on: CPUs may be asked to let go of mms that wait for them.
     pub fn mm_alloc(&self) -> Option<MmId> {
+        self.alloc_free_slot()
+            .or_else(|| ask!(self, free_waiting()).then(|| self.alloc_free_slot()).flatten())
+    }
+
+    fn alloc_free_slot(&self) -> Option<MmId> {
         self.machine.with_preempt_off(|t| {
             let slot = self.slots.with(t, Slots::take_lowest)?;
             let mm = self.mms[slot].revive();
@@ -302,6 +312,8 @@ impl<M: Machine> LazyTlb<M> {
     /// docs/lazy-tlb.md#the-order-of-an-exit: first no new walk can begin, then caches
     /// drop what walks have left there, then the tables and pages are freed.
     fn exit_mmap(&self, mm: MmId) {
+        self.zombies.begins();
+        self.mm(mm).zombie_since.set(self.machine.ticks());
         self.machine.disconnect(mm);
         self.exit_flush(mm);
         self.machine.free_user_memory(mm);
@@ -351,6 +363,7 @@ impl<M: Machine> LazyTlb<M> {
         }
         self.check_nobody_has(mm);
         self.machine.point(Point::MmdropClean);
+        self.zombies.ends(self.machine.ticks() - self.mm(mm).zombie_since.get());
         self.machine.with_preempt_off(|t| self.event(t, Event::Dead(mm)));
         self.machine.free_mm(mm);
         self.machine.with_preempt_off(|t| {

@@ -141,6 +141,9 @@ impl Probe for Model {
 
     fn observe(&self, t: &PreemptOff, event: Event) -> Stamp {
         self.trace.record(t.cpu(), event);
+        if let Event::Spared { mm, cpu, .. } = event {
+            self.tlbs.spare(cpu.index(), mm);
+        }
         Stamp::default()
     }
 }

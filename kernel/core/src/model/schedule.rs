@@ -27,7 +27,7 @@ impl Model {
         let id = self.kernel_thread();
         let t = IrqsOff::of_model(CpuId::BOOT);
         self.task(id).set_mm(&t, mm);
-        self.task(id).set_active_mm(&t, mm);
+        self.task(id).set_active_mm(&t, self.lazy_tlb().user_task(mm).active_mm());
         id
     }
 
@@ -57,7 +57,7 @@ impl Model {
             self.cpus[t.cpu().index()].current.store(next.0, native::Ordering::Relaxed);
             let borrow = lazy_tlb.finish_switch(t, arm.ends_borrow());
             self.tasks[prev.0].on_cpu.store(0, Ordering::Release);
-            (arm, borrow)
+            (arm, lazy_tlb.left_to_settle(borrow))
         });
         lazy_tlb.settle_switch(borrow);
         arm

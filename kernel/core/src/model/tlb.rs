@@ -28,6 +28,9 @@ enum Cached {
     ProcessTable(u64),
     WalkCache,
     Page(usize, Frame),
+    /// A stale translation, which a flush has spared. A CPU that uses it has not made the
+    /// flush that it owes.
+    Owed(usize, Frame),
 }
 
 type Tlb = Watched<BTreeSet<(u32, Cached)>>;
@@ -80,8 +83,8 @@ impl Tlbs {
     pub(super) fn flush(&self, tlb: usize, mm: MmId, what: FlushRange) {
         let covers = |cached: Cached| match (what, cached) {
             (FlushRange::Everything, _) => true,
-            (FlushRange::Translations, Cached::Page(..)) => true,
-            (FlushRange::Pages { start, pages }, Cached::Page(page, _)) => {
+            (FlushRange::Translations, Cached::Page(..) | Cached::Owed(..)) => true,
+            (FlushRange::Pages { start, pages }, Cached::Page(page, _) | Cached::Owed(page, _)) => {
                 let first = (start >> PAGE_SHIFT) as usize;
                 (first..first + pages as usize).contains(&page)
             }
@@ -93,6 +96,19 @@ impl Tlbs {
 
     pub(super) fn flush_all(&self, mm: MmId, what: FlushRange) {
         (0..self.tlbs.len()).for_each(|tlb| self.flush(tlb, mm, what));
+    }
+
+    /// A flush of `mm` has spared TLB number `tlb`: what is stale there may be reused.
+    pub(super) fn spare(&self, tlb: usize, mm: MmId) {
+        let ptes = self.space(mm).ptes.each_ref().map(|pte| pte.load(Ordering::Relaxed));
+        let mark = |(tag, cached)| match cached {
+            Cached::Page(page, frame) if tag == mm.pid().get() && ptes[page] != frame.0 => {
+                (tag, Cached::Owed(page, frame))
+            }
+            _ => (tag, cached),
+        };
+        let mut tlb = self.tlbs[tlb].access();
+        *tlb = core::mem::take(&mut *tlb).into_iter().map(mark).collect();
     }
 
     /// Drops all that TLB number `tlb` has cached.
@@ -114,6 +130,8 @@ impl Tlbs {
             self.check_frame(frame, "through a stale translation");
             return Some(frame);
         }
+        let owed = cached(&|c| matches!(c, Cached::Owed(p, _) if *p == page));
+        assert!(owed.is_none(), "{owed:?} is used by a CPU that owes a flush");
         let space = &self.spaces[pid.get() as usize];
         let root = match cached(&|c| matches!(c, Cached::ProcessTable(_))) {
             Some(Cached::ProcessTable(root)) => root,

@@ -46,6 +46,21 @@ impl Counter {
         self.0.fetch_add(n, native::Ordering::Relaxed);
     }
 
+    /// Takes `n` off what was added before.
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, native::Ordering::Relaxed);
+    }
+
+    /// Makes it `n`.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, native::Ordering::Relaxed);
+    }
+
+    /// Makes it `n`, if it is less.
+    pub fn raise_to(&self, n: u64) {
+        self.0.fetch_max(n, native::Ordering::Relaxed);
+    }
+
     /// The present value; another CPU may be counting meanwhile.
     pub fn get(&self) -> u64 {
         self.0.load(native::Ordering::Relaxed)

@@ -4,14 +4,14 @@
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
 use kcore::ledger::Ledger;
-use kcore::machine::{Point, Probe};
+use kcore::machine::{Cpu, Point, Probe};
 use kcore::mm::MmId;
 use kcore::model::TaskId;
 
 use crate::under_each_policy;
 use crate::{
-    CPU0, CPU1, Contents, Rig, boot, config, expect_dead_after_drain, explore, process, race, running,
-    switch, thread,
+    CPU0, CPU1, Contents, Rig, boot, bound_of, config, expect_dead_after_drain, explore, process, race,
+    running, switch, thread,
 };
 
 /// The owner runs on CPU 0; CPU 1 has run `second`, a thread of its mm, and is idle
@@ -53,14 +53,19 @@ fn to_another_user(name: &str, policy: Policy) {
     to_another(name, config(policy));
 }
 
-/// A CPU that is seen elsewhere gets no IPI.
-fn to_another_user_filtered(name: &str, policy: Policy) {
-    to_another(name, Config { filter_lazies: true, ..config(policy) });
+/// With the filter, where the exit's eviction is the last that looks for borrowers.
+#[test]
+fn exit_filtered() {
+    let last = |policy: &Policy| Ledger::of(*policy).kicks && !Ledger::of(*policy).shoots;
+    for policy in Policy::ALL.into_iter().filter(last) {
+        let name = format!("to_user, {}, filtered", policy.name());
+        to_another(&name, Config { filter_lazies: true, ..config(policy) });
+    }
 }
 
 fn to_another(name: &str, config: Config) {
     let policy = config.policy;
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = last_owner_of(config);
         let (_, next) = process(&rig);
         let leave = move |rig: &Rig| {
@@ -79,7 +84,7 @@ fn to_another(name: &str, config: Config) {
 
 /// CPU 1 leaves for another user, and lets a kernel thread borrow that user's mm.
 fn to_another_user_and_lazy_there(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = last_owner(policy);
         race(
             &rig,
@@ -94,7 +99,7 @@ fn to_another_user_and_lazy_there(name: &str, policy: Policy) {
 }
 
 fn to_another_kernel_thread(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = last_owner(policy);
         let worker = rig.machine.kernel_thread();
         race(&rig, exit, move |rig| {
@@ -105,7 +110,7 @@ fn to_another_kernel_thread(name: &str, policy: Policy) {
 }
 
 fn back_to_the_same_mm(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = stage(config(policy));
         race(&rig, exit, move |rig| {
             rig.machine.switch_to(stage.second);
@@ -115,7 +120,7 @@ fn back_to_the_same_mm(name: &str, policy: Policy) {
 }
 
 fn both_threads_exit(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = stage(config(policy));
         switch(&rig, CPU1, stage.second);
         race(&rig, exit, |rig| rig.exit_mm());
@@ -125,11 +130,26 @@ fn both_threads_exit(name: &str, policy: Policy) {
 
 /// CPU 0 exits; CPU 1, lazy on the mm, drops a real reference of its own.
 fn lazy_outsider_drops(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let (rig, stage) = last_owner(policy);
         rig.mmgrab(stage.mm);
         race(&rig, exit, move |rig| rig.mmdrop(stage.mm));
         expect_dead_after_drain(&rig, stage.mm);
+    });
+}
+
+/// CPU 1, which idles, leaves the mm for `init_mm` by itself.
+fn left_by_an_idle_cpu(name: &str, policy: Policy) {
+    explore(name, Some(3), move || {
+        let (rig, stage) = last_owner(policy);
+        let (_, next) = process(&rig);
+        let leave = move |rig: &Rig| {
+            rig.exit_mm();
+            rig.machine.switch_to(next);
+        };
+        race(&rig, leave, |rig| rig.machine.with_preempt_off(|_| rig.leave_before_stop()));
+        let freed = rig.mms()[stage.mm.slot()].id() != stage.mm;
+        assert!(freed, "nobody has it, and it was not freed");
     });
 }
 
@@ -163,6 +183,30 @@ fn exit_without_eviction() {
     });
 }
 
+/// PIDs run short while the CPU that a zombie waits for leaves it: it is freed once, by either.
+#[test]
+fn zombie_asked_for() {
+    for policy in Policy::ALL.into_iter().filter(|&policy| Ledger::of(policy).waits) {
+        explore("zombie, asked for", Some(3), move || {
+            let (rig, stage) = last_owner(policy);
+            rig.machine.on(CPU0, || exit(&rig));
+            rig.machine.on(CPU0, || {
+                rig.machine.with_preempt_off(|_| rig.leave_before_stop());
+                // Six slots: init_mm, the zombie, `other`'s, and these.
+                (0..3).for_each(|_| assert!(rig.mm_alloc().is_some()));
+            });
+            race(
+                &rig,
+                |rig| _ = rig.mm_alloc(),
+                move |rig| {
+                    rig.machine.switch_to(stage.other);
+                },
+            );
+            assert!(rig.mms()[stage.mm.slot()].id() != stage.mm, "the zombie was not freed");
+        });
+    }
+}
+
 /// A thread that uses the memory without running in the mm passes no fence on the way
 /// out. Only the end of its use orders its accesses before the teardown by the last user.
 #[test]
@@ -191,7 +235,7 @@ fn accesses_end_before_the_teardown() {
 }
 
 fn last_drop(name: &str, config: Config) {
-    explore(name, None, move || {
+    explore(name, bound_of(config.policy), move || {
         let rig = boot(config);
         let ((zombie, owner), (_, other)) = (process(&rig), process(&rig));
         rig.mmgrab(zombie);
@@ -212,11 +256,11 @@ fn last_drop(name: &str, config: Config) {
 
 under_each_policy! {
     to_user: to_another_user;
-    to_user_filtered: to_another_user_filtered;
     to_user_then_lazy: to_another_user_and_lazy_there;
     to_kernel: to_another_kernel_thread;
     to_same_mm: back_to_the_same_mm;
     both_exit: both_threads_exit;
     outsider: lazy_outsider_drops;
+    left_while_it_dies: left_by_an_idle_cpu;
     zombie: last_drop_of_a_zombie;
 }

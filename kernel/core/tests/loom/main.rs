@@ -7,6 +7,7 @@
 #![cfg(loom)]
 
 mod exit;
+mod flushes;
 mod gate;
 mod handoff;
 mod handshake;
@@ -56,6 +57,12 @@ fn explore(name: &str, bound: Option<usize>, test: impl Fn() + Send + Sync + 'st
         test();
     });
     println!("loom: {name}: {} executions, {bound}", executions.load(Ordering::Relaxed));
+}
+
+/// The bound under `policy` of a test that needs none: the handshake of one that waits for CPUs
+/// multiplies the interleavings.
+fn bound_of(policy: Policy) -> Option<usize> {
+    Ledger::of(policy).waits.then_some(3)
 }
 
 /// The plainest configuration under `policy`.

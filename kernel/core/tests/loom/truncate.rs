@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex};
 
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::machine::Cpu;
 use kcore::mm::mappers::Mappers;
 use kcore::mm::{Mm, MmId};
@@ -216,7 +217,9 @@ fn exec(name: &str, policy: Policy) {
 
 /// The cutter runs a program of its own, and the other CPU is lazy on the mapper.
 fn lazies(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    // A handshake with the generation multiplies the interleavings by a hundred.
+    let bound = Ledger::of(policy).spares.then_some(5);
+    explore(name, bound, move || {
         let rig = boot(config(policy));
         let file = File::new(&rig);
         running(&rig);

@@ -8,10 +8,10 @@ use kcore::lazy_tlb::Policy;
 use kcore::ledger::Ledger;
 
 use crate::under_each_policy;
-use crate::{CPU0, CPU1, Rig, boot, config, expect_dead_after_drain, explore, race, running};
+use crate::{CPU0, CPU1, Rig, boot, bound_of, config, expect_dead_after_drain, explore, race, running};
 
 fn use_against_exit(name: &str, policy: Policy) {
-    explore(name, None, move || {
+    explore(name, bound_of(policy), move || {
         let rig = boot(config(policy));
         let mm = running(&rig);
         rig.mmget(mm);

@@ -12,6 +12,11 @@ fn borrowed(rig: &Rig, mm: MmId) -> MmId {
     if rig.owes().borrows { mm } else { MmId::INIT_MM }
 }
 
+/// What a task names on whose CPU `mm` is loaded.
+fn named(rig: &Rig, mm: MmId) -> MmId {
+    if rig.owes().names { mm } else { MmId::NONE }
+}
+
 #[test]
 fn boot_borrows_init_mm() {
     each_policy(|rig| {
@@ -35,7 +40,7 @@ fn user_to_kernel_borrows() {
         assert_eq!(rig.switch(CPU0, worker), Arm::UserToKernel);
         assert_eq!(rig.count(mm) - count, rig.owes().counted(1));
         assert_eq!(rig.count(MmId::INIT_MM), init);
-        assert_eq!(rig.machine.task(worker).active_mm(), borrowed(rig, mm));
+        assert_eq!(rig.machine.task(worker).active_mm(), named(rig, borrowed(rig, mm)));
         assert_eq!(rig.machine.loaded(CPU0), borrowed(rig, mm));
         assert_eq!(rig.machine.task(user).mm(), mm);
         assert_eq!(rig.total("lazy_enter"), rig.owes().borrowed(1));
@@ -57,7 +62,7 @@ fn kernel_to_kernel_inherits() {
         assert_eq!(rig.total("mm_count_rmw"), rmw);
         // I2, and T19.
         assert_eq!(rig.machine.task(a).active_mm(), MmId::NONE);
-        assert_eq!(rig.machine.task(b).active_mm(), borrowed(rig, mm));
+        assert_eq!(rig.machine.task(b).active_mm(), named(rig, borrowed(rig, mm)));
     });
 }
 
@@ -127,7 +132,7 @@ fn user_to_user_switches() {
         assert_eq!(rig.total("pidr_writes"), writes, "threads share the PID register");
         assert_eq!(rig.switch(CPU0, other), Arm::UserToUser);
         assert_eq!(rig.machine.loaded(CPU0), other_mm);
-        assert_eq!(rig.machine.task(second).active_mm(), mm);
+        assert_eq!(rig.machine.task(second).active_mm(), named(rig, mm));
         assert_eq!((rig.count(mm), rig.count(other_mm)), (1, 1));
     });
 }
@@ -141,7 +146,7 @@ fn a_borrow_is_not_taken_to_another_cpu() {
         rig.switch(CPU0, worker);
         rig.idle(CPU0);
         rig.switch(CPU1, worker);
-        assert_eq!(rig.machine.task(worker).active_mm(), MmId::INIT_MM);
+        assert_eq!(rig.machine.task(worker).active_mm(), named(rig, MmId::INIT_MM));
         assert_eq!(rig.machine.loaded(CPU0), borrowed(rig, mm));
     });
 }

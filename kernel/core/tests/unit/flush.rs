@@ -2,6 +2,8 @@
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
+use kcore::machine::Cpu;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 
@@ -90,7 +92,8 @@ fn a_single_threaded_process_sends_the_lazies_away() {
         let init = rig.count(MmId::INIT_MM);
         rig.switch(CPU0, user);
         let taken = init - rig.count(MmId::INIT_MM);
-        rig.on(CPU0, || rig.machine.unmap(mm, 0));
+        // No policy spares a lazy CPU from this one.
+        rig.on(CPU0, || rig.flush(mm, FlushRange::Everything));
         assert_eq!(flushes(rig), (0, 1, 0));
         assert_eq!(rig.total("exit_kick"), 0, "that counter is the exit's");
         assert!(!rig.mm(mm).cpumask().test(CPU1));
@@ -107,7 +110,6 @@ fn a_single_threaded_process_sends_the_lazies_away() {
 fn a_kick_flushes_even_if_the_bit_is_clear() {
     use kcore::event::Cause;
     use kcore::ipi::Call;
-    use kcore::machine::Cpu;
     let rig = Rig::new(Policy::Shootdown);
     let (mm, user) = rig.process();
     rig.make_lazy(CPU1, user);
@@ -246,4 +248,77 @@ fn an_exit_by_ipi_reaches_every_holder() {
             assert_eq!(rig.machine.cached(cpu, mm), 0);
         }
     }
+}
+
+/// Policies under which a flush leaves lazy CPUs out, each with either way to tell other CPUs.
+fn each_that_spares(test: impl Fn(&Rig)) {
+    for policy in Policy::ALL.into_iter().filter(|&policy| Ledger::of(policy).spares) {
+        for by_ipi in [false, true] {
+            test(&rig(policy, by_ipi, 1073));
+        }
+    }
+}
+
+/// A lazy CPU hears of no flush of pages, and drops all translations when it leaves the mm or
+/// comes back.
+#[test]
+fn a_spared_cpu_makes_up_for_it() {
+    each_that_spares(|rig| {
+        let (mm, user) = rig.process();
+        rig.machine.map(mm, 1);
+        let second = rig.thread(mm);
+        rig.switch(CPU0, user);
+        let make_lazy = || {
+            rig.make_lazy(CPU1, second);
+            rig.on(CPU1, || rig.machine.access(1)).unwrap();
+        };
+        let leave = || rig.on(CPU1, || rig.machine.with_preempt_off(|_| rig.leave_before_stop()));
+        let come_back = || _ = rig.switch(CPU1, second);
+        for (paid, end) in [&come_back as &dyn Fn(), &leave].into_iter().enumerate() {
+            make_lazy();
+            rig.on(CPU0, || {
+                rig.machine.unmap(mm, 0);
+                rig.machine.unmap(mm, 1);
+            });
+            assert_eq!(rig.machine.cached(CPU1, mm), 4, "a lazy CPU was told");
+            end();
+            assert_eq!(rig.machine.cached(CPU1, mm), 2, "process-table entry and walk cache stay");
+            assert_eq!(rig.total("flush_paid"), paid as u64 + 1);
+            rig.idle(CPU1);
+            for page in [0, 1] {
+                rig.machine.map(mm, page);
+            }
+        }
+        assert_eq!(rig.total("flush_spared"), 4);
+        assert_eq!((rig.total("ipi_sent_call"), rig.total("tlbie")), (0, 0));
+        // It owes nothing if nothing was flushed meanwhile.
+        make_lazy();
+        come_back();
+        assert_eq!(rig.total("flush_paid"), 2);
+        // The tables may go: no CPU is spared.
+        rig.idle(CPU1);
+        rig.on(CPU0, || rig.flush(mm, FlushRange::Everything));
+        assert_eq!(rig.machine.cached(CPU1, mm), 0);
+        assert_eq!(rig.total("flush_spared"), 4);
+    });
+}
+
+/// A CPU that runs the mm is asked, and a broadcast reaches the lazy ones, too.
+#[test]
+fn a_broadcast_spares_all_or_none() {
+    each_that_spares(|rig| {
+        let (mm, user) = rig.process();
+        let (second, third) = (rig.thread(mm), rig.thread(mm));
+        rig.make_lazy(CPU1, second);
+        rig.switch(CPU2, third);
+        rig.on(CPU2, || rig.machine.access(0)).unwrap();
+        rig.switch(CPU0, user);
+        rig.on(CPU0, || rig.machine.unmap(mm, 0));
+        assert_eq!(rig.on(CPU2, || rig.machine.access(0)), None);
+        rig.switch(CPU1, second);
+        assert_eq!(rig.on(CPU1, || rig.machine.access(0)), None);
+        let by_ipi = u64::from(rig.config().global_by_ipi);
+        assert_eq!((rig.total("tlbie"), rig.total("ipi_flush")), (1 - by_ipi, by_ipi));
+        assert_eq!(rig.total("flush_paid"), by_ipi, "the broadcast has reached it");
+    });
 }

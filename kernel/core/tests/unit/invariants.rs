@@ -90,10 +90,15 @@ fn i5_init_mm_is_never_freed() {
     assert_panics("I5", || rig.on(CPU0, || rig.mmdrop(MmId::INIT_MM)));
 }
 
+/// Whether the last drop looks for CPUs that have the mm.
+fn looks(policy: Policy) -> bool {
+    Ledger::of(policy).shoots || Ledger::of(policy).waits
+}
+
 #[test]
 fn i6_a_loaded_mm_is_not_freed() {
-    // A policy that shoots would move the CPU away.
-    for policy in Policy::ALL.into_iter().filter(|&policy| !Ledger::of(policy).shoots) {
+    // A policy that shoots would move the CPU away, and one that waits would not free it.
+    for policy in Policy::ALL.into_iter().filter(|&policy| !looks(policy)) {
         let rig = Rig::new(policy);
         let (mm, user) = rig.process();
         rig.switch(CPU1, user);
@@ -111,8 +116,7 @@ fn i6_a_loaded_mm_is_not_freed() {
 fn a_cpu_that_was_left_lazy_is_told_by_its_name() {
     let cases = Policy::ALL.into_iter().flat_map(|policy| [(policy, false), (policy, true)]);
     // A policy that shoots would move the CPU, and one that does not count has no unit to lose.
-    let stays =
-        |(policy, here): (_, bool)| !Ledger::of(policy).shoots && (Ledger::of(policy).counts || !here);
+    let stays = |(policy, here): (_, bool)| !looks(policy) && (Ledger::of(policy).counts || !here);
     for (policy, here) in cases.filter(|&case| stays(case)) {
         let rig = Rig::with(Config { policy, debug_shoot_lazies: true, ..Config::default() });
         let (mm, user) = rig.process();

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
-use kcore::machine::Point;
+use kcore::ledger::Ledger;
+use kcore::machine::{Cpu, Point};
 use kcore::mm::MmId;
 
 use crate::{CPU0, CPU1, CPU2, Rig, assert_panics, each_policy};
@@ -196,7 +197,17 @@ fn another_tasks_mm() {
 /// reaches it by broadcast.
 #[test]
 fn the_filter_spares_who_has_left() {
-    let rig = Rig::with(Config { filter_lazies: true, debug_shoot_lazies: true, ..Config::default() });
+    spares_who_has_left(Policy::Shootdown, true);
+}
+
+/// Loaded needs no option for it.
+#[test]
+fn a_cpu_with_another_mm_is_not_asked_to_leave() {
+    spares_who_has_left(Policy::Loaded, false);
+}
+
+fn spares_who_has_left(policy: Policy, filter_lazies: bool) {
+    let rig = Rig::with(Config { policy, filter_lazies, debug_shoot_lazies: true, ..Config::default() });
     let (mm, user) = rig.process();
     let (_, elsewhere) = rig.process();
     rig.make_lazy(CPU1, rig.thread(mm));
@@ -210,4 +221,56 @@ fn the_filter_spares_who_has_left() {
     assert_eq!(rig.total("ipi_filtered"), 2, "CPU 2, in the kick and in the shoot");
     assert_eq!(rig.total("tlbie"), 1, "CPU 2's translations go by broadcast");
     assert!(rig.lookup(mm).is_none());
+}
+
+/// A policy that waits for CPUs.
+fn each_that_waits(test: impl Fn(&Rig)) {
+    Policy::ALL
+        .into_iter()
+        .filter(|&policy| Ledger::of(policy).waits)
+        .for_each(|policy| test(&Rig::new(policy)));
+}
+
+/// A zombie is freed by the last CPU that leaves it, however that leaves, and no CPU is asked.
+#[test]
+fn the_last_cpu_that_leaves_frees() {
+    each_that_waits(|rig| {
+        let ((mm, user), (_, other)) = (rig.process(), rig.process());
+        for cpu in [CPU1, CPU2] {
+            rig.make_lazy(cpu, rig.thread(mm));
+            rig.mmput(mm);
+        }
+        rig.switch(CPU0, user);
+        rig.on(CPU0, || rig.exit_mm());
+        // Another mm's end changes nothing.
+        rig.switch(CPU0, other);
+        assert!(rig.lookup(mm).is_some(), "CPUs 1 and 2 have it");
+        rig.on(CPU1, || rig.machine.with_preempt_off(|_| rig.leave_before_stop()));
+        assert!(rig.lookup(mm).is_some(), "CPU 2 has it");
+        rig.on(CPU2, || rig.kthread_use_mm(MmId::INIT_MM));
+        assert!(rig.lookup(mm).is_none(), "nobody has it");
+        assert_eq!(rig.total("ipi_sent_call"), 0);
+        assert_eq!((rig.zombies().peak.get(), rig.total("mm_freed")), (1, 1));
+        rig.on(CPU2, || rig.kthread_unuse_mm(MmId::INIT_MM));
+    });
+}
+
+/// If no PID is left, each CPU that has a zombie is asked to let it go, and its PID is used.
+#[test]
+fn zombies_are_asked_for_when_pids_run_short() {
+    each_that_waits(|rig| {
+        let zombies = [CPU0, CPU1, CPU2].map(|cpu| {
+            let (mm, user) = rig.process();
+            rig.make_lazy(cpu, user);
+            rig.on(CPU0, || rig.mmput(mm));
+            mm
+        });
+        assert!(zombies.iter().all(|&mm| rig.lookup(mm).is_some()));
+        // Six slots: init_mm, the zombies, two that are free.
+        let new: Vec<MmId> = std::iter::from_fn(|| rig.on(CPU0, || rig.mm_alloc())).collect();
+        assert_eq!(new.len(), 5, "two were free, and three were let go");
+        assert!(zombies.iter().all(|&mm| rig.lookup(mm).is_none()));
+        assert_eq!(rig.total("let_go_ipi"), 2, "CPU 0 asks the others");
+        assert_eq!(rig.zombies().peak.get(), 3);
+    });
 }

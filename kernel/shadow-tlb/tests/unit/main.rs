@@ -5,6 +5,7 @@ mod areas;
 mod holders;
 mod mappings;
 mod pids;
+mod spared;
 mod words;
 
 use kcore::cpu::CpuId;

@@ -1,7 +1,6 @@
 //! What a descheduled task keeps: T19.
 
 use super::*;
-use crate::task;
 use crate::task::WaitQueue;
 
 /// T19: a kernel thread that has run on a borrowed mm has none while it sleeps and the mm's user
@@ -24,7 +23,7 @@ pub(super) fn descheduled_has_no_active_mm() -> Verdict {
         let mut borrowed = MmId::NONE;
         for round in 0..ROUNDS {
             QUEUE.wait_until(|| is_turn(2 * round + 1));
-            borrowed = task::current().mm.active_mm();
+            borrowed = lazy_tlb().cpu(cpu).active_mm.peek();
             TURN.store(2 * round + 2, Ordering::Release);
         }
         QUEUE.wait_until(|| is_turn(2 * ROUNDS + 1));

@@ -16,7 +16,9 @@ const MOST: usize = 60;
 pub fn explain_cpu(trace: &Trace, story: &Story, cpu: &str) -> Result<String, String> {
     let number = cpu.parse().ok().filter(|&number: &usize| number < trace.cpus);
     let Some(number) = number else {
-        return Err(format!("there is no CPU {cpu}; the machine has CPUs 0 to {}", trace.cpus - 1));
+        let all =
+            if trace.cpus == 1 { "CPU 0 alone".into() } else { format!("CPUs 0 to {}", trace.cpus - 1) };
+        return Err(format!("there is no CPU {cpu}; the machine has {all}"));
     };
     let stretches: Vec<_> = story.stretches.iter().filter(|stretch| stretch.cpu == number).collect();
     let (lazy, told) = (stretches.iter().filter(|stretch| stretch.lazy).count(), stretches.len().min(MOST));

@@ -51,6 +51,8 @@ pub fn words(body: &Body) -> Option<(u8, String)> {
         Kind::Unit => said(4, "count + 1"),
         Kind::FlushGlobal => said(3, "flush all CPUs"),
         Kind::FlushLocal => said(4, "flush here"),
+        Kind::Spared => said(2, &format!("spares CPU {}", body.other)),
+        Kind::Paid => said(2, "flush owed"),
         Kind::Posted if !matches!(body.sub, 1 | 2 | 8) => {
             said(1, CALLS.get(usize::from(body.sub)).copied().unwrap_or("call"))
         }

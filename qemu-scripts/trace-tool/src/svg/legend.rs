@@ -1,11 +1,10 @@
 //! What the signs mean.
 
-use super::Scene;
 use super::arrows::{ANSWERED, RESCHED, SENT};
 use super::canvas::{Canvas, GREY, INK, LEFT, PLOT, RIGHT, SOFT, colour, width};
 
 /// Draws it in lines as wide as the picture. Returns the lower edge of the picture.
-pub fn draw(_scene: &Scene, canvas: &mut Canvas, top: f64) -> f64 {
+pub fn draw(canvas: &mut Canvas, top: f64) -> f64 {
     let blue = colour(Some(0));
     let edge = LEFT + PLOT + RIGHT - 20.0;
     canvas.line((20.0, top), (edge, top), "#d9dee5", 1.0, "");

@@ -118,3 +118,47 @@ fn colours_are_told_apart_and_grey_is_init_mm() {
     let (svg, _) = picture(Asked::default()).unwrap();
     assert!(svg.contains(&format!("fill=\"{}\"", canvas::colour(Some(0)))), "{MM:#x}");
 }
+
+#[test]
+fn a_long_end_is_shown_from_behind() {
+    let mut steps = right();
+    let zombie = steps.iter().position(|(_, body)| body.kind == trace_format::Kind::Zombie).unwrap();
+    let fault = (1, trace_format::Body::about(trace_format::Kind::Fault, MM));
+    steps.splice(zombie + 1..zombie + 1, std::iter::repeat_n(fault, 10_000));
+    let trace = trace(&steps);
+    let story = Story::of(&trace);
+    let window = Window::choose(&trace, &story, &Asked::default()).unwrap();
+    assert_eq!((window.to, window.to - window.from), (trace.events.len() as u64, 3999));
+    assert!(window.why.ends_with("(its last part)"));
+    assert!(draw(&trace, &story, &window).is_ok());
+}
+
+/// Wherever the moments are, a stem passes no words.
+#[test]
+fn no_stem_crosses_words() {
+    let mut random = 1_u64;
+    for _ in 0..200 {
+        let mut flags: Vec<flags::Flag> = (0..12)
+            .map(|_| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let (x, words) = ((random >> 33) as f64 % 900.0, "x".repeat((random >> 60) as usize + 3));
+                flags::Flag {
+                    x,
+                    words,
+                    rank: (random >> 40) as u8 % 5,
+                    row: None,
+                    title: String::new(),
+                    mm: 0,
+                }
+            })
+            .collect();
+        flags.sort_by(|a, b| a.x.total_cmp(&b.x));
+        let rows = flags::arrange(&mut flags);
+        assert!(rows <= 5 && flags.iter().any(|flag| flag.row.is_some()));
+        for (n, flag) in flags.iter().enumerate() {
+            let end = flag.x + canvas::width(&flag.words, flags::SIZE);
+            let mut under = flags[n + 1..].iter().filter(|other| other.x < end && other.row.is_some());
+            assert!(flag.row.is_none() || under.all(|other| other.row < flag.row), "{flags:?}");
+        }
+    }
+}

@@ -28,9 +28,11 @@ pub struct Asked {
     pub around: Option<String>,
 }
 
+/// The most events of a window that the user has not measured out.
+const MOST: usize = 4000;
+
 impl Window {
-    /// The window that is asked for; without a wish, the first end of an address space on which
-    /// other CPUs were lazy, or else the first end, or else all.
+    /// The window that is asked for; without a wish, that of the first end.
     ///
     /// # Errors
     /// There is nothing of this kind in the trace.
@@ -44,9 +46,29 @@ impl Window {
                 false => Err("FROM is not before TO".into()),
             };
         }
-        if let Some(around) = &asked.around {
-            return Self::around(trace, story, around);
+        let found = match &asked.around {
+            Some(around) => Self::around(trace, story, around)?,
+            None => Self::first_end(trace, story),
+        };
+        Ok(found.narrowed(trace))
+    }
+
+    /// Without what is too much for a picture: the end stays.
+    fn narrowed(self, trace: &Trace) -> Window {
+        let place = |time: u64| trace.events.partition_point(|event| event.record.time < time);
+        let (first, behind) = (place(self.from), place(self.to + 1));
+        if behind - first <= MOST {
+            return self;
         }
+        Window {
+            from: trace.events[behind - MOST].record.time,
+            why: format!("{} (its last part)", self.why),
+            ..self
+        }
+    }
+
+    /// The first end of an address space on which other CPUs were lazy, or else the first end, or else all.
+    fn first_end(trace: &Trace, story: &Story) -> Window {
         let mut freed: Vec<&Life> = story
             .lives
             .iter()
@@ -64,8 +86,8 @@ impl Window {
             })
         };
         match freed.iter().find(watched).or(freed.first()) {
-            Some(life) => Ok(Self::of_end(trace, story, life)),
-            None => Ok(Window { from: first, to: last, why: "the whole trace".into() }),
+            Some(life) => Self::of_end(trace, story, life),
+            None => Window { from: story.span.0, to: story.span.1, why: "the whole trace".into() },
         }
     }
 

@@ -86,7 +86,7 @@ fn populate() {
         Ok(start) => {
             // Before anything else: the next page of our text needs memory, too.
             // SAFETY: nothing uses the mapping.
-            let gone = unsafe { memory::unmap(start as usize, 1 << 40) };
+            let gone = unsafe { memory::unmap(start, 1 << 40) };
             println!("  mmap: what could be had");
             if let Err(why) = gone {
                 refused("munmap", why);
