@@ -24,6 +24,7 @@ define HELP
   make dump               that machine's memory and registers, hung or not, as build/dump.elf
                           (DUMP=another file)
   make post-mortem        the debugger on the dump (DUMP=)
+  make nmi                makes that machine report each CPU, and stop
 
   make test-host          unit tests on this machine (TEST= a part of their names, as for loom,
                           riscv64, crashes and programs)
@@ -68,6 +69,10 @@ define HELP
   make frames             the stack: no function of the kernel takes much of it
   make instructions       the images: TLB instructions and changes of context have their fences
   make guide              the documents: pictures, names, targets and counted lines are true
+  make test-guide         what docs/guide tells to type, run, and its output compared; make
+                          guide-check: also its pages that build kernels (PAGE= some pages)
+  make doc                the guide and the documents as a book (build/book/html), and the crates'
+                          documentation (target/doc)
   make fences             write the tables of barrier pairs (docs/lazy-tlb.md, docs/fences.md) from the comments
   make lines              count the lines of code and comments by part
   make figures            what each policy costs, and how long its code is
@@ -163,7 +168,7 @@ help:
 
 # --- set-up ---------------------------------------------------------------------------
 
-.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux setup-riscv64 setup-spin setup-linux
+.PHONY: settings setup setup-rust setup-qemu setup-cross setup-gdb setup-tmux setup-riscv64 setup-spin setup-linux setup-mdbook
 setup:
 	@$(SCRIPTS)/setup
 
@@ -194,6 +199,9 @@ setup-spin:
 
 setup-linux:
 	@$(SCRIPTS)/setup linux
+
+setup-mdbook:
+	@$(SCRIPTS)/setup mdbook
 
 # --- images ---------------------------------------------------------------------------
 
@@ -293,7 +301,10 @@ terminal:
 gdb: terminal $(OWN_INITRD) setup-qemu setup-gdb $(GDB_IMAGE) trace-tool
 	@$(SCRIPTS)/gdb/start $(GDB_IMAGE)
 
-.PHONY: attach dump post-mortem
+.PHONY: attach dump post-mortem nmi
+nmi:
+	@$(SCRIPTS)/nmi
+
 attach: setup-gdb trace-tool
 	@$(SCRIPTS)/gdb/attach
 
@@ -358,7 +369,7 @@ matrix: setup-qemu build/kernel.elf build/kernel-test.elf build/initrd.cpio buil
 
 # The driver builds each stage's needs, so that a build that fails is a failed stage.
 TEST_STAGES := $(addprefix test-,host loom mutants prove riscv64 instructions kernel sequences crashes programs bad-input \
-	fuzz monitor gdb headline bench determinism starts soak)
+	fuzz monitor gdb guide headline bench determinism starts soak)
 
 .PHONY: test $(TEST_STAGES)
 test:
@@ -421,6 +432,15 @@ guide:
 
 lines:
 	@$(SCRIPTS)/lines
+
+.PHONY: doc
+doc: setup-mdbook
+	@$(SCRIPTS)/book
+	@RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+.PHONY: guide-check
+guide-check: setup-qemu setup-gdb setup-cross build/kernel.elf build/initrd.cpio trace-tool
+	@$(SCRIPTS)/guide-check $(PAGE)
 
 frames: build/kernel.elf build/kernel-test.elf
 	@$(SCRIPTS)/frames $^

@@ -1,6 +1,6 @@
 //! The dialogue with a person on a terminal, apart from any machine.
 //!
-//! Bytes become keys ([`keys`]), keys change a line ([`line`]), and a [`prompt`]
+//! Bytes become keys ([`keys`]), keys change a line ([`mod@line`]), and a [`prompt`]
 //! puts both on the screen with a [`history`] behind it. [`cooked`] is the poorer
 //! editing that programs get from a terminal, and [`input`] the bytes that wait to be
 //! read. [`table`] and [`ranges`] format the

@@ -1,7 +1,7 @@
 //! Interrupts and exceptions: from the vector to the kernel's handler and back.
 //!
 //! `vectors.S` holds the vectors, `entry.S` the common entry and exit,
-//! [`frame`] the saved registers. `dispatch` finds the cause, and [`Upcalls`]
+//! [`frame`] the saved registers. `dispatch` finds the cause, and `Upcalls`
 //! is the kernel's half.
 //!
 //! Rules that the assembly keeps: no interrupt is enabled while SRR0, SRR1,
