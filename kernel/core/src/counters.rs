@@ -170,7 +170,7 @@ impl Counters {
             }
             Event::Interrupted => me().ipi_received.bump(),
             Event::Called { call: Call::Shoot(_) | Call::LetGo(_) | Call::Evict(..), .. } => {
-                me().call_lazy.bump()
+                me().call_lazy.bump();
             }
             Event::Called { call: Call::Flush(..), .. } => me().call_flush.bump(),
             Event::Called { call: Call::Barrier, .. } => me().call_barrier.bump(),
