@@ -87,9 +87,10 @@ fn dump(steps: &[(usize, Body)], at_once: &[usize]) -> Vec<u8> {
     for (n, &(cpu, body)) in steps.iter().enumerate() {
         time += u64::from(!at_once.contains(&n));
         let position = &mut words[2 * LINE / 8 * (cpu + 1)];
-        let (at, record) = (head / 8 + (cpu * 256 + *position as usize) * 4, Record { time, body });
-        let encoded = record.encode(*position);
-        *position += 1;
+        let number = *position / RECORD_BYTES as u64;
+        let (at, record) = (head / 8 + (cpu * 256 + number as usize) * 4, Record { time, body });
+        let encoded = record.encode(number);
+        *position += RECORD_BYTES as u64;
         words[at..at + 4].copy_from_slice(&encoded);
     }
     words.iter().flat_map(|word| word.to_be_bytes()).collect()
