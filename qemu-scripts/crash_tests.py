@@ -16,13 +16,12 @@ and QEMU ends with status 1. Lines of any other form come from CPUs that print t
 """
 
 import dataclasses
-import json
 import os
 import re
-import socket
 import tempfile
 
 import machine
+import qmp
 import running
 from common import BUILD
 from settings import Settings
@@ -162,15 +161,10 @@ class FromOutside(Crash):
 
 def inject_nmi(path):
     """Asks QEMU at that socket for a non-maskable interrupt on all CPUs."""
-    with socket.socket(socket.AF_UNIX) as qmp:
-        qmp.settimeout(LIMIT_S)
-        qmp.connect(path)
-        answers = qmp.makefile("r", encoding="utf-8")
-        answers.readline()  # the greeting
-        for command in ("qmp_capabilities", "inject-nmi"):
-            qmp.sendall(json.dumps({"execute": command}).encode() + b"\n")
-            while "return" not in json.loads(answers.readline() or '{"return": "the end"}'):
-                pass  # an event
+    try:
+        qmp.Qmp(path, LIMIT_S, LIMIT_S).do("inject-nmi")
+    except qmp.Refused:
+        pass        # the kernel has ended the machine before QEMU answered
     return True
 
 

@@ -16,6 +16,8 @@ from common import BUILD, die
 MACHINES = BUILD / "machines"
 # A socket's name is limited; a longer one leaves the machine out of reach.
 MOST_BYTES = 100
+# A dump of gigabytes takes some seconds.
+ANSWER_S = 30
 
 
 class Refused(Exception):
@@ -23,10 +25,11 @@ class Refused(Exception):
 
 
 class Qmp:
-    """A connection to a QEMU."""
+    """A connection to a QEMU, which has one at a time. With `answer_s` no answer takes longer: TimeoutError."""
 
-    def __init__(self, path, limit_s=20):
+    def __init__(self, path, limit_s=20, answer_s=None):
         self.socket, self.events = socket.socket(socket.AF_UNIX), []
+        self.socket.settimeout(answer_s)
         deadline = time.monotonic() + limit_s
         while True:
             try:
@@ -86,7 +89,9 @@ def newest():
     images = sorted(MACHINES.glob("*.kernel"), key=lambda path: path.stat().st_mtime, reverse=True)
     for image in images:
         try:
-            return Qmp(os.path.relpath(image.with_suffix("")), limit_s=0), image.read_text().strip()
+            return Qmp(os.path.relpath(image.with_suffix("")), 0, ANSWER_S), image.read_text().strip()
+        except TimeoutError:
+            die("the machine answers to another command: end `make attach` first.")
         except (Refused, OSError):
             continue        # its starter was killed
     die("no machine runs: start one with `make run` in another terminal.")
