@@ -248,6 +248,31 @@ impl CpuSet {
         cpus_of(self.0.iter().copied())
     }
 
+    /// Whether one of the first `nr_cpus` CPUs besides `cpu` is in the set.
+    #[inline(always)]
+    pub(crate) fn has_others(&self, cpu: CpuId, nr_cpus: usize) -> bool {
+        let mine = |word| if word == cpu.index() / 64 { 1 << (cpu.index() % 64) } else { 0 };
+        (0..nr_cpus.div_ceil(64)).any(|word| self.0[word] & !mine(word) != 0)
+    }
+
+    /// Calls `f` with those of the first `nr_cpus` CPUs that are in the set.
+    #[inline(always)]
+    pub(crate) fn for_each(&self, nr_cpus: usize, mut f: impl FnMut(CpuId)) {
+        for (word, &bits) in self.0[..nr_cpus.div_ceil(64)].iter().enumerate() {
+            bits_of(bits).for_each(|bit| f(CpuId::new(word * 64 + bit)));
+        }
+    }
+
+    /// Removes those of the first `nr_cpus` CPUs for which `keep` says no.
+    #[inline(always)]
+    pub(crate) fn retain(&mut self, nr_cpus: usize, mut keep: impl FnMut(CpuId) -> bool) {
+        for (word, bits) in self.0[..nr_cpus.div_ceil(64)].iter_mut().enumerate() {
+            bits_of(*bits)
+                .filter(|bit| !keep(CpuId::new(word * 64 + bit)))
+                .for_each(|bit| *bits &= !(1 << bit));
+        }
+    }
+
     /// The 64 CPUs of word `word` as bits, lowest CPU in bit 0.
     pub fn word(&self, word: usize) -> u64 {
         self.0.get(word).copied().unwrap_or(0)
