@@ -50,7 +50,7 @@ pub(crate) use exit::exit_current;
 pub(crate) use fault_place::FaultPlace;
 pub(crate) use idle::idle_for_ever;
 #[cfg(feature = "selftest")]
-pub(crate) use idle::is_idle;
+pub(crate) use idle::{WOKEN_TO_LET_GO, is_idle};
 pub(crate) use mutex::{Mutex, MutexGuard};
 pub(crate) use name::TaskName;
 pub(crate) use offline::{Refused, is_online, offline, online};
