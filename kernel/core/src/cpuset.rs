@@ -227,6 +227,13 @@ impl CpuSet {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
+    /// [`CpuSet::len`] of a set that has none but the first `nr_cpus` CPUs.
+    #[inline(always)]
+    pub(crate) fn len_of(&self, nr_cpus: usize) -> usize {
+        let len = |words: &[u64]| words.iter().map(|word| word.count_ones() as usize).sum();
+        if nr_cpus <= 64 { len(&self.0[..1]) } else { len(&self.0) }
+    }
+
     /// Whether the set has no CPU.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|&word| word == 0)
@@ -248,11 +255,15 @@ impl CpuSet {
         cpus_of(self.0.iter().copied())
     }
 
-    /// Whether one of the first `nr_cpus` CPUs besides `cpu` is in the set.
+    /// Whether a CPU besides `cpu` is in the set, which has none but the first `nr_cpus` CPUs.
     #[inline(always)]
     pub(crate) fn has_others(&self, cpu: CpuId, nr_cpus: usize) -> bool {
-        let mine = |word| if word == cpu.index() / 64 { 1 << (cpu.index() % 64) } else { 0 };
-        (0..nr_cpus.div_ceil(64)).any(|word| self.0[word] & !mine(word) != 0)
+        if nr_cpus <= 64 { self.0[0] & !(1 << (cpu.index() % 64)) != 0 } else { self.has_others_of_many(cpu) }
+    }
+
+    #[inline(never)]
+    fn has_others_of_many(&self, cpu: CpuId) -> bool {
+        !self.without(cpu).is_empty()
     }
 
     /// Calls `f` with those of the first `nr_cpus` CPUs that are in the set.

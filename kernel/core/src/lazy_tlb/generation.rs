@@ -98,6 +98,7 @@ impl Operations for Generation {
 }
 
 /// Takes the CPUs that are lazy on `mm` out of `told`, which has others than this one.
+#[inline(never)]
 fn spare<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId, told: &mut CpuSet) {
     let (slot, nr_cpus) = (mm.slot(), lazy.nr_cpus());
     let is_behind = |cpu, newest| {
