@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`kcore::handoff`] (asleep and awake), [`descriptor`] (the task), [`switch`] (the
 //! context switch), [`placement`] (which CPU), [`idle`], [`preempt`], [`timer`]; then the parts
-//! built on them: [`kthread`], [`work`], [`offline`].
+//! built on them: [`kthread`], [`work`], [`mod@offline`].
 //!
 //! Lock order, outermost first: a wait queue or a CPU's alarms; a run queue. No two of a kind are
 //! held at once, with one exception: the alarms of a CPU that has gone offline are taken before
