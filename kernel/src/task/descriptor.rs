@@ -381,6 +381,12 @@ impl Task {
         self.run_state.stay_awake();
     }
 
+    /// Panics if the running task is in a wait queue: a second one needs the same node.
+    #[inline(always)]
+    pub(super) fn check_waits_for_nothing(&self) {
+        assert!(!self.waits.load(Ordering::Relaxed), "{} waits in the condition of a wait", self.name());
+    }
+
     /// Wakes the task if it sleeps or is about to. Returns whether it slept. A spurious wake-up
     /// does no harm: all waits are loops. Any context.
     pub(crate) fn wake(&self) -> bool {

@@ -12,6 +12,7 @@
 //! those of the CPU that inherits them.
 
 mod affinity;
+mod awaited;
 mod cpu;
 mod cpu_bits;
 mod descriptor;
@@ -40,6 +41,7 @@ mod window;
 pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
+pub(crate) use awaited::{Awaited, Ready};
 pub(crate) use cpu::{
     area_addresses, area_of, claim, claims, idle_time_tb, init, ipi_target_of, online_cpus,
 };

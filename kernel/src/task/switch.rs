@@ -50,13 +50,19 @@ pub(crate) fn yield_now() {
 
 #[inline]
 pub(super) fn leave(why: Leave) {
+    check_preemption();
+    irqflags::disable().lend_mut(|off| schedule(why, off));
+}
+
+/// Panics if preemption is off: the running task is about to switch.
+#[inline(always)]
+pub(super) fn check_preemption() {
     assert!(
         percpu::preempt_count() == 0,
         "{} would switch with preemption off ({} times)",
         super::current().name(),
         percpu::preempt_count()
     );
-    irqflags::disable().lend_mut(|off| schedule(why, off));
 }
 
 /// The task that a switch has left, and what is to be done for it on the other stack. One word,

@@ -89,7 +89,7 @@ impl WaitQueue {
         }
         let me = super::current();
         let waiter = &me.wait_node;
-        assert!(!me.waits.load(Ordering::Relaxed), "{} waits in the condition of a wait", me.name());
+        me.check_waits_for_nothing();
         me.waits.store(true, Ordering::Relaxed);
         let first = self.turn(&me, waiter, &mut done, &mut give_up);
         let finished = first.unwrap_or_else(|| self.more_turns(&me, waiter, &mut done, &mut give_up));
