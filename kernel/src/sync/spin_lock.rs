@@ -26,6 +26,7 @@ pub(crate) type IrqGuard<'a, T> = Guard<'a, T, IrqSection>;
 
 /// Turns something off; dropping it restores the state before.
 pub(crate) trait Section {
+    /// From here on; any context.
     fn begin() -> Self;
 }
 
@@ -44,6 +45,12 @@ impl IrqSection {
     #[inline(always)]
     pub(crate) fn begin_first() -> Self {
         Self(irqflags::disable_first())
+    }
+
+    /// Runs `f` with the proof of it.
+    #[inline(always)]
+    pub(crate) fn lend<R>(&self, f: impl FnOnce(&IrqsOff) -> R) -> R {
+        self.0.lend(f)
     }
 
     /// Runs `f` with the right to turn interrupts on meanwhile, and to switch. They were on before.
@@ -125,7 +132,7 @@ impl<T> IrqLock<T> {
     /// As [`Lock::lock`], in a section that outlives the guard.
     #[inline(always)]
     pub(crate) fn lock_within(&self, section: &IrqSection) -> IrqGuard<'_, T> {
-        section.0.lend(|off| self.lock_with(off))
+        section.lend(|off| self.lock_with(off))
     }
 }
 
@@ -133,7 +140,7 @@ impl<T> IrqGuard<'_, T> {
     /// Runs `f` with the value and the proof that interrupts are off.
     #[inline(always)]
     pub(crate) fn with_token<R>(&mut self, f: impl FnOnce(&mut T, &IrqsOff) -> R) -> R {
-        self._section.0.lend(|off| f(&mut self.inner, off))
+        self._section.lend(|off| f(&mut self.inner, off))
     }
 }
 

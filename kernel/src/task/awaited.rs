@@ -20,7 +20,7 @@ use kcore::machine::IrqsOff;
 
 use super::descriptor::{Task, TaskPtr, current};
 use super::placement;
-use super::switch::{Leave, check_preemption, schedule};
+use super::switch::sleep_within;
 use super::wait_queue::Interrupted;
 use super::window::Window;
 use crate::sync::fifo::Fifo;
@@ -78,13 +78,12 @@ impl<T: Ready> Section<'_, T> {
     pub(crate) fn wait(self) -> Result<Self, Interrupted> {
         let Section { mut held, mut irqs, of } = self;
         let me = current();
-        check_preemption();
         let prepared = held.prepare(&me);
         drop(held);
         if !prepared {
             return Err(Interrupted);
         }
-        irqs.lend_mut(|off| schedule(Leave::Sleep, off));
+        sleep_within(&mut irqs);
         Window::Awake.pass(&me);
         let mut held = of.hold(&irqs);
         held.leave(&me);

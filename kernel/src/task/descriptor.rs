@@ -414,7 +414,13 @@ impl Task {
     /// The other half, without that lock. The task may run and end before the return.
     #[inline]
     pub(crate) fn run_again(&self) {
-        with_irqs_off(|off| super::placement::queue(self, off));
+        with_irqs_off(|off| self.run_again_with(off));
+    }
+
+    /// As [`Task::run_again`], where interrupts are off.
+    #[inline]
+    pub(crate) fn run_again_with(&self, off: &IrqsOff) {
+        super::placement::queue(self, off);
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return, reschedule
 pub(crate) use resched::handle_ipi;
 pub(crate) use smp::start_secondaries;
 pub(crate) use spawn::{OutOfMemory, create_user, set_user_frame, start};
-pub(crate) use switch::{sleep, yield_now};
+pub(crate) use switch::{sleep_within, yield_now};
 #[cfg(feature = "selftest")]
 pub(crate) use timer::sleep_until_tb;
 pub(crate) use timer::timer_tick;

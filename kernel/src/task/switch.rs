@@ -22,7 +22,7 @@ use super::descriptor::{Task, TaskPtr, TaskRef};
 use super::run_queue::OVERLOADED;
 use super::window::Window;
 use crate::machine::lazy_tlb;
-use crate::sync::preempt;
+use crate::sync::{IrqSection, preempt};
 use crate::trace;
 
 /// Why the running task gives up its CPU.
@@ -39,8 +39,15 @@ pub(super) enum Leave {
 /// Sleeps, unless the running task was woken since its [`Task::prepare_to_sleep`]. Interrupts and
 /// preemption on.
 #[inline]
-pub(crate) fn sleep() {
+pub(super) fn sleep() {
     leave(Leave::Sleep);
+}
+
+/// As [`sleep`], in a section that began with interrupts on.
+#[inline(always)]
+pub(crate) fn sleep_within(irqs: &mut IrqSection) {
+    check_preemption();
+    irqs.lend_mut(|off| schedule(Leave::Sleep, off));
 }
 
 /// Lets the tasks that wait for this CPU run first. Interrupts and preemption on.
@@ -280,7 +287,10 @@ pub(super) unsafe fn finish(left: Left) -> IrqsOff {
     let borrow = lazy_tlb().finish_switch(&off, left.has(Left::ENDED_BORROW));
     left.task().on_cpu.end();
     if left.has(Left::MARKS) {
-        finish_marked(left, lazy_tlb().left_to_settle(borrow), &mut off);
+        let borrow = lazy_tlb().left_to_settle(borrow);
+        if borrow.is_some() || left.has(Left::DEAD | Left::EVICTED) {
+            finish_marked(left, borrow, &mut off);
+        }
     }
     off
 }
@@ -290,9 +300,6 @@ pub(super) unsafe fn finish(left: Left) -> IrqsOff {
 #[cold]
 #[inline(never)]
 fn finish_marked(left: Left, borrow: Option<EndedBorrow>, off: &mut IrqsOff) {
-    if borrow.is_none() && !left.has(Left::DEAD | Left::EVICTED) {
-        return;
-    }
     let settle = || {
         lazy_tlb().settle_switch(borrow);
         if left.has(Left::DEAD) {

@@ -18,6 +18,7 @@ use arch::timer;
 use kcore::handoff::Waiters;
 use kcore::machine::IrqsOff;
 
+use super::switch::sleep;
 use super::timer::Alarm;
 use super::window::Window;
 use super::{Task, TaskPtr};
@@ -114,7 +115,7 @@ impl WaitQueue {
             self.leave(waiter);
             return Some(finished);
         }
-        super::sleep();
+        sleep();
         Window::Awake.pass(me);
         // Told: without the lock, which the waker may hold for longer.
         ((me.told.is_told() || self.was_picked(waiter)) && done()).then_some(true)
