@@ -368,7 +368,7 @@ pub(crate) fn current() -> Own<Task> {
 }
 
 impl Task {
-    /// The running task announces that its next [`super::sleep`] is to sleep, unless a wake-up
+    /// The running task announces that its next sleep is to sleep, unless a wake-up
     /// comes first. A full barrier: see [`crate::task::WaitQueue`].
     #[inline]
     pub(crate) fn prepare_to_sleep(&self) {

@@ -206,13 +206,7 @@ fn rotate(cpu: &Cpu, prev: &Task, off: &IrqsOff) -> (TaskPtr, bool) {
         drop(queue);
         return (take_instead(cpu, off), true);
     }
-    match queue.pop() {
-        None => (prev.as_ptr(), false),
-        Some(next) => {
-            queue.push(prev, false);
-            (next, false)
-        }
-    }
+    (queue.exchange(prev).unwrap_or(prev.as_ptr()), false)
 }
 
 /// Takes what runs instead of a task that is evicted.
