@@ -151,6 +151,22 @@ impl CpuMask {
         self.copy(nr_cpus, Ordering::Acquire)
     }
 
+    /// Whether `me` is in the set, and whether another of the first `nr_cpus` CPUs is. Orders like
+    /// [`CpuMask::observe`].
+    #[inline(always)]
+    pub(crate) fn observe_sides(&self, nr_cpus: usize, me: CpuId) -> (bool, bool) {
+        let (place, bit) = Self::place(me);
+        let sides = |word: usize| {
+            let (bits, own) = (self.0[word].load(Ordering::Acquire), if word == place { bit } else { 0 });
+            (bits & own != 0, bits & !own != 0)
+        };
+        if nr_cpus <= 64 {
+            return sides(0);
+        }
+        let add = |sum: (bool, bool), one: (bool, bool)| (sum.0 | one.0, sum.1 | one.1);
+        (0..nr_cpus.div_ceil(64)).map(sides).fold((false, false), add)
+    }
+
     fn copy(&self, nr_cpus: usize, order: Ordering) -> CpuSet {
         let mut set = CpuSet::EMPTY;
         for word in 0..nr_cpus.div_ceil(64) {

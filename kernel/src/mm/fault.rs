@@ -171,6 +171,20 @@ impl Map {
     }
 }
 
+impl Map {
+    /// The current task is about to touch new memory at `ea`: lets that fault, too, go without the
+    /// lock, if the page table is there.
+    pub(super) fn expect_fault(&mut self, ea: u64) {
+        let Some(area) = self.areas.find(ea) else { return };
+        if area.prot.intersects(Prot::READ | Prot::WRITE)
+            && let Some(entry) = self.tables.cursor_at(ea).find(ea)
+        {
+            let filled = remember(self.mm, &entry, area);
+            self.tables.resident += filled;
+        }
+    }
+}
+
 /// Lets the current task's next faults nearby go without the lock, if `area` is anonymous and the
 /// mm its own. Returns how many pages it has filled in without the lock and not counted.
 fn remember(mm: MmId, entry: &Entry<'_>, area: &Area<Backing>) -> i64 {

@@ -38,8 +38,8 @@ pub(super) fn gate_of(table: PhysAddr) -> &'static Gate {
 /// fill it without the `mmap_lock`, until they have taken it once.
 #[inline]
 pub(super) fn close_gate(table: PhysAddr) {
-    let mut wait = SpinWait::new("faults in a page table");
-    gate_of(table).close(|| wait.turn());
+    let mut wait = None;
+    gate_of(table).close(|| wait.get_or_insert(SpinWait::new("faults in a page table")).turn());
 }
 
 /// In a [`Map`](super::address_space::Map): a caller with a mutable reference holds the
@@ -81,11 +81,7 @@ impl PageTables {
 
     /// Takes the pages in `range` out of the tree. Tables stay.
     pub(super) fn take(&mut self, range: Range<u64>, gather: &mut Gather) {
-        let mut taking = Taking { gather, span: NO_SPAN, taken: 0 };
-        self.cursor(range).visit(&mut taking);
-        let Taking { gather, span, taken } = taking;
-        gather.weakened(span);
-        self.resident -= taken;
+        self.resident -= self.cursor(range).visit(Taking { gather, span: NO_SPAN, taken: 0 });
     }
 
     /// Takes the tables out that serve an address in `range`, and none outside `unused`.
