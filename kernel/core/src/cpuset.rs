@@ -155,16 +155,18 @@ impl CpuMask {
     /// [`CpuMask::observe`].
     #[inline(always)]
     pub(crate) fn observe_sides(&self, nr_cpus: usize, me: CpuId) -> (bool, bool) {
-        let (place, bit) = Self::place(me);
-        let sides = |word: usize| {
-            let (bits, own) = (self.0[word].load(Ordering::Acquire), if word == place { bit } else { 0 });
-            (bits & own != 0, bits & !own != 0)
-        };
-        if nr_cpus <= 64 {
-            return sides(0);
+        let (_, bit) = Self::place(me);
+        if nr_cpus > 64 {
+            return self.observe_sides_of_many(nr_cpus, me);
         }
-        let add = |sum: (bool, bool), one: (bool, bool)| (sum.0 | one.0, sum.1 | one.1);
-        (0..nr_cpus.div_ceil(64)).map(sides).fold((false, false), add)
+        let bits = self.0[0].load(Ordering::Acquire);
+        (bits & bit != 0, bits & !bit != 0)
+    }
+
+    #[inline(never)]
+    fn observe_sides_of_many(&self, nr_cpus: usize, me: CpuId) -> (bool, bool) {
+        let set = self.observe(nr_cpus);
+        (set.contains(me), !set.without(me).is_empty())
     }
 
     fn copy(&self, nr_cpus: usize, order: Ordering) -> CpuSet {
@@ -311,4 +313,24 @@ fn bits_of(mut bits: u64) -> impl Iterator<Item = usize> {
             bit
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides_of_a_mask() {
+        for (nr_cpus, me, other) in [(4, 0, 3), (64, 63, 0), (70, 0, 66), (70, 66, 0), (70, 66, 67)] {
+            let (mask, me, other) = (CpuMask::default(), CpuId::new(me), CpuId::new(other));
+            let sides = || mask.observe_sides(nr_cpus, me);
+            assert_eq!(sides(), (false, false));
+            mask.set(other);
+            assert_eq!(sides(), (false, true));
+            mask.set(me);
+            assert_eq!(sides(), (true, true));
+            mask.clear(other);
+            assert_eq!(sides(), (true, false));
+        }
+    }
 }

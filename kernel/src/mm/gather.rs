@@ -158,8 +158,11 @@ impl Visit for Taking<'_> {
 }
 
 impl Drop for Gather {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.flush_and_free();
+        if self.len != 0 || self.span != NO_SPAN {
+            self.flush_and_free();
+        }
     }
 }
 

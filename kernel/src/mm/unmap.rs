@@ -35,7 +35,8 @@ impl Map {
         }
     }
 
-    /// As [`Map::unmap`], with one flush for it and for all that is in `gather`.
+    /// As [`Map::unmap`], for areas that there are, with one flush for it and for all that is in `gather`.
+    #[inline(always)]
     pub(super) fn unmap_after(&mut self, range: Range<u64>, gather: &mut Gather) {
         self.tables.take(range.clone(), gather);
         let unused = self.areas.gap_without(&range);

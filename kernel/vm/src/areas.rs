@@ -90,27 +90,6 @@ impl<C: Contents> AreaSet<C> {
         self.below[below..].iter().chain(self.above[..above].iter().rev())
     }
 
-    /// Area number `at`.
-    #[inline]
-    fn get(&self, at: usize) -> Option<&Area<C>> {
-        match at.checked_sub(self.below.len()) {
-            None => Some(&self.below[at]),
-            Some(at) => self.above.get(self.above.len().checked_sub(at + 1)?),
-        }
-    }
-
-    /// As [`AreaSet::get`], of an area that there is.
-    #[inline]
-    fn get_mut(&mut self, at: usize) -> &mut Area<C> {
-        match at.checked_sub(self.below.len()) {
-            None => &mut self.below[at],
-            Some(at) => {
-                let last = self.above.len() - 1;
-                &mut self.above[last - at]
-            }
-        }
-    }
-
     /// Whether the stacks meet at `addr`: all areas that end above it are in the higher one, and
     /// no others.
     #[inline]
@@ -126,6 +105,7 @@ impl<C: Contents> AreaSet<C> {
     }
 
     /// As [`AreaSet::ending_up_to`], anywhere.
+    #[inline(never)]
     fn search(&self, addr: u64) -> usize {
         match self.below.partition_point(|area| area.end <= addr) {
             all if all == self.below.len() => self.len() - self.above.partition_point(|area| area.end > addr),
@@ -136,7 +116,7 @@ impl<C: Contents> AreaSet<C> {
     /// The area that `addr` lies in, or the next one above.
     #[inline]
     fn at_or_above(&self, addr: u64) -> Option<&Area<C>> {
-        if self.meets_at(addr) { self.above.last() } else { self.get(self.search(addr)) }
+        if self.meets_at(addr) { self.above.last() } else { self.ascending_from(self.search(addr)).next() }
     }
 
     /// Whether `range` is all of one area, where the set was last changed.
@@ -183,17 +163,16 @@ impl<C: Contents> AreaSet<C> {
     }
 
     /// The free space around `range` if `range` were unmapped: from the end of the
-    /// area below to the start of the area above.
+    /// area below to the start of the area above. Has the stacks meet there, like a change.
     #[inline]
-    pub fn gap_without(&self, range: &Range<u64>) -> Range<u64> {
-        let first = self.ending_up_to(range.start);
-        let below = match self.get(first) {
+    pub fn gap_without(&mut self, range: &Range<u64>) -> Range<u64> {
+        self.go_to(range.start);
+        let below = match self.above.last() {
             Some(area) if area.start < range.start => range.start,
-            _ => first.checked_sub(1).and_then(|below| self.get(below)).map_or(0, |area| area.end),
+            _ => self.below.last().map_or(0, |area| area.end),
         };
-        let mut rest = self.ascending_from(first);
-        let above = rest.find(|area| area.end > range.end).map_or(u64::MAX, |area| area.start.max(range.end));
-        below..above
+        let above = self.above.iter().rev().find(|area| area.end > range.end);
+        below..above.map_or(u64::MAX, |area| area.start.max(range.end))
     }
 
     /// The highest free space of `len` bytes inside `within`.
@@ -251,6 +230,7 @@ impl<C: Contents> AreaSet<C> {
     }
 
     /// Adds an area, whose place must be free, and joins it with its neighbours.
+    #[inline(always)]
     pub fn insert(&mut self, area: Area<C>) {
         debug_assert!(area.start < area.end && self.is_free(&area.range()), "area over another");
         self.go_to(area.start);

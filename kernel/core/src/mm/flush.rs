@@ -77,6 +77,7 @@ enum MaskShape {
 impl<M: Machine> LazyTlb<M> {
     /// Drops `what` of `mm` from every TLB that may hold it; complete on return,
     /// so frames may be freed. Interrupts on.
+    #[inline(never)]
     pub fn flush(&self, mm: MmId, what: FlushRange) {
         self.machine.with_preempt_off(|t| {
             // F1 fence: orders the PTE stores before the read of the mask. Partner:
