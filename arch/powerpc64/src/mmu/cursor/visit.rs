@@ -13,11 +13,17 @@ pub const TOGETHER: usize = 8;
 
 /// What is done with the entries of the pages that are mapped.
 pub trait Visit {
+    /// What is left to say at the end.
+    type Sum;
+
     /// The entry of a page.
     fn one(&mut self, entry: Entry<'_>);
 
     /// Entries of neighbours.
     fn eight(&mut self, entries: Eight<'_>);
+
+    /// The end of the visit.
+    fn end(self) -> Self::Sum;
 }
 
 /// Entries side by side, each of which maps a page.
@@ -75,6 +81,8 @@ impl Cursor<'_> {
     pub fn for_each(&mut self, f: impl FnMut(Entry<'_>)) {
         struct Each<F>(F);
         impl<F: FnMut(Entry<'_>)> Visit for Each<F> {
+            type Sum = ();
+
             fn one(&mut self, entry: Entry<'_>) {
                 (self.0)(entry);
             }
@@ -82,13 +90,34 @@ impl Cursor<'_> {
             fn eight(&mut self, entries: Eight<'_>) {
                 entries.one_by_one(self);
             }
+
+            fn end(self) {}
         }
-        self.visit(&mut Each(f));
+        self.visit(Each(f));
     }
 
     /// Shows `visitor` the entry of every page that is mapped in the range, in order.
-    #[inline]
-    pub fn visit(&mut self, visitor: &mut impl Visit) {
+    #[inline(always)]
+    pub fn visit<V: Visit>(&mut self, mut visitor: V) -> V::Sum {
+        let Range { start, end } = self.range;
+        if end != start.wrapping_add(PAGE_SIZE) {
+            return self.visit_many(visitor);
+        }
+        if let Some(entry) = self.tree.walk(start).map(|pte| Entry { ea: start, pte }) {
+            (self.before)(entry.table());
+            if entry.get().is_leaf() {
+                visitor.one(entry);
+            }
+        }
+        visitor.end()
+    }
+
+    /// As [`Cursor::visit`], for more than a page.
+    // Not inlined: a visit of one page saves no registers for it.
+    #[inline(never)]
+    fn visit_many<V: Visit>(&mut self, visitor: V) -> V::Sum {
+        // A copy, which can be in registers.
+        let mut visitor = visitor;
         let Ok(()) = self.for_each_table(|start, own| {
             let (groups, rest) = own.as_chunks::<TOGETHER>();
             let (mut groups, mut ea) = (groups.iter(), start);
@@ -98,7 +127,7 @@ impl Cursor<'_> {
                 if Pte(in_all).is_leaf() {
                     visitor.eight(Eight { ea, entries, held });
                 } else if held.iter().fold(0, |bits, pte| bits | pte.0) != 0 {
-                    each_mapped(entries, ea, visitor);
+                    each_mapped(entries, ea, &mut visitor);
                 } else {
                     // Most of a stack or a heap is not mapped: its entries only have to be zero.
                     let empty = groups.as_slice().iter().take_while(|entries| are_empty(entries)).count();
@@ -107,9 +136,10 @@ impl Cursor<'_> {
                 }
                 ea += TOGETHER as u64 * PAGE_SIZE;
             }
-            each_mapped(rest, ea, visitor);
+            each_mapped(rest, ea, &mut visitor);
             Ok::<(), Infallible>(())
         });
+        visitor.end()
     }
 }
 
