@@ -6,12 +6,13 @@ use core::ops::Range;
 use arch::addr::{PAGE_SIZE, PhysAddr};
 use arch::encoding::pte::Pte;
 use arch::mmu::cursor::Cursor;
-use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
+use arch::mmu::cursor::leaf_tables::{Parts, TABLE_SPAN};
 use arch::mmu::tree::RadixTree;
 use kcore::gate::Gate;
 
 use super::gather::{Gather, NO_SPAN, Taking};
 use crate::machine::lazy_tlb;
+use crate::memory::frame;
 use crate::sync::{Fixed, SpinWait};
 
 /// The gates of all leaf tables, by the table's frame. A CPU takes frames in runs of 32, so its
@@ -35,11 +36,13 @@ pub(super) fn gate_of(table: PhysAddr) -> &'static Gate {
 }
 
 /// Before the entries of a leaf table are changed, other than from empty: stops the faults that
-/// fill it without the `mmap_lock`, until they have taken it once.
+/// fill it without the `mmap_lock`, until they have taken it once. The parts that may have entries:
+/// a fault without the lock fills one only in a part that [`remember`](super::fault) has added under it.
 #[inline]
-pub(super) fn close_gate(table: PhysAddr) {
+pub(super) fn close_gate(table: PhysAddr) -> Parts {
     let mut wait = SpinWait::new("faults in a page table");
     gate_of(table).close(|| wait.turn());
+    Parts(frame::parts_of(table))
 }
 
 /// In a [`Map`](super::address_space::Map): a caller with a mutable reference holds the

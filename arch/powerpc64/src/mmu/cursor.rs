@@ -8,6 +8,7 @@
 pub mod leaf_tables;
 pub mod visit;
 
+use self::leaf_tables::Parts;
 use super::entry::AtomicPte;
 use super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr};
@@ -22,7 +23,7 @@ pub struct Cursor<'t> {
     tree: &'t RadixTree,
     range: Range<u64>,
     /// See [`RadixTree::cursor`].
-    before: fn(PhysAddr),
+    before: fn(PhysAddr) -> Parts,
 }
 
 /// An entry that the owner of the cursor may write.
@@ -34,11 +35,12 @@ pub struct Entry<'c> {
 
 impl<'t> Cursor<'t> {
     #[inline(always)]
-    pub(super) fn new(tree: &'t RadixTree, range: Range<u64>, before: fn(PhysAddr)) -> Self {
+    pub(super) fn new(tree: &'t RadixTree, range: Range<u64>, before: fn(PhysAddr) -> Parts) -> Self {
         Self { tree, range, before }
     }
 
-    /// The entry at `ea`, in the range. None where a table is missing.
+    /// The entry at `ea`, in the range. None where a table is missing. To fill it, if it is empty, is for
+    /// a caller that [`Cursor::entry`] has given it before.
     #[inline]
     pub fn find(&mut self, ea: u64) -> Option<Entry<'_>> {
         debug_assert!(self.range.contains(&ea), "{ea:#x} is not in {:x?}", self.range);
@@ -52,7 +54,9 @@ impl<'t> Cursor<'t> {
     #[inline]
     pub fn entry(&mut self, ea: u64, source: &mut dyn TableSource) -> Result<Entry<'_>, OutOfMemory> {
         debug_assert!(self.range.contains(&ea), "{ea:#x} is not in {:x?}", self.range);
-        Ok(Entry { ea, pte: self.tree.walk_alloc(ea, source)? })
+        let entry = Entry { ea, pte: self.tree.walk_alloc(ea, source)? };
+        source.filling(entry.table(), Parts::of(&entry.page()));
+        Ok(entry)
     }
 
     /// Takes tables out of the tree and calls `gone` with each: those that serve an address in

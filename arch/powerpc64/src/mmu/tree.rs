@@ -8,6 +8,8 @@
 //! after a flush that covers the page-walk caches.
 
 use super::cursor::Cursor;
+use super::cursor::leaf_tables::Parts;
+use super::cursor::visit::TOGETHER;
 use super::entry::AtomicPte;
 use crate::addr::PhysAddr;
 use crate::encoding::PageSize;
@@ -24,6 +26,9 @@ pub trait TableSource {
     /// `alloc` gave it, for so many `bytes`, and nothing translates through it any more. A root is
     /// full of zeroes again.
     unsafe fn free(&mut self, table: PhysAddr, bytes: u64);
+    /// Entries in these parts of the leaf table `table` may be filled from now on. A walk looks at no
+    /// other part.
+    fn filling(&mut self, table: PhysAddr, parts: Parts);
 }
 
 /// No memory for a table.
@@ -71,9 +76,10 @@ impl RadixTree {
     }
 
     /// The right to write the entries of `range`, for as long as the tree is borrowed. `before` is
-    /// called with each leaf table before [`Cursor::visit`] looks at its entries.
+    /// called with each leaf table before [`Cursor::visit`] looks at its entries: it tells the parts
+    /// that may have some ([`TableSource::filling`]).
     #[inline(always)]
-    pub fn cursor(&mut self, range: Range<u64>, before: fn(PhysAddr)) -> Cursor<'_> {
+    pub fn cursor(&mut self, range: Range<u64>, before: fn(PhysAddr) -> Parts) -> Cursor<'_> {
         Cursor::new(self, range, before)
     }
 
@@ -85,7 +91,7 @@ impl RadixTree {
         &mut self,
         one: Range<u64>,
         other: Range<u64>,
-        before: fn(PhysAddr),
+        before: fn(PhysAddr) -> Parts,
     ) -> (Cursor<'_>, Cursor<'_>) {
         assert!(one.end <= other.start || other.end <= one.start, "two cursors for {one:x?} and {other:x?}");
         (Cursor::new(self, one, before), Cursor::new(self, other, before))
@@ -275,12 +281,9 @@ fn add_table(entry: &AtomicPte, source: &mut dyn TableSource) -> Result<PhysAddr
     }
 }
 
-/// Entries of a level-0 table that are looked at together: most of a stack or a heap is not mapped.
-pub(super) const TOGETHER: usize = 8;
-
 /// The entries that map a page, of a part of a level-0 table, and their places in it.
 #[inline]
-pub(super) fn mapped(entries: &[AtomicPte]) -> impl Iterator<Item = (u64, &AtomicPte)> {
+fn mapped(entries: &[AtomicPte]) -> impl Iterator<Item = (u64, &AtomicPte)> {
     let (groups, rest) = entries.as_chunks::<TOGETHER>();
     let groups = groups.iter().filter(|group| group.iter().fold(0, |all, pte| all | pte.load().0) != 0);
     groups.flatten().chain(rest).filter(|pte| pte.load().is_leaf()).map(|pte| {

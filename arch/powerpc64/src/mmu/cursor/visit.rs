@@ -16,11 +16,20 @@ pub trait Visit {
     /// The entry of a page.
     fn one(&mut self, entry: Entry<'_>);
 
-    /// Entries of neighbours.
+    /// Entries of neighbours, each of which maps a page.
     fn eight(&mut self, entries: Eight<'_>);
+
+    /// Entries of neighbours, some of which map a page. None holds a reference.
+    #[inline(always)]
+    fn uncounted(&mut self, entries: Eight<'_>)
+    where
+        Self: Sized,
+    {
+        entries.one_by_one(self);
+    }
 }
 
-/// Entries side by side, each of which maps a page.
+/// Entries side by side.
 #[derive(Debug)]
 pub struct Eight<'c> {
     /// The first one's address.
@@ -29,7 +38,52 @@ pub struct Eight<'c> {
     held: [Pte; TOGETHER],
 }
 
-impl Eight<'_> {
+impl<'c> Eight<'c> {
+    #[inline(always)]
+    pub(super) fn look(entries: &'c [AtomicPte; TOGETHER], ea: u64) -> Self {
+        Self { ea, entries, held: entries.each_ref().map(AtomicPte::load) }
+    }
+
+    /// Whether none maps a page.
+    #[inline(always)]
+    pub(super) fn are_empty(&self) -> bool {
+        self.in_any().is_empty()
+    }
+
+    /// Whether each maps a page.
+    #[inline(always)]
+    pub(super) fn are_mapped(&self) -> bool {
+        self.in_all().contains(PteFlags::VALID | PteFlags::LEAF)
+    }
+
+    /// The flags that all have.
+    #[inline(always)]
+    #[must_use]
+    pub fn in_all(&self) -> PteFlags {
+        PteFlags::from_bits_truncate(self.held.iter().fold(u64::MAX, |bits, pte| bits & pte.0))
+    }
+
+    /// The flags that some have.
+    #[inline(always)]
+    #[must_use]
+    pub fn in_any(&self) -> PteFlags {
+        PteFlags::from_bits_truncate(self.held.iter().fold(0, |bits, pte| bits | pte.0))
+    }
+
+    /// What they hold.
+    #[inline(always)]
+    #[must_use]
+    pub fn held(&self) -> &[Pte; TOGETHER] {
+        &self.held
+    }
+
+    /// How many map a page.
+    #[inline(always)]
+    #[must_use]
+    pub fn pages(&self) -> i64 {
+        self.held.iter().map(|pte| i64::from(pte.is_valid())).sum()
+    }
+
     /// The addresses that they serve.
     #[inline(always)]
     #[must_use]
@@ -91,19 +145,16 @@ impl Cursor<'_> {
     pub fn visit(&mut self, visitor: &mut impl Visit) {
         let Ok(()) = self.for_each_table(|start, own| {
             let (groups, rest) = own.as_chunks::<TOGETHER>();
-            let (mut groups, mut ea) = (groups.iter(), start);
-            while let Some(entries) = groups.next() {
-                let held = entries.each_ref().map(AtomicPte::load);
-                let in_all = held.iter().fold(u64::MAX, |bits, pte| bits & pte.0);
-                if Pte(in_all).is_leaf() {
-                    visitor.eight(Eight { ea, entries, held });
-                } else if held.iter().fold(0, |bits, pte| bits | pte.0) != 0 {
-                    each_mapped(entries, ea, visitor);
-                } else {
-                    // Most of a stack or a heap is not mapped: its entries only have to be zero.
-                    let empty = groups.as_slice().iter().take_while(|entries| are_empty(entries)).count();
-                    groups = groups.as_slice()[empty..].iter();
-                    ea += (empty * TOGETHER) as u64 * PAGE_SIZE;
+            let mut ea = start;
+            for entries in groups {
+                let eight = Eight::look(entries, ea);
+                if eight.are_mapped() {
+                    visitor.eight(eight);
+                } else if !eight.are_empty() {
+                    match eight.in_any().contains(PteFlags::COUNTED) {
+                        true => each_mapped(entries, ea, visitor),
+                        false => visitor.uncounted(eight),
+                    }
                 }
                 ea += TOGETHER as u64 * PAGE_SIZE;
             }
@@ -111,12 +162,6 @@ impl Cursor<'_> {
             Ok::<(), Infallible>(())
         });
     }
-}
-
-/// Whether none of the entries maps a page.
-#[inline(always)]
-fn are_empty(entries: &[AtomicPte; TOGETHER]) -> bool {
-    entries.iter().fold(0, |bits, pte| bits | pte.load().0) == 0
 }
 
 /// Shows `visitor` the entries that map a page, the first of which serves `ea`.
