@@ -1,6 +1,7 @@
 //! Fork: the child gets the parent's areas, and shares its private pages until one of the two
 //! stores to them.
 
+use core::convert::Infallible;
 use core::ops::Range;
 
 use arch::encoding::pte::{Pte, PteFlags};
@@ -25,7 +26,7 @@ use crate::memory::tables::TableFrames;
 
 /// No page's address.
 const NOTHING: u64 = u64::MAX;
-/// The most that an area costs on the heap: its share of a tree node.
+/// The most that an area costs on the heap: itself, and its place in an object's list of mappers.
 const AREA_BYTES: usize = 256;
 
 /// A copy of `parent` with one user, the caller. `busy` are addresses that both will store to at
@@ -62,7 +63,7 @@ impl Map {
         // The child enters the objects' lists before it gets an entry. So a cut of a file either
         // removes entries before they are copied, or finds the child.
         let child_mm = child.mm;
-        let contents = |backing: &Backing| backing.for_child(child_mm);
+        let contents = |backing: &Backing| Ok::<_, Infallible>(backing.for_child(child_mm));
         child.areas = self.areas.copy_with(contents).map_err(|_| OutOfMemory)?;
         child.heap = self.heap;
         (self.forked, child.forked) = (true, true);
