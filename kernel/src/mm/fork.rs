@@ -142,10 +142,11 @@ impl Pairs for Sharing {
 
     #[inline(always)]
     fn eight(&mut self, entries: &Eight<'_>, copies: Copies<'_>) -> bool {
-        if entries.in_any().contains(PteFlags::WRITE) {
+        let in_any = entries.in_any().flags();
+        if in_any.contains(PteFlags::WRITE) {
             return false;
         }
-        if entries.in_any().contains(PteFlags::COUNTED) {
+        if in_any.contains(PteFlags::COUNTED) {
             entries.held().iter().for_each(|&pte| self.share(pte));
         }
         copies.set(entries);

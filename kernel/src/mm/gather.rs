@@ -149,14 +149,14 @@ impl Visit for Taking<'_> {
 
     #[inline(always)]
     fn eight(&mut self, entries: Eight<'_>) {
-        if !entries.in_any().contains(PteFlags::COUNTED) {
-            return self.uncounted(entries);
+        if entries.in_all().flags().contains(PteFlags::COUNTED) {
+            self.begin(entries.range());
+            self.gather.push_all(entries.take());
+        } else if entries.in_any().flags().contains(PteFlags::COUNTED) {
+            entries.one_by_one(self);
+        } else {
+            self.uncounted(entries);
         }
-        if !entries.in_all().contains(PteFlags::COUNTED) {
-            return entries.one_by_one(self);
-        }
-        self.begin(entries.range());
-        self.gather.push_all(entries.take());
     }
 
     #[inline(always)]

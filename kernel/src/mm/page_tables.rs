@@ -7,7 +7,7 @@ use arch::addr::{PAGE_SIZE, PhysAddr};
 use arch::encoding::pte::Pte;
 use arch::mmu::cursor::Cursor;
 use arch::mmu::cursor::leaf_tables::{Parts, TABLE_SPAN};
-use arch::mmu::tree::RadixTree;
+use arch::mmu::tree::{Owner, RadixTree};
 use kcore::gate::Gate;
 
 use super::gather::{Gather, NO_SPAN, Taking};
@@ -36,14 +36,16 @@ pub(super) fn gate_of(table: PhysAddr) -> &'static Gate {
 }
 
 /// Before the entries of a leaf table are changed, other than from empty: stops the faults that
-/// fill it without the `mmap_lock`, until they have taken it once. The parts that may have entries:
-/// a fault without the lock fills one only in a part that [`remember`](super::fault) has added under it.
+/// fill it without the `mmap_lock`, until they have taken it once.
 #[inline]
-pub(super) fn close_gate(table: PhysAddr) -> Parts {
+pub(super) fn close_gate(table: PhysAddr) {
     let mut wait = SpinWait::new("faults in a page table");
     gate_of(table).close(|| wait.turn());
-    Parts(frame::parts_of(table))
 }
+
+/// What the walks ask. A fault without the lock fills entries only in parts that a fault has added under
+/// the lock.
+const OWNER: Owner = Owner { before: close_gate, parts: |table| Parts(frame::parts_of(table)) };
 
 /// In a [`Map`](super::address_space::Map): a caller with a mutable reference holds the
 /// `mmap_lock`.
@@ -63,7 +65,7 @@ impl PageTables {
     /// The right to write the entries of `range`. [`Cursor::visit`] closes the tables' gates.
     #[inline(always)]
     pub(super) fn cursor(&mut self, range: Range<u64>) -> Cursor<'_> {
-        self.tree_mut().cursor(range, close_gate)
+        self.tree_mut().cursor(range, OWNER)
     }
 
     /// The right to write the entry of the page at `ea`.
@@ -74,7 +76,7 @@ impl PageTables {
 
     /// As [`PageTables::cursor`], for two ranges that do not overlap.
     pub(super) fn cursors(&mut self, one: Range<u64>, other: Range<u64>) -> (Cursor<'_>, Cursor<'_>) {
-        self.tree_mut().cursors(one, other, close_gate)
+        self.tree_mut().cursors(one, other, OWNER)
     }
 
     /// Whether a page is mapped at `ea`.

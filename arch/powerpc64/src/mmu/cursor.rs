@@ -10,7 +10,7 @@ pub mod visit;
 
 use self::leaf_tables::Parts;
 use super::entry::AtomicPte;
-use super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource};
+use super::tree::{OutOfMemory, Owner, ROOT_LEVEL, RadixTree, TableSource};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::encoding::pte::{Pte, TABLE_BYTES};
 use crate::isa;
@@ -23,7 +23,7 @@ pub struct Cursor<'t> {
     tree: &'t RadixTree,
     range: Range<u64>,
     /// See [`RadixTree::cursor`].
-    before: fn(PhysAddr) -> Parts,
+    owner: Owner,
 }
 
 /// An entry that the owner of the cursor may write.
@@ -35,8 +35,8 @@ pub struct Entry<'c> {
 
 impl<'t> Cursor<'t> {
     #[inline(always)]
-    pub(super) fn new(tree: &'t RadixTree, range: Range<u64>, before: fn(PhysAddr) -> Parts) -> Self {
-        Self { tree, range, before }
+    pub(super) fn new(tree: &'t RadixTree, range: Range<u64>, owner: Owner) -> Self {
+        Self { tree, range, owner }
     }
 
     /// The entry at `ea`, in the range. None where a table is missing. To fill it, if it is empty, is for
@@ -51,11 +51,13 @@ impl<'t> Cursor<'t> {
     ///
     /// # Errors
     /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
-    #[inline]
+    #[inline(always)]
     pub fn entry(&mut self, ea: u64, source: &mut dyn TableSource) -> Result<Entry<'_>, OutOfMemory> {
         debug_assert!(self.range.contains(&ea), "{ea:#x} is not in {:x?}", self.range);
         let entry = Entry { ea, pte: self.tree.walk_alloc(ea, source)? };
-        source.filling(entry.table(), Parts::of(&entry.page()));
+        if !entry.get().is_valid() {
+            source.filling(entry.table(), Parts::of(&entry.page()));
+        }
         Ok(entry)
     }
 

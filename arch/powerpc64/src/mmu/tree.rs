@@ -31,6 +31,15 @@ pub trait TableSource {
     fn filling(&mut self, table: PhysAddr, parts: Parts);
 }
 
+/// The tree's owner, as a walk asks it.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// Called with each leaf table before [`Cursor::visit`] looks at its entries.
+    pub before: fn(PhysAddr),
+    /// The parts of a leaf table that may have entries ([`TableSource::filling`]); after `before`.
+    pub parts: fn(PhysAddr) -> Parts,
+}
+
 /// No memory for a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
@@ -75,26 +84,19 @@ impl RadixTree {
         self.root
     }
 
-    /// The right to write the entries of `range`, for as long as the tree is borrowed. `before` is
-    /// called with each leaf table before [`Cursor::visit`] looks at its entries: it tells the parts
-    /// that may have some ([`TableSource::filling`]).
+    /// The right to write the entries of `range`, for as long as the tree is borrowed.
     #[inline(always)]
-    pub fn cursor(&mut self, range: Range<u64>, before: fn(PhysAddr) -> Parts) -> Cursor<'_> {
-        Cursor::new(self, range, before)
+    pub fn cursor(&mut self, range: Range<u64>, owner: Owner) -> Cursor<'_> {
+        Cursor::new(self, range, owner)
     }
 
     /// As [`RadixTree::cursor`], for two ranges at once.
     ///
     /// # Panics
     /// If they overlap.
-    pub fn cursors(
-        &mut self,
-        one: Range<u64>,
-        other: Range<u64>,
-        before: fn(PhysAddr) -> Parts,
-    ) -> (Cursor<'_>, Cursor<'_>) {
+    pub fn cursors(&mut self, one: Range<u64>, other: Range<u64>, owner: Owner) -> (Cursor<'_>, Cursor<'_>) {
         assert!(one.end <= other.start || other.end <= one.start, "two cursors for {one:x?} and {other:x?}");
-        (Cursor::new(self, one, before), Cursor::new(self, other, before))
+        (Cursor::new(self, one, owner), Cursor::new(self, other, owner))
     }
 
     /// What the leaf at `ea`, or the empty entry there, holds now. None where a table is

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::super::entry::AtomicPte;
 use super::super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource, shift};
-use super::visit::{Eight, TOGETHER};
+use super::visit::{Eight, TOGETHER, are_empty};
 use super::{Cursor, Entry};
 use crate::addr::{PAGE_SHIFT, PhysAddr};
 use crate::encoding::pte::TABLE_BITS;
@@ -34,28 +34,25 @@ impl Parts {
         Self((u16::MAX << part(range.start)) & (u16::MAX >> (Self::COUNT as u32 - 1 - part(range.end - 1))))
     }
 
-    /// Calls `f` with the addresses in `range`, which one table serves, of each run of parts.
-    ///
-    /// # Errors
-    /// The first of `f`, which is not called again then.
+    /// Those of them that serve addresses of `range`, as [`Parts::of`].
     #[inline(always)]
-    fn for_each_run<E>(
-        self,
-        range: &Range<u64>,
-        mut f: impl FnMut(Range<u64>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let table = range.start & !(TABLE_SPAN - 1);
-        let mut left = u32::from(self.0 & Self::of(range).0);
-        while left != 0 {
-            let first = left.trailing_zeros();
-            // The parts of the run are behind the bits that the sum clears.
-            let behind = left + (1 << first);
-            let end = behind.trailing_zeros();
-            let place = |part: u32| table + u64::from(part) * PART_SPAN;
-            f(place(first).max(range.start)..place(end).min(range.end))?;
-            left &= behind;
+    fn within(self, range: &Range<u64>) -> Self {
+        Self(self.0 & Self::of(range).0)
+    }
+
+    /// The addresses in `range`, which one table serves, of the first run of parts, and the parts behind it.
+    #[inline(always)]
+    fn first_run(self, range: &Range<u64>) -> Option<(Range<u64>, Self)> {
+        if self.0 == 0 {
+            return None;
         }
-        Ok(())
+        let (table, bits) = (range.start & !(TABLE_SPAN - 1), u32::from(self.0));
+        let first = bits.trailing_zeros();
+        // The sum clears the bits of the run and sets the one behind.
+        let behind = bits + (1 << first);
+        let place = |part: u32| table + u64::from(part) * PART_SPAN;
+        let run = place(first).max(range.start)..place(behind.trailing_zeros()).min(range.end);
+        Some((run, Self((bits & behind) as u16)))
     }
 }
 
@@ -147,16 +144,20 @@ impl Cursor<'_> {
             let (table_end, first) = find_table(self.tree, at);
             let end = table_end.min(self.range.end);
             if let Some((table, first)) = first {
-                (self.before)(table).for_each_run(&(at..end), |run| {
-                    // SAFETY: the entries from `first` on, to the end of its table at most.
-                    let own = unsafe {
-                        core::slice::from_raw_parts(
-                            first.add(((run.start - at) >> PAGE_SHIFT) as usize),
-                            ((run.end - run.start) >> PAGE_SHIFT) as usize,
-                        )
-                    };
-                    f(run.start, own)
-                })?;
+                (self.owner.before)(table);
+                // SAFETY: the entries from `first` on, to the end of its table at most.
+                let own = unsafe { core::slice::from_raw_parts(first, ((end - at) >> PAGE_SHIFT) as usize) };
+                let in_one = at / PART_SPAN == (end - 1) / PART_SPAN;
+                // One part is looked at whether it has entries or not.
+                let mut next = match in_one {
+                    true => Some((at..end, Parts(0))),
+                    false => (self.owner.parts)(table).within(&(at..end)).first_run(&(at..end)),
+                };
+                while let Some((run, behind)) = next {
+                    let place = |ea: u64| ((ea - at) >> PAGE_SHIFT) as usize;
+                    f(run.start, &own[place(run.start)..place(run.end)])?;
+                    next = behind.first_run(&(at..end));
+                }
             }
             at = end;
         }
@@ -208,8 +209,8 @@ fn pairs_of(
     for (number, group) in own.chunks(TOGETHER).enumerate() {
         let first = number * TOGETHER;
         let ea = start + ((first as u64) << PAGE_SHIFT);
-        let eight = group.first_chunk().map(|entries| Eight::look(entries, ea));
-        if eight.as_ref().is_some_and(Eight::are_empty) {
+        let eight = group.first_chunk();
+        if eight.is_some_and(are_empty) {
             continue;
         }
         let copies = match copies {
@@ -223,7 +224,7 @@ fn pairs_of(
         };
         let copies = &copies[first..first + group.len()];
         if let (Some(eight), Some(copies)) = (eight, copies.first_chunk())
-            && pairs.eight(&eight, Copies(copies))
+            && pairs.eight(&Eight::look(eight, ea), Copies(copies))
         {
             continue;
         }
@@ -243,10 +244,11 @@ mod tests {
 
     fn runs(parts: u16, range: Range<u64>) -> Vec<Range<u64>> {
         let mut runs = Vec::new();
-        let Ok(()) = Parts(parts).for_each_run(&range, |run| {
+        let mut left = Parts(parts).within(&range);
+        while let Some((run, behind)) = left.first_run(&range) {
             runs.push(run);
-            Ok::<(), core::convert::Infallible>(())
-        });
+            left = behind;
+        }
         runs
     }
 

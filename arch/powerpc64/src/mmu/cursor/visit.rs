@@ -44,30 +44,18 @@ impl<'c> Eight<'c> {
         Self { ea, entries, held: entries.each_ref().map(AtomicPte::load) }
     }
 
-    /// Whether none maps a page.
-    #[inline(always)]
-    pub(super) fn are_empty(&self) -> bool {
-        self.in_any().is_empty()
-    }
-
-    /// Whether each maps a page.
-    #[inline(always)]
-    pub(super) fn are_mapped(&self) -> bool {
-        self.in_all().contains(PteFlags::VALID | PteFlags::LEAF)
-    }
-
-    /// The flags that all have.
+    /// The bits that are set in all.
     #[inline(always)]
     #[must_use]
-    pub fn in_all(&self) -> PteFlags {
-        PteFlags::from_bits_truncate(self.held.iter().fold(u64::MAX, |bits, pte| bits & pte.0))
+    pub fn in_all(&self) -> Pte {
+        Pte(self.held.iter().fold(u64::MAX, |bits, pte| bits & pte.0))
     }
 
-    /// The flags that some have.
+    /// The bits that are set in some.
     #[inline(always)]
     #[must_use]
-    pub fn in_any(&self) -> PteFlags {
-        PteFlags::from_bits_truncate(self.held.iter().fold(0, |bits, pte| bits | pte.0))
+    pub fn in_any(&self) -> Pte {
+        Pte(self.held.iter().fold(0, |bits, pte| bits | pte.0))
     }
 
     /// What they hold.
@@ -145,16 +133,20 @@ impl Cursor<'_> {
     pub fn visit(&mut self, visitor: &mut impl Visit) {
         let Ok(()) = self.for_each_table(|start, own| {
             let (groups, rest) = own.as_chunks::<TOGETHER>();
-            let mut ea = start;
-            for entries in groups {
+            let (mut groups, mut ea) = (groups.iter(), start);
+            while let Some(entries) = groups.next() {
                 let eight = Eight::look(entries, ea);
-                if eight.are_mapped() {
+                if eight.in_all().is_leaf() {
                     visitor.eight(eight);
-                } else if !eight.are_empty() {
-                    match eight.in_any().contains(PteFlags::COUNTED) {
-                        true => each_mapped(entries, ea, visitor),
-                        false => visitor.uncounted(eight),
-                    }
+                } else if eight.in_any().flags().contains(PteFlags::COUNTED) {
+                    each_mapped(entries, ea, visitor);
+                } else if eight.in_any() != Pte::NONE {
+                    visitor.uncounted(eight);
+                } else {
+                    // Most of a stack or a heap is not mapped: its entries only have to be zero.
+                    let empty = groups.as_slice().iter().take_while(|entries| are_empty(entries)).count();
+                    groups = groups.as_slice()[empty..].iter();
+                    ea += (empty * TOGETHER) as u64 * PAGE_SIZE;
                 }
                 ea += TOGETHER as u64 * PAGE_SIZE;
             }
@@ -162,6 +154,12 @@ impl Cursor<'_> {
             Ok::<(), Infallible>(())
         });
     }
+}
+
+/// Whether none of the entries maps a page.
+#[inline(always)]
+pub(super) fn are_empty(entries: &[AtomicPte; TOGETHER]) -> bool {
+    entries.iter().fold(0, |bits, pte| bits | pte.load().0) == 0
 }
 
 /// Shows `visitor` the entries that map a page, the first of which serves `ea`.
