@@ -232,8 +232,11 @@ pub(crate) fn alloc_zeroes() -> Option<Frame> {
     let Some(number) = cache_of(FRAMES.get()).lock().take_zeroes() else {
         return alloc_order_zeroed(ZEROES_ORDER);
     };
-    (number..number + (1 << ZEROES_ORDER)).for_each(|each| poison::check_if_zero(each, count_of(each)));
-    count_of(number).store(1, Ordering::Relaxed);
+    let counts = counts_of_zeroes(number);
+    for (count, each) in counts.iter().zip(number..) {
+        poison::check_if_zero(each, count);
+    }
+    counts[0].store(1, Ordering::Relaxed);
     Some(Frame { number, order: ZEROES_ORDER })
 }
 
@@ -243,12 +246,12 @@ pub(crate) fn alloc_zeroes() -> Option<Frame> {
 /// The caller owns the only reference to it and gives it up.
 pub(crate) unsafe fn free_zeroes(phys: PhysAddr) {
     let number = (phys.0 >> PAGE_SHIFT) as FrameNumber;
-    let count = count_of(number);
+    let counts = counts_of_zeroes(number);
     // F34 acquire: orders the count before the block's reuse. Partner: `drop_reference`.
-    assert!(count.load(Ordering::Acquire) == 1, "block {number:#x} is freed with other references");
-    for each in number..number + (1 << ZEROES_ORDER) {
+    assert!(counts[0].load(Ordering::Acquire) == 1, "block {number:#x} is freed with other references");
+    for (count, each) in counts.iter().zip(number..) {
         oracle::frame_freed(each);
-        count_of(each).store(FREE, Ordering::Relaxed);
+        count.store(FREE, Ordering::Relaxed);
     }
     cache_of(FRAMES.get()).lock().put_zeroes(number, &FRAMES.buddy);
 }
@@ -354,6 +357,11 @@ fn retire(count: &AtomicU32, number: FrameNumber) {
 #[inline]
 fn count_of(number: FrameNumber) -> &'static AtomicU32 {
     &FRAMES.counts[number as usize]
+}
+
+/// The counts of the frames of a block of zeroes.
+fn counts_of_zeroes(number: FrameNumber) -> &'static [AtomicU32; 1 << ZEROES_ORDER] {
+    FRAMES.counts[number as usize..].first_chunk().expect("a block ends behind the last frame")
 }
 
 #[inline(always)]

@@ -10,7 +10,7 @@ pub mod visit;
 
 use self::leaf_tables::Parts;
 use super::entry::AtomicPte;
-use super::tree::{OutOfMemory, Owner, ROOT_LEVEL, RadixTree, TableSource};
+use super::tree::{OutOfMemory, Owner, RadixTree, TableSource};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::encoding::pte::{Pte, TABLE_BYTES};
 use crate::isa;
@@ -66,7 +66,7 @@ impl<'t> Cursor<'t> {
     /// any more, and no other CPU changes the tree there meanwhile. Their memory (4 KiB each)
     /// may be reused after a flush with the page-walk cache (RIC 2, or 1 and the range).
     pub fn detach_tables(&mut self, unused: &Range<u64>, mut gone: impl FnMut(PhysAddr)) {
-        self.tree.detach(self.tree.root(), ROOT_LEVEL, self.range.clone(), unused, &mut gone);
+        self.tree.detach(self.range.clone(), unused, &mut gone);
     }
 }
 

@@ -231,29 +231,47 @@ impl RadixTree {
         }
     }
 
-    pub(super) fn detach(
+    /// See [`Cursor::detach_tables`].
+    // Not inlined: an unmap that leaves the tables saves no registers for it.
+    #[inline(never)]
+    pub(super) fn detach(&self, range: Range<u64>, unused: &Range<u64>, gone: &mut impl FnMut(PhysAddr)) {
+        let mut detach = |served: Range<u64>, entry: &AtomicPte| {
+            if unused.start <= served.start && served.end <= unused.end {
+                let table = entry.load().next_table();
+                entry.store(Pte::NONE);
+                gone(table);
+            }
+        };
+        self.tables_in::<ROOT_LEVEL>(self.root, range, |served, range, entry| {
+            self.tables_in::<2>(entry.load().next_table(), range, |served, range, entry| {
+                let table = entry.load().next_table();
+                self.tables_in::<1>(table, range, |served, _, entry| detach(served, entry));
+                detach(served, entry);
+            });
+            detach(served, entry);
+        });
+    }
+
+    /// Calls `f` for each entry of `table`, of level `LEVEL`, that serves addresses of `range` and names a
+    /// table: with the addresses that it serves, those of `range`, and the entry.
+    #[inline(always)]
+    fn tables_in<const LEVEL: Level>(
         &self,
         table: PhysAddr,
-        level: Level,
         range: Range<u64>,
-        unused: &Range<u64>,
-        gone: &mut impl FnMut(PhysAddr),
+        mut f: impl FnMut(Range<u64>, Range<u64>, &AtomicPte),
     ) {
-        for part in parts(range, level) {
-            let entry = self.entry(table, level, part.start);
+        let span = 1 << shift(LEVEL);
+        let mut at = range.start;
+        while at < range.end {
+            let (entry, first) = (self.entry(table, LEVEL, at), at & !(span - 1));
+            let served = first..first + span;
             let pte = entry.load();
-            if !pte.is_valid() || pte.is_leaf() {
-                continue;
+            let end = range.end.min(served.end);
+            if pte.is_valid() && !pte.is_leaf() {
+                f(served, at..end, entry);
             }
-            let first = part.start & !((1 << shift(level)) - 1);
-            let served = first..first + (1 << shift(level));
-            if level > 1 {
-                self.detach(pte.next_table(), level - 1, part, unused, gone);
-            }
-            if unused.start <= served.start && served.end <= unused.end {
-                entry.store(Pte::NONE);
-                gone(pte.next_table());
-            }
+            at = end;
         }
     }
 
@@ -292,17 +310,5 @@ fn mapped(entries: &[AtomicPte]) -> impl Iterator<Item = (u64, &AtomicPte)> {
         // SAFETY: it is one of `entries`.
         let index = unsafe { core::ptr::from_ref(pte).offset_from_unsigned(entries.as_ptr()) };
         (index as u64, pte)
-    })
-}
-
-/// Cuts `range` where the entries of `level` meet.
-fn parts(range: Range<u64>, level: Level) -> impl Iterator<Item = Range<u64>> {
-    let step = 1_u64 << shift(level);
-    let mut start = range.start;
-    core::iter::from_fn(move || {
-        let end = range.end.min((start & !(step - 1)) + step);
-        let part = start..end;
-        start = end;
-        (!part.is_empty()).then_some(part)
     })
 }
