@@ -151,6 +151,24 @@ impl CpuMask {
         self.copy(nr_cpus, Ordering::Acquire)
     }
 
+    /// Whether `me` is in the set, and whether another of the first `nr_cpus` CPUs is. Orders like
+    /// [`CpuMask::observe`].
+    #[inline(always)]
+    pub(crate) fn observe_sides(&self, nr_cpus: usize, me: CpuId) -> (bool, bool) {
+        let (_, bit) = Self::place(me);
+        if nr_cpus > 64 {
+            return self.observe_sides_of_many(nr_cpus, me);
+        }
+        let bits = self.0[0].load(Ordering::Acquire);
+        (bits & bit != 0, bits & !bit != 0)
+    }
+
+    #[inline(never)]
+    fn observe_sides_of_many(&self, nr_cpus: usize, me: CpuId) -> (bool, bool) {
+        let set = self.observe(nr_cpus);
+        (set.contains(me), !set.without(me).is_empty())
+    }
+
     fn copy(&self, nr_cpus: usize, order: Ordering) -> CpuSet {
         let mut set = CpuSet::EMPTY;
         for word in 0..nr_cpus.div_ceil(64) {
@@ -331,4 +349,24 @@ fn bits_of(mut bits: u64) -> impl Iterator<Item = usize> {
             bit
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides_of_a_mask() {
+        for (nr_cpus, me, other) in [(4, 0, 3), (64, 63, 0), (70, 0, 66), (70, 66, 0), (70, 66, 67)] {
+            let (mask, me, other) = (CpuMask::default(), CpuId::new(me), CpuId::new(other));
+            let sides = || mask.observe_sides(nr_cpus, me);
+            assert_eq!(sides(), (false, false));
+            mask.set(other);
+            assert_eq!(sides(), (false, true));
+            mask.set(me);
+            assert_eq!(sides(), (true, true));
+            mask.clear(other);
+            assert_eq!(sides(), (true, false));
+        }
+    }
 }

@@ -88,6 +88,11 @@ impl Operations for Generation {
         }
     }
 
+    #[inline(always)]
+    fn spares_lazies<M: Machine>(_: &LazyTlb<M>) -> bool {
+        true
+    }
+
     fn evicted_at_exit<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> CpuSet {
         Shootdown::evicted_at_exit(lazy, t, mm)
     }
