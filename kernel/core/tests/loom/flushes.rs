@@ -4,6 +4,7 @@
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
+use kcore::ledger::Ledger;
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
 use kcore::model::TaskId;
@@ -122,7 +123,8 @@ fn goes_lazy_again(name: &str, policy: Policy) {
         rig.machine.switch_to(stage.second);
         read(rig, contents);
     };
-    explore_both(name, policy, 4, true, unmap, moves, page_is_gone);
+    let bound = if Ledger::of(policy).spares { 4 } else { 3 };
+    explore_both(name, policy, bound, true, unmap, moves, page_is_gone);
 }
 
 /// Lazy on the mm, in another one, and back: what the TLB holds outlives the other mm.

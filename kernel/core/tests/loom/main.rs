@@ -59,10 +59,16 @@ fn explore(name: &str, bound: Option<usize>, test: impl Fn() + Send + Sync + 'st
     println!("loom: {name}: {} executions, {bound}", executions.load(Ordering::Relaxed));
 }
 
-/// The bound under `policy` of a test that needs none: the handshake of one that waits for CPUs
-/// multiplies the interleavings.
+/// The bound under `policy` of a test that needs none: it is searched without one where the project's
+/// subject is. The handshake of a policy that waits for CPUs multiplies the interleavings.
 fn bound_of(policy: Policy) -> Option<usize> {
-    Ledger::of(policy).waits.then_some(3)
+    let bound = if Ledger::of(policy).waits { 3 } else { 4 };
+    (policy != Policy::Shootdown).then_some(bound)
+}
+
+/// The bound `most` under `policy` if that is the project's subject, one less under the others.
+fn within(most: usize, policy: Policy) -> Option<usize> {
+    Some(if policy == Policy::Shootdown { most } else { most - 1 })
 }
 
 /// The plainest configuration under `policy`.
