@@ -238,7 +238,7 @@ fn threads_on(cpus: &[usize], parked: bool) -> Verdict {
             while HERE.load(Ordering::Relaxed) < all {
                 sched::relax();
             }
-            while parked {
+            while parked && NEVER.load(Ordering::Relaxed) == 0 {
                 let _ = futex::wait(&NEVER, 0, None);
             }
         });
