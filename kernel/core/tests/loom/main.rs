@@ -119,6 +119,29 @@ fn lazy_on(rig: &Rig, cpu: CpuId, mm: MmId) {
     rig.mmput(mm);
 }
 
+/// The owner of `mm` runs on CPU 0. `second`, a thread of it, has run on CPU 1, which has page 0 in
+/// its TLB. `other` owns another mm.
+#[derive(Clone, Copy)]
+struct Stage {
+    mm: MmId,
+    second: TaskId,
+    other: TaskId,
+}
+
+/// A machine of two CPUs with a [`Stage`]. CPU 1 still runs `second`, or is `lazy` since.
+fn stage(config: Config, lazy: bool) -> (Rig, Stage) {
+    let rig = boot(config);
+    let mm = running(&rig);
+    let second = thread(&rig, mm);
+    let (_, other) = process(&rig);
+    switch(&rig, CPU1, second);
+    rig.machine.on(CPU1, || rig.machine.access(0)).unwrap();
+    if lazy {
+        switch(&rig, CPU1, rig.machine.idle(CPU1));
+    }
+    (rig, Stage { mm, second, other })
+}
+
 /// What the two CPUs do at once.
 fn race(rig: &Rig, cpu0: impl FnOnce(&Rig), cpu1: impl FnOnce(&Rig) + Send + 'static) {
     let race = Race::of(2, rig);
