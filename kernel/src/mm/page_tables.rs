@@ -93,6 +93,16 @@ impl PageTables {
         self.resident -= taken;
     }
 
+    /// Takes the pages in `range` out of the tree, and the tables that serve an address there and none
+    /// outside `unused`.
+    pub(super) fn take_apart(&mut self, range: Range<u64>, unused: &Range<u64>, gather: &mut Gather) {
+        let mut taking = Taking { gather, span: NO_SPAN, taken: 0 };
+        self.cursor(range).visit_and_detach(unused, &mut taking, Taking::detached);
+        let Taking { gather, span, taken } = taking;
+        gather.weakened(span);
+        self.resident -= taken;
+    }
+
     /// Takes the tables out that serve an address in `range`, and none outside `unused`.
     #[inline]
     pub(super) fn detach_tables(&mut self, range: Range<u64>, unused: &Range<u64>, gather: &mut Gather) {
