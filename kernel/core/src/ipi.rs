@@ -304,26 +304,31 @@ impl<M: Machine> LazyTlb<M> {
     fn run_calls(&self, t: &IrqsOff, me: &CpuState, word: usize) {
         // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
         let posted = me.mailbox.0.take_word(word);
-        match posted.lone() {
-            Some(by) if self.nr_cpus() <= 64 && self.cpu(by).call.is_barrier() => {
-                self.answer(t, me, by, true);
+        if let Some(by) = posted.lone().filter(|_| self.nr_cpus() <= 64) {
+            let record = &self.cpu(by).call;
+            if record.is_barrier() {
+                return self.answer(t, me, by, record, true);
             }
-            _ => self.run_each(t, me, &posted),
         }
+        self.run_each(t, me, &posted);
     }
 
     /// Runs the calls of the CPUs of `posted`, and those of the words behind it.
     // Not inlined: a lone barrier, which calls nothing, saves no registers for the others.
     #[inline(never)]
     fn run_each(&self, t: &IrqsOff, me: &CpuState, posted: &WordOfCpus) {
-        posted.for_each(|by| self.answer(t, me, by, self.cpu(by).call.is_barrier()));
+        let run = |by| {
+            let record = &self.cpu(by).call;
+            self.answer(t, me, by, record, record.is_barrier());
+        };
+        posted.for_each(run);
         // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
-        me.mailbox.0.take_each(self.nr_cpus(), |by| self.answer(t, me, by, self.cpu(by).call.is_barrier()));
+        me.mailbox.0.take_each(self.nr_cpus(), run);
     }
 
-    /// Runs the call of the CPU `by`.
+    /// Runs the call of the CPU `by`, whose record is `record`.
     #[inline(always)]
-    fn answer(&self, t: &IrqsOff, me: &CpuState, by: CpuId, is_barrier: bool) {
+    fn answer(&self, t: &IrqsOff, me: &CpuState, by: CpuId, record: &CallRecord, is_barrier: bool) {
         if cfg!(not(loom)) {
             // No interrupt lands in the middle of a change of mms (T2). The models see
             // what follows if one does.
@@ -341,7 +346,7 @@ impl<M: Machine> LazyTlb<M> {
         self.event_of(me, t, Event::Answers { by });
         // F11 release: orders what the handler did before the answer. Partner:
         // `wait_for_answers`. From here on the initiator may reuse the record.
-        self.cpu(by).call.waiting.retract(t.cpu());
+        record.waiting.retract(t.cpu());
     }
 
     // Not inlined: a barrier saves no registers for it.

@@ -1,8 +1,8 @@
 //! Page faults: a missing page is made, a shared one is copied.
 //!
-//! A fault in anonymous memory near the task's last fault fills its entry without the `mmap_lock`,
-//! beside the faults of other threads and beside changes elsewhere: [`kcore::gate`] has the
-//! argument. All other faults take the lock, and remember where they were.
+//! A fault in anonymous memory near the task's last fault, or in its last new mapping, fills its
+//! entry without the `mmap_lock`, beside the faults of other threads and beside changes elsewhere:
+//! [`kcore::gate`] has the argument. All other faults take the lock, and remember where they were.
 //!
 //! An entry that maps a page of an object holds no reference to it: the object does, and gives the page up
 //! only behind the flush of the last entry that names it. So a fork or an exit need not look at the counts
@@ -71,7 +71,7 @@ pub(crate) enum FaultError {
 /// one, and counts it. True if the access is to be tried again. Interrupts and preemption on.
 ///
 /// The task is a user of its mm, so the mm lives on, and its exit has not begun. The gate's number
-/// shows that since the last fault nobody has changed an entry of the table, or taken the table
+/// shows that since the place was remembered nobody has changed an entry of the table, or taken the table
 /// away; while we are inside nobody does. Areas change with their entries, so ours is there, with
 /// its permissions: those that were only added, or grew, concern other addresses.
 #[inline]
@@ -181,8 +181,23 @@ impl Map {
     }
 }
 
+impl Map {
+    /// The current task is about to touch new memory at `ea`: lets that fault, too, go without the
+    /// lock, if the page table is there.
+    pub(super) fn expect_fault(&mut self, ea: u64) {
+        let Some(area) = self.areas.find(ea) else { return };
+        if area.prot.intersects(Prot::READ | Prot::WRITE)
+            && let Some(entry) = self.tables.cursor_at(ea).find(ea)
+        {
+            let filled = remember(self.mm, &entry, area);
+            self.tables.resident += filled;
+        }
+    }
+}
+
 /// Lets the current task's next faults nearby go without the lock, if `area` is anonymous and the
 /// mm its own. Returns how many pages it has filled in without the lock and not counted.
+#[inline(always)]
 fn remember(mm: MmId, entry: &Entry<'_>, area: &Area<Backing>) -> i64 {
     let task = task::current();
     let private = matches!(area.contents, Backing::Anonymous) && !area.prot.contains(Prot::EXEC);

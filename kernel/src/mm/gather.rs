@@ -116,8 +116,7 @@ impl Gather {
 /// A walk that empties valid entries: the references that they hold go to the gather.
 pub(super) struct Taking<'g> {
     pub(super) gather: &'g mut Gather,
-    /// The addresses of entries that the gather does not know of: for [`Gather::weakened`] after
-    /// the walk.
+    /// The addresses of entries that the gather does not know of.
     pub(super) span: Range<u64>,
     /// How many pages.
     pub(super) taken: i64,
@@ -145,6 +144,9 @@ impl Taking<'_> {
 }
 
 impl Visit for Taking<'_> {
+    /// How many pages.
+    type Sum = i64;
+
     #[inline(always)]
     fn one(&mut self, mut entry: Entry<'_>) {
         self.begin(entry.page());
@@ -173,11 +175,28 @@ impl Visit for Taking<'_> {
         self.taken += entries.pages();
         entries.take();
     }
+
+    #[inline(always)]
+    fn end(self) -> i64 {
+        self.gather.weakened(self.span);
+        self.taken
+    }
 }
 
 impl Drop for Gather {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.flush_and_free();
+        if self.len != 0 || self.span != NO_SPAN {
+            self.flush_and_free();
+        }
+    }
+}
+
+/// Entries of `mm` that serve `span` lost permissions: flushes them.
+#[inline]
+pub(super) fn flush_weakened(mm: MmId, span: Range<u64>) {
+    if let Some(what) = range_to_flush(span, false) {
+        lazy_tlb().flush(mm, what);
     }
 }
 

@@ -39,8 +39,10 @@ pub(super) fn gate_of(table: PhysAddr) -> &'static Gate {
 /// fill it without the `mmap_lock`, until they have taken it once.
 #[inline]
 pub(super) fn close_gate(table: PhysAddr) {
-    let mut wait = SpinWait::new("faults in a page table");
-    gate_of(table).close(|| wait.turn());
+    gate_of(table).close(|| {
+        let mut wait = SpinWait::new("faults in a page table");
+        move || wait.turn()
+    });
 }
 
 /// What the walks ask. A fault without the lock fills entries only in parts that a fault has added under
@@ -85,22 +87,16 @@ impl PageTables {
     }
 
     /// Takes the pages in `range` out of the tree. Tables stay.
+    #[inline(always)]
     pub(super) fn take(&mut self, range: Range<u64>, gather: &mut Gather) {
-        let mut taking = Taking { gather, span: NO_SPAN, taken: 0 };
-        self.cursor(range).visit(&mut taking);
-        let Taking { gather, span, taken } = taking;
-        gather.weakened(span);
-        self.resident -= taken;
+        self.resident -= self.cursor(range).visit(Taking { gather, span: NO_SPAN, taken: 0 });
     }
 
     /// Takes the pages in `range` out of the tree, and the tables that serve an address there and none
     /// outside `unused`.
     pub(super) fn take_apart(&mut self, range: Range<u64>, unused: &Range<u64>, gather: &mut Gather) {
-        let mut taking = Taking { gather, span: NO_SPAN, taken: 0 };
-        self.cursor(range).visit_and_detach(unused, &mut taking, Taking::detached);
-        let Taking { gather, span, taken } = taking;
-        gather.weakened(span);
-        self.resident -= taken;
+        let taking = Taking { gather, span: NO_SPAN, taken: 0 };
+        self.resident -= self.cursor(range).visit_and_detach(unused, taking, Taking::detached);
     }
 
     /// Takes the tables out that serve an address in `range`, and none outside `unused`.

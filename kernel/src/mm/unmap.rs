@@ -20,7 +20,10 @@ use crate::errno::Errno;
 pub(crate) fn munmap(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
     let range = user_range(start, len, Errno::EINVAL)?;
     let mut map = address_space::lock(mm);
-    map.make_room(&range)?;
+    // Nothing is cut where the range is an area.
+    if !map.areas.is_at_hand(&range) {
+        map.make_room(&range)?;
+    }
     map.unmap(range);
     Ok(())
 }
@@ -36,7 +39,8 @@ impl Map {
         }
     }
 
-    /// As [`Map::unmap`], with one flush for it and for all that is in `gather`.
+    /// As [`Map::unmap`], for areas that there are, with one flush for it and for all that is in `gather`.
+    #[inline(always)]
     pub(super) fn unmap_after(&mut self, range: Range<u64>, gather: &mut Gather) {
         self.tables.take(range.clone(), gather);
         let unused = self.areas.gap_without(&range);

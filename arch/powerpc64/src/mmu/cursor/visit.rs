@@ -14,6 +14,9 @@ pub const TOGETHER: usize = 8;
 
 /// What is done with the entries of the pages that are mapped.
 pub trait Visit {
+    /// What is left to say at the end.
+    type Sum;
+
     /// The entry of a page.
     fn one(&mut self, entry: Entry<'_>);
 
@@ -28,6 +31,9 @@ pub trait Visit {
     {
         entries.one_by_one(self);
     }
+
+    /// The end of the visit.
+    fn end(self) -> Self::Sum;
 }
 
 /// Entries side by side.
@@ -118,6 +124,8 @@ impl Cursor<'_> {
     pub fn for_each(&mut self, f: impl FnMut(Entry<'_>)) {
         struct Each<F>(F);
         impl<F: FnMut(Entry<'_>)> Visit for Each<F> {
+            type Sum = ();
+
             fn one(&mut self, entry: Entry<'_>) {
                 (self.0)(entry);
             }
@@ -125,17 +133,39 @@ impl Cursor<'_> {
             fn eight(&mut self, entries: Eight<'_>) {
                 entries.one_by_one(self);
             }
+
+            fn end(self) {}
         }
-        self.visit(&mut Each(f));
+        self.visit(Each(f));
     }
 
     /// Shows `visitor` the entry of every page that is mapped in the range, in order.
-    #[inline]
-    pub fn visit(&mut self, visitor: &mut impl Visit) {
+    #[inline(always)]
+    pub fn visit<V: Visit>(&mut self, mut visitor: V) -> V::Sum {
+        let Range { start, end } = self.range;
+        if end != start.wrapping_add(PAGE_SIZE) {
+            return self.visit_many(visitor);
+        }
+        if let Some(entry) = self.tree.walk(start).map(|pte| Entry { ea: start, pte }) {
+            (self.owner.before)(entry.table());
+            if entry.get().is_leaf() {
+                visitor.one(entry);
+            }
+        }
+        visitor.end()
+    }
+
+    /// As [`Cursor::visit`], for more than a page.
+    // Not inlined: a visit of one page saves no registers for it.
+    #[inline(never)]
+    fn visit_many<V: Visit>(&mut self, visitor: V) -> V::Sum {
+        // A copy, which can be in registers.
+        let mut visitor = visitor;
         let Ok(()) = self.for_each_table(|start, own| {
-            visit_piece(own, start, visitor);
+            visit_piece(own, start, &mut visitor);
             Ok::<(), Infallible>(())
         });
+        visitor.end()
     }
 
     /// [`Cursor::visit`] and [`Cursor::detach_tables`] in one walk. `gone` gets the visitor, too.
@@ -143,9 +173,9 @@ impl Cursor<'_> {
     pub fn visit_and_detach<V: Visit>(
         &mut self,
         unused: &Range<u64>,
-        visitor: &mut V,
+        mut visitor: V,
         gone: impl FnMut(&mut V, PhysAddr),
-    ) {
+    ) -> V::Sum {
         struct Apart<'a, 't, V, F>(&'a Cursor<'t>, &'a mut V, F);
         impl<V: Visit, F: FnMut(&mut V, PhysAddr)> TakeApart for Apart<'_, '_, V, F> {
             #[inline(always)]
@@ -163,7 +193,8 @@ impl Cursor<'_> {
                 (self.2)(self.1, table);
             }
         }
-        self.tree.take_apart(self.range.clone(), unused, &mut Apart(self, visitor, gone));
+        self.tree.take_apart(self.range.clone(), unused, &mut Apart(self, &mut visitor, gone));
+        visitor.end()
     }
 }
 
