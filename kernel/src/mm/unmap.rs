@@ -56,11 +56,10 @@ impl Map {
     pub(super) fn unmap_everything(&mut self, gather: &mut Gather) {
         let mut runs = runs(&self.areas, |_| true).peekable();
         while let Some(run) = runs.next() {
-            self.tables.take(run.clone(), gather);
             // As if the areas went one by one, the lowest first: a table goes with the last area
             // that it serves.
             let unused = 0..runs.peek().map_or(u64::MAX, |next| next.start);
-            self.tables.detach_tables(run, &unused, gather);
+            self.tables.take_apart(run, &unused, gather);
         }
     }
 }
