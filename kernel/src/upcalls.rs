@@ -21,7 +21,7 @@ pub(crate) use crate::fs::text::Text;
 pub(crate) use crate::process::limits::{INFINITY, NR_OPEN, Resource, of_current as limit_of_current};
 /// Waits that a signal ends, and signals that files send: `fs` asks `process`.
 pub(crate) mod signal {
-    pub(crate) use crate::process::signal::{SIGPIPE, send_to_current, wait};
+    pub(crate) use crate::process::signal::{ERESTARTSYS, SIGPIPE, send_to_current, wait};
 }
 
 /// A thread ends, and with it the futexes that it holds: `process` asks `syscall`.

@@ -67,6 +67,17 @@ pub fn disable() -> Disabled {
     Disabled { were_on, _not_send: PhantomData }
 }
 
+/// As [`disable`], where they are on.
+///
+/// # Panics
+/// If they are off.
+#[inline(always)]
+pub fn disable_first() -> Disabled {
+    assert!(are_enabled(), "interrupts are off already");
+    turn_off();
+    Disabled { were_on: true, _not_send: PhantomData }
+}
+
 /// As [`disable`], where they are off.
 #[inline(always)]
 pub fn disable_again(_: &IrqsOff) -> Disabled {

@@ -245,6 +245,13 @@ impl CpuSet {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
+    /// [`CpuSet::len`] of a set that has none but the first `nr_cpus` CPUs.
+    #[inline(always)]
+    pub(crate) fn len_of(&self, nr_cpus: usize) -> usize {
+        let len = |words: &[u64]| words.iter().map(|word| word.count_ones() as usize).sum();
+        if nr_cpus <= 64 { len(&self.0[..1]) } else { len(&self.0) }
+    }
+
     /// Whether the set has no CPU.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|&word| word == 0)
@@ -264,6 +271,35 @@ impl CpuSet {
     /// The CPUs of the set in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = CpuId> {
         cpus_of(self.0.iter().copied())
+    }
+
+    /// Whether a CPU besides `cpu` is in the set, which has none but the first `nr_cpus` CPUs.
+    #[inline(always)]
+    pub(crate) fn has_others(&self, cpu: CpuId, nr_cpus: usize) -> bool {
+        if nr_cpus <= 64 { self.0[0] & !(1 << (cpu.index() % 64)) != 0 } else { self.has_others_of_many(cpu) }
+    }
+
+    #[inline(never)]
+    fn has_others_of_many(&self, cpu: CpuId) -> bool {
+        !self.without(cpu).is_empty()
+    }
+
+    /// Calls `f` with those of the first `nr_cpus` CPUs that are in the set.
+    #[inline(always)]
+    pub(crate) fn for_each(&self, nr_cpus: usize, mut f: impl FnMut(CpuId)) {
+        for (word, &bits) in self.0[..nr_cpus.div_ceil(64)].iter().enumerate() {
+            bits_of(bits).for_each(|bit| f(CpuId::new(word * 64 + bit)));
+        }
+    }
+
+    /// Removes those of the first `nr_cpus` CPUs for which `keep` says no.
+    #[inline(always)]
+    pub(crate) fn retain(&mut self, nr_cpus: usize, mut keep: impl FnMut(CpuId) -> bool) {
+        for (word, bits) in self.0[..nr_cpus.div_ceil(64)].iter_mut().enumerate() {
+            bits_of(*bits)
+                .filter(|bit| !keep(CpuId::new(word * 64 + bit)))
+                .for_each(|bit| *bits &= !(1 << bit));
+        }
     }
 
     /// The 64 CPUs of word `word` as bits, lowest CPU in bit 0.

@@ -21,11 +21,8 @@ pub(super) trait Channel: Send + Sync + 'static {
     /// The state that its ends share.
     fn ends(&self) -> &Ends;
 
-    /// Readers that wait for something to read or for the writer's end.
-    fn not_empty(&self) -> &WaitQueue;
-
-    /// Moves out the bytes of a read; `None` if the channel is empty now.
-    fn take(&self, to: &mut Cursor<'_>) -> Option<Result<(), Errno>>;
+    /// As [`File::read`], with room for a byte at least.
+    fn read(&self, to: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno>;
 
     /// As [`File::write`].
     fn write(&self, from: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno>;
@@ -36,15 +33,15 @@ pub(super) trait Channel: Send + Sync + 'static {
     fn has_room(&self) -> bool;
 
     /// Whether no writer is left: an empty channel is then at its end for a reader.
-    fn at_end(&self) -> bool {
-        self.ends().no_writer()
-    }
+    fn at_end(&self) -> bool;
+
+    /// No writer is left. Wakes the readers.
+    fn end(&self);
 }
 
 /// The state that both ends of a channel share.
 pub(super) struct Ends {
     reader_gone: AtomicBool,
-    writer_gone: AtomicBool,
     /// Writers that wait for room or for the reader's end.
     pub(super) not_full: WaitQueue,
     /// Notified of both ends' changes; the channels of a pair of sockets share one.
@@ -53,22 +50,11 @@ pub(super) struct Ends {
 
 impl Ends {
     fn new(poll: Arc<PollHead>) -> Self {
-        Ends {
-            reader_gone: AtomicBool::new(false),
-            writer_gone: AtomicBool::new(false),
-            not_full: WaitQueue::new(),
-            poll,
-        }
+        Ends { reader_gone: AtomicBool::new(false), not_full: WaitQueue::new(), poll }
     }
 
     pub(super) fn no_reader(&self) -> bool {
         self.reader_gone.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn no_writer(&self) -> bool {
-        // F43 acquire: orders the writer's end before the look at the contents. Partner: `drop`. A
-        // reader that sees the writer gone sees all its writes.
-        self.writer_gone.load(Ordering::Acquire)
     }
 }
 
@@ -84,13 +70,6 @@ pub(super) fn broken_pipe() -> Errno {
 /// sleep.
 pub(super) fn wait(flags: OpenFlags, queue: &WaitQueue, done: impl FnMut() -> bool) -> Result<(), Errno> {
     if flags.contains(OpenFlags::NONBLOCK) { Err(Errno::EAGAIN) } else { signal::wait(queue, done) }
-}
-
-/// Waits until a read of `channel` does not block.
-// Not inlined, so that a read that finds bytes saves no registers for it.
-#[inline(never)]
-fn wait_for_bytes<C: Channel>(channel: &C, flags: OpenFlags) -> Result<(), Errno> {
-    wait(flags, channel.not_empty(), || !channel.is_empty() || channel.at_end())
 }
 
 /// A program's end of one or two channels.
@@ -121,14 +100,6 @@ pub(super) fn two_way<C: Channel>(make: impl Fn(Ends) -> C) -> Pair {
 }
 
 impl<C: Channel> End<C> {
-    /// Another reader has taken what was there.
-    // Not a loop, for whose rare second turn the first one would save registers.
-    #[cold]
-    #[inline(never)]
-    fn read_again(&self, to: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
-        self.read(to, 0, flags)
-    }
-
     fn is_socket(&self) -> bool {
         self.incoming.is_some() && self.outgoing.is_some()
     }
@@ -137,20 +108,7 @@ impl<C: Channel> End<C> {
 impl<C: Channel> File for End<C> {
     fn read(&self, to: &mut Cursor<'_>, _: u64, flags: OpenFlags) -> Result<(), Errno> {
         let channel = self.incoming.as_ref().ok_or(Errno::EINVAL)?;
-        if to.remaining() == 0 {
-            return Ok(());
-        }
-        // The last writer may write between our look at an empty channel and its end: the end counts
-        // only if the channel is empty after it.
-        let at_end = channel.is_empty() && channel.at_end();
-        if !at_end && channel.is_empty() {
-            wait_for_bytes(&**channel, flags)?;
-        }
-        match channel.take(to) {
-            Some(result) => result,
-            None if at_end => Ok(()),
-            None => self.read_again(to, flags),
-        }
+        if to.remaining() == 0 { Ok(()) } else { channel.read(to, flags) }
     }
 
     fn write(&self, from: &mut Cursor<'_>, _: u64, flags: OpenFlags) -> Result<(), Errno> {
@@ -191,11 +149,8 @@ impl<C: Channel> Drop for End<C> {
             ends.poll.notify();
         }
         if let Some(channel) = &self.outgoing {
-            let ends = channel.ends();
-            // F43 release: orders the writer's writes before its end. Partner: `no_writer`.
-            ends.writer_gone.store(true, Ordering::Release);
-            channel.not_empty().wake_all();
-            ends.poll.notify();
+            channel.end();
+            channel.ends().poll.notify();
         }
     }
 }

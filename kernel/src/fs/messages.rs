@@ -3,7 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::errno::Errno;
 use crate::fs::OpenFlags;
@@ -33,6 +33,8 @@ const MESSAGE_MAX: usize = CAPACITY - OVERHEAD;
 struct Messages {
     kind: Kind,
     ends: Ends,
+    writer_gone: AtomicBool,
+    /// Readers that wait for a message or for the writer's end.
     not_empty: WaitQueue,
     /// Guards the messages. The heap's locks nest inside; no user memory is touched.
     messages: SpinLock<VecDeque<Box<[u8]>>>,
@@ -45,6 +47,7 @@ pub(crate) fn pair(kind: Kind) -> Pair {
     channel::two_way(|ends| Messages {
         kind,
         ends,
+        writer_gone: AtomicBool::new(false),
         not_empty: WaitQueue::new(),
         messages: SpinLock::new("messages", VecDeque::new()),
         used: AtomicUsize::new(0),
@@ -97,13 +100,20 @@ impl Channel for Messages {
         &self.ends
     }
 
-    fn not_empty(&self) -> &WaitQueue {
-        &self.not_empty
-    }
-
-    /// Takes one message. The part that does not fit is lost.
-    fn take(&self, to: &mut Cursor<'_>) -> Option<Result<(), Errno>> {
-        self.pop().map(|bytes| to.put(&bytes).map(drop))
+    /// Reads one message. The part that does not fit is lost.
+    fn read(&self, to: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
+        loop {
+            // The last writer may write between our look at an empty channel and its end: the end counts
+            // only if the channel is empty after it.
+            let at_end = self.at_end();
+            if let Some(bytes) = self.pop() {
+                return to.put(&bytes).map(drop);
+            }
+            if at_end {
+                return Ok(());
+            }
+            channel::wait(flags, &self.not_empty, || !self.is_empty() || self.at_end())?;
+        }
     }
 
     /// Writes one message, which may be empty.
@@ -142,6 +152,14 @@ impl Channel for Messages {
     }
 
     fn at_end(&self) -> bool {
-        self.kind == Kind::Sequenced && self.ends.no_writer()
+        // F43 acquire: orders the writer's end before the look at the messages. Partner: `end`. A
+        // reader that sees the writer gone sees all its writes.
+        self.kind == Kind::Sequenced && self.writer_gone.load(Ordering::Acquire)
+    }
+
+    fn end(&self) {
+        // F43 release: orders the writer's writes before its end. Partner: `at_end`.
+        self.writer_gone.store(true, Ordering::Release);
+        self.not_empty.wake_all();
     }
 }

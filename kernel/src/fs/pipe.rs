@@ -1,20 +1,21 @@
 //! Pipes: a ring of 64K between writers and readers. A pair of stream sockets is two of them.
 //!
-//! Bytes are copied once in and once out, in runs as long as a page of the ring
-//! allows. An empty pipe starts over at the beginning of its page, so one that
-//! never holds more than a page uses one page.
+//! Bytes are copied once in and once out, under the lock of the ring: in runs of a page at most, and
+//! only as far as the pages of user memory are there. Others are brought in without the lock, and the
+//! copy starts over. An empty pipe starts over at the beginning of its page, so one that never holds
+//! more than a page uses one page.
 
-use core::mem::offset_of;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::ptr::NonNull;
 
-use arch::addr::PAGE_SIZE;
+use arch::addr::{PAGE_SIZE, VirtAddr};
 
 use crate::errno::Errno;
 use crate::fs::OpenFlags;
 use crate::fs::channel::{self, Channel, Ends, Pair};
 use crate::memory::frame::{self, Frame};
 use crate::mm::user_memory::Cursor;
-use crate::task::{Mutex, WaitQueue};
+use crate::task::{Awaited, Interrupted, Ready};
+use crate::upcalls::signal::ERESTARTSYS;
 
 const PAGE: usize = PAGE_SIZE as usize;
 const PAGES: usize = 16;
@@ -27,24 +28,29 @@ const ATOMIC: usize = PAGE;
 /// once from the writer's CPU to the reader's.
 #[repr(C, align(128))]
 struct Pipe {
-    /// Readers that wait for something to read or for the writer's end.
-    not_empty: WaitQueue,
-    /// Bytes in the ring: written under the lock, read by waiting tasks.
-    len: AtomicU32,
-    /// Guards the bytes. Held over user copies, which may sleep.
-    ring: Mutex<Ring>,
+    /// The bytes. Readers wait for one, or for the writer's end.
+    ring: Awaited<Ring>,
     ends: Ends,
 }
 
-const _: () = assert!(offset_of!(Pipe, ring) + Mutex::<Ring>::VALUE_OFFSET + offset_of!(Ring, pages) <= 128);
+const _: () = assert!(size_of::<Awaited<Ring>>() - size_of::<[Option<Page>; PAGES]>() <= 128);
 
 /// The bytes, at positions that grow for ever modulo the capacity.
 #[repr(C)]
 struct Ring {
     head: u64,
     tail: u64,
+    /// No writer is left.
+    ended: bool,
     /// Allocated when first needed.
-    pages: [Option<Frame>; PAGES],
+    pages: [Option<Page>; PAGES],
+}
+
+impl Ready for Ring {
+    #[inline(always)]
+    fn is_ready(&self) -> bool {
+        (self.tail - self.head) | u64::from(self.ended) != 0
+    }
 }
 
 impl Ring {
@@ -54,6 +60,7 @@ impl Ring {
 
     /// The run of `len` bytes from position `at`, cut at the end of its page.
     /// Allocates the page if need be.
+    #[inline(always)]
     fn run(&mut self, at: u64, len: usize) -> Result<&mut [u8], Errno> {
         let offset = at as usize % PAGE;
         let page = &mut self.pages[at as usize / PAGE % PAGES];
@@ -61,135 +68,163 @@ impl Ring {
             Some(page) => page,
             None => new_page(page)?,
         };
-        let page = page.as_mut_ptr();
         // SAFETY: the frame is ours alone while we have `&mut self`, it is in the
         // linear map, and the run lies inside it.
-        Ok(unsafe { core::slice::from_raw_parts_mut(page.add(offset), len.min(PAGE - offset)) })
+        Ok(unsafe { core::slice::from_raw_parts_mut(page.0.as_ptr().add(offset), len.min(PAGE - offset)) })
     }
 
-    /// Moves bytes in until the ring is full or `from` is empty. There is room, and a byte.
+    /// Moves `len` bytes in, for which there is room; a page at most. After an error none has moved.
     #[inline(always)]
-    fn fill(&mut self, from: &mut Cursor<'_>) -> Result<(), Errno> {
-        self.fill_run(from)?;
-        if from.remaining() > 0 { self.fill_rest(from) } else { Ok(()) }
-    }
-
-    // Not inlined: mostly one run has room for all.
-    #[cold]
-    #[inline(never)]
-    fn fill_rest(&mut self, from: &mut Cursor<'_>) -> Result<(), Errno> {
-        while from.remaining() > 0 && self.len() < CAPACITY {
-            self.fill_run(from)?;
+    fn fill(&mut self, from: &mut Cursor<'_>, len: usize) -> Result<(), Errno> {
+        let run = self.run(self.tail, len)?;
+        if run.len() == len {
+            from.take_whole(run)?
+        } else {
+            self.fill_two(from, len)?
         }
+        self.tail += len as u64;
         Ok(())
     }
 
-    #[inline(always)]
-    fn fill_run(&mut self, from: &mut Cursor<'_>) -> Result<(), Errno> {
-        let before = from.remaining();
-        let room = (CAPACITY - self.len()).min(before);
-        let result = from.take(self.run(self.tail, room)?);
-        // The bytes before a bad address are in the pipe, too.
-        self.tail += (before - from.remaining()) as u64;
-        result.map(drop)
+    /// The same over the border of a page.
+    #[cold]
+    #[inline(never)]
+    fn fill_two(&mut self, from: &mut Cursor<'_>, len: usize) -> Result<(), Errno> {
+        from.whole(|from| {
+            let first = from.take(self.run(self.tail, len)?)?;
+            from.take(self.run(self.tail + first as u64, len - first)?)
+        })
     }
 
-    /// Moves bytes out until the ring is empty or the user has enough. There is a byte, and room.
+    /// Moves up to `most` bytes out, within a page; there is a byte, and room for it. Returns how many are left.
     #[inline(always)]
-    fn drain(&mut self, to: &mut Cursor<'_>) -> Result<(), Errno> {
-        let mut result = self.drain_run(to);
-        if self.len() > 0 && to.remaining() > 0 && result.is_ok() {
-            result = self.drain_rest(to);
-        }
-        if self.len() == 0 {
-            self.tail -= self.tail % PAGE_SIZE;
+    fn drain(&mut self, to: &mut Cursor<'_>, most: usize) -> Result<usize, Errno> {
+        let (head, tail) = (self.head, self.tail);
+        let len = most.min((tail - head) as usize).min(to.remaining());
+        let run = self.run(head, len)?;
+        let bytes = run.len() as u64;
+        to.put_whole(run)?;
+        self.head = head + bytes;
+        if self.head == tail {
+            self.tail = tail - tail % PAGE_SIZE;
             self.head = self.tail;
         }
-        result
-    }
-
-    // Not inlined: mostly one run is all.
-    #[cold]
-    #[inline(never)]
-    fn drain_rest(&mut self, to: &mut Cursor<'_>) -> Result<(), Errno> {
-        while to.remaining() > 0 && self.len() > 0 {
-            self.drain_run(to)?;
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn drain_run(&mut self, to: &mut Cursor<'_>) -> Result<(), Errno> {
-        let before = to.remaining();
-        let bytes = self.len().min(before);
-        let result = to.put(self.run(self.head, bytes)?);
-        self.head += (before - to.remaining()) as u64;
-        result.map(drop)
+        Ok((tail - head - bytes) as usize)
     }
 }
 
-/// Puts a frame into the empty `place`.
+/// A page of the ring, by its address in the linear map.
+struct Page(NonNull<u8>);
+
+// SAFETY: it owns the frame.
+unsafe impl Send for Page {}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: the reference that `new_page` leaked.
+        drop(unsafe { Frame::from_phys(VirtAddr(self.0.addr().get() as u64).to_phys(), 0) });
+    }
+}
+
+/// Puts a page into the empty `place`.
 #[cold]
 #[inline(never)]
-fn new_page(place: &mut Option<Frame>) -> Result<&mut Frame, Errno> {
-    Ok(place.insert(frame::alloc().ok_or(Errno::ENOMEM)?))
+fn new_page(place: &mut Option<Page>) -> Result<&mut Page, Errno> {
+    let frame = frame::alloc().ok_or(Errno::ENOMEM)?;
+    Ok(place.insert(Page(NonNull::new(frame.leak().as_mut_ptr()).expect("no frame is at address 0"))))
 }
 
 impl Pipe {
     fn new(ends: Ends) -> Self {
-        let ring = Ring { pages: [const { None }; PAGES], head: 0, tail: 0 };
-        Pipe { not_empty: WaitQueue::new(), len: AtomicU32::new(0), ring: Mutex::new(ring), ends }
-    }
-
-    fn len(&self) -> usize {
-        // Relaxed: a wait queue or the ring's lock orders the accesses that depend on it.
-        self.len.load(Ordering::Relaxed) as usize
+        let ring = Ring { head: 0, tail: 0, ended: false, pages: [const { None }; PAGES] };
+        Pipe { ring: Awaited::new("a pipe", ring), ends }
     }
 
     fn room(&self) -> usize {
-        CAPACITY - self.len()
+        CAPACITY - self.ring.lock().len()
     }
 
-    /// Moves bytes in, if there is room for `needed` of them now.
+    /// Moves `len` bytes in, a page at most, or as many as fit; `None` if there is no room for `needed`.
     #[inline(always)]
-    fn put(&self, from: &mut Cursor<'_>, needed: usize) -> Option<Result<(), Errno>> {
+    fn put(&self, from: &mut Cursor<'_>, len: usize, needed: usize) -> Option<Result<(), Errno>> {
         let mut ring = self.ring.lock();
-        if CAPACITY - ring.len() < needed {
+        let room = CAPACITY - ring.len();
+        if room < needed {
             return None;
         }
-        let result = ring.fill(from);
-        self.len.store(ring.len() as u32, Ordering::Relaxed);
+        let result = ring.fill(from, len.min(room));
         drop(ring);
-        self.not_empty.wake_one();
         self.ends.poll.notify();
         Some(result)
     }
 
-    /// Moves the rest of the bytes in, as room comes.
+    /// Moves the rest of the bytes in, as room comes and pages do. Those before a bad address are in
+    /// the pipe, too.
     // Not inlined: most writes are one `put`.
     #[cold]
     #[inline(never)]
-    fn write_rest(&self, from: &mut Cursor<'_>, needed: usize, flags: OpenFlags) -> Result<(), Errno> {
+    fn write_rest(&self, from: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
+        let is_atomic = from.done() == 0 && from.remaining() <= ATOMIC;
+        let mut most = ATOMIC;
         while from.remaining() > 0 {
             if self.ends.no_reader() {
                 return Err(channel::broken_pipe());
             }
-            let Some(result) = self.put(from, needed) else {
-                self.wait_for_room(flags, needed)?;
-                continue;
-            };
+            let len = from.remaining().min(most);
+            let needed = if is_atomic { len } else { 1 };
+            match self.put(from, len, needed) {
+                None => {
+                    let done = || self.room() >= needed || self.ends.no_reader();
+                    channel::wait(flags, &self.ends.not_full, done)?;
+                    continue;
+                }
+                Some(Err(Errno::EFAULT)) => most = from.bring_in(len, false)?,
+                Some(result) => result?,
+            }
             // We may have been woken for this room: what is left of it is the next writer's.
             if self.room() >= ATOMIC {
                 self.ends.not_full.wake_one();
             }
-            result?;
         }
         Ok(())
     }
 
-    fn wait_for_room(&self, flags: OpenFlags, needed: usize) -> Result<(), Errno> {
-        let ends = &self.ends;
-        channel::wait(flags, &ends.not_full, || self.room() >= needed || ends.no_reader())
+    /// Moves up to `most` bytes out, within a page; waits for the first of a read. Returns how many
+    /// are left.
+    #[inline(always)]
+    fn take(&self, to: &mut Cursor<'_>, most: usize, flags: OpenFlags) -> Result<usize, Errno> {
+        let mut ring = self.ring.lock();
+        while ring.len() == 0 {
+            if ring.ended || to.done() > 0 {
+                return Ok(0);
+            }
+            if flags.contains(OpenFlags::NONBLOCK) {
+                return Err(Errno::EAGAIN);
+            }
+            ring = ring.wait().map_err(|Interrupted| ERESTARTSYS)?;
+        }
+        let left = ring.drain(to, most)?;
+        drop(ring);
+        // Not for a few bytes: a woken writer shall find room for an atomic write.
+        if left <= CAPACITY - ATOMIC {
+            self.ends.not_full.wake_one();
+            self.ends.poll.notify();
+        }
+        Ok(left)
+    }
+
+    /// Moves the rest of the bytes out that are there. `most` is as in [`Pipe::take`].
+    #[cold]
+    #[inline(never)]
+    fn read_rest(&self, to: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
+        let mut most = PAGE;
+        loop {
+            match self.take(to, most, flags) {
+                Err(Errno::EFAULT) => most = to.bring_in(most, true)?,
+                Ok(left) if left > 0 && to.remaining() > 0 => {}
+                end => return end.map(drop),
+            }
+        }
     }
 }
 
@@ -208,48 +243,41 @@ impl Channel for Pipe {
         &self.ends
     }
 
-    fn not_empty(&self) -> &WaitQueue {
-        &self.not_empty
+    #[inline(always)]
+    fn read(&self, to: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
+        match self.take(to, PAGE, flags) {
+            Err(Errno::EFAULT) => self.read_rest(to, flags),
+            Ok(left) if left > 0 && to.remaining() > 0 => self.read_rest(to, flags),
+            end => end.map(drop),
+        }
     }
 
     #[inline(always)]
-    fn take(&self, to: &mut Cursor<'_>) -> Option<Result<(), Errno>> {
-        let mut ring = self.ring.lock();
-        if ring.len() == 0 {
-            return None;
-        }
-        let result = ring.drain(to);
-        let len = ring.len();
-        self.len.store(len as u32, Ordering::Relaxed);
-        drop(ring);
-        if len > 0 {
-            self.not_empty.wake_one();
-        }
-        // Not for a few bytes: a woken writer shall find room for an atomic write.
-        if CAPACITY - len >= ATOMIC {
-            self.ends.not_full.wake_one();
-            self.ends.poll.notify();
-        }
-        Some(result)
-    }
-
     fn write(&self, from: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
+        let len = from.remaining();
         // A small write goes in at once, a large one as room comes.
-        let needed = if from.remaining() <= ATOMIC { from.remaining() } else { 1 };
-        if needed > 0
+        if (1..=ATOMIC).contains(&len)
             && !self.ends.no_reader()
-            && let Some(result) = self.put(from, needed)
+            && let Some(Ok(())) = self.put(from, len, len)
         {
-            result?;
+            return Ok(());
         }
-        if from.remaining() > 0 { self.write_rest(from, needed, flags) } else { Ok(()) }
+        if len > 0 { self.write_rest(from, flags) } else { Ok(()) }
     }
 
     fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.ring.lock().len() == 0
     }
 
     fn has_room(&self) -> bool {
         self.room() >= ATOMIC
+    }
+
+    fn at_end(&self) -> bool {
+        self.ring.lock().ended
+    }
+
+    fn end(&self) {
+        self.ring.lock().ended = true;
     }
 }

@@ -164,28 +164,21 @@ impl FileTable {
         if description.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(description) }
     }
 
-    /// What `f` answers to the description of `fd`, names included. `EBADF` if there is none.
+    /// Whether another thread may use the table, or could since it was last looked at.
+    #[inline(always)]
+    pub(crate) fn is_shared(&self) -> bool {
+        // Relaxed: while it is false, only this thread can make it true.
+        self.shared.load(Ordering::Relaxed)
+    }
+
+    /// The description of `fd`, names included, in a table that is not shared. `EBADF` if there is none.
     ///
     /// # Safety
-    /// `f` closes no descriptor, and makes no thread that can.
+    /// While the result is used, the caller closes no descriptor, and makes no thread that can.
     #[inline(always)]
-    pub(crate) unsafe fn with<T>(
-        &self,
-        fd: u64,
-        f: impl FnOnce(&Description) -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
-        // Relaxed: as in `look_up`.
-        let kept = if self.shared.load(Ordering::Relaxed) {
-            Some(self.look_up(fd).ok_or(Errno::EBADF)?)
-        } else {
-            None
-        };
-        let description = match &kept {
-            Some(kept) => &**kept,
-            // SAFETY: no other thread can close it, and `f` does not.
-            None => unsafe { &*named(self.used(fd)?.1) },
-        };
-        f(description)
+    pub(crate) unsafe fn alone(&self, fd: u64) -> Result<&Description, Errno> {
+        // SAFETY: no other thread can close it, and the caller does not.
+        Ok(unsafe { &*named(self.used(fd)?.1) })
     }
 
     /// As [`FileTable::get`], names included: for calls on descriptors, places and stats.
@@ -207,8 +200,7 @@ impl FileTable {
                 Arc::from_raw(named(word))
             }
         };
-        // Relaxed: while it is false, only this thread can make it true.
-        if self.shared.load(Ordering::Relaxed) {
+        if self.is_shared() {
             let _here = preempt::disable();
             task::claim().look_up(slot, take)
         } else {

@@ -6,6 +6,7 @@
 //! Its drop does the last flush, so that none is forgotten.
 
 use arch::addr::{PAGE_SHIFT, PhysAddr};
+use arch::encoding::pte::PteFlags;
 use arch::mmu::cursor::Entry;
 use arch::mmu::cursor::visit::{Eight, Visit};
 use core::mem::MaybeUninit;
@@ -74,6 +75,7 @@ impl Gather {
         }
         // After the flush, which resets it.
         self.tables = true;
+        frame::forget_parts(table);
         self.push(table);
     }
 
@@ -111,7 +113,7 @@ impl Gather {
     }
 }
 
-/// A walk that empties valid entries: their references to the frames go to the gather.
+/// A walk that empties valid entries: the references that they hold go to the gather.
 pub(super) struct Taking<'g> {
     pub(super) gather: &'g mut Gather,
     /// The addresses of entries that the gather does not know of.
@@ -141,13 +143,30 @@ impl Visit for Taking<'_> {
     #[inline(always)]
     fn one(&mut self, mut entry: Entry<'_>) {
         self.begin(entry.page());
-        self.gather.push(entry.take().page());
+        let pte = entry.take();
+        if pte.flags().contains(PteFlags::COUNTED) {
+            self.gather.push(pte.page());
+        }
     }
 
     #[inline(always)]
     fn eight(&mut self, entries: Eight<'_>) {
-        self.begin(entries.range());
-        self.gather.push_all(entries.take());
+        if entries.in_all().flags().contains(PteFlags::COUNTED) {
+            self.begin(entries.range());
+            self.gather.push_all(entries.take());
+        } else if entries.in_any().flags().contains(PteFlags::COUNTED) {
+            entries.one_by_one(self);
+        } else {
+            self.uncounted(entries);
+        }
+    }
+
+    #[inline(always)]
+    fn uncounted(&mut self, entries: Eight<'_>) {
+        let range = entries.range();
+        self.span = self.span.start.min(range.start)..range.end;
+        self.taken += entries.pages();
+        entries.take();
     }
 
     #[inline(always)]

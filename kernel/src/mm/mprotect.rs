@@ -12,7 +12,7 @@ use vm::areas::Run;
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::fault::{frame_of, leaf_flags, make_fetchable};
+use super::fault::{is_own, leaf_flags, make_fetchable};
 use super::gather::{NO_SPAN, flush_weakened};
 use super::mmap::page_range;
 use super::page_tables::PageTables;
@@ -150,7 +150,7 @@ impl Visit for Protecting {
     #[inline(always)]
     fn one(&mut self, mut entry: Entry<'_>) {
         let (old, sole, shared) = (entry.get(), self.sole, self.shared);
-        let flags = if sole != shared && frame_of(old).is_sole() { sole } else { shared };
+        let flags = if sole != shared && is_own(old) { sole } else { shared };
         let new = old.permitting(flags);
         if gains_fetches(old, new) {
             make_fetchable(old.page());

@@ -2,9 +2,13 @@
 
 use core::ops::Range;
 
+use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
 use kcore::mm::MmId;
+use vm::area::Area;
+use vm::areas::AreaSet;
 
 use super::address_space::{self, Map};
+use super::backing::Backing;
 use super::gather::Gather;
 use super::mmap::user_range;
 use crate::errno::Errno;
@@ -48,13 +52,32 @@ impl Map {
 
     /// Empties the tree, up to its root. The areas are left for the caller.
     pub(super) fn unmap_everything(&mut self, gather: &mut Gather) {
-        let mut areas = self.areas.iter().peekable();
-        while let Some(area) = areas.next() {
-            self.tables.take(area.range(), gather);
+        let mut runs = runs(&self.areas, |_| true).peekable();
+        while let Some(run) = runs.next() {
+            self.tables.take(run.clone(), gather);
             // As if the areas went one by one, the lowest first: a table goes with the last area
             // that it serves.
-            let unused = 0..areas.peek().map_or(u64::MAX, |next| next.start);
-            self.tables.detach_tables(area.range(), &unused, gather);
+            let unused = 0..runs.peek().map_or(u64::MAX, |next| next.start);
+            self.tables.detach_tables(run, &unused, gather);
         }
     }
+}
+
+/// The addresses of the areas that are `wanted`, ascending. A walk looks at each leaf table once: areas
+/// that follow each other come together if the table of one's last page serves the next one's first, or
+/// the next table does. Nothing is mapped between them.
+pub(super) fn runs(
+    areas: &AreaSet<Backing>,
+    wanted: impl Fn(&Area<Backing>) -> bool,
+) -> impl Iterator<Item = Range<u64>> {
+    let mut areas = areas.iter().peekable();
+    core::iter::from_fn(move || {
+        let mut run = areas.find(|area| wanted(area))?.range();
+        while let Some(next) =
+            areas.next_if(|next| next.start <= run.end.next_multiple_of(TABLE_SPAN) && wanted(next))
+        {
+            run.end = next.end;
+        }
+        Some(run)
+    })
 }

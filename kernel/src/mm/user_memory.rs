@@ -7,8 +7,10 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::iter;
 use core::mem::{MaybeUninit, size_of};
 
+use arch::addr::PAGE_SIZE;
 use arch::uaccess::{self, BadAddress, BadString};
 
 use crate::errno::Errno;
@@ -171,6 +173,19 @@ impl UserAddr {
 
 fn efault<T>(outcome: Result<T, BadAddress>) -> Result<T, Errno> {
     outcome.map_err(|_| Errno::EFAULT)
+}
+
+/// Loads the aligned word at `address` and, to `write`, stores the same there.
+fn touch(address: u64, write: bool) -> Result<(), BadAddress> {
+    let mut found = uaccess::load_user_u32(address)?;
+    while write {
+        let now = uaccess::cmpxchg_user_u32(address, found, found)?;
+        if now == found {
+            break;
+        }
+        found = now;
+    }
+    Ok(())
 }
 
 /// A value of zeroes, made in place: for one that is too large for a kernel stack.
@@ -343,6 +358,59 @@ impl<'a> Cursor<'a> {
             // SAFETY: `offset + bytes` is at most `len`.
             unsafe { uaccess::copy_from_user(to.add(offset), from, bytes) }
         })
+    }
+
+    /// As [`Cursor::put`] of all of `from`, for which there is room. After `EFAULT` nothing has moved.
+    /// Under a lock a page that is not there is a bad address: [`Cursor::bring_in`].
+    #[inline(always)]
+    pub(crate) fn put_whole(&mut self, from: &[u8]) -> Result<(), Errno> {
+        if let Some(to) = self.in_one_piece(from.len()) {
+            // SAFETY: a slice is readable for its length.
+            efault(unsafe { uaccess::copy_to_user(to, from.as_ptr(), from.len()) })?;
+            return self.moved(from.len(), Ok(())).map(drop);
+        }
+        self.whole(|ahead| ahead.put(from))
+    }
+
+    /// As [`Cursor::put_whole`], the other way.
+    #[inline(always)]
+    pub(crate) fn take_whole(&mut self, to: &mut [u8]) -> Result<(), Errno> {
+        if let Some(from) = self.in_one_piece(to.len()) {
+            // SAFETY: a slice is writable for its length.
+            efault(unsafe { uaccess::copy_from_user(to.as_mut_ptr(), from, to.len()) })?;
+            return self.moved(to.len(), Ok(())).map(drop);
+        }
+        self.whole(|ahead| ahead.take(to))
+    }
+
+    /// Moves on as `copy` does, if that succeeds.
+    #[inline(never)]
+    pub(crate) fn whole<T>(&mut self, copy: impl FnOnce(&mut Self) -> Result<T, Errno>) -> Result<(), Errno> {
+        let mut ahead = Cursor { ..*self };
+        copy(&mut ahead)?;
+        *self = ahead;
+        Ok(())
+    }
+
+    /// Brings in the pages of the next `len` bytes, or of all that remain; for stores if the bytes are
+    /// to be written. Returns how many there are before a bad address.
+    ///
+    /// # Errors
+    /// `EFAULT` if there is none.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn bring_in(&self, len: usize, write: bool) -> Result<usize, Errno> {
+        let mut ahead = Cursor { ..*self };
+        let result = ahead.advance(len.min(self.remaining), |start, _, bytes| {
+            let pages = iter::successors(Some(start), |at| Some((at | (PAGE_SIZE - 1)) + 1));
+            pages.take_while(|&at| at < start + bytes as u64).try_for_each(|at| {
+                touch(at & !3, write).map_err(|_| BadAddress { copied: (at - start) as usize })
+            })
+        });
+        match ahead.done() - self.done() {
+            0 => result,
+            bytes => Ok(bytes),
+        }
     }
 
     /// Copies the next bytes, as many as `to` has, to `to`, without moving on: errors after

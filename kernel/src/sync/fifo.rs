@@ -66,6 +66,12 @@ impl<T> Fifo<T> {
         Self { first: None, last: NonNull::dangling() }
     }
 
+    /// Whether no node is in it.
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
     /// Whether `node` is in this queue, given that it is in no other.
     #[inline]
     pub(crate) fn contains(&self, node: &Place<T>) -> bool {

@@ -19,5 +19,5 @@ mod spin_lock;
 mod spin_wait;
 
 pub(crate) use fixed::Fixed;
-pub(crate) use spin_lock::{IrqGuard, IrqLock, SpinGuard, SpinLock, with_irqs_off};
+pub(crate) use spin_lock::{IrqGuard, IrqLock, IrqSection, SpinGuard, SpinLock, with_irqs_off};
 pub(crate) use spin_wait::SpinWait;

@@ -26,6 +26,7 @@ pub(crate) type IrqGuard<'a, T> = Guard<'a, T, IrqSection>;
 
 /// Turns something off; dropping it restores the state before.
 pub(crate) trait Section {
+    /// From here on; any context.
     fn begin() -> Self;
 }
 
@@ -38,6 +39,26 @@ impl Section for PreemptGuard {
 
 /// Interrupts are off.
 pub(crate) struct IrqSection(irqflags::Disabled);
+
+impl IrqSection {
+    /// Turns interrupts off, which are on.
+    #[inline(always)]
+    pub(crate) fn begin_first() -> Self {
+        Self(irqflags::disable_first())
+    }
+
+    /// Runs `f` with the proof of it.
+    #[inline(always)]
+    pub(crate) fn lend<R>(&self, f: impl FnOnce(&IrqsOff) -> R) -> R {
+        self.0.lend(f)
+    }
+
+    /// Runs `f` with the right to turn interrupts on meanwhile, and to switch. They were on before.
+    #[inline(always)]
+    pub(crate) fn lend_mut<R>(&mut self, f: impl FnOnce(&mut IrqsOff) -> R) -> R {
+        self.0.lend_mut(f)
+    }
+}
 
 impl Section for IrqSection {
     #[inline(always)]
@@ -106,6 +127,20 @@ impl<T> IrqLock<T> {
         let section = IrqSection(irqflags::disable_again(off));
         let inner = self.inner.try_lock().unwrap_or_else(|| self.spin());
         Guard { inner, _section: section }
+    }
+
+    /// As [`Lock::lock`], in a section that outlives the guard.
+    #[inline(always)]
+    pub(crate) fn lock_within(&self, section: &IrqSection) -> IrqGuard<'_, T> {
+        section.lend(|off| self.lock_with(off))
+    }
+}
+
+impl<T> IrqGuard<'_, T> {
+    /// Runs `f` with the value and the proof that interrupts are off.
+    #[inline(always)]
+    pub(crate) fn with_token<R>(&mut self, f: impl FnOnce(&mut T, &IrqsOff) -> R) -> R {
+        self._section.lend(|off| f(&mut self.inner, off))
     }
 }
 

@@ -23,17 +23,23 @@ fn get_any(fd: u64) -> Result<Arc<Description>> {
 /// read; `at` a position, pread64.
 #[inline(always)]
 pub(super) fn read(fd: u64, base: UserAddr, len: u64, at: Option<u64>) -> Result {
-    let at = at.map(position).transpose()?;
+    let (at, files) = (at.map(position).transpose()?, &current().files);
+    if files.is_shared() {
+        return files.get(fd)?.read(&mut Cursor::of(base, len)?, at);
+    }
     // SAFETY: a read changes no table.
-    unsafe { current().files.with(fd, |file| file.read(&mut Cursor::of(base, len)?, at)) }
+    unsafe { files.alone(fd)? }.read(&mut Cursor::of(base, len)?, at)
 }
 
 /// write; `at` a position, pwrite64.
 #[inline(always)]
 pub(super) fn write(fd: u64, base: UserAddr, len: u64, at: Option<u64>) -> Result {
-    let at = at.map(position).transpose()?;
+    let (at, files) = (at.map(position).transpose()?, &current().files);
+    if files.is_shared() {
+        return files.get(fd)?.write(&mut Cursor::of(base, len)?, at);
+    }
     // SAFETY: a write changes no table.
-    unsafe { current().files.with(fd, |file| file.write(&mut Cursor::of(base, len)?, at)) }
+    unsafe { files.alone(fd)? }.write(&mut Cursor::of(base, len)?, at)
 }
 
 /// An offset or a length in a file. `EINVAL` below zero.

@@ -27,10 +27,11 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arch::timer;
 use kcore::handoff::Told;
+use kcore::machine::IrqsOff;
 
 use super::Result;
 use crate::sync::list::{List, Node};
-use crate::sync::{SpinGuard, SpinLock};
+use crate::sync::{IrqGuard, IrqLock, IrqSection};
 use crate::task::timer::Alarm;
 use crate::task::{self, Task, TaskPtr, Window};
 
@@ -86,13 +87,13 @@ const BUCKET_BITS: u32 = 8;
 /// Waiters in order of arrival. Two buckets are locked in the order of the table; run-queue
 /// locks nest inside. Neighbours share no cache line.
 #[repr(align(128))]
-struct Bucket(SpinLock<List<Waiter>>);
+struct Bucket(IrqLock<List<Waiter>>);
 
 static BUCKETS: [Bucket; 1 << BUCKET_BITS] =
-    [const { Bucket(SpinLock::new("futex", List::new())) }; 1 << BUCKET_BITS];
+    [const { Bucket(IrqLock::new("futex", List::new())) }; 1 << BUCKET_BITS];
 
 #[inline]
-fn lock(bucket: usize) -> SpinGuard<'static, List<Waiter>> {
+fn lock(bucket: usize) -> IrqGuard<'static, List<Waiter>> {
     BUCKETS[bucket].0.lock()
 }
 
@@ -131,39 +132,49 @@ pub(crate) fn wait(
         task: me.as_ptr(),
         told: Told::not_yet(),
     });
-    {
-        let mut bucket = lock(key.bucket());
-        check()?;
-        // Under the lock: a waker that takes us out finds a state that its wake-up changes.
-        me.prepare_to_sleep();
-        // SAFETY: it is in no list and stays where it is, and `sleep_until_told` returns only
-        // after it has left all.
-        unsafe { bucket.push_back(&waiter) };
-    }
-    Ok(match deadline_tb {
-        None => sleep_until_told(&me, &waiter, || false),
-        Some(deadline_tb) => {
-            Alarm::set(deadline_tb, || sleep_until_told(&me, &waiter, || timer::now_tb() >= deadline_tb))
-        }
-    })
+    let irqs = IrqSection::begin_first();
+    let mut bucket = BUCKETS[key.bucket()].0.lock_within(&irqs);
+    check()?;
+    // Under the lock: a waker that takes us out finds a state that its wake-up changes.
+    me.prepare_to_sleep();
+    // SAFETY: it is in no list and stays where it is, and `sleep_until_told` returns only after it
+    // has left all.
+    unsafe { bucket.push_back(&waiter) };
+    drop(bucket);
+    let Some(deadline_tb) = deadline_tb else {
+        return Ok(sleep_until_told(&me, &waiter, irqs, || false));
+    };
+    drop(irqs);
+    Ok(Alarm::set(deadline_tb, || {
+        let is_late = || timer::now_tb() >= deadline_tb;
+        sleep_until_told(&me, &waiter, IrqSection::begin_first(), is_late)
+    }))
 }
 
 #[inline]
-fn sleep_until_told(me: &Task, waiter: &Node<Waiter>, is_late: impl Fn() -> bool) -> End {
+fn sleep_until_told(
+    me: &Task,
+    waiter: &Node<Waiter>,
+    mut irqs: IrqSection,
+    is_late: impl Fn() -> bool,
+) -> End {
     loop {
         let interrupted = me.interrupted();
         if interrupted || is_late() {
+            drop(irqs);
             return match give_up(me, waiter) {
                 false => End::Woken,
                 true if interrupted => End::Interrupted,
                 true => End::Late,
             };
         }
-        task::sleep();
+        task::sleep_within(&mut irqs);
+        drop(irqs);
         Window::Awake.pass(me);
         if waiter.value().told.is_told() || !prepare_again(me, waiter) {
             return End::Woken;
         }
+        irqs = IrqSection::begin_first();
     }
 }
 
@@ -233,13 +244,13 @@ impl Roused {
 
     /// Without the lock.
     #[inline]
-    fn run_again(mut self) {
+    fn run_again(mut self, off: &IrqsOff) {
         let Some(first) = self.first else { return };
         // SAFETY: it was roused, and does not run before this step.
-        unsafe { first.get() }.run_again();
+        unsafe { first.get() }.run_again_with(off);
         while let Some(waiter) = self.rest.pop_front() {
             // SAFETY: roused as well, and in no run queue before this step.
-            unsafe { waiter.task.get() }.run_again();
+            unsafe { waiter.task.get() }.run_again_with(off);
         }
     }
 }
@@ -249,8 +260,11 @@ impl Roused {
 pub(crate) fn wake(key: Key, most: usize, bits: u32) -> usize {
     let mut roused = Roused::nobody();
     let wants = |waiter: &Waiter| waiter.waits_for(key, bits);
-    let count = lock(key.bucket()).extract(most, wants, |waiter| roused.add(waiter));
-    roused.run_again();
+    let irqs = IrqSection::begin_first();
+    let mut bucket = BUCKETS[key.bucket()].0.lock_within(&irqs);
+    let count = bucket.extract(most, wants, |waiter| roused.add(waiter));
+    drop(bucket);
+    irqs.lend(|off| roused.run_again(off));
     count
 }
 
@@ -265,6 +279,7 @@ pub(crate) fn requeue(
     check: impl FnOnce() -> Result<()>,
 ) -> Result<usize> {
     let (mut roused, mut moved) = (Roused::nobody(), List::new());
+    let irqs = IrqSection::begin_first();
     let (mut source, mut target) = lock_both(from.bucket(), to.bucket());
     check()?;
     let wants = |waiter: &Waiter| waiter.waits_for(from, ALL_BITS);
@@ -274,7 +289,7 @@ pub(crate) fn requeue(
     // In order of arrival: behind all that are there.
     moved.merge_into(target.as_mut().unwrap_or(&mut source), |_, _| true, |waiter| waiter.move_to(to));
     drop((source, target));
-    roused.run_again();
+    irqs.lend(|off| roused.run_again(off));
     Ok(woken + count)
 }
 
@@ -282,7 +297,7 @@ pub(crate) fn requeue(
 fn lock_both(
     first: usize,
     second: usize,
-) -> (SpinGuard<'static, List<Waiter>>, Option<SpinGuard<'static, List<Waiter>>>) {
+) -> (IrqGuard<'static, List<Waiter>>, Option<IrqGuard<'static, List<Waiter>>>) {
     if first == second {
         return (lock(first), None);
     }

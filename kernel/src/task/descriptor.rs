@@ -368,7 +368,7 @@ pub(crate) fn current() -> Own<Task> {
 }
 
 impl Task {
-    /// The running task announces that its next [`super::sleep`] is to sleep, unless a wake-up
+    /// The running task announces that its next sleep is to sleep, unless a wake-up
     /// comes first. A full barrier: see [`crate::task::WaitQueue`].
     #[inline]
     pub(crate) fn prepare_to_sleep(&self) {
@@ -379,6 +379,12 @@ impl Task {
     #[inline]
     pub(crate) fn stay_awake(&self) {
         self.run_state.stay_awake();
+    }
+
+    /// Panics if the running task is in a wait queue: a second one needs the same node.
+    #[inline(always)]
+    pub(super) fn check_waits_for_nothing(&self) {
+        assert!(!self.waits.load(Ordering::Relaxed), "{} waits in the condition of a wait", self.name());
     }
 
     /// Wakes the task if it sleeps or is about to. Returns whether it slept. A spurious wake-up
@@ -408,7 +414,13 @@ impl Task {
     /// The other half, without that lock. The task may run and end before the return.
     #[inline]
     pub(crate) fn run_again(&self) {
-        with_irqs_off(|off| super::placement::queue(self, off));
+        with_irqs_off(|off| self.run_again_with(off));
+    }
+
+    /// As [`Task::run_again`], where interrupts are off.
+    #[inline]
+    pub(crate) fn run_again_with(&self, off: &IrqsOff) {
+        super::placement::queue(self, off);
     }
 }
 

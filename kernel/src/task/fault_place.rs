@@ -43,7 +43,8 @@ impl FaultPlace {
         self.mm == mm && self.range().contains(&ea) && self.flags.contains(flags)
     }
 
-    fn range(&self) -> Range<u64> {
+    /// The window.
+    pub(crate) fn range(&self) -> Range<u64> {
         self.window.0..self.window.1
     }
 }

@@ -5,13 +5,14 @@
 //!
 //! Reading order: [`kcore::handoff`] (asleep and awake), [`descriptor`] (the task), [`switch`] (the
 //! context switch), [`placement`] (which CPU), [`idle`], [`preempt`], [`timer`]; then the parts
-//! built on them: [`kthread`], [`work`], [`offline`].
+//! built on them: [`kthread`], [`work`], [`mod@offline`].
 //!
 //! Lock order, outermost first: a wait queue or a CPU's alarms; a run queue. No two of a kind are
 //! held at once, with one exception: the alarms of a CPU that has gone offline are taken before
 //! those of the CPU that inherits them.
 
 mod affinity;
+mod awaited;
 mod cpu;
 mod cpu_bits;
 mod descriptor;
@@ -40,6 +41,7 @@ mod window;
 pub(crate) mod work;
 
 pub(crate) use affinity::set_affinity;
+pub(crate) use awaited::{Awaited, Ready};
 pub(crate) use cpu::{
     area_addresses, area_of, claim, claims, idle_time_tb, init, ipi_target_of, online_cpus,
 };
@@ -50,7 +52,7 @@ pub(crate) use exit::exit_current;
 pub(crate) use fault_place::FaultPlace;
 pub(crate) use idle::idle_for_ever;
 #[cfg(feature = "selftest")]
-pub(crate) use idle::is_idle;
+pub(crate) use idle::{WOKEN_TO_LET_GO, is_idle};
 pub(crate) use mutex::{Mutex, MutexGuard};
 pub(crate) use name::TaskName;
 pub(crate) use offline::{Refused, is_online, offline, online};
@@ -58,7 +60,7 @@ pub(crate) use preempt::{preempt_from_interrupt, prepare_user_return, reschedule
 pub(crate) use resched::handle_ipi;
 pub(crate) use smp::start_secondaries;
 pub(crate) use spawn::{OutOfMemory, create_user, set_user_frame, start};
-pub(crate) use switch::{sleep, yield_now};
+pub(crate) use switch::{sleep_within, yield_now};
 #[cfg(feature = "selftest")]
 pub(crate) use timer::sleep_until_tb;
 pub(crate) use timer::timer_tick;

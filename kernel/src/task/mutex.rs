@@ -1,7 +1,6 @@
 //! The lock whose waiters sleep.
 
 use core::cell::UnsafeCell;
-use core::mem::offset_of;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -40,9 +39,6 @@ pub(crate) struct Mutex<T> {
 unsafe impl<T: Send> Sync for Mutex<T> {}
 
 impl<T> Mutex<T> {
-    /// Where the value lies: close behind the state, for values whose line counts.
-    pub(crate) const VALUE_OFFSET: usize = offset_of!(Self, value);
-
     /// An unlocked lock around `value`.
     pub(crate) const fn new(value: T) -> Self {
         Self {

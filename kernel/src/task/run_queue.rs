@@ -94,13 +94,35 @@ impl Locked<'_> {
     #[inline]
     pub(super) fn push(&mut self, task: &Task, is_awaited: bool) {
         task.set_cpu(self.queue.owner);
+        self.append(task);
+        let len = self.queue.len();
+        self.queue.len.store(len + 1, Ordering::Relaxed);
+        if !is_awaited {
+            self.mark();
+        }
+    }
+
+    /// Takes out the first, if one waits, and adds `task`, which runs on this CPU, as the last.
+    #[inline]
+    pub(super) fn exchange(&mut self, task: &Task) -> Option<TaskPtr> {
+        let first = *self.tasks.waiting.pop_front()?;
+        self.append(task);
+        self.mark();
+        Some(first)
+    }
+
+    #[inline]
+    fn append(&mut self, task: &Task) {
         // SAFETY: a runnable task that is not yet queued is queued by one CPU
         // only: the one that woke it or that switches away from it. It does not
         // exit before it has been taken out and has run.
         unsafe { self.tasks.waiting.push_back(&task.run_node) };
-        let len = self.queue.len();
-        self.queue.len.store(len + 1, Ordering::Relaxed);
-        if !is_awaited && !self.tasks.is_marked {
+    }
+
+    /// Other CPUs may take tasks from here.
+    #[inline]
+    fn mark(&mut self) {
+        if !self.tasks.is_marked {
             self.tasks.is_marked = true;
             OVERLOADED.insert(self.queue.owner);
         }

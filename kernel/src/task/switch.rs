@@ -22,7 +22,7 @@ use super::descriptor::{Task, TaskPtr, TaskRef};
 use super::run_queue::OVERLOADED;
 use super::window::Window;
 use crate::machine::lazy_tlb;
-use crate::sync::preempt;
+use crate::sync::{IrqSection, preempt};
 use crate::trace;
 
 /// Why the running task gives up its CPU.
@@ -39,8 +39,15 @@ pub(super) enum Leave {
 /// Sleeps, unless the running task was woken since its [`Task::prepare_to_sleep`]. Interrupts and
 /// preemption on.
 #[inline]
-pub(crate) fn sleep() {
+pub(super) fn sleep() {
     leave(Leave::Sleep);
+}
+
+/// As [`sleep`], in a section that began with interrupts on.
+#[inline(always)]
+pub(crate) fn sleep_within(irqs: &mut IrqSection) {
+    check_preemption();
+    irqs.lend_mut(|off| schedule(Leave::Sleep, off));
 }
 
 /// Lets the tasks that wait for this CPU run first. Interrupts and preemption on.
@@ -50,13 +57,19 @@ pub(crate) fn yield_now() {
 
 #[inline]
 pub(super) fn leave(why: Leave) {
+    check_preemption();
+    irqflags::disable().lend_mut(|off| schedule(why, off));
+}
+
+/// Panics if preemption is off: the running task is about to switch.
+#[inline(always)]
+pub(super) fn check_preemption() {
     assert!(
         percpu::preempt_count() == 0,
         "{} would switch with preemption off ({} times)",
         super::current().name(),
         percpu::preempt_count()
     );
-    irqflags::disable().lend_mut(|off| schedule(why, off));
 }
 
 /// The task that a switch has left, and what is to be done for it on the other stack. One word,
@@ -193,13 +206,7 @@ fn rotate(cpu: &Cpu, prev: &Task, off: &IrqsOff) -> (TaskPtr, bool) {
         drop(queue);
         return (take_instead(cpu, off), true);
     }
-    match queue.pop() {
-        None => (prev.as_ptr(), false),
-        Some(next) => {
-            queue.push(prev, false);
-            (next, false)
-        }
-    }
+    (queue.exchange(prev).unwrap_or(prev.as_ptr()), false)
 }
 
 /// Takes what runs instead of a task that is evicted.
@@ -274,7 +281,10 @@ pub(super) unsafe fn finish(left: Left) -> IrqsOff {
     let borrow = lazy_tlb().finish_switch(&off, left.has(Left::ENDED_BORROW));
     left.task().on_cpu.end();
     if left.has(Left::MARKS) {
-        finish_marked(left, lazy_tlb().left_to_settle(borrow), &mut off);
+        let borrow = lazy_tlb().left_to_settle(borrow);
+        if borrow.is_some() || left.has(Left::DEAD | Left::EVICTED) {
+            finish_marked(left, borrow, &mut off);
+        }
     }
     off
 }
@@ -284,9 +294,6 @@ pub(super) unsafe fn finish(left: Left) -> IrqsOff {
 #[cold]
 #[inline(never)]
 fn finish_marked(left: Left, borrow: Option<EndedBorrow>, off: &mut IrqsOff) {
-    if borrow.is_none() && !left.has(Left::DEAD | Left::EVICTED) {
-        return;
-    }
     let settle = || {
         lazy_tlb().settle_switch(borrow);
         if left.has(Left::DEAD) {

@@ -18,6 +18,7 @@ use arch::timer;
 use kcore::handoff::Waiters;
 use kcore::machine::IrqsOff;
 
+use super::switch::sleep;
 use super::timer::Alarm;
 use super::window::Window;
 use super::{Task, TaskPtr};
@@ -89,7 +90,7 @@ impl WaitQueue {
         }
         let me = super::current();
         let waiter = &me.wait_node;
-        assert!(!me.waits.load(Ordering::Relaxed), "{} waits in the condition of a wait", me.name());
+        me.check_waits_for_nothing();
         me.waits.store(true, Ordering::Relaxed);
         let first = self.turn(&me, waiter, &mut done, &mut give_up);
         let finished = first.unwrap_or_else(|| self.more_turns(&me, waiter, &mut done, &mut give_up));
@@ -114,7 +115,7 @@ impl WaitQueue {
             self.leave(waiter);
             return Some(finished);
         }
-        super::sleep();
+        sleep();
         Window::Awake.pass(me);
         // Told: without the lock, which the waker may hold for longer.
         ((me.told.is_told() || self.was_picked(waiter)) && done()).then_some(true)

@@ -5,6 +5,7 @@
 extern crate alloc;
 
 use user::file::{self, Fd};
+use user::memory::{self, PAGE, Protection};
 use user::process::{self, SIGPIPE, Status};
 use user::verdict::child_ends;
 use user::{Context, Env, Errno, Verdict, ensure, println};
@@ -22,6 +23,8 @@ fn main(_env: &Env) -> Verdict {
     println!("both ways: ok");
     ends()?;
     println!("ends: ok");
+    pages()?;
+    println!("pages: ok");
     errors()?;
     println!("errors: ok");
     Ok(())
@@ -127,6 +130,31 @@ fn ends() -> Verdict {
     writer.close().context("close")
 }
 
+/// Bytes from and to pages that are not there yet, over the borders of pages of memory and of the
+/// pipe.
+fn pages() -> Verdict {
+    const BYTES: usize = 2 * PAGE - 2;
+    let (reader, writer) = file::pipe().context("pipe2")?;
+    writer.write_all(&[1; 100]).context("write")?;
+    for part in [PAGE, BYTES - PAGE] {
+        let source = memory::map(2 * PAGE, Protection::READ_WRITE).context("mmap")?;
+        let answer = writer.write_at(source.addr() + PAGE - 1, part);
+        ensure!(answer == Ok(part), "write from new pages: {answer:?}");
+    }
+    let target = memory::map(3 * PAGE, Protection::READ_WRITE).context("mmap")?;
+    let start = target.wrapping_add(PAGE - 100);
+    let mut done = 0;
+    while done < 100 + BYTES {
+        // SAFETY: the bytes lie within the mapping, which nobody else uses.
+        done += unsafe { reader.read_at(start.addr() + done, 100 + BYTES - done) }.context("read")?;
+    }
+    // SAFETY: as before.
+    let bytes = unsafe { core::slice::from_raw_parts(start, done) };
+    ensure!(bytes[..100] == [1; 100] && bytes[100..].iter().all(|&byte| byte == 0), "other bytes");
+    reader.close().context("close")?;
+    writer.close().context("close")
+}
+
 fn errors() -> Verdict {
     let (reader, writer) = file::pipe().context("pipe2")?;
     let answer = writer.write_at(UNMAPPED, 8);
@@ -135,6 +163,9 @@ fn errors() -> Verdict {
     // SAFETY: nothing is mapped there.
     let answer = unsafe { reader.read_at(UNMAPPED, 8) };
     ensure!(answer == Err(Errno::EFAULT), "read to nowhere: {answer:?}");
+    let mut bytes = [0; 8];
+    let answer = reader.read(&mut bytes);
+    ensure!(answer == Ok(8) && bytes == *b"12345678", "after a read to nowhere: {answer:?} {bytes:?}");
     let answer = writer.read(&mut [0]);
     ensure!(answer == Err(Errno::EBADF), "read from a writer: {answer:?}");
     let answer = reader.write(b"x");

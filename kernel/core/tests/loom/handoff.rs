@@ -297,6 +297,56 @@ fn no_word_ends_two_waits() {
     });
 }
 
+/// A value that a task waits for: one lock guards it and whether the task is queued.
+struct Awaited {
+    state: RunState,
+    value: Mutex<(u32, bool)>,
+}
+
+impl Awaited {
+    /// Takes the value, or sleeps; looks again when it is awake. Returns whether it sleeps.
+    fn wait(&self) -> bool {
+        for _ in 0..3 {
+            let mut value = self.value.lock().unwrap();
+            if value.0 != 0 {
+                *value = (value.0 - 1, false);
+                return false;
+            }
+            value.1 = true;
+            self.state.prepare();
+            drop(value);
+            if self.state.fall_asleep() {
+                return true;
+            }
+        }
+        panic!("woken more often than anything happened");
+    }
+
+    /// Adds to the value, and wakes the task if it is queued; whether it runs again only by our
+    /// doing.
+    fn add(&self) -> bool {
+        let mut value = self.value.lock().unwrap();
+        value.0 += 1;
+        core::mem::take(&mut value.1) && self.state.wake() == Woken::MustQueue
+    }
+}
+
+/// A task does not sleep on a value that is there, whatever else wakes it meanwhile, and one waker
+/// runs it again.
+#[test]
+fn no_value_is_slept_over() {
+    explore("no value is slept over", None, || {
+        let task = Arc::new(Awaited { state: RunState::asleep(), value: Mutex::new((0, false)) });
+        task.state.set_running();
+        let signalled = task.clone();
+        let signal = thread::spawn(move || signalled.state.wake() == Woken::MustQueue);
+        let (sleeps, by_change) = beside(&task, Awaited::wait, Awaited::add);
+        let by_signal = signal.join().unwrap();
+        assert!(!(by_change && by_signal), "two wakers run it again");
+        assert_eq!(sleeps, by_change || by_signal, "who sleeps is run again, and nobody else");
+    });
+}
+
 /// Two CPUs ask a third to schedule, each for a reason of its own. If the third has taken
 /// a request and not seen a reason, another request stands.
 #[test]

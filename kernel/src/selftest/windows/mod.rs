@@ -1,10 +1,11 @@
 //! The hand-offs of the scheduler and of sleeping, each forced in its window.
 //!
-//! A test holds a task in a window ([`Window`]) until another CPU has acted in a way that is rare
+//! A test holds a task in a window (`Window`) until another CPU has acted in a way that is rare
 //! there, and checks what a wrong hand-off would spoil. The table of hand-offs, windows and tests
 //! is in docs/testing.md.
 
 mod affinity;
+mod awaited;
 mod exit;
 mod futex;
 mod idle;
@@ -36,6 +37,8 @@ pub(super) const TESTS: &[Test] = &[
     Test::new("window_late_when_woken", queue::late_when_woken),
     Test::new("window_awake_while_the_waker_walks", queue::awake_while_the_waker_walks),
     Test::new("window_leaves_unpicked", queue::leaves_unpicked),
+    Test::new("window_awaited_changes_before_it_sleeps", awaited::changes_before_it_sleeps),
+    Test::new("window_awaited_one_change_for_two", awaited::one_change_for_two),
     Test::new("window_futex_woken_before_it_sleeps", futex::woken_before_it_sleeps),
     Test::new("window_futex_told_as_it_looks", futex::told_as_it_looks),
     Test::new("window_futex_moved_as_it_gives_up", futex::moved_as_it_gives_up),

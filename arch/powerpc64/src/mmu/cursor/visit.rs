@@ -19,14 +19,23 @@ pub trait Visit {
     /// The entry of a page.
     fn one(&mut self, entry: Entry<'_>);
 
-    /// Entries of neighbours.
+    /// Entries of neighbours, each of which maps a page.
     fn eight(&mut self, entries: Eight<'_>);
+
+    /// Entries of neighbours, some of which map a page. None holds a reference.
+    #[inline(always)]
+    fn uncounted(&mut self, entries: Eight<'_>)
+    where
+        Self: Sized,
+    {
+        entries.one_by_one(self);
+    }
 
     /// The end of the visit.
     fn end(self) -> Self::Sum;
 }
 
-/// Entries side by side, each of which maps a page.
+/// Entries side by side.
 #[derive(Debug)]
 pub struct Eight<'c> {
     /// The first one's address.
@@ -35,7 +44,40 @@ pub struct Eight<'c> {
     held: [Pte; TOGETHER],
 }
 
-impl Eight<'_> {
+impl<'c> Eight<'c> {
+    #[inline(always)]
+    pub(super) fn look(entries: &'c [AtomicPte; TOGETHER], ea: u64) -> Self {
+        Self { ea, entries, held: entries.each_ref().map(AtomicPte::load) }
+    }
+
+    /// The bits that are set in all.
+    #[inline(always)]
+    #[must_use]
+    pub fn in_all(&self) -> Pte {
+        Pte(self.held.iter().fold(u64::MAX, |bits, pte| bits & pte.0))
+    }
+
+    /// The bits that are set in some.
+    #[inline(always)]
+    #[must_use]
+    pub fn in_any(&self) -> Pte {
+        Pte(self.held.iter().fold(0, |bits, pte| bits | pte.0))
+    }
+
+    /// What they hold.
+    #[inline(always)]
+    #[must_use]
+    pub fn held(&self) -> &[Pte; TOGETHER] {
+        &self.held
+    }
+
+    /// How many map a page.
+    #[inline(always)]
+    #[must_use]
+    pub fn pages(&self) -> i64 {
+        self.held.iter().map(|pte| i64::from(pte.is_valid())).sum()
+    }
+
     /// The addresses that they serve.
     #[inline(always)]
     #[must_use]
@@ -104,7 +146,7 @@ impl Cursor<'_> {
             return self.visit_many(visitor);
         }
         if let Some(entry) = self.tree.walk(start).map(|pte| Entry { ea: start, pte }) {
-            (self.before)(entry.table());
+            (self.owner.before)(entry.table());
             if entry.get().is_leaf() {
                 visitor.one(entry);
             }
@@ -122,12 +164,13 @@ impl Cursor<'_> {
             let (groups, rest) = own.as_chunks::<TOGETHER>();
             let (mut groups, mut ea) = (groups.iter(), start);
             while let Some(entries) = groups.next() {
-                let held = entries.each_ref().map(AtomicPte::load);
-                let in_all = held.iter().fold(u64::MAX, |bits, pte| bits & pte.0);
-                if Pte(in_all).is_leaf() {
-                    visitor.eight(Eight { ea, entries, held });
-                } else if held.iter().fold(0, |bits, pte| bits | pte.0) != 0 {
+                let eight = Eight::look(entries, ea);
+                if eight.in_all().is_leaf() {
+                    visitor.eight(eight);
+                } else if eight.in_any().flags().contains(PteFlags::COUNTED) {
                     each_mapped(entries, ea, &mut visitor);
+                } else if eight.in_any() != Pte::NONE {
+                    visitor.uncounted(eight);
                 } else {
                     // Most of a stack or a heap is not mapped: its entries only have to be zero.
                     let empty = groups.as_slice().iter().take_while(|entries| are_empty(entries)).count();
@@ -145,7 +188,7 @@ impl Cursor<'_> {
 
 /// Whether none of the entries maps a page.
 #[inline(always)]
-fn are_empty(entries: &[AtomicPte; TOGETHER]) -> bool {
+pub(super) fn are_empty(entries: &[AtomicPte; TOGETHER]) -> bool {
     entries.iter().fold(0, |bits, pte| bits | pte.load().0) == 0
 }
 
