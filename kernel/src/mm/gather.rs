@@ -134,6 +134,13 @@ impl Taking<'_> {
         self.span = self.span.start.min(range.start)..range.end;
         self.taken += pages as i64;
     }
+
+    /// As [`Gather::detached`].
+    #[inline]
+    pub(super) fn detached(&mut self, table: PhysAddr) {
+        self.gather.weakened(core::mem::replace(&mut self.span, NO_SPAN));
+        self.gather.detached(table);
+    }
 }
 
 impl Visit for Taking<'_> {

@@ -92,6 +92,13 @@ impl PageTables {
         self.resident -= self.cursor(range).visit(Taking { gather, span: NO_SPAN, taken: 0 });
     }
 
+    /// Takes the pages in `range` out of the tree, and the tables that serve an address there and none
+    /// outside `unused`.
+    pub(super) fn take_apart(&mut self, range: Range<u64>, unused: &Range<u64>, gather: &mut Gather) {
+        let taking = Taking { gather, span: NO_SPAN, taken: 0 };
+        self.resident -= self.cursor(range).visit_and_detach(unused, taking, Taking::detached);
+    }
+
     /// Takes the tables out that serve an address in `range`, and none outside `unused`.
     #[inline]
     pub(super) fn detach_tables(&mut self, range: Range<u64>, unused: &Range<u64>, gather: &mut Gather) {

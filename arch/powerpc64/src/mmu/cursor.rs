@@ -10,7 +10,7 @@ pub mod visit;
 
 use self::leaf_tables::Parts;
 use super::entry::AtomicPte;
-use super::tree::{OutOfMemory, Owner, RadixTree, TableSource};
+use super::tree::{OutOfMemory, Owner, RadixTree, TableSource, TakeApart};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::encoding::pte::{Pte, TABLE_BYTES};
 use crate::isa;
@@ -65,8 +65,18 @@ impl<'t> Cursor<'t> {
     /// the range and none outside `unused`, which contains it. Nothing in `unused` is mapped
     /// any more, and no other CPU changes the tree there meanwhile. Their memory (4 KiB each)
     /// may be reused after a flush with the page-walk cache (RIC 2, or 1 and the range).
-    pub fn detach_tables(&mut self, unused: &Range<u64>, mut gone: impl FnMut(PhysAddr)) {
-        self.tree.detach(self.range.clone(), unused, &mut gone);
+    // Not inlined: an unmap that leaves the tables saves no registers for it.
+    #[inline(never)]
+    pub fn detach_tables(&mut self, unused: &Range<u64>, gone: impl FnMut(PhysAddr)) {
+        struct Gone<F>(F);
+        impl<F: FnMut(PhysAddr)> TakeApart for Gone<F> {
+            fn leaf_table(&mut self, _: PhysAddr, _: Range<u64>) {}
+
+            fn gone(&mut self, table: PhysAddr) {
+                (self.0)(table);
+            }
+        }
+        self.tree.take_apart(self.range.clone(), unused, &mut Gone(gone));
     }
 }
 

@@ -231,35 +231,40 @@ impl RadixTree {
         }
     }
 
-    /// See [`Cursor::detach_tables`].
-    // Not inlined: an unmap that leaves the tables saves no registers for it.
-    #[inline(never)]
-    pub(super) fn detach(&self, range: Range<u64>, unused: &Range<u64>, gone: &mut impl FnMut(PhysAddr)) {
-        let mut detach = |served: Range<u64>, entry: &AtomicPte| {
-            if unused.start <= served.start && served.end <= unused.end {
-                let table = entry.load().next_table();
-                entry.store(Pte::NONE);
-                gone(table);
-            }
-        };
-        self.tables_in::<ROOT_LEVEL>(self.root, range, |served, range, entry| {
-            self.tables_in::<2>(entry.load().next_table(), range, |served, range, entry| {
-                let table = entry.load().next_table();
-                self.tables_in::<1>(table, range, |served, _, entry| detach(served, entry));
-                detach(served, entry);
+    /// Shows `apart` each leaf table that serves addresses of `range`, and takes out the tables that serve
+    /// no address outside `unused`.
+    #[inline(always)]
+    pub(super) fn take_apart(&self, range: Range<u64>, unused: &Range<u64>, apart: &mut impl TakeApart) {
+        let is_unused = |served: Range<u64>| unused.start <= served.start && served.end <= unused.end;
+        self.tables_in::<ROOT_LEVEL>(self.root, range, |served, range, entry, table| {
+            self.tables_in::<2>(table, range, |served, range, entry, table| {
+                self.tables_in::<1>(table, range, |served, range, entry, table| {
+                    apart.leaf_table(table, range);
+                    if is_unused(served) {
+                        entry.store(Pte::NONE);
+                        apart.gone(table);
+                    }
+                });
+                if is_unused(served) {
+                    entry.store(Pte::NONE);
+                    apart.gone(table);
+                }
             });
-            detach(served, entry);
+            if is_unused(served) {
+                entry.store(Pte::NONE);
+                apart.gone(table);
+            }
         });
     }
 
     /// Calls `f` for each entry of `table`, of level `LEVEL`, that serves addresses of `range` and names a
-    /// table: with the addresses that it serves, those of `range`, and the entry.
+    /// table: with the addresses that it serves, those of `range`, the entry and the table.
     #[inline(always)]
     fn tables_in<const LEVEL: Level>(
         &self,
         table: PhysAddr,
         range: Range<u64>,
-        mut f: impl FnMut(Range<u64>, Range<u64>, &AtomicPte),
+        mut f: impl FnMut(Range<u64>, Range<u64>, &AtomicPte, PhysAddr),
     ) {
         let span = 1 << shift(LEVEL);
         let mut at = range.start;
@@ -269,7 +274,7 @@ impl RadixTree {
             let pte = entry.load();
             let end = range.end.min(served.end);
             if pte.is_valid() && !pte.is_leaf() {
-                f(served, at..end, entry);
+                f(served, at..end, entry, pte.next_table());
             }
             at = end;
         }
@@ -285,6 +290,15 @@ impl RadixTree {
         // rest is the caller's promise.
         unsafe { source.free(self.root, ROOT_BYTES) };
     }
+}
+
+/// What is done with the tables of a part of a tree.
+pub(super) trait TakeApart {
+    /// A leaf table, which serves the addresses of the range among others.
+    fn leaf_table(&mut self, table: PhysAddr, range: Range<u64>);
+
+    /// A table was taken out.
+    fn gone(&mut self, table: PhysAddr);
 }
 
 /// Puts a new table under `entry`; if another CPU was faster, takes its table.

@@ -4,7 +4,7 @@
 use core::ops::Range;
 
 use super::super::entry::AtomicPte;
-use super::super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource, shift};
+use super::super::tree::{OutOfMemory, Owner, ROOT_LEVEL, RadixTree, TableSource, shift};
 use super::visit::{Eight, TOGETHER, are_empty};
 use super::{Cursor, Entry};
 use crate::addr::{PAGE_SHIFT, PhysAddr};
@@ -144,22 +144,36 @@ impl Cursor<'_> {
             let (table_end, first) = find_table(self.tree, at);
             let end = table_end.min(self.range.end);
             if let Some((table, first)) = first {
-                (self.owner.before)(table);
-                // SAFETY: the entries from `first` on, to the end of its table at most.
-                let own = unsafe { core::slice::from_raw_parts(first, ((end - at) >> PAGE_SHIFT) as usize) };
-                let in_one = at / PART_SPAN == (end - 1) / PART_SPAN;
-                // One part is looked at whether it has entries or not.
-                let mut next = match in_one {
-                    true => Some((at..end, Parts(0))),
-                    false => (self.owner.parts)(table).within(&(at..end)).first_run(&(at..end)),
-                };
-                while let Some((run, behind)) = next {
-                    let place = |ea: u64| ((ea - at) >> PAGE_SHIFT) as usize;
-                    f(run.start, &own[place(run.start)..place(run.end)])?;
-                    next = behind.first_run(&(at..end));
-                }
+                self.owner.pieces(table, first, &(at..end), &mut f)?;
             }
             at = end;
+        }
+        Ok(())
+    }
+}
+
+impl Owner {
+    /// As [`Cursor::for_each_table`], for the part `range` of `table`, which begins with the entry `first`.
+    #[inline(always)]
+    pub(super) fn pieces<E>(
+        self,
+        table: PhysAddr,
+        first: *const AtomicPte,
+        range: &Range<u64>,
+        f: &mut impl FnMut(u64, &[AtomicPte]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        (self.before)(table);
+        let place = |ea: u64| ((ea - range.start) >> PAGE_SHIFT) as usize;
+        // SAFETY: the entries from `first` on, to the end of its table at most.
+        let own = unsafe { core::slice::from_raw_parts(first, place(range.end)) };
+        // One part is looked at whether it has entries or not.
+        let mut next = match range.start / PART_SPAN == (range.end - 1) / PART_SPAN {
+            true => Some((range.clone(), Parts(0))),
+            false => (self.parts)(table).within(range).first_run(range),
+        };
+        while let Some((run, behind)) = next {
+            f(run.start, &own[place(run.start)..place(run.end)])?;
+            next = behind.first_run(range);
         }
         Ok(())
     }

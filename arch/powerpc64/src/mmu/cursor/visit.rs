@@ -4,6 +4,7 @@ use core::convert::Infallible;
 use core::ops::Range;
 
 use super::super::entry::AtomicPte;
+use super::super::tree::TakeApart;
 use super::{Cursor, Entry};
 use crate::addr::{PAGE_SIZE, PhysAddr};
 use crate::encoding::pte::{Pte, PteFlags};
@@ -161,29 +162,64 @@ impl Cursor<'_> {
         // A copy, which can be in registers.
         let mut visitor = visitor;
         let Ok(()) = self.for_each_table(|start, own| {
-            let (groups, rest) = own.as_chunks::<TOGETHER>();
-            let (mut groups, mut ea) = (groups.iter(), start);
-            while let Some(entries) = groups.next() {
-                let eight = Eight::look(entries, ea);
-                if eight.in_all().is_leaf() {
-                    visitor.eight(eight);
-                } else if eight.in_any().flags().contains(PteFlags::COUNTED) {
-                    each_mapped(entries, ea, &mut visitor);
-                } else if eight.in_any() != Pte::NONE {
-                    visitor.uncounted(eight);
-                } else {
-                    // Most of a stack or a heap is not mapped: its entries only have to be zero.
-                    let empty = groups.as_slice().iter().take_while(|entries| are_empty(entries)).count();
-                    groups = groups.as_slice()[empty..].iter();
-                    ea += (empty * TOGETHER) as u64 * PAGE_SIZE;
-                }
-                ea += TOGETHER as u64 * PAGE_SIZE;
-            }
-            each_mapped(rest, ea, &mut visitor);
+            visit_piece(own, start, &mut visitor);
             Ok::<(), Infallible>(())
         });
         visitor.end()
     }
+
+    /// [`Cursor::visit`] and [`Cursor::detach_tables`] in one walk. `gone` gets the visitor, too.
+    #[inline]
+    pub fn visit_and_detach<V: Visit>(
+        &mut self,
+        unused: &Range<u64>,
+        mut visitor: V,
+        gone: impl FnMut(&mut V, PhysAddr),
+    ) -> V::Sum {
+        struct Apart<'a, 't, V, F>(&'a Cursor<'t>, &'a mut V, F);
+        impl<V: Visit, F: FnMut(&mut V, PhysAddr)> TakeApart for Apart<'_, '_, V, F> {
+            #[inline(always)]
+            fn leaf_table(&mut self, table: PhysAddr, range: Range<u64>) {
+                let (cursor, visitor) = (self.0, &mut *self.1);
+                let first = cursor.tree.entry(table, 0, range.start);
+                let Ok(()) = cursor.owner.pieces(table, first, &range, &mut |start, own| {
+                    visit_piece(own, start, visitor);
+                    Ok::<(), Infallible>(())
+                });
+            }
+
+            #[inline(always)]
+            fn gone(&mut self, table: PhysAddr) {
+                (self.2)(self.1, table);
+            }
+        }
+        self.tree.take_apart(self.range.clone(), unused, &mut Apart(self, &mut visitor, gone));
+        visitor.end()
+    }
+}
+
+/// Shows `visitor` the entries that map a page, of a part of a table whose first serves `start`.
+#[inline(always)]
+fn visit_piece(own: &[AtomicPte], start: u64, visitor: &mut impl Visit) {
+    let (groups, rest) = own.as_chunks::<TOGETHER>();
+    let (mut groups, mut ea) = (groups.iter(), start);
+    while let Some(entries) = groups.next() {
+        let eight = Eight::look(entries, ea);
+        if eight.in_all().is_leaf() {
+            visitor.eight(eight);
+        } else if eight.in_any().flags().contains(PteFlags::COUNTED) {
+            each_mapped(entries, ea, visitor);
+        } else if eight.in_any() != Pte::NONE {
+            visitor.uncounted(eight);
+        } else {
+            // Most of a stack or a heap is not mapped: its entries only have to be zero.
+            let empty = groups.as_slice().iter().take_while(|entries| are_empty(entries)).count();
+            groups = groups.as_slice()[empty..].iter();
+            ea += (empty * TOGETHER) as u64 * PAGE_SIZE;
+        }
+        ea += TOGETHER as u64 * PAGE_SIZE;
+    }
+    each_mapped(rest, ea, visitor);
 }
 
 /// Whether none of the entries maps a page.
