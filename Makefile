@@ -52,7 +52,7 @@ define HELP
   make test-gdb           the debugger's commands against live kernels
   make test-instructions  the instructions of the images, as make instructions checks them
   make test-starts        a few rows of the matrix
-  make test-soak          the soak below, for a minute
+  make test-soak          the soak below, for 40 seconds
   make test-headline      the model of the caches: sums worked out by hand, and one line handed
                           over 4,000 times; and the count of a loop's instructions
   make test-bench         bench-check
@@ -72,7 +72,7 @@ define HELP
   make test-guide         what docs/guide tells to type, run, and its output compared; make
                           guide-check: also its pages that build kernels (PAGE= some pages)
   make doc                the guide and the documents as a book (build/book/html), and the crates'
-                          documentation (target/doc)
+                          documentation (target/doc; the kernel: target/powerpc64-kernel/doc)
   make fences             write the tables of barrier pairs (docs/lazy-tlb.md, docs/fences.md) from the comments
   make lines              count the lines of code and comments by part
   make figures            what each policy costs, and how long its code is
@@ -434,9 +434,10 @@ lines:
 	@$(SCRIPTS)/lines
 
 .PHONY: doc
-doc: setup-mdbook
+doc: setup-mdbook setup-rust
 	@$(SCRIPTS)/book
 	@RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	@RUSTDOCFLAGS="-D warnings" $(CROSS_CARGO) doc $(CROSS_FLAGS) --no-deps -p kernel -p user --features kernel/selftest
 
 .PHONY: guide-check
 guide-check: setup-qemu setup-gdb setup-cross build/kernel.elf build/initrd.cpio trace-tool

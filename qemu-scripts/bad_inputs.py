@@ -198,9 +198,13 @@ def commands():
     for more, heading in (("", "min +median +max +at"), ("report=all", "cpu0 .* cpu8")):
         yield Command(f"report of 9 CPUs {more}", "init exited with status 0$", 0, run,
                       {"SMP": "9", "INIT": "/bin/true", "APPEND": more}, said=f"counter +{heading} +total$")
+    yield Command("ICOUNT on a terminal", "init exited with status 0$", 0,
+                  ["script", "-qec", f"{SCRIPTS}/run {KERNEL} {INITRD}", "/dev/null"], {"ICOUNT": "0", "INIT": "/bin/true"})
     yield Command("no kernel", r"run: nothing\.elf is missing: run make to build it\.$", 1, [SCRIPTS / "run", "nothing.elf"])
     yield Command("compare of an INITRD", r"mm_freed .*$", 0, [SCRIPTS / "compare", KERNEL, INITRD], {"SMP": "1"},
                   fed=good_program(), said="ran /init on 1 CPUs under hazard$")
+    yield Command("compare shows zombies", r"mm_freed .*$", 0, [SCRIPTS / "compare", KERNEL, INITRD],
+                  {"SMP": "1", "INIT": "/bin/true"}, said=r"zombie_longest( +\d+){9}\b")
     # On a terminal of its own, which `make gdb` wants.
     yield Command("debugger without a kernel", r"start: QEMU stopped with status 1: .*bogus.*gdb-qemu\.log\)$", 1,
                   ["script", "-qec", f"{SCRIPTS}/gdb/start {KERNEL} {INITRD}", "/dev/null"],

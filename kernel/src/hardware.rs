@@ -28,7 +28,7 @@ const TURNS_UNPAUSED: u64 = 4;
 
 // SAFETY: each section makes its token true and lends it; `send_ipi` begins with a `sync`.
 unsafe impl Cpu for Hardware {
-    #[inline]
+    #[inline(always)]
     fn with_preempt_off<R>(&self, f: impl FnOnce(&PreemptOff) -> R) -> R {
         let _guard = preempt::disable();
         // SAFETY: preemption is off until the guard goes, after `f`.

@@ -29,7 +29,7 @@ LEFT_OUT = {
     "kernel/src/debug.rs": "what debuggers read",
     "kernel/src/report.rs": "the report",
     "kernel/src/task/report.rs": "crash reports",
-    "kernel/src/trace.rs": "the trace",
+    "kernel/src/trace": "the trace",
     "kernel/src/special/trace.rs": "the trace",
     "kernel/src/syscall/traced.rs": "the trace",
     "kernel/core/src/recorded.rs": "the trace",

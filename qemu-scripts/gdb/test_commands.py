@@ -6,12 +6,14 @@
     test-switches N   stops N times where a PID register is loaded, and some instructions
                       later, and judges the kernel there
     test-stays N      N times: `finish` leaves a switch with the task that came
+    test-count WHAT…  goes on to the machine's end, and counts what lazy-break stops at
     test-complete X   what Tab offers for X
     test-print WHAT   a cpu, an mm, a task, the entry of a page, as `print` shows them
 """
 
 import gdb
 
+import lazy.breaks as breaks
 import lazy.memory
 import lazy.places as places
 import lazy.radix as radix
@@ -196,6 +198,32 @@ class Of(gdb.Breakpoint):
         return steps.current_task() == self.its_task
 
 
+class Counted(breaks.Happening):
+    """A place of lazy-break that only counts."""
+
+    times = {}
+
+    def stop(self):
+        Counted.times[self.what] += 1
+        return False
+
+
+class TestCount(gdb.Command):
+    """test-count WHAT…: how often each begins until the machine ends."""
+
+    def invoke(self, arguments, _from_tty):
+        for what in gdb.string_to_argv(arguments):
+            Counted.times[what] = 0
+            for place in places.locations(places.index().find(breaks.HAPPENINGS[what][0])):
+                Counted(what, place, None, None)
+        try:
+            gdb.execute("continue", to_string=True)
+        except gdb.error:
+            pass  # QEMU may end before it says so
+        for what, times in Counted.times.items():
+            print(f"{what}: {times} times")
+
+
 class TestComplete(gdb.Command):
     """test-complete X: what Tab offers."""
 
@@ -221,6 +249,7 @@ class TestPrint(gdb.Command):
 
 TestPrint("test-print", gdb.COMMAND_OBSCURE)
 TestStays("test-stays", gdb.COMMAND_OBSCURE)
+TestCount("test-count", gdb.COMMAND_OBSCURE)
 TestComplete("test-complete", gdb.COMMAND_OBSCURE)
 TestSwitches("test-switches", gdb.COMMAND_OBSCURE)
 TestBreak("test-break", gdb.COMMAND_OBSCURE)

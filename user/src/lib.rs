@@ -5,7 +5,7 @@
 //! host: a difference between the two is to be explained. They are static,
 //! ELFv2, without floating point, and use no C library.
 //!
-//! From the bottom: [`sys`] makes a call, [`process`], [`memory`], [`file`],
+//! From the bottom: [`sys`] makes a call, [`process`], [`memory`], [`mod@file`],
 //! [`sched`], [`time`] and [`futex`] give the calls their types, [`thread`] and
 //! [`sync`] build threads and locks on clone and futex.
 #![no_std]

@@ -2,7 +2,7 @@
 //! kernel clears.
 //!
 //! One mapping per thread: a page that nothing may touch, the stack, and at its top a
-//! [`Packet`] with the closure, later its result. No allocation is needed, and join
+//! `Packet` with the closure, later its result. No allocation is needed, and join
 //! gives all of it back.
 
 use core::mem::ManuallyDrop;

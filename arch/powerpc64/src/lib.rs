@@ -40,6 +40,8 @@ pub mod patch;
 #[cfg(target_os = "none")]
 pub mod percpu;
 #[cfg(target_os = "none")]
+pub mod ring;
+#[cfg(target_os = "none")]
 pub mod rtas;
 #[cfg(target_os = "none")]
 pub mod smp;

@@ -12,6 +12,7 @@
 use crate::exceptions::frame::KERNEL_FRAME_BYTES;
 use crate::exceptions::{self, SystemCalls};
 use crate::irq::Target;
+use crate::ring::{self, Ring};
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -89,24 +90,6 @@ pub(crate) mod offset {
     pub(crate) const EMERGENCY_FRAME: usize = offset_of!(PerCpu, emergency_frame);
 }
 
-/// Where a CPU records events. Layout shared with assembly.
-#[repr(C)]
-pub struct Ring {
-    /// How many bytes of records were begun.
-    pub position: AtomicU64,
-    /// The records.
-    pub records: *mut [AtomicU64; 4],
-    /// How many bytes they have, a power of two, less one.
-    pub last: u64,
-}
-
-// SAFETY: the records are atomics.
-unsafe impl Sync for Ring {}
-
-/// The ring of a CPU whose events nobody wants: its one record is overwritten by all.
-static SINK: Ring = Ring { position: AtomicU64::new(0), records: (&raw const DROPPED).cast_mut(), last: 0 };
-static DROPPED: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
-
 /// The tops of the stacks that a CPU owns: virtual addresses within the upper half of a
 /// [`STACK_SLOT`]-aligned slot, or at its end.
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +122,7 @@ impl PerCpu {
             server: AtomicU32::new(0),
             scratch: UnsafeCell::new([0; 4]),
             reservation: AtomicU64::new(0),
-            ring: AtomicPtr::new((&raw const SINK).cast_mut()),
+            ring: AtomicPtr::new(ring::SINK.cast_mut()),
             nmi_scratch: UnsafeCell::new([0; 4]),
             nmi_depth: AtomicU64::new(0),
             nmi_frame: AtomicU64::new(0),
@@ -238,13 +221,14 @@ impl PerCpu {
     /// Sets where events are recorded, or with none that they are dropped, and the table of system calls.
     /// On this CPU, interrupts off.
     pub fn set_ring(&self, ring: Option<&'static Ring>, calls: &'static SystemCalls) {
-        self.ring.store(core::ptr::from_ref(ring.unwrap_or(&SINK)).cast_mut(), Ordering::Relaxed);
+        let ring = ring.map_or(ring::SINK, core::ptr::from_ref);
+        self.ring.store(ring.cast_mut(), Ordering::Relaxed);
         self.system_calls.store(core::ptr::from_ref(calls).cast_mut(), Ordering::Relaxed);
     }
 
     /// Whether events of this CPU are recorded.
     pub fn has_ring(&self) -> bool {
-        !core::ptr::eq(self.ring.load(Ordering::Relaxed), &raw const SINK)
+        self.ring.load(Ordering::Relaxed).cast_const() != ring::SINK
     }
 
     /// Asks this CPU to look for work before it next leaves the kernel. On this
@@ -363,49 +347,5 @@ pub unsafe fn preempt_count_add(delta: i32) {
         asm!("lwz {t}, {o}(13)", "add {t}, {t}, {d}", "stw {t}, {o}(13)",
             t = out(reg) _, d = in(reg) i64::from(delta),
             o = const offset::PREEMPT_COUNT, options(nostack, preserves_flags));
-    }
-}
-
-/// Records an event in this CPU's ring, wherever an interrupt or a move to another CPU comes in.
-///
-/// The place is taken by one atomic addition. The second word is the last to be written: `top`,
-/// bits 8 to 23 of the record's number, and `other`. Not a call: it would cost
-/// the functions that record something their registers, even while nothing is recorded.
-///
-#[inline(always)]
-pub fn record(top: u16, other: u32, second: u64, third: u64) {
-    // SAFETY: a ring, and the sink, has `last` + 1 bytes, a power of two, or one record.
-    unsafe {
-        asm!(
-            "ld      {ring}, {RING}(13)",
-            "2: ldarx {number}, 0, {ring}",
-            "addi    {at}, {number}, 32",
-            "stdcx.  {at}, 0, {ring}",
-            "bne-    2b",
-            "ld      {at}, {LAST}({ring})",
-            "ld      {ring}, {RECORDS}({ring})",
-            "and     {at}, {at}, {number}",
-            "mfspr   {time}, 268",
-            "stdux   {time}, {ring}, {at}",
-            "std     {second}, 16({ring})",
-            "std     {third}, 24({ring})",
-            "srdi    {number}, {number}, 13",
-            "rldimi  {head}, {number}, 32, 16",
-            "rldimi  {head}, {top}, 48, 0",
-            "std     {head}, 8({ring})",
-            top = in(reg) u64::from(top),
-            head = inout(reg) u64::from(other) => _,
-            second = in(reg) second,
-            third = in(reg) third,
-            ring = out(reg_nonzero) _,
-            number = out(reg_nonzero) _,
-            at = out(reg) _,
-            time = out(reg) _,
-            out("cr0") _,
-            RING = const offset::RING,
-            RECORDS = const offset_of!(Ring, records),
-            LAST = const offset_of!(Ring, last),
-            options(nostack),
-        );
     }
 }

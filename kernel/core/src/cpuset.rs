@@ -151,6 +151,24 @@ impl CpuMask {
         self.copy(nr_cpus, Ordering::Acquire)
     }
 
+    /// Whether `me` is in the set, and whether another of the first `nr_cpus` CPUs is. Orders like
+    /// [`CpuMask::observe`].
+    #[inline(always)]
+    pub(crate) fn observe_sides(&self, nr_cpus: usize, me: CpuId) -> (bool, bool) {
+        let (_, bit) = Self::place(me);
+        if nr_cpus > 64 {
+            return self.observe_sides_of_many(nr_cpus, me);
+        }
+        let bits = self.0[0].load(Ordering::Acquire);
+        (bits & bit != 0, bits & !bit != 0)
+    }
+
+    #[inline(never)]
+    fn observe_sides_of_many(&self, nr_cpus: usize, me: CpuId) -> (bool, bool) {
+        let set = self.observe(nr_cpus);
+        (set.contains(me), !set.without(me).is_empty())
+    }
+
     fn copy(&self, nr_cpus: usize, order: Ordering) -> CpuSet {
         let mut set = CpuSet::EMPTY;
         for word in 0..nr_cpus.div_ceil(64) {
@@ -227,6 +245,13 @@ impl CpuSet {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
+    /// [`CpuSet::len`] of a set that has none but the first `nr_cpus` CPUs.
+    #[inline(always)]
+    pub(crate) fn len_of(&self, nr_cpus: usize) -> usize {
+        let len = |words: &[u64]| words.iter().map(|word| word.count_ones() as usize).sum();
+        if nr_cpus <= 64 { len(&self.0[..1]) } else { len(&self.0) }
+    }
+
     /// Whether the set has no CPU.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|&word| word == 0)
@@ -246,6 +271,24 @@ impl CpuSet {
     /// The CPUs of the set in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = CpuId> {
         cpus_of(self.0.iter().copied())
+    }
+
+    /// Calls `f` with those of the first `nr_cpus` CPUs that are in the set.
+    #[inline(always)]
+    pub(crate) fn for_each(&self, nr_cpus: usize, mut f: impl FnMut(CpuId)) {
+        for (word, &bits) in self.0[..nr_cpus.div_ceil(64)].iter().enumerate() {
+            bits_of(bits).for_each(|bit| f(CpuId::new(word * 64 + bit)));
+        }
+    }
+
+    /// Removes those of the first `nr_cpus` CPUs for which `keep` says no.
+    #[inline(always)]
+    pub(crate) fn retain(&mut self, nr_cpus: usize, mut keep: impl FnMut(CpuId) -> bool) {
+        for (word, bits) in self.0[..nr_cpus.div_ceil(64)].iter_mut().enumerate() {
+            bits_of(*bits)
+                .filter(|bit| !keep(CpuId::new(word * 64 + bit)))
+                .for_each(|bit| *bits &= !(1 << bit));
+        }
     }
 
     /// The 64 CPUs of word `word` as bits, lowest CPU in bit 0.
@@ -295,4 +338,24 @@ fn bits_of(mut bits: u64) -> impl Iterator<Item = usize> {
             bit
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides_of_a_mask() {
+        for (nr_cpus, me, other) in [(4, 0, 3), (64, 63, 0), (70, 0, 66), (70, 66, 0), (70, 66, 67)] {
+            let (mask, me, other) = (CpuMask::default(), CpuId::new(me), CpuId::new(other));
+            let sides = || mask.observe_sides(nr_cpus, me);
+            assert_eq!(sides(), (false, false));
+            mask.set(other);
+            assert_eq!(sides(), (false, true));
+            mask.set(me);
+            assert_eq!(sides(), (true, true));
+            mask.clear(other);
+            assert_eq!(sides(), (true, false));
+        }
+    }
 }

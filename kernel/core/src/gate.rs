@@ -2,8 +2,8 @@
 //! that guards the changes of those entries.
 //!
 //! Not part of the lazy-TLB protocol: it is here so that loom explores the very code that the
-//! page faults run. A fault under the lock finds the table, the area and its permissions, and
-//! remembers the *number* of the table's gate. As long as the number is the same, what it has
+//! page faults run. A fault under the lock, or a new mapping, finds the table, the area and its
+//! permissions, and remembers the *number* of the table's gate. As long as the number is the same, what it has
 //! found is true: the next fault needs no lock.
 //!
 //! ```text
@@ -47,20 +47,33 @@ impl Gate {
         // Relaxed: nothing has changed since we held the lock, so there is nothing to see.
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, same).ok()?;
         let filled = fill();
-        // F28 release: orders the filled entry before the way out. Partner: `close`.
+        // F28 release: orders the filled entry before the way out. Partner: `is_empty`.
         self.0.fetch_sub(FAULT, Ordering::Release);
         Some(filled)
     }
 
     /// Before a change, under the lock: on return no fault is inside, and none comes in that does
-    /// not remember a later number. `turn` runs once each turn of the wait.
-    #[inline]
-    pub fn close(&self, mut turn: impl FnMut()) {
+    /// not remember a later number. If there is one to wait for, `turns` gives what runs once each
+    /// turn of the wait.
+    #[inline(always)]
+    pub fn close<T: FnMut()>(&self, turns: impl FnOnce() -> T) {
         self.0.fetch_add(CHANGE, Ordering::Relaxed);
-        // F28 acquire: orders the entries of the faults before the look at the entries. Partner:
-        // `enter`.
-        while self.0.load(Ordering::Acquire) & INSIDE != 0 {
+        if !self.is_empty() {
+            self.wait(turns());
+        }
+    }
+
+    #[cold]
+    fn wait(&self, mut turn: impl FnMut()) {
+        while !self.is_empty() {
             turn();
         }
+    }
+
+    /// Whether no fault is inside.
+    fn is_empty(&self) -> bool {
+        // F28 acquire: orders the entries of the faults before the look at the entries. Partner:
+        // `enter`.
+        self.0.load(Ordering::Acquire) & INSIDE == 0
     }
 }

@@ -290,8 +290,20 @@ impl<M: Machine> LazyTlb<M> {
     /// An IPI arrived: runs every call that waits for this CPU. Called by the interrupt
     /// handler.
     #[inline(always)]
-    pub fn handle_calls(&self, t: &IrqsOff) {
+    pub fn interrupted(&self, t: &IrqsOff) {
         let me = self.this_cpu(t);
+        self.event_of(me, t, Event::Interrupted);
+        self.handle_calls_to(t, me);
+    }
+
+    /// Runs every call that waits for this CPU.
+    pub fn handle_calls(&self, t: &IrqsOff) {
+        self.handle_calls_to(t, self.this_cpu(t));
+    }
+
+    /// [`LazyTlb::handle_calls`] for one who has this CPU's state, `me`, at hand.
+    #[inline(always)]
+    fn handle_calls_to(&self, t: &IrqsOff, me: &CpuState) {
         match me.mailbox.0.first_word(self.nr_cpus()) {
             Some(word) => self.run_calls(t, me, word),
             // A bit that comes after this look comes before an interrupt of its own.
@@ -304,26 +316,31 @@ impl<M: Machine> LazyTlb<M> {
     fn run_calls(&self, t: &IrqsOff, me: &CpuState, word: usize) {
         // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
         let posted = me.mailbox.0.take_word(word);
-        match posted.lone() {
-            Some(by) if self.nr_cpus() <= 64 && self.cpu(by).call.is_barrier() => {
-                self.answer(t, me, by, true);
+        if let Some(by) = posted.lone().filter(|_| self.nr_cpus() <= 64) {
+            let record = &self.cpu(by).call;
+            if record.is_barrier() {
+                return self.answer(t, me, by, record, true);
             }
-            _ => self.run_each(t, me, &posted),
         }
+        self.run_each(t, me, &posted);
     }
 
     /// Runs the calls of the CPUs of `posted`, and those of the words behind it.
     // Not inlined: a lone barrier, which calls nothing, saves no registers for the others.
     #[inline(never)]
     fn run_each(&self, t: &IrqsOff, me: &CpuState, posted: &WordOfCpus) {
-        posted.for_each(|by| self.answer(t, me, by, self.cpu(by).call.is_barrier()));
+        let run = |by| {
+            let record = &self.cpu(by).call;
+            self.answer(t, me, by, record, record.is_barrier());
+        };
+        posted.for_each(run);
         // F9 acquire: orders the bit before the read of the record. Partner: `call_awaited`.
-        me.mailbox.0.take_each(self.nr_cpus(), |by| self.answer(t, me, by, self.cpu(by).call.is_barrier()));
+        me.mailbox.0.take_each(self.nr_cpus(), run);
     }
 
-    /// Runs the call of the CPU `by`.
+    /// Runs the call of the CPU `by`, whose record is `record`.
     #[inline(always)]
-    fn answer(&self, t: &IrqsOff, me: &CpuState, by: CpuId, is_barrier: bool) {
+    fn answer(&self, t: &IrqsOff, me: &CpuState, by: CpuId, record: &CallRecord, is_barrier: bool) {
         if cfg!(not(loom)) {
             // No interrupt lands in the middle of a change of mms (T2). The models see
             // what follows if one does.
@@ -341,7 +358,7 @@ impl<M: Machine> LazyTlb<M> {
         self.event_of(me, t, Event::Answers { by });
         // F11 release: orders what the handler did before the answer. Partner:
         // `wait_for_answers`. From here on the initiator may reuse the record.
-        self.cpu(by).call.waiting.retract(t.cpu());
+        record.waiting.retract(t.cpu());
     }
 
     // Not inlined: a barrier saves no registers for it.

@@ -6,19 +6,7 @@ use crate::cpu::CpuId;
 use crate::event::{Cause, Event};
 use crate::ipi::Asks;
 use crate::mm::MmId;
-use crate::mm::flush::{FlushRange, Reach};
-use crate::switch::Arm;
-
-impl Arm {
-    /// The number of the arm between tasks with these mms of their own. In a few instructions, without a
-    /// branch: each record of a switch asks.
-    #[inline(always)]
-    pub fn number(prev: MmId, next: MmId) -> u8 {
-        // Bit 6 says that there is none.
-        let [prev, next] = [prev, next].map(|mm| mm.to_bits().leading_zeros());
-        (3 ^ (next >> 5 & 2 | (prev ^ next) >> 6 & 1)) as u8
-    }
-}
+use crate::mm::flush::FlushRange;
 
 impl Event<'_> {
     /// The kind of its record.
@@ -67,9 +55,14 @@ impl Event<'_> {
     }
 
     /// What its record on the CPU `me` says. `number` tells the number of the call that a CPU waits
-    /// for, and counts a new one if its second argument says so.
+    /// for, and counts a new one if its second argument says so; `nr_cpus`, how many CPUs a set may have.
     #[inline(always)]
-    pub fn body(self, me: CpuId, number: impl FnOnce(CpuId, bool) -> u32) -> Body {
+    pub fn body(
+        self,
+        me: CpuId,
+        nr_cpus: impl FnOnce() -> usize,
+        number: impl FnOnce(CpuId, bool) -> u32,
+    ) -> Body {
         let kind = self.kind();
         match self {
             Event::Switch { arm, from, to } => {
@@ -90,11 +83,13 @@ impl Event<'_> {
             | Event::Dying(mm)
             | Event::Dead(mm)
             | Event::Freed(mm) => about(kind, mm),
-            Event::Evict { mm, cause, cpus } => {
-                Body { sub: (cause == Cause::Trim).into(), other: cpus.len() as u32, ..about(kind, mm) }
-            }
+            Event::Evict { mm, cause, cpus } => Body {
+                sub: (cause == Cause::Trim).into(),
+                other: cpus.len_of(nr_cpus()) as u32,
+                ..about(kind, mm)
+            },
             Event::Scan { mm, cpus } | Event::Shoot { mm, cpus } => {
-                Body { other: cpus.len() as u32, ..about(kind, mm) }
+                Body { other: cpus.len_of(nr_cpus()) as u32, ..about(kind, mm) }
             }
             Event::Filtered(mm, cpu) | Event::Spared { mm, cpu, .. } => {
                 Body { other: cpu.index() as u32, ..about(kind, mm) }
@@ -110,12 +105,7 @@ impl Event<'_> {
             Event::Interrupted | Event::NotCalled | Event::Offline => Body::new(kind),
             Event::Flush { mm, what, reach } => {
                 let range = range(about(kind, mm), what);
-                let reach = match reach {
-                    Reach::Nobody => 0,
-                    Reach::Local => 1,
-                    Reach::Global => 2,
-                };
-                Body { sub: range.sub | reach << 2, ..range }
+                Body { sub: range.sub | (reach as u8) << 2, ..range }
             }
             Event::FlushLocal(mm, what, _) | Event::FlushGlobal(mm, what, _) => range(about(kind, mm), what),
             Event::Online => Body { sub: 1, ..Body::new(kind) },
@@ -137,27 +127,13 @@ fn call(kind: Kind, Asks { op, mm }: Asks, number: u32, cpu: CpuId) -> Body {
 /// `body`, and what a flush drops.
 #[inline(always)]
 fn range(body: Body, what: FlushRange) -> Body {
+    let sub = match what {
+        FlushRange::Pages { .. } => 0,
+        FlushRange::Translations => 1,
+        FlushRange::Everything => 2,
+    };
     match what {
-        FlushRange::Pages { start, pages } => Body { other: pages, arg: start, ..body },
-        FlushRange::Translations => Body { sub: 1, ..body },
-        FlushRange::Everything => Body { sub: 2, ..body },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arms_have_their_numbers() {
-        let (none, mm) = (MmId::NONE, MmId::from_bits(1 << 32 | 2));
-        for (prev, next, arm) in [
-            (mm, none, Arm::UserToKernel),
-            (none, none, Arm::KernelToKernel),
-            (none, mm, Arm::KernelToUser),
-            (mm, mm, Arm::UserToUser),
-        ] {
-            assert_eq!(Arm::number(prev, next), arm as u8);
-        }
+        FlushRange::Pages { start, pages } => Body { sub, other: pages, arg: start, ..body },
+        _ => Body { sub, ..body },
     }
 }

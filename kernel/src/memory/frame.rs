@@ -41,9 +41,13 @@ const FREE: u32 = u32::MAX;
 /// Counts are below this, unless the kernel is broken.
 const MOST_REFERENCES: u32 = 1 << 30;
 
+/// The sixteen parts of a leaf page table are above its one reference.
+const PARTS_SHIFT: u32 = 8;
+
 /// The state of all page frames.
 struct Frames {
-    /// References to each frame; of a block, at its first frame.
+    /// References to each frame; of a block, at its first frame. Of a leaf page table also its
+    /// parts, from bit [`PARTS_SHIFT`] on.
     counts: &'static [AtomicU32],
     buddy: IrqLock<Buddy<'static>>,
     /// How many frames there are to hand out.
@@ -228,8 +232,11 @@ pub(crate) fn alloc_zeroes() -> Option<Frame> {
     let Some(number) = cache_of(FRAMES.get()).lock().take_zeroes() else {
         return alloc_order_zeroed(ZEROES_ORDER);
     };
-    (number..number + (1 << ZEROES_ORDER)).for_each(|each| poison::check_if_zero(each, count_of(each)));
-    count_of(number).store(1, Ordering::Relaxed);
+    let counts = counts_of_zeroes(number);
+    for (count, each) in counts.iter().zip(number..) {
+        poison::check_if_zero(each, count);
+    }
+    counts[0].store(1, Ordering::Relaxed);
     Some(Frame { number, order: ZEROES_ORDER })
 }
 
@@ -239,14 +246,38 @@ pub(crate) fn alloc_zeroes() -> Option<Frame> {
 /// The caller owns the only reference to it and gives it up.
 pub(crate) unsafe fn free_zeroes(phys: PhysAddr) {
     let number = (phys.0 >> PAGE_SHIFT) as FrameNumber;
-    let count = count_of(number);
+    let counts = counts_of_zeroes(number);
     // F34 acquire: orders the count before the block's reuse. Partner: `drop_reference`.
-    assert!(count.load(Ordering::Acquire) == 1, "block {number:#x} is freed with other references");
-    for each in number..number + (1 << ZEROES_ORDER) {
+    assert!(counts[0].load(Ordering::Acquire) == 1, "block {number:#x} is freed with other references");
+    for (count, each) in counts.iter().zip(number..) {
         oracle::frame_freed(each);
-        count_of(each).store(FREE, Ordering::Relaxed);
+        count.store(FREE, Ordering::Relaxed);
     }
     cache_of(FRAMES.get()).lock().put_zeroes(number, &FRAMES.buddy);
+}
+
+/// Adds to the parts of the leaf page table at `table`, a frame with one reference. Under the lock of its
+/// address space, as the other two.
+#[inline(always)]
+pub(crate) fn add_parts(table: PhysAddr, parts: u16) {
+    let count = count_at(table);
+    let before = count.load(Ordering::Relaxed);
+    count.store(before | u32::from(parts) << PARTS_SHIFT, Ordering::Relaxed);
+}
+
+/// The parts of the leaf page table at `table`.
+#[inline(always)]
+pub(crate) fn parts_of(table: PhysAddr) -> u16 {
+    (count_at(table).load(Ordering::Relaxed) >> PARTS_SHIFT) as u16
+}
+
+/// The page table at `table` serves nothing any more: forgets its parts.
+#[inline]
+pub(crate) fn forget_parts(table: PhysAddr) {
+    let count = count_at(table);
+    let before = count.load(Ordering::Relaxed);
+    assert!(before % (1 << PARTS_SHIFT) == 1, "a page table with references: {before:#x} at {:#x}", table.0);
+    count.store(1, Ordering::Relaxed);
 }
 
 /// Frame numbers are below this. Not every one of them is memory.
@@ -326,6 +357,16 @@ fn retire(count: &AtomicU32, number: FrameNumber) {
 #[inline]
 fn count_of(number: FrameNumber) -> &'static AtomicU32 {
     &FRAMES.counts[number as usize]
+}
+
+/// The counts of the frames of a block of zeroes.
+fn counts_of_zeroes(number: FrameNumber) -> &'static [AtomicU32; 1 << ZEROES_ORDER] {
+    FRAMES.counts[number as usize..].first_chunk().expect("a block ends behind the last frame")
+}
+
+#[inline(always)]
+fn count_at(page: PhysAddr) -> &'static AtomicU32 {
+    count_of((page.0 >> PAGE_SHIFT) as FrameNumber)
 }
 
 /// This CPU's cache. A move to another CPU right after does no harm: the cache has a lock.

@@ -12,6 +12,7 @@ use arch::boot::BootInfo;
 use arch::encoding::pte::PteFlags;
 use arch::hcall;
 use arch::irq::Resources;
+use arch::mmu::cursor::leaf_tables::Parts;
 use arch::mmu::kernel_map::{AREA, build_kernel_map, map_kernel_page};
 use arch::mmu::process_table::ProcessTable;
 use arch::mmu::tree::{OutOfMemory, RadixTree, TableSource};
@@ -126,4 +127,6 @@ impl TableSource for AreaTables {
         unsafe { TableFrames.free(table, bytes) };
         AREA_FRAMES.fetch_sub(1, Ordering::Relaxed);
     }
+
+    fn filling(&mut self, _: PhysAddr, _: Parts) {}
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | its idea |
 //! |---|---|
-//! | [`frame`], [`account`] | page frames and their references, memory in use |
+//! | [`frame`], `account` | page frames and their references, memory in use |
 //! | [`kernel_map`], [`tables`] | the kernel's page tables, and the frames of all tables |
 //! | [`heap`], [`kstack`] | small objects, and stacks |
 //!

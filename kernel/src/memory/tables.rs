@@ -1,6 +1,7 @@
 //! Page tables are made of frames.
 
 use arch::addr::{PAGE_SIZE, PhysAddr};
+use arch::mmu::cursor::leaf_tables::Parts;
 use arch::mmu::tree::TableSource;
 
 use super::frame::{self, Frame};
@@ -21,5 +22,10 @@ impl TableSource for TableFrames {
         }
         // SAFETY: so it did, and nobody shares a root.
         unsafe { frame::free_zeroes(table) }
+    }
+
+    #[inline]
+    fn filling(&mut self, table: PhysAddr, parts: Parts) {
+        frame::add_parts(table, parts.0);
     }
 }

@@ -133,8 +133,16 @@ impl Drop for Locked {
 pub(super) fn lock(mm: MmId) -> Locked {
     let space = &SPACES.get()[mm.slot()];
     let lives = space.id.load(Ordering::Relaxed);
-    assert!(lives == mm.to_bits(), "{mm:?} has no address space; its slot has {:?}", MmId::from_bits(lives));
+    if lives != mm.to_bits() {
+        has_none(mm, lives);
+    }
     Locked(space.mmap_lock.lock())
+}
+
+#[cold]
+#[inline(never)]
+fn has_none(mm: MmId, lives: u64) -> ! {
+    panic!("{mm:?} has no address space; its slot has {:?}", MmId::from_bits(lives))
 }
 
 /// A copy of an area for /proc. A clone of the [`Area`] itself would enter the object's list of

@@ -37,15 +37,14 @@ impl Backing {
         Ok(Backing::Object { object: Mapping::new(mm, object)?, offset, writable })
     }
 
-    /// This backing for `child`, a copy of the address space. The caller is a user of `child`.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub(super) fn for_child(&self, child: MmId) -> Result<Self, Errno> {
+    /// This backing for `child`, a copy of the address space. The caller is a user of `child`, and has
+    /// asked the heap for room.
+    pub(super) fn for_child(&self, child: MmId) -> Self {
         match self {
-            Backing::Anonymous => Ok(Backing::Anonymous),
+            Backing::Anonymous => Backing::Anonymous,
             &Backing::Object { ref object, offset, writable } => {
-                Self::of(child, object.object().clone(), offset, writable)
+                let object = Mapping::enter(child, object.object().clone());
+                Backing::Object { object, offset, writable }
             }
         }
     }

@@ -24,6 +24,7 @@ pub(crate) fn detach<N>(mm: MmId, addr: u64, name: impl Fn(&Object) -> Option<N>
     loop {
         let part = map.attached_parts(addr, end).find(|(object, _)| object.id() == id).map(|(_, part)| part);
         let Some(part) = part else { return Ok(name) };
+        map.make_room(&part)?;
         map.unmap(part);
     }
 }

@@ -1,19 +1,24 @@
 //! Page faults: a missing page is made, a shared one is copied.
 //!
-//! A fault in anonymous memory near the task's last fault fills its entry without the `mmap_lock`,
-//! beside the faults of other threads and beside changes elsewhere: [`kcore::gate`] has the
-//! argument. All other faults take the lock, and remember where they were.
+//! A fault in anonymous memory near the task's last fault, or in its last new mapping, fills its
+//! entry without the `mmap_lock`, beside the faults of other threads and beside changes elsewhere:
+//! [`kcore::gate`] has the argument. All other faults take the lock, and remember where they were.
 //!
-//! Every present page is owned by its entry: the entry holds one reference. A page of a *private*
-//! area is writable only while that reference is the sole one; else a store faults and gets its
-//! own copy. The entry needs no flag for that: the count says it.
+//! An entry that maps a page of an object holds no reference to it: the object does, and gives the page up
+//! only behind the flush of the last entry that names it. So a fork or an exit need not look at the counts
+//! of a program's code.
+//!
+//! Every other present page is owned by its entry: the entry holds one reference (`COUNTED`). A page of a *private*
+//! area is writable only while that reference is the sole one ([`is_own`]); else a store faults and gets
+//! its own copy.
 
 use core::mem::ManuallyDrop;
 
 use arch::addr::PhysAddr;
 use arch::encoding::pte::{Pte, PteFlags};
-use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
+use arch::mmu::cursor::leaf_tables::{PART_SPAN, Parts, TABLE_SPAN};
 use arch::mmu::cursor::{Entry, after_store, entry_in};
+use arch::mmu::tree::TableSource;
 use arch::{isa, page};
 use kcore::mm::MmId;
 use kcore::mm::flush::FlushRange;
@@ -22,7 +27,7 @@ use vm::page_down;
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::page_tables::{close_gate, gate_of};
+use super::page_tables::{PageTables, close_gate, gate_of};
 use crate::machine::lazy_tlb;
 use crate::memory::frame::{self, Frame};
 use crate::memory::tables::TableFrames;
@@ -66,7 +71,7 @@ pub(crate) enum FaultError {
 /// one, and counts it. True if the access is to be tried again. Interrupts and preemption on.
 ///
 /// The task is a user of its mm, so the mm lives on, and its exit has not begun. The gate's number
-/// shows that since the last fault nobody has changed an entry of the table, or taken the table
+/// shows that since the place was remembered nobody has changed an entry of the table, or taken the table
 /// away; while we are inside nobody does. Areas change with their entries, so ours is there, with
 /// its permissions: those that were only added, or grew, concern other addresses.
 #[inline]
@@ -107,9 +112,9 @@ pub(crate) fn handle_fault(mm: MmId, addr: u64, access: Access) -> Result<(), Fa
     }
 }
 
-/// The flags of a page in an area with `prot`; `sole` if a store needs no copy.
+/// The flags of a page in an area with `prot`, for an entry that owns it; `sole` if a store needs no copy.
 pub(super) fn leaf_flags(prot: Prot, sole: bool) -> PteFlags {
-    let mut flags = PteFlags::PAGE;
+    let mut flags = PteFlags::PAGE | PteFlags::COUNTED;
     // The hardware's write permission includes reads.
     flags.set(PteFlags::READ, prot.intersects(Prot::READ | Prot::WRITE));
     flags.set(PteFlags::WRITE, sole && prot.contains(Prot::WRITE));
@@ -117,11 +122,16 @@ pub(super) fn leaf_flags(prot: Prot, sole: bool) -> PteFlags {
     flags
 }
 
-/// The frame that a valid entry names; the reference stays the entry's. The caller holds the
-/// `mmap_lock`, which keeps the entry as it is.
+/// The frame that a valid entry names; the reference stays the entry's, or the object's. The caller
+/// holds the `mmap_lock`, which keeps the entry as it is.
 pub(super) fn frame_of(pte: Pte) -> ManuallyDrop<Frame> {
-    // SAFETY: the entry owns a reference, which is borrowed and never dropped.
+    // SAFETY: the owner's reference is borrowed and never dropped.
     ManuallyDrop::new(unsafe { Frame::from_phys(pte.page(), 0) })
+}
+
+/// Whether the page that a valid entry of a private area names is the entry's alone. As [`frame_of`].
+pub(super) fn is_own(pte: Pte) -> bool {
+    pte.flags().contains(PteFlags::COUNTED) && frame_of(pte).is_sole()
 }
 
 fn permits(prot: Prot, access: Access) -> bool {
@@ -171,19 +181,40 @@ impl Map {
     }
 }
 
+impl PageTables {
+    /// The current task is about to touch new memory at `ea`, in `area` of `mm`: lets that fault, too,
+    /// go without the lock, if the page table is there.
+    #[inline(always)]
+    pub(super) fn expect_fault(&mut self, mm: MmId, ea: u64, area: &Area<Backing>) {
+        if area.prot.intersects(Prot::READ | Prot::WRITE)
+            && let Some(entry) = self.cursor_at(ea).find(ea)
+        {
+            let filled = remember(mm, &entry, area);
+            self.resident += filled;
+        }
+    }
+}
+
 /// Lets the current task's next faults nearby go without the lock, if `area` is anonymous and the
 /// mm its own. Returns how many pages it has filled in without the lock and not counted.
+#[inline(always)]
 fn remember(mm: MmId, entry: &Entry<'_>, area: &Area<Backing>) -> i64 {
     let task = task::current();
     let private = matches!(area.contents, Backing::Anonymous) && !area.prot.contains(Prot::EXEC);
     if !private || task.user.is_none() || task.mm.mm() != mm {
         return 0;
     }
-    let (table, first) = (entry.table(), entry.ea() & !(TABLE_SPAN - 1));
+    let (table, ea) = (entry.table(), entry.ea());
     let gate = gate_of(table);
+    let part = |span: u64| (area.start.max(ea & !(span - 1)), area.end.min((ea | (span - 1)) + 1));
+    // Who begins with the first page, or has left its part, is likely to fill many more.
+    let (whole, last) = (part(TABLE_SPAN), task.fault_place().get());
+    let goes_on = last.mm == mm && last.table == table && !last.range().contains(&ea);
+    let window = if ea == whole.0 || goes_on { whole } else { part(PART_SPAN) };
+    TableFrames.filling(table, Parts::of(&(window.0..window.1)));
     task.fault_place().set(FaultPlace {
         mm,
-        window: (area.start.max(first), area.end.min(first + TABLE_SPAN)),
+        window,
         table,
         gate: Some(gate),
         number: gate.number(),
@@ -195,18 +226,16 @@ fn remember(mm: MmId, entry: &Entry<'_>, area: &Area<Backing>) -> i64 {
 /// Fills an empty entry; false if another thread's fault without the lock was first. No CPU can
 /// have a translation of it: no flush.
 fn fill(mut entry: Entry<'_>, area: &Area<Backing>, write: bool) -> Result<bool, FaultError> {
-    let (page, sole) = match area.contents.page_at(entry.ea() - area.start) {
-        None => (frame::alloc_zeroed().ok_or(FaultError::Oom)?, true),
-        Some((object, number)) => {
-            let page = object.page(number)?;
-            match (area.shared, write) {
-                (true, _) => (page, true),
-                (false, true) => (copy_of(&page)?, true),
-                (false, false) => (page, false),
-            }
-        }
+    let Some((object, number)) = area.contents.page_at(entry.ea() - area.start) else {
+        let page = frame::alloc_zeroed().ok_or(FaultError::Oom)?;
+        return Ok(set(&mut entry, page, leaf_flags(area.prot, true)));
     };
-    Ok(set(&mut entry, page, leaf_flags(area.prot, sole)))
+    let page = object.page(number)?;
+    if write && !area.shared {
+        return Ok(set(&mut entry, copy_of(&page)?, leaf_flags(area.prot, true)));
+    }
+    // The object keeps the page: a cut that takes it out now waits for our `mmap_lock` before it frees it.
+    Ok(set_kept(&mut entry, page, leaf_flags(area.prot, area.shared)))
 }
 
 /// The first store to a page that was read-only.
@@ -214,14 +243,14 @@ fn fill(mut entry: Entry<'_>, area: &Area<Backing>, write: bool) -> Result<bool,
 fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result<(), FaultError> {
     let flags = leaf_flags(area.prot, true);
     let old = entry.get();
-    let shared_page = frame_of(old);
-    if area.shared || shared_page.is_sole() {
+    if area.shared || is_own(old) {
         // The page stays and its permissions grow. A CPU that cached fewer walks again when an
         // access needs more (ISA 3.0B, Book III 5.10.1.2): no flush.
-        entry.set_same_page(old.with_flags(flags));
+        entry.set_same_page(old.permitting(flags));
         after_store();
         return Ok(());
     }
+    let shared_page = frame_of(old);
     let copy = copy_of(&shared_page)?;
     // Another frame behind a valid entry: clear, flush, set. Else one CPU could
     // store to the new frame while another still reads the old one. Meanwhile no fault may find
@@ -231,8 +260,10 @@ fn make_writable(mm: MmId, mut entry: Entry<'_>, area: &Area<Backing>) -> Result
     lazy_tlb().flush(mm, FlushRange::Pages { start: entry.ea(), pages: 1 });
     let filled = set(&mut entry, copy, flags);
     assert!(filled, "{mm:?}: {:#x} was filled while its page was copied", entry.ea());
-    // The entry's reference to the old frame; no CPU translates to it any more.
-    drop(ManuallyDrop::into_inner(shared_page));
+    if old.flags().contains(PteFlags::COUNTED) {
+        // The entry's reference to the old frame; no CPU translates to it any more.
+        drop(ManuallyDrop::into_inner(shared_page));
+    }
     Ok(())
 }
 
@@ -253,6 +284,16 @@ fn set(entry: &mut Entry<'_>, page: Frame, flags: PteFlags) -> bool {
         make_fetchable(page.phys());
     }
     set_data(entry, page, flags)
+}
+
+/// As [`set`], for an object's page, to which the entry gets no reference.
+fn set_kept(entry: &mut Entry<'_>, page: Frame, flags: PteFlags) -> bool {
+    if flags.contains(PteFlags::EXECUTE) {
+        make_fetchable(page.phys());
+    }
+    let filled = entry.fill(Pte::leaf(page.phys(), flags - PteFlags::COUNTED)).is_ok();
+    after_store();
+    filled
 }
 
 /// As [`set`], for flags without `EXECUTE`.

@@ -1,9 +1,13 @@
 //! Fork: the child gets the parent's areas, and shares its private pages until one of the two
 //! stores to them.
 
+use core::convert::Infallible;
 use core::ops::Range;
 
 use arch::encoding::pte::{Pte, PteFlags};
+use arch::mmu::cursor::Entry;
+use arch::mmu::cursor::leaf_tables::{Copies, Pairs};
+use arch::mmu::cursor::visit::Eight;
 use arch::mmu::tree::OutOfMemory;
 use kcore::mm::MmId;
 use vm::page_down;
@@ -13,6 +17,7 @@ use super::backing::Backing;
 use super::fault::{copy_of, frame_of};
 use super::gather::{Gather, NO_SPAN};
 use super::page_tables::PageTables;
+use super::unmap::runs;
 use crate::errno::Errno;
 use crate::machine::lazy_tlb;
 use crate::memory::frame::Counts;
@@ -21,7 +26,7 @@ use crate::memory::tables::TableFrames;
 
 /// No page's address.
 const NOTHING: u64 = u64::MAX;
-/// The most that an area costs on the heap: its share of a tree node.
+/// The most that an area costs on the heap: itself, and its place in an object's list of mappers.
 const AREA_BYTES: usize = 256;
 
 /// A copy of `parent` with one user, the caller. `busy` are addresses that both will store to at
@@ -58,7 +63,7 @@ impl Map {
         // The child enters the objects' lists before it gets an entry. So a cut of a file either
         // removes entries before they are copied, or finds the child.
         let child_mm = child.mm;
-        let contents = |backing: &Backing| backing.for_child(child_mm);
+        let contents = |backing: &Backing| Ok::<_, Infallible>(backing.for_child(child_mm));
         child.areas = self.areas.copy_with(contents).map_err(|_| OutOfMemory)?;
         child.heap = self.heap;
         (self.forked, child.forked) = (true, true);
@@ -69,8 +74,8 @@ impl Map {
         // before the fork.
         let mut gather = Gather::new(self.mm);
         // Shared areas need no copy: the child's faults find the object's pages.
-        for area in self.areas.iter().filter(|area| !area.shared) {
-            self.tables.copy_to(area.range(), &mut child.tables, busy, &mut gather)?;
+        for run in runs(&self.areas, |area| !area.shared) {
+            self.tables.copy_to(run, &mut child.tables, busy, &mut gather)?;
         }
         Ok(())
     }
@@ -87,29 +92,66 @@ impl PageTables {
         busy: [u64; 2],
         gather: &mut Gather,
     ) -> Result<(), OutOfMemory> {
-        let (counts, mut copied, mut weakened) = (Counts::get(), 0, NO_SPAN);
+        let mut sharing = Sharing { counts: Counts::get(), busy, copied: 0, weakened: NO_SPAN };
         let mut copies = child.cursor(range.clone());
-        let result =
-            self.cursor(range).for_each_pair(&mut copies, &mut TableFrames, |mut entry, mut copy| {
-                let mut pte = entry.get();
-                copied += 1;
-                if pte.flags().contains(PteFlags::WRITE) {
-                    if busy.contains(&entry.ea())
-                        && let Some(own) = copy_for_child(pte)
-                    {
-                        return copy.set(own);
-                    }
-                    pte = pte.with_flags(pte.flags() - PteFlags::WRITE);
-                    entry.set_same_page(pte);
-                    weakened = weakened.start.min(entry.ea())..entry.page().end;
-                }
-                // The reference is that of the child's entry.
-                counts.share(pte.page());
-                copy.set(pte);
-            });
-        gather.weakened(weakened);
-        child.resident += copied;
+        let result = self.cursor(range).for_each_pair(&mut copies, &mut TableFrames, &mut sharing);
+        gather.weakened(sharing.weakened);
+        child.resident += sharing.copied;
         result
+    }
+}
+
+/// A walk that gives a child the entries of its parent.
+struct Sharing {
+    counts: Counts,
+    busy: [u64; 2],
+    /// How many pages.
+    copied: i64,
+    /// The addresses of entries that have lost their write permission.
+    weakened: Range<u64>,
+}
+
+impl Sharing {
+    /// The child's entry like `pte` gets its reference.
+    #[inline(always)]
+    fn share(&self, pte: Pte) {
+        if pte.flags().contains(PteFlags::COUNTED) {
+            self.counts.share(pte.page());
+        }
+    }
+}
+
+impl Pairs for Sharing {
+    #[inline(always)]
+    fn one(&mut self, mut entry: Entry<'_>, mut copy: Entry<'_>) {
+        let mut pte = entry.get();
+        self.copied += 1;
+        if pte.flags().contains(PteFlags::WRITE) {
+            if self.busy.contains(&entry.ea())
+                && let Some(own) = copy_for_child(pte)
+            {
+                return copy.set(own);
+            }
+            pte = pte.with_flags(pte.flags() - PteFlags::WRITE);
+            entry.set_same_page(pte);
+            self.weakened = self.weakened.start.min(entry.ea())..entry.page().end;
+        }
+        self.share(pte);
+        copy.set(pte);
+    }
+
+    #[inline(always)]
+    fn eight(&mut self, entries: &Eight<'_>, copies: Copies<'_>) -> bool {
+        let in_any = entries.in_any().flags();
+        if in_any.contains(PteFlags::WRITE) {
+            return false;
+        }
+        if in_any.contains(PteFlags::COUNTED) {
+            entries.held().iter().for_each(|&pte| self.share(pte));
+        }
+        copies.set(entries);
+        self.copied += entries.pages();
+        true
     }
 }
 
@@ -121,5 +163,5 @@ fn copy_for_child(pte: Pte) -> Option<Pte> {
         return None;
     }
     let page = copy_of(&frame_of(pte)).ok()?;
-    Some(Pte::leaf(page.leak(), pte.flags()))
+    Some(Pte::leaf(page.leak(), pte.flags() | PteFlags::COUNTED))
 }

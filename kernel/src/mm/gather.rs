@@ -6,6 +6,7 @@
 //! Its drop does the last flush, so that none is forgotten.
 
 use arch::addr::{PAGE_SHIFT, PhysAddr};
+use arch::encoding::pte::PteFlags;
 use arch::mmu::cursor::Entry;
 use arch::mmu::cursor::visit::{Eight, Visit};
 use core::mem::MaybeUninit;
@@ -74,6 +75,7 @@ impl Gather {
         }
         // After the flush, which resets it.
         self.tables = true;
+        frame::forget_parts(table);
         self.push(table);
     }
 
@@ -111,11 +113,10 @@ impl Gather {
     }
 }
 
-/// A walk that empties valid entries: their references to the frames go to the gather.
+/// A walk that empties valid entries: the references that they hold go to the gather.
 pub(super) struct Taking<'g> {
     pub(super) gather: &'g mut Gather,
-    /// The addresses of entries that the gather does not know of: for [`Gather::weakened`] after
-    /// the walk.
+    /// The addresses of entries that the gather does not know of.
     pub(super) span: Range<u64>,
     /// How many pages.
     pub(super) taken: i64,
@@ -133,25 +134,69 @@ impl Taking<'_> {
         self.span = self.span.start.min(range.start)..range.end;
         self.taken += pages as i64;
     }
+
+    /// As [`Gather::detached`].
+    #[inline]
+    pub(super) fn detached(&mut self, table: PhysAddr) {
+        self.gather.weakened(core::mem::replace(&mut self.span, NO_SPAN));
+        self.gather.detached(table);
+    }
 }
 
 impl Visit for Taking<'_> {
+    /// How many pages.
+    type Sum = i64;
+
     #[inline(always)]
     fn one(&mut self, mut entry: Entry<'_>) {
         self.begin(entry.page());
-        self.gather.push(entry.take().page());
+        let pte = entry.take();
+        if pte.flags().contains(PteFlags::COUNTED) {
+            self.gather.push(pte.page());
+        }
     }
 
     #[inline(always)]
     fn eight(&mut self, entries: Eight<'_>) {
-        self.begin(entries.range());
-        self.gather.push_all(entries.take());
+        if entries.in_all().flags().contains(PteFlags::COUNTED) {
+            self.begin(entries.range());
+            self.gather.push_all(entries.take());
+        } else if entries.in_any().flags().contains(PteFlags::COUNTED) {
+            entries.one_by_one(self);
+        } else {
+            self.uncounted(entries);
+        }
+    }
+
+    #[inline(always)]
+    fn uncounted(&mut self, entries: Eight<'_>) {
+        let range = entries.range();
+        self.span = self.span.start.min(range.start)..range.end;
+        self.taken += entries.pages();
+        entries.take();
+    }
+
+    #[inline(always)]
+    fn end(self) -> i64 {
+        self.gather.weakened(self.span);
+        self.taken
     }
 }
 
 impl Drop for Gather {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.flush_and_free();
+        if self.len != 0 || self.span != NO_SPAN {
+            self.flush_and_free();
+        }
+    }
+}
+
+/// Entries of `mm` that serve `span` lost permissions: flushes them.
+#[inline]
+pub(super) fn flush_weakened(mm: MmId, span: Range<u64>) {
+    if let Some(what) = range_to_flush(span, false) {
+        lazy_tlb().flush(mm, what);
     }
 }
 

@@ -23,7 +23,8 @@ use crate::errno::Errno;
 use crate::machine::lazy_tlb;
 use crate::memory::heap;
 
-/// The most that a mapping takes of the heap: its share of the object's list.
+/// The most that a mapping takes of the heap: the object's list doubles when it is full. The few lists
+/// that are longer grow into the heap's reserve.
 const BYTES: usize = 512;
 
 /// Records that an area of an address space maps an object. A clone is for another area of that
@@ -45,7 +46,8 @@ impl Mapping {
         Ok(Self::enter(mm, object))
     }
 
-    fn enter(mm: MmId, object: Arc<Object>) -> Self {
+    /// As [`Mapping::new`], for one who has asked the heap for room.
+    pub(super) fn enter(mm: MmId, object: Arc<Object>) -> Self {
         let place = lazy_tlb().enter_mappers(object.mappers(), mm);
         Self { object, mm, place }
     }

@@ -112,16 +112,24 @@ pub(crate) fn mmap(
         other => other,
     };
     let mut map = address_space::lock(mm);
+    let map = &mut *map;
     let range = map.place(hint, len, flags)?;
     if !map.may_map(&range) {
         return Err(Errno::ENOMEM);
     }
-    map.make_room(&range)?;
-    map.unmap(range.clone());
-    map.areas.insert(Area { start: range.start, end: range.end, prot, shared, grows_down, contents });
+    if flags.contains(MapFlags::FIXED) {
+        map.make_room(&range)?;
+        map.unmap(range.clone());
+    } else {
+        map.make_room_for_one()?;
+    }
+    let new = Area { start: range.start, end: range.end, prot, shared, grows_down, contents };
+    let area = map.areas.insert(new);
     if flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) {
         // A page that cannot be made present is no error: a later access faults for it.
         let _ = map.populate(range.clone());
+    } else if let Some(area) = area {
+        map.tables.expect_fault(mm, range.start, area);
     }
     Ok(range.start)
 }
@@ -159,12 +167,25 @@ impl Map {
     /// # Errors
     /// `ENOMEM`.
     pub(super) fn make_room(&mut self, range: &Range<u64>) -> Result<(), Errno> {
-        let bytes = self.areas.room_needed();
         // The pieces of an object's area enter its list of mappers.
-        let objects = || self.areas.overlapping(range).any(|area| area.contents.object().is_some());
-        if bytes != 0 || objects() {
-            heap::check_room(HEAP_BYTES + bytes)?;
+        if self.areas.overlapping(range).any(|area| area.contents.object().is_some()) {
+            heap::check_room(HEAP_BYTES + self.areas.room_needed())?;
         }
+        self.make_room_for_one()
+    }
+
+    /// As [`Map::make_room`], for a new area that replaces no other.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    #[inline]
+    pub(super) fn make_room_for_one(&mut self) -> Result<(), Errno> {
+        if self.areas.has_room() { Ok(()) } else { self.make_more_room() }
+    }
+
+    #[cold]
+    fn make_more_room(&mut self) -> Result<(), Errno> {
+        heap::check_room(HEAP_BYTES + self.areas.room_needed())?;
         self.areas.make_room().map_err(|_| Errno::ENOMEM)
     }
 
@@ -197,7 +218,7 @@ impl Map {
     fn grow_heap(&mut self, pages: Range<u64>) -> bool {
         let guarded = pages.start..pages.end + PAGE_SIZE;
         let free = pages.end <= MMAP_TOP && self.areas.is_free_place(&guarded);
-        if !free || !self.may_map(&pages) || self.make_room(&pages).is_err() {
+        if !free || !self.may_map(&pages) || self.make_room_for_one().is_err() {
             return false;
         }
         self.areas.insert(Area {

@@ -4,11 +4,11 @@
 //! |---|---|
 //! | [`object`], [`backing`], [`mapping`] | a mapping's contents, and a file's mappings |
 //! | [`address_space`], [`page_tables`] | the machine's part of an mm; its page tables |
-//! | [`mmap`], [`mprotect`], [`unmap`], [`mremap`], [`detach`] | the requests of programs |
+//! | [`mod@mmap`], [`mod@mprotect`], [`unmap`], [`mod@mremap`], [`mod@detach`] | the requests of programs |
 //! | [`size_limit`] | the limit on their size |
-//! | [`advice`], [`mincore`] | advice, and a question about memory |
+//! | [`advice`], [`mod@mincore`] | advice, and a question about memory |
 //! | [`access`] | stores and looks from outside |
-//! | [`fault`], [`fork`], [`grow`], [`present`] | made on demand, copied on write; mapped at the start |
+//! | [`fault`], [`mod@fork`], [`grow`], [`present`] | made on demand, copied on write; mapped at the start |
 //! | [`gather`] | flush before free |
 //! | [`user_memory`] | reads and writes of system calls |
 //!

@@ -12,8 +12,8 @@ use vm::areas::Run;
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::fault::{frame_of, leaf_flags, make_fetchable};
-use super::gather::{Gather, NO_SPAN};
+use super::fault::{is_own, leaf_flags, make_fetchable};
+use super::gather::{NO_SPAN, flush_weakened};
 use super::mmap::page_range;
 use super::page_tables::PageTables;
 use crate::errno::Errno;
@@ -51,59 +51,76 @@ pub(crate) fn mprotect(mm: MmId, start: u64, len: u64, prot: Prot, reach: Reach)
         area.shared && matches!(area.contents, Backing::Object { writable: false, .. })
     };
     let permitted = |area: &Area<Backing>| !(writes && closed(area));
-    if map.protect_whole(&range, prot, permitted) {
-        return Ok(());
-    }
-    map.make_room(&range)?;
-    let (end, result) = match map.areas.run(&range, permitted) {
-        Run::Whole => (range.end, Ok(())),
-        Run::Hole(end) => (end, Err(Errno::ENOMEM)),
-        Run::Refused(end) => (end, Err(Errno::EACCES)),
-    };
-    if range.start < end {
-        map.areas.protect(&(range.start..end), prot);
-        map.protect_pages(range.start..end);
-    }
-    result
+    if map.protect_at_hand(&range, prot, permitted) { Ok(()) } else { map.protect(range, prot, permitted) }
 }
 
 impl Map {
-    /// The usual case: `range` is an area. False, and nothing is changed, if it is not, or if it takes
-    /// more than a new protection.
-    fn protect_whole(
+    /// The usual case: `range` is an area that was changed before. False, and nothing is changed, if
+    /// it is not, or if it takes more than a new protection.
+    #[inline(always)]
+    fn protect_at_hand(
         &mut self,
         range: &Range<u64>,
         prot: Prot,
         permitted: impl FnOnce(&Area<Backing>) -> bool,
     ) -> bool {
-        let Some(area) = self.areas.protect_whole(range, prot, permitted) else { return false };
-        let mut gather = Gather::new(self.mm);
-        self.tables.protect(area, range, self.forked, &mut gather);
+        let Some(area) = self.areas.protect_at_hand(range, prot, permitted) else { return false };
+        let lost = self.tables.protect(area, range, self.forked, NO_SPAN);
         after_store();
+        flush_weakened(self.mm, lost);
         true
+    }
+
+    /// The other cases.
+    // Not inlined: the usual case saves no registers for it.
+    #[inline(never)]
+    fn protect(
+        &mut self,
+        range: Range<u64>,
+        prot: Prot,
+        permitted: impl Fn(&Area<Backing>) -> bool,
+    ) -> Result<(), Errno> {
+        self.make_room(&range)?;
+        let (end, result) = match self.areas.run(&range, permitted) {
+            Run::Whole => (range.end, Ok(())),
+            Run::Hole(end) => (end, Err(Errno::ENOMEM)),
+            Run::Refused(end) => (end, Err(Errno::EACCES)),
+        };
+        if range.start < end {
+            self.areas.protect(&(range.start..end), prot);
+            self.protect_pages(range.start..end);
+        }
+        result
     }
 
     /// Brings the entries in `range` into step with their areas.
     fn protect_pages(&mut self, range: Range<u64>) {
-        let mut gather = Gather::new(self.mm);
+        let mut lost = NO_SPAN;
         for area in self.areas.overlapping(&range) {
-            self.tables.protect(area, &range, self.forked, &mut gather);
+            lost = self.tables.protect(area, &range, self.forked, lost);
         }
         after_store();
+        flush_weakened(self.mm, lost);
     }
 }
 
 impl PageTables {
-    /// Brings the entries of `area` in `range` into step with it.
-    fn protect(&mut self, area: &Area<Backing>, range: &Range<u64>, forked: bool, gather: &mut Gather) {
+    /// Brings the entries of `area` in `range` into step with it. Returns the addresses of those that
+    /// have lost permissions, with those of `lost`, which are lower.
+    #[inline(always)]
+    fn protect(
+        &mut self,
+        area: &Area<Backing>,
+        range: &Range<u64>,
+        forked: bool,
+        lost: Range<u64>,
+    ) -> Range<u64> {
         let part = area.start.max(range.start)..area.end.min(range.end);
         let sole = leaf_flags(area.prot, true);
         // The count of a frame is only read where it makes a difference.
         let all_sole = area.shared || !forked && matches!(area.contents, Backing::Anonymous);
         let shared = leaf_flags(area.prot, all_sole);
-        let mut protecting = Protecting { sole, shared, lost: NO_SPAN };
-        self.cursor(part).visit(&mut protecting);
-        gather.weakened(protecting.lost);
+        self.cursor(part).visit(Protecting { sole, shared, lost })
     }
 }
 
@@ -128,10 +145,12 @@ impl Protecting {
 }
 
 impl Visit for Protecting {
+    type Sum = Range<u64>;
+
     #[inline(always)]
     fn one(&mut self, mut entry: Entry<'_>) {
         let (old, sole, shared) = (entry.get(), self.sole, self.shared);
-        let flags = if sole != shared && frame_of(old).is_sole() { sole } else { shared };
+        let flags = if sole != shared && is_own(old) { sole } else { shared };
         let new = old.permitting(flags);
         if gains_fetches(old, new) {
             make_fetchable(old.page());
@@ -155,6 +174,11 @@ impl Visit for Protecting {
             entries.flip(PteFlags::from_bits_retain(old.0 ^ new.0));
         }
         self.changed(old, new, entries.range());
+    }
+
+    #[inline(always)]
+    fn end(self) -> Range<u64> {
+        self.lost
     }
 }
 

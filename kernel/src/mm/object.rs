@@ -1,8 +1,9 @@
 //! The pages of a file or of shared memory: Linux's page cache, its `address_space`.
 //!
 //! Pages come into being when first asked for, from the bytes that the object was made of (a file
-//! of the initial ramdisk) or as zeroes. The object holds one reference to each; every mapping of
-//! it holds another. A store through a shared mapping and a `write` reach one frame.
+//! of the initial ramdisk) or as zeroes. The object holds the one reference to each, for those who map
+//! it, too: it gives up a page when no address space has an entry of it any more. A store through a
+//! shared mapping and a `write` reach one frame.
 
 use alloc::collections::BTreeMap;
 use core::ops::Range;
@@ -100,15 +101,16 @@ impl Object {
         }
         // F47 release: orders the zeroes behind the old end before the size. Partner: `len`.
         self.len.store(len, Ordering::Release);
-        if len < old {
-            pages.cut(len);
+        if len >= old {
+            return;
         }
+        let cut = pages.cut(len);
         drop(pages);
-        if len < old {
-            // After the store of the length: a fault that comes later finds no page.
-            let first = len.div_ceil(PAGE_SIZE);
-            lazy_tlb().for_each_mapper(&self.mappers, |mm| mapping::unmap_from(mm, self, first));
-        }
+        // After the store of the length: a fault that comes later finds no page.
+        let first = len.div_ceil(PAGE_SIZE);
+        lazy_tlb().for_each_mapper(&self.mappers, |mm| mapping::unmap_from(mm, self, first));
+        // Entries hold no reference: these pages are free when none is left, and no translation.
+        drop(cut);
     }
 
     /// Reports that the first `len` bytes are stored: the size is `len` at least.
@@ -194,11 +196,12 @@ impl Pages {
         Ok(page)
     }
 
-    /// Forgets everything from byte `len` on.
-    fn cut(&mut self, len: u64) {
+    /// Forgets everything from byte `len` on. The pages, which may still be mapped.
+    fn cut(&mut self, len: u64) -> BTreeMap<u64, Frame> {
         self.source = &self.source[..self.source.len().min(len as usize)];
-        drop(self.frames.split_off(&len.div_ceil(PAGE_SIZE)));
+        let cut = self.frames.split_off(&len.div_ceil(PAGE_SIZE));
         self.zero_tail(len);
+        cut
     }
 
     /// Zeroes the bytes behind byte `len` in its page, which were cut off or stored through a

@@ -6,12 +6,13 @@ use core::ops::Range;
 use arch::addr::{PAGE_SIZE, PhysAddr};
 use arch::encoding::pte::Pte;
 use arch::mmu::cursor::Cursor;
-use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
-use arch::mmu::tree::RadixTree;
+use arch::mmu::cursor::leaf_tables::{Parts, TABLE_SPAN};
+use arch::mmu::tree::{Owner, RadixTree};
 use kcore::gate::Gate;
 
 use super::gather::{Gather, NO_SPAN, Taking};
 use crate::machine::lazy_tlb;
+use crate::memory::frame;
 use crate::sync::{Fixed, SpinWait};
 
 /// The gates of all leaf tables, by the table's frame. A CPU takes frames in runs of 32, so its
@@ -38,9 +39,15 @@ pub(super) fn gate_of(table: PhysAddr) -> &'static Gate {
 /// fill it without the `mmap_lock`, until they have taken it once.
 #[inline]
 pub(super) fn close_gate(table: PhysAddr) {
-    let mut wait = SpinWait::new("faults in a page table");
-    gate_of(table).close(|| wait.turn());
+    gate_of(table).close(|| {
+        let mut wait = SpinWait::new("faults in a page table");
+        move || wait.turn()
+    });
 }
+
+/// What the walks ask. A fault without the lock fills entries only in parts that a fault has added under
+/// the lock.
+const OWNER: Owner = Owner { before: close_gate, parts: |table| Parts(frame::parts_of(table)) };
 
 /// In a [`Map`](super::address_space::Map): a caller with a mutable reference holds the
 /// `mmap_lock`.
@@ -60,7 +67,7 @@ impl PageTables {
     /// The right to write the entries of `range`. [`Cursor::visit`] closes the tables' gates.
     #[inline(always)]
     pub(super) fn cursor(&mut self, range: Range<u64>) -> Cursor<'_> {
-        self.tree_mut().cursor(range, close_gate)
+        self.tree_mut().cursor(range, OWNER)
     }
 
     /// The right to write the entry of the page at `ea`.
@@ -71,7 +78,7 @@ impl PageTables {
 
     /// As [`PageTables::cursor`], for two ranges that do not overlap.
     pub(super) fn cursors(&mut self, one: Range<u64>, other: Range<u64>) -> (Cursor<'_>, Cursor<'_>) {
-        self.tree_mut().cursors(one, other, close_gate)
+        self.tree_mut().cursors(one, other, OWNER)
     }
 
     /// Whether a page is mapped at `ea`.
@@ -80,12 +87,16 @@ impl PageTables {
     }
 
     /// Takes the pages in `range` out of the tree. Tables stay.
+    #[inline(always)]
     pub(super) fn take(&mut self, range: Range<u64>, gather: &mut Gather) {
-        let mut taking = Taking { gather, span: NO_SPAN, taken: 0 };
-        self.cursor(range).visit(&mut taking);
-        let Taking { gather, span, taken } = taking;
-        gather.weakened(span);
-        self.resident -= taken;
+        self.resident -= self.cursor(range).visit(Taking { gather, span: NO_SPAN, taken: 0 });
+    }
+
+    /// Takes the pages in `range` out of the tree, and the tables that serve an address there and none
+    /// outside `unused`.
+    pub(super) fn take_apart(&mut self, range: Range<u64>, unused: &Range<u64>, gather: &mut Gather) {
+        let taking = Taking { gather, span: NO_SPAN, taken: 0 };
+        self.resident -= self.cursor(range).visit_and_detach(unused, taking, Taking::detached);
     }
 
     /// Takes the tables out that serve an address in `range`, and none outside `unused`.

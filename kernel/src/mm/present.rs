@@ -1,7 +1,7 @@
 //! Pages of a file that are in memory already, mapped before they are touched.
 
 use arch::addr::{PAGE_SHIFT, PAGE_SIZE};
-use arch::encoding::pte::Pte;
+use arch::encoding::pte::{Pte, PteFlags};
 use arch::isa;
 use arch::mmu::cursor::after_store;
 use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
@@ -10,7 +10,6 @@ use vm::area::Prot;
 
 use super::address_space::{self, Map};
 use super::fault::leaf_flags;
-use crate::memory::frame::Counts;
 use crate::memory::tables::TableFrames;
 
 /// The most bytes of an area that are looked at.
@@ -29,20 +28,17 @@ impl Map {
             return;
         };
         let Some((object, first)) = area.contents.page_at(0) else { return };
-        let flags = leaf_flags(area.prot, false);
+        let flags = leaf_flags(area.prot, false) - PteFlags::COUNTED;
         let mut cursor = self.tables.cursor(area.range());
-        let (counts, mut mapped) = (Counts::get(), 0);
+        let mut mapped = 0;
         let (mut at, end) = (area.start, area.end.min(area.start + MOST));
-        while at < end
-            && let Ok(mut table) = cursor.leaf_table(at, &mut TableFrames)
-        {
+        while at < end {
             let stop = end.min((at | (TABLE_SPAN - 1)) + 1);
+            let Ok(mut table) = cursor.leaf_table(&(at..stop), &mut TableFrames) else { break };
             let number_of = |ea| first + ((ea - area.start) >> PAGE_SHIFT);
             object.for_each_page(number_of(at)..number_of(stop), |number, page| {
                 let mut entry = table.entry(area.start + (number - first) * PAGE_SIZE);
                 if !entry.get().is_valid() {
-                    // The reference is the entry's.
-                    counts.share(page.phys());
                     entry.set(Pte::leaf(page.phys(), flags));
                     mapped += 1;
                 }

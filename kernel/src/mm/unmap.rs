@@ -2,9 +2,13 @@
 
 use core::ops::Range;
 
+use arch::mmu::cursor::leaf_tables::TABLE_SPAN;
 use kcore::mm::MmId;
+use vm::area::Area;
+use vm::areas::AreaSet;
 
 use super::address_space::{self, Map};
+use super::backing::Backing;
 use super::gather::Gather;
 use super::mmap::user_range;
 use crate::errno::Errno;
@@ -16,7 +20,10 @@ use crate::errno::Errno;
 pub(crate) fn munmap(mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
     let range = user_range(start, len, Errno::EINVAL)?;
     let mut map = address_space::lock(mm);
-    map.make_room(&range)?;
+    // Nothing is cut where the range is an area.
+    if !map.areas.is_at_hand(&range) {
+        map.make_room(&range)?;
+    }
     map.unmap(range);
     Ok(())
 }
@@ -27,15 +34,14 @@ impl Map {
     // Not inlined: the gather would lie on the stack of each caller.
     #[inline(never)]
     pub(super) fn unmap(&mut self, range: Range<u64>) {
-        if !self.areas.is_free(&range) {
-            self.unmap_after(range, &mut Gather::new(self.mm));
-        }
+        self.unmap_after(range, &mut Gather::new(self.mm));
     }
 
     /// As [`Map::unmap`], with one flush for it and for all that is in `gather`.
+    #[inline(always)]
     pub(super) fn unmap_after(&mut self, range: Range<u64>, gather: &mut Gather) {
+        let Some(unused) = self.areas.gap_without(&range) else { return };
         self.tables.take(range.clone(), gather);
-        let unused = self.areas.gap_without(&range);
         self.tables.detach_tables(range.clone(), &unused, gather);
         // The flush comes before the areas go, which take us off the lists of their objects'
         // mappers. A cut of a file relies on that: an address space that is not on the list
@@ -46,13 +52,31 @@ impl Map {
 
     /// Empties the tree, up to its root. The areas are left for the caller.
     pub(super) fn unmap_everything(&mut self, gather: &mut Gather) {
-        let mut areas = self.areas.iter().peekable();
-        while let Some(area) = areas.next() {
-            self.tables.take(area.range(), gather);
+        let mut runs = runs(&self.areas, |_| true).peekable();
+        while let Some(run) = runs.next() {
             // As if the areas went one by one, the lowest first: a table goes with the last area
             // that it serves.
-            let unused = 0..areas.peek().map_or(u64::MAX, |next| next.start);
-            self.tables.detach_tables(area.range(), &unused, gather);
+            let unused = 0..runs.peek().map_or(u64::MAX, |next| next.start);
+            self.tables.take_apart(run, &unused, gather);
         }
     }
+}
+
+/// The addresses of the areas that are `wanted`, ascending. A walk looks at each leaf table once: areas
+/// that follow each other come together if the table of one's last page serves the next one's first, or
+/// the next table does. Nothing is mapped between them.
+pub(super) fn runs(
+    areas: &AreaSet<Backing>,
+    wanted: impl Fn(&Area<Backing>) -> bool,
+) -> impl Iterator<Item = Range<u64>> {
+    let mut areas = areas.iter().peekable();
+    core::iter::from_fn(move || {
+        let mut run = areas.find(|area| wanted(area))?.range();
+        while let Some(next) =
+            areas.next_if(|next| next.start <= run.end.next_multiple_of(TABLE_SPAN) && wanted(next))
+        {
+            run.end = next.end;
+        }
+        Some(run)
+    })
 }

@@ -33,6 +33,7 @@ const fn command(
 
 /// All commands, by name.
 const COMMANDS: &[Command] = &[
+    command("bench", "[NAME]", 1, "what operations cost; those whose names begin with that", run::bench),
     command("cpus", "", 0, "each CPU: task, loaded address space, whether borrowed", |_, _| cpus::show()),
     command("help", "", 0, "this list", |_, _| help()),
     command("kill", "PID", 1, "end a process", |_, words| run::kill(words)),

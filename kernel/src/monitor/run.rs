@@ -35,6 +35,11 @@ pub(super) fn answer(monitor: &Monitor, words: &[&str]) {
     }
 }
 
+/// Runs the program that measures operations.
+pub(super) fn bench(monitor: &Monitor, words: &[&str]) {
+    answer(monitor, &[&["/bin/bench"], words].concat());
+}
+
 /// Ends a process in any state.
 pub(super) fn kill(words: &[&str]) {
     let process = words.first().and_then(|word| word.parse().ok()).and_then(table::find);

@@ -62,11 +62,15 @@ pub(super) fn look_at(process: &Process, deadline_tb: u64) -> Result<(), Errno> 
 /// Replaces an alarm; returns the deadline of the previous one and its interval.
 #[inline]
 fn replace(process: &Process, what: What, deadline_tb: u64, interval_tb: u64) -> Result<(u64, u64), Errno> {
+    let place = &process.alarms_tb[what as usize];
     if deadline_tb != NONE {
         start_thread()?;
+    } else if place.load(Ordering::Relaxed) == NONE {
+        // Only a call like this sets an alarm where there is none: there is none to take back.
+        return Ok((NONE, 0));
     }
     let mut alarms = ALARMS.lock();
-    let before_tb = process.alarms_tb[what as usize].swap(deadline_tb, Ordering::Relaxed);
+    let before_tb = place.swap(deadline_tb, Ordering::Relaxed);
     let interval_before = alarms.remove(&(before_tb, process.pid, what)).unwrap_or(0);
     if deadline_tb != NONE {
         alarms.insert((deadline_tb, process.pid, what), interval_tb);

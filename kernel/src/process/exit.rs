@@ -152,7 +152,7 @@ impl Process {
         // Taking alarms back needs no memory.
         let _ = alarm::set(self, 0, 0);
         let _ = self.look_at_cpu_time();
-        family::orphan_children(self.pid);
+        family::orphan_children(self);
         let decided = self.ending.load(Ordering::Relaxed);
         let status = if decided == NOT_ENDING { code } else { Status(decided as u32) };
         if self.pid == INIT_PID {

@@ -21,16 +21,21 @@ pub(super) fn bury(process: &Process, die: impl FnOnce()) {
     told.wake();
 }
 
-/// Gives the children of `pid`, which ends, to init; if `pid` is init, they have no parent.
-pub(super) fn orphan_children(pid: u32) {
+/// Gives the children of `process`, which ends, to init; if it is init, they have no parent.
+pub(super) fn orphan_children(process: &Process) {
     let mut table = TABLE.lock();
-    let orphans: Vec<Arc<Process>> = table.children_of(pid).cloned().collect();
+    let orphans = core::mem::take(process.children.get_mut(&mut table));
+    if orphans.is_empty() {
+        return;
+    }
+    let pid = process.pid;
     let init = if pid == INIT_PID { None } else { table.processes.get(&INIT_PID).cloned() };
     let heir_task = init.as_ref().and_then(|init| init.adopting_task()).unwrap_or(0);
     let heir = if init.is_some() { INIT_PID } else { NOBODY };
     for orphan in &orphans {
-        table.children.remove(&(pid, orphan.pid));
-        table.children.insert((heir, orphan.pid));
+        if let Some(init) = &init {
+            init.children.get_mut(&mut table).push(orphan.clone());
+        }
         orphan.parent.store(heir, Ordering::Relaxed);
         // Init gets no other signal from them (Linux: `reparent_leader`).
         orphan.exit_signal.store(SIGCHLD, Ordering::Relaxed);
@@ -47,7 +52,7 @@ pub(super) fn orphan_children(pid: u32) {
 /// entry in the table.
 struct Told {
     parent: Option<Arc<Process>>,
-    _forgotten: Option<Arc<Process>>,
+    _forgotten: [Option<Arc<Process>>; 2],
 }
 
 impl Told {
@@ -65,7 +70,7 @@ impl Table {
     /// for it (Linux: `do_notify_parent`).
     fn tell_parent(&mut self, process: &Process) -> Told {
         let signal = process.exit_signal.load(Ordering::Relaxed);
-        let parent = self.processes.get(&process.parent()).cloned();
+        let parent = self.parent_of(process).cloned();
         let wish = match &parent {
             None => ChildEnds::Ignored,
             Some(parent) if signal == SIGCHLD => parent.handlers().for_children(),
@@ -82,7 +87,7 @@ impl Table {
         {
             signal::send_to_process(parent, Info::of_child(signal, process.pid, process.status()));
         }
-        let _forgotten = if wish == ChildEnds::Wait { None } else { self.remove(process) };
+        let _forgotten = if wish == ChildEnds::Wait { [None, None] } else { self.remove(process) };
         Told { parent, _forgotten }
     }
 }
@@ -93,7 +98,7 @@ impl Table {
 pub(super) fn leave_children(process: &Process, gone: u32) {
     let table = TABLE.lock();
     let Some(heir) = process.adopting_task() else { return };
-    for child in table.children_of(process.pid) {
+    for child in process.children.get(&table) {
         if child.parent_task.load(Ordering::Relaxed) == gone {
             child.change_parent_task(heir, process.pid);
         }

@@ -168,6 +168,7 @@ impl Limits {
 }
 
 /// The soft limit of the running task's process; none for a kernel thread.
+#[inline]
 pub(crate) fn of_current(resource: Resource) -> u64 {
     task::current().user.as_ref().map_or(INFINITY, |thread| thread.process.limits.get(resource))
 }

@@ -49,6 +49,7 @@ use cpu_time::{Past, Timers};
 use limits::Limits;
 use program::Program;
 use signal::{Handlers, Queue};
+use table::Children;
 
 /// The number of init.
 pub(crate) const INIT_PID: u32 = 1;
@@ -68,6 +69,8 @@ pub(crate) struct Process {
     session: AtomicU32,
     /// The signal that its end sends to its parent, or 0.
     exit_signal: AtomicU32,
+    /// Its children.
+    children: Children,
     /// It has called exec.
     executed: AtomicBool,
     /// prctl's setting for core dumps, of which there are none.
@@ -132,6 +135,7 @@ impl Process {
             group: AtomicU32::new(pid),
             session: AtomicU32::new(pid),
             exit_signal: AtomicU32::new(signal::SIGCHLD),
+            children: Children::none(),
             executed: AtomicBool::new(false),
             dumpable: AtomicBool::new(true),
             files: from.files,

@@ -1,7 +1,9 @@
 //! All processes, by number, and the children of each.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Process, current_thread};
@@ -19,34 +21,65 @@ pub(super) const NOBODY: u32 = 0;
 /// The processes that exist, including dead ones until they are waited for.
 pub(super) struct Table {
     pub(super) processes: BTreeMap<u32, Arc<Process>>,
-    /// (parent, child).
-    pub(super) children: BTreeSet<(u32, u32)>,
+}
+
+/// The children of a process, the oldest first, each of which names it as its parent. Under the table's
+/// lock.
+pub(super) struct Children(UnsafeCell<Vec<Arc<Process>>>);
+
+// SAFETY: the vector is only reached with a reference to the one table, which proves that its lock is
+// held; it is lent mutably for a mutable one.
+unsafe impl Sync for Children {}
+
+impl Children {
+    pub(super) const fn none() -> Self {
+        Self(UnsafeCell::new(Vec::new()))
+    }
+
+    pub(super) fn get<'a>(&'a self, _: &'a Table) -> &'a [Arc<Process>] {
+        // SAFETY: see `Sync`.
+        unsafe { &*self.0.get() }
+    }
+
+    pub(super) fn get_mut<'a>(&'a self, _: &'a mut Table) -> &'a mut Vec<Arc<Process>> {
+        // SAFETY: see `Sync`.
+        unsafe { &mut *self.0.get() }
+    }
 }
 
 impl Table {
     const fn new() -> Self {
-        Table { processes: BTreeMap::new(), children: BTreeSet::new() }
+        Table { processes: BTreeMap::new() }
     }
 
-    pub(super) fn children_of(&self, parent: u32) -> impl Iterator<Item = &Arc<Process>> {
-        let pairs = self.children.range((parent, 0)..=(parent, u32::MAX));
-        pairs.filter_map(|(_, child)| self.processes.get(child))
+    /// The parent of `process`, if there is one.
+    pub(super) fn parent_of(&self, process: &Process) -> Option<&Arc<Process>> {
+        self.processes.get(&process.parent())
     }
 
-    /// Takes `process` out if it is in the table.
-    pub(super) fn remove(&mut self, process: &Process) -> Option<Arc<Process>> {
-        let known = self.processes.get(&process.pid)?;
-        if !core::ptr::eq(&raw const **known, process) {
-            return None;
+    /// Takes `process` out if it is in the table: its own reference, and its parent's.
+    pub(super) fn remove(&mut self, process: &Process) -> [Option<Arc<Process>>; 2] {
+        if !self.processes.get(&process.pid).is_some_and(|known| is(known, process)) {
+            return [None, None];
         }
-        self.children.remove(&(process.parent(), process.pid));
-        self.processes.remove(&process.pid)
+        let parent = self.parent_of(process).cloned();
+        let childs = parent.as_ref().and_then(|parent| {
+            let children = parent.children.get_mut(self);
+            children.iter().position(|child| is(child, process)).map(|at| children.remove(at))
+        });
+        [self.processes.remove(&process.pid), childs]
     }
 
     fn insert(&mut self, process: Arc<Process>) {
-        self.children.insert((process.parent(), process.pid));
+        if let Some(parent) = self.parent_of(&process).cloned() {
+            parent.children.get_mut(self).push(process.clone());
+        }
         self.processes.insert(process.pid, process);
     }
+}
+
+fn is(known: &Arc<Process>, process: &Process) -> bool {
+    core::ptr::eq(&raw const **known, process)
 }
 
 /// Makes `process` known: without a parent, in a group and a session of its own.
@@ -107,26 +140,20 @@ pub(super) enum Found {
 }
 
 /// Finds a dead child of `parent` for which `chosen` holds, and takes it out of the table.
-pub(super) fn take_dead_child(parent: u32, chosen: impl Fn(&Process) -> bool) -> Found {
+pub(super) fn take_dead_child(parent: &Process, chosen: impl Fn(&Process) -> bool) -> Found {
     let mut table = TABLE.lock();
-    let mut living = false;
-    let mut dead = None;
-    for child in table.children_of(parent).filter(|child| chosen(child)) {
+    let mut found = Found::None;
+    let children = parent.children.get_mut(&mut table);
+    for (at, child) in children.iter().enumerate().filter(|(_, child)| chosen(child)) {
+        found = Found::Living;
         if child.is_dead() {
-            dead = Some(child.clone());
-            break;
+            let child = children.remove(at);
+            let tables = table.processes.remove(&child.pid);
+            drop(tables);
+            return Found::Dead(child);
         }
-        living = true;
     }
-    match dead {
-        Some(child) => {
-            table.children.remove(&(parent, child.pid));
-            table.processes.remove(&child.pid);
-            Found::Dead(child)
-        }
-        None if living => Found::Living,
-        None => Found::None,
-    }
+    found
 }
 
 /// Forgets `process`, which never began.

@@ -67,7 +67,7 @@ pub(crate) fn wait(which: Which, options: Options) -> Result<Option<(u32, Status
     loop {
         // Before the look: a child that ends after it changes the number after it.
         let ends = parent.child_ends.load(Ordering::Relaxed);
-        match table::take_dead_child(parent.pid, chosen) {
+        match table::take_dead_child(&parent, chosen) {
             Found::Dead(child) => {
                 let usage = parent.add_child_usage(&child);
                 return Ok(Some((child.pid, child.status(), usage)));

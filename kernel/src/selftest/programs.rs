@@ -12,6 +12,7 @@ use super::{Stop, Test, Verdict, check, check_eq};
 use crate::fs::path::Place;
 use crate::machine::lazy_tlb;
 use crate::memory::frame;
+use crate::mm;
 use crate::process::exit::Status;
 use crate::process::{self, signal};
 use crate::sync::preempt;
@@ -50,6 +51,7 @@ pub(super) const TESTS: &[Test] = &[
     Test { limit_s: 60, ..Test::new("program_hotplug", || passes("/bin/hotplug", &[])) },
     Test::new("program_registers", || passes("/bin/registers", &[])),
     Test { limit_s: 120, ..Test::new("program_storm_leaves_nothing", storm_leaves_nothing) },
+    Test { limit_s: 60, ..Test::new("program_storm_in_few_pids", storm_in_few_pids) },
     Test { limit_s: 300, ..Test::new("program_sequences", sequences) },
 ];
 
@@ -157,6 +159,28 @@ fn storm_leaves_nothing() -> Verdict {
     }
     check_account(memory, "the storms")?;
     check_eq!(state(), before, "mms and lowest free PID after the storms");
+    Ok(())
+}
+
+/// Processes fork and exec where almost all PIDs are in use, and idle CPUs have some more loaded: each waits
+/// until there is one. The oracle watches that none is handed out that a CPU has loaded.
+fn storm_in_few_pids() -> Verdict {
+    /// The storm, its workers, and the children of these that exec: each of them needs one more.
+    const LEAST: usize = 1 + 4 + 8 + 1;
+    needs("/bin/storm")?;
+    let pids = lazy_tlb().mms().len();
+    if !frame::has_spare(pids as u64 * 24) {
+        return Err(Stop::Skip("memory for all address spaces is missing"));
+    }
+    let mut held = Vec::with_capacity(pids);
+    while let Ok(mm) = mm::create() {
+        held.push(mm);
+    }
+    let put = |mm| lazy_tlb().mmput(mm);
+    held.drain(held.len() - LEAST - lazy_tlb().nr_cpus()..).for_each(put);
+    let status = run("/bin/storm", &["4", "5", "4"]);
+    held.into_iter().for_each(put);
+    check_eq!(status?, 0, "the status of a storm in few PIDs");
     Ok(())
 }
 

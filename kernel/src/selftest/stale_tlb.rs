@@ -28,7 +28,7 @@ pub(super) const TESTS: &[Test] = &[
 /// Takes the frame of a page away, and leaves a fresh page there.
 type TakeAway = fn(MmId, u64) -> Result<(), String>;
 
-const ROUNDS: u32 = 300;
+const ROUNDS: u32 = 100;
 /// A host runs few CPUs at a time: more readers only take longer.
 const MOST_READERS: usize = 31;
 

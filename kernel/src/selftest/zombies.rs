@@ -1,6 +1,7 @@
 //! Mms without users that CPUs still borrow, under a policy that waits for these CPUs.
 
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use kcore::cpu::CpuId;
 use kcore::mm::MmId;
@@ -12,6 +13,7 @@ use crate::errno::Errno;
 use crate::machine::lazy_tlb;
 use crate::memory::frame;
 use crate::mm;
+use crate::task::WOKEN_TO_LET_GO;
 
 pub(super) const TESTS: &[Test] = &[
     Test::new("zombies_are_let_go", are_let_go),
@@ -33,24 +35,34 @@ fn skip_unless_it_waits() -> Result<(), Stop> {
 }
 
 /// The CPU that has a zombie loaded runs nothing that ends its borrow: it lets go by itself, without
-/// an IPI. First it sleeps, then kernel threads run there now and then, which hand the borrow on.
+/// an IPI. First it sleeps, and its own timer wakes it; then kernel threads run there now and then,
+/// which hand the borrow on.
 fn are_let_go() -> Verdict {
     skip_unless_it_waits()?;
     let (mut scene, [cpu]) = Scene::with_last()?;
     let asked = total(|c| &c.let_go_ipi);
-    for hands_on in [false, true] {
-        let mm = pinned(&mut scene, cpu)?;
+    let mut freed = 0;
+    let mut expect_let_go = |scene: &mut Scene, meanwhile: fn(CpuId)| -> Verdict {
+        let mm = pinned(scene, cpu)?;
+        freed += 1;
         let is_freed = || {
-            if hands_on {
-                start_on(cpu, || ()).result();
-            }
-            scene.cost().freed == 1 + u64::from(hands_on)
+            meanwhile(cpu);
+            scene.cost().freed == freed
         };
         check!(wait_for(is_freed), "an idle CPU keeps {mm:?}");
         check!(!has(cpu, mm), "the CPU still has the mm");
+        Ok(())
+    };
+    // The watchdog's timer may come first now and then, when the time is over.
+    let woken = || WOKEN_TO_LET_GO.load(Ordering::Relaxed);
+    let (before, mut tries) = (woken(), 0..3);
+    while woken() == before {
+        check!(tries.next().is_some(), "no idle CPU was woken by the timer for what it borrows");
+        expect_let_go(&mut scene, |_| ())?;
     }
+    expect_let_go(&mut scene, |cpu| start_on(cpu, || ()).result())?;
     check_eq!(total(|c| &c.let_go_ipi) - asked, 0, "CPUs that were asked");
-    scene.expect(Counts { freed: 2, ..Counts::ZERO })?;
+    scene.expect(Counts { freed, ..Counts::ZERO })?;
     scene.end(&[])
 }
 

@@ -14,13 +14,10 @@ pub(crate) fn calls(traced: bool) -> &'static SystemCalls {
 
 extern "C" fn row(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, frame: &mut TrapFrame) -> Outcome {
     let number = frame.syscall_number();
-    let note = |sub, errno, arg| {
-        trace::note!(
-            Kind::Syscall,
-            Body { sub, other: number as u32, arg, ..Body::about(Kind::Syscall, errno) }
-        );
+    let note = |sub, mm, arg| {
+        trace::note!(Kind::Syscall, Body { sub, other: number as u32, mm, arg, ..Body::new(Kind::Syscall) });
     };
-    note(0, 0, a);
+    note(0, b, a);
     let outcome = TABLE[NR_SYSTEM_CALLS.min(number as usize)](a, b, c, d, e, f, frame);
     note(1, outcome.errno, outcome.value);
     outcome

@@ -1,4 +1,5 @@
-//! The place of a task's last page fault, by which the next one nearby goes without a lock.
+//! The place of a task's last page fault or new mapping, by which the next fault nearby goes without
+//! a lock.
 
 use core::ops::Range;
 
@@ -7,7 +8,7 @@ use arch::encoding::pte::PteFlags;
 use kcore::gate::Gate;
 use kcore::mm::MmId;
 
-/// What the last fault that took the `mmap_lock` has found. It is true while the gate has the
+/// What the last fault or mmap that took the `mmap_lock` has found. It is true while the gate has the
 /// number, and the task the mm.
 #[derive(Clone, Copy)]
 pub(crate) struct FaultPlace {
@@ -42,7 +43,8 @@ impl FaultPlace {
         self.mm == mm && self.range().contains(&ea) && self.flags.contains(flags)
     }
 
-    fn range(&self) -> Range<u64> {
+    /// The window.
+    pub(crate) fn range(&self) -> Range<u64> {
         self.window.0..self.window.1
     }
 }

@@ -12,6 +12,8 @@
 //! A CPU that sleeps passes nothing. Under a policy that needs it to let go of what it borrows, a
 //! timer wakes it at the latest when it is to do that.
 
+#[cfg(feature = "selftest")]
+use core::sync::atomic::AtomicU32;
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 
 use arch::{idle, irqflags, timer};
@@ -102,11 +104,19 @@ fn is_to_let_go(cpu: &Cpu) -> bool {
     let deadline_tb = cpu.clock.borrowed_since_tb(mm, now_tb) + limit_us * timer::ticks_per_us();
     if now_tb >= deadline_tb {
         cpu.clock.borrowed_since_tb(MmId::NONE, now_tb);
+        #[cfg(feature = "selftest")]
+        if cpu.clock.rang_tb.load(Ordering::Relaxed) == deadline_tb {
+            WOKEN_TO_LET_GO.fetch_add(1, Ordering::Relaxed);
+        }
         return true;
     }
     cpu.clock.arm(deadline_tb);
     false
 }
+
+/// How many idle CPUs have let go because the timer woke them that they had set for it.
+#[cfg(feature = "selftest")]
+pub(crate) static WOKEN_TO_LET_GO: AtomicU32 = AtomicU32::new(0);
 
 /// Whether a CPU idles and no waker has claimed it.
 #[cfg(feature = "selftest")]

@@ -25,7 +25,7 @@ pub(crate) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> TaskRef {
     try_spawn(name, f).unwrap_or_else(|OutOfMemory| panic!("no memory for the kernel thread {name}"))
 }
 
-/// [`spawn`] on `cpu` only.
+/// [`spawn()`] on `cpu` only.
 pub(crate) fn spawn_on(cpu: CpuId, name: &str, f: impl FnOnce() + Send + 'static) -> TaskRef {
     let mut only = CpuSet::EMPTY;
     only.insert(cpu);

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`kcore::handoff`] (asleep and awake), [`descriptor`] (the task), [`switch`] (the
 //! context switch), [`placement`] (which CPU), [`idle`], [`preempt`], [`timer`]; then the parts
-//! built on them: [`kthread`], [`work`], [`offline`].
+//! built on them: [`kthread`], [`work`], [`mod@offline`].
 //!
 //! Lock order, outermost first: a wait queue, an awaited value or a CPU's alarms; a run queue. No two
 //! of a kind are held at once, with one exception: the alarms of a CPU that has gone offline are taken
@@ -52,7 +52,7 @@ pub(crate) use exit::exit_current;
 pub(crate) use fault_place::FaultPlace;
 pub(crate) use idle::idle_for_ever;
 #[cfg(feature = "selftest")]
-pub(crate) use idle::is_idle;
+pub(crate) use idle::{WOKEN_TO_LET_GO, is_idle};
 pub(crate) use mutex::{Mutex, MutexGuard};
 pub(crate) use name::TaskName;
 pub(crate) use offline::{Refused, is_online, offline, online};

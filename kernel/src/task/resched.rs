@@ -17,7 +17,7 @@ use crate::machine::lazy_tlb;
 use crate::trace;
 
 /// Has `cpu` schedule, soon. Any context; if it is this CPU, the caller's next
-/// [`super::preempt::reschedule_if_asked`] or return from the interrupt does it.
+/// [`super::preempt::reschedule_if_allowed`] or return from the interrupt does it.
 pub(super) fn resched(cpu: &Cpu) {
     irqflags::disable().lend(|off| resched_with(cpu, cpu::this(), off));
 }

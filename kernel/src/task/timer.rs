@@ -40,6 +40,9 @@ pub(super) struct Clock {
     timed_since_tb: AtomicU64,
     /// The deadline in the decrementer.
     armed_tb: AtomicU64,
+    /// What the decrementer was set for when it interrupted last, for tests.
+    #[cfg(feature = "selftest")]
+    pub(super) rang_tb: AtomicU64,
     /// Timer interrupts that the CPU took.
     ticks: AtomicU64,
     /// The mm that the idle task found borrowed last, and since when.
@@ -55,6 +58,8 @@ impl Clock {
             slice_start_tb: AtomicU64::new(0),
             timed_since_tb: AtomicU64::new(0),
             armed_tb: AtomicU64::new(NEVER),
+            #[cfg(feature = "selftest")]
+            rang_tb: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
             borrowed: AtomicU64::new(MmId::NONE.to_bits()),
             borrowed_since_tb: AtomicU64::new(0),
@@ -130,6 +135,8 @@ impl Clock {
     fn tick(&self, cpu: &Cpu) {
         // Only this CPU writes it.
         self.ticks.store(self.ticks.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        #[cfg(feature = "selftest")]
+        self.rang_tb.store(self.armed_tb.load(Ordering::Relaxed), Ordering::Relaxed);
         // The decrementer is negative until it is set again: far away first, then as near as each
         // part needs.
         self.armed_tb.store(NEVER, Ordering::Relaxed);

@@ -26,7 +26,7 @@
 //!
 //! | kind | `sub` | `other` | `mm` | `arg` |
 //! |---|---|---|---|---|
-//! | [`Kind::Switch`] | bits 0–1 the arm (`ARMS`), bits 2–3 why the task before leaves (`LEAVES`) | tid of the next task (the task before is that of the CPU's switch before) | loaded before | owned by the next task |
+//! | [`Kind::Switch`] | bits 0–1 the arm (`ARMS`; the kernel writes only whether the task before owns no mm), bits 2–3 why that task leaves (`LEAVES`) | tid of the next task (the task before is that of the CPU's switch before) | loaded before | owned by the next task |
 //! | [`Kind::Name`] | | tid | bytes 0–7 of its new name | bytes 8–15 |
 //! | [`Kind::Borrow`] | | | borrowed from here on (a kernel→kernel switch hands it on) | |
 //! | [`Kind::End`] | | | borrowed until here | |
@@ -55,7 +55,7 @@
 //! | [`Kind::Dead`] | | | no CPU has it loaded | |
 //! | [`Kind::Freed`] | | | gone; its PID is given back | |
 //! | [`Kind::Fault`] | bit 0 store, bit 1 fetch | | of the task | address |
-//! | [`Kind::Syscall`] | 0 begins, 1 ends | number | errno at the end | first argument, or result |
+//! | [`Kind::Syscall`] | 0 begins, 1 ends | number | errno at the end, or second argument | first argument, or result |
 //! | [`Kind::Cpu`] | 0 goes offline, 1 is online | | | |
 //! | [`Kind::Membarrier`] | | command | of the caller | |
 //! | [`Kind::Oracle`] | | | about which the oracle complains | |
@@ -75,7 +75,7 @@ pub use text::{Line, Mm};
 /// "LZTRACE" and the version's place.
 pub const MAGIC: u64 = 0x4c5a_5452_4143_4500;
 /// Bumped when a field changes its meaning.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 /// The unit of what CPUs do not share, in bytes.
 pub const LINE: usize = 128;
 /// A page, in bytes.
@@ -281,11 +281,11 @@ pub struct Record {
 }
 
 impl Body {
-    /// The word that says what a record is. `position` is the record's number on its CPU: some of its
-    /// bits tell the record from those of earlier rounds.
+    /// The word that says what a record is, but for its lowest 16 bits. These are some of the record's
+    /// number on its CPU, and tell it from the records of earlier rounds.
     #[inline(always)]
-    pub const fn head(self, position: u64) -> u64 {
-        ((self.kind as u64) << 8 | self.sub as u64) << 48 | seq(position) << 32 | self.other as u64
+    pub const fn head(self) -> u64 {
+        (self.other as u64) << 32 | (self.kind as u64) << 24 | (self.sub as u64) << 16
     }
 }
 
@@ -298,15 +298,20 @@ const fn seq(position: u64) -> u64 {
 impl Record {
     /// The words of record number `position`: time, head, mm, arg.
     pub const fn encode(self, position: u64) -> [u64; 4] {
-        [self.time, self.body.head(position), self.body.mm, self.body.arg]
+        [self.time, self.body.head() | seq(position), self.body.mm, self.body.arg]
     }
 
     /// Reads the words at the place of record number `position`. None if they are not a finished
     /// record with this number.
     pub fn decode([time, head, mm, arg]: [u64; 4], position: u64) -> Option<Record> {
-        let kind = *Kind::ALL.get((head >> 56) as usize)?;
-        let body = Body { kind, sub: (head >> 48) as u8, other: head as u32, mm, arg };
-        (time != 0 && head >> 32 & 0xffff == seq(position)).then_some(Record { time, body })
+        let kind = *Kind::ALL.get(usize::from((head >> 24) as u8))?;
+        let mut sub = (head >> 16) as u8;
+        if matches!(kind, Kind::Switch) {
+            // In an arm from a task that owns no mm the two bits differ.
+            sub = sub & !3 | [[3, 2], [0, 1]][usize::from(arg == 0)][usize::from((sub ^ sub >> 1) & 1)];
+        }
+        let body = Body { kind, sub, other: (head >> 32) as u32, mm, arg };
+        (time != 0 && head & 0xffff == seq(position)).then_some(Record { time, body })
     }
 }
 
@@ -318,10 +323,21 @@ mod tests {
     fn every_kind_comes_back() {
         for (number, &kind) in Kind::ALL.iter().enumerate() {
             assert_eq!(kind as usize, number);
-            let body = Body { kind, sub: 0xa5, other: 0xdead_beef, mm: 7 << 32 | 3, arg: u64::MAX - 1 };
+            let body = Body { kind, sub: 0xa6, other: 0xdead_beef, mm: 7 << 32 | 3, arg: u64::MAX - 1 };
             let record = Record { time: 123, body };
             let words = record.encode(77_777);
             assert_eq!(Record::decode(words, 77_777), Some(record));
+        }
+    }
+
+    #[test]
+    fn a_switch_has_its_arm() {
+        for (arm, owns_none, arg) in [(0_u8, 0_u8, 0), (1, 1, 0), (2, 1, 7), (3, 0, 7)] {
+            let body = |sub| Body { sub: sub | 8, arg, ..Body::new(Kind::Switch) };
+            for sub in [owns_none, arm] {
+                let words = Record { time: 1, body: body(sub) }.encode(0);
+                assert_eq!(Record::decode(words, 0).map(|record| record.body), Some(body(arm)));
+            }
         }
     }
 

@@ -101,7 +101,7 @@ impl Display for Body {
                 let access = named(&["load", "store", "fetch", "?"], sub & 3);
                 write!(f, " mm={about} addr={arg:#x} access={access}")
             }
-            Kind::Syscall if sub == 0 => write!(f, " nr={other} arg={arg:#x}"),
+            Kind::Syscall if sub == 0 => write!(f, " nr={other} args={arg:#x},{mm:#x}"),
             Kind::Syscall => write!(f, " nr={other} errno={mm} ret={arg:#x}"),
             Kind::Cpu => f.write_str(named(&[" offline", " online"], sub)),
             Kind::Membarrier => write!(f, " mm={about} command={other}"),

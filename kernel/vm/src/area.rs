@@ -76,11 +76,26 @@ impl<C: Contents> Area<C> {
         Self { start, end, contents: self.contents.advanced(start - self.start), ..self.clone() }
     }
 
+    /// Cuts the area at `addr`, if that lies inside: the upper part.
+    pub fn cut(&mut self, addr: u64) -> Option<Self> {
+        if addr <= self.start || self.end <= addr {
+            return None;
+        }
+        let upper = self.part(&(addr..self.end));
+        self.end = addr;
+        Some(upper)
+    }
+
     /// Whether `next` begins where this area ends and could be one area with it.
     #[inline]
     pub fn joins(&self, next: &Self) -> bool {
+        self.prot == next.prot && self.joins_but_for_prot(next)
+    }
+
+    /// As [`Area::joins`], whatever the permissions are.
+    #[inline]
+    pub fn joins_but_for_prot(&self, next: &Self) -> bool {
         self.end == next.start
-            && self.prot == next.prot
             && self.shared == next.shared
             && self.grows_down == next.grows_down
             && self.contents.continues(self.bytes(), &next.contents)

@@ -1,27 +1,26 @@
 //! The areas of one address space. They do not overlap, and neighbours that can be
 //! one area are one.
 
-use alloc::collections::{TryReserveError, VecDeque};
-use core::cell::Cell;
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::area::{Area, Contents, Prot};
 
-/// How far a search looks around the last answer before it begins anew.
-const STEPS: usize = 3;
-
-/// A set of areas: an array, the highest area first. A new area moves those before it or those
-/// behind it, whichever are fewer: none, nearly, where mappings are placed downwards, and where one
-/// large area is cut into many, from either end.
+/// A set of areas, as two stacks of neighbours that meet where the set was last changed. A
+/// change there moves no other area, and what is looked for there is found at once: programs map,
+/// protect and unmap one place after the other, or the same place again. A change elsewhere moves
+/// the areas on its way from one stack to the other.
 pub struct AreaSet<C> {
-    areas: VecDeque<Area<C>>,
-    /// The last answer of [`AreaSet::ending_above`], near which the next one often lies.
-    last: Cell<usize>,
+    /// The lower areas, ascending.
+    below: Vec<Area<C>>,
+    /// The higher areas, descending.
+    above: Vec<Area<C>>,
 }
 
 impl<C> Default for AreaSet<C> {
     fn default() -> Self {
-        Self { areas: VecDeque::new(), last: Cell::new(0) }
+        Self { below: Vec::new(), above: Vec::new() }
     }
 }
 
@@ -31,21 +30,32 @@ impl<C: Contents> AreaSet<C> {
     /// # Errors
     /// The first error of `contents`; none if memory runs out.
     pub fn copy_with<E>(&self, mut contents: impl FnMut(&C) -> Result<C, E>) -> Result<Self, Option<E>> {
-        let mut copy = VecDeque::new();
-        copy.try_reserve_exact(self.areas.len() + Self::ROOM).map_err(|_| None)?;
-        for area in &self.areas {
-            copy.push_back(Area { contents: contents(&area.contents)?, ..*area });
+        let mut copy = Self::default();
+        copy.below.try_reserve_exact(self.len() + Self::ROOM).map_err(|_| None)?;
+        for area in self.iter() {
+            copy.below.push(Area { contents: contents(&area.contents)?, ..*area });
         }
-        Ok(Self { areas: copy, last: Cell::new(0) })
+        Ok(copy)
     }
 
     /// The areas that one change of the set adds at most.
     const ROOM: usize = 6;
 
-    /// The bytes that [`AreaSet::make_room`] asks for.
+    /// How much room a stack must have before a change: all areas may come there.
+    #[inline]
+    fn wanted(&self) -> usize {
+        self.len() + Self::ROOM
+    }
+
+    /// Whether there is room for the next change.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.below.capacity().min(self.above.capacity()) >= self.wanted()
+    }
+
+    /// The most bytes that [`AreaSet::make_room`] asks for.
     pub fn room_needed(&self) -> usize {
-        let has_room = self.areas.capacity() - self.areas.len() >= Self::ROOM;
-        if has_room { 0 } else { 2 * (self.areas.len() + Self::ROOM) * size_of::<Area<C>>() }
+        4 * self.wanted() * size_of::<Area<C>>()
     }
 
     /// Gets the memory that the next change needs.
@@ -53,62 +63,70 @@ impl<C: Contents> AreaSet<C> {
     /// # Errors
     /// There is none.
     pub fn make_room(&mut self) -> Result<(), TryReserveError> {
-        self.areas.try_reserve(Self::ROOM)
+        let wanted = self.wanted();
+        self.below.try_reserve(wanted - self.below.len())?;
+        self.above.try_reserve(wanted - self.above.len())
     }
 
     /// How many areas there are.
     pub fn len(&self) -> usize {
-        self.areas.len()
+        self.below.len() + self.above.len()
     }
 
     /// Whether there is no area.
     pub fn is_empty(&self) -> bool {
-        self.areas.is_empty()
+        self.len() == 0
     }
 
     /// All areas, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Area<C>> {
-        self.areas.iter().rev()
+        self.ascending_from(0)
     }
 
-    /// The last of the first `count` areas, the lowest of them.
+    /// The areas from number `first` on, ascending. The lowest one has number 0.
     #[inline]
-    fn last_of(&self, count: usize) -> Option<&Area<C>> {
-        self.areas.get(count.checked_sub(1)?)
+    fn ascending_from(&self, first: usize) -> impl DoubleEndedIterator<Item = &Area<C>> + use<'_, C> {
+        let (below, above) = (first.min(self.below.len()), (self.len() - first).min(self.above.len()));
+        self.below[below..].iter().chain(self.above[..above].iter().rev())
     }
 
-    /// How many areas end above `addr`: these come first in the array, ascending from its end.
+    /// Whether the stacks meet at `addr`: all areas that end above it are in the higher one, and
+    /// no others.
     #[inline]
-    fn ending_above(&self, addr: u64) -> usize {
-        let above = |area: &Area<C>| area.end > addr;
-        let mut at = self.last.get().min(self.areas.len());
-        for _ in 0..STEPS {
-            if self.last_of(at).is_some_and(|area| !above(area)) {
-                at -= 1;
-            } else if self.areas.get(at).is_some_and(above) {
-                at += 1;
-            } else {
-                self.last.set(at);
-                return at;
-            }
+    fn meets_at(&self, addr: u64) -> bool {
+        self.below.last().is_none_or(|area| area.end <= addr)
+            && self.above.last().is_none_or(|area| area.end > addr)
+    }
+
+    /// How many areas end at `addr` or below: the number of the first one that does not.
+    #[inline]
+    fn ending_up_to(&self, addr: u64) -> usize {
+        if self.meets_at(addr) { self.below.len() } else { self.search(addr) }
+    }
+
+    /// As [`AreaSet::ending_up_to`], anywhere.
+    #[inline(never)]
+    fn search(&self, addr: u64) -> usize {
+        match self.below.partition_point(|area| area.end <= addr) {
+            all if all == self.below.len() => self.len() - self.above.partition_point(|area| area.end > addr),
+            some => some,
         }
-        self.last.set(self.areas.partition_point(above));
-        self.last.get()
-    }
-
-    /// How many areas start at `addr` or above.
-    #[inline]
-    fn starting_from(&self, addr: u64) -> usize {
-        let above = self.ending_above(addr);
-        above - usize::from(self.last_of(above).is_some_and(|area| area.start < addr))
     }
 
     /// The area that `addr` lies in, or the next one above.
+    #[inline]
     fn at_or_above(&self, addr: u64) -> Option<&Area<C>> {
-        self.last_of(self.ending_above(addr))
+        if self.meets_at(addr) { self.above.last() } else { self.ascending_from(self.search(addr)).next() }
+    }
+
+    /// Whether `range` is all of one area, where the set was last changed.
+    #[inline]
+    pub fn is_at_hand(&self, range: &Range<u64>) -> bool {
+        self.above.last().is_some_and(|area| area.range() == *range)
     }
 
     /// The area that `addr` lies in.
+    #[inline]
     pub fn find(&self, addr: u64) -> Option<&Area<C>> {
         self.at_or_above(addr).filter(|area| area.start <= addr)
     }
@@ -117,14 +135,13 @@ impl<C: Contents> AreaSet<C> {
     #[inline]
     pub fn overlapping<'a>(&'a self, range: &Range<u64>) -> impl Iterator<Item = &'a Area<C>> + use<'a, C> {
         let end = range.end;
-        let above = self.ending_above(range.start);
-        (0..above).rev().map(|at| &self.areas[at]).take_while(move |area| area.start < end)
+        self.ascending_from(self.ending_up_to(range.start)).take_while(move |area| area.start < end)
     }
 
     /// Whether nothing is mapped in `range`.
     #[inline]
     pub fn is_free(&self, range: &Range<u64>) -> bool {
-        self.overlapping(range).next().is_none()
+        self.at_or_above(range.start).is_none_or(|area| range.end <= area.start)
     }
 
     /// Whether `range` holds no mapping and no stack's gap. A mapping whose place is
@@ -146,119 +163,148 @@ impl<C: Contents> AreaSet<C> {
     }
 
     /// The free space around `range` if `range` were unmapped: from the end of the
-    /// area below to the start of the area above.
-    pub fn gap_without(&self, range: &Range<u64>) -> Range<u64> {
-        let below =
-            self.areas.get(self.starting_from(range.start)).map_or(0, |area| area.end.min(range.start));
-        let above = self.at_or_above(range.end).map_or(u64::MAX, |area| area.start.max(range.end));
-        below..above
+    /// area below to the start of the area above. None if nothing is mapped in `range`. Has the
+    /// stacks meet there, like a change.
+    #[inline]
+    pub fn gap_without(&mut self, range: &Range<u64>) -> Option<Range<u64>> {
+        self.go_to(range.start);
+        let first = self.above.last().filter(|area| area.start < range.end)?;
+        let below = match first.start < range.start {
+            true => range.start,
+            false => self.below.last().map_or(0, |area| area.end),
+        };
+        let above = self.above.iter().rev().find(|area| area.end > range.end);
+        Some(below..above.map_or(u64::MAX, |area| area.start.max(range.end)))
     }
 
     /// The highest free space of `len` bytes inside `within`.
     pub fn find_free_below(&self, len: u64, within: &Range<u64>) -> Option<u64> {
         let mut top = within.end;
-        for area in self.areas.range(self.starting_from(within.end)..) {
-            if area.end < top && top - area.end >= len {
-                break;
+        let mut reaches = |area: &Area<C>| {
+            if area.start >= within.end {
+                return false;
             }
-            top = top.min(area.guarded_start());
-        }
+            let found = area.end < top && top - area.end >= len;
+            if !found {
+                top = top.min(area.guarded_start());
+            }
+            found
+        };
+        let _ = self.above.iter().any(&mut reaches) || self.below.iter().rev().any(&mut reaches);
         top.checked_sub(len).filter(|&start| start >= within.start)
     }
 
-    /// Adds an area, whose place must be free, and joins it with its neighbours.
-    pub fn insert(&mut self, area: Area<C>) {
-        debug_assert!(area.start < area.end && self.is_free(&area.range()), "area over another");
-        let at = self.ending_above(area.start);
-        if let Some(below) = self.areas.get_mut(at).filter(|below| below.joins(&area)) {
-            below.end = area.end;
-            self.join(at..at);
-        } else if let Some(above) =
-            at.checked_sub(1).and_then(|at| self.areas.get_mut(at)).filter(|above| area.joins(above))
-        {
-            *above = Area { end: above.end, ..area };
-        } else {
-            self.areas.insert(at, area);
+    /// Has the stacks meet at `addr`, before a change for which there is room.
+    #[inline]
+    fn go_to(&mut self, addr: u64) {
+        if !self.meets_at(addr) {
+            self.move_to(addr);
         }
+    }
+
+    #[inline(never)]
+    fn move_to(&mut self, addr: u64) {
+        while let Some(area) = self.above.pop_if(|area| area.end <= addr) {
+            self.below.push(area);
+        }
+        while let Some(area) = self.below.pop_if(|area| area.end > addr) {
+            self.above.push(area);
+        }
+    }
+
+    /// Adds an area where the stacks meet, and joins it with the one above.
+    #[inline]
+    fn push(&mut self, area: Area<C>) {
+        match self.above.last_mut() {
+            Some(above) if area.joins(above) => *above = Area { end: above.end, ..area },
+            _ => self.above.push(area),
+        }
+    }
+
+    /// Joins the areas where the stacks meet, if they can be one.
+    #[inline]
+    fn join(&mut self) {
+        if let Some(above) = self.above.last_mut()
+            && let Some(below) = self.below.pop_if(|below| below.joins(above))
+        {
+            *above = Area { end: above.end, ..below };
+        }
+    }
+
+    /// Adds an area, whose place must be free, and joins it with its neighbours. Returns the area
+    /// that it is, or is a part of.
+    #[inline(always)]
+    pub fn insert(&mut self, area: Area<C>) -> Option<&Area<C>> {
+        debug_assert!(area.start < area.end && self.is_free(&area.range()), "area over another");
+        self.go_to(area.start);
+        self.push(area);
+        self.join();
+        self.above.last()
     }
 
     /// Takes everything out that lies in `range`, cutting areas at its ends.
+    #[inline]
     pub fn remove(&mut self, range: &Range<u64>) {
-        let (mut first, end) = (self.starting_from(range.end), self.starting_from(range.start));
-        if let Some(below) = self.areas.get_mut(end).filter(|below| range.start < below.end) {
-            let upper = (range.end < below.end).then(|| below.part(&(range.end..below.end)));
-            below.end = range.start;
-            if let Some(upper) = upper {
-                return self.areas.insert(end, upper);
+        if self.is_at_hand(range) {
+            return self.above.truncate(self.above.len() - 1);
+        }
+        self.remove_parts(range);
+    }
+
+    #[inline(never)]
+    fn remove_parts(&mut self, range: &Range<u64>) {
+        self.go_to(range.start);
+        while let Some(mut area) = self.above.pop_if(|area| area.start < range.end) {
+            if let Some(upper) = area.cut(range.end) {
+                self.above.push(upper);
+            }
+            if area.start < range.start {
+                area.end = range.start;
+                self.below.push(area);
             }
         }
-        if first < end
-            && let Some(last) = self.areas.get_mut(first).filter(|last| range.end < last.end)
-        {
-            *last = last.part(&(range.end..last.end));
-            first += 1;
-        }
-        self.areas.drain(first..end);
-    }
-
-    /// Makes the ends of `range` borders between areas; the places of the areas inside.
-    fn cut_out(&mut self, range: &Range<u64>) -> Range<usize> {
-        let first = self.cut_at(range.end);
-        first..self.cut_at(range.start)
-    }
-
-    /// Makes `addr` a border between areas if it lies inside one; how many areas are above.
-    fn cut_at(&mut self, addr: u64) -> usize {
-        let above = self.starting_from(addr);
-        if let Some(area) = self.areas.get_mut(above)
-            && addr < area.end
-        {
-            let upper = area.part(&(addr..area.end));
-            area.end = addr;
-            self.areas.insert(above, upper);
-            return above + 1;
-        }
-        above
     }
 
     /// Gives every area in `range` the protection `prot`. Pieces are cut out and
     /// joined again as needed. The range must be covered.
     pub fn protect(&mut self, range: &Range<u64>, prot: Prot) {
         debug_assert!(self.covers(range), "protecting what is not mapped");
-        let places = self.cut_out(range);
-        for at in places.clone() {
-            self.areas[at].prot = prot;
+        self.go_to(range.end);
+        if let Some(mut area) = self.above.pop_if(|area| area.start < range.end) {
+            self.above.extend(area.cut(range.end));
+            self.below.push(area);
         }
-        self.join(places);
+        while let Some(mut area) = self.below.pop_if(|area| area.end > range.start) {
+            if let Some(upper) = area.cut(range.start) {
+                self.below.push(core::mem::replace(&mut area, upper));
+            }
+            area.prot = prot;
+            self.push(area);
+        }
+        self.join();
     }
 
-    /// As [`AreaSet::protect`], without room: if `range` is all of one area that is `permitted`, and
-    /// that no neighbour can join then. The area; none, and nothing is changed, in other cases.
-    pub fn protect_whole(
+    /// As [`AreaSet::protect`], if `range` [is at hand](AreaSet::is_at_hand), its area is `permitted`,
+    /// and no neighbour can join that then. The area; none, and nothing is changed, in other cases.
+    /// Needs no room.
+    #[inline]
+    pub fn protect_at_hand(
         &mut self,
         range: &Range<u64>,
         prot: Prot,
         permitted: impl FnOnce(&Area<C>) -> bool,
     ) -> Option<&Area<C>> {
-        let at = self.ending_above(range.start).checked_sub(1)?;
-        let area = self.areas.get_mut(at).filter(|area| area.range() == *range && permitted(area))?;
-        let before = core::mem::replace(&mut area.prot, prot);
-        let (area, below) = (&self.areas[at], self.areas.get(at + 1));
-        if below.is_some_and(|below| below.joins(area)) || at > 0 && area.joins(&self.areas[at - 1]) {
-            self.areas[at].prot = before;
+        let (area, above) = self.above.split_last_mut()?;
+        let (below, above) = (self.below.last(), above.last());
+        if area.range() != *range
+            || !permitted(area)
+            || below.is_some_and(|below| below.prot == prot && below.joins_but_for_prot(area))
+            || above.is_some_and(|above| above.prot == prot && area.joins_but_for_prot(above))
+        {
             return None;
         }
-        self.areas.get(at)
-    }
-
-    /// Joins the areas at `places` with each other and with their neighbours, where possible.
-    fn join(&mut self, places: Range<usize>) {
-        for at in (places.start.max(1)..=places.end.min(self.areas.len() - 1)).rev() {
-            if self.areas[at].joins(&self.areas[at - 1]) {
-                self.areas[at].end = self.areas[at - 1].end;
-                self.areas.remove(at - 1);
-            }
-        }
+        area.prot = prot;
+        Some(area)
     }
 }
 

@@ -92,7 +92,8 @@ class Happening(gdb.Breakpoint):
         if self.wanted_cpu is not None and cpu != self.wanted_cpu:
             return False
         name = self.its_mm(Memory(), cpu)
-        if self.mm is not None and name is not None and name.bits != self.mm:
+        # Without a generation any that the slot has.
+        if self.mm and name is not None and self.mm not in (str(name), str(name).partition(".")[0]):
             return False
         kernel = Kernel()
         which = name if name is not None else "an mm that the compiler keeps nowhere here"
@@ -112,8 +113,8 @@ class LazyBreak(gdb.Command):
 
     shoot: the last mmdrop sends borrowers away. kick: a flush or an exit evicts lazy CPUs. scan:
     hazard looks for borrowers. free: an mm is freed. borrow: a borrow begins. leave: a CPU leaves
-    the mm that it borrows. fault: a page fault. MM (mm3.1, also one that does not exist yet) or
-    CPU (a number) limits it."""
+    the mm that it borrows. fault: a page fault. MM (mm3.1, or mm3 for whatever slot 3 holds; it need not
+    exist yet) or CPU (a number) limits it."""
 
     def __init__(self):
         super().__init__("lazy-break", gdb.COMMAND_BREAKPOINTS)
@@ -136,14 +137,12 @@ class LazyBreak(gdb.Command):
 
 
 def limit(text):
-    """(bits of an mm's name, CPU): what a user limits a breakpoint to."""
-    if not text:
-        return None, None
+    """(an mm's name, CPU): what a user limits a breakpoint to. Neither need exist yet."""
     if text.isdigit():
         return None, int(text)
-    if found := re.fullmatch(r"mm(\d+)\.(\d+)", text):
-        return int(found.group(2)) << 32 | int(found.group(1)), None
-    return Kernel().find_mm(text).name.bits, None
+    if text and not re.fullmatch(r"init_mm|mm\d+(\.\d+)?", text):
+        raise gdb.GdbError(f"{text} is neither an mm (mm3.1, mm3, init_mm) nor a CPU (a number).")
+    return text, None
 
 
 class Watch(gdb.Breakpoint):

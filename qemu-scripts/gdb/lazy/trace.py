@@ -28,7 +28,8 @@ class Rings:
 
 
 class LazyTrace(Command):
-    """lazy-trace [CPU|MM] [N]: the last N events (40), of all CPUs or of one, or those that name an mm.
+    """lazy-trace [CPU|MM] [N]: the last N events (40), of all CPUs or of one, or those that name an mm
+    (mm3.1, or mm3 for whatever slot 3 held).
 
     The kernel records while `trace=on` (make gdb APPEND=trace=on), or a part of its events."""
 
@@ -48,7 +49,8 @@ class LazyTrace(Command):
         if of.isdigit():
             lines = [line for line in lines if f"[{int(of):03}]" in line]
         elif of:
-            lines = [line for line in lines if of in line.replace("=", " ").split()]
+            names = lambda line: {name for word in line.replace("=", " ").split() for name in (word, word.partition(".")[0])}
+            lines = [line for line in lines if of in names(line)]
         yield from lines[-most:] or ["no such event is recorded"]
 
     def text(self):

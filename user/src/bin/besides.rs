@@ -38,7 +38,7 @@ fn main(env: &Env) -> Verdict {
     let cpus: Vec<usize> = sched::affinity().context("sched_getaffinity")?.iter().collect();
     let threads = cpus.len().max(2);
     // Each round waits for every thread: few host CPUs take long to run so many.
-    let rounds = env.number(1, if threads > 32 { 1 } else { 24 });
+    let rounds = env.number(1, if threads > 32 { 1 } else { 8 });
     let region = Region::new(PAGES * threads).context("mmap")?;
     let pages = move |owner: usize| {
         let start = region.address();

@@ -3,18 +3,19 @@
 //! WORKERS processes (0, the default: one per CPU), spread over the CPUs, go
 //! ROUNDS times: make CHILDREN children at once, half of which become
 //! `/bin/true`, while the others write to every page of a copied region and exit;
-//! then wait for them all.
+//! then wait for them all. Where address spaces run short, they wait for those that end.
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
 use alloc::vec::Vec;
+use core::convert::Infallible;
 
 use user::memory::Region;
 use user::process::{self, Pid, Status};
 use user::sched::{self, CpuSet};
-use user::{Context, Env, Verdict, ensure, println};
+use user::{Context, Env, Errno, Verdict, ensure, println};
 
 user::main!(main);
 
@@ -48,6 +49,17 @@ fn main(env: &Env) -> Verdict {
     Ok(())
 }
 
+/// Tries `f` until it is not refused for now, or has been too often.
+fn patiently<T>(mut f: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 0..100_000 {
+        match f() {
+            Err(Errno::EAGAIN) => sched::yield_now(),
+            answer => return answer,
+        }
+    }
+    Err(Errno::EAGAIN)
+}
+
 fn worker(cpu: usize, rounds: usize, children: usize) -> Verdict {
     // The worker starts on its CPU; the scheduler may move its children.
     let everywhere = sched::affinity().context("sched_getaffinity")?;
@@ -57,17 +69,18 @@ fn worker(cpu: usize, rounds: usize, children: usize) -> Verdict {
     region.touch(1);
     for _ in 0..rounds {
         for child in 0..children {
-            process::spawn(|| {
+            let mut child = || {
                 if child % 2 == 0 {
-                    let why = process::exec(c"/bin/true", &[c"true"], &[]);
+                    let Err(why) =
+                        patiently(|| Err::<Infallible, _>(process::exec(c"/bin/true", &[c"true"], &[])));
                     println!("storm: /bin/true: {why}");
                     return 127;
                 }
                 let mark = child as u8 + 2;
                 region.touch(mark);
                 i32::from(!region.touched_with(mark))
-            })
-            .context("fork")?;
+            };
+            patiently(|| process::spawn(&mut child)).context("fork")?;
         }
         for _ in 0..children {
             let (_, status) = process::wait_any().context("wait4")?;

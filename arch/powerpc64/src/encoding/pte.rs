@@ -32,6 +32,8 @@ bitflags! {
         const REFERENCED = 1 << 8;
         /// Changed. Preset, like REFERENCED.
         const CHANGED = 1 << 7;
+        /// For software: the entry holds a reference to its page.
+        const COUNTED = 1 << 9;
         /// Non-idempotent: device memory, guarded and not cached.
         const DEVICE = 1 << 5;
         /// Problem state may not use it.
@@ -171,6 +173,7 @@ mod tests {
             (PteFlags::LEAF, 1),
             (PteFlags::REFERENCED, 55),
             (PteFlags::CHANGED, 56),
+            (PteFlags::COUNTED, 54),
             (PteFlags::DEVICE, 58),
             (PteFlags::PRIVILEGED, 60),
             (PteFlags::READ, 61),

@@ -143,18 +143,25 @@ fn cause(bits: Dsisr) -> FaultCause {
 /// kernel access to a user address outside the copy code is a bug, whether
 /// mapped or not.
 fn page_fault(frame: &mut TrapFrame, fault: Fault) {
-    if !frame.is_user() && frame.hit_guard(fault.addr) {
-        // SAFETY: the calls below do not return, so this handler does not go on.
-        unsafe { trap_overflow(frame) };
-    }
-    let in_user_copy = || fault.addr.is_user() && uaccess::fixup_of(frame.nip).is_some();
-    if !frame.is_user() && !in_user_copy() {
-        upcalls().kernel_fault(frame, KernelFault::Page(fault));
+    if !frame.is_user() {
+        kernel_access(frame, fault);
     }
     if frame.irqs_were_on() {
         irqflags::turn_on();
     }
     upcalls().page_fault(frame, fault);
+}
+
+/// As [`page_fault`], of the kernel. Returns if it was in a user copy.
+#[inline(never)]
+fn kernel_access(frame: &TrapFrame, fault: Fault) {
+    if frame.hit_guard(fault.addr) {
+        // SAFETY: the calls below do not return, so this handler does not go on.
+        unsafe { trap_overflow(frame) };
+    }
+    if !fault.addr.is_user() || uaccess::fixup_of(frame.nip).is_none() {
+        upcalls().kernel_fault(frame, KernelFault::Page(fault));
+    }
 }
 
 unsafe extern "C" {

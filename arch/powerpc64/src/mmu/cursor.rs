@@ -8,8 +8,9 @@
 pub mod leaf_tables;
 pub mod visit;
 
+use self::leaf_tables::Parts;
 use super::entry::AtomicPte;
-use super::tree::{OutOfMemory, ROOT_LEVEL, RadixTree, TableSource};
+use super::tree::{OutOfMemory, Owner, RadixTree, TableSource, TakeApart};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::encoding::pte::{Pte, TABLE_BYTES};
 use crate::isa;
@@ -22,7 +23,7 @@ pub struct Cursor<'t> {
     tree: &'t RadixTree,
     range: Range<u64>,
     /// See [`RadixTree::cursor`].
-    before: fn(PhysAddr),
+    owner: Owner,
 }
 
 /// An entry that the owner of the cursor may write.
@@ -34,11 +35,12 @@ pub struct Entry<'c> {
 
 impl<'t> Cursor<'t> {
     #[inline(always)]
-    pub(super) fn new(tree: &'t RadixTree, range: Range<u64>, before: fn(PhysAddr)) -> Self {
-        Self { tree, range, before }
+    pub(super) fn new(tree: &'t RadixTree, range: Range<u64>, owner: Owner) -> Self {
+        Self { tree, range, owner }
     }
 
-    /// The entry at `ea`, in the range. None where a table is missing.
+    /// The entry at `ea`, in the range. None where a table is missing. To fill it, if it is empty, is for
+    /// a caller that [`Cursor::entry`] has given it before.
     #[inline]
     pub fn find(&mut self, ea: u64) -> Option<Entry<'_>> {
         debug_assert!(self.range.contains(&ea), "{ea:#x} is not in {:x?}", self.range);
@@ -49,18 +51,32 @@ impl<'t> Cursor<'t> {
     ///
     /// # Errors
     /// [`OutOfMemory`]. Tables made so far stay; they are empty and harmless.
-    #[inline]
+    #[inline(always)]
     pub fn entry(&mut self, ea: u64, source: &mut dyn TableSource) -> Result<Entry<'_>, OutOfMemory> {
         debug_assert!(self.range.contains(&ea), "{ea:#x} is not in {:x?}", self.range);
-        Ok(Entry { ea, pte: self.tree.walk_alloc(ea, source)? })
+        let entry = Entry { ea, pte: self.tree.walk_alloc(ea, source)? };
+        if !entry.get().is_valid() {
+            source.filling(entry.table(), Parts::of(&entry.page()));
+        }
+        Ok(entry)
     }
 
     /// Takes tables out of the tree and calls `gone` with each: those that serve an address in
     /// the range and none outside `unused`, which contains it. Nothing in `unused` is mapped
     /// any more, and no other CPU changes the tree there meanwhile. Their memory (4 KiB each)
     /// may be reused after a flush with the page-walk cache (RIC 2, or 1 and the range).
-    pub fn detach_tables(&mut self, unused: &Range<u64>, mut gone: impl FnMut(PhysAddr)) {
-        self.tree.detach(self.tree.root(), ROOT_LEVEL, self.range.clone(), unused, &mut gone);
+    // Not inlined: an unmap that leaves the tables saves no registers for it.
+    #[inline(never)]
+    pub fn detach_tables(&mut self, unused: &Range<u64>, gone: impl FnMut(PhysAddr)) {
+        struct Gone<F>(F);
+        impl<F: FnMut(PhysAddr)> TakeApart for Gone<F> {
+            fn leaf_table(&mut self, _: PhysAddr, _: Range<u64>) {}
+
+            fn gone(&mut self, table: PhysAddr) {
+                (self.0)(table);
+            }
+        }
+        self.tree.take_apart(self.range.clone(), unused, &mut Gone(gone));
     }
 }
 

@@ -8,6 +8,8 @@
 //! after a flush that covers the page-walk caches.
 
 use super::cursor::Cursor;
+use super::cursor::leaf_tables::Parts;
+use super::cursor::visit::TOGETHER;
 use super::entry::AtomicPte;
 use crate::addr::PhysAddr;
 use crate::encoding::PageSize;
@@ -24,6 +26,18 @@ pub trait TableSource {
     /// `alloc` gave it, for so many `bytes`, and nothing translates through it any more. A root is
     /// full of zeroes again.
     unsafe fn free(&mut self, table: PhysAddr, bytes: u64);
+    /// Entries in these parts of the leaf table `table` may be filled from now on. A walk looks at no
+    /// other part.
+    fn filling(&mut self, table: PhysAddr, parts: Parts);
+}
+
+/// The tree's owner, as a walk asks it.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// Called with each leaf table before [`Cursor::visit`] looks at its entries.
+    pub before: fn(PhysAddr),
+    /// The parts of a leaf table that may have entries ([`TableSource::filling`]); after `before`.
+    pub parts: fn(PhysAddr) -> Parts,
 }
 
 /// No memory for a table.
@@ -70,25 +84,19 @@ impl RadixTree {
         self.root
     }
 
-    /// The right to write the entries of `range`, for as long as the tree is borrowed. `before` is
-    /// called with each leaf table before [`Cursor::visit`] looks at its entries.
+    /// The right to write the entries of `range`, for as long as the tree is borrowed.
     #[inline(always)]
-    pub fn cursor(&mut self, range: Range<u64>, before: fn(PhysAddr)) -> Cursor<'_> {
-        Cursor::new(self, range, before)
+    pub fn cursor(&mut self, range: Range<u64>, owner: Owner) -> Cursor<'_> {
+        Cursor::new(self, range, owner)
     }
 
     /// As [`RadixTree::cursor`], for two ranges at once.
     ///
     /// # Panics
     /// If they overlap.
-    pub fn cursors(
-        &mut self,
-        one: Range<u64>,
-        other: Range<u64>,
-        before: fn(PhysAddr),
-    ) -> (Cursor<'_>, Cursor<'_>) {
+    pub fn cursors(&mut self, one: Range<u64>, other: Range<u64>, owner: Owner) -> (Cursor<'_>, Cursor<'_>) {
         assert!(one.end <= other.start || other.end <= one.start, "two cursors for {one:x?} and {other:x?}");
-        (Cursor::new(self, one, before), Cursor::new(self, other, before))
+        (Cursor::new(self, one, owner), Cursor::new(self, other, owner))
     }
 
     /// What the leaf at `ea`, or the empty entry there, holds now. None where a table is
@@ -223,29 +231,52 @@ impl RadixTree {
         }
     }
 
-    pub(super) fn detach(
+    /// Shows `apart` each leaf table that serves addresses of `range`, and takes out the tables that serve
+    /// no address outside `unused`.
+    #[inline(always)]
+    pub(super) fn take_apart(&self, range: Range<u64>, unused: &Range<u64>, apart: &mut impl TakeApart) {
+        let is_unused = |served: Range<u64>| unused.start <= served.start && served.end <= unused.end;
+        self.tables_in::<ROOT_LEVEL>(self.root, range, |served, range, entry, table| {
+            self.tables_in::<2>(table, range, |served, range, entry, table| {
+                self.tables_in::<1>(table, range, |served, range, entry, table| {
+                    apart.leaf_table(table, range);
+                    if is_unused(served) {
+                        entry.store(Pte::NONE);
+                        apart.gone(table);
+                    }
+                });
+                if is_unused(served) {
+                    entry.store(Pte::NONE);
+                    apart.gone(table);
+                }
+            });
+            if is_unused(served) {
+                entry.store(Pte::NONE);
+                apart.gone(table);
+            }
+        });
+    }
+
+    /// Calls `f` for each entry of `table`, of level `LEVEL`, that serves addresses of `range` and names a
+    /// table: with the addresses that it serves, those of `range`, the entry and the table.
+    #[inline(always)]
+    fn tables_in<const LEVEL: Level>(
         &self,
         table: PhysAddr,
-        level: Level,
         range: Range<u64>,
-        unused: &Range<u64>,
-        gone: &mut impl FnMut(PhysAddr),
+        mut f: impl FnMut(Range<u64>, Range<u64>, &AtomicPte, PhysAddr),
     ) {
-        for part in parts(range, level) {
-            let entry = self.entry(table, level, part.start);
+        let span = 1 << shift(LEVEL);
+        let mut at = range.start;
+        while at < range.end {
+            let (entry, first) = (self.entry(table, LEVEL, at), at & !(span - 1));
+            let served = first..first + span;
             let pte = entry.load();
-            if !pte.is_valid() || pte.is_leaf() {
-                continue;
+            let end = range.end.min(served.end);
+            if pte.is_valid() && !pte.is_leaf() {
+                f(served, at..end, entry, pte.next_table());
             }
-            let first = part.start & !((1 << shift(level)) - 1);
-            let served = first..first + (1 << shift(level));
-            if level > 1 {
-                self.detach(pte.next_table(), level - 1, part, unused, gone);
-            }
-            if unused.start <= served.start && served.end <= unused.end {
-                entry.store(Pte::NONE);
-                gone(pte.next_table());
-            }
+            at = end;
         }
     }
 
@@ -259,6 +290,15 @@ impl RadixTree {
         // rest is the caller's promise.
         unsafe { source.free(self.root, ROOT_BYTES) };
     }
+}
+
+/// What is done with the tables of a part of a tree.
+pub(super) trait TakeApart {
+    /// A leaf table, which serves the addresses of the range among others.
+    fn leaf_table(&mut self, table: PhysAddr, range: Range<u64>);
+
+    /// A table was taken out.
+    fn gone(&mut self, table: PhysAddr);
 }
 
 /// Puts a new table under `entry`; if another CPU was faster, takes its table.
@@ -275,29 +315,14 @@ fn add_table(entry: &AtomicPte, source: &mut dyn TableSource) -> Result<PhysAddr
     }
 }
 
-/// Entries of a level-0 table that are looked at together: most of a stack or a heap is not mapped.
-pub(super) const TOGETHER: usize = 8;
-
 /// The entries that map a page, of a part of a level-0 table, and their places in it.
 #[inline]
-pub(super) fn mapped(entries: &[AtomicPte]) -> impl Iterator<Item = (u64, &AtomicPte)> {
+fn mapped(entries: &[AtomicPte]) -> impl Iterator<Item = (u64, &AtomicPte)> {
     let (groups, rest) = entries.as_chunks::<TOGETHER>();
     let groups = groups.iter().filter(|group| group.iter().fold(0, |all, pte| all | pte.load().0) != 0);
     groups.flatten().chain(rest).filter(|pte| pte.load().is_leaf()).map(|pte| {
         // SAFETY: it is one of `entries`.
         let index = unsafe { core::ptr::from_ref(pte).offset_from_unsigned(entries.as_ptr()) };
         (index as u64, pte)
-    })
-}
-
-/// Cuts `range` where the entries of `level` meet.
-fn parts(range: Range<u64>, level: Level) -> impl Iterator<Item = Range<u64>> {
-    let step = 1_u64 << shift(level);
-    let mut start = range.start;
-    core::iter::from_fn(move || {
-        let end = range.end.min((start & !(step - 1)) + step);
-        let part = start..end;
-        start = end;
-        (!part.is_empty()).then_some(part)
     })
 }

@@ -28,7 +28,7 @@
 use super::policy::{Begin, Free, Operations};
 use super::shootdown::Shootdown;
 use crate::LazyTlb;
-use crate::cpu::{CpuId, CpuSet, CpuState};
+use crate::cpu::{CpuSet, CpuState};
 use crate::event::Event;
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
@@ -81,17 +81,25 @@ impl Operations for Generation {
         }
     }
 
+    #[inline(never)]
     fn spare<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId, what: FlushRange, told: &mut CpuSet) {
-        let others = told.without(t.cpu());
-        if what == FlushRange::Everything || others.is_empty() {
+        if what == FlushRange::Everything {
             return;
         }
-        let slot = mm.slot();
-        let newest = |generation| note_of(slot, 0)..note_of(slot, generation);
+        let (slot, nr_cpus) = (mm.slot(), lazy.nr_cpus());
+        let is_behind = |cpu, newest| {
+            (note_of(slot, 0)..note_of(slot, newest)).contains(&note(lazy.cpu(cpu)).load(Ordering::Relaxed))
+        };
         // A broadcast reaches every CPU, so it must be spared all of them or none. No flush
         // is owed for nothing: the generation is left alone where nobody would be spared.
-        let lazies = noted_in(lazy, &others, newest(u64::MAX));
-        if lazies.is_empty() || lazies != others && !lazy.tells_by_ipi() {
+        let (mut some, mut all) = (false, true);
+        told.for_each(nr_cpus, |cpu| {
+            if cpu != t.cpu() {
+                let behind = is_behind(cpu, u64::MAX);
+                (some, all) = (some | behind, all & behind);
+            }
+        });
+        if !some || !all && !lazy.tells_by_ipi() {
             return;
         }
         let since = lazy.event(t, Event::FlushBegins(mm));
@@ -99,10 +107,18 @@ impl Operations for Generation {
         // F29 fence: orders the generation before the reads of the notes, and before the reuse
         // of what we free. Partners: `ended`, `prepare_switch`, `give_up_mm`.
         fence(Ordering::SeqCst);
-        for cpu in noted_in(lazy, &lazies, newest(generation)).iter() {
-            told.remove(cpu);
-            lazy.event(t, Event::Spared { mm, cpu, since });
-        }
+        told.retain(nr_cpus, |cpu| {
+            let spared = cpu != t.cpu() && is_behind(cpu, generation);
+            if spared {
+                lazy.event(t, Event::Spared { mm, cpu, since });
+            }
+            !spared
+        });
+    }
+
+    #[inline(always)]
+    fn spares_lazies<M: Machine>(_: &LazyTlb<M>) -> bool {
+        true
     }
 
     fn evicted_at_exit<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> CpuSet {
@@ -112,18 +128,6 @@ impl Operations for Generation {
     fn last_drop<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> Free {
         Shootdown::last_drop(lazy, t, mm)
     }
-}
-
-/// Those of `cpus` whose note is in `notes`.
-fn noted_in<M: Machine>(lazy: &LazyTlb<M>, cpus: &CpuSet, notes: core::ops::Range<u64>) -> CpuSet {
-    let mut noted = CpuSet::EMPTY;
-    // The CPUs that there are: a set has room for many more.
-    for cpu in (0..lazy.nr_cpus()).map(CpuId::new) {
-        if cpus.contains(cpu) && notes.contains(&note(lazy.cpu(cpu)).load(Ordering::Relaxed)) {
-            noted.insert(cpu);
-        }
-    }
-    noted
 }
 
 /// Makes the flush that this CPU owes for the mm in `slot`, which it has been lazy on.

@@ -169,6 +169,12 @@ pub(crate) trait Operations {
     #[inline(always)]
     fn spare<M: Machine>(_: &LazyTlb<M>, _: &PreemptOff, _mm: MmId, _what: FlushRange, _told: &mut CpuSet) {}
 
+    /// Whether [`Operations::spare`] may take CPUs out.
+    #[inline(always)]
+    fn spares_lazies<M: Machine>(_: &LazyTlb<M>) -> bool {
+        false
+    }
+
     /// This CPU is on `mm`, which was loaded here before (`stayed`) or has just been
     /// loaded. It makes the flushes that it owes, before it accesses user memory.
     #[inline(always)]

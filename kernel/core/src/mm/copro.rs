@@ -3,8 +3,8 @@
 
 use crate::LazyTlb;
 use crate::machine::Machine;
-use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
+use crate::mm::{Mm, MmId};
 use crate::sync::{Ordering, fence};
 
 impl<M: Machine> LazyTlb<M> {
@@ -28,11 +28,13 @@ impl<M: Machine> LazyTlb<M> {
         // count. Partner: `has_copros`. No model fails without it (CLAIMS.md, "Fences").
         self.mm(mm).copros.fetch_sub(1, Ordering::Release);
     }
+}
 
-    #[inline]
-    pub(super) fn has_copros(&self, mm: MmId) -> bool {
+impl Mm {
+    #[inline(always)]
+    pub(super) fn has_copros(&self) -> bool {
         // F16 acquire: orders the read of the count before the reuse of what we free.
         // Partner: `copro_detach`.
-        self.mm(mm).copros.load(Ordering::Acquire) > 0
+        self.copros.load(Ordering::Acquire) > 0
     }
 }

@@ -4,12 +4,12 @@
 //! that CPU sees the new PTE: the handshake F1 of docs/lazy-tlb.md#barrier-pairs.
 
 use crate::LazyTlb;
-use crate::cpu::CpuSet;
+use crate::cpu::{CpuSet, CpuState};
 use crate::event::{Cause, Event};
 use crate::ipi::Call;
 use crate::lazy_tlb::policy::ask;
 use crate::machine::{Machine, Point, PreemptOff};
-use crate::mm::MmId;
+use crate::mm::{Mm, MmId};
 use crate::sync::{Ordering, fence};
 
 /// What to drop of one address space.
@@ -77,16 +77,20 @@ enum MaskShape {
 impl<M: Machine> LazyTlb<M> {
     /// Drops `what` of `mm` from every TLB that may hold it; complete on return,
     /// so frames may be freed. Interrupts on.
+    #[inline(never)]
     pub fn flush(&self, mm: MmId, what: FlushRange) {
         self.machine.with_preempt_off(|t| {
             // F1 fence: orders the PTE stores before the read of the mask. Partner:
             // `switch_mm`. F2 fence: orders the PTE stores before the read of `copros`.
             // Partner: `copro_attach`.
             fence(Ordering::SeqCst);
-            let plan = self.plan_flush(t, mm, what, false);
-            let reach = self.evict_as_planned(t, mm, plan);
+            let me = self.this_cpu(t);
+            let reach = match self.plan_flush(t, me, mm, what, false) {
+                Plan::Flush(reach) => reach,
+                plan => self.evict_as_planned(t, mm, plan),
+            };
             self.machine.point(Point::FlushDecided);
-            self.flush_reaching(t, mm, what, reach);
+            self.flush_reaching(t, me, mm, what, reach);
         });
     }
 
@@ -104,32 +108,38 @@ impl<M: Machine> LazyTlb<M> {
             // docs/lazy-tlb.md#the-order-of-an-exit.
             fence(Ordering::SeqCst);
             self.evict_before_exit(t, mm);
-            let plan = self.plan_flush(t, mm, FlushRange::Everything, true);
-            let reach = self.evict_as_planned(t, mm, plan);
-            self.flush_reaching(t, mm, FlushRange::Everything, reach);
+            let me = self.this_cpu(t);
+            let reach = match self.plan_flush(t, me, mm, FlushRange::Everything, true) {
+                Plan::Flush(reach) => reach,
+                plan => self.evict_as_planned(t, mm, plan),
+            };
+            self.flush_reaching(t, me, mm, FlushRange::Everything, reach);
         });
     }
 
     /// Decides what a flush does, like Linux's `flush_type_needed`. Where Linux asks a
-    /// counter, `active_cpus`, this asks the mask itself (I7). It may tick the trim clock.
-    /// `exits` is set for the final flush of an exit.
-    fn plan_flush(&self, t: &PreemptOff, mm: MmId, what: FlushRange, exits: bool) -> Plan {
-        let running_it = self.this_cpu(t).curr_mm.own() == mm;
-        if self.has_copros(mm) {
+    /// counter, `active_cpus`, this asks the mask itself (I7). It may tick the trim clock of this
+    /// CPU, whose state is `me`. `exits` is set for the final flush of an exit.
+    #[inline(always)]
+    fn plan_flush(&self, t: &PreemptOff, me: &CpuState, mm: MmId, what: FlushRange, exits: bool) -> Plan {
+        let (state, running_it) = (self.mm(mm), me.curr_mm.own() == mm);
+        if state.has_copros() {
             return Plan::Flush(Reach::Global);
         }
-        match self.mask_shape(t, mm, what) {
+        match self.mask_shape(t, state, mm, what) {
             MaskShape::Nobody => Plan::Flush(Reach::Nobody),
-            MaskShape::OnlyMe if running_it || !self.trim_is_due(t) => Plan::Flush(Reach::Local),
+            MaskShape::OnlyMe if running_it || !self.trim_is_due(me) => Plan::Flush(Reach::Local),
             MaskShape::OnlyMe => Plan::LeaveHere,
             MaskShape::Others if exits => Plan::Flush(Reach::Global),
-            MaskShape::Others if self.mm(mm).users() <= 1 && running_it => Plan::EvictOthers,
-            MaskShape::Others if self.trim_is_due(t) => Plan::EvictOthers,
+            MaskShape::Others if state.users() <= 1 && running_it => Plan::EvictOthers,
+            MaskShape::Others if self.trim_is_due(me) => Plan::EvictOthers,
             MaskShape::Others => Plan::Flush(Reach::Global),
         }
     }
 
     /// Does the evictions of a plan. Returns how far the flush that is left must reach.
+    // Not inlined: the usual flush saves no registers for it.
+    #[inline(never)]
     fn evict_as_planned(&self, t: &PreemptOff, mm: MmId, plan: Plan) -> Reach {
         match plan {
             Plan::Flush(reach) => return reach,
@@ -141,10 +151,24 @@ impl<M: Machine> LazyTlb<M> {
         if self.mm(mm).mm_cpumask.test(t.cpu()) { Reach::Local } else { Reach::Nobody }
     }
 
-    fn mask_shape(&self, t: &PreemptOff, mm: MmId, what: FlushRange) -> MaskShape {
+    #[inline(always)]
+    fn mask_shape(&self, t: &PreemptOff, state: &Mm, mm: MmId, what: FlushRange) -> MaskShape {
         // F12 acquire: orders the read of a clear bit before the reuse of what we free.
         // Partners: `evict_here`, `leave_all_masks`.
-        let mut told = self.mm(mm).mm_cpumask.observe(self.nr_cpus());
+        match state.mm_cpumask.observe_sides(self.nr_cpus(), t.cpu()) {
+            (_, true) if ask!(self, spares_lazies()) => self.mask_shape_unspared(t, state, mm, what),
+            (_, true) => MaskShape::Others,
+            (true, false) => MaskShape::OnlyMe,
+            (false, false) => MaskShape::Nobody,
+        }
+    }
+
+    /// [`LazyTlb::mask_shape`] without the CPUs that the policy spares.
+    #[inline(never)]
+    fn mask_shape_unspared(&self, t: &PreemptOff, state: &Mm, mm: MmId, what: FlushRange) -> MaskShape {
+        // F12 acquire: orders the read of a clear bit before the reuse of what we free.
+        // Partners: `evict_here`, `leave_all_masks`.
+        let mut told = state.mm_cpumask.observe(self.nr_cpus());
         ask!(self, spare(t, mm, what, &mut told));
         let me = told.contains(t.cpu());
         told.remove(t.cpu());
@@ -155,26 +179,28 @@ impl<M: Machine> LazyTlb<M> {
         }
     }
 
-    /// Ticks this CPU's trim clock; true at every `trim_period`th call.
-    fn trim_is_due(&self, t: &PreemptOff) -> bool {
-        let clock = &self.this_cpu(t).trim_clock;
+    /// Ticks the trim clock of this CPU, whose state is `me`; true at every `trim_period`th call.
+    fn trim_is_due(&self, me: &CpuState) -> bool {
         // Only this CPU ticks its clock, and no interrupt handler does: a load and a
         // store are enough.
-        let ticks = clock.load(Ordering::Relaxed) + 1;
+        let ticks = me.trim_clock.load(Ordering::Relaxed) + 1;
         let due = ticks >= self.config.trim_period;
-        clock.store(if due { 0 } else { ticks }, Ordering::Relaxed);
+        me.trim_clock.store(if due { 0 } else { ticks }, Ordering::Relaxed);
         due
     }
 
-    fn flush_reaching(&self, t: &PreemptOff, mm: MmId, what: FlushRange, reach: Reach) {
-        self.event(t, Event::Flush { mm, what, reach });
+    #[inline(always)]
+    fn flush_reaching(&self, t: &PreemptOff, me: &CpuState, mm: MmId, what: FlushRange, reach: Reach) {
+        self.event_of(me, t, Event::Flush { mm, what, reach });
         match reach {
             Reach::Nobody => {}
-            Reach::Local => self.flush_here(t, mm, what),
+            Reach::Local => self.flush_by(me, t, mm, what),
             Reach::Global => self.flush_everywhere(t, mm, what),
         }
     }
 
+    // Not inlined: a local flush saves no registers for it.
+    #[inline(never)]
     fn flush_everywhere(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
         if self.tells_by_ipi() {
             let mut told = self.online_in_mask(mm);
@@ -183,7 +209,7 @@ impl<M: Machine> LazyTlb<M> {
             if told.contains(t.cpu()) {
                 self.flush_here(t, mm, what);
             }
-            if !self.has_copros(mm) {
+            if !self.mm(mm).has_copros() {
                 return;
             }
         }
@@ -208,9 +234,15 @@ impl<M: Machine> LazyTlb<M> {
     // Inlined: most callers know what to flush.
     #[inline(always)]
     pub(crate) fn flush_here(&self, t: &PreemptOff, mm: MmId, what: FlushRange) {
+        self.flush_by(self.this_cpu(t), t, mm, what);
+    }
+
+    /// [`LazyTlb::flush_here`] for one who has this CPU's state, `me`, at hand.
+    #[inline(always)]
+    fn flush_by(&self, me: &CpuState, t: &PreemptOff, mm: MmId, what: FlushRange) {
         let what = what.limited_to(FlushRange::MOST_LOCAL_PAGES);
-        let began = self.event(t, Event::FlushBegins(mm));
+        let began = self.event_of(me, t, Event::FlushBegins(mm));
         self.machine.flush_local(t, mm, what);
-        self.event(t, Event::FlushLocal(mm, what, began));
+        self.event_of(me, t, Event::FlushLocal(mm, what, began));
     }
 }

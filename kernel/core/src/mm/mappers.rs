@@ -25,7 +25,7 @@
 //! that gets entries behind the new end was forked from a parent that had not been
 //! visited yet. It is behind its parent in the list, so the visitor comes to it later.
 
-use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use super::MmId;
 use crate::LazyTlb;
@@ -36,11 +36,19 @@ use crate::sync::SpinLock;
 #[derive(Default)]
 pub struct Mappers(SpinLock<List>);
 
-/// Keyed by place. Places are handed out in ascending order, each one once.
+/// Ascending by place. Places are handed out in ascending order, each one once, so an address space that
+/// enters comes last, and most that leave are among the last.
 #[derive(Default)]
 struct List {
     next_place: u64,
-    mms: BTreeMap<u64, MmId>,
+    mms: Vec<(u64, MmId)>,
+}
+
+impl List {
+    /// How many have a place before `place`.
+    fn before(&self, place: u64) -> usize {
+        self.mms.partition_point(|&(each, _)| each < place)
+    }
 }
 
 impl<M: Machine> LazyTlb<M> {
@@ -51,7 +59,7 @@ impl<M: Machine> LazyTlb<M> {
             mappers.0.with(t, |list| {
                 let place = list.next_place;
                 list.next_place += 1;
-                list.mms.insert(place, mm);
+                list.mms.push((place, mm));
                 place
             })
         })
@@ -61,11 +69,12 @@ impl<M: Machine> LazyTlb<M> {
     pub fn leave_mappers(&self, mappers: &Mappers, place: u64) {
         self.machine.with_preempt_off(|t| {
             mappers.0.with(t, |list| {
-                list.mms.remove(&place);
+                let at = list.before(place);
+                list.mms.remove(at);
                 if list.mms.is_empty() {
-                    // An empty map keeps a node. Each file that was ever mapped would
-                    // have one.
-                    list.mms = BTreeMap::new();
+                    // An empty array keeps its memory. Each file that was ever mapped would
+                    // have some.
+                    list.mms = Vec::new();
                 }
             });
         });
@@ -90,7 +99,7 @@ impl<M: Machine> LazyTlb<M> {
     fn grab_mapper(&self, mappers: &Mappers, from: u64) -> Option<(u64, MmId)> {
         self.machine.with_preempt_off(|t| {
             mappers.0.with(t, |list| {
-                let (&place, &mm) = list.mms.range(from..).next()?;
+                let &(place, mm) = list.mms.get(list.before(from))?;
                 self.mmgrab(mm);
                 Some((place, mm))
             })

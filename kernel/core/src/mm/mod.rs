@@ -236,6 +236,12 @@ impl Mm {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn not_alive(id: MmId, instead: MmId) -> ! {
+    panic!("{id:?} is not alive (use after free of an mm); its slot has {instead:?}")
+}
+
 impl<M: Machine> LazyTlb<M> {
     /// The mm that `id` names. Panics if it was freed: the caller should have held a
     /// reference.
@@ -244,8 +250,9 @@ impl<M: Machine> LazyTlb<M> {
         let mm = &self.mms[id.slot()];
         // A reference keeps `live` and `id` as they are, so relaxed loads are enough.
         // Without one, which is a bug, they most likely detect it.
-        let alive = id.is_some() && mm.id() == id;
-        assert!(alive, "{id:?} is not alive (use after free of an mm); its slot has {:?}", mm.id());
+        if id.is_none() || mm.id() != id {
+            not_alive(id, mm.id());
+        }
         mm
     }
 

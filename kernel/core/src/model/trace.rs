@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Once};
 
 use trace_format::Body;
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, MAX_CPUS};
 use crate::event::Event;
 
 /// How many events a failure prints.
@@ -56,11 +56,15 @@ impl Trace {
             return;
         }
         let Events { last, calls } = &mut *self.0.lock().unwrap();
-        let body = event.body(cpu, |initiator, new| {
-            let number = calls.entry(initiator.index()).or_default();
-            *number += u32::from(new);
-            *number
-        });
+        let body = event.body(
+            cpu,
+            || MAX_CPUS,
+            |initiator, new| {
+                let number = calls.entry(initiator.index()).or_default();
+                *number += u32::from(new);
+                *number
+            },
+        );
         last.push_back((cpu, body));
         if last.len() > LAST {
             last.pop_front();

@@ -5,33 +5,12 @@ use kcore::Config;
 use kcore::lazy_tlb::Policy;
 use kcore::ledger::Ledger;
 use kcore::machine::{Cpu, Point, Probe};
-use kcore::mm::MmId;
-use kcore::model::TaskId;
 
 use crate::under_each_policy;
 use crate::{
-    CPU0, CPU1, Contents, Rig, boot, bound_of, config, expect_dead_after_drain, explore, process, race,
-    running, switch, thread,
+    CPU0, CPU1, Contents, Rig, Stage, boot, bound_of, config, expect_dead_after_drain, explore, process,
+    race, running, stage, switch,
 };
-
-/// The owner runs on CPU 0; CPU 1 has run `second`, a thread of its mm, and is idle
-/// since.
-struct Stage {
-    mm: MmId,
-    second: TaskId,
-    other: TaskId,
-}
-
-fn stage(config: Config) -> (Rig, Stage) {
-    let rig = boot(config);
-    let mm = running(&rig);
-    let second = thread(&rig, mm);
-    let (_, other) = process(&rig);
-    switch(&rig, CPU1, second);
-    rig.machine.on(CPU1, || rig.machine.access(0)).unwrap();
-    switch(&rig, CPU1, rig.machine.idle(CPU1));
-    (rig, Stage { mm, second, other })
-}
 
 /// Like `stage`, but `second` is gone: the owner on CPU 0 is the last user.
 fn last_owner(policy: Policy) -> (Rig, Stage) {
@@ -39,7 +18,7 @@ fn last_owner(policy: Policy) -> (Rig, Stage) {
 }
 
 fn last_owner_of(config: Config) -> (Rig, Stage) {
-    let (rig, stage) = stage(config);
+    let (rig, stage) = stage(config, true);
     rig.mmput(stage.mm);
     (rig, stage)
 }
@@ -111,7 +90,7 @@ fn to_another_kernel_thread(name: &str, policy: Policy) {
 
 fn back_to_the_same_mm(name: &str, policy: Policy) {
     explore(name, bound_of(policy), move || {
-        let (rig, stage) = stage(config(policy));
+        let (rig, stage) = stage(config(policy), true);
         race(&rig, exit, move |rig| {
             rig.machine.switch_to(stage.second);
         });
@@ -121,7 +100,7 @@ fn back_to_the_same_mm(name: &str, policy: Policy) {
 
 fn both_threads_exit(name: &str, policy: Policy) {
     explore(name, bound_of(policy), move || {
-        let (rig, stage) = stage(config(policy));
+        let (rig, stage) = stage(config(policy), true);
         switch(&rig, CPU1, stage.second);
         race(&rig, exit, |rig| rig.exit_mm());
         expect_dead_after_drain(&rig, stage.mm);
@@ -173,7 +152,7 @@ fn zombie_filtered() {
 #[test]
 fn exit_without_eviction() {
     explore("exit, shootdown, without the eviction", None, || {
-        let (rig, stage) = stage(Config { exit_kick: false, ..config(Policy::Shootdown) });
+        let (rig, stage) = stage(Config { exit_kick: false, ..config(Policy::Shootdown) }, true);
         rig.mmput(stage.mm);
         race(&rig, exit, move |rig| {
             rig.machine.switch_to(stage.other);

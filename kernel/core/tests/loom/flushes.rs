@@ -4,37 +4,11 @@
 
 use kcore::Config;
 use kcore::lazy_tlb::Policy;
-use kcore::mm::MmId;
+use kcore::ledger::Ledger;
 use kcore::mm::flush::FlushRange;
-use kcore::model::TaskId;
 
 use crate::under_each_policy;
-use crate::{
-    CPU1, Contents, Rig, boot, expect_dead_after_drain, explore, process, race, running, switch, thread,
-};
-
-/// An mm whose owner runs on CPU 0; a second thread of it that has run on CPU 1; the owner of
-/// another mm.
-#[derive(Clone, Copy)]
-struct Stage {
-    mm: MmId,
-    second: TaskId,
-    other: TaskId,
-}
-
-/// CPU 1 has page 0 in its TLB. It runs `second`, or is lazy since.
-fn stage(config: Config, lazy: bool) -> (Rig, Stage) {
-    let rig = boot(config);
-    let mm = running(&rig);
-    let second = thread(&rig, mm);
-    let (_, other) = process(&rig);
-    switch(&rig, CPU1, second);
-    rig.machine.on(CPU1, || rig.machine.access(0)).unwrap();
-    if lazy {
-        switch(&rig, CPU1, rig.machine.idle(CPU1));
-    }
-    (rig, Stage { mm, second, other })
-}
+use crate::{CPU1, Contents, Rig, Stage, expect_dead_after_drain, explore, race, stage};
 
 /// CPU 0 does `flushes` while CPU 1 does `moves`; then `check`. All flushes of other CPUs are
 /// broadcast, or all are IPIs.
@@ -122,7 +96,8 @@ fn goes_lazy_again(name: &str, policy: Policy) {
         rig.machine.switch_to(stage.second);
         read(rig, contents);
     };
-    explore_both(name, policy, 4, true, unmap, moves, page_is_gone);
+    let bound = if Ledger::of(policy).spares { 4 } else { 3 };
+    explore_both(name, policy, bound, true, unmap, moves, page_is_gone);
 }
 
 /// Lazy on the mm, in another one, and back: what the TLB holds outlives the other mm.

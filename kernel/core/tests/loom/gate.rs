@@ -51,7 +51,7 @@ impl Leaf {
     /// entry named.
     fn unmap(&self) -> u64 {
         let mut table = self.table.lock().unwrap();
-        self.gate.close(yield_now);
+        self.gate.close(|| yield_now);
         let page = self.entry.load(Ordering::Relaxed);
         self.entry.store(EMPTY, Ordering::Relaxed);
         *table = false;
@@ -87,7 +87,7 @@ fn protected_while_a_fault_fills() {
         let fault = thread::spawn(move || other.fault(number, 1 | WRITABLE));
         {
             let _table = leaf.table.lock().unwrap();
-            leaf.gate.close(yield_now);
+            leaf.gate.close(|| yield_now);
             let old = leaf.entry.load(Ordering::Relaxed);
             leaf.entry.store(old & !WRITABLE, Ordering::Relaxed);
         }
@@ -135,9 +135,9 @@ fn two_changes_in_a_row() {
         let (leaf, number) = Leaf::new();
         let other = leaf.clone();
         let fault = thread::spawn(move || other.fault(number, 1));
-        leaf.gate.close(yield_now);
+        leaf.gate.close(|| yield_now);
         leaf.memory.reuse();
-        leaf.gate.close(yield_now);
+        leaf.gate.close(|| yield_now);
         leaf.memory.reuse();
         fault.join().unwrap();
     });

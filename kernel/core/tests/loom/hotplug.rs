@@ -15,7 +15,7 @@ use kcore::sync::{AtomicU64, Ordering};
 use crate::under_each_policy;
 use crate::{
     CPU0, CPU1, Contents, Rig, boot, config, expect_dead_after_drain, explore, lazy_on, process, running,
-    switch, thread,
+    switch, thread, within,
 };
 
 /// CPU 0 does `work` while CPU 1, idle, goes offline. CPU 1 is online again at the
@@ -46,7 +46,7 @@ fn race_with_last_work_and_stop(
 
 /// The policy's clean-up: CPU 1 borrows the mm that CPU 0 frees.
 fn exit_against_stop(name: &str, policy: Policy) {
-    explore(name, Some(3), move || {
+    explore(name, within(3, policy), move || {
         let rig = boot(config(policy));
         let mm = running(&rig);
         lazy_on(&rig, CPU1, mm);

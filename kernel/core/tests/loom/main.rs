@@ -59,10 +59,16 @@ fn explore(name: &str, bound: Option<usize>, test: impl Fn() + Send + Sync + 'st
     println!("loom: {name}: {} executions, {bound}", executions.load(Ordering::Relaxed));
 }
 
-/// The bound under `policy` of a test that needs none: the handshake of one that waits for CPUs
-/// multiplies the interleavings.
+/// The bound under `policy` of a test that needs none: it is searched without one where the project's
+/// subject is. The handshake of a policy that waits for CPUs multiplies the interleavings.
 fn bound_of(policy: Policy) -> Option<usize> {
-    Ledger::of(policy).waits.then_some(3)
+    let bound = if Ledger::of(policy).waits { 3 } else { 4 };
+    (policy != Policy::Shootdown).then_some(bound)
+}
+
+/// The bound `most` under `policy` if that is the project's subject, one less under the others.
+fn within(most: usize, policy: Policy) -> Option<usize> {
+    Some(if policy == Policy::Shootdown { most } else { most - 1 })
 }
 
 /// The plainest configuration under `policy`.
@@ -111,6 +117,29 @@ fn lazy_on(rig: &Rig, cpu: CpuId, mm: MmId) {
     switch(rig, cpu, second);
     switch(rig, cpu, rig.machine.idle(cpu));
     rig.mmput(mm);
+}
+
+/// The owner of `mm` runs on CPU 0. `second`, a thread of it, has run on CPU 1, which has page 0 in
+/// its TLB. `other` owns another mm.
+#[derive(Clone, Copy)]
+struct Stage {
+    mm: MmId,
+    second: TaskId,
+    other: TaskId,
+}
+
+/// A machine of two CPUs with a [`Stage`]. CPU 1 still runs `second`, or is `lazy` since.
+fn stage(config: Config, lazy: bool) -> (Rig, Stage) {
+    let rig = boot(config);
+    let mm = running(&rig);
+    let second = thread(&rig, mm);
+    let (_, other) = process(&rig);
+    switch(&rig, CPU1, second);
+    rig.machine.on(CPU1, || rig.machine.access(0)).unwrap();
+    if lazy {
+        switch(&rig, CPU1, rig.machine.idle(CPU1));
+    }
+    (rig, Stage { mm, second, other })
 }
 
 /// What the two CPUs do at once.

@@ -87,14 +87,6 @@ impl Work {
         }
     }
 
-    /// How many preemptions are explored in a second or two.
-    fn bound(self) -> Option<usize> {
-        match self {
-            Work::Use => Some(4),
-            Work::Exec => Some(3),
-        }
-    }
-
     fn run(self, rig: &Rig, mm: MmId, new: MmId) {
         if self == Work::Exec {
             return rig.exec_mmap(new);
@@ -129,7 +121,7 @@ fn work_and(
 /// Another user runs in between.
 fn work_preempted(name: &str, policy: Policy, work: Work) {
     for &point in work.points() {
-        explore(&format!("{name}, at {point:?}"), work.bound(), move || {
+        explore(&format!("{name}, at {point:?}"), Some(3), move || {
             let rig = boot(config(policy));
             let (_, between) = process(&rig);
             work_and(&rig, work, point, move |kernel, worker| {
@@ -143,7 +135,7 @@ fn work_preempted(name: &str, policy: Policy, work: Work) {
 /// The rest happens on CPU 2.
 fn work_migrated(name: &str, policy: Policy, work: Work) {
     for &point in work.points() {
-        explore(&format!("{name}, at {point:?}"), work.bound(), move || {
+        explore(&format!("{name}, at {point:?}"), Some(3), move || {
             let rig = boot_three(config(policy));
             work_and(&rig, work, point, |kernel, _| kernel.machine.migrate_current(CPU2));
         });

@@ -8,6 +8,7 @@ use crate::under_each_policy;
 use crate::{CPU0, CPU1, CPU2, Contents};
 use crate::{
     boot_three, config, expect_dead_after_drain, explore, lazy_on, process, race_of_three, running, switch,
+    within,
 };
 
 /// Two CPUs are lazy on an mm while its owner exits; one goes to another user, the
@@ -36,7 +37,7 @@ fn exit_with_two_lazies(name: &str, policy: Policy) {
 /// The last reference is an outsider's, which has no part in the borrow that the owner
 /// begins in its exit, nor in the one that CPU 1 ends.
 fn exit_with_an_outsider(name: &str, policy: Policy) {
-    explore(name, Some(3), move || {
+    explore(name, within(3, policy), move || {
         let rig = boot_three(config(policy));
         let (mm, (_, other)) = (running(&rig), process(&rig));
         lazy_on(&rig, CPU1, mm);

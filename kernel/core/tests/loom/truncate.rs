@@ -8,7 +8,6 @@
 use std::sync::{Arc, Mutex};
 
 use kcore::lazy_tlb::Policy;
-use kcore::ledger::Ledger;
 use kcore::machine::Cpu;
 use kcore::mm::mappers::Mappers;
 use kcore::mm::{Mm, MmId};
@@ -16,8 +15,8 @@ use kcore::model::TaskId;
 use kcore::sync::{AtomicU32, Ordering};
 
 use crate::{
-    CPU0, CPU1, Contents, Rig, boot, config, expect_dead_after_drain, explore, lazy_on, process, race,
-    running, under_each_policy,
+    CPU0, CPU1, Contents, Rig, boot, bound_of, config, expect_dead_after_drain, explore, lazy_on, process,
+    race, running, under_each_policy, within,
 };
 
 /// Room for the address spaces of a test, `init_mm` included.
@@ -151,12 +150,12 @@ fn mapper(rig: &Rig, file: &File) -> (MmId, TaskId) {
 /// owner, which runs nowhere yet. Then `check` looks at the address space.
 fn cut_while(
     name: &str,
-    bound: Option<usize>,
+    bound: usize,
     policy: Policy,
     other: impl Fn(&Rig, &File, MmId, TaskId) + Copy + Send + Sync + 'static,
     check: impl Fn(&Rig, MmId) + Send + Sync + 'static,
 ) {
-    explore(name, bound, move || {
+    explore(name, within(bound, policy), move || {
         let rig = boot(config(policy));
         let file = File::new(&rig);
         let (mm, owner) = mapper(&rig, &file);
@@ -177,7 +176,7 @@ fn fault(name: &str, policy: Policy) {
         file.read(rig, mm);
         file.read(rig, mm);
     };
-    cut_while(name, Some(5), policy, reads, nothing_is_mapped);
+    cut_while(name, 5, policy, reads, nothing_is_mapped);
 }
 
 /// The last thread of a program exits, and its CPU stays lazy on it: the cutter may hold
@@ -188,7 +187,7 @@ fn exit(name: &str, policy: Policy) {
         file.read(rig, mm);
         rig.exit_mm();
     };
-    cut_while(name, Some(3), policy, exits, expect_dead_after_drain);
+    cut_while(name, 3, policy, exits, expect_dead_after_drain);
 }
 
 /// A program forks, and its child does: the entries that were copied go, too.
@@ -200,7 +199,7 @@ fn forks(name: &str, policy: Policy) {
     let all_are_cut = |rig: &Rig, _| {
         rig.mms().iter().map(Mm::id).filter(|mm| mm.is_some()).for_each(|mm| nothing_is_mapped(rig, mm));
     };
-    cut_while(name, Some(4), policy, forks, all_are_cut);
+    cut_while(name, 4, policy, forks, all_are_cut);
 }
 
 /// A program executes itself anew: its old address space dies, its new one maps the file.
@@ -212,14 +211,12 @@ fn exec(name: &str, policy: Policy) {
         rig.exec_mmap(new);
         file.read(rig, new);
     };
-    cut_while(name, Some(3), policy, executes, expect_dead_after_drain);
+    cut_while(name, 3, policy, executes, expect_dead_after_drain);
 }
 
 /// The cutter runs a program of its own, and the other CPU is lazy on the mapper.
 fn lazies(name: &str, policy: Policy) {
-    // A handshake with the generation multiplies the interleavings by a hundred.
-    let bound = Ledger::of(policy).spares.then_some(5);
-    explore(name, bound, move || {
+    explore(name, bound_of(policy), move || {
         let rig = boot(config(policy));
         let file = File::new(&rig);
         running(&rig);

@@ -8,7 +8,9 @@ use kcore::lazy_tlb::Policy;
 use kcore::ledger::Ledger;
 
 use crate::under_each_policy;
-use crate::{CPU0, CPU1, Rig, boot, bound_of, config, expect_dead_after_drain, explore, race, running};
+use crate::{
+    CPU0, CPU1, Rig, boot, bound_of, config, expect_dead_after_drain, explore, race, running, within,
+};
 
 fn use_against_exit(name: &str, policy: Policy) {
     explore(name, bound_of(policy), move || {
@@ -65,7 +67,7 @@ fn use_against_a_flush(name: &str, policy: Policy) {
     for global_by_ipi in [false, true] {
         let name = format!("{name}, {}", if global_by_ipi { "IPI" } else { "tlbie" });
         let config = Config { policy, global_by_ipi, ..Config::default() };
-        explore(&name, Some(4), move || unmap_against_use(config, true, |_| ()));
+        explore(&name, within(4, policy), move || unmap_against_use(config, true, |_| ()));
     }
 }
 
@@ -78,7 +80,7 @@ fn use_against_a_trimming_flush(name: &str, policy: Policy) {
         let config = Config { policy, trim_period: if by_clock { 1 } else { 2 }, ..Config::default() };
         let kicked = Arc::new(AtomicBool::new(false));
         let seen = kicked.clone();
-        explore(&name, Some(4), move || {
+        explore(&name, within(4, policy), move || {
             unmap_against_use(config, known, |rig| {
                 let counters = &rig.cpu(CPU0).counters;
                 assert_eq!(counters.flush_global.get(), 0, "a broadcast where a kick would do");

@@ -1,6 +1,6 @@
 //! The hand-offs of the scheduler and of sleeping, each forced in its window.
 //!
-//! A test holds a task in a window ([`Window`]) until another CPU has acted in a way that is rare
+//! A test holds a task in a window (`Window`) until another CPU has acted in a way that is rare
 //! there, and checks what a wrong hand-off would spoil. The table of hand-offs, windows and tests
 //! is in docs/testing.md.
 

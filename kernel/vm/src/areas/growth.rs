@@ -18,12 +18,12 @@ impl<C: Contents> AreaSet<C> {
     /// a program can access.
     pub fn grow_down(&mut self, addr: u64, lowest: u64, most_bytes: u64) -> Result<(), NoGrowth> {
         let start = page_down(addr);
-        let above = self.ending_above(addr);
-        let area = self.last_of(above).ok_or(NoGrowth)?;
+        let at = self.ending_up_to(addr);
+        let area = self.ascending_from(at).next().ok_or(NoGrowth)?;
         if !area.grows_down || start < lowest || area.end - start > most_bytes {
             return Err(NoGrowth);
         }
-        let below = self.areas.get(above);
+        let below = at.checked_sub(1).and_then(|below| self.ascending_from(below).next());
         // A stack below may be closer than the gap: only the upper stack's thread would
         // run into it. Linux allows this too.
         let too_close = below.is_some_and(|below| {
@@ -32,7 +32,12 @@ impl<C: Contents> AreaSet<C> {
         if too_close {
             return Err(NoGrowth);
         }
-        self.areas[above - 1].start = start;
+        let higher = self.len() - at;
+        let area = match higher.checked_sub(self.above.len() + 1) {
+            None => &mut self.above[higher - 1],
+            Some(_) => &mut self.below[at],
+        };
+        area.start = start;
         Ok(())
     }
 }

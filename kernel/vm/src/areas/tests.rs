@@ -114,6 +114,8 @@ fn as_a_map_of_pages() {
         let range = pages(start..end);
         let prot = prots[random(3) as usize];
         let in_model = start as usize..end as usize;
+        set.make_room().unwrap();
+        let room = (set.below.capacity(), set.above.capacity());
         match random(3) {
             0 if set.is_free(&range) => {
                 let file = random(2) as u32;
@@ -133,6 +135,7 @@ fn as_a_map_of_pages() {
             }
             _ => {}
         }
+        assert_eq!((set.below.capacity(), set.above.capacity()), room, "a change allocates");
         for (page, expected) in model.iter().enumerate() {
             let addr = page as u64 * PAGE;
             let found = set.find(addr).map(|area| (area.prot, area.contents.advanced(addr - area.start)));
@@ -147,7 +150,8 @@ fn as_a_map_of_pages() {
         assert_eq!(parts, (start..end).filter(|&page| mapped(page)).count() as u64 * PAGE);
         let below = (0..start).rev().find(|&page| mapped(page)).map_or(0, |page| page + 1);
         let above = (end..64).find(|&page| mapped(page)).map_or(u64::MAX, |page| page * PAGE);
-        assert_eq!(set.gap_without(&range), below * PAGE..above);
+        let gap = (start..end).any(mapped).then_some(below * PAGE..above);
+        assert_eq!(set.gap_without(&range), gap);
         let (lowest, pages) = (random(8), 1 + random(6));
         let place = (lowest..)
             .take_while(|first| first + pages <= end)
@@ -160,12 +164,15 @@ fn as_a_map_of_pages() {
 }
 
 #[test]
-fn a_whole_area_is_protected_if_nothing_joins_it() {
+fn an_area_at_hand_is_protected_if_nothing_joins_it() {
     let mut set = AreaSet::default();
     set.insert(anonymous(2, 4, Prot::WRITE));
     set.insert(anonymous(4, 6, Prot::READ));
     set.insert(anonymous(6, 7, Prot::WRITE));
-    let mut whole = |range, prot, permitted| set.protect_whole(&pages(range), prot, |_| permitted).is_some();
+    let mut whole = |range: Range<u64>, prot, permitted| {
+        set.go_to(range.start * PAGE);
+        set.protect_at_hand(&pages(range), prot, |_| permitted).is_some()
+    };
     assert!(!whole(4..5, Prot::empty(), true) && !whole(5..6, Prot::empty(), true), "a part");
     assert!(!whole(2..6, Prot::empty(), true) && !whole(1..4, Prot::empty(), true), "more");
     assert!(!whole(0..1, Prot::READ, true) && !whole(8..9, Prot::READ, true), "a hole");

@@ -4,7 +4,7 @@ use trace_format::{Body, Kind, Mm};
 
 use super::{Told, moved};
 use crate::events::Event;
-use crate::story::{Call, Stage, Stretch};
+use crate::story::{Call, Moved, Stage, Stretch};
 
 impl Told<'_> {
     /// From its last user to its last byte.
@@ -72,10 +72,14 @@ impl Told<'_> {
             self.say(format!("So it waited for CPU {} to run a task of another address space.", dying.cpu));
             return;
         }
+        // Nobody is asked under quiescent: what has no references waits for the last CPU that leaves it.
+        let late = self.story.borrows(self.life.mm).filter(|borrow| borrow.moved != Some(Moved::OwnShoot));
+        let last = late.filter(|borrow| borrow.to > Some(dying.time)).max_by_key(|borrow| borrow.to);
         let calls = [Kind::Evict, Kind::Shoot].map(|kind| self.asks(kind).and_then(|(_, waited)| waited));
-        self.say(match calls.into_iter().flatten().sum() {
-            0 => "So it waited for no other CPU.".into(),
-            ticks => {
+        self.say(match (calls.into_iter().flatten().sum(), last) {
+            (0, None) => "So it waited for no other CPU.".into(),
+            (0, Some(last)) => format!("So it waited for CPU {} to leave it.", last.cpu),
+            (ticks, _) => {
                 format!("So it waited {} for other CPUs; the rest was the exit's own work.", self.at(ticks))
             }
         });

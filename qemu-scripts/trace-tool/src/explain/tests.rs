@@ -91,6 +91,23 @@ fn counted() -> Vec<At> {
     steps
 }
 
+/// Under quiescent: CPU 1 goes on to another mm when no reference is left, and frees.
+fn quiesced() -> Vec<At> {
+    let mut steps = beginning();
+    steps.extend([
+        (0, about(Kind::Dying, MM)),
+        (0, switch(KERNEL_USER | EXITS, 9, MM, OTHER)),
+        (0, about(Kind::Load, OTHER)),
+        (0, about(Kind::End, MM)),
+        (1, switch(KERNEL_USER, 10, MM, OTHER)),
+        (1, about(Kind::Load, OTHER)),
+        (1, about(Kind::End, MM)),
+        (1, about(Kind::Dead, MM)),
+        (1, about(Kind::Freed, MM)),
+    ]);
+    steps
+}
+
 fn explained(steps: &[At], policy: u64, name: Option<&str>) -> Result<String, String> {
     let trace = Trace { policy, ..trace(steps) };
     let story = Story::of(&trace);
@@ -132,6 +149,17 @@ So it waited for CPU 1 to run a task of another address space.
 It was freed at 28.00 µs, 11.00 µs after its last user had gone.
 ";
     assert_eq!(explained(&counted(), 1, Some("mm3.1")).unwrap(), expected);
+}
+
+#[test]
+fn the_last_cpu_that_leaves_is_told() {
+    let told = explained(&quiesced(), 7, None).unwrap();
+    let end = "\
+Its last reference went on CPU 0 at 18.00 µs, 1.00 µs after its last user: the one that all users share, which the exit gives back at its end.
+So it waited for CPU 1 to leave it.
+It was freed at 26.00 µs, 9.00 µs after its last user had gone.
+";
+    assert!(told.ends_with(end), "{told}");
 }
 
 #[test]

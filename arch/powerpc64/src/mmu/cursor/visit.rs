@@ -4,6 +4,7 @@ use core::convert::Infallible;
 use core::ops::Range;
 
 use super::super::entry::AtomicPte;
+use super::super::tree::TakeApart;
 use super::{Cursor, Entry};
 use crate::addr::{PAGE_SIZE, PhysAddr};
 use crate::encoding::pte::{Pte, PteFlags};
@@ -13,14 +14,29 @@ pub const TOGETHER: usize = 8;
 
 /// What is done with the entries of the pages that are mapped.
 pub trait Visit {
+    /// What is left to say at the end.
+    type Sum;
+
     /// The entry of a page.
     fn one(&mut self, entry: Entry<'_>);
 
-    /// Entries of neighbours.
+    /// Entries of neighbours, each of which maps a page.
     fn eight(&mut self, entries: Eight<'_>);
+
+    /// Entries of neighbours, some of which map a page. None holds a reference.
+    #[inline(always)]
+    fn uncounted(&mut self, entries: Eight<'_>)
+    where
+        Self: Sized,
+    {
+        entries.one_by_one(self);
+    }
+
+    /// The end of the visit.
+    fn end(self) -> Self::Sum;
 }
 
-/// Entries side by side, each of which maps a page.
+/// Entries side by side.
 #[derive(Debug)]
 pub struct Eight<'c> {
     /// The first one's address.
@@ -29,7 +45,40 @@ pub struct Eight<'c> {
     held: [Pte; TOGETHER],
 }
 
-impl Eight<'_> {
+impl<'c> Eight<'c> {
+    #[inline(always)]
+    pub(super) fn look(entries: &'c [AtomicPte; TOGETHER], ea: u64) -> Self {
+        Self { ea, entries, held: entries.each_ref().map(AtomicPte::load) }
+    }
+
+    /// The bits that are set in all.
+    #[inline(always)]
+    #[must_use]
+    pub fn in_all(&self) -> Pte {
+        Pte(self.held.iter().fold(u64::MAX, |bits, pte| bits & pte.0))
+    }
+
+    /// The bits that are set in some.
+    #[inline(always)]
+    #[must_use]
+    pub fn in_any(&self) -> Pte {
+        Pte(self.held.iter().fold(0, |bits, pte| bits | pte.0))
+    }
+
+    /// What they hold.
+    #[inline(always)]
+    #[must_use]
+    pub fn held(&self) -> &[Pte; TOGETHER] {
+        &self.held
+    }
+
+    /// How many map a page.
+    #[inline(always)]
+    #[must_use]
+    pub fn pages(&self) -> i64 {
+        self.held.iter().map(|pte| i64::from(pte.is_valid())).sum()
+    }
+
     /// The addresses that they serve.
     #[inline(always)]
     #[must_use]
@@ -75,6 +124,8 @@ impl Cursor<'_> {
     pub fn for_each(&mut self, f: impl FnMut(Entry<'_>)) {
         struct Each<F>(F);
         impl<F: FnMut(Entry<'_>)> Visit for Each<F> {
+            type Sum = ();
+
             fn one(&mut self, entry: Entry<'_>) {
                 (self.0)(entry);
             }
@@ -82,40 +133,98 @@ impl Cursor<'_> {
             fn eight(&mut self, entries: Eight<'_>) {
                 entries.one_by_one(self);
             }
+
+            fn end(self) {}
         }
-        self.visit(&mut Each(f));
+        self.visit(Each(f));
     }
 
     /// Shows `visitor` the entry of every page that is mapped in the range, in order.
-    #[inline]
-    pub fn visit(&mut self, visitor: &mut impl Visit) {
-        let Ok(()) = self.for_each_table(|start, own| {
-            let (groups, rest) = own.as_chunks::<TOGETHER>();
-            let (mut groups, mut ea) = (groups.iter(), start);
-            while let Some(entries) = groups.next() {
-                let held = entries.each_ref().map(AtomicPte::load);
-                let in_all = held.iter().fold(u64::MAX, |bits, pte| bits & pte.0);
-                if Pte(in_all).is_leaf() {
-                    visitor.eight(Eight { ea, entries, held });
-                } else if held.iter().fold(0, |bits, pte| bits | pte.0) != 0 {
-                    each_mapped(entries, ea, visitor);
-                } else {
-                    // Most of a stack or a heap is not mapped: its entries only have to be zero.
-                    let empty = groups.as_slice().iter().take_while(|entries| are_empty(entries)).count();
-                    groups = groups.as_slice()[empty..].iter();
-                    ea += (empty * TOGETHER) as u64 * PAGE_SIZE;
-                }
-                ea += TOGETHER as u64 * PAGE_SIZE;
+    #[inline(always)]
+    pub fn visit<V: Visit>(&mut self, mut visitor: V) -> V::Sum {
+        let Range { start, end } = self.range;
+        if end != start.wrapping_add(PAGE_SIZE) {
+            return self.visit_many(visitor);
+        }
+        if let Some(entry) = self.tree.walk(start).map(|pte| Entry { ea: start, pte }) {
+            (self.owner.before)(entry.table());
+            if entry.get().is_leaf() {
+                visitor.one(entry);
             }
-            each_mapped(rest, ea, visitor);
+        }
+        visitor.end()
+    }
+
+    /// As [`Cursor::visit`], for more than a page.
+    // Not inlined: a visit of one page saves no registers for it.
+    #[inline(never)]
+    fn visit_many<V: Visit>(&mut self, visitor: V) -> V::Sum {
+        // A copy, which can be in registers.
+        let mut visitor = visitor;
+        let Ok(()) = self.for_each_table(|start, own| {
+            visit_piece(own, start, &mut visitor);
             Ok::<(), Infallible>(())
         });
+        visitor.end()
     }
+
+    /// [`Cursor::visit`] and [`Cursor::detach_tables`] in one walk. `gone` gets the visitor, too.
+    #[inline]
+    pub fn visit_and_detach<V: Visit>(
+        &mut self,
+        unused: &Range<u64>,
+        mut visitor: V,
+        gone: impl FnMut(&mut V, PhysAddr),
+    ) -> V::Sum {
+        struct Apart<'a, 't, V, F>(&'a Cursor<'t>, &'a mut V, F);
+        impl<V: Visit, F: FnMut(&mut V, PhysAddr)> TakeApart for Apart<'_, '_, V, F> {
+            #[inline(always)]
+            fn leaf_table(&mut self, table: PhysAddr, range: Range<u64>) {
+                let (cursor, visitor) = (self.0, &mut *self.1);
+                let first = cursor.tree.entry(table, 0, range.start);
+                let Ok(()) = cursor.owner.pieces(table, first, &range, &mut |start, own| {
+                    visit_piece(own, start, visitor);
+                    Ok::<(), Infallible>(())
+                });
+            }
+
+            #[inline(always)]
+            fn gone(&mut self, table: PhysAddr) {
+                (self.2)(self.1, table);
+            }
+        }
+        self.tree.take_apart(self.range.clone(), unused, &mut Apart(self, &mut visitor, gone));
+        visitor.end()
+    }
+}
+
+/// Shows `visitor` the entries that map a page, of a part of a table whose first serves `start`.
+#[inline(always)]
+fn visit_piece(own: &[AtomicPte], start: u64, visitor: &mut impl Visit) {
+    let (groups, rest) = own.as_chunks::<TOGETHER>();
+    let (mut groups, mut ea) = (groups.iter(), start);
+    while let Some(entries) = groups.next() {
+        let eight = Eight::look(entries, ea);
+        if eight.in_all().is_leaf() {
+            visitor.eight(eight);
+        } else if eight.in_any().flags().contains(PteFlags::COUNTED) {
+            each_mapped(entries, ea, visitor);
+        } else if eight.in_any() != Pte::NONE {
+            visitor.uncounted(eight);
+        } else {
+            // Most of a stack or a heap is not mapped: its entries only have to be zero.
+            let empty = groups.as_slice().iter().take_while(|entries| are_empty(entries)).count();
+            groups = groups.as_slice()[empty..].iter();
+            ea += (empty * TOGETHER) as u64 * PAGE_SIZE;
+        }
+        ea += TOGETHER as u64 * PAGE_SIZE;
+    }
+    each_mapped(rest, ea, visitor);
 }
 
 /// Whether none of the entries maps a page.
 #[inline(always)]
-fn are_empty(entries: &[AtomicPte; TOGETHER]) -> bool {
+pub(super) fn are_empty(entries: &[AtomicPte; TOGETHER]) -> bool {
     entries.iter().fold(0, |bits, pte| bits | pte.load().0) == 0
 }
 
