@@ -3,7 +3,6 @@
 
 use arch::exceptions::{Fault, KernelFault, Outcome, SystemCalls, TrapFrame, Upcalls, UserFault};
 use arch::irq::{self, Interrupt, InterruptController};
-use kcore::event::Event;
 use kcore::machine::IrqsOff;
 
 use crate::machine::lazy_tlb;
@@ -79,9 +78,7 @@ impl Upcalls for KernelUpcalls {
     fn interrupt(&self, off: &IrqsOff) {
         match irq::controller().ack() {
             Interrupt::Ipi => {
-                let kernel = lazy_tlb();
-                kernel.event(off, Event::Interrupted);
-                kernel.handle_calls(off);
+                lazy_tlb().interrupted(off);
                 task::handle_ipi(off);
             }
             Interrupt::Device => special::input::interrupt(),

@@ -273,17 +273,6 @@ impl CpuSet {
         cpus_of(self.0.iter().copied())
     }
 
-    /// Whether a CPU besides `cpu` is in the set, which has none but the first `nr_cpus` CPUs.
-    #[inline(always)]
-    pub(crate) fn has_others(&self, cpu: CpuId, nr_cpus: usize) -> bool {
-        if nr_cpus <= 64 { self.0[0] & !(1 << (cpu.index() % 64)) != 0 } else { self.has_others_of_many(cpu) }
-    }
-
-    #[inline(never)]
-    fn has_others_of_many(&self, cpu: CpuId) -> bool {
-        !self.without(cpu).is_empty()
-    }
-
     /// Calls `f` with those of the first `nr_cpus` CPUs that are in the set.
     #[inline(always)]
     pub(crate) fn for_each(&self, nr_cpus: usize, mut f: impl FnMut(CpuId)) {

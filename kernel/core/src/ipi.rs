@@ -290,8 +290,20 @@ impl<M: Machine> LazyTlb<M> {
     /// An IPI arrived: runs every call that waits for this CPU. Called by the interrupt
     /// handler.
     #[inline(always)]
-    pub fn handle_calls(&self, t: &IrqsOff) {
+    pub fn interrupted(&self, t: &IrqsOff) {
         let me = self.this_cpu(t);
+        self.event_of(me, t, Event::Interrupted);
+        self.handle_calls_to(t, me);
+    }
+
+    /// Runs every call that waits for this CPU.
+    pub fn handle_calls(&self, t: &IrqsOff) {
+        self.handle_calls_to(t, self.this_cpu(t));
+    }
+
+    /// [`LazyTlb::handle_calls`] for one who has this CPU's state, `me`, at hand.
+    #[inline(always)]
+    fn handle_calls_to(&self, t: &IrqsOff, me: &CpuState) {
         match me.mailbox.0.first_word(self.nr_cpus()) {
             Some(word) => self.run_calls(t, me, word),
             // A bit that comes after this look comes before an interrupt of its own.

@@ -189,13 +189,13 @@ impl Pipe {
         Ok(())
     }
 
-    /// Moves up to `most` bytes out, within a page; waits for the first of a read. Returns how many
-    /// are left.
+    /// Moves up to `most` bytes out, within a page; waits for the first, unless the read has some.
+    /// Returns how many are left.
     #[inline(always)]
-    fn take(&self, to: &mut Cursor<'_>, most: usize, flags: OpenFlags) -> Result<usize, Errno> {
+    fn take(&self, to: &mut Cursor<'_>, most: usize, flags: OpenFlags, waits: bool) -> Result<usize, Errno> {
         let mut ring = self.ring.lock();
         while ring.len() == 0 {
-            if ring.ended || to.done() > 0 {
+            if ring.ended || !waits {
                 return Ok(0);
             }
             if flags.contains(OpenFlags::NONBLOCK) {
@@ -219,7 +219,7 @@ impl Pipe {
     fn read_rest(&self, to: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
         let mut most = PAGE;
         loop {
-            match self.take(to, most, flags) {
+            match self.take(to, most, flags, to.done() == 0) {
                 Err(Errno::EFAULT) => most = to.bring_in(most, true)?,
                 Ok(left) if left > 0 && to.remaining() > 0 => {}
                 end => return end.map(drop),
@@ -245,7 +245,7 @@ impl Channel for Pipe {
 
     #[inline(always)]
     fn read(&self, to: &mut Cursor<'_>, flags: OpenFlags) -> Result<(), Errno> {
-        match self.take(to, PAGE, flags) {
+        match self.take(to, PAGE, flags, true) {
             Err(Errno::EFAULT) => self.read_rest(to, flags),
             Ok(left) if left > 0 && to.remaining() > 0 => self.read_rest(to, flags),
             end => end.map(drop),

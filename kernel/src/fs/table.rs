@@ -187,24 +187,38 @@ impl FileTable {
     }
 
     /// The description of `fd`, if there is one.
+    fn look_up(&self, fd: u64) -> Option<Arc<Description>> {
+        if self.is_shared() {
+            return self.look_up_shared(fd);
+        }
+        let word = self.slot(as_index(fd))?.word();
+        // SAFETY: no other thread can close it.
+        (word != 0).then(|| unsafe { Self::take(word) })
+    }
+
+    /// The same in a table that is shared.
     // Always inlined: read and write are too short for the call.
     #[inline(always)]
-    fn look_up(&self, fd: u64) -> Option<Arc<Description>> {
+    pub(crate) fn look_up_shared(&self, fd: u64) -> Option<Arc<Description>> {
         let slot = self.slot(as_index(fd))?;
-        let take = |word| {
+        let _here = preempt::disable();
+        task::claim().look_up(slot, |word| {
             Window::LooksUp.pass_here();
-            // SAFETY: the description is there: no other thread can close it, or a thread that
-            // closes it waits for us. The new reference is that of the new `Arc`.
-            unsafe {
-                Arc::increment_strong_count(named(word));
-                Arc::from_raw(named(word))
-            }
-        };
-        if self.is_shared() {
-            let _here = preempt::disable();
-            task::claim().look_up(slot, take)
-        } else {
-            Some(slot.word()).filter(|&word| word != 0).map(take)
+            // SAFETY: a thread that closes it waits for us.
+            unsafe { Self::take(word) }
+        })
+    }
+
+    /// A reference to the description that `word` names.
+    ///
+    /// # Safety
+    /// It is there.
+    #[inline(always)]
+    unsafe fn take(word: u64) -> Arc<Description> {
+        // SAFETY: the caller's promise. The new reference is that of the new `Arc`.
+        unsafe {
+            Arc::increment_strong_count(named(word));
+            Arc::from_raw(named(word))
         }
     }
 

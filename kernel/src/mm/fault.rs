@@ -27,7 +27,7 @@ use vm::page_down;
 
 use super::address_space::{self, Map};
 use super::backing::Backing;
-use super::page_tables::{close_gate, gate_of};
+use super::page_tables::{PageTables, close_gate, gate_of};
 use crate::machine::lazy_tlb;
 use crate::memory::frame::{self, Frame};
 use crate::memory::tables::TableFrames;
@@ -181,16 +181,16 @@ impl Map {
     }
 }
 
-impl Map {
-    /// The current task is about to touch new memory at `ea`: lets that fault, too, go without the
-    /// lock, if the page table is there.
-    pub(super) fn expect_fault(&mut self, ea: u64) {
-        let Some(area) = self.areas.find(ea) else { return };
+impl PageTables {
+    /// The current task is about to touch new memory at `ea`, in `area` of `mm`: lets that fault, too,
+    /// go without the lock, if the page table is there.
+    #[inline(always)]
+    pub(super) fn expect_fault(&mut self, mm: MmId, ea: u64, area: &Area<Backing>) {
         if area.prot.intersects(Prot::READ | Prot::WRITE)
-            && let Some(entry) = self.tables.cursor_at(ea).find(ea)
+            && let Some(entry) = self.cursor_at(ea).find(ea)
         {
-            let filled = remember(self.mm, &entry, area);
-            self.tables.resident += filled;
+            let filled = remember(mm, &entry, area);
+            self.resident += filled;
         }
     }
 }

@@ -112,6 +112,7 @@ pub(crate) fn mmap(
         other => other,
     };
     let mut map = address_space::lock(mm);
+    let map = &mut *map;
     let range = map.place(hint, len, flags)?;
     if !map.may_map(&range) {
         return Err(Errno::ENOMEM);
@@ -122,12 +123,13 @@ pub(crate) fn mmap(
     } else {
         map.make_room_for_one()?;
     }
-    map.areas.insert(Area { start: range.start, end: range.end, prot, shared, grows_down, contents });
+    let new = Area { start: range.start, end: range.end, prot, shared, grows_down, contents };
+    let area = map.areas.insert(new);
     if flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) {
         // A page that cannot be made present is no error: a later access faults for it.
         let _ = map.populate(range.clone());
-    } else {
-        map.expect_fault(range.start);
+    } else if let Some(area) = area {
+        map.tables.expect_fault(mm, range.start, area);
     }
     Ok(range.start)
 }

@@ -34,16 +34,14 @@ impl Map {
     // Not inlined: the gather would lie on the stack of each caller.
     #[inline(never)]
     pub(super) fn unmap(&mut self, range: Range<u64>) {
-        if !self.areas.is_free(&range) {
-            self.unmap_after(range, &mut Gather::new(self.mm));
-        }
+        self.unmap_after(range, &mut Gather::new(self.mm));
     }
 
-    /// As [`Map::unmap`], for areas that there are, with one flush for it and for all that is in `gather`.
+    /// As [`Map::unmap`], with one flush for it and for all that is in `gather`.
     #[inline(always)]
     pub(super) fn unmap_after(&mut self, range: Range<u64>, gather: &mut Gather) {
+        let Some(unused) = self.areas.gap_without(&range) else { return };
         self.tables.take(range.clone(), gather);
-        let unused = self.areas.gap_without(&range);
         self.tables.detach_tables(range.clone(), &unused, gather);
         // The flush comes before the areas go, which take us off the lists of their objects'
         // mappers. A cut of a file relies on that: an address space that is not on the list

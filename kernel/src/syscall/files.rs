@@ -25,7 +25,7 @@ fn get_any(fd: u64) -> Result<Arc<Description>> {
 pub(super) fn read(fd: u64, base: UserAddr, len: u64, at: Option<u64>) -> Result {
     let (at, files) = (at.map(position).transpose()?, &current().files);
     if files.is_shared() {
-        return files.get(fd)?.read(&mut Cursor::of(base, len)?, at);
+        return files.look_up_shared(fd).ok_or(Errno::EBADF)?.read(&mut Cursor::of(base, len)?, at);
     }
     // SAFETY: a read changes no table.
     unsafe { files.alone(fd)? }.read(&mut Cursor::of(base, len)?, at)
@@ -36,7 +36,7 @@ pub(super) fn read(fd: u64, base: UserAddr, len: u64, at: Option<u64>) -> Result
 pub(super) fn write(fd: u64, base: UserAddr, len: u64, at: Option<u64>) -> Result {
     let (at, files) = (at.map(position).transpose()?, &current().files);
     if files.is_shared() {
-        return files.get(fd)?.write(&mut Cursor::of(base, len)?, at);
+        return files.look_up_shared(fd).ok_or(Errno::EBADF)?.write(&mut Cursor::of(base, len)?, at);
     }
     // SAFETY: a write changes no table.
     unsafe { files.alone(fd)? }.write(&mut Cursor::of(base, len)?, at)

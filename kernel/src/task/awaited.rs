@@ -121,7 +121,7 @@ impl<T: Ready> Held<'_, T> {
 impl<T: Ready> Drop for Held<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.0.value.is_ready() && !self.0.waiters.is_empty() {
+        if !self.0.waiters.is_empty() && self.0.value.is_ready() {
             self.0.with_token(|inner, off| wake_first(&mut inner.waiters, off));
         }
     }

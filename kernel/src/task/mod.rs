@@ -7,9 +7,9 @@
 //! context switch), [`placement`] (which CPU), [`idle`], [`preempt`], [`timer`]; then the parts
 //! built on them: [`kthread`], [`work`], [`mod@offline`].
 //!
-//! Lock order, outermost first: a wait queue or a CPU's alarms; a run queue. No two of a kind are
-//! held at once, with one exception: the alarms of a CPU that has gone offline are taken before
-//! those of the CPU that inherits them.
+//! Lock order, outermost first: a wait queue, an awaited value or a CPU's alarms; a run queue. No two
+//! of a kind are held at once, with one exception: the alarms of a CPU that has gone offline are taken
+//! before those of the CPU that inherits them.
 
 mod affinity;
 mod awaited;

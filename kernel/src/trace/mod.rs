@@ -85,25 +85,25 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) {
         Event::Ipi { .. } => here!(Sent),
         Event::Answered(_) => here!(Done),
         Event::Evict { mm, cause, cpus } => {
-            apart!(Evict, Event::Evict { mm, cause, cpus }, mm: MmId, cause: Cause, cpus: &CpuSet)
+            apart!(Evict, Event::Evict { mm, cause, cpus }, mm: MmId, cause: Cause, cpus: &CpuSet);
         }
         Event::Scan { mm, cpus } => apart!(Scan, Event::Scan { mm, cpus }, mm: MmId, cpus: &CpuSet),
         Event::Shoot { mm, cpus } => apart!(Shoot, Event::Shoot { mm, cpus }, mm: MmId, cpus: &CpuSet),
         Event::ShotSelf(_) => here!(ShotSelf),
         Event::Filtered(mm, cpu) => apart!(Filtered, Event::Filtered(mm, cpu), mm: MmId, cpu: CpuId),
         Event::Flush { mm, what, reach } => {
-            apart!(Flush, Event::Flush { mm, what, reach }, mm: MmId, what: FlushRange, reach: Reach)
+            apart!(Flush, Event::Flush { mm, what, reach }, mm: MmId, what: FlushRange, reach: Reach);
         }
         Event::Spared { mm, cpu, since } => {
-            apart!(Spared, Event::Spared { mm, cpu, since }, mm: MmId, cpu: CpuId, since: Stamp)
+            apart!(Spared, Event::Spared { mm, cpu, since }, mm: MmId, cpu: CpuId, since: Stamp);
         }
         Event::Paid(_) => here!(Paid),
         Event::FlushBegins(_) => here!(FlushBegins),
         Event::FlushLocal(mm, what, since) => {
-            apart!(FlushLocal, Event::FlushLocal(mm, what, since), mm: MmId, what: FlushRange, since: Stamp)
+            apart!(FlushLocal, Event::FlushLocal(mm, what, since), mm: MmId, what: FlushRange, since: Stamp);
         }
         Event::FlushGlobal(mm, what, since) => {
-            apart!(FlushGlobal, Event::FlushGlobal(mm, what, since), mm: MmId, what: FlushRange, since: Stamp)
+            apart!(FlushGlobal, Event::FlushGlobal(mm, what, since), mm: MmId, what: FlushRange, since: Stamp);
         }
         Event::Created(_) => here!(Created),
         Event::Zombie(_) => here!(Zombie),

@@ -163,16 +163,18 @@ impl<C: Contents> AreaSet<C> {
     }
 
     /// The free space around `range` if `range` were unmapped: from the end of the
-    /// area below to the start of the area above. Has the stacks meet there, like a change.
+    /// area below to the start of the area above. None if nothing is mapped in `range`. Has the
+    /// stacks meet there, like a change.
     #[inline]
-    pub fn gap_without(&mut self, range: &Range<u64>) -> Range<u64> {
+    pub fn gap_without(&mut self, range: &Range<u64>) -> Option<Range<u64>> {
         self.go_to(range.start);
-        let below = match self.above.last() {
-            Some(area) if area.start < range.start => range.start,
-            _ => self.below.last().map_or(0, |area| area.end),
+        let first = self.above.last().filter(|area| area.start < range.end)?;
+        let below = match first.start < range.start {
+            true => range.start,
+            false => self.below.last().map_or(0, |area| area.end),
         };
         let above = self.above.iter().rev().find(|area| area.end > range.end);
-        below..above.map_or(u64::MAX, |area| area.start.max(range.end))
+        Some(below..above.map_or(u64::MAX, |area| area.start.max(range.end)))
     }
 
     /// The highest free space of `len` bytes inside `within`.
@@ -229,13 +231,15 @@ impl<C: Contents> AreaSet<C> {
         }
     }
 
-    /// Adds an area, whose place must be free, and joins it with its neighbours.
+    /// Adds an area, whose place must be free, and joins it with its neighbours. Returns the area
+    /// that it is, or is a part of.
     #[inline(always)]
-    pub fn insert(&mut self, area: Area<C>) {
+    pub fn insert(&mut self, area: Area<C>) -> Option<&Area<C>> {
         debug_assert!(area.start < area.end && self.is_free(&area.range()), "area over another");
         self.go_to(area.start);
         self.push(area);
         self.join();
+        self.above.last()
     }
 
     /// Takes everything out that lies in `range`, cutting areas at its ends.

@@ -106,6 +106,7 @@ impl Counts {
             }
         }
         report.close().context("close")?;
+        // The time last: what is measured follows.
         Ok(Counts { ns: time::now().as_nanos() as u64, events })
     }
 }
@@ -132,11 +133,10 @@ impl Bench<'_> {
     fn each(&mut self, count: u64, mut operation: impl FnMut() -> Verdict) -> Verdict {
         operation()?;
         let before = Counts::now()?;
-        let begin = time::now();
         for _ in 0..count {
             operation()?;
         }
-        self.add(count, Counts { ns: begin.as_nanos() as u64, ..before })
+        self.add(count, before)
     }
 
     /// Adds `count` operations, which began at `before` and have ended now.
@@ -207,9 +207,7 @@ fn exit(bench: &mut Bench<'_>, parked: bool) -> Verdict {
         let child = process::spawn(|| {
             // What is written here is copied before the threads come: a copy later would send lazy CPUs away.
             let ready = Counts::now().and_then(|_| threads_on(&cpus[1..], parked));
-            let before = ready.and_then(|()| Counts::now());
-            let Ok(mut before) = before else { return 1 };
-            before.ns = time::now().as_nanos() as u64;
+            let Ok(before) = ready.and_then(|()| Counts::now()) else { return 1 };
             // SAFETY: a page of the parent's, too, which reads it after this process's end.
             unsafe { (shared as *mut Counts).write(before) };
             0
@@ -238,7 +236,7 @@ fn threads_on(cpus: &[usize], parked: bool) -> Verdict {
             while HERE.load(Ordering::Relaxed) < all {
                 sched::relax();
             }
-            while parked {
+            while parked && NEVER.load(Ordering::Relaxed) == 0 {
                 let _ = futex::wait(&NEVER, 0, None);
             }
         });

@@ -81,11 +81,39 @@ impl Operations for Generation {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn spare<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId, what: FlushRange, told: &mut CpuSet) {
-        if what != FlushRange::Everything && told.has_others(t.cpu(), lazy.nr_cpus()) {
-            spare(lazy, t, mm, told);
+        if what == FlushRange::Everything {
+            return;
         }
+        let (slot, nr_cpus) = (mm.slot(), lazy.nr_cpus());
+        let is_behind = |cpu, newest| {
+            (note_of(slot, 0)..note_of(slot, newest)).contains(&note(lazy.cpu(cpu)).load(Ordering::Relaxed))
+        };
+        // A broadcast reaches every CPU, so it must be spared all of them or none. No flush
+        // is owed for nothing: the generation is left alone where nobody would be spared.
+        let (mut some, mut all) = (false, true);
+        told.for_each(nr_cpus, |cpu| {
+            if cpu != t.cpu() {
+                let behind = is_behind(cpu, u64::MAX);
+                (some, all) = (some | behind, all & behind);
+            }
+        });
+        if !some || !all && !lazy.tells_by_ipi() {
+            return;
+        }
+        let since = lazy.event(t, Event::FlushBegins(mm));
+        let generation = lazy.mm(mm).policy_word().fetch_add(1, Ordering::Relaxed) + 1;
+        // F29 fence: orders the generation before the reads of the notes, and before the reuse
+        // of what we free. Partners: `ended`, `prepare_switch`, `give_up_mm`.
+        fence(Ordering::SeqCst);
+        told.retain(nr_cpus, |cpu| {
+            let spared = cpu != t.cpu() && is_behind(cpu, generation);
+            if spared {
+                lazy.event(t, Event::Spared { mm, cpu, since });
+            }
+            !spared
+        });
     }
 
     #[inline(always)]
@@ -100,39 +128,6 @@ impl Operations for Generation {
     fn last_drop<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId) -> Free {
         Shootdown::last_drop(lazy, t, mm)
     }
-}
-
-/// Takes the CPUs that are lazy on `mm` out of `told`, which has others than this one.
-#[inline(never)]
-fn spare<M: Machine>(lazy: &LazyTlb<M>, t: &PreemptOff, mm: MmId, told: &mut CpuSet) {
-    let (slot, nr_cpus) = (mm.slot(), lazy.nr_cpus());
-    let is_behind = |cpu, newest| {
-        (note_of(slot, 0)..note_of(slot, newest)).contains(&note(lazy.cpu(cpu)).load(Ordering::Relaxed))
-    };
-    // A broadcast reaches every CPU, so it must be spared all of them or none. No flush
-    // is owed for nothing: the generation is left alone where nobody would be spared.
-    let (mut some, mut all) = (false, true);
-    told.for_each(nr_cpus, |cpu| {
-        if cpu != t.cpu() {
-            let behind = is_behind(cpu, u64::MAX);
-            (some, all) = (some | behind, all & behind);
-        }
-    });
-    if !some || !all && !lazy.tells_by_ipi() {
-        return;
-    }
-    let since = lazy.event(t, Event::FlushBegins(mm));
-    let generation = lazy.mm(mm).policy_word().fetch_add(1, Ordering::Relaxed) + 1;
-    // F29 fence: orders the generation before the reads of the notes, and before the reuse
-    // of what we free. Partners: `ended`, `prepare_switch`, `give_up_mm`.
-    fence(Ordering::SeqCst);
-    told.retain(nr_cpus, |cpu| {
-        let spared = cpu != t.cpu() && is_behind(cpu, generation);
-        if spared {
-            lazy.event(t, Event::Spared { mm, cpu, since });
-        }
-        !spared
-    });
 }
 
 /// Makes the flush that this CPU owes for the mm in `slot`, which it has been lazy on.

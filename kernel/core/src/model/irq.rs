@@ -12,7 +12,6 @@ use std::sync::atomic as native;
 use super::Model;
 use super::seat::Context;
 use crate::cpu::CpuId;
-use crate::event::Event;
 use crate::sync::Ordering;
 
 impl Model {
@@ -29,8 +28,7 @@ impl Model {
         if arrived || self.spurious_irqs.load(native::Ordering::Relaxed) {
             let lazy_tlb = self.lazy_tlb();
             self.in_irqs_off(|t| {
-                lazy_tlb.event(t, Event::Interrupted);
-                lazy_tlb.handle_calls(t);
+                lazy_tlb.interrupted(t);
             });
         }
     }
