@@ -97,6 +97,9 @@ pub fn mftb() -> u64 {
     mfspr::<{ spr::TB }>()
 }
 
+// Where `tlb_instruction` puts the numbers of its registers.
+const _: () = assert!(instruction::tlbie(4, 5, 0) == instruction::tlbie(0, 0, 0) | 4 << 11 | 5 << 21);
+
 /// RIC is a field of the instruction, not of a register: one instruction per value.
 macro_rules! tlb_instruction {
     ($name:ident, $operands:ident) => {
@@ -109,8 +112,10 @@ macro_rules! tlb_instruction {
         // SAFETY: drops cached translations, which is always allowed; the right order is
         // the caller's contract.
         unsafe {
-            asm!(".long {}", const instruction::$name(4, 5, $ric as u32),
-                in("r4") $operands.rb(), in("r5") $operands.rs(),
+            // A register is written as its number: the compiler may choose it, and need not move the
+            // operand of each set of a whole flush.
+            asm!(".long {word} | ({rb} << 11) | ({rs} << 21)", word = const instruction::$name(0, 0, $ric as u32),
+                rb = in(reg) $operands.rb(), rs = in(reg) $operands.rs(),
                 options(nostack, preserves_flags))
         }
     };
