@@ -56,7 +56,7 @@ class LazyCpus(Command):
         """A heading, then a line per CPU."""
         kernel = Kernel()
         check = Check(kernel)
-        yield f"{kernel.policy}, {len(kernel.cpus)} CPUs"
+        yield f"{kernel.policy}, {len(kernel.cpus)} CPU{'s' if len(kernel.cpus) > 1 else ''}"
         rows = [("CPU", "task", "mm", "active_mm", "PIDR", "mask", "verdict")]
         rows += [self.row(kernel, check, cpu) for cpu in kernel.cpus]
         yield from table(rows)
@@ -313,7 +313,8 @@ class LazyWhy(Command):
         for cpu in kernel.cpus:
             if cpu.is_started and (call := cpu.call(kernel.memory)) and call[1] == mm.name:
                 yield f"CPU {cpu.number} waits for CPU {ranges(call[2])}: {call[0]} (lazy-calls)."
-        yield f"It is freed when users and counts are 0; {self.AT_THE_END.get(kernel.policy, kernel.policy)}."
+        when = "It is freed when users and counts are 0" if mm.count else "Its last count is gone, and the free is under way"
+        yield f"{when}; {self.AT_THE_END.get(kernel.policy, kernel.policy)}."
 
     def others(self, count, one, of):
         """How many units have no holder that is a task."""
