@@ -222,7 +222,8 @@ class LazyWatch(gdb.Command):
         if what in self.MM_WORDS:
             mm = kernel.find_mm(which)
             at = memory.mms + mm.slot * memory.mm_size + getattr(memory, self.MM_WORDS[what])
-            Watch(f"{what} of {mm.name}", at, 4, str)
+            # A freed mm's words are poison, which is known by its digits.
+            Watch(f"{what} of {mm.name}", at, 4, lambda word: hex(word) if word >> 31 else str(word))
             return
         if not which.isdigit() or int(which) >= len(kernel.cpus):
             raise gdb.GdbError(f"there is no CPU {which}: the machine has {len(kernel.cpus)}.")

@@ -297,7 +297,7 @@ class LazyWhy(Command):
         if mm.name.is_init:
             yield "init_mm is never freed (I5)."
             return
-        yield f"{mm.name} is {mm.state()}: mm_users {mm.users}, mm_count {mm.count}, under {kernel.policy}."
+        yield f"{mm.name} is {'a ' if mm.state() == 'zombie' else ''}{mm.state()}: mm_users {mm.users}, mm_count {mm.count}, under {kernel.policy}."
         users = [task for task in kernel.tasks.values() if task.mm == mm.name]
         lazy = [cpu for cpu in kernel.cpus if cpu.is_lazy_on(mm.name)]
         if mm.users:
@@ -307,7 +307,7 @@ class LazyWhy(Command):
         if kernel.policy == "refcount" and lazy:
             yield f"Borrowers hold {len(lazy)} more: CPU {ranges(cpu.number for cpu in lazy)}."
         if mm.count > counted:
-            yield f"{mm.count - counted} more count{'s are' if mm.count - counted > 1 else ' is'} held by code in flight (mmgrab, or a switch that has not settled)."
+            yield f"{mm.count - counted} more count{'s are' if mm.count - counted > 1 else ' is'} held by code in flight (an exit that has not ended, mmgrab, or a switch that has not settled)."
         for cpu in lazy:
             yield f"CPU {cpu.number} is lazy on it, in task {kernel.task_of(cpu)}."
         for cpu in kernel.cpus:
