@@ -30,6 +30,7 @@ define HELP
                           riscv64, crashes and programs)
   make test-loom          the protocol under the model checker
   make prove              the whole protocol in one Spin model, all states, and its mutants
+                          (LAZY=: one policy alone, without the mutants)
   make test-mutants       the protocol broken on purpose: a test must fail for each error
                           (MUTANT= parts of their names)
   make mutants            these errors, and kernels broken on purpose that QEMU boots
@@ -380,7 +381,7 @@ $(TEST_STAGES):
 
 .PHONY: prove
 prove: setup-spin
-	@$(SCRIPTS)/prove
+	@$(SCRIPTS)/prove $(LAZY)
 
 .PHONY: mutants
 mutants: setup-rust setup-qemu user-programs

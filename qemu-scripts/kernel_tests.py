@@ -103,6 +103,9 @@ class Configuration:
         took = TOOK.match(reason)
         if directive == "SKIP":
             self.count(name, "skipped", reason=reason)
+            # With LAZY one policy is tried: the reasons tell what it is not tested for.
+            if os.environ.get("LAZY"):
+                self.shown.append(f"skipped {name} ({self.label}): {reason}")
         elif directive == "XFAIL":
             self.count(name, "expected", reason=reason)
             self.shown.append(f"expected failure {name} ({self.label}): {reason}")

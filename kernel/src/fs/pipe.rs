@@ -78,9 +78,9 @@ impl Ring {
     fn fill(&mut self, from: &mut Cursor<'_>, len: usize) -> Result<(), Errno> {
         let run = self.run(self.tail, len)?;
         if run.len() == len {
-            from.take_whole(run)?
+            from.take_whole(run)?;
         } else {
-            self.fill_two(from, len)?
+            self.fill_two(from, len)?;
         }
         self.tail += len as u64;
         Ok(())

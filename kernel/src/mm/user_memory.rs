@@ -178,14 +178,13 @@ fn efault<T>(outcome: Result<T, BadAddress>) -> Result<T, Errno> {
 /// Loads the aligned word at `address` and, to `write`, stores the same there.
 fn touch(address: u64, write: bool) -> Result<(), BadAddress> {
     let mut found = uaccess::load_user_u32(address)?;
-    while write {
-        let now = uaccess::cmpxchg_user_u32(address, found, found)?;
+    loop {
+        let now = if write { uaccess::cmpxchg_user_u32(address, found, found)? } else { found };
         if now == found {
-            break;
+            return Ok(());
         }
         found = now;
     }
-    Ok(())
 }
 
 /// A value of zeroes, made in place: for one that is too large for a kernel stack.

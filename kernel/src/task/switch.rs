@@ -281,10 +281,7 @@ pub(super) unsafe fn finish(left: Left) -> IrqsOff {
     let borrow = lazy_tlb().finish_switch(&off, left.has(Left::ENDED_BORROW));
     left.task().on_cpu.end();
     if left.has(Left::MARKS) {
-        let borrow = lazy_tlb().left_to_settle(borrow);
-        if borrow.is_some() || left.has(Left::DEAD | Left::EVICTED) {
-            finish_marked(left, borrow, &mut off);
-        }
+        finish_marked(left, lazy_tlb().left_to_settle(borrow), &mut off);
     }
     off
 }
@@ -294,6 +291,9 @@ pub(super) unsafe fn finish(left: Left) -> IrqsOff {
 #[cold]
 #[inline(never)]
 fn finish_marked(left: Left, borrow: Option<EndedBorrow>, off: &mut IrqsOff) {
+    if borrow.is_none() && !left.has(Left::DEAD | Left::EVICTED) {
+        return;
+    }
     let settle = || {
         lazy_tlb().settle_switch(borrow);
         if left.has(Left::DEAD) {
