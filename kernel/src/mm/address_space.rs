@@ -225,8 +225,6 @@ pub(crate) fn disconnect(mm: MmId) {
 
 /// Frees all that `mm` mapped, tables included. `mm` is disconnected, and no CPU caches a
 /// translation of it. Interrupts and preemption on; may sleep.
-// Not inlined: the gather would lie on the stack of its caller, beside sets of CPUs.
-#[inline(never)]
 pub(crate) fn free_user_memory(mm: MmId) {
     let mut map = lock(mm);
     let mut gather = Gather::after_exit_flush(mm);

@@ -18,7 +18,7 @@ use crate::machine::lazy_tlb;
 use crate::memory::frame::{self, FrameNumber};
 
 /// Frames of a batch, a multiple of what a visit takes together; 2 KB of the stack.
-const BATCH: usize = 448;
+const BATCH: usize = 488;
 /// No addresses; its ends are those of no address.
 pub(super) const NO_SPAN: Range<u64> = Range { start: u64::MAX, end: 0 };
 /// More pages than this are flushed as a whole address space, not by page.

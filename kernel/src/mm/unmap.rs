@@ -51,6 +51,8 @@ impl Map {
     }
 
     /// Empties the tree, up to its root. The areas are left for the caller.
+    // Not inlined: the caller's stack frame has the gather.
+    #[inline(never)]
     pub(super) fn unmap_everything(&mut self, gather: &mut Gather) {
         let mut runs = runs(&self.areas, |_| true).peekable();
         while let Some(run) = runs.next() {
