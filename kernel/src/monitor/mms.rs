@@ -47,15 +47,16 @@ pub(super) fn show() {
     print!("{table}");
 }
 
-/// Prints all about the address space that `words` name: `mm3.1`, or `3` for the one in that slot.
+/// Prints all about the address space that `words` name: `mm3.1`, or `mm3` or `3` for the one in that slot.
 pub(super) fn show_one(words: &[&str]) {
-    let (kernel, cpus) = (lazy_tlb(), machine::look());
-    let is_named = |id: MmId, name: &str| {
-        format!("{id:?}") == name || name.parse().is_ok_and(|pid: u32| pid == id.pid().get())
-    };
-    let mut all = kernel.mms().iter().filter(|mm| mm.id().is_some());
-    let Some(mm) = all.find(|mm| words.first().is_some_and(|name| is_named(mm.id(), name))) else {
+    let Some(&name) = words.first() else {
         return println!("usage: mm NAME, or its PID, as `mms` shows them");
+    };
+    let (kernel, cpus) = (lazy_tlb(), machine::look());
+    let slot = name.strip_prefix("mm").unwrap_or(name).parse();
+    let is_named = |id: MmId| format!("{id:?}") == name || slot == Ok(id.pid().get());
+    let Some(mm) = kernel.mms().iter().find(|mm| mm.id().is_some() && is_named(mm.id())) else {
+        return println!("mm: there is no {name}; `mms` lists the address spaces");
     };
     let id = mm.id();
     println!(

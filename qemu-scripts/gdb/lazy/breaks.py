@@ -152,7 +152,8 @@ class Watch(gdb.Breakpoint):
     compares the value."""
 
     alive = []
-    # Whether a command that goes backwards runs.
+    # Whether the command that runs goes backwards. Typed at the prompt, it returns before the machine stops:
+    # so it is over at the stop, or, if it could not begin, at the next prompt.
     backwards = False
 
     def __init__(self, what, address, size, show):
@@ -176,19 +177,28 @@ class Watch(gdb.Breakpoint):
         """Tells each changed word."""
         Watch.alive = [watch for watch in Watch.alive if watch.is_valid()]
         for watch in Watch.alive:
-            new = watch.read()
+            try:
+                new = watch.read()
+            except gdb.GdbError:  # the kernel has not described itself yet: the run was gone back so far
+                continue
             if new != watch.value:
-                cpu = gdb.selected_thread().num - 1
-                # Backwards the later value was seen first.
-                before, after = (new, watch.value) if Watch.backwards else (watch.value, new)
-                print(f"{watch.what}: {watch.show(before)} -> {watch.show(after)}, stored by CPU {cpu}")
+                # Backwards the later value was seen first, and the store may be far from here: QEMU stops behind a store.
+                before, after, how = (new, watch.value, "gone back over") if Watch.backwards else \
+                    (watch.value, new, f"stored by CPU {gdb.selected_thread().num - 1}")
+                print(f"{watch.what}: {watch.show(before)} -> {watch.show(after)}, {how}")
                 watch.value = new
+        Watch.forwards()
+
+    @staticmethod
+    def forwards():
+        """No command runs that goes backwards."""
+        Watch.backwards = False
 
 
 gdb.events.stop.connect(Watch.stopped)
+gdb.events.before_prompt.connect(Watch.forwards)
 for _command in ("continue", "step", "stepi", "next", "nexti", "finish"):
-    for _hook, _value in (("hook", True), ("hookpost", False)):
-        gdb.execute(f"define {_hook}-reverse-{_command}\npython lazy.breaks.Watch.backwards = {_value}\nend")
+    gdb.execute(f"define hook-reverse-{_command}\npython lazy.breaks.Watch.backwards = True\nend")
 
 
 class LazyWatch(gdb.Command):
@@ -212,7 +222,8 @@ class LazyWatch(gdb.Command):
         if what in self.MM_WORDS:
             mm = kernel.find_mm(which)
             at = memory.mms + mm.slot * memory.mm_size + getattr(memory, self.MM_WORDS[what])
-            Watch(f"{what} of {mm.name}", at, 4, str)
+            # A freed mm's words are poison, which is known by its digits.
+            Watch(f"{what} of {mm.name}", at, 4, lambda word: hex(word) if word >> 31 else str(word))
             return
         if not which.isdigit() or int(which) >= len(kernel.cpus):
             raise gdb.GdbError(f"there is no CPU {which}: the machine has {len(kernel.cpus)}.")

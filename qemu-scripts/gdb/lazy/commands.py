@@ -56,7 +56,7 @@ class LazyCpus(Command):
         """A heading, then a line per CPU."""
         kernel = Kernel()
         check = Check(kernel)
-        yield f"{kernel.policy}, {len(kernel.cpus)} CPUs"
+        yield f"{kernel.policy}, {len(kernel.cpus)} CPU{'s' if len(kernel.cpus) > 1 else ''}"
         rows = [("CPU", "task", "mm", "active_mm", "PIDR", "mask", "verdict")]
         rows += [self.row(kernel, check, cpu) for cpu in kernel.cpus]
         yield from table(rows)
@@ -297,7 +297,7 @@ class LazyWhy(Command):
         if mm.name.is_init:
             yield "init_mm is never freed (I5)."
             return
-        yield f"{mm.name} is {mm.state()}: mm_users {mm.users}, mm_count {mm.count}, under {kernel.policy}."
+        yield f"{mm.name} is {'a ' if mm.state() == 'zombie' else ''}{mm.state()}: mm_users {mm.users}, mm_count {mm.count}, under {kernel.policy}."
         users = [task for task in kernel.tasks.values() if task.mm == mm.name]
         lazy = [cpu for cpu in kernel.cpus if cpu.is_lazy_on(mm.name)]
         if mm.users:
@@ -307,13 +307,14 @@ class LazyWhy(Command):
         if kernel.policy == "refcount" and lazy:
             yield f"Borrowers hold {len(lazy)} more: CPU {ranges(cpu.number for cpu in lazy)}."
         if mm.count > counted:
-            yield f"{mm.count - counted} more count{'s are' if mm.count - counted > 1 else ' is'} held by code in flight (mmgrab, or a switch that has not settled)."
+            yield f"{mm.count - counted} more count{'s are' if mm.count - counted > 1 else ' is'} held by code in flight (an exit that has not ended, mmgrab, or a switch that has not settled)."
         for cpu in lazy:
             yield f"CPU {cpu.number} is lazy on it, in task {kernel.task_of(cpu)}."
         for cpu in kernel.cpus:
             if cpu.is_started and (call := cpu.call(kernel.memory)) and call[1] == mm.name:
                 yield f"CPU {cpu.number} waits for CPU {ranges(call[2])}: {call[0]} (lazy-calls)."
-        yield f"It is freed when users and counts are 0; {self.AT_THE_END.get(kernel.policy, kernel.policy)}."
+        when = "It is freed when users and counts are 0" if mm.count else "Its last count is gone, and the free is under way"
+        yield f"{when}; {self.AT_THE_END.get(kernel.policy, kernel.policy)}."
 
     def others(self, count, one, of):
         """How many units have no holder that is a task."""

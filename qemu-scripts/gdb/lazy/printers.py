@@ -18,7 +18,7 @@ def facts():
     """The kernel's facts, None before it has them."""
     try:
         return Memory()
-    except gdb.error:
+    except (gdb.error, gdb.GdbError):
         return None
 
 
