@@ -163,9 +163,14 @@ pub(crate) fn alloc_zeroed_from_reserve() -> Option<Frame> {
     take(0).map(zeroed)
 }
 
-/// Whether the buddy allocator has `frames` besides the reserve at this moment.
+/// Whether the buddy allocator has `frames` besides the reserve at this moment. If not, the CPUs'
+/// caches give back what they have.
 pub(crate) fn has_spare(frames: u64) -> bool {
-    FRAMES.buddy.lock().free_frames() >= FRAMES.reserve.saturating_add(frames)
+    let has = || FRAMES.buddy.lock().free_frames() >= FRAMES.reserve.saturating_add(frames);
+    has() || {
+        drain_caches();
+        has()
+    }
 }
 
 /// Whether the heap has taken much of the reserve.
