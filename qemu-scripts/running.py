@@ -12,7 +12,7 @@ import time
 
 from common import die
 
-AT_A_TIME = 2  # QEMU runs; more only make the CPUs of a guest wait for each other
+AT_A_TIME = 3  # QEMU runs, of which some sleep; more only make the CPUs of a guest wait for each other
 
 
 @dataclasses.dataclass
@@ -201,7 +201,7 @@ def run_quietly(command, timeout_s):
         return run.finish()
 
 
-def two_at_a_time(function, items):
+def side_by_side(function, items):
     """Yields function(item) for each item, in their order; an interrupt ends all of them."""
     pool = concurrent.futures.ThreadPoolExecutor(AT_A_TIME)
     try:

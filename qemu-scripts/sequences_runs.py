@@ -142,7 +142,7 @@ class Shrinker:
 
     def failing(self, candidates, dies):
         """The first of these lists of sequences that fails; None if none does. If steps have
-        failed, one boot tries all, each a list of one; else each takes a boot, two at a time."""
+        failed, one boot tries all, each a list of one; else each takes a boot, side by side."""
         if not dies:
             result = boot(self.settings, [one_only for (one_only,) in candidates])
             return candidates[min(result.wrong)] if result.wrong else None

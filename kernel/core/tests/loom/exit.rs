@@ -151,7 +151,7 @@ fn zombie_filtered() {
 /// An exit as the series had it: its final flush evicts nobody, and the last drop shoots.
 #[test]
 fn exit_without_eviction() {
-    explore("exit, shootdown, without the eviction", None, || {
+    explore("exit, shootdown, without the eviction", Some(5), || {
         let (rig, stage) = stage(Config { exit_kick: false, ..config(Policy::Shootdown) }, true);
         rig.mmput(stage.mm);
         race(&rig, exit, move |rig| {
