@@ -29,6 +29,8 @@ user::main!(main);
 const PAGES: usize = 6;
 /// Looks at a page that nobody may store into.
 const LOOKS: usize = 30;
+/// A host runs few CPUs at a time: more threads only take longer.
+const MOST_THREADS: usize = 32;
 /// Rounds of the first thread between two forks.
 const ROUNDS_PER_FORK: usize = 4;
 /// How long others may try to store into a page that is missing and read-only.
@@ -36,9 +38,8 @@ const TRIES: Duration = Duration::from_micros(400);
 
 fn main(env: &Env) -> Verdict {
     let cpus: Vec<usize> = sched::affinity().context("sched_getaffinity")?.iter().collect();
-    let threads = cpus.len().max(2);
-    // Each round waits for every thread: few host CPUs take long to run so many.
-    let rounds = env.number(1, if threads > 32 { 1 } else { 8 });
+    let threads = cpus.len().clamp(2, MOST_THREADS);
+    let rounds = env.number(1, 8);
     let region = Region::new(PAGES * threads).context("mmap")?;
     let pages = move |owner: usize| {
         let start = region.address();

@@ -1,4 +1,4 @@
-//! `hotplug [ROUNDS]`: takes every CPU but the first offline and back, through
+//! `hotplug [ROUNDS]`: takes every CPU but the first, of 32 at most, offline and back, through
 //! /sys/devices/system/cpu, while a thread on each works in this address space.
 #![no_std]
 #![no_main]
@@ -18,6 +18,9 @@ use user::{Context, Env, Errno, Verdict, ensure, file, println};
 
 user::main!(main);
 
+/// A host runs few CPUs at a time: threads on more only take longer.
+const MOST_CPUS: usize = 32;
+
 fn main(env: &Env) -> Verdict {
     if user::verdict::on_foreign_kernel() {
         println!("hotplug: not on a host");
@@ -25,7 +28,7 @@ fn main(env: &Env) -> Verdict {
     }
     let rounds = env.number(1, 3);
     let everywhere = sched::affinity().context("sched_getaffinity")?;
-    let cpus: Vec<usize> = everywhere.iter().collect();
+    let cpus: Vec<usize> = everywhere.iter().take(MOST_CPUS).collect();
     refusals()?;
     let stop = Arc::new(AtomicBool::new(false));
     let turns = Arc::new(AtomicU32::new(0));
@@ -46,7 +49,7 @@ fn main(env: &Env) -> Verdict {
     }
     toggled?;
     let back = sched::affinity().context("sched_getaffinity")?.count();
-    ensure!(back == cpus.len(), "{back} CPUs are online at the end, not {}", cpus.len());
+    ensure!(back == everywhere.count(), "{back} CPUs are online at the end, not {}", everywhere.count());
     println!("hotplug: {} CPUs, {rounds} rounds", cpus.len());
     Ok(())
 }
