@@ -245,11 +245,9 @@ impl CpuSet {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// [`CpuSet::len`] of a set that has none but the first `nr_cpus` CPUs.
-    #[inline(always)]
-    pub(crate) fn len_of(&self, nr_cpus: usize) -> usize {
-        let len = |words: &[u64]| words.iter().map(|word| word.count_ones() as usize).sum();
-        if nr_cpus <= 64 { len(&self.0[..1]) } else { len(&self.0) }
+    /// How many of the first `nr_cpus` CPUs the set has beyond its first word.
+    pub fn len_beyond_first_word(&self, nr_cpus: usize) -> usize {
+        self.0[1..nr_cpus.div_ceil(64)].iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// Whether the set has no CPU.

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use arch::irq::Target;
 use arch::percpu::{self, PerCpu};
 use arch::timer;
-use kcore::cpu::{CpuId, CpuSet};
+use kcore::cpu::{CpuId, CpuSet, PublishedMm};
 use kcore::handoff::Request;
 use kcore::lookup::Claim;
 use kcore::task::TaskMm;
@@ -41,6 +41,8 @@ pub(super) struct Cpu {
     pub(super) ipi_target: Target,
     /// The part that assembly uses.
     pub(super) area: &'static PerCpu,
+    /// What it has loaded, of what the protocol keeps for it.
+    pub(super) loaded: &'static PublishedMm,
     /// Runs when nothing else does. It lives as long as the table.
     pub(super) idle: TaskPtr,
     /// Whether it has nothing to do.
@@ -73,6 +75,7 @@ impl Cpu {
             id,
             ipi_target: area.ipi_target(),
             area,
+            loaded: &lazy_tlb().cpu(id).active_mm,
             // The table keeps the idle task's own reference, for ever.
             idle: TaskPtr::new(TaskRef::into_raw(idle)),
             idle_flag: IdleFlag::new(),

@@ -58,7 +58,7 @@ impl Trace {
         let Events { last, calls } = &mut *self.0.lock().unwrap();
         let body = event.body(
             cpu,
-            || MAX_CPUS,
+            |cpus| cpus.len_beyond_first_word(MAX_CPUS) as u32,
             |initiator, new| {
                 let number = calls.entry(initiator.index()).or_default();
                 *number += u32::from(new);
