@@ -40,7 +40,6 @@ class Place:
 
     at: int
     code: int
-    group: int
     what: str
 
 
@@ -54,8 +53,11 @@ class Code:
         place, names = {symbol.name: symbol.value for symbol in image.symbols()}, kinds()
         start, end = place["__patch_sites_start"], place["__patch_sites_end"]
         table = image.data[(at := image.file_offset(start, end - start)):at + end - start]
-        self.places = [Place(start + n * 12 + to, start + n * 12 + 4 + code, group, names[what] if what < len(names) else "")
-                       for n, (to, code, group, what) in enumerate(struct.iter_unpack(">iiHH", table))]
+        places = [(group, what, start + n * 12 + to, start + n * 12 + 4 + code)
+                  for n, (to, code, group, what) in enumerate(struct.iter_unpack(">iiHH", table))]
+        self.places = [Place(at, code, names[what]) for group, what, at, code in places if group != WIDE]
+        # Those in the code of an event: either way counts.
+        self.nested = {at: code for group, _, at, code in places if group == WIDE}
 
     @functools.cache
     def word(self, at):
@@ -69,6 +71,8 @@ class Code:
     def step(self, at):
         """(where the CPU goes on, the function that it calls before that or None) after an instruction."""
         word, (form, _) = self.word(at), self.opcode(at)
+        if at in self.nested:
+            return (at + 4, self.nested[at]), None
         base = 0 if word & 2 else at
         if form == 18:
             target = base + signed(word & 0x3FF_FFFC, 26)

@@ -245,11 +245,6 @@ impl CpuSet {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// How many of the first `nr_cpus` CPUs the set has beyond its first word.
-    pub fn len_beyond_first_word(&self, nr_cpus: usize) -> usize {
-        self.0[1..nr_cpus.div_ceil(64)].iter().map(|word| word.count_ones() as usize).sum()
-    }
-
     /// Whether the set has no CPU.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|&word| word == 0)

@@ -56,7 +56,7 @@ impl Event<'_> {
 
     /// What its record on the CPU `me` says. `number` tells the number of the call that a CPU waits
     /// for, and counts a new one if its second argument says so; `beyond`, how many CPUs a set has beyond the
-    /// first 64.
+    /// first 64, or [`Body::NOT_COUNTED`].
     #[inline(always)]
     pub fn body(
         self,

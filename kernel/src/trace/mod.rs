@@ -13,7 +13,6 @@ use kcore::task::TaskMm;
 use trace_format::{Body, Kind};
 
 use self::rings::number;
-use crate::machine::lazy_tlb;
 
 mod rings;
 mod setting;
@@ -98,16 +97,12 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) {
     }
 }
 
-/// How many CPUs a set has beyond the first 64. On machines without such CPUs it costs a nop.
+/// How many CPUs a set has beyond the first 64. Where there may be some they are not counted, as that takes
+/// longer than all the rest of the record: the calls that follow name them.
 #[inline(always)]
-fn beyond_the_first(cpus: &CpuSet) -> u32 {
-    #[cold]
-    #[inline(never)]
-    fn counted(cpus: &CpuSet) -> u32 {
-        cpus.len_beyond_first_word(lazy_tlb().nr_cpus()) as u32
-    }
+fn beyond_the_first(_: &CpuSet) -> u32 {
     let mut count = 0;
-    arch::patchable!(setting::WIDE, u16::MAX, { count = counted(cpus) });
+    arch::patchable!(setting::WIDE, u16::MAX, { count = Body::NOT_COUNTED });
     count
 }
 

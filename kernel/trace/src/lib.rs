@@ -33,7 +33,7 @@
 //! | [`Kind::Load`], [`Kind::Leave`] | | | the PID register names it, or does not any more | |
 //! | [`Kind::Unit`] | 0 taken, 1 given back | | whose `mm_count` changes for a borrow | |
 //! | [`Kind::Mask`] | 0 cleared, 1 set | | in whose mask this CPU's bit changes | |
-//! | [`Kind::Evict`] | 0 exit (a kick), 1 trim | how many CPUs are asked beyond the first 64 | to be left | which of the first 64 CPUs are asked, as bits |
+//! | [`Kind::Evict`] | 0 exit (a kick), 1 trim | how many CPUs are asked beyond the first 64, or [`Body::NOT_COUNTED`] | to be left | which of the first 64 CPUs are asked, as bits |
 //! | [`Kind::Scan`] | | … are found … | whose publishers were looked for | … are found |
 //! | [`Kind::Shoot`] | | … are asked … | dying | … are asked, not this one |
 //! | [`Kind::ShotSelf`] | | | this CPU has left it for its own shoot | |
@@ -272,9 +272,12 @@ impl Body {
 }
 
 impl Body {
-    /// How many CPUs an eviction or a shoot asks, or a scan has found.
+    /// Of a set: there may be CPUs beyond the first 64. The records of the call that follows name them.
+    pub const NOT_COUNTED: u32 = u32::MAX;
+
+    /// How many CPUs an eviction or a shoot asks, or a scan has found, as far as they are counted.
     pub const fn cpus(self) -> u32 {
-        self.arg.count_ones() + self.other
+        self.arg.count_ones() + if self.other == Self::NOT_COUNTED { 0 } else { self.other }
     }
 }
 
