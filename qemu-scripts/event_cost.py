@@ -1,12 +1,14 @@
 """What events of the trace cost: the code behind the nops of an image (arch/powerpc64/src/patch.rs).
 
 An event's code begins where its nop branches to when its group is on, and ends where it meets what follows the
-nop. Counted is that branch, and all between: the longest way through it, or what a run has counted.
+nop. Counted is that branch, and all between: the longest way through it, or what a run has counted; less what
+the compiler has copied there from behind the nop.
 """
 
 import collections
 import dataclasses
 import functools
+import itertools
 import math
 import re
 import struct
@@ -125,7 +127,21 @@ class Code:
 
     def longest(self, place):
         """The most instructions of an event: infinite if it has a loop, or goes where a register says."""
-        return 1 + self.way(place.code, self.own(place))
+        return 1 + self.way(place.code, self.own(place)) - self.copied(place)
+
+    def copied(self, place):
+        """How many instructions behind the nop an event's code has in their stead: those before the first at which the
+        two meet."""
+        own = self.own(place)
+        meet = {to for at in own for to in self.after(at)} - own
+        seen, now = set(), {place.at + 4}
+        for distance in itertools.count():
+            if now & meet:
+                return distance
+            if not now:
+                return 0
+            seen |= now
+            now = {to for at in now for to in self.after(at)} - seen
 
     def way(self, start, own):
         """The longest way from an address to where it leaves `own`. One with a call that does not return is none."""
@@ -157,7 +173,7 @@ class Code:
         for place in self.places:
             records = runs.get(place.code, 0)
             found[0][place.what] += records
-            found[1][place.what] += records + self.spent(self.own(place), runs)
+            found[1][place.what] += records * (1 - self.copied(place)) + self.spent(self.own(place), runs)
         return {what: (records, found[1][what]) for what, records in found[0].items() if records}
 
     def spent(self, addresses, runs):

@@ -360,7 +360,7 @@ impl<M: Machine> LazyTlb<M> {
             // F11 order us and the initiator alone.
             fence(Ordering::SeqCst);
         } else {
-            self.run_call(t, by);
+            self.run_call(t, me, by);
         }
         self.event_of(me, t, Event::Answers { by });
         // F11 release: orders what the handler did before the answer. Partner:
@@ -370,9 +370,9 @@ impl<M: Machine> LazyTlb<M> {
 
     // Not inlined: a barrier saves no registers for it.
     #[inline(never)]
-    fn run_call(&self, t: &IrqsOff, by: CpuId) {
+    fn run_call(&self, t: &IrqsOff, me: &CpuState, by: CpuId) {
         let (call, asks) = self.cpu(by).call.read();
-        self.event(t, Event::Called { by, call, asks });
+        self.event_of(me, t, Event::Called { by, call, asks });
         match call {
             Call::Shoot(mm) | Call::LetGo(mm) => {
                 self.shoot_lazy_here(t, mm);

@@ -6,9 +6,10 @@
 //! rings until something is.
 
 use arch::ring;
-use kcore::cpu::{CpuSet, PublishedMm};
+use kcore::cpu::CpuSet;
 use kcore::event::Event;
 use kcore::machine::PreemptOff;
+use kcore::mm::MmId;
 use kcore::task::TaskMm;
 use trace_format::{Body, Kind};
 
@@ -109,10 +110,10 @@ fn beyond_the_first(_: &CpuSet) -> u32 {
 /// This CPU is about to switch from the task with `prev` to the one with `next`, and has `loaded`. `why`
 /// is a number of `trace_format::LEAVES`.
 #[inline(always)]
-pub(crate) fn switch(prev: &TaskMm, next: &TaskMm, next_tid: &u32, loaded: &PublishedMm, why: u8) {
+pub(crate) fn switch(prev: &TaskMm, next: &TaskMm, next_tid: &u32, loaded: impl FnOnce() -> MmId, why: u8) {
     note!(Kind::Switch, {
         let sub = u8::from(prev.mm().is_none()) | (why & 3) << 2;
-        let about = Body::about(Kind::Switch, loaded.peek().to_bits());
+        let about = Body::about(Kind::Switch, loaded().to_bits());
         Body { sub, other: *next_tid, arg: next.mm().to_bits(), ..about }
     });
 }

@@ -164,7 +164,8 @@ mod tests {
             set(Kind::Shoot, 0),
         ];
         let records = |cpu| {
-            let record = |(n, body): (usize, &Body)| (cpu, n as u64, Record { time: n as u64 + 1, body: *body });
+            let record =
+                |(n, body): (usize, &Body)| (cpu, n as u64, Record { time: n as u64 + 1, body: *body });
             steps.iter().enumerate().map(record).collect::<Vec<_>>()
         };
         let mut trace = crate::tests::trace(&[]);

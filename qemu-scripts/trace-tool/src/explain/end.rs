@@ -22,7 +22,8 @@ impl Told<'_> {
         self.borrowers(zombie.time);
         self.asked(Kind::Evict, "To flush for the exit,", "kicked");
         self.count(zombie.time);
-        if let Some(scan) = self.events(Kind::Scan).last().map(|event| (event.cpu, event.record.body.cpus())) {
+        if let Some(scan) = self.events(Kind::Scan).last().map(|event| (event.cpu, event.record.body.cpus()))
+        {
             self.say(format!("CPU {} looked for CPUs that had published it, and found {}.", scan.0, scan.1));
         }
         self.asked(Kind::Shoot, "For the last drop,", "shot");
