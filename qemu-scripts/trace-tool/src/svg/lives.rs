@@ -77,8 +77,8 @@ fn bar(scene: &Scene, canvas: &mut Canvas, life: &Life, y: f64) {
         let title = format!("{} {}, from {}", Mm(life.mm), words[0], scene.at(piece[0]));
         canvas.titled(&title, |canvas| {
             canvas.bar((left, y), (right - left, BAR), &fill, false, &words.each_ref().map(String::as_str));
+            outline(scene, canvas, life, (left, right), y, state == "zombie");
         });
-        outline(scene, canvas, life, (left, right), y);
     }
     if let Some(freed) = to.filter(|freed| (scene.window.from..=scene.window.to).contains(freed)) {
         let x = scene.x(freed);
@@ -87,9 +87,13 @@ fn bar(scene: &Scene, canvas: &mut Canvas, life: &Life, y: f64) {
     }
 }
 
-/// The edge of a piece, in the colour of the address space.
-fn outline(scene: &Scene, canvas: &mut Canvas, life: &Life, (left, right): (f64, f64), y: f64) {
+/// The edge of a piece, in the colour of the address space; and what parts it from the piece before, if it is wide
+/// enough to be seen then.
+fn outline(scene: &Scene, canvas: &mut Canvas, life: &Life, (left, right): (f64, f64), y: f64, pale: bool) {
     let colour = scene.colour(life.mm);
+    if right - left > 3.0 {
+        canvas.line((left, y), (left, y + BAR), if pale { &colour } else { "#ffffff" }, 1.0, "");
+    }
     for edge in [y, y + BAR] {
         canvas.line((left, edge), (right, edge), &colour, 1.6, "");
     }

@@ -60,6 +60,40 @@ fn every_event_answers_to_the_pointer() {
     assert_eq!(svg.matches("<g").count(), svg.matches("</g>").count());
 }
 
+/// Where ticks lie over one another, the pointer finds one place that names all, or says how many it does not.
+#[test]
+fn events_at_one_place_answer_together() {
+    let mut steps = right();
+    let fault = (1, trace_format::Body::about(trace_format::Kind::Fault, MM));
+    steps.splice(9..9, std::iter::repeat_n(fault, 3000));
+    let trace = trace(&steps);
+    let (story, asked) = (Story::of(&trace), Asked { from: Some(0.0), ..Asked::default() });
+    let svg = draw(&trace, &story, &Window::choose(&trace, &story, &asked).unwrap()).unwrap();
+    let (mut places, mut named, mut more) = (std::collections::HashSet::new(), 0, 0);
+    for group in svg.split("<g><title>").filter(|group| group.contains("pointer-events=\"all\"")) {
+        let (title, rest) = group.split_once("</title>").unwrap();
+        assert!(places.insert(rest.split(" width").next().unwrap()), "{rest}");
+        let unnamed =
+            title.lines().find_map(|line| line.strip_prefix("and ")?.split(' ').next()?.parse().ok());
+        more += unnamed.unwrap_or(0);
+        let lines = title.lines().count() - usize::from(unnamed.is_some());
+        assert_eq!(rest.matches("<line").count(), lines + unnamed.unwrap_or(0));
+        named += lines;
+    }
+    assert!(more > 500 && named > 500, "{named} are named, {more} are not");
+    assert_eq!(named + more, trace.events.len());
+}
+
+/// An arrow is thin and dashed: a wide line under everything else makes it easy to point at.
+#[test]
+fn an_arrow_answers_beside_its_line_too() {
+    let (svg, _) = picture(Asked::default()).unwrap();
+    let title = "<title>IPI from CPU 0 to CPU 1: shoot mm3.1";
+    let places: Vec<_> = svg.match_indices(title).map(|(at, _)| at).collect();
+    let (lane, unseen) = (svg.find("CPU 0</text>").unwrap(), svg.find("stroke-opacity=\"0\"").unwrap());
+    assert!(places.len() == 2 && places[0] < unseen && unseen < lane && lane < places[1]);
+}
+
 /// The box of each text: left, right, base line.
 fn boxes(svg: &str) -> Vec<(f64, f64, f64, &str)> {
     let number = |tag: &str, name: &str| -> f64 { values(tag, "text", name)[0].parse().unwrap() };
