@@ -77,23 +77,26 @@ fn bar(scene: &Scene, canvas: &mut Canvas, life: &Life, y: f64) {
         let title = format!("{} {}, from {}", Mm(life.mm), words[0], scene.at(piece[0]));
         canvas.titled(&title, |canvas| {
             canvas.bar((left, y), (right - left, BAR), &fill, false, &words.each_ref().map(String::as_str));
-            outline(scene, canvas, life, (left, right), y, state == "zombie");
+            outline(scene, canvas, life, (left, right), y);
+            // What parts it from the piece before, where there is room to see it.
+            if piece[0] > cuts[0] && right - left > 3.0 {
+                let ink = if state == "zombie" { scene.colour(life.mm) } else { "#ffffff".into() };
+                canvas.line((left, y), (left, y + BAR), &ink, 1.0, "");
+            }
         });
     }
     if let Some(freed) = to.filter(|freed| (scene.window.from..=scene.window.to).contains(freed)) {
         let x = scene.x(freed);
-        canvas.line((x, y - 2.0), (x, y + BAR + 2.0), INK, 2.0, "");
-        canvas.text(x + 5.0, y + 13.0, 11.0, INK, "start", false, "freed");
+        canvas.titled(&format!("{} freed, {}", Mm(life.mm), scene.at(freed)), |canvas| {
+            canvas.line((x, y - 2.0), (x, y + BAR + 2.0), INK, 2.0, "");
+            canvas.text(x + 5.0, y + 13.0, 11.0, INK, "start", false, "freed");
+        });
     }
 }
 
-/// The edge of a piece, in the colour of the address space; and what parts it from the piece before, if it is wide
-/// enough to be seen then.
-fn outline(scene: &Scene, canvas: &mut Canvas, life: &Life, (left, right): (f64, f64), y: f64, pale: bool) {
+/// The edge of a piece, in the colour of the address space.
+fn outline(scene: &Scene, canvas: &mut Canvas, life: &Life, (left, right): (f64, f64), y: f64) {
     let colour = scene.colour(life.mm);
-    if right - left > 3.0 {
-        canvas.line((left, y), (left, y + BAR), if pale { &colour } else { "#ffffff" }, 1.0, "");
-    }
     for edge in [y, y + BAR] {
         canvas.line((left, edge), (right, edge), &colour, 1.6, "");
     }

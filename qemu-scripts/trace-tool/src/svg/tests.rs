@@ -41,9 +41,13 @@ fn a_picture_has_the_borrow_the_call_and_the_life() {
         "IPI from CPU 0 to CPU 1: shoot mm3.1\nsent 21.00 µs, taken 23.00 µs",
         "CPU 0 waits for its call: shoot mm3.1, 20.00 µs",
         "mm3.1 zombie, 1 CPU lazy, from 15.00 µs",
+        "mm3.1 freed, 30.00 µs",
     ] {
         assert!(svg.contains(&format!("<title>{title}</title>")), "{title}");
     }
+    let parted = values(&svg, "line", "stroke").iter().filter(|ink| **ink == "#ffffff").count();
+    assert!(parted > 0, "pieces of a life are told apart");
+    assert!(svg.contains("@media print"), "a picture wider than paper is cut off");
     for words in ["last user gone", "shoot 1 CPU", "freed"] {
         assert!(svg.contains(&format!(">{words}</text>")), "{words}");
     }
