@@ -56,14 +56,18 @@ fn bar(scene: &Scene, canvas: &mut Canvas, life: &Life, y: f64) {
     cuts.extend([from.max(scene.window.from), end.min(scene.window.to)]);
     cuts.sort_unstable();
     cuts.dedup();
+    let at = |time: u64| {
+        let stage = Stage::ALL.into_iter().rfind(|&stage| life.at(stage).is_some_and(|at| at <= time));
+        let lazy =
+            borrows.iter().filter(|held| held.from <= time && held.to.is_none_or(|to| to > time)).count();
+        (state(stage), lazy)
+    };
+    let last = cuts.pop();
+    cuts.dedup_by_key(|cut| at(*cut));
+    cuts.extend(last);
     for piece in cuts.windows(2) {
-        let stage = Stage::ALL.into_iter().rfind(|&stage| life.at(stage).is_some_and(|at| at <= piece[0]));
-        let lazy = borrows
-            .iter()
-            .filter(|borrow| borrow.from <= piece[0] && borrow.to.is_none_or(|to| to > piece[0]))
-            .count();
+        let (state, lazy) = at(piece[0]);
         let (left, right) = (scene.x(piece[0]), scene.x(piece[1]));
-        let state = state(stage);
         let fill = match state {
             "live" => scene.colour(life.mm),
             "zombie" => "#ffffff".into(),
