@@ -92,8 +92,7 @@ class Happening(gdb.Breakpoint):
         if self.wanted_cpu is not None and cpu != self.wanted_cpu:
             return False
         name = self.its_mm(Memory(), cpu)
-        # Without a generation any that the slot has.
-        if self.mm and name is not None and self.mm not in (str(name), str(name).partition(".")[0]):
+        if self.mm and name is not None and not name.answers_to(self.mm):
             return False
         kernel = Kernel()
         which = name if name is not None else "an mm that the compiler keeps nowhere here"
@@ -222,8 +221,7 @@ class LazyWatch(gdb.Command):
         if what in self.MM_WORDS:
             mm = kernel.find_mm(which)
             at = memory.mms + mm.slot * memory.mm_size + getattr(memory, self.MM_WORDS[what])
-            # A freed mm's words are poison, which is known by its digits.
-            Watch(f"{what} of {mm.name}", at, 4, lambda word: hex(word) if word >> 31 else str(word))
+            Watch(f"{what} of {mm.name}", at, 4, lambda word: "poison" if word == memory.mm_poison else str(word))
             return
         if not which.isdigit() or int(which) >= len(kernel.cpus):
             raise gdb.GdbError(f"there is no CPU {which}: the machine has {len(kernel.cpus)}.")

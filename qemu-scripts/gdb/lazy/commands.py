@@ -95,7 +95,7 @@ class LazyMms(Command):
                 continue
             lazy = {cpu.number for cpu in kernel.cpus if cpu.is_lazy_on(mm.name)}
             tasks = [task for task in kernel.tasks.values() if task.mm == mm.name]
-            rows.append((mm.name, mm.state(), mm.users, mm.count, mm.slot, ranges(mm.mask), ranges(lazy),
+            rows.append((mm.name, mm.state(), *mm.counts(), mm.slot, ranges(mm.mask), ranges(lazy),
                          ", ".join(map(str, tasks[:4])) + (", …" if len(tasks) > 4 else "") or "-"))
         yield from table(rows)
 
@@ -296,6 +296,9 @@ class LazyWhy(Command):
             return
         if mm.name.is_init:
             yield "init_mm is never freed (I5)."
+            return
+        if mm.is_poisoned:
+            yield f"{mm.name} is being freed: its counts are poison already, its slot is free next. No CPU may have it loaded."
             return
         yield f"{mm.name} is {'a ' if mm.state() == 'zombie' else ''}{mm.state()}: mm_users {mm.users}, mm_count {mm.count}, under {kernel.policy}."
         users = [task for task in kernel.tasks.values() if task.mm == mm.name]
