@@ -7,6 +7,7 @@ itself comes there, in the same frame, on any CPU.
 
 import gdb
 
+from lazy.breaks import SAID
 from lazy.kernel import Kernel
 from lazy.memory import Memory
 
@@ -162,7 +163,10 @@ class Finish(gdb.Command):
 def with_task(run):
     """Runs it, and shows where the task is afterwards and whether it has changed CPUs."""
     cpu, task = gdb.selected_thread().num - 1, current_task()
+    SAID.clear()
     run()
+    for line in SAID:
+        print(line)
     if gdb.selected_thread() is None:
         raise gdb.GdbError("the machine has ended: the console says why.")
     now = gdb.selected_thread().num - 1
