@@ -7,7 +7,7 @@ import lazy.radix as radix
 import lazy.stack as stack
 from lazy.check import Check
 from lazy.kernel import Kernel
-from lazy.memory import symbol
+from lazy.memory import needs_machine, symbol
 
 
 class Command(gdb.Command):
@@ -150,6 +150,8 @@ class LazyBt(Command):
         kernel = Kernel()
         memory, running = kernel.memory, kernel.running()
         wanted = lambda task: not arguments or task and arguments[0] in (str(task.tid), task.name)
+        if not any(map(wanted, kernel.tasks.values())):
+            raise gdb.GdbError(f"there is no task {arguments[0]}: lazy-tasks lists them.")
         for cpu in kernel.cpus:
             task = kernel.task_of(cpu) if cpu.is_started else None
             if wanted(task) and cpu.registers:
@@ -363,6 +365,7 @@ class LazyTest(Command):
         hook = symbol(self.hook)
         if hook is None:
             raise gdb.GdbError("this image has no tests: `make gdb TEST=pattern` starts the one that has.")
+        needs_machine()
         stop_at(f"*{hook:#x}")
         if not at(hook):
             yield "stopped before the next test began."

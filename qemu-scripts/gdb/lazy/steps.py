@@ -9,7 +9,7 @@ import gdb
 
 from lazy.breaks import SAID
 from lazy.kernel import Kernel
-from lazy.memory import Memory
+from lazy.memory import Memory, needs_machine
 
 WORD = 4
 KERNEL = 0xC  # the quadrant of kernel addresses
@@ -138,6 +138,7 @@ class Next(gdb.Command):
 
     def invoke(self, arguments, _from_tty):
         """N lines."""
+        needs_machine()
         count = int(gdb.parse_and_eval(arguments or "1"))
         with_task(lambda: all(next_line() for _ in range(count)))
 
@@ -150,6 +151,7 @@ class Finish(gdb.Command):
 
     def invoke(self, _arguments, _from_tty):
         """To the caller of the selected frame's own code."""
+        needs_machine()
         frame = gdb.selected_frame()
         while frame.type() == gdb.INLINE_FRAME:
             frame = frame.older()

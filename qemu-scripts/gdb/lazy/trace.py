@@ -11,7 +11,7 @@ import tracing
 from common import ROOT
 from lazy.commands import Command
 from lazy.core import LINEAR
-from lazy.memory import Memory, read_physical, symbol
+from lazy.memory import Memory, needs_machine, read_physical, symbol
 
 TOOL = ROOT / "target/headline/release/trace-tool"
 MOST = 40
@@ -85,6 +85,7 @@ class LazyStopAt(gdb.Command):
         words = gdb.string_to_argv(arguments)
         if len(words) != 2 or not all(word.isdigit() for word in words):
             raise gdb.GdbError("usage: lazy-stop-at CPU N")
+        needs_machine()
         cpu, number = map(int, words)
         address = symbol("LAZY_TRACE")
         if address is None:
