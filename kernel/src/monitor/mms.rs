@@ -74,9 +74,10 @@ pub(super) fn show_one(words: &[&str]) {
 /// Users, count, and the state that they mean.
 pub(super) fn life(id: MmId, mm: &Mm) -> [String; 3] {
     let Some((users, count)) = mm.counts() else { return ["-", "-", "freed"].map(String::from) };
-    let state = match users {
+    let state = match (users, count) {
         _ if id == MmId::INIT_MM => "for ever",
-        0 => "zombie",
+        (0, 0) => "dying",
+        (0, _) => "zombie",
         _ => "live",
     };
     [users.to_string(), count.to_string(), state.into()]
