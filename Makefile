@@ -158,6 +158,7 @@ EDIT    := target/$(TARGET)/edit
 CROSS_FLAGS := -Zbuild-std=core,alloc -Zbuild-std-features=compiler-builtins-mem,optimize_for_size \
 	-Zjson-target-spec --target linker/$(TARGET).json --release
 CROSS_CARGO := RUSTC_BOOTSTRAP=1 cargo
+CROSS_BUILD := RUSTC_BOOTSTRAP=1 $(SCRIPTS)/cargo-build
 
 # Each file or folder in user/src/bin is a program.
 USER_PROGRAMS := $(sort $(basename $(notdir $(wildcard user/src/bin/*))))
@@ -214,13 +215,13 @@ setup-mdbook:
 # symbol table.
 .PHONY: build/kernel.elf build/kernel-test.elf build/initrd.cpio build/initrd-test.cpio user-programs
 build/kernel.elf: setup-rust
-	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel
+	@$(CROSS_BUILD) $(CROSS_FLAGS) -p kernel
 	@$(SCRIPTS)/symbols $(OUT)/kernel $@
 
 # Without the names for backtraces: a mutant needs none.
 .PHONY: kernel-test-nameless
 kernel-test-nameless: setup-rust
-	@$(CROSS_CARGO) build $(CROSS_FLAGS) --target-dir $(TESTS_TARGET) -p kernel --features selftest
+	@$(CROSS_BUILD) $(CROSS_FLAGS) --target-dir $(TESTS_TARGET) -p kernel --features selftest
 
 build/kernel-test.elf: kernel-test-nameless
 	@$(SCRIPTS)/symbols $(TESTS_TARGET)/$(TARGET)/release/kernel $@
@@ -229,15 +230,15 @@ build/kernel-test.elf: kernel-test-nameless
 EDIT_FLAGS = $(CROSS_FLAGS:--release=--profile=edit)
 .PHONY: build/kernel-quick.elf build/kernel-test-quick.elf
 build/kernel-quick.elf: setup-rust
-	@$(CROSS_CARGO) build $(EDIT_FLAGS) -p kernel
+	@$(CROSS_BUILD) $(EDIT_FLAGS) -p kernel
 	@cp $(EDIT)/kernel $@
 
 build/kernel-test-quick.elf: setup-rust
-	@$(CROSS_CARGO) build $(EDIT_FLAGS) -p kernel --features selftest
+	@$(CROSS_BUILD) $(EDIT_FLAGS) -p kernel --features selftest
 	@cp $(EDIT)/kernel $@
 
 user-programs: setup-rust
-	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p user
+	@$(CROSS_BUILD) $(CROSS_FLAGS) -p user
 
 INITRD_MEMBERS = $(foreach p,$(USER_PROGRAMS),bin/$(p)=$(OUT)/$(p))
 
@@ -336,7 +337,7 @@ measure: setup-qemu build/kernel.elf build/initrd.cpio
 
 # Programs for the host, in packages of their own (the plugin's licence is QEMU's).
 .PHONY: headline headline-plugin headline-tools
-HOST_TOOL := cargo build --release --target-dir target/headline --manifest-path
+HOST_TOOL := $(SCRIPTS)/cargo-build --release --target-dir target/headline --manifest-path
 headline-plugin:
 	@$(HOST_TOOL) $(SCRIPTS)/plugin/Cargo.toml
 
