@@ -304,7 +304,7 @@ compare: $(OWN_INITRD) setup-qemu build/kernel.elf build/initrd.cpio
 	@$(SCRIPTS)/compare build/kernel.elf build/initrd.cpio
 
 # TEST= needs the image that has the tests.
-GDB_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).cpio
+GDB_IMAGE = build/kernel$(if $(TEST),-test)$(if $(QUICK),-quick).elf build/initrd$(if $(TEST),-test).cpio
 .PHONY: terminal
 terminal:
 	@$(SCRIPTS)/gdb/start --check

@@ -19,6 +19,8 @@ from qmp import Qmp, Refused
 from running import Run
 
 LINE, PAGE, RECORD_BYTES = 128, 4096, 32
+# Where the header has the ticks per second.
+TICKS = 32
 # What `make trace` writes.
 TEXT = BUILD / "trace/trace.txt"
 # The linear map, and with it the image, is the physical address under this nibble.

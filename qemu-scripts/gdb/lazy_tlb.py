@@ -3,7 +3,7 @@
 `help lazy` lists them; docs/debugging.md shows them at work. The kernel describes itself in one
 static, LAZY_TLB_DEBUG (kernel/src/debug.rs). Type information serves only for names and lines of
 code, not for its state. The package `lazy` beside this file: memory and facts, radix (the walk),
-kernel (CPUs, mms, tasks), stack, programs, check; core (dumps); places (functions by name), breaks, steps; trace; printers.
+kernel (CPUs, mms, tasks), stack, programs, check; core (dumps); places (functions by name), breaks, steps; trace, calls; printers.
 """
 
 import pathlib
@@ -16,5 +16,5 @@ sys.dont_write_bytecode = True
 import lazy.commands  # noqa: E402  (importing defines the commands)
 import lazy.breaks  # noqa: E402
 import lazy.steps  # noqa: E402
-import lazy.trace  # noqa: E402
+import lazy.calls  # noqa: E402  (and the trace)
 import lazy.printers  # noqa: E402

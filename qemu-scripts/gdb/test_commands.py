@@ -6,9 +6,12 @@
     test-switches N   stops N times where a PID register is loaded, and some instructions
                       later, and judges the kernel there
     test-stays N      N times: `finish` leaves a switch with the task that came
+    test-leaves       stops where an idle task calls `schedule`, and notes the task
+    test-task         whether the task is the one that was noted
+    test-answers      from `run_calls` to its return; the other CPUs stand still
     test-count WHAT…  goes on to the machine's end, and counts what lazy-break stops at
     test-complete X   what Tab offers for X
-    test-print WHAT   a cpu, an mm, a task, the entry of a page, as `print` shows them
+    test-print WHAT   a cpu, an mm, a task, its address spaces, the entry of a page, as `print` shows them
 """
 
 import gdb
@@ -203,6 +206,38 @@ class Of(gdb.Breakpoint):
         return steps.current_task() == self.its_task
 
 
+class TestLeaves(gdb.Command):
+    """test-leaves: goes on to where the idle task of CPU 1 calls `schedule`, which it has done before."""
+
+    noted = None
+
+    def invoke(self, _arguments, _from_tty):
+        TestLeaves.noted = Kernel().cpus[1].idle_task
+        begins = places.index().find("switch::schedule")[0].address
+        for where in (lambda: begins, lambda: gdb.newest_frame().older().pc() - steps.WORD):
+            place = Of(TestLeaves.noted, where())
+            gdb.execute("continue", to_string=True)
+            place.delete()
+
+
+class TestTask(gdb.Command):
+    """test-task: whose the selected vCPU is."""
+
+    def invoke(self, _arguments, _from_tty):
+        print("the same task" if steps.current_task() == TestLeaves.noted else "another task")
+
+
+class TestAnswers(gdb.Command):
+    """test-answers: the CPU that runs `run_calls` goes on to its return, alone."""
+
+    def invoke(self, _arguments, _from_tty):
+        frame = gdb.newest_frame()
+        while frame.type() == gdb.INLINE_FRAME:
+            frame = frame.older()
+        caller = frame.older()
+        steps.go("continue", caller.pc(), int(caller.read_register("r1")) & steps.MASK, alone=True)
+
+
 class Counted(breaks.Happening):
     """A place of lazy-break that only counts."""
 
@@ -237,7 +272,7 @@ class TestComplete(gdb.Command):
 
 
 class TestPrint(gdb.Command):
-    """test-print cpu|mm|task|pte: what `print` shows of one of CPU 1's, or of the kernel's first page."""
+    """test-print cpu|mm|task|task_mm|pte: what `print` shows of one of CPU 1's, or of the kernel's first page."""
 
     def invoke(self, what, _from_tty):
         kernel = Kernel()
@@ -245,14 +280,18 @@ class TestPrint(gdb.Command):
             "cpu": ("kcore::cpu::CpuState", cpu_field(kernel, 1, 0)),
             "mm": ("kcore::mm::Mm", mm_field(kernel, borrowed(kernel).slot, 0)),
             "task": ("kernel::task::descriptor::Task", kernel.cpus[1].task),
+            "task_mm": ("kernel::task::descriptor::Task", kernel.cpus[1].task),
             "pte": ("powerpc64::encoding::pte::Pte", radix.walk(kernel.memory, radix.KERNEL_PID,
                                                                 lazy.memory.symbol("__text_start")).steps[-1].where | 0xC << 60),
         }[what]
         value = gdb.Value(address).cast(gdb.lookup_type(name).pointer()).dereference()
-        print(value.format_string())
+        print((value["mm"] if what == "task_mm" else value).format_string())
 
 
 TestPrint("test-print", gdb.COMMAND_OBSCURE)
+TestLeaves("test-leaves", gdb.COMMAND_OBSCURE)
+TestTask("test-task", gdb.COMMAND_OBSCURE)
+TestAnswers("test-answers", gdb.COMMAND_OBSCURE)
 TestStays("test-stays", gdb.COMMAND_OBSCURE)
 TestCount("test-count", gdb.COMMAND_OBSCURE)
 TestComplete("test-complete", gdb.COMMAND_OBSCURE)

@@ -5,9 +5,10 @@ import re
 
 import gdb
 
+import demangle
 import lazy.places as places
 from lazy.kernel import Kernel, Mm, MmName
-from lazy.memory import Memory
+from lazy.memory import Memory, needs_machine
 
 # What lazy-break stops at: the function where it begins, and the variable that names its mm. ""
 # stands for the mm that the CPU has loaded.
@@ -35,6 +36,40 @@ def say(line):
     print(line)
 
 
+class InFunction(gdb.Breakpoint):
+    """A place that is inside a function, `function`: whoever stops there has its frame selected."""
+
+    def __init__(self, at, function, **options):
+        self.function = function
+        super().__init__(at, **options)
+
+    def frame(self):
+        """The frame of the function; the innermost one if the function has none. What is inlined at its
+        beginning has frames inside of it."""
+        newest = frame = gdb.newest_frame()
+        while frame is not None and frame.is_valid():
+            if frame.name() and places.bare(demangle.shorten(frame.name())) == self.function:
+                return frame
+            if frame.type() != gdb.INLINE_FRAME:
+                break
+            frame = frame.older()
+        return newest
+
+    @staticmethod
+    def stopped(event):
+        """Selects the frame, and shows it."""
+        for breakpoint in getattr(event, "breakpoints", ()):
+            if isinstance(breakpoint, InFunction):
+                if (frame := breakpoint.frame()) != gdb.newest_frame():
+                    # GDB has shown the innermost one.
+                    frame.select()
+                    gdb.execute("frame")
+                return
+
+
+gdb.events.stop.connect(InFunction.stopped)
+
+
 class Break(gdb.Command):
     """break [PLACE] [thread N] [if CONDITION]: stops there.
 
@@ -55,7 +90,7 @@ class Break(gdb.Command):
         thread = re.search(r"\bthread\s+(\d+)", rest)
         condition = re.search(r"\bif\b\s*(.*)", rest)
         for at in where:
-            breakpoint = gdb.Breakpoint(at, **self.options)
+            breakpoint = InFunction(at, places.bare(demangle.shorten(place)) if found else "", **self.options)
             if breakpoint.pending:
                 breakpoint.delete()
                 raise gdb.GdbError(f"{place} is no place in this image.")
@@ -89,12 +124,12 @@ def mm_in(frame, name):
     return None
 
 
-class Happening(gdb.Breakpoint):
+class Happening(InFunction):
     """A place where something of the protocol begins; stops for one mm or one CPU only, if told."""
 
     def __init__(self, what, place, mm, cpu):
         self.what, self.mm, self.wanted_cpu = what, mm, cpu
-        super().__init__(place)
+        super().__init__(place, places.bare(HAPPENINGS[what][0]))
 
     def stop(self):
         """Whether it is the wanted one; says which it is."""
@@ -133,6 +168,7 @@ class LazyBreak(gdb.Command):
         what, *rest = gdb.string_to_argv(arguments) or [""]
         if what not in HAPPENINGS or len(rest) > 1:
             raise gdb.GdbError(f"usage: lazy-break {'|'.join(HAPPENINGS)} [mm|cpu]")
+        needs_machine()
         mm, cpu = limit(rest[0] if rest else "")
         found = places.index().find(HAPPENINGS[what][0])
         if not found:
@@ -225,6 +261,7 @@ class LazyWatch(gdb.Command):
         words = gdb.string_to_argv(arguments)
         if len(words) != 2 or words[0] not in {**self.CPU_WORDS, **self.MM_WORDS}:
             raise gdb.GdbError("usage: lazy-watch active_mm|mm|prev_mm CPU, or lazy-watch users|count|live MM")
+        needs_machine()
         what, which = words
         kernel = Kernel()
         memory = kernel.memory

@@ -238,42 +238,6 @@ def size(count):
     return f"{count} TiB"
 
 
-class LazyCalls(Command):
-    """lazy-calls: each cross-call in flight, and how far each of its targets has come.
-
-    `posted`: the target has not taken it, so its interrupt is on the way, is masked or is lost.
-    `taken`: its handler runs, or its answer is lost. CPUs that have answered are not listed."""
-
-    name = "lazy-calls"
-
-    def show(self, _arguments):
-        """A line for each target that has not answered."""
-        kernel = Kernel()
-        rows = [("from", "asks", "mm", "of", "is", "the target is in")]
-        for cpu in kernel.cpus:
-            if not cpu.is_started or not (call := cpu.call(kernel.memory)):
-                continue
-            what, mm, waiting = call
-            for number in sorted(waiting):
-                target = kernel.cpus[number]
-                taken = cpu.number not in target.mailbox(kernel.memory)
-                rows.append((cpu.number, what, mm or "-", number, "taken" if taken else "posted",
-                             self.place(kernel, target)))
-        if len(rows) == 1:
-            yield "no cross-call is in flight"
-        else:
-            yield from table(rows)
-
-    def place(self, kernel, cpu):
-        """Where a CPU is, and whether it takes interrupts there."""
-        if not cpu.registers:
-            return "?"
-        if cpu.registers.in_user_mode():
-            return "a user program"
-        names = next((names for step in stack.of_cpu(kernel.memory, cpu.registers) if (names := stack.names_of(step))), "?")
-        return f"{names[-1]}, interrupts {'on' if cpu.registers.irqs_on() else 'off'}"
-
-
 class LazyWhy(Command):
     """lazy-why MM: why that mm is not freed: who holds its users and counts, who is lazy on it, and
     what will send these away."""
@@ -334,10 +298,10 @@ class LazyHelp(gdb.Command):
     lazy-tasks          each task: state, CPU, mm, active_mm
     lazy-check          the invariants I1 to I6
     lazy-why MM         why that mm is not freed
-    lazy-calls          each cross-call in flight, and how far each target has come
+    lazy-calls          each cross-call in flight, and how far each target has come (since when: APPEND=trace=call)
     lazy-bt [TASK]      stacks of CPUs and tasks, through exceptions
     lazy-walk EA [MM]   a walk of the page tables
-    lazy-trace [CPU|MM] [N]  the last events, if the kernel records (APPEND=trace=on)
+    lazy-trace [CPU|MM|all] [N]  the last events, if the kernel records (APPEND=trace=on)
     lazy-stop-at CPU N  goes on to that event (make gdb ICOUNT=0 STOP_AT=line finds it)
     lazy-break WHAT     stops at a shoot, kick, scan, free, borrow, leave or fault
     lazy-watch WORD OF  stops after each store to a word of a CPU or an mm
@@ -396,6 +360,6 @@ def at(address):
     return int(gdb.parse_and_eval("$pc")) & (1 << 64) - 1 == address
 
 
-for command in (LazyCpus, LazyMms, LazyTasks, LazyCheck, LazyWhy, LazyCalls, LazyBt, LazyWalk, LazyTest,
+for command in (LazyCpus, LazyMms, LazyTasks, LazyCheck, LazyWhy, LazyBt, LazyWalk, LazyTest,
                 LazyHelp):
     command()

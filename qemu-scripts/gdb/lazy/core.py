@@ -5,6 +5,7 @@ addresses of the linear map. The special registers go where QEMU puts registers 
 that 64-bit server CPUs lack.
 """
 
+import re
 import struct
 
 HEADER, SEGMENT, NOTE = 64, struct.Struct(">IIQQQQQQ"), struct.Struct(">III")
@@ -13,12 +14,17 @@ NT_PRSTATUS, NT_PPC_SPE = 1, 0x101
 PRSTATUS_PID = 32       # where a thread's number lies in its status
 LINEAR = 0xC << 60
 # Each special register by the names that QEMU's monitor has for it: QEMU 7 has pid, later versions pidr.
-SPECIAL = {"pid": ("pidr", "pid"), "srr0": ("srr0",), "srr1": ("srr1",)}
+# The timebase is in none of its lists that is right in QEMU 10, but in what it prints of all registers.
+SPECIAL = {"pid": ("pidr", "pid"), "srr0": ("srr0",), "srr1": ("srr1",), "tb": ()}
+TIMEBASE = re.compile(r"^TB (\d+) (\d+)", re.M)
 VALUES = struct.Struct(f">{len(SPECIAL)}Q")
 
 
 def special(name, monitor):
     """A special register, None if QEMU does not know it; `monitor` gives the answer to a line."""
+    if not SPECIAL[name]:
+        found = TIMEBASE.search(monitor("info registers"))
+        return found and int(found[1]) << 32 | int(found[2])
     answers = (monitor(f"print/x ${known}") for known in SPECIAL[name])
     return next((int(text, 0) for text in answers if text.startswith("0")), None)
 

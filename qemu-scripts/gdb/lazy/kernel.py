@@ -132,13 +132,18 @@ class Cpu:
         self.task = memory.u64(area + memory.percpu_current)
         self.idle_task = memory.u64(memory.u64(area + memory.percpu_local) + memory.sched_idle)
 
-    def call(self, memory):
-        """(what it asks for, the mm or None, the CPUs that have not answered): none if it calls nobody."""
+    def last_call(self, memory):
+        """(what it asks for, the mm or None, the CPUs that have not answered), or has asked for if there are none."""
         state = memory.cpu_states + self.number * memory.cpu_state_size
         waiting = mask_at(memory, state + memory.call_waiting)
         operation, mm = (memory.u64(state + memory.call_words + 8 * word) for word in (0, 1))
         what = memory.names("operation_").get(operation, f"operation {operation}").replace("_", " ")
-        return (what, MmName(mm, memory.init_mm) if mm else None, waiting) if waiting else None
+        return what, MmName(mm, memory.init_mm) if mm else None, waiting
+
+    def call(self, memory):
+        """The call that it makes; None if nobody has to answer."""
+        call = self.last_call(memory)
+        return call if call[2] else None
 
     def mailbox(self, memory):
         """The CPUs whose calls it has not taken."""

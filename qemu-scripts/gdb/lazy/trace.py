@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import struct
 import subprocess
 import tempfile
 
@@ -28,9 +29,24 @@ class Rings:
         return self.of.physical(address, size)
 
 
+def recorded():
+    """(a line for each event that is left in the rings, in the order of time; the timebase's ticks per second)."""
+    if not TOOL.exists():
+        raise gdb.GdbError("the trace's tool is not built: make trace-tool")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            binary = tracing.dump(Rings(), gdb.current_progspace().filename, folder)
+        except tracing.Refused as why:
+            raise gdb.GdbError(f"no trace: {why}") from None
+        path = pathlib.Path(folder) / "trace.bin"
+        path.write_bytes(binary)
+        text = subprocess.run([TOOL, "text", path], capture_output=True, text=True, check=True).stdout
+    return [line for line in text.splitlines() if not line.startswith("#")], struct.unpack_from(">Q", binary, tracing.TICKS)[0]
+
+
 class LazyTrace(Command):
-    """lazy-trace [CPU|MM] [N]: the last N events (40), of all CPUs or of one, or those that name an mm
-    (mm3.1, or mm3 for the last one of slot 3).
+    """lazy-trace [CPU|MM|all] [N]: the last N events (40), of all CPUs or of one, or those that name an mm
+    (mm3.1, or mm3 for the last one of slot 3). A number alone is a CPU, if there is one of that number.
 
     The kernel records while `trace=on` (make gdb APPEND=trace=on), or a part of its events."""
 
@@ -45,11 +61,11 @@ class LazyTrace(Command):
             elif not of:
                 of = word
             else:
-                raise gdb.GdbError("usage: lazy-trace [CPU|MM] [N]")
-        lines = [line for line in self.text().splitlines() if not line.startswith("#")]
+                raise gdb.GdbError("usage: lazy-trace [CPU|MM|all] [N]")
+        lines, _ = recorded()
         if of.isdigit():
             lines = [line for line in lines if f"[{int(of):03}]" in line]
-        elif of:
+        elif of and of != "all":
             names = [set(re.split(r"[ =]", line)) for line in lines]
             # Of those that lived in a slot the last one. init_mm is alone in its own.
             lives = {name for of_line in names for name in of_line if re.fullmatch(rf"{re.escape(of)}\.\d+", name)}
@@ -58,19 +74,6 @@ class LazyTrace(Command):
             if len(lives) > 1:
                 yield f"{of} is {name}, the last of {len(lives)} in what is recorded"
         yield from lines[-most:] or ["no such event is recorded"]
-
-    def text(self):
-        """All that is left in the rings."""
-        if not TOOL.exists():
-            raise gdb.GdbError("the trace's tool is not built: make trace-tool")
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                binary = tracing.dump(Rings(), gdb.current_progspace().filename, folder)
-            except tracing.Refused as why:
-                raise gdb.GdbError(f"no trace: {why}") from None
-            path = pathlib.Path(folder) / "trace.bin"
-            path.write_bytes(binary)
-            return subprocess.run([TOOL, "text", path], capture_output=True, text=True, check=True).stdout
 
 
 class LazyStopAt(gdb.Command):
