@@ -122,8 +122,8 @@ define HELP
                           demonstration, or /init of an INITRD)
   APPEND="words"          more kernel command line
   TESTS=on                run: a kernel that has the in-kernel tests, for the monitor
-  QUICK=1                 run: a kernel that is compiled in a few seconds, runs slower, and has no
-                          names in its backtraces
+  QUICK=1                 run, gdb, replay: a kernel that is compiled in a few seconds, runs slower,
+                          and has no names in the kernel's own backtraces
   TIMEOUT=120             seconds until the run is stopped, 0 for no limit; on a terminal
                           there is no limit unless TIMEOUT is given
   ICOUNT=                 0 to 10: a deterministic run, an instruction takes 2^ICOUNT ns
@@ -149,7 +149,7 @@ TARGET  := powerpc64-kernel
 OUT     := target/$(TARGET)/release
 # The image of the tests has a folder of its own, so that both images can be built at one time.
 TESTS_TARGET := target/tests
-# A kernel that is compiled sooner and runs slower: of `run` with QUICK=1, and of nothing that measures.
+# A kernel that is compiled sooner and runs slower: of `run`, `gdb` and `replay` with QUICK=1, and of nothing that measures.
 EDIT    := target/$(TARGET)/edit
 
 # The kernel's target needs core and alloc built for it: a flag that stable cargo takes
