@@ -197,9 +197,9 @@ class Watch(gdb.Breakpoint):
     compares the value. `what` and `show` make texts, of the word and of a value."""
 
     alive = []
-    # Whether the command that runs goes backwards. Typed at the prompt, it returns before the machine stops:
-    # so it is over at the stop, or, if it could not begin, at the next prompt.
-    backwards = False
+    # Whether the command that runs goes backwards, and whether it is `continue`. Typed at the prompt, it returns before
+    # the machine stops: so it is over at the stop, or, if it could not begin, at the next prompt.
+    backwards = continues = False
 
     def __init__(self, what, address, size, show):
         self.what, self.address, self.size, self.show = what, address, size, show
@@ -218,32 +218,39 @@ class Watch(gdb.Breakpoint):
         return memory.u64(self.address) if self.size == 8 else memory.u32(self.address)
 
     @staticmethod
-    def stopped(_event):
-        """Tells each changed word."""
+    def stopped(event):
+        """Tells each changed word, or that one was stored that had the value already."""
         Watch.alive = [watch for watch in Watch.alive if watch.is_valid()]
+        changed = False
         for watch in Watch.alive:
             try:
                 new = watch.read()
             except gdb.GdbError:  # the kernel has not described itself yet: the run was gone back so far
                 continue
             if new != watch.value:
+                changed = True
                 # Backwards the later value was seen first, and the store may be far from here: QEMU stops behind a store.
                 before, after, how = (new, watch.value, "gone back over") if Watch.backwards else \
                     (watch.value, new, f"stored by CPU {gdb.selected_thread().num - 1}")
                 say(f"{watch.what()}: {watch.show(before)} -> {watch.show(after)}, {how}")
                 watch.value = new
-        Watch.forwards()
+        # QEMU 10 alone stops there. GDB's own event tells it from the stop of a step as little as its SIGTRAP.
+        watches = sum(breakpoint.type == gdb.BP_HARDWARE_WATCHPOINT for breakpoint in gdb.breakpoints())
+        if Watch.continues and not changed and type(event) is gdb.StopEvent and len(Watch.alive) == watches == 1:
+            say(f"{watch.what()}: {watch.show(watch.value)} again, stored by CPU {gdb.selected_thread().num - 1}")
+        Watch.over()
 
     @staticmethod
-    def forwards():
-        """No command runs that goes backwards."""
-        Watch.backwards = False
+    def over():
+        """No command runs."""
+        Watch.backwards = Watch.continues = False
 
 
 gdb.events.stop.connect(Watch.stopped)
-gdb.events.before_prompt.connect(Watch.forwards)
+gdb.events.before_prompt.connect(Watch.over)
 for _command in ("continue", "step", "stepi", "next", "nexti", "finish"):
     gdb.execute(f"define hook-reverse-{_command}\npython lazy.breaks.Watch.backwards = True\nend")
+gdb.execute("define hook-continue\npython lazy.breaks.Watch.continues = True\nend")
 
 
 class LazyWatch(gdb.Command):
