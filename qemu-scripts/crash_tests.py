@@ -113,7 +113,8 @@ class Traced(Crash):
             done = subprocess.run([TOOL, "text", file.name], capture_output=True, text=True, check=False)
         last = done.stdout.splitlines()[-1:]
         found = last and re.search(r" \[000\] .*: oracle: mm=mm2\.1$", last[0])
-        return tally + (one(name) if found else failure(name, run.why_not or f"the trace ends with {last}", done.stderr))
+        tally += one(name) if found else failure(name, run.why_not or f"the trace ends with {last}", done.stderr)
+        return tally
 
 
 IDLE = "kernel::task::idle::idle_loop+"
