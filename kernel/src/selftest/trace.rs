@@ -91,7 +91,7 @@ fn overrun_is_counted() -> Verdict {
     check_eq!(last.len(), 100, "the last events");
     check_eq!(last[99].1.body.kind, Kind::Zombie, "the last of all, before the look itself");
     let text = trace::render(1);
-    check!(text.lines().any(|line| line.starts_with("# ") && line.ends_with(" are overwritten")), "{text}");
+    check!(text.lines().any(|line| line.ends_with(" are overwritten")), "what is lost is not told");
     Ok(())
 }
 
