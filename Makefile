@@ -4,8 +4,10 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-# cargo uses all CPUs by itself, and both images pass through one file.
+# cargo uses all CPUs by itself; only the C programs are compiled side by side.
+ifndef C_PROGRAMS_ALONE
 .NOTPARALLEL:
+endif
 SHELL := /bin/bash
 
 define HELP
@@ -145,6 +147,8 @@ export RUSTUP_AUTO_INSTALL := 0
 SCRIPTS := qemu-scripts
 TARGET  := powerpc64-kernel
 OUT     := target/$(TARGET)/release
+# The image of the tests has a folder of its own, so that both images can be built at one time.
+TESTS_TARGET := target/tests
 # A kernel that is compiled sooner and runs slower: of `run` with QUICK=1, and of nothing that measures.
 EDIT    := target/$(TARGET)/edit
 
@@ -154,6 +158,7 @@ EDIT    := target/$(TARGET)/edit
 CROSS_FLAGS := -Zbuild-std=core,alloc -Zbuild-std-features=compiler-builtins-mem,optimize_for_size \
 	-Zjson-target-spec --target linker/$(TARGET).json --release
 CROSS_CARGO := RUSTC_BOOTSTRAP=1 cargo
+CROSS_BUILD := RUSTC_BOOTSTRAP=1 $(SCRIPTS)/cargo-build
 
 # Each file or folder in user/src/bin is a program.
 USER_PROGRAMS := $(sort $(basename $(notdir $(wildcard user/src/bin/*))))
@@ -210,30 +215,30 @@ setup-mdbook:
 # symbol table.
 .PHONY: build/kernel.elf build/kernel-test.elf build/initrd.cpio build/initrd-test.cpio user-programs
 build/kernel.elf: setup-rust
-	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel
+	@$(CROSS_BUILD) $(CROSS_FLAGS) -p kernel
 	@$(SCRIPTS)/symbols $(OUT)/kernel $@
 
 # Without the names for backtraces: a mutant needs none.
 .PHONY: kernel-test-nameless
 kernel-test-nameless: setup-rust
-	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p kernel --features selftest
+	@$(CROSS_BUILD) $(CROSS_FLAGS) --target-dir $(TESTS_TARGET) -p kernel --features selftest
 
 build/kernel-test.elf: kernel-test-nameless
-	@$(SCRIPTS)/symbols $(OUT)/kernel $@
+	@$(SCRIPTS)/symbols $(TESTS_TARGET)/$(TARGET)/release/kernel $@
 
 # Without the names for backtraces: a build that inlines little has more than the table takes.
 EDIT_FLAGS = $(CROSS_FLAGS:--release=--profile=edit)
 .PHONY: build/kernel-quick.elf build/kernel-test-quick.elf
 build/kernel-quick.elf: setup-rust
-	@$(CROSS_CARGO) build $(EDIT_FLAGS) -p kernel
+	@$(CROSS_BUILD) $(EDIT_FLAGS) -p kernel
 	@cp $(EDIT)/kernel $@
 
 build/kernel-test-quick.elf: setup-rust
-	@$(CROSS_CARGO) build $(EDIT_FLAGS) -p kernel --features selftest
+	@$(CROSS_BUILD) $(EDIT_FLAGS) -p kernel --features selftest
 	@cp $(EDIT)/kernel $@
 
 user-programs: setup-rust
-	@$(CROSS_CARGO) build $(CROSS_FLAGS) -p user
+	@$(CROSS_BUILD) $(CROSS_FLAGS) -p user
 
 INITRD_MEMBERS = $(foreach p,$(USER_PROGRAMS),bin/$(p)=$(OUT)/$(p))
 
@@ -242,7 +247,12 @@ build/initrd.cpio: user-programs
 
 build/c/%: user/c/%.c | setup-cross
 	@mkdir -p $(@D)
-	$(C_COMPILER) $(C_FLAGS) -o $@ $<
+	@echo "   Compiling $<"
+	@$(C_COMPILER) $(C_FLAGS) -o $@ $<
+
+.PHONY: c-programs
+c-programs: setup-cross
+	@$(MAKE) -s -j$(shell nproc) C_PROGRAMS_ALONE=1 $(addprefix build/c/,$(C_PROGRAMS))
 
 # One program of several files; for Linux it is little-endian.
 BENCH_SOURCES := $(wildcard user/c/bench/*)
@@ -258,7 +268,7 @@ build/linux/bench: $(BENCH_SOURCES) | setup-linux
 build/sequences: $(wildcard $(SCRIPTS)/sequences*)
 	@$(SCRIPTS)/sequences --write $@
 
-build/initrd-test.cpio: user-programs build/sequences $(addprefix build/c/,$(C_PROGRAMS))
+build/initrd-test.cpio: user-programs build/sequences c-programs
 	@$(SCRIPTS)/mkinitrd $@ $(INITRD_MEMBERS) sequences=build/sequences $(foreach p,$(C_PROGRAMS),c/$(p)=build/c/$(p))
 
 # --- running --------------------------------------------------------------------------
@@ -327,7 +337,7 @@ measure: setup-qemu build/kernel.elf build/initrd.cpio
 
 # Programs for the host, in packages of their own (the plugin's licence is QEMU's).
 .PHONY: headline headline-plugin headline-tools
-HOST_TOOL := cargo build --release --target-dir target/headline --manifest-path
+HOST_TOOL := $(SCRIPTS)/cargo-build --release --target-dir target/headline --manifest-path
 headline-plugin:
 	@$(HOST_TOOL) $(SCRIPTS)/plugin/Cargo.toml
 

@@ -217,6 +217,9 @@ def commands():
     yield Command("QUICK=1 runs a kernel of its own", "1$", 0, builds("run"))
     yield Command("QUICK=1 measures a release", "0$", 0,
                   builds("bench bench-check headline scale figures measure compare profile matrix instructions"))
+    yield Command("a build of nothing new is silent", "silent$", 0,
+                  ["bash", "-c", '[ -z "$(make build/initrd.cpio 2>&1 | tee /dev/stderr)" ] && echo silent'])
+    yield Command("a build that fails says why", "error: .*none-such.*$", 101, [SCRIPTS / "cargo-build", "-p", "none-such"])
     yield Command("no such stage", r"test: no stage none: there are .*\.$", 2, [SCRIPTS / "test", "none"])
 
 

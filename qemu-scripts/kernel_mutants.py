@@ -21,7 +21,7 @@ TABLE = ROOT / "kernel/src/selftest/mutants.toml"
 SOURCES = ROOT
 FOLDERS = ("arch", "kernel", "linker", "qemu-scripts", "user")
 FILES = ("Cargo.lock", "Cargo.toml", "Makefile", "rust-toolchain.toml")
-IMAGE = "target/powerpc64-kernel/release/kernel"
+IMAGE = "target/tests/powerpc64-kernel/release/kernel"
 CPUS = 4
 BUILD_LIMIT_S = 600
 # Compiled many times, run once.

@@ -1,16 +1,18 @@
-//! The console: whole lines from many CPUs to one terminal.
+//! The console: whole lines from many CPUs to one terminal, above the row that a person types on.
 
-use core::fmt::{self, Write};
+use alloc::string::String;
+use core::fmt::{self, Write as _};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use arch::{percpu, rtas};
 use kcore::cpu::CpuId;
+use terminal::bottom::{Bottom, Screen};
 
 use crate::sync::IrqLock;
 
 /// Guards the console: its holder prints a whole line. Innermost of all locks; taken with
 /// interrupts off, so nothing waits for other CPUs under it.
-static CONSOLE: IrqLock<Writer> = IrqLock::new("console", Writer);
+static CONSOLE: IrqLock<Bottom<Vty>> = IrqLock::new("console", Bottom::new(Vty));
 
 /// No CPU's number: all CPUs may print.
 const EVERYONE: u32 = u32::MAX;
@@ -18,12 +20,12 @@ const EVERYONE: u32 = u32::MAX;
 /// a stopped CPU may hold. Output of other CPUs is lost.
 static RESERVED: AtomicU32 = AtomicU32::new(EVERYONE);
 
-struct Writer;
+/// The hypervisor's terminal.
+struct Vty;
 
-impl Write for Writer {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        arch::console::write_bytes(text.as_bytes());
-        Ok(())
+impl Screen for Vty {
+    fn put(&mut self, bytes: &[u8]) {
+        arch::console::write_bytes(bytes);
     }
 }
 
@@ -31,8 +33,8 @@ impl Write for Writer {
 pub(crate) fn write(args: fmt::Arguments<'_>) {
     // Writing to the console does not fail.
     let _ = match RESERVED.load(Ordering::Relaxed) {
-        EVERYONE => CONSOLE.lock().write_fmt(args),
-        cpu if cpu == this_cpu() => Writer.write_fmt(args),
+        EVERYONE => CONSOLE.lock().above(|above| above.write_fmt(args)),
+        cpu if cpu == this_cpu() => arch::console::Writer.write_fmt(args),
         _ => Ok(()),
     };
 }
@@ -41,9 +43,15 @@ pub(crate) fn write(args: fmt::Arguments<'_>) {
 pub(crate) fn write_bytes(bytes: &[u8]) {
     // The CPU of a crash report runs no program any more.
     if RESERVED.load(Ordering::Relaxed) == EVERYONE {
-        let _lock = CONSOLE.lock();
-        arch::console::write_bytes(bytes);
+        CONSOLE.lock().above(|above| above.put(bytes));
     }
+}
+
+/// Shows what a key makes of the row that is typed, and keeps what draws it: see [`Bottom::edit`]. Not for a
+/// crash report's CPU.
+pub(crate) fn edit_row(echo: &str, row: String) {
+    // The old text is freed without the lock.
+    let _old = CONSOLE.lock().edit(echo, row);
 }
 
 /// From now on only `cpu` prints, without the lock: it reports a crash.

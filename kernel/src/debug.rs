@@ -131,6 +131,8 @@ facts! {
     mm_count: Mm::LAYOUT.mm_count,
     mm_live: Mm::LAYOUT.live,
     mm_cpumask: Mm::LAYOUT.mm_cpumask,
+    // What users and count hold once an mm is freed, shortly before `live` is 0.
+    mm_poison: Mm::LAYOUT.poison,
     init_mm: MmId::INIT_MM.to_bits(),
 
     // An array of addresses of `PerCpu`, one per CPU. A `PerCpu` has the addresses of the running

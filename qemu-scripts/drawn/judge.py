@@ -23,7 +23,7 @@ PLACE = BUILD / "mutants-drawn"
 FLAGS = {"CARGO_TARGET_POWERPC64_KERNEL_RUSTFLAGS": "-Zlocation-detail=file,line", "CARGO_TERM_COLOR": "never"}
 SETTINGS_OF_RUNS = ("SMP", "LAZY", "TLB", "IRQ", "APPEND", "INIT", "INITRD", "TEST", "TESTS", "TIMEOUT", "JUNIT", "SEED", "QEMU_ARGS",
                     "ICOUNT", "MEM", "CPU", "FIRMWARE")
-PROGRAMS = ("make", "--no-print-directory", "user-programs")
+PROGRAMS = ("make", "--no-print-directory", "user-programs", "c-programs")
 FIRST_FAILURE = re.compile(r"test .* \.\.\. FAILED|not ok |FAILED |kernel (?:panic|fault|stopped): ")
 UNBUILT = re.compile(r"^error: could not compile", re.M)
 # How many times its time without a mutant a stage may take.

@@ -93,6 +93,11 @@ class Breakages:
         """The mm has more tasks than users."""
         write(kernel, mm_field(kernel, borrowed(kernel).slot, kernel.memory.mm_users), 1, 4)
 
+    def mm_buried(kernel):
+        """The mm's counts are poisoned: its slot is free next."""
+        for word in (kernel.memory.mm_users, kernel.memory.mm_count):
+            write(kernel, mm_field(kernel, borrowed(kernel).slot, word), kernel.memory.mm_poison, 4)
+
     def tree_gone(kernel):
         """The process table has no tree for the mm's PID."""
         where = radix.process_entry(kernel.memory, borrowed(kernel).slot)

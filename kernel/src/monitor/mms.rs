@@ -1,11 +1,11 @@
 //! `mms`: every address space, its counts, and the CPUs and tasks that use it.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use kcore::cpu::CpuId;
-use kcore::mm::MmId;
+use kcore::mm::{Mm, MmId};
 use terminal::ranges::ranges;
 use terminal::table::Table;
 
@@ -32,12 +32,13 @@ pub(super) fn show() {
             ranges(there.map(|cpu| cpu.cpu.index()))
         };
         let mask = mm.cpumask().peek(kernel.nr_cpus());
+        let [users, count, state] = life(id, mm);
         table.row([
             &format!("{id:?}"),
             &id.pid().get(),
-            &mm.users(),
-            &mm.count(),
-            &state(id, mm.users()),
+            &users,
+            &count,
+            &state,
             &ranges(mask.iter().map(CpuId::index)),
             &on(false),
             &on(true),
@@ -59,13 +60,8 @@ pub(super) fn show_one(words: &[&str]) {
         return println!("mm: there is no {name}; `mms` lists the address spaces");
     };
     let id = mm.id();
-    println!(
-        "{id:?}: PID {}, {}; mm_users {}, mm_count {}",
-        id.pid().get(),
-        state(id, mm.users()),
-        mm.users(),
-        mm.count()
-    );
+    let [users, count, state] = life(id, mm);
+    println!("{id:?}: PID {}, {state}; mm_users {users}, mm_count {count}", id.pid().get());
     println!("mask     {}", ranges(mm.cpumask().peek(kernel.nr_cpus()).iter().map(CpuId::index)));
     for cpu in cpus.iter().filter(|cpu| cpu.active_mm == id) {
         println!("CPU {:<4} {} {}: {}", cpu.cpu.index(), cpu.tid, cpu.name, cpu.verdict());
@@ -75,13 +71,16 @@ pub(super) fn show_one(words: &[&str]) {
     }
 }
 
-/// The state that the counts mean.
-pub(super) fn state(id: MmId, users: u32) -> &'static str {
-    match users {
+/// Users, count, and the state that they mean.
+pub(super) fn life(id: MmId, mm: &Mm) -> [String; 3] {
+    let Some((users, count)) = mm.counts() else { return ["-", "-", "freed"].map(String::from) };
+    let state = match (users, count) {
         _ if id == MmId::INIT_MM => "for ever",
-        0 => "zombie",
+        (0, 0) => "dying",
+        (0, _) => "zombie",
         _ => "live",
-    }
+    };
+    [users.to_string(), count.to_string(), state.into()]
 }
 
 /// The tasks that own a share of it, the first few by name.

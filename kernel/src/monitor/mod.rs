@@ -84,10 +84,9 @@ fn main(config: Config) {
 
 /// Shows the prompt and reads until a line, or another event, is complete.
 fn read_line(prompt: &mut Prompt) -> Event {
-    let mut echo = String::new();
-    prompt.show(&mut echo);
+    let mut echo = prompt.row();
     loop {
-        console::write_bytes(echo.as_bytes());
+        console::edit_row(&echo, prompt.row());
         echo.clear();
         let mut typed = [0; 1];
         // Nothing interrupts a kernel thread, and a failed start of the reader is tried again.
@@ -95,7 +94,7 @@ fn read_line(prompt: &mut Prompt) -> Event {
         if input::take(Owner::Kernel, &mut typed) == Some(1)
             && let Some(event) = prompt.push(typed[0], &mut echo)
         {
-            console::write_bytes(echo.as_bytes());
+            console::edit_row(&echo, String::new());
             return event;
         }
     }

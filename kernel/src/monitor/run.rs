@@ -42,10 +42,10 @@ pub(super) fn bench(monitor: &Monitor, words: &[&str]) {
 
 /// Ends a process in any state.
 pub(super) fn kill(words: &[&str]) {
-    let process = words.first().and_then(|word| word.parse().ok()).and_then(table::find);
-    match process {
+    let Some(&word) = words.first() else { return println!("usage: kill PID, a number that `ps` shows") };
+    match word.parse().ok().and_then(table::find) {
         Some(process) => process.end(Status::signaled(signal::SIGKILL)),
-        None => println!("kill: `ps` lists the processes by their PID"),
+        None => println!("kill: there is no process {word}; `ps` lists them"),
     }
 }
 

@@ -83,7 +83,6 @@ impl Seen {
 
     fn word(&self) -> &'static str {
         match () {
-            () if self.active_mm.is_none() => "offline",
             () if self.is_lazy() => "lazy",
             () if self.mm.is_none() => "kernel",
             () => "user",
@@ -197,6 +196,10 @@ fn cpus(text: &mut String, seen: &[Seen], order: Order) {
     let heading = ["CPU", "task", "loaded", "use", "lazy", "sw/s", "borrow/s", "IPI/s"];
     *text += &format!("\n{}\n", row(heading));
     for one in rows.iter().take(MOST_CPUS) {
+        if one.active_mm.is_none() {
+            *text += &format!("{:>4} offline\n", one.cpu.index());
+            continue;
+        }
         let mut running = tasks.iter().filter(|task| task.cpu() == one.cpu && task.state() == "running");
         let name = running.next().map_or("idle".into(), |task| format!("{}", task.name()));
         let lazy = match one.is_lazy() {
@@ -232,9 +235,9 @@ fn address_spaces(text: &mut String, seen: &[Seen]) {
     *text += "\n mm       users count state    borrowed by\n";
     for &id in all.iter().take(MOST_MMS) {
         let mm = &lazy_tlb().mms()[id.slot()];
-        let (users, count) = (mm.users(), mm.count());
+        let [users, count, state] = mms::life(id, mm);
         let (id_text, by) = (format!("{id:?}"), ranges(borrowers(id)));
-        *text += &format!(" {id_text:<8} {users:>5} {count:>5} {:<8} {by}\n", mms::state(id, users));
+        *text += &format!(" {id_text:<8} {users:>5} {count:>5} {state:<8} {by}\n");
     }
     more(text, all.len(), MOST_MMS, "address spaces");
 }

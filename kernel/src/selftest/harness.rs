@@ -39,6 +39,9 @@ fn run_selected(config: &Config, pattern: Option<&str>, from: u64) -> bool {
     }
     let selected = || all().filter(|test| pattern.is_none_or(|p| test.name.contains(p)));
     println!("KTAP version 1\n1..{}", selected().count());
+    if selected().next().is_none() {
+        println!("# no test has that in its name");
+    }
     let mut all_passed = true;
     for (number, test) in selected().enumerate().map(|(i, test)| (i as u64 + 1, test)) {
         if number >= from {

@@ -85,7 +85,9 @@ fn overrun_is_counted() -> Verdict {
     let wrote = trace::begun() - begun;
     check_eq!(wrote >= most as u64 / 2, true, format!("whether all were recorded ({wrote})"));
     check!(trace::overrun(CpuId::BOOT) > before, "a full ring counts nothing as overwritten");
-    check_eq!(trace::last(100).len(), 100, "the last events");
+    let last = trace::last(100);
+    check_eq!(last.len(), 100, "the last events");
+    check_eq!(last[99].1.body.kind, Kind::Zombie, "the last of all, before the look itself");
     Ok(())
 }
 

@@ -14,9 +14,10 @@ use super::setting::{groups, names, stopped};
 use crate::machine::lazy_tlb;
 
 /// The last records of all CPUs, `most` at most, by time, each with its CPU. The trace stands still
-/// meanwhile. Interrupts and preemption on.
+/// meanwhile; what that itself records is left out. Interrupts and preemption on.
 pub(crate) fn last(most: usize) -> Vec<(CpuId, Record)> {
-    let mut found = stopped(|| last_of_each(most));
+    let until_tb = timer::now_tb();
+    let mut found = stopped(|| last_of_each(most, until_tb));
     // The order within a CPU is part of the key: a sort that keeps it takes 4 KB of the stack.
     found.sort_unstable_by_key(|&(cpu, position, record): &(CpuId, u64, Record)| {
         (record.time, cpu.index(), position)
@@ -25,24 +26,26 @@ pub(crate) fn last(most: usize) -> Vec<(CpuId, Record)> {
     last.into_iter().map(|(cpu, _, record)| (cpu, record)).collect()
 }
 
-/// The last records of each CPU, each with its CPU and its number there.
-fn last_of_each(most: usize) -> Vec<(CpuId, u64, Record)> {
+/// The last records of each CPU before a time, each with its CPU and its number there.
+fn last_of_each(most: usize, until_tb: u64) -> Vec<(CpuId, u64, Record)> {
     let mut found = Vec::new();
     for (cpu, ring) in rings::all().unwrap_or_default().iter().enumerate() {
         let (end, room) = (ring.begun(), ring.room());
-        for position in end.saturating_sub(room.min(most as u64))..end {
+        let records = (end.saturating_sub(room)..end).rev().filter_map(|position| {
             // SAFETY: the ring has room for so many records.
             let words = unsafe { &*ring.head.records.add((position % room) as usize) };
             let words = words.each_ref().map(|word| word.load(Ordering::Relaxed));
-            found.extend(Record::decode(words, position).map(|record| (CpuId::new(cpu), position, record)));
-        }
+            Record::decode(words, position).map(|record| (CpuId::new(cpu), position, record))
+        });
+        found.extend(records.skip_while(|(.., record)| record.time >= until_tb).take(most));
     }
     found
 }
 
 /// As text, the last records of all CPUs, `most` at most, and what is on.
 pub(crate) fn render(most: usize) -> String {
-    let mut text = alloc::format!("# on: {}\n", names(groups()));
+    let on = if groups() == 0 { "nothing".into() } else { names(groups()) };
+    let mut text = alloc::format!("# on: {on}\n");
     let mut tids = alloc::vec![None; lazy_tlb().nr_cpus()];
     for (cpu, record) in last(most) {
         let (cpu, ticks) = (cpu.index(), timer::ticks_per_us() * 1_000_000);

@@ -15,7 +15,7 @@ use crate::line::Line;
 /// The effect of a byte, beside the echo.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A line was entered. The cursor is on a new row; [`Prompt::show`] is next.
+    /// A line was entered. The cursor is on a new row; [`Prompt::row`] is next.
     Entered(String),
     /// Ctrl-C: the line is given up. The cursor is on a new row.
     GivenUp,
@@ -45,8 +45,15 @@ impl Prompt {
         Self { prompt, columns, words, decoder, line, history }
     }
 
-    /// Draws the row, as it is, at the left edge.
-    pub fn show(&self, echo: &mut String) {
+    /// The bytes that draw the row, as it is, at the left edge.
+    #[must_use]
+    pub fn row(&self) -> String {
+        let mut row = String::new();
+        self.show(&mut row);
+        row
+    }
+
+    fn show(&self, echo: &mut String) {
         let room = self.columns.saturating_sub(self.prompt.len() + 1).max(1);
         let (chars, cursor) = (self.line.chars(), self.line.cursor());
         let start = (cursor + 1).saturating_sub(room);

@@ -4,8 +4,8 @@ use alloc::string::String;
 
 /// Leaves what the terminal shows for an empty screen; [`LEAVE`] brings it back.
 pub const ENTER: &str = "\x1b[?1049h\x1b[2J";
-/// The end of [`ENTER`]'s screen.
-pub const LEAVE: &str = "\x1b[?1049l";
+/// The end of [`ENTER`]'s screen, at the left edge of the old one.
+pub const LEAVE: &str = "\x1b[?1049l\r";
 
 /// The bytes that show the lines of `text` from the top of the screen, and nothing else. A line
 /// that is longer than `columns` is cut, so that none takes two rows.

@@ -6,7 +6,7 @@ import re
 import gdb
 
 import lazy.places as places
-from lazy.kernel import Kernel, MmName
+from lazy.kernel import Kernel, Mm, MmName
 from lazy.memory import Memory
 
 # What lazy-break stops at: the function where it begins, and the variable that names its mm. ""
@@ -23,6 +23,16 @@ HAPPENINGS = {
 MOST_PLACES = 32
 # How many callers may have the variable.
 MOST_FRAMES = 4
+
+
+# What stops have said. `next` and `finish` go on by commands whose output is not shown, and say it again.
+SAID = []
+
+
+def say(line):
+    """Says why the machine stops."""
+    SAID.append(line)
+    print(line)
 
 
 class Break(gdb.Command):
@@ -92,12 +102,11 @@ class Happening(gdb.Breakpoint):
         if self.wanted_cpu is not None and cpu != self.wanted_cpu:
             return False
         name = self.its_mm(Memory(), cpu)
-        # Without a generation any that the slot has.
-        if self.mm and name is not None and self.mm not in (str(name), str(name).partition(".")[0]):
+        if self.mm and name is not None and not name.answers_to(self.mm):
             return False
         kernel = Kernel()
         which = name if name is not None else "an mm that the compiler keeps nowhere here"
-        print(f"{self.what}: {which}, CPU {cpu}, task {kernel.task_of(kernel.cpus[cpu]) or 'none'}")
+        say(f"{self.what}: {which}, CPU {cpu}, task {kernel.task_of(kernel.cpus[cpu]) or 'none'}")
         return True
 
     def its_mm(self, memory, cpu):
@@ -149,7 +158,7 @@ class Watch(gdb.Breakpoint):
     """A watchpoint on one word, which tells the old and the new value as names.
 
     QEMU 10 reports the stop as a plain SIGTRAP, which GDB cannot tell from others: so every stop
-    compares the value."""
+    compares the value. `what` and `show` make texts, of the word and of a value."""
 
     alive = []
     # Whether the command that runs goes backwards. Typed at the prompt, it returns before the machine stops:
@@ -185,7 +194,7 @@ class Watch(gdb.Breakpoint):
                 # Backwards the later value was seen first, and the store may be far from here: QEMU stops behind a store.
                 before, after, how = (new, watch.value, "gone back over") if Watch.backwards else \
                     (watch.value, new, f"stored by CPU {gdb.selected_thread().num - 1}")
-                print(f"{watch.what}: {watch.show(before)} -> {watch.show(after)}, {how}")
+                say(f"{watch.what()}: {watch.show(before)} -> {watch.show(after)}, {how}")
                 watch.value = new
         Watch.forwards()
 
@@ -222,13 +231,13 @@ class LazyWatch(gdb.Command):
         if what in self.MM_WORDS:
             mm = kernel.find_mm(which)
             at = memory.mms + mm.slot * memory.mm_size + getattr(memory, self.MM_WORDS[what])
-            # A freed mm's words are poison, which is known by its digits.
-            Watch(f"{what} of {mm.name}", at, 4, lambda word: hex(word) if word >> 31 else str(word))
+            # Another one may live in the slot by then.
+            Watch(lambda: f"{what} of {Mm(Memory(), mm.slot).name}", at, 4, lambda word: "poison" if word == memory.mm_poison else str(word))
             return
         if not which.isdigit() or int(which) >= len(kernel.cpus):
             raise gdb.GdbError(f"there is no CPU {which}: the machine has {len(kernel.cpus)}.")
         at = memory.cpu_states + int(which) * memory.cpu_state_size + getattr(memory, self.CPU_WORDS[what])
-        Watch(f"{what} of CPU {which}", at, 8, lambda bits: MmName(bits, memory.init_mm))
+        Watch(lambda: f"{what} of CPU {which}", at, 8, lambda bits: MmName(bits, memory.init_mm))
 
     def complete(self, text, word):
         """The words of the state."""

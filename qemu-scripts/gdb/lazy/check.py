@@ -102,7 +102,7 @@ class Check:
             mm = self.kernel.mms[slot] if 0 < slot < len(self.kernel.mms) else None
             if mm is None:
                 say("I6", f"{what} names slot {slot}, which there is not")
-            elif not mm.is_live:
+            elif not mm.is_live or mm.is_poisoned:
                 say("I6", f"{what} names {name or f'PID {slot}'}, which was freed")
             elif name and mm.name != name:
                 say("I6", f"{what} is {name}, but its slot has {mm.name}")

@@ -7,7 +7,7 @@ import lazy.radix as radix
 import lazy.stack as stack
 from lazy.check import Check
 from lazy.kernel import Kernel
-from lazy.memory import symbol
+from lazy.memory import needs_machine, symbol
 
 
 class Command(gdb.Command):
@@ -95,7 +95,7 @@ class LazyMms(Command):
                 continue
             lazy = {cpu.number for cpu in kernel.cpus if cpu.is_lazy_on(mm.name)}
             tasks = [task for task in kernel.tasks.values() if task.mm == mm.name]
-            rows.append((mm.name, mm.state(), mm.users, mm.count, mm.slot, ranges(mm.mask), ranges(lazy),
+            rows.append((mm.name, mm.state(), *mm.counts(), mm.slot, ranges(mm.mask), ranges(lazy),
                          ", ".join(map(str, tasks[:4])) + (", …" if len(tasks) > 4 else "") or "-"))
         yield from table(rows)
 
@@ -150,6 +150,8 @@ class LazyBt(Command):
         kernel = Kernel()
         memory, running = kernel.memory, kernel.running()
         wanted = lambda task: not arguments or task and arguments[0] in (str(task.tid), task.name)
+        if not any(map(wanted, kernel.tasks.values())):
+            raise gdb.GdbError(f"there is no task {arguments[0]}: lazy-tasks lists them.")
         for cpu in kernel.cpus:
             task = kernel.task_of(cpu) if cpu.is_started else None
             if wanted(task) and cpu.registers:
@@ -297,6 +299,9 @@ class LazyWhy(Command):
         if mm.name.is_init:
             yield "init_mm is never freed (I5)."
             return
+        if mm.is_poisoned:
+            yield f"{mm.name} is being freed: its counts are poison already, its slot is free next. No CPU may have it loaded."
+            return
         yield f"{mm.name} is {'a ' if mm.state() == 'zombie' else ''}{mm.state()}: mm_users {mm.users}, mm_count {mm.count}, under {kernel.policy}."
         users = [task for task in kernel.tasks.values() if task.mm == mm.name]
         lazy = [cpu for cpu in kernel.cpus if cpu.is_lazy_on(mm.name)]
@@ -360,6 +365,7 @@ class LazyTest(Command):
         hook = symbol(self.hook)
         if hook is None:
             raise gdb.GdbError("this image has no tests: `make gdb TEST=pattern` starts the one that has.")
+        needs_machine()
         stop_at(f"*{hook:#x}")
         if not at(hook):
             yield "stopped before the next test began."

@@ -31,6 +31,10 @@ class MmName:
     def __str__(self):
         return "none" if not self else "init_mm" if self.is_init else f"mm{self.slot}.{self.generation}"
 
+    def answers_to(self, text):
+        """Whether a user means it: mm7.2, init_mm, or mm7 or 7 for whatever is in that slot."""
+        return text in (str(self), f"mm{self.slot}", str(self.slot))
+
 
 def mask_at(memory, address):
     """The CPUs in a mask."""
@@ -47,13 +51,21 @@ class Mm:
         self.slot = slot
         self.name = MmName(memory.u64(base + memory.mm_id), memory.init_mm)
         self.users, self.count = memory.u32(base + memory.mm_users), memory.u32(base + memory.mm_count)
+        # Its counts are poisoned one after the other, then it is not live any more.
+        self.is_poisoned = memory.mm_poison in (self.users, self.count)
         self.is_live = memory.u32(base + memory.mm_live) != 0
         self.mask = mask_at(memory, base + memory.mm_cpumask)
+
+    def counts(self):
+        """Users and count as people read them."""
+        return ("-", "-") if self.is_poisoned else (self.users, self.count)
 
     def state(self):
         """Its state of life."""
         if not self.is_live:
             return "free"
+        if self.is_poisoned:
+            return "freed"
         return "dying" if not self.count else "zombie" if not self.users else "live"
 
 
@@ -175,9 +187,9 @@ class Kernel:
     def find_mm(self, text):
         """The mm that a user names: mm7.2, mm7, 7 (slot or PID), init_mm."""
         for mm in self.mms:
-            if text in (str(mm.name), f"mm{mm.slot}", str(mm.slot)) and mm.slot:
+            if mm.slot and mm.name.answers_to(text):
                 return mm
-        raise gdb.GdbError(f"there is no mm {text}: lazy-mms lists them.")
+        raise gdb.GdbError(f"there is no address space {text}: lazy-mms lists them.")
 
 
 def _listed_tasks(memory):

@@ -38,6 +38,12 @@ def core_file():
     return re.search(r"core dump file:\s+`(.*)', file type", gdb.execute("info files", to_string=True))[1]
 
 
+def needs_machine():
+    """Ends a command that runs the kernel where there is a dump, or nothing any more."""
+    if gdb.selected_thread() is None or core_file():
+        raise gdb.GdbError("The program is not being run.")
+
+
 def read_physical(address, size):
     """Bytes at a physical address, read now."""
     if core_file():

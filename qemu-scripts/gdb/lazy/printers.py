@@ -81,10 +81,12 @@ def cpu_state(value):
 
 def address_space(value):
     """An mm: its name and its counts."""
-    live = scalar(value["live"])
-    if not live:
+    known, counts = facts(), [scalar(value[name]) for name in ("mm_users", "mm_count")]
+    if not scalar(value["live"]):
         return f"{{free slot, next {mm(value['id'])}}}"
-    return f"{{{mm(value['id'])}, users {scalar(value['mm_users'])}, count {scalar(value['mm_count'])}, mask {mask(value['mm_cpumask'])}}}"
+    if known and known.mm_poison in counts:
+        return f"{{{mm(value['id'])}, being freed}}"
+    return f"{{{mm(value['id'])}, users {counts[0]}, count {counts[1]}, mask {mask(value['mm_cpumask'])}}}"
 
 
 SHOWN = {"kcore::mm::MmId": mm, "kcore::cpu::PublishedMm": mm, "kcore::lazy_tlb::EndedBorrow": mm,

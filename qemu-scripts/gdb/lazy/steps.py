@@ -7,8 +7,9 @@ itself comes there, in the same frame, on any CPU.
 
 import gdb
 
+from lazy.breaks import SAID
 from lazy.kernel import Kernel
-from lazy.memory import Memory
+from lazy.memory import Memory, needs_machine
 
 WORD = 4
 KERNEL = 0xC  # the quadrant of kernel addresses
@@ -137,6 +138,7 @@ class Next(gdb.Command):
 
     def invoke(self, arguments, _from_tty):
         """N lines."""
+        needs_machine()
         count = int(gdb.parse_and_eval(arguments or "1"))
         with_task(lambda: all(next_line() for _ in range(count)))
 
@@ -149,6 +151,7 @@ class Finish(gdb.Command):
 
     def invoke(self, _arguments, _from_tty):
         """To the caller of the selected frame's own code."""
+        needs_machine()
         frame = gdb.selected_frame()
         while frame.type() == gdb.INLINE_FRAME:
             frame = frame.older()
@@ -162,7 +165,10 @@ class Finish(gdb.Command):
 def with_task(run):
     """Runs it, and shows where the task is afterwards and whether it has changed CPUs."""
     cpu, task = gdb.selected_thread().num - 1, current_task()
+    SAID.clear()
     run()
+    for line in SAID:
+        print(line)
     if gdb.selected_thread() is None:
         raise gdb.GdbError("the machine has ended: the console says why.")
     now = gdb.selected_thread().num - 1

@@ -1,6 +1,7 @@
 """lazy-trace: what the kernel has recorded, from its rings in memory."""
 
 import pathlib
+import re
 import subprocess
 import tempfile
 
@@ -10,7 +11,7 @@ import tracing
 from common import ROOT
 from lazy.commands import Command
 from lazy.core import LINEAR
-from lazy.memory import Memory, read_physical, symbol
+from lazy.memory import Memory, needs_machine, read_physical, symbol
 
 TOOL = ROOT / "target/headline/release/trace-tool"
 MOST = 40
@@ -29,7 +30,7 @@ class Rings:
 
 class LazyTrace(Command):
     """lazy-trace [CPU|MM] [N]: the last N events (40), of all CPUs or of one, or those that name an mm
-    (mm3.1, or mm3 for whatever slot 3 held).
+    (mm3.1, or mm3 for the last one of slot 3).
 
     The kernel records while `trace=on` (make gdb APPEND=trace=on), or a part of its events."""
 
@@ -49,8 +50,13 @@ class LazyTrace(Command):
         if of.isdigit():
             lines = [line for line in lines if f"[{int(of):03}]" in line]
         elif of:
-            names = lambda line: {name for word in line.replace("=", " ").split() for name in (word, word.partition(".")[0])}
-            lines = [line for line in lines if of in names(line)]
+            names = [set(re.split(r"[ =]", line)) for line in lines]
+            # Of those that lived in a slot the last one. init_mm is alone in its own.
+            lives = {name for of_line in names for name in of_line if re.fullmatch(rf"{re.escape(of)}\.\d+", name)}
+            name = max(lives, key=lambda name: int(name.partition(".")[2]), default=of)
+            lines = [line for line, of_line in zip(lines, names) if name in of_line]
+            if len(lives) > 1:
+                yield f"{of} is {name}, the last of {len(lives)} in what is recorded"
         yield from lines[-most:] or ["no such event is recorded"]
 
     def text(self):
@@ -79,6 +85,7 @@ class LazyStopAt(gdb.Command):
         words = gdb.string_to_argv(arguments)
         if len(words) != 2 or not all(word.isdigit() for word in words):
             raise gdb.GdbError("usage: lazy-stop-at CPU N")
+        needs_machine()
         cpu, number = map(int, words)
         address = symbol("LAZY_TRACE")
         if address is None:

@@ -9,25 +9,28 @@ use trace_format::{Kind, Mm};
 
 use crate::events::{Event, Trace};
 use crate::story::{Gone, Life, Moved, Stage, Story, Stretch, Use};
-use crate::units::parse_mm;
+use crate::units::named;
 
 /// So many users are named.
 const MOST: usize = 16;
 
-/// The address space that `text` names, or without a name the last that was freed.
+/// The address space that `text` names, or without a name the last that was freed. With a line that says which
+/// one it is, if the name fits several.
 ///
 /// # Errors
 /// There is none, or the text is no name.
-pub fn find_mm(story: &Story, text: Option<&str>) -> Result<u64, String> {
+pub fn find_mm(story: &Story, text: Option<&str>) -> Result<(u64, String), String> {
     let Some(text) = text else {
         let freed = story.lives.iter().filter(|life| life.at(Stage::Freed).is_some());
         let last = freed.max_by_key(|life| life.at(Stage::Freed));
-        return last.map(|life| life.mm).ok_or("the trace has no address space that is freed".into());
+        return last
+            .map(|life| (life.mm, String::new()))
+            .ok_or("the trace has no address space that is freed".into());
     };
-    let mm = parse_mm(text).ok_or(format!("{text} is no address space; they are written mm3.1"))?;
-    match story.life(mm) {
-        Some(_) => Ok(mm),
-        None => Err(format!("the trace has no address space {text}")),
+    match named(story, text)?[..] {
+        [mm] if story.life(mm).is_some() => Ok((mm, String::new())),
+        [mm, _, ..] => Ok((mm, format!("{text} is {}, the last of that slot in the trace.\n", Mm(mm)))),
+        _ => Err(format!("the trace has no address space {text}")),
     }
 }
 

@@ -75,7 +75,9 @@ fn timeline(path: &str, file: &str, words: &[&str]) -> Result<(), String> {
 fn explained(path: &str, words: &[&str]) -> Result<(), String> {
     let trace = read(path)?;
     let story = Story::of(&trace);
-    let about = |text| explain::find_mm(&story, text).map(|mm| explain::explain_mm(&trace, &story, mm));
+    let about = |text| {
+        explain::find_mm(&story, text).map(|(mm, which)| which + &explain::explain_mm(&trace, &story, mm))
+    };
     let text = match words {
         [] => about(None)?,
         [word] => match word.split_once('=') {

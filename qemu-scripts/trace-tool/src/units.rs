@@ -4,6 +4,7 @@ use kcore::lazy_tlb::Policy;
 use trace_format::Mm;
 
 use crate::events::Trace;
+use crate::story::Story;
 
 impl Trace {
     /// The policy's name.
@@ -31,12 +32,34 @@ impl Trace {
     }
 }
 
-/// Reads `mm3.1`, or `init_mm`: the address space as a word.
-pub fn parse_mm(text: &str) -> Option<u64> {
+/// Reads the name of an address space: its slot, and its generation unless the name is that of the slot alone.
+fn parse_mm(text: &str) -> Option<(u32, Option<u32>)> {
     if text == "init_mm" {
-        return Some(Mm::INIT.0);
+        return Some((Mm::INIT.0 as u32, None));
     }
-    let (slot, generation) = text.strip_prefix("mm")?.split_once('.')?;
-    let (slot, generation): (u32, u32) = (slot.parse().ok()?, generation.parse().ok()?);
-    Some(u64::from(generation) << 32 | u64::from(slot))
+    match text.strip_prefix("mm").unwrap_or(text).split_once('.') {
+        Some((slot, generation)) => Some((slot.parse().ok()?, Some(generation.parse().ok()?))),
+        None => Some((text.strip_prefix("mm").unwrap_or(text).parse().ok()?, None)),
+    }
+}
+
+/// The address spaces that a name may mean, as words: `mm3.1` and `init_mm` one, also one that the trace does
+/// not have; `mm3` and `3` those of the trace that lived in that slot, the last one first.
+///
+/// # Errors
+/// The text is no name.
+pub fn named(story: &Story, text: &str) -> Result<Vec<u64>, String> {
+    match parse_mm(text) {
+        Some((slot, Some(generation))) => Ok(vec![u64::from(generation) << 32 | u64::from(slot)]),
+        Some((slot, None)) if slot == Mm::INIT.0 as u32 => Ok(vec![Mm::INIT.0]),
+        Some((slot, None)) => {
+            let mut found: Vec<u64> =
+                story.lives.iter().map(|life| life.mm).filter(|&mm| mm as u32 == slot).collect();
+            found.sort_unstable_by_key(|&mm| core::cmp::Reverse(mm));
+            Ok(found)
+        }
+        None => Err(format!(
+            "{text} is no address space; they are written mm3.1, or mm3 for the last in that slot"
+        )),
+    }
 }

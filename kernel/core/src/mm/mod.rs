@@ -143,6 +143,8 @@ pub struct MmLayout {
     pub mm_count: usize,
     pub live: usize,
     pub mm_cpumask: usize,
+    /// No offset: what both counts hold once the mm is freed, or being freed.
+    pub poison: u32,
 }
 
 impl Mm {
@@ -153,6 +155,7 @@ impl Mm {
         mm_count: offset_of!(Mm, mm_count),
         live: offset_of!(Mm, live),
         mm_cpumask: offset_of!(Mm, mm_cpumask),
+        poison: POISON,
     };
 
     pub(crate) fn at_slot(slot: usize) -> Self {
@@ -199,6 +202,12 @@ impl Mm {
     /// `mm_count`.
     pub fn count(&self) -> u32 {
         self.mm_count.load(Ordering::Relaxed)
+    }
+
+    /// `mm_users` and `mm_count`, for people; none if the mm is being freed.
+    pub fn counts(&self) -> Option<(u32, u32)> {
+        let counts = (self.users(), self.count());
+        (counts.0 != POISON && counts.1 != POISON).then_some(counts)
     }
 
     /// What the policy keeps for this mm. The policy's file says what it means.

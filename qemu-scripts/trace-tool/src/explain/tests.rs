@@ -111,7 +111,7 @@ fn quiesced() -> Vec<At> {
 fn explained(steps: &[At], policy: u64, name: Option<&str>) -> Result<String, String> {
     let trace = Trace { policy, ..trace(steps) };
     let story = Story::of(&trace);
-    find_mm(&story, name).map(|mm| explain_mm(&trace, &story, mm))
+    find_mm(&story, name).map(|(mm, which)| which + &explain_mm(&trace, &story, mm))
 }
 
 #[test]
@@ -203,9 +203,29 @@ CPU 1, policy shootdown: 6 stretches of one address space, 2 of them lazy.
 }
 
 #[test]
+fn the_name_of_a_slot_is_that_of_its_last_mm() {
+    let whole = explained(&kicked(), 2, Some("mm3.1")).unwrap();
+    assert_eq!(explained(&kicked(), 2, Some("mm3")).unwrap(), whole);
+    assert_eq!(explained(&kicked(), 2, Some("3")).unwrap(), whole);
+    let later = MM + (1 << 32);
+    let steps = [kicked(), vec![(0, about(Kind::Created, later)), (0, about(Kind::Zombie, later))]].concat();
+    assert_eq!(explained(&steps, 2, Some("mm3.1")).unwrap(), whole);
+    for name in ["mm3", "3"] {
+        let told = explained(&steps, 2, Some(name)).unwrap();
+        let begins =
+            format!("{name} is mm3.2, the last of that slot in the trace.\nmm3.2, policy shootdown: ");
+        assert!(told.starts_with(&begins), "{told}");
+    }
+}
+
+#[test]
 fn names_of_nothing_are_refused() {
     let refused = |name| explained(&kicked(), 2, Some(name)).unwrap_err();
     assert_eq!(refused("mm9.9"), "the trace has no address space mm9.9");
-    assert_eq!(refused("nine"), "nine is no address space; they are written mm3.1");
+    assert_eq!(refused("mm9"), "the trace has no address space mm9");
+    let written = "is no address space; they are written mm3.1, or mm3 for the last in that slot";
+    for name in ["nine", "mm", "mm3.", "mm-3", ""] {
+        assert_eq!(refused(name), format!("{name} {written}"));
+    }
     assert_eq!(refused("init_mm"), "the trace has no address space init_mm");
 }

@@ -41,9 +41,14 @@ fn a_picture_has_the_borrow_the_call_and_the_life() {
         "IPI from CPU 0 to CPU 1: shoot mm3.1\nsent 21.00 µs, taken 23.00 µs",
         "CPU 0 waits for its call: shoot mm3.1, 20.00 µs",
         "mm3.1 zombie, 1 CPU lazy, from 15.00 µs",
+        "mm3.1 freed, 30.00 µs",
     ] {
         assert!(svg.contains(&format!("<title>{title}</title>")), "{title}");
     }
+    assert_eq!(svg.matches("<title>mm3.1 dying, from ").count(), 1, "a piece ends where something changes");
+    let parted = values(&svg, "line", "stroke").iter().filter(|ink| **ink == "#ffffff").count();
+    assert!(parted > 0, "pieces of a life are told apart");
+    assert!(svg.contains("@media print"), "a picture wider than paper is cut off");
     for words in ["last user gone", "shoot 1 CPU", "freed"] {
         assert!(svg.contains(&format!(">{words}</text>")), "{words}");
     }
@@ -58,6 +63,40 @@ fn every_event_answers_to_the_pointer() {
         assert!(svg.contains(&format!("<title>{line}</title>")), "{line}");
     }
     assert_eq!(svg.matches("<g").count(), svg.matches("</g>").count());
+}
+
+/// Where ticks lie over one another, the pointer finds one place that names all, or says how many it does not.
+#[test]
+fn events_at_one_place_answer_together() {
+    let mut steps = right();
+    let fault = (1, trace_format::Body::about(trace_format::Kind::Fault, MM));
+    steps.splice(9..9, std::iter::repeat_n(fault, 3000));
+    let trace = trace(&steps);
+    let (story, asked) = (Story::of(&trace), Asked { from: Some(0.0), ..Asked::default() });
+    let svg = draw(&trace, &story, &Window::choose(&trace, &story, &asked).unwrap()).unwrap();
+    let (mut places, mut named, mut more) = (std::collections::HashSet::new(), 0, 0);
+    for group in svg.split("<g><title>").filter(|group| group.contains("pointer-events=\"all\"")) {
+        let (title, rest) = group.split_once("</title>").unwrap();
+        assert!(places.insert(rest.split(" width").next().unwrap()), "{rest}");
+        let unnamed =
+            title.lines().find_map(|line| line.strip_prefix("and ")?.split(' ').next()?.parse().ok());
+        more += unnamed.unwrap_or(0);
+        let lines = title.lines().count() - usize::from(unnamed.is_some());
+        assert_eq!(rest.matches("<line").count(), lines + unnamed.unwrap_or(0));
+        named += lines;
+    }
+    assert!(more > 500 && named > 500, "{named} are named, {more} are not");
+    assert_eq!(named + more, trace.events.len());
+}
+
+/// An arrow is thin and dashed: a wide line under everything else makes it easy to point at.
+#[test]
+fn an_arrow_answers_beside_its_line_too() {
+    let (svg, _) = picture(Asked::default()).unwrap();
+    let title = "<title>IPI from CPU 0 to CPU 1: shoot mm3.1";
+    let places: Vec<_> = svg.match_indices(title).map(|(at, _)| at).collect();
+    let (lane, unseen) = (svg.find("CPU 0</text>").unwrap(), svg.find("stroke-opacity=\"0\"").unwrap());
+    assert!(places.len() == 2 && places[0] < unseen && unseen < lane && lane < places[1]);
 }
 
 /// The box of each text: left, right, base line.
@@ -101,7 +140,12 @@ fn windows_are_found_by_an_event() {
     assert_eq!(why("free:mm3.1").unwrap(), "the end of mm3.1, freed 15.00 µs after its last user had gone");
     assert_eq!(why("kick").unwrap_err(), "the trace has no event kick");
     assert_eq!(why("free:mm9.9").unwrap_err(), "the trace has no event free:mm9.9");
-    assert_eq!(why("free:nine").unwrap_err(), "nine is no address space; they are written mm3.1");
+    assert_eq!(why("free:mm3"), why("free:mm3.1"));
+    assert_eq!(why("free:3"), why("free:mm3.1"));
+    assert_eq!(why("load:init_mm").unwrap(), "the first load of init_mm");
+    assert_eq!(why("load:mm1"), why("load:init_mm"));
+    assert_eq!(why("free:mm9").unwrap_err(), "the trace has no event free:mm9");
+    assert!(why("free:nine").unwrap_err().starts_with("nine is no address space; they are written mm3.1"));
     assert_eq!(why("dance").unwrap_err(), "there is no event dance; kernel/trace/src/lib.rs lists them");
     let part = |from, to| {
         picture(Asked { from: Some(from), to: Some(to), around: None }).map(|(_, window)| window.to)
@@ -109,6 +153,20 @@ fn windows_are_found_by_an_event() {
     assert_eq!(part(0.0, 9.0).unwrap(), 9);
     assert_eq!(part(1.0, 0.5).unwrap_err(), "FROM is not before TO");
     assert_eq!(part(100.0, 200.0).unwrap_err(), "the window has no event");
+}
+
+#[test]
+fn the_name_of_a_slot_is_that_of_the_last_mm_with_such_an_event() {
+    let later = |kind| (0, trace_format::Body::about(kind, MM + (1 << 32)));
+    let kinds = [trace_format::Kind::Created, trace_format::Kind::Zombie];
+    let trace = trace(&[right(), kinds.map(later).to_vec()].concat());
+    let story = Story::of(&trace);
+    let why = |text| Window::choose(&trace, &story, &around(text)).unwrap().why;
+    assert_eq!(why("shoot:mm3"), "the first shoot of mm3.1");
+    assert_eq!(
+        why("created:mm3"),
+        "the first created of mm3.2 (2 in that slot have such an event; it is the last)"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use trace_format::{Kind, Mm};
 
 use crate::events::{Event, Trace};
 use crate::story::{Life, Stage, Story};
-use crate::units::parse_mm;
+use crate::units::named;
 
 /// A stretch of time, and why it was chosen.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -110,13 +110,10 @@ impl Window {
         Window { from, to: (end + trace.from_us(after)).min(story.span.1).max(from + 1), why }
     }
 
-    /// Around `KIND` or `KIND:MM`.
+    /// Around `KIND` or `KIND:MM`. Of several that lived in a slot the last that has such an event.
     fn around(trace: &Trace, story: &Story, text: &str) -> Result<Window, String> {
         let (name, mm) = text.split_once(':').map_or((text, None), |(name, mm)| (name, Some(mm)));
-        let wanted = match mm.map(|mm| parse_mm(mm).ok_or(mm)).transpose() {
-            Ok(wanted) => wanted,
-            Err(mm) => return Err(format!("{mm} is no address space; they are written mm3.1")),
-        };
+        let wanted = mm.map(|mm| named(story, mm)).transpose()?;
         let name = match name {
             "free" => "freed",
             name => name,
@@ -127,24 +124,40 @@ impl Window {
         let Some(&kind) = Kind::ALL.iter().find(named) else {
             return Err(format!("there is no event {name}; kernel/trace/src/lib.rs lists them"));
         };
-        let fits = |event: &&Event| {
-            let body = event.record.body;
-            let fits = cause.is_none_or(|cause| usize::from(body.sub) == cause);
-            fits && body.kind == kind && wanted.is_none_or(|mm| body.mm == mm)
+        let first = |mm: Option<u64>| {
+            let fits = |event: &&Event| {
+                let body = event.record.body;
+                let fits = cause.is_none_or(|cause| usize::from(body.sub) == cause);
+                fits && body.kind == kind && mm.is_none_or(|mm| body.mm == mm)
+            };
+            // A shoot or an eviction that asks nobody shows little.
+            let asks = |event: &&Event| fits(event) && event.record.body.other > 0;
+            let event = match kind {
+                Kind::Shoot | Kind::Evict | Kind::Scan => trace.events.iter().find(asks),
+                _ => None,
+            };
+            event.or_else(|| trace.events.iter().find(fits))
         };
-        // A shoot or an eviction that asks nobody shows little.
-        let asks = |event: &&Event| fits(event) && event.record.body.other > 0;
-        let event = match kind {
-            Kind::Shoot | Kind::Evict | Kind::Scan => trace.events.iter().find(asks),
-            _ => None,
+        let found: Vec<&Event> = match wanted {
+            Some(mms) => mms.into_iter().filter_map(|mm| first(Some(mm))).collect(),
+            None => first(None).into_iter().collect(),
         };
-        let Some(event) = event.or_else(|| trace.events.iter().find(fits)) else {
-            return Err(format!("the trace has no event {text}"));
+        let mut window = match found[..] {
+            [] => return Err(format!("the trace has no event {text}")),
+            [event, ..] => Self::around_event(trace, story, name, event),
         };
-        let (time, mm) = (event.record.time, event.record.body.mm);
+        if found.len() > 1 {
+            window.why += &format!(" ({} in that slot have such an event; it is the last)", found.len());
+        }
+        Ok(window)
+    }
+
+    /// Around an event that is called `name`.
+    fn around_event(trace: &Trace, story: &Story, name: &str, event: &Event) -> Window {
+        let (time, kind, mm) = (event.record.time, event.record.body.kind, event.record.body.mm);
         match (Stage::of(kind), story.life(mm)) {
             (Some(stage), Some(life)) if stage != Stage::Created => {
-                return Ok(Self::of_end(trace, story, life));
+                return Self::of_end(trace, story, life);
             }
             _ => {}
         }
@@ -153,6 +166,6 @@ impl Window {
         let end = story.calls.iter().find(|call| ends(call) && call.mm == mm).and_then(|call| call.done);
         let end = end.filter(|_| matches!(kind, Kind::Shoot | Kind::Evict | Kind::Scan | Kind::Posted));
         let what = if mm == 0 { name.into() } else { format!("{name} of {}", Mm(mm)) };
-        Ok(Self::padded(trace, story, (time, end.unwrap_or(time)), format!("the first {what}")))
+        Self::padded(trace, story, (time, end.unwrap_or(time)), format!("the first {what}"))
     }
 }
