@@ -7,7 +7,9 @@ from bench_page import LINUXES, OPERATIONS, PEER, USUAL
 from headline_chart import COLOURS, DASHES, INK, spread
 
 LINUX_COLOURS = {"linux-6.1-64k": "#b8860b", "linux-6.12-64k": "#8e6bbf", "linux-6.12-4k": "#d1495b"}
-ROW, TOP, LEFT, RIGHT, WIDTH = 21, 64, 330, 60, 960
+ROW, TOP, RIGHT, WIDTH = 21, 64, 60, 960
+# The width of a letter of the usual size, no font's is more on the average.
+LETTER = 6.3
 # What the second chart shows: (row, what is counted, title).
 PANELS = (("exit_lazy", "ns", "exit, the other CPUs idle on its mm"), ("exit_parked", "ns", "exit_group, a thread parked on each CPU"),
           ("membarrier_busy", "ns", "membarrier, the other CPUs busy"), ("exit_lazy", "ipis", "IPIs of that exit"),
@@ -39,7 +41,8 @@ def beside_linux(figures):
     rows = [(text, {on: value for on, value in values.items() if value}) for text, values in rows if values[USUAL]]
     every = [value for _, values in rows for value in values.values()] or [1, 10]
     low, high = (10 ** round_(math.log10(bound)) for round_, bound in ((math.floor, min(every)), (math.ceil, max(every))))
-    x = lambda value: LEFT + math.log(value / low) / math.log(high / low) * (WIDTH - LEFT - RIGHT)
+    left = 20 + LETTER * max((len(text) for text, _ in rows), default=0)
+    x = lambda value: left + math.log(value / low) / math.log(high / low) * (WIDTH - left - RIGHT)
     height = TOP + ROW * len(rows) + 14
     out = head(WIDTH, height, "Instructions per operation, beside Linux")
     out.append(words(12, 22, "Instructions per operation, all CPUs together", more=' font-size="14" font-weight="600"'))
@@ -56,7 +59,7 @@ def beside_linux(figures):
         tick *= 10
     for number, (text, values) in enumerate(rows):
         y = TOP + ROW * number + ROW / 2
-        out.append(words(LEFT - 12, y + 4, text, "end"))
+        out.append(words(left - 12, y + 4, text, "end"))
         ends = min(values.values()), max(values.values())
         out.append(f'<line x1="{x(ends[0]):.1f}" x2="{x(ends[1]):.1f}" y1="{y}" y2="{y}" stroke="{INK}" stroke-opacity=".6"/>')
         out += [f'<circle cx="{x(value):.1f}" cy="{y}" r="{5 if on == USUAL else 4}" fill="{colours[on]}"/>'

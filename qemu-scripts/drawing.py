@@ -65,9 +65,11 @@ class Picture:
             self.note(*(at or points[0]), *says.split("\n"), anchor=anchor)
 
     def note(self, x, y, *lines, anchor="start", colour=INK):
-        """Words beside an object, one line below the other."""
+        """Words beside an object, one line below the other. They end within the picture."""
+        left, right = x - 4, self.width - 4 - x
+        room = {"start": right, "end": left, "middle": 2 * min(left, right)}[anchor]
         for n, line in enumerate(lines):
-            self.text(x, y + n * (LINE - 2), line, anchor, size=13, colour=colour)
+            self.text(x, y + n * (LINE - 2), line, anchor, size=13, colour=colour, room=room)
 
     def svg(self):
         """The whole as text."""

@@ -166,7 +166,7 @@ def addresses():
 # --- 4: the path of a trap ------------------------------------------------------------
 
 def trap():
-    p = Picture(960, 810, "The path of a trap")
+    p = Picture(960, 826, "The path of a trap")
     for x, width, title in ((16, 190, "vectors.S"), (216, 150, "entry.S"), (376, 150, "dispatch.rs"),
                             (536, 170, "trait `Upcalls`"), (716, 228, "the kernel")):
         p.text(x + width / 2, 30, "**" + title, "middle")
@@ -206,10 +206,10 @@ def trap():
     p.arrow((670, 684), (700, 684))
     p.box(700, 660, 220, 48, "arch", "**`exit_to_kernel`", "AMR, registers, `rfid`")
     p.arrow((335, 660), (335, 640), (810, 640), (810, 660), says="no", at=(343, 656))
-    p.note(20, 752, "`syscall_entry` and `irq_entry` hold this way out in line, and `syscall_entry` calls the rows of the table. System calls run with"
-           " interrupts on; all other", "handlers begin with them off. A CPU sets its own work flag with interrupts off: in the switch, and"
-           " in `look`, after a timer tick or an IPI.", "A request that comes after the exit has tested the flag is not lost: its interrupt"
-           " arrives after `rfid`.")
+    p.note(20, 752, "`syscall_entry` and `irq_entry` hold this way out in line, and `syscall_entry` calls the rows of the table.", "System calls"
+           " run with interrupts on; all other handlers begin with them off. A CPU sets its own work flag", "with interrupts off: in the"
+           " switch, and in `look`, after a timer tick or an IPI. A request that comes after the exit has", "tested the flag is not lost:"
+           " its interrupt arrives after `rfid`.")
     return p
 
 
@@ -235,7 +235,7 @@ def task():
     p.arrow((785, 170), (785, 122), says="`die`", at=(793, 152))
     p.arrow((690, 91), (490, 91), says="`finish_slow` of the next", at=(590, 83), anchor="middle")
     p.note(30, 400, "The arrows to SLEEPING and away from it are each one compare-and-swap: exactly one waker queues the task, and"
-           " a wake-up that comes", "before `fall_asleep` keeps the task awake. The waker waits until `on_cpu` is 0, so no task runs on"
+           " a wake-up", "that comes before `fall_asleep` keeps the task awake. The waker waits until `on_cpu` is 0, so no task runs on"
            " two CPUs.")
 
     p.text(20, 464, "**The handoff: one switch, on one CPU, with interrupts off")

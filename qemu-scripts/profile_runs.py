@@ -5,12 +5,14 @@ The result is a list of stacks with their instructions. A stack begins with how 
 """
 
 import bisect
+import collections
 import dataclasses
 import os
 import re
 import struct
 
 import elf
+import event_cost
 import headline_lines
 import headline_runs
 import initrd
@@ -159,6 +161,14 @@ def stacks(rows, names):
             stack = base + (known[owner][at] if owner else ())
             found[stack] = found.get(stack, 0) + runs
     return found
+
+
+def event_costs(rows, kernel):
+    """{kind: (records, instructions)} of the trace's events in the plugin's rows."""
+    runs = collections.Counter()
+    for count, address, words, _ in rows:
+        runs.update(dict.fromkeys(range(address, address + len(words), 4), count))
+    return event_cost.Code(elf.Image(kernel)).counted(runs)
 
 
 def run(settings, kernel, default_initrd, show=lambda data: None):

@@ -9,10 +9,11 @@ use crate::addr::VirtAddr;
 use crate::encoding::instruction::{NOP, branch};
 use crate::{irqflags, isa};
 
-/// Runs a block, apart, while the group is on: `patchable!(group, { ... })`. A group is a number below 64.
+/// Runs a block, apart, while the group is on: `patchable!(group, what, { ... })`. A group is a number below
+/// 64; `what`, of 16 bits, is for those who read the table in the image.
 #[macro_export]
 macro_rules! patchable {
-    ($group:expr, $code:block) => {
+    ($group:expr, $what:expr, $code:block) => {
         // SAFETY: a nop, and a record of its place. The block is what it may become a branch to.
         unsafe {
             core::arch::asm!(
@@ -21,9 +22,10 @@ macro_rules! patchable {
                 ".balign 4",
                 ".long 2b - .",
                 ".long {code} - .",
-                ".long {group}",
+                ".short {group}, {what}",
                 ".popsection",
-                group = const $group as u32,
+                group = const $group as u16,
+                what = const $what as u16,
                 code = label {
                     core::hint::cold_path();
                     $code
@@ -39,7 +41,8 @@ macro_rules! patchable {
 struct Site {
     at: i32,
     code: i32,
-    group: u32,
+    group: u16,
+    _what: u16,
 }
 
 unsafe extern "C" {

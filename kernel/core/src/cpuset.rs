@@ -245,13 +245,6 @@ impl CpuSet {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// [`CpuSet::len`] of a set that has none but the first `nr_cpus` CPUs.
-    #[inline(always)]
-    pub(crate) fn len_of(&self, nr_cpus: usize) -> usize {
-        let len = |words: &[u64]| words.iter().map(|word| word.count_ones() as usize).sum();
-        if nr_cpus <= 64 { len(&self.0[..1]) } else { len(&self.0) }
-    }
-
     /// Whether the set has no CPU.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|&word| word == 0)

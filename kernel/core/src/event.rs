@@ -98,6 +98,8 @@ pub enum Event<'a> {
         by: CpuId,
         /// What it asks for.
         call: Call,
+        /// … as its record has it.
+        asks: Asks,
     },
     /// A cross-call has run here, and its initiator is about to be told.
     Answers {

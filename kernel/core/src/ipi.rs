@@ -104,12 +104,18 @@ pub struct Asks {
     pub mm: MmId,
 }
 
+impl Asks {
+    #[inline(always)]
+    fn encoded([op, mm, ..]: [u64; 4]) -> Asks {
+        Asks { op: op as u8, mm: MmId::from_bits(mm) }
+    }
+}
+
 impl Call {
     /// What it asks for.
     #[inline(always)]
     pub fn asks(self) -> Asks {
-        let [op, mm, ..] = self.encode();
-        Asks { op: op as u8, mm: MmId::from_bits(mm) }
+        Asks::encoded(self.encode())
     }
 
     #[inline(always)]
@@ -170,8 +176,9 @@ impl CallRecord {
         self.words[0].load(Ordering::Relaxed) == BARRIER
     }
 
-    fn read(&self) -> Call {
-        Call::decode(core::array::from_fn(|i| self.words[i].load(Ordering::Relaxed)))
+    fn read(&self) -> (Call, Asks) {
+        let words = core::array::from_fn(|i| self.words[i].load(Ordering::Relaxed));
+        (Call::decode(words), Asks::encoded(words))
     }
 }
 
@@ -347,13 +354,13 @@ impl<M: Machine> LazyTlb<M> {
             self.check_loaded(t, self.machine.current(t));
         }
         if is_barrier {
-            self.event_of(me, t, Event::Called { by, call: Call::Barrier });
+            self.event_of(me, t, Event::Called { by, call: Call::Barrier, asks: Call::Barrier.asks() });
             // F5 fence: orders a target's accesses before and after the IPI. Partner:
             // `answer` on another target. An interrupt orders no storage, and F9 and
             // F11 order us and the initiator alone.
             fence(Ordering::SeqCst);
         } else {
-            self.run_call(t, by);
+            self.run_call(t, me, by);
         }
         self.event_of(me, t, Event::Answers { by });
         // F11 release: orders what the handler did before the answer. Partner:
@@ -363,9 +370,9 @@ impl<M: Machine> LazyTlb<M> {
 
     // Not inlined: a barrier saves no registers for it.
     #[inline(never)]
-    fn run_call(&self, t: &IrqsOff, by: CpuId) {
-        let call = self.cpu(by).call.read();
-        self.event(t, Event::Called { by, call });
+    fn run_call(&self, t: &IrqsOff, me: &CpuState, by: CpuId) {
+        let (call, asks) = self.cpu(by).call.read();
+        self.event_of(me, t, Event::Called { by, call, asks });
         match call {
             Call::Shoot(mm) | Call::LetGo(mm) => {
                 self.shoot_lazy_here(t, mm);

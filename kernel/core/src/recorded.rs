@@ -2,7 +2,7 @@
 
 use trace_format::{Body, Kind};
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuSet};
 use crate::event::{Cause, Event};
 use crate::ipi::Asks;
 use crate::mm::MmId;
@@ -55,12 +55,13 @@ impl Event<'_> {
     }
 
     /// What its record on the CPU `me` says. `number` tells the number of the call that a CPU waits
-    /// for, and counts a new one if its second argument says so; `nr_cpus`, how many CPUs a set may have.
+    /// for, and counts a new one if its second argument says so; `beyond`, how many CPUs a set has beyond the
+    /// first 64, or [`Body::NOT_COUNTED`].
     #[inline(always)]
     pub fn body(
         self,
         me: CpuId,
-        nr_cpus: impl FnOnce() -> usize,
+        beyond: impl FnOnce(&CpuSet) -> u32,
         number: impl FnOnce(CpuId, bool) -> u32,
     ) -> Body {
         let kind = self.kind();
@@ -85,11 +86,12 @@ impl Event<'_> {
             | Event::Freed(mm) => about(kind, mm),
             Event::Evict { mm, cause, cpus } => Body {
                 sub: (cause == Cause::Trim).into(),
-                other: cpus.len_of(nr_cpus()) as u32,
+                other: beyond(cpus),
+                arg: cpus.word(0),
                 ..about(kind, mm)
             },
             Event::Scan { mm, cpus } | Event::Shoot { mm, cpus } => {
-                Body { other: cpus.len_of(nr_cpus()) as u32, ..about(kind, mm) }
+                Body { other: beyond(cpus), arg: cpus.word(0), ..about(kind, mm) }
             }
             Event::Filtered(mm, cpu) | Event::Spared { mm, cpu, .. } => {
                 Body { other: cpu.index() as u32, ..about(kind, mm) }
@@ -97,7 +99,7 @@ impl Event<'_> {
             Event::Posted { asks } => call(kind, asks, number(me, true), CpuId::BOOT),
             Event::Sent { call: asked, .. } => call(kind, asked.asks(), number(me, false), CpuId::BOOT),
             Event::Ipi { to, asks } => call(kind, asks, number(me, false), to),
-            Event::Called { by, call: asked } => call(kind, asked.asks(), number(by, false), by),
+            Event::Called { by, asks, .. } => call(kind, asks, number(by, false), by),
             Event::Answers { by } => {
                 Body { other: number(by, false), arg: by.index() as u64, ..Body::new(kind) }
             }

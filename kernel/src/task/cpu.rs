@@ -9,9 +9,10 @@ use alloc::vec::Vec;
 use arch::irq::Target;
 use arch::percpu::{self, PerCpu};
 use arch::timer;
-use kcore::cpu::{CpuId, CpuSet};
+use kcore::cpu::{CpuId, CpuSet, CpuState};
 use kcore::handoff::Request;
 use kcore::lookup::Claim;
+use kcore::mm::MmId;
 use kcore::task::TaskMm;
 
 use super::cpu_bits::CpuBits;
@@ -41,6 +42,8 @@ pub(super) struct Cpu {
     pub(super) ipi_target: Target,
     /// The part that assembly uses.
     pub(super) area: &'static PerCpu,
+    /// What the protocol keeps for it.
+    protocol: &'static CpuState,
     /// Runs when nothing else does. It lives as long as the table.
     pub(super) idle: TaskPtr,
     /// Whether it has nothing to do.
@@ -73,6 +76,7 @@ impl Cpu {
             id,
             ipi_target: area.ipi_target(),
             area,
+            protocol: lazy_tlb().cpu(id),
             // The table keeps the idle task's own reference, for ever.
             idle: TaskPtr::new(TaskRef::into_raw(idle)),
             idle_flag: IdleFlag::new(),
@@ -85,6 +89,12 @@ impl Cpu {
             works: Works::new(),
             claim: Claim::default(),
         }
+    }
+
+    /// The mm that it has loaded.
+    #[inline(always)]
+    pub(super) fn loaded(&self) -> MmId {
+        self.protocol.active_mm.peek()
     }
 
     /// The idle task.

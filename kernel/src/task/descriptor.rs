@@ -168,7 +168,13 @@ impl Task {
         for (word, value) in self.name.iter().zip(name_words(name)) {
             word.store(value, Ordering::Relaxed);
         }
-        crate::trace::name(self.tid, || name_words(name));
+        self.trace_name();
+    }
+
+    /// The trace learns the name.
+    #[inline(always)]
+    fn trace_name(&self) {
+        crate::trace::name(self.tid, || self.name.each_ref().map(|word| word.load(Ordering::Relaxed)));
     }
 
     /// The bits of [`pending`].
@@ -244,8 +250,7 @@ impl Task {
             Ok(stack) => (stack.top(), Some(stack)),
             Err(top) => (top, None),
         };
-        crate::trace::name(birth.tid, || name_words(birth.name.as_bytes()));
-        Arc::new_cyclic(|this| {
+        let task = Arc::new_cyclic(|this| {
             let this = TaskPtr::new(this.as_ptr());
             Task {
                 mm: birth.mm,
@@ -272,7 +277,9 @@ impl Task {
                 user: birth.user,
                 stack,
             }
-        })
+        });
+        task.trace_name();
+        task
     }
 
     /// A counted reference.

@@ -249,7 +249,7 @@ fn switch(cpu: &Cpu, prev: &Task, next: &Task, why: Leave, evicted: bool, off: &
     }
     // No CPU can take `next` from us: it is in no queue.
     next.on_cpu.begin();
-    trace::switch(&prev.mm, &next.mm, &next.tid, why as u8);
+    trace::switch(&prev.mm, &next.mm, &next.tid, || cpu.loaded(), why as u8);
     let arm = lazy_tlb().prepare_switch(off, &prev.mm, &next.mm);
     let left = Left::new(prev, why, evicted, arm.ends_borrow());
     // The full barrier in `prepare_switch` also orders the store to the task's `cpu` before this

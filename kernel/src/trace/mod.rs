@@ -5,17 +5,15 @@
 //! which makes it valid, is written last. While nothing is on, an event costs a nop, and there are no
 //! rings until something is.
 
-use arch::{percpu, ring};
-use kcore::cpu::{CpuId, CpuSet};
-use kcore::event::{Cause, Event, Stamp};
+use arch::ring;
+use kcore::cpu::CpuSet;
+use kcore::event::Event;
 use kcore::machine::PreemptOff;
 use kcore::mm::MmId;
-use kcore::mm::flush::{FlushRange, Reach};
 use kcore::task::TaskMm;
 use trace_format::{Body, Kind};
 
-use self::rings::{nr_cpus, number};
-use crate::machine::lazy_tlb;
+use self::rings::number;
 
 mod rings;
 mod setting;
@@ -35,7 +33,7 @@ pub(crate) use self::{
 /// needed, and no call there costs the function its registers.
 macro_rules! note {
     ($kind:expr, $body:expr) => {
-        arch::patchable!($kind.group(), { $crate::trace::write($body) })
+        arch::patchable!($kind.group(), $kind, { $crate::trace::write($body) })
     };
 }
 pub(crate) use note;
@@ -49,23 +47,18 @@ pub(crate) fn write(body: Body) {
 /// Records an event of the protocol. The switch is recorded by [`switch`], which knows the tasks.
 #[inline(always)]
 pub(crate) fn observe(t: &PreemptOff, event: Event) {
-    // Few fields, or on paths that save no registers.
+    // On paths that save no registers.
     macro_rules! here {
         ($kind:ident) => {
-            note!(Kind::$kind, event.body(t.cpu(), nr_cpus, number))
+            note!(Kind::$kind, event.body(t.cpu(), beyond_the_first, number))
         };
     }
-    // On paths that call functions anyway: nothing but a call is added to them. It takes the fields, which
-    // are in registers; what the record says is worked out there, and not on the path.
+    // On paths that call functions anyway, with more fields: less code.
     macro_rules! apart {
-        ($kind:ident, $again:expr, $($field:ident: $type:ty),+) => {
-            arch::patchable!(Kind::$kind.group(), {
-                #[cold]
-                #[inline(never)]
-                fn apart($($field: $type),+) {
-                    write($again.body(CpuId::BOOT, nr_cpus, number));
-                }
-                apart($($field),+);
+        ($kind:ident) => {
+            arch::patchable!(Kind::$kind.group(), Kind::$kind, {
+                let body = event.body(t.cpu(), beyond_the_first, number);
+                ring::record_apart(body.head(), body.mm, body.arg);
             })
         };
     }
@@ -84,27 +77,17 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) {
         Event::Posted { .. } => here!(Posted),
         Event::Ipi { .. } => here!(Sent),
         Event::Answered(_) => here!(Done),
-        Event::Evict { mm, cause, cpus } => {
-            apart!(Evict, Event::Evict { mm, cause, cpus }, mm: MmId, cause: Cause, cpus: &CpuSet);
-        }
-        Event::Scan { mm, cpus } => apart!(Scan, Event::Scan { mm, cpus }, mm: MmId, cpus: &CpuSet),
-        Event::Shoot { mm, cpus } => apart!(Shoot, Event::Shoot { mm, cpus }, mm: MmId, cpus: &CpuSet),
+        Event::Evict { .. } => apart!(Evict),
+        Event::Scan { .. } => apart!(Scan),
+        Event::Shoot { .. } => apart!(Shoot),
         Event::ShotSelf(_) => here!(ShotSelf),
-        Event::Filtered(mm, cpu) => apart!(Filtered, Event::Filtered(mm, cpu), mm: MmId, cpu: CpuId),
-        Event::Flush { mm, what, reach } => {
-            apart!(Flush, Event::Flush { mm, what, reach }, mm: MmId, what: FlushRange, reach: Reach);
-        }
-        Event::Spared { mm, cpu, since } => {
-            apart!(Spared, Event::Spared { mm, cpu, since }, mm: MmId, cpu: CpuId, since: Stamp);
-        }
+        Event::Filtered(..) => apart!(Filtered),
+        Event::Flush { .. } => apart!(Flush),
+        Event::Spared { .. } => apart!(Spared),
         Event::Paid(_) => here!(Paid),
         Event::FlushBegins(_) => here!(FlushBegins),
-        Event::FlushLocal(mm, what, since) => {
-            apart!(FlushLocal, Event::FlushLocal(mm, what, since), mm: MmId, what: FlushRange, since: Stamp);
-        }
-        Event::FlushGlobal(mm, what, since) => {
-            apart!(FlushGlobal, Event::FlushGlobal(mm, what, since), mm: MmId, what: FlushRange, since: Stamp);
-        }
+        Event::FlushLocal(..) => apart!(FlushLocal),
+        Event::FlushGlobal(..) => apart!(FlushGlobal),
         Event::Created(_) => here!(Created),
         Event::Zombie(_) => here!(Zombie),
         Event::Dying(_) => here!(Dying),
@@ -115,20 +98,23 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) {
     }
 }
 
-/// This CPU is about to switch from the task with `prev` to the one with `next`. `why` is a number
-/// of `trace_format::LEAVES`.
+/// How many CPUs a set has beyond the first 64. Where there may be some they are not counted, as that takes
+/// longer than all the rest of the record: the calls that follow name them.
 #[inline(always)]
-pub(crate) fn switch(prev: &TaskMm, next: &TaskMm, next_tid: &u32, why: u8) {
+fn beyond_the_first(_: &CpuSet) -> u32 {
+    let mut count = 0;
+    arch::patchable!(setting::WIDE, u16::MAX, { count = Body::NOT_COUNTED });
+    count
+}
+
+/// This CPU is about to switch from the task with `prev` to the one with `next`, and has `loaded`. `why`
+/// is a number of `trace_format::LEAVES`.
+#[inline(always)]
+pub(crate) fn switch(prev: &TaskMm, next: &TaskMm, next_tid: &u32, loaded: impl FnOnce() -> MmId, why: u8) {
     note!(Kind::Switch, {
-        let to = next.mm();
         let sub = u8::from(prev.mm().is_none()) | (why & 3) << 2;
-        // Under a policy without the task's word it is none, and the CPU's word is asked.
-        let loaded = match prev.active_mm() {
-            MmId::NONE => lazy_tlb().cpu(percpu::cpu_id()).active_mm.peek(),
-            mm => mm,
-        };
-        let about = Body::about(Kind::Switch, loaded.to_bits());
-        Body { sub, other: *next_tid, arg: to.to_bits(), ..about }
+        let about = Body::about(Kind::Switch, loaded().to_bits());
+        Body { sub, other: *next_tid, arg: next.mm().to_bits(), ..about }
     });
 }
 

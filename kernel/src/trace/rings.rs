@@ -132,14 +132,6 @@ pub(super) fn make(_: &SpinGuard<'_, ()>, kb: usize) -> Result<(), OutOfMemory> 
     Ok(())
 }
 
-/// How many CPUs there are. While something is on.
-#[inline(always)]
-pub(super) fn nr_cpus() -> usize {
-    // Relaxed: as in `number`.
-    // SAFETY: this code was patched in after the header was there.
-    unsafe { (*HEADER.load(Ordering::Relaxed)).cpus as usize }
-}
-
 /// The number of the last call that `initiator` has posted; a new one if it is `new`. While something is
 /// on, preemption off. A CPU counts its own calls, never in a handler.
 #[inline(always)]

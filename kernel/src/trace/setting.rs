@@ -16,6 +16,8 @@ use crate::upcalls;
 
 /// A ring's size in KiB, unless `trace_kb=` says otherwise.
 const RING_KB: usize = 256;
+/// The group of what only more than 64 CPUs need, on with any other. No [`Group`] has its number.
+pub(super) const WIDE: u8 = 63;
 /// The groups that are to be on, for CPUs that start.
 static WANTED: AtomicU64 = AtomicU64::new(0);
 /// Held while the rings are made, and while what is on changes.
@@ -35,11 +37,17 @@ pub(crate) fn init(wanted: Wanted) {
     }
     match rings::make(&SWITCH.lock(), wanted.kb.unwrap_or(RING_KB)) {
         Ok(()) => {
-            arch::patch::set(wanted.groups);
+            patch(wanted.groups);
             want(wanted.groups);
         }
         Err(OutOfMemory) => crate::println!("trace: there is no memory for it"),
     }
+}
+
+/// Makes branches of the places of `groups`, and nops of all others.
+fn patch(groups: u64) {
+    let wide = groups != 0 && lazy_tlb().nr_cpus() > 64;
+    arch::patch::set(groups | u64::from(wide) << WIDE);
 }
 
 /// Notes which groups are to be on.
@@ -72,7 +80,7 @@ fn switch_to(_: &SpinGuard<'_, ()>, groups: u64) {
     if self::groups() != 0 {
         tell(0);
     }
-    arch::patch::set(groups);
+    patch(groups);
     if groups != 0 {
         tell(groups);
     }

@@ -33,9 +33,9 @@
 //! | [`Kind::Load`], [`Kind::Leave`] | | | the PID register names it, or does not any more | |
 //! | [`Kind::Unit`] | 0 taken, 1 given back | | whose `mm_count` changes for a borrow | |
 //! | [`Kind::Mask`] | 0 cleared, 1 set | | in whose mask this CPU's bit changes | |
-//! | [`Kind::Evict`] | 0 exit (a kick), 1 trim | CPUs asked | to be left | |
-//! | [`Kind::Scan`] | | CPUs found | whose publishers were looked for | |
-//! | [`Kind::Shoot`] | | CPUs asked, this one not counted | dying | |
+//! | [`Kind::Evict`] | 0 exit (a kick), 1 trim | how many CPUs are asked beyond the first 64, or [`Body::NOT_COUNTED`] | to be left | which of the first 64 CPUs are asked, as bits |
+//! | [`Kind::Scan`] | | … are found … | whose publishers were looked for | … are found |
+//! | [`Kind::Shoot`] | | … are asked … | dying | … are asked, not this one |
 //! | [`Kind::ShotSelf`] | | | this CPU has left it for its own shoot | |
 //! | [`Kind::Filtered`] | | the CPU that is spared | about which | |
 //! | [`Kind::Posted`], [`Kind::Done`] | operation (`CALLS`) | call's number | about which, or 0 | |
@@ -75,7 +75,7 @@ pub use text::{Line, Mm};
 /// "LZTRACE" and the version's place.
 pub const MAGIC: u64 = 0x4c5a_5452_4143_4500;
 /// Bumped when a field changes its meaning.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 /// The unit of what CPUs do not share, in bytes.
 pub const LINE: usize = 128;
 /// A page, in bytes.
@@ -268,6 +268,16 @@ impl Body {
     #[inline(always)]
     pub const fn about(kind: Kind, mm: u64) -> Self {
         Body { mm, ..Self::new(kind) }
+    }
+}
+
+impl Body {
+    /// Of a set: there may be CPUs beyond the first 64. The records of the call that follows name them.
+    pub const NOT_COUNTED: u32 = u32::MAX;
+
+    /// How many CPUs an eviction or a shoot asks, or a scan has found, as far as they are counted.
+    pub const fn cpus(self) -> u32 {
+        self.arg.count_ones() + if self.other == Self::NOT_COUNTED { 0 } else { self.other }
     }
 }
 

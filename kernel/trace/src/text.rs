@@ -79,8 +79,14 @@ impl Display for Body {
             }
             Kind::Unit => write!(f, " mm={about} {}", named(&["taken", "given_back"], sub)),
             Kind::Mask => write!(f, " mm={about} bit={sub}"),
-            Kind::Evict => write!(f, " mm={about} why={} cpus={other}", named(&["exit", "trim"], sub)),
-            Kind::Scan | Kind::Shoot => write!(f, " mm={about} cpus={other}"),
+            Kind::Evict | Kind::Scan | Kind::Shoot => {
+                write!(f, " mm={about}")?;
+                if kind == Kind::Evict {
+                    write!(f, " why={}", named(&["exit", "trim"], sub))?;
+                }
+                let more = if other == Body::NOT_COUNTED { "+" } else { "" };
+                write!(f, " cpus={}{more}", self.cpus())
+            }
             Kind::Filtered | Kind::Spared => write!(f, " mm={about} target=cpu{other}"),
             Kind::Sent => write!(f, " call={other} asks={} mm={about} target=cpu{arg}", named(&CALLS, sub)),
             Kind::Answered => write!(f, " call={other} by=cpu{arg}"),
@@ -133,7 +139,8 @@ mod tests {
             (Body::about(Kind::Borrow, mm), "borrow: mm=mm3.1"),
             (body(Kind::Sent), "sent: call=7 asks=shoot mm=mm3.1 target=cpu2"),
             (body(Kind::Taken), "taken: call=7 asks=shoot mm=mm3.1 by=cpu2"),
-            (body(Kind::Evict), "evict: mm=mm3.1 why=trim cpus=7"),
+            (body(Kind::Evict), "evict: mm=mm3.1 why=trim cpus=8"),
+            (Body { other: Body::NOT_COUNTED, ..body(Kind::Scan) }, "scan: mm=mm3.1 cpus=1+"),
             (body(Kind::Cpu), "cpu: online"),
             (
                 Body { sub: 2, other: 0, arg: Mm::INIT.0, ..body(Kind::Switch) },

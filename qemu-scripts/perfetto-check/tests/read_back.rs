@@ -134,7 +134,7 @@ fn a_shoot_is_read_back_whole() {
     let open = |from: u64, name: &str| (from * 1000, None, name.to_string(), 0);
     let slices = [
         (
-            "CPU 0/calls",
+            "CPUs/CPU 0/calls",
             vec![
                 slice(8, 11, "shoot mm3.1", 0),
                 slice(9, 9, "IPI to CPU 1", 1),
@@ -142,7 +142,7 @@ fn a_shoot_is_read_back_whole() {
             ],
         ),
         (
-            "CPU 1/address space",
+            "CPUs/CPU 1/address space",
             vec![
                 slice(2, 3, "init_mm", 0),
                 slice(3, 5, "mm3.1", 0),
@@ -150,8 +150,8 @@ fn a_shoot_is_read_back_whole() {
                 open(10, "init_mm"),
             ],
         ),
-        ("CPU 1/calls", vec![slice(10, 10, "shoot mm3.1 for CPU 0", 0)]),
-        ("CPU 1/task", vec![slice(2, 4, "task 7", 0), open(4, "idle")]),
+        ("CPUs/CPU 1/calls", vec![slice(10, 10, "shoot mm3.1 for CPU 0", 0)]),
+        ("CPUs/CPU 1/task", vec![slice(2, 4, "task 7", 0), open(4, "idle")]),
         (
             "address spaces/mm3.1",
             vec![
@@ -163,14 +163,17 @@ fn a_shoot_is_read_back_whole() {
         ),
     ];
     let counters = [
-        ("counters/CPUs that are lazy", vec![(5000, 1), (10_000, 0)]),
-        ("counters/IPIs: look at the run queue", vec![(13_000, 1)]),
-        ("counters/IPIs: shoot", vec![(9000, 1)]),
-        ("counters/zombies", vec![(6000, 1), (12_000, 0)]),
+        ("counters/CPUs that are lazy", vec![(1000, 0), (5000, 1), (10_000, 0), (13_000, 0)]),
+        ("counters/IPIs: look at the run queue", vec![(1000, 0), (13_000, 1)]),
+        ("counters/IPIs: shoot", vec![(1000, 0), (9000, 1), (13_000, 1)]),
+        ("counters/zombies", vec![(1000, 0), (6000, 1), (12_000, 0), (13_000, 0)]),
     ];
     let at = |time, place: &str| (time, place.to_string());
-    let arrow =
-        vec![at(9000, "CPU 0/calls: IPI"), at(10_000, "CPU 1/calls: shoot"), at(10_000, "CPU 0/calls: CPU")];
+    let arrow = vec![
+        at(9000, "CPUs/CPU 0/calls: IPI"),
+        at(10_000, "CPUs/CPU 1/calls: shoot"),
+        at(10_000, "CPUs/CPU 0/calls: CPU"),
+    ];
     let expected = Found {
         slices: slices.into_iter().map(|(track, slices)| (track.into(), slices)).collect(),
         counters: counters.into_iter().map(|(track, steps)| (track.into(), steps)).collect(),
@@ -191,18 +194,20 @@ fn every_slice_and_arrow_is_of_an_event() {
     let count = |kind| trace.events.iter().filter(|event| event.record.body.kind == kind).count();
     let mut slices: Vec<(String, u64, Option<u64>)> = Vec::new();
     let mut add = |track: String, from, to: Option<u64>| slices.push((track, ns(from), to.map(ns)));
-    story.ran.iter().for_each(|ran| add(format!("CPU {}/task", ran.cpu), ran.from, ran.to));
+    story.ran.iter().for_each(|ran| add(format!("CPUs/CPU {}/task", ran.cpu), ran.from, ran.to));
     story
         .stretches
         .iter()
-        .for_each(|held| add(format!("CPU {}/address space", held.cpu), held.from, held.to));
+        .for_each(|held| add(format!("CPUs/CPU {}/address space", held.cpu), held.from, held.to));
     for call in &story.calls {
-        let by = format!("CPU {}/calls", call.by);
+        let by = format!("CPUs/CPU {}/calls", call.by);
         call.posted.into_iter().for_each(|posted| add(by.clone(), posted, call.done));
         for leg in &call.legs {
             leg.sent.into_iter().for_each(|sent| add(by.clone(), sent, Some(sent)));
             leg.answered.into_iter().for_each(|answered| add(by.clone(), answered, Some(answered)));
-            leg.taken.into_iter().for_each(|taken| add(format!("CPU {}/calls", leg.to), taken, leg.answered));
+            leg.taken
+                .into_iter()
+                .for_each(|taken| add(format!("CPUs/CPU {}/calls", leg.to), taken, leg.answered));
             let passed = [leg.sent, leg.taken, leg.answered].into_iter().flatten().map(ns);
             let flow = (call.by as u64) << 48 | (leg.to as u64) << 32 | u64::from(call.number);
             let times = found.arrows.get(&flow).into_iter().flatten().map(|(time, _)| *time);

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use trace_format::{Dump, Group, Kind, Line, Record, Wrong};
+use trace_format::{Body, Dump, Group, Kind, Line, Record, Wrong};
+
+/// The operations (`trace_format::CALLS`) of an eviction and of a shoot.
+const LEAVE_CALLS: [u8; 3] = [1, 2, 8];
 
 /// A record, its place, and the task that ran there.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +83,34 @@ impl Trace {
                 _ => {}
             }
         }
+        if self.groups & Group::Call.bit() != 0 {
+            self.count_beyond();
+        }
+    }
+
+    /// Counts the CPUs beyond the first 64 where the kernel has not: those that the IPIs after an eviction or a
+    /// shoot go to, and for a scan also those that get none.
+    fn count_beyond(&mut self) {
+        // By CPU, from the end: IPIs sent since, and what a scan before has found.
+        let mut since = vec![(0, 0); self.cpus];
+        for Event { cpu, record: Record { body, .. }, .. } in self.events.iter_mut().rev() {
+            let (sent, found) = &mut since[*cpu];
+            match body.kind {
+                Kind::Sent => *sent += u32::from(body.arg >= 64),
+                Kind::Posted if !LEAVE_CALLS.contains(&body.sub) => *sent = 0,
+                Kind::Filtered => *found += u32::from(body.other >= 64),
+                Kind::ShotSelf => *found += u32::from(*cpu >= 64),
+                Kind::Evict | Kind::Shoot | Kind::Scan => {
+                    if body.kind != Kind::Scan {
+                        *found = std::mem::take(sent);
+                    }
+                    if body.other == Body::NOT_COUNTED {
+                        body.other = *found;
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Whether it has everything since boot: all groups are on, and nothing is overwritten.
@@ -103,5 +134,50 @@ impl fmt::Display for Trace {
             writeln!(f, "# CPU {cpu}: {lost} earlier events are overwritten")?;
         }
         self.events.iter().try_for_each(|event| writeln!(f, "{}", self.line(event)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{MM, about};
+
+    #[test]
+    fn cpus_beyond_the_first_64_are_counted_by_their_calls() {
+        let set = |kind, first: u64| Body { other: Body::NOT_COUNTED, arg: first, ..about(kind, MM) };
+        let sent = |sub, to| Body { sub, arg: to, ..about(Kind::Sent, MM) };
+        let posted = |sub| Body { sub, ..about(Kind::Posted, MM) };
+        let steps = [
+            set(Kind::Evict, 2),
+            posted(2),
+            sent(2, 1),
+            sent(2, 64),
+            posted(0),
+            sent(0, 70),
+            set(Kind::Scan, 0),
+            about(Kind::ShotSelf, MM),
+            Body { other: 65, ..about(Kind::Filtered, MM) },
+            set(Kind::Shoot, 0),
+            posted(1),
+            sent(1, 66),
+            sent(1, 67),
+            set(Kind::Shoot, 0),
+        ];
+        let records = |cpu| {
+            let record =
+                |(n, body): (usize, &Body)| (cpu, n as u64, Record { time: n as u64 + 1, body: *body });
+            steps.iter().enumerate().map(record).collect::<Vec<_>>()
+        };
+        let mut trace = crate::tests::trace(&[]);
+        trace.cpus = 72;
+        trace.fill([records(3), records(71)].concat());
+        let told = |cpu| {
+            let is_set =
+                |event: &&Event| matches!(event.record.body.kind, Kind::Evict | Kind::Scan | Kind::Shoot);
+            let sets = trace.events.iter().filter(is_set).filter(|event| event.cpu == cpu);
+            sets.map(|event| event.record.body.cpus()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(3), [2, 3, 2, 0]);
+        assert_eq!(told(71), [2, 4, 2, 0], "it was lazy itself");
     }
 }

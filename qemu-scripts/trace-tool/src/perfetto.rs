@@ -31,6 +31,7 @@ const LIVES: u64 = 5;
 const LIFE: u64 = 6;
 const COUNTERS: u64 = 7;
 const COUNT: u64 = 8;
+const CPUS: u64 = 9;
 /// Numbers of counters; those of IPIs follow, by their operation.
 const BORROWERS: u64 = 0;
 const ZOMBIES: u64 = 1;
@@ -47,8 +48,10 @@ struct Writer<'a> {
 pub fn encode(trace: &Trace, story: &Story) -> Vec<u8> {
     let (descriptors, described, events) = Default::default();
     let mut writer = Writer { trace, descriptors, described, events };
+    // Perfetto sorts what has no parent by its name, which puts CPU 10 before CPU 2.
+    writer.describe((CPUS, 0), None, "CPUs");
     for cpu in 0..trace.cpus as u64 {
-        writer.describe((CPU, cpu), None, &format!("CPU {cpu}"));
+        writer.describe((CPU, cpu), Some((CPUS, 0)), &format!("CPU {cpu}"));
         for (kind, name) in [(TASK, "task"), (LOADED, "address space"), (CALL, "calls")] {
             writer.describe((kind, cpu), Some((CPU, cpu)), name);
         }
@@ -198,6 +201,13 @@ impl Writer<'_> {
                 Kind::Resched => step(IPIS + CALLS.len() as u64, record.time, 1),
                 _ => {}
             }
+        }
+        // Each counter stands from the first event to the last, so Perfetto's trace is no shorter than ours.
+        let known: HashSet<u64> = steps.keys().map(|step| step.0).collect();
+        for (counter, at) in
+            known.iter().flat_map(|&counter| [story.span.0, story.span.1].map(|at| (counter, at)))
+        {
+            steps.entry((counter, at)).or_default();
         }
         self.describe((COUNTERS, 0), None, "counters");
         let mut sum = (u64::MAX, 0);

@@ -88,10 +88,11 @@ pub fn draw(trace: &Trace, story: &Story, window: &Window) -> Result<String, Str
     }
     let axis = top + 4.0;
     grid(&scene, &mut canvas, 70.0, axis);
+    arrows::draw(&scene, &mut canvas, &placed, true);
     for lane in &placed {
         lane.draw(&scene, &mut canvas);
     }
-    arrows::draw(&scene, &mut canvas, &placed);
+    arrows::draw(&scene, &mut canvas, &placed, false);
     for lane in &placed {
         lane.words(&scene, &mut canvas);
     }

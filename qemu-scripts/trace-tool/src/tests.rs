@@ -53,7 +53,7 @@ pub fn right() -> Vec<At> {
         (0, about(Kind::FlushBegins, MM)),
         (0, about(Kind::FlushGlobal, MM)),
         (0, about(Kind::Dying, MM)),
-        (0, Body { other: 1, ..about(Kind::Shoot, MM) }),
+        (0, Body { arg: 1 << 1, ..about(Kind::Shoot, MM) }),
         (0, call(Kind::Posted, 0)),
         (0, call(Kind::Sent, 1)),
         (1, Body::new(Kind::Interrupt)),

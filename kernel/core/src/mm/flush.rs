@@ -191,11 +191,18 @@ impl<M: Machine> LazyTlb<M> {
 
     #[inline(always)]
     fn flush_reaching(&self, t: &PreemptOff, me: &CpuState, mm: MmId, what: FlushRange, reach: Reach) {
-        self.event_of(me, t, Event::Flush { mm, what, reach });
+        let decided = |reach| _ = self.event_of(me, t, Event::Flush { mm, what, reach });
+        // Each arm has an event of its own, whose counter and record do not depend on the reach.
         match reach {
-            Reach::Nobody => {}
-            Reach::Local => self.flush_by(me, t, mm, what),
-            Reach::Global => self.flush_everywhere(t, mm, what),
+            Reach::Nobody => decided(Reach::Nobody),
+            Reach::Local => {
+                decided(Reach::Local);
+                self.flush_by(me, t, mm, what);
+            }
+            Reach::Global => {
+                decided(Reach::Global);
+                self.flush_everywhere(t, mm, what);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Once};
 
 use trace_format::Body;
 
-use crate::cpu::{CpuId, MAX_CPUS};
+use crate::cpu::CpuId;
 use crate::event::Event;
 
 /// How many events a failure prints.
@@ -58,7 +58,7 @@ impl Trace {
         let Events { last, calls } = &mut *self.0.lock().unwrap();
         let body = event.body(
             cpu,
-            || MAX_CPUS,
+            |cpus| cpus.len() as u32 - cpus.word(0).count_ones(),
             |initiator, new| {
                 let number = calls.entry(initiator.index()).or_default();
                 *number += u32::from(new);

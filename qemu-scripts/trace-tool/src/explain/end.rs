@@ -22,7 +22,8 @@ impl Told<'_> {
         self.borrowers(zombie.time);
         self.asked(Kind::Evict, "To flush for the exit,", "kicked");
         self.count(zombie.time);
-        if let Some(scan) = self.events(Kind::Scan).last().map(|event| (event.cpu, event.record.body.other)) {
+        if let Some(scan) = self.events(Kind::Scan).last().map(|event| (event.cpu, event.record.body.cpus()))
+        {
             self.say(format!("CPU {} looked for CPUs that had published it, and found {}.", scan.0, scan.1));
         }
         self.asked(Kind::Shoot, "For the last drop,", "shot");
@@ -94,7 +95,7 @@ impl Told<'_> {
 
     /// The last eviction for the exit, or the shoot: the event, and the ticks that its answers took.
     fn asks(&self, kind: Kind) -> Option<(Event, Option<u64>)> {
-        let asks = |body: &Body| body.other > 0 && (kind == Kind::Shoot || body.sub == 0);
+        let asks = |body: &Body| body.cpus() > 0 && (kind == Kind::Shoot || body.sub == 0);
         let event = *self.events(kind).filter(|event| asks(&event.record.body)).last()?;
         let ours = |call: &&Call| {
             let later = call.posted.is_some_and(|at| at >= event.record.time);
@@ -109,7 +110,7 @@ impl Told<'_> {
         let Some((event, waited)) = self.asks(kind) else { return };
         let waited = waited
             .map_or(String::new(), |ticks| format!(", and waited {} until that was done", self.at(ticks)));
-        let cpus = match event.record.body.other {
+        let cpus = match event.record.body.cpus() {
             1 => "1 CPU".into(),
             n => format!("{n} CPUs"),
         };

@@ -52,7 +52,7 @@ fn kicked() -> Vec<At> {
     let asks = |kind, cpu| Body { sub: 2, ..call(kind, cpu) };
     let mut steps = beginning();
     steps.extend([
-        (0, Body { other: 1, ..about(Kind::Evict, MM) }),
+        (0, Body { arg: 1 << 1, ..about(Kind::Evict, MM) }),
         (0, asks(Kind::Posted, 0)),
         (0, asks(Kind::Sent, 1)),
         (1, asks(Kind::Taken, 0)),

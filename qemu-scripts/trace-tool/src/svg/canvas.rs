@@ -15,6 +15,8 @@ pub const SOFT: &str = "#5a6778";
 /// Of `init_mm`.
 pub const GREY: &str = "#c3cad3";
 const FONT: &str = "DejaVu Sans, Verdana, Helvetica, sans-serif";
+/// On paper the whole picture, on one page.
+const PRINT: &str = "@page { size: landscape } @media print { svg { width: 100%; height: 99vh } }";
 /// Colours that readers with any vision tell apart (Okabe and Ito), without the yellow.
 const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
 
@@ -66,6 +68,13 @@ impl Canvas {
         let ((x1, y1), (x2, y2)) = (from, to);
         self.add(format_args!(
             r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" stroke="{colour}" stroke-width="{width}"{more}/>"#
+        ));
+    }
+
+    /// Room that is not seen, and answers to the pointer.
+    pub fn room(&mut self, (x, y): (f64, f64), (wide, high): (f64, f64)) {
+        self.add(format_args!(
+            r#"<rect x="{x:.1}" y="{y:.1}" width="{wide}" height="{high}" fill="none" pointer-events="all"/>"#
         ));
     }
 
@@ -123,7 +132,7 @@ impl Canvas {
             format!(
                 r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" font-family="{FONT}" role="img">"#
             ),
-            format!("<title>{}</title>", escape(title)),
+            format!("<title>{}</title><style>{PRINT}</style>", escape(title)),
             format!("<defs>{}{}{}</defs>", marker("head", INK), marker("soft", SOFT), hatches.concat()),
             format!(r##"<rect width="{wide}" height="{high}" fill="#ffffff"/>"##),
             self.parts,

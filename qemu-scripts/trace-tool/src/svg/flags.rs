@@ -42,10 +42,10 @@ pub fn words(body: &Body) -> Option<(u8, String)> {
         Kind::Dying => said(1, "count 0"),
         Kind::Freed => said(0, "freed"),
         Kind::Evict => {
-            said(0, &format!("{} {}", ["kick", "trim"][usize::from(body.sub & 1)], cpus(body.other)))
+            said(0, &format!("{} {}", ["kick", "trim"][usize::from(body.sub & 1)], cpus(body.cpus())))
         }
-        Kind::Scan => said(1, &format!("scan finds {}", cpus(body.other))),
-        Kind::Shoot => said(0, &format!("shoot {}", cpus(body.other))),
+        Kind::Scan => said(1, &format!("scan finds {}", cpus(body.cpus()))),
+        Kind::Shoot => said(0, &format!("shoot {}", cpus(body.cpus()))),
         Kind::ShotSelf => said(2, "leaves it itself"),
         Kind::Unit if body.sub == 1 => said(3, "count − 1"),
         Kind::Unit => said(4, "count + 1"),

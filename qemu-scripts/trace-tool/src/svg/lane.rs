@@ -5,6 +5,7 @@ use trace_format::{CALLS, Kind, Mm};
 use super::Scene;
 use super::canvas::{Canvas, INK, SOFT, colour};
 use super::flags::{self, Flag};
+use crate::events::Event;
 use crate::story::{Moved, Stretch};
 
 /// Heights, in pixels.
@@ -13,6 +14,10 @@ const BAR: f64 = 24.0;
 const TASK: f64 = 14.0;
 const TICK: f64 = 6.0;
 const GAP: f64 = 16.0;
+/// The width in which the pointer finds an event.
+const CELL: f64 = 4.0;
+/// The most events that it names at once.
+const LINES: usize = 10;
 
 /// A lane.
 pub struct Lane {
@@ -27,7 +32,7 @@ pub struct Lane {
 impl Lane {
     /// Its flags, without a place.
     pub fn new(scene: &Scene, cpu: usize) -> Lane {
-        let flag = |event: &&crate::events::Event| {
+        let flag = |event: &&Event| {
             let (rank, words) = flags::words(&event.record.body)?;
             let (x, title, mm) = (scene.x(event.record.time), scene.trace.line(event), event.record.body.mm);
             Some(Flag { x, words, rank, row: None, title: title.trim().into(), mm })
@@ -99,8 +104,10 @@ impl Lane {
             let Some((from, to)) = scene.ends(ran.from, ran.to) else { continue };
             let (task, fill) = (scene.trace.task(ran.tid), if ran.tid == 0 { "#ffffff" } else { "#e6eaef" });
             let title = format!("CPU {} runs {task}, {} on", self.cpu, scene.at(ran.from));
-            canvas.titled(&title, |canvas| canvas.bar((from, y), (to - from, TASK), fill, false, &[&task]));
-            canvas.line((from, y), (from, y + TASK), SOFT, 0.8, "");
+            canvas.titled(&title, |canvas| {
+                canvas.bar((from, y), (to - from, TASK), fill, false, &[&task]);
+                canvas.line((from, y), (from, y + TASK), SOFT, 0.8, "");
+            });
         }
     }
 
@@ -128,11 +135,18 @@ impl Lane {
         }
     }
 
+    /// The pointer finds all events of a cell at once: ticks that lie over one another would hide all but the last.
     fn ticks(&self, scene: &Scene, canvas: &mut Canvas, y: f64) {
-        for event in scene.events.iter().filter(|event| event.cpu == self.cpu) {
-            let (x, title) = (scene.x(event.record.time), scene.trace.line(event));
-            canvas
-                .titled(title.trim(), |canvas| canvas.line((x, y + 1.0), (x, y + 1.0 + TICK), SOFT, 1.4, ""));
+        let here: Vec<_> = scene.events.iter().copied().filter(|event| event.cpu == self.cpu).collect();
+        let cell = |event: &Event| (scene.x(event.record.time) / CELL).floor();
+        for events in here.chunk_by(|one, other| cell(one) == cell(other)) {
+            let lines: Vec<_> = events.iter().map(|event| scene.trace.line(event).trim().into()).collect();
+            canvas.titled(&at_most(lines), |canvas| {
+                canvas.room((cell(events[0]) * CELL, y), (CELL, TICK + 4.0));
+                for x in events.iter().map(|event| scene.x(event.record.time)) {
+                    canvas.line((x, y + 1.0), (x, y + 1.0 + TICK), SOFT, 1.4, "");
+                }
+            });
         }
     }
 
@@ -150,6 +164,15 @@ impl Lane {
             });
         }
     }
+}
+
+/// Lines for the pointer. Browsers cut off what is much longer.
+fn at_most(mut lines: Vec<String>) -> String {
+    if lines.len() > LINES {
+        let more = lines.split_off(LINES - 1).len();
+        lines.push(format!("and {more} more: a smaller window (FROM=, TO=) draws them apart"));
+    }
+    lines.join("\n")
 }
 
 /// What ended a borrow, as the end of a sentence.

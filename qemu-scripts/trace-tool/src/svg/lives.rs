@@ -56,14 +56,18 @@ fn bar(scene: &Scene, canvas: &mut Canvas, life: &Life, y: f64) {
     cuts.extend([from.max(scene.window.from), end.min(scene.window.to)]);
     cuts.sort_unstable();
     cuts.dedup();
+    let at = |time: u64| {
+        let stage = Stage::ALL.into_iter().rfind(|&stage| life.at(stage).is_some_and(|at| at <= time));
+        let lazy =
+            borrows.iter().filter(|held| held.from <= time && held.to.is_none_or(|to| to > time)).count();
+        (state(stage), lazy)
+    };
+    let last = cuts.pop();
+    cuts.dedup_by_key(|cut| at(*cut));
+    cuts.extend(last);
     for piece in cuts.windows(2) {
-        let stage = Stage::ALL.into_iter().rfind(|&stage| life.at(stage).is_some_and(|at| at <= piece[0]));
-        let lazy = borrows
-            .iter()
-            .filter(|borrow| borrow.from <= piece[0] && borrow.to.is_none_or(|to| to > piece[0]))
-            .count();
+        let (state, lazy) = at(piece[0]);
         let (left, right) = (scene.x(piece[0]), scene.x(piece[1]));
-        let state = state(stage);
         let fill = match state {
             "live" => scene.colour(life.mm),
             "zombie" => "#ffffff".into(),
@@ -77,13 +81,20 @@ fn bar(scene: &Scene, canvas: &mut Canvas, life: &Life, y: f64) {
         let title = format!("{} {}, from {}", Mm(life.mm), words[0], scene.at(piece[0]));
         canvas.titled(&title, |canvas| {
             canvas.bar((left, y), (right - left, BAR), &fill, false, &words.each_ref().map(String::as_str));
+            outline(scene, canvas, life, (left, right), y);
+            // What parts it from the piece before, where there is room to see it.
+            if piece[0] > cuts[0] && right - left > 3.0 {
+                let ink = if state == "zombie" { scene.colour(life.mm) } else { "#ffffff".into() };
+                canvas.line((left, y), (left, y + BAR), &ink, 1.0, "");
+            }
         });
-        outline(scene, canvas, life, (left, right), y);
     }
     if let Some(freed) = to.filter(|freed| (scene.window.from..=scene.window.to).contains(freed)) {
         let x = scene.x(freed);
-        canvas.line((x, y - 2.0), (x, y + BAR + 2.0), INK, 2.0, "");
-        canvas.text(x + 5.0, y + 13.0, 11.0, INK, "start", false, "freed");
+        canvas.titled(&format!("{} freed, {}", Mm(life.mm), scene.at(freed)), |canvas| {
+            canvas.line((x, y - 2.0), (x, y + BAR + 2.0), INK, 2.0, "");
+            canvas.text(x + 5.0, y + 13.0, 11.0, INK, "start", false, "freed");
+        });
     }
 }
 

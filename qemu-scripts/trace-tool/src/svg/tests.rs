@@ -41,9 +41,14 @@ fn a_picture_has_the_borrow_the_call_and_the_life() {
         "IPI from CPU 0 to CPU 1: shoot mm3.1\nsent 21.00 µs, taken 23.00 µs",
         "CPU 0 waits for its call: shoot mm3.1, 20.00 µs",
         "mm3.1 zombie, 1 CPU lazy, from 15.00 µs",
+        "mm3.1 freed, 30.00 µs",
     ] {
         assert!(svg.contains(&format!("<title>{title}</title>")), "{title}");
     }
+    assert_eq!(svg.matches("<title>mm3.1 dying, from ").count(), 1, "a piece ends where something changes");
+    let parted = values(&svg, "line", "stroke").iter().filter(|ink| **ink == "#ffffff").count();
+    assert!(parted > 0, "pieces of a life are told apart");
+    assert!(svg.contains("@media print"), "a picture wider than paper is cut off");
     for words in ["last user gone", "shoot 1 CPU", "freed"] {
         assert!(svg.contains(&format!(">{words}</text>")), "{words}");
     }
@@ -58,6 +63,40 @@ fn every_event_answers_to_the_pointer() {
         assert!(svg.contains(&format!("<title>{line}</title>")), "{line}");
     }
     assert_eq!(svg.matches("<g").count(), svg.matches("</g>").count());
+}
+
+/// Where ticks lie over one another, the pointer finds one place that names all, or says how many it does not.
+#[test]
+fn events_at_one_place_answer_together() {
+    let mut steps = right();
+    let fault = (1, trace_format::Body::about(trace_format::Kind::Fault, MM));
+    steps.splice(9..9, std::iter::repeat_n(fault, 3000));
+    let trace = trace(&steps);
+    let (story, asked) = (Story::of(&trace), Asked { from: Some(0.0), ..Asked::default() });
+    let svg = draw(&trace, &story, &Window::choose(&trace, &story, &asked).unwrap()).unwrap();
+    let (mut places, mut named, mut more) = (std::collections::HashSet::new(), 0, 0);
+    for group in svg.split("<g><title>").filter(|group| group.contains("pointer-events=\"all\"")) {
+        let (title, rest) = group.split_once("</title>").unwrap();
+        assert!(places.insert(rest.split(" width").next().unwrap()), "{rest}");
+        let unnamed =
+            title.lines().find_map(|line| line.strip_prefix("and ")?.split(' ').next()?.parse().ok());
+        more += unnamed.unwrap_or(0);
+        let lines = title.lines().count() - usize::from(unnamed.is_some());
+        assert_eq!(rest.matches("<line").count(), lines + unnamed.unwrap_or(0));
+        named += lines;
+    }
+    assert!(more > 500 && named > 500, "{named} are named, {more} are not");
+    assert_eq!(named + more, trace.events.len());
+}
+
+/// An arrow is thin and dashed: a wide line under everything else makes it easy to point at.
+#[test]
+fn an_arrow_answers_beside_its_line_too() {
+    let (svg, _) = picture(Asked::default()).unwrap();
+    let title = "<title>IPI from CPU 0 to CPU 1: shoot mm3.1";
+    let places: Vec<_> = svg.match_indices(title).map(|(at, _)| at).collect();
+    let (lane, unseen) = (svg.find("CPU 0</text>").unwrap(), svg.find("stroke-opacity=\"0\"").unwrap());
+    assert!(places.len() == 2 && places[0] < unseen && unseen < lane && lane < places[1]);
 }
 
 /// The box of each text: left, right, base line.
