@@ -140,7 +140,12 @@ fn windows_are_found_by_an_event() {
     assert_eq!(why("free:mm3.1").unwrap(), "the end of mm3.1, freed 15.00 µs after its last user had gone");
     assert_eq!(why("kick").unwrap_err(), "the trace has no event kick");
     assert_eq!(why("free:mm9.9").unwrap_err(), "the trace has no event free:mm9.9");
-    assert_eq!(why("free:nine").unwrap_err(), "nine is no address space; they are written mm3.1");
+    assert_eq!(why("free:mm3"), why("free:mm3.1"));
+    assert_eq!(why("free:3"), why("free:mm3.1"));
+    assert_eq!(why("load:init_mm").unwrap(), "the first load of init_mm");
+    assert_eq!(why("load:mm1"), why("load:init_mm"));
+    assert_eq!(why("free:mm9").unwrap_err(), "the trace has no event free:mm9");
+    assert!(why("free:nine").unwrap_err().starts_with("nine is no address space; they are written mm3.1"));
     assert_eq!(why("dance").unwrap_err(), "there is no event dance; kernel/trace/src/lib.rs lists them");
     let part = |from, to| {
         picture(Asked { from: Some(from), to: Some(to), around: None }).map(|(_, window)| window.to)
@@ -148,6 +153,20 @@ fn windows_are_found_by_an_event() {
     assert_eq!(part(0.0, 9.0).unwrap(), 9);
     assert_eq!(part(1.0, 0.5).unwrap_err(), "FROM is not before TO");
     assert_eq!(part(100.0, 200.0).unwrap_err(), "the window has no event");
+}
+
+#[test]
+fn the_name_of_a_slot_is_that_of_the_last_mm_with_such_an_event() {
+    let later = |kind| (0, trace_format::Body::about(kind, MM + (1 << 32)));
+    let kinds = [trace_format::Kind::Created, trace_format::Kind::Zombie];
+    let trace = trace(&[right(), kinds.map(later).to_vec()].concat());
+    let story = Story::of(&trace);
+    let why = |text| Window::choose(&trace, &story, &around(text)).unwrap().why;
+    assert_eq!(why("shoot:mm3"), "the first shoot of mm3.1");
+    assert_eq!(
+        why("created:mm3"),
+        "the first created of mm3.2 (2 in that slot have such an event; it is the last)"
+    );
 }
 
 #[test]
