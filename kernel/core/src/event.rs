@@ -161,8 +161,8 @@ pub enum Event<'a> {
     },
 }
 
-/// A change of an mm's counts, but for a borrow. It is told after a unit is taken, and before one is given
-/// back: so never more are given back than taken.
+/// A change of an mm's counts, but for a borrow. It is recorded after a unit is taken, and before one is
+/// given back: so no record tells of more units given back than taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reference {
     /// A unit of `mm_users` is taken.

@@ -44,8 +44,10 @@ fn last_of_each(most: usize, until_tb: u64) -> Vec<(CpuId, u64, Record)> {
 
 /// As text, the last records of all CPUs, `most` at most, what is on, and how much is lost.
 pub(crate) fn render(most: usize) -> String {
-    let mut text = if groups() == 0 { "# off\n".into() } else { alloc::format!("# on: {}\n", names(groups())) };
-    let losers = || rings::all().unwrap_or_default().iter().map(rings::Ring::overrun).filter(|&lost| lost > 0);
+    let mut text =
+        if groups() == 0 { "# off\n".into() } else { alloc::format!("# on: {}\n", names(groups())) };
+    let losers =
+        || rings::all().unwrap_or_default().iter().map(rings::Ring::overrun).filter(|&lost| lost > 0);
     if losers().next().is_some() {
         let (lost, cpus, of) = (losers().sum::<u64>(), losers().count(), lazy_tlb().nr_cpus());
         // Writing to a string does not fail.

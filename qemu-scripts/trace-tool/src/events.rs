@@ -104,7 +104,7 @@ impl Trace {
             let (sent, found) = &mut since[*cpu];
             match body.kind {
                 Kind::Sent => *sent += u32::from(body.arg >= 64),
-                Kind::Posted if !follows_a_set(&body) => *sent = 0,
+                Kind::Posted if !follows_a_set(body) => *sent = 0,
                 Kind::Filtered => *found += u32::from(body.other >= 64),
                 Kind::ShotSelf => *found += u32::from(*cpu >= 64),
                 Kind::Evict | Kind::Shoot | Kind::Scan => {

@@ -113,7 +113,7 @@ impl<M: Machine> LazyTlb<M> {
         EndedBorrow::new(old)
     }
 
-    /// [`LazyTlb::leave_lazy`], for a reason that is told.
+    /// [`LazyTlb::leave_lazy`], and the event of the borrow's end with its reason.
     // Inlined, so that the reason is mostly a number in the code that records it.
     #[inline(always)]
     pub(crate) fn leave_for(&self, t: &IrqsOff, task: &TaskMm, why: Why) -> EndedBorrow {

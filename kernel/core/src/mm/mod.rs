@@ -360,7 +360,7 @@ impl<M: Machine> LazyTlb<M> {
         self.give_back(mm);
     }
 
-    /// [`LazyTlb::mmdrop`] for a caller that has told it.
+    /// [`LazyTlb::mmdrop`] for a caller that has recorded it.
     pub(crate) fn give_back(&self, mm: MmId) {
         // F8 acqrel: orders every holder's accesses, its load of the next PID included,
         // before the free. Partner: `give_back`.
