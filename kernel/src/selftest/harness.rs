@@ -20,7 +20,8 @@ pub(crate) fn start(config: Config) {
             Some(false) => shutdown::finish(false, format_args!("selftest: there were failures")),
             None => {
                 let pattern = pattern.unwrap_or_default();
-                let why = format_args!("selftest: test={pattern}: no test from {from} on has that in its name");
+                let why =
+                    format_args!("selftest: test={pattern}: no test from {from} on has that in its name");
                 shutdown::finish(false, why)
             }
         }
