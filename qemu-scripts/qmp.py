@@ -30,10 +30,10 @@ class Silent(Refused):
 
 
 class Qmp:
-    """A connection to a QEMU, which has one at a time. With `answer_s` no answer takes longer. `child` is QEMU's
-    process: once it has ended nobody waits for its socket."""
+    """A connection to a QEMU, which has one at a time. No answer takes longer than `answer_s`. `child` is QEMU's
+    process: once it has ended, its socket is not waited for."""
 
-    def __init__(self, path, limit_s=20, answer_s=None, child=None):
+    def __init__(self, path, limit_s=20, answer_s=ANSWER_S, child=None):
         self.socket, self.events, self.numbers = socket.socket(socket.AF_UNIX), [], itertools.count()
         self.answer_s = answer_s
         self.socket.settimeout(answer_s)
@@ -111,7 +111,7 @@ def newest():
     images = sorted(MACHINES.glob("*.kernel"), key=lambda path: path.stat().st_mtime, reverse=True)
     for image in images:
         try:
-            return Qmp(os.path.relpath(image.with_suffix("")), 0, ANSWER_S), image.read_text().strip()
+            return Qmp(os.path.relpath(image.with_suffix("")), 0), image.read_text().strip()
         except Silent:
             die("the machine answers to another command: end `make attach` first.")
         except (Refused, OSError):

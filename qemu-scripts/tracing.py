@@ -16,7 +16,7 @@ from pathlib import Path
 
 from common import BUILD, ROOT, USAGE, die
 from elf import Image
-from qmp import ANSWER_S, Qmp, Refused, Silent
+from qmp import Qmp, Refused, Silent
 from running import Run
 from settings import in_kernel_test
 
@@ -139,7 +139,7 @@ class TracedRun(Run):
     def watch(self):
         """Saves the trace when the guest has ended, and ends QEMU."""
         try:
-            self.qmp = Guest(self.socket, answer_s=ANSWER_S, child=self.child)
+            self.qmp = Guest(self.socket, child=self.child)
             self.qmp.do("cont")
             self.connected.set()
             self.panicked = self.qmp.end_of_guest() == "GUEST_PANICKED"

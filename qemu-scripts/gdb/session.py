@@ -28,11 +28,10 @@ def end_all():
 
 
 @contextlib.contextmanager
-def listening(settings, kernel, archive, stopped, logs="gdb", options=(), yields=False):
+def listening(settings, kernel, archive, stopped, logs="gdb", options=()):
     """Starts QEMU; gives (child, GDB's socket, console file), and ends it afterwards. Beside the socket
     is QMP's, named qmp. `logs` begins the
-    names of the files in build/ that hold the console and QEMU's messages. `options` are QEMU's. A machine that
-    `yields` leaves the CPUs to GDB.
+    names of the files in build/ that hold the console and QEMU's messages. `options` are QEMU's.
 
     QEMU has a session of its own: Ctrl-C is for GDB, and stops the kernel, not QEMU.
     """
@@ -48,7 +47,6 @@ def listening(settings, kernel, archive, stopped, logs="gdb", options=(), yields
         command += ["-chardev", f"socket,path={path},server=on,wait=off,id=gdb", "-gdb", "chardev:gdb"]
         command += ["-S"] if stopped else []
         command += ["-qmp", f"unix:{path.with_name('qmp')},server=on,wait=off", *options]
-        command = ["nice", "-n", "10", *command] if yields else command
         with open(BUILD / f"{logs}-qemu.log", "wb") as log:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      start_new_session=True)
