@@ -107,7 +107,7 @@ impl Event<'_> {
             Event::Interrupted | Event::NotCalled | Event::Offline => Body::new(kind),
             Event::Flush { mm, what, reach } => {
                 let range = range(about(kind, mm), what);
-                Body { sub: range.sub | (reach as u8) << 2, ..range }
+                Body { arg: range.arg | reach as u64, ..range }
             }
             Event::FlushLocal(mm, what, _) | Event::FlushGlobal(mm, what, _) => range(about(kind, mm), what),
             Event::Online => Body { sub: 1, ..Body::new(kind) },

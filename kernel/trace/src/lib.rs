@@ -44,7 +44,7 @@
 //! | [`Kind::Answered`] | | call's number | | the CPU that posted |
 //! | [`Kind::Interrupt`], [`Kind::NotCalled`] | | | | |
 //! | [`Kind::Resched`] | | target | | |
-//! | [`Kind::Flush`] | bits 0–1 what (`RANGES`), bits 2–3 the reach (`REACHES`) | pages | to flush | first address |
+//! | [`Kind::Flush`] | what (`RANGES`) | pages | to flush | first address, of a page; bits 0–1 the reach (`REACHES`) |
 //! | [`Kind::FlushBegins`] | | | | |
 //! | [`Kind::FlushLocal`], [`Kind::FlushGlobal`] | what | pages | flushed here, flushed everywhere | first address |
 //! | [`Kind::Spared`] | | a CPU that is lazy, and owes a flush from here on | flushed | |

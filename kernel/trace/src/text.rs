@@ -97,8 +97,8 @@ impl Display for Body {
             Kind::Interrupt | Kind::NotCalled => Ok(()),
             Kind::Resched => write!(f, " target=cpu{other}"),
             Kind::Flush => {
-                let (what, reach) = (named(&RANGES, sub & 3), named(&REACHES, sub >> 2 & 3));
-                write!(f, " mm={about} what={what} start={arg:#x} pages={other} reach={reach}")
+                let (what, reach) = (named(&RANGES, sub), named(&REACHES, arg as u8 & 3));
+                write!(f, " mm={about} what={what} start={:#x} pages={other} reach={reach}", arg & !3)
             }
             Kind::FlushLocal | Kind::FlushGlobal => {
                 write!(f, " mm={about} what={} start={arg:#x} pages={other}", named(&RANGES, sub))
@@ -141,6 +141,10 @@ mod tests {
             (body(Kind::Taken), "taken: call=7 asks=shoot mm=mm3.1 by=cpu2"),
             (body(Kind::Evict), "evict: mm=mm3.1 why=trim cpus=8"),
             (Body { other: Body::NOT_COUNTED, ..body(Kind::Scan) }, "scan: mm=mm3.1 cpus=1+"),
+            (
+                Body { sub: 0, arg: 0x2000_0002, ..body(Kind::Flush) },
+                "flush: mm=mm3.1 what=pages start=0x20000000 pages=7 reach=global",
+            ),
             (body(Kind::Cpu), "cpu: online"),
             (
                 Body { sub: 2, other: 0, arg: Mm::INIT.0, ..body(Kind::Switch) },

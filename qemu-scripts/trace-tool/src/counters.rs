@@ -34,9 +34,7 @@ fn counted(body: &Body) -> impl Iterator<Item = (&'static str, u64)> {
         Kind::FlushLocal => one("tlbiel"),
         Kind::Spared => one("flush_spared"),
         Kind::Paid => one("flush_paid"),
-        Kind::Flush => {
-            one(["flush_none", "flush_local", "flush_global"][usize::from(body.sub >> 2 & 3).min(2)])
-        }
+        Kind::Flush => one(["flush_none", "flush_local", "flush_global"][(body.arg & 3).min(2) as usize]),
         Kind::Created => one("mm_created"),
         Kind::Freed => one("mm_freed"),
         _ => ("", 0),

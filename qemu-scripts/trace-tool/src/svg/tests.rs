@@ -47,7 +47,7 @@ fn a_picture_has_the_borrow_the_call_and_the_life() {
     }
     assert_eq!(svg.matches("<title>mm3.1 dying, from ").count(), 1, "a piece ends where something changes");
     let parted = values(&svg, "line", "stroke").iter().filter(|ink| **ink == "#ffffff").count();
-    assert!(parted > 0, "pieces of a life are told apart");
+    assert!(parted > 0, "a piece of a life has an edge");
     assert!(svg.contains("@media print"), "a picture wider than paper is cut off");
     for words in ["last user gone", "shoot 1 CPU", "freed"] {
         assert!(svg.contains(&format!(">{words}</text>")), "{words}");
