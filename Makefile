@@ -121,9 +121,10 @@ define HELP
   INIT="path args"        the first program and its arguments (default: the
                           demonstration, or /init of an INITRD)
   APPEND="words"          more kernel command line
-  TESTS=on                run: a kernel that has the in-kernel tests, for the monitor
+  TESTS=on                run: a kernel that has the in-kernel tests, for the monitor; TEST=: it
+                          runs those with that in their names
   QUICK=1                 run, gdb, replay: a kernel that is compiled in a few seconds, runs slower,
-                          and has no names in the kernel's own backtraces
+                          and has no names in its own backtraces
   TIMEOUT=120             seconds until the run is stopped, 0 for no limit; on a terminal
                           there is no limit unless TIMEOUT is given
   ICOUNT=                 0 to 10: a deterministic run, an instruction takes 2^ICOUNT ns
@@ -273,8 +274,12 @@ build/initrd-test.cpio: user-programs build/sequences c-programs
 
 # --- running --------------------------------------------------------------------------
 
-# TESTS=on runs the image and the initrd of the tests.
-RUN_TESTS := $(if $(filter on,$(TESTS)),-test)
+# TESTS=on runs the image and the initrd of the tests; TEST= these tests, instead of init.
+RUN_TESTS := $(if $(filter on,$(TESTS))$(TEST),-test)
+ifneq ($(TEST),)
+run profile: override TESTS := on
+run profile: override APPEND := test=$(TEST) $(APPEND)
+endif
 # A program of ours as INITRD is built first: before the settings are checked.
 OWN_INITRD := $(filter build/c/bench $(addprefix build/c/,$(C_PROGRAMS)),$(INITRD))
 
@@ -285,11 +290,14 @@ run: $(OWN_INITRD) setup-qemu $(RUN_IMAGES)
 
 # TEST= needs the image that has the tests.
 TRACED_IMAGE = build/kernel$(if $(TEST),-test).elf build/initrd$(if $(TEST),-test).cpio
-.PHONY: trace trace-tool explain timelines
+.PHONY: trace trace-settings trace-tool explain timelines
+trace-settings:
+	@$(SCRIPTS)/trace --check
+
 trace-tool:
 	@$(HOST_TOOL) $(SCRIPTS)/trace-tool/Cargo.toml
 
-trace: $(OWN_INITRD) setup-qemu $(TRACED_IMAGE) trace-tool
+trace: trace-settings $(OWN_INITRD) setup-qemu $(TRACED_IMAGE) trace-tool
 	@$(SCRIPTS)/trace $(TRACED_IMAGE) target/headline/release/trace-tool
 
 # CPU= in the environment is the model of the runs.

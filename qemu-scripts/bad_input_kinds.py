@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from settings import Settings
 
 KERNEL = BUILD / "kernel.elf"
 INITRD = BUILD / "initrd.cpio"
+TESTS = BUILD / "kernel-test.elf"
 BOOT_LIMIT_S = 40
 COMMAND_LIMIT_S = 60
 
@@ -28,6 +30,7 @@ class Boot:
     append: str = "init=/init"
     said: str = ""
     bare: bool = False         # no initrd at all
+    kernel: pathlib.Path = KERNEL
     smp: int = 2
     mem: str = "256M"
 
@@ -38,7 +41,7 @@ class Boot:
             path = folder / (re.sub(r"\W+", "-", self.name) + ".cpio")
             path.write_bytes(self.archive)
         settings = Settings(smp=self.smp, mem=self.mem, append="report=off " + self.append)
-        command = machine.command_line(settings, KERNEL, None if self.bare else path)
+        command = machine.command_line(settings, self.kernel, None if self.bare else path)
         outcome = running.run_quietly(command, BOOT_LIMIT_S)
         output = outcome.console.decode(errors="replace").replace("\r", "")
         if outcome.complaint:
@@ -100,7 +103,7 @@ class Offline:
 def clean_environment():
     """Our environment without the variables of the Makefile and of an outer make."""
     drop = ("SMP", "MEM", "CPU", "LAZY", "TLB", "IRQ", "INITRD", "INIT", "APPEND", "TIMEOUT", "ICOUNT", "QEMU", "QEMU_ARGS",
-            "TEST", "MUTANT", "QUICK", "JUNIT", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+            "TEST", "TESTS", "TRACE", "TRACE_KB", "FROM", "TO", "AROUND", "STOP_AT", "MUTANT", "QUICK", "JUNIT", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
     return {name: value for name, value in os.environ.items() if name not in drop}
 
 

@@ -13,10 +13,12 @@ import shutil
 import tempfile
 
 import initrd
+import machine
 from bad_files import (FIFO, FILE, LINK, PROGRAMS, field, good_program, init, load_headers, many_segments, members,
                        patched, with_field)
-from bad_input_kinds import INITRD, KERNEL, Boot, Command, Offline
+from bad_input_kinds import INITRD, KERNEL, TESTS, Boot, Command, Offline
 from common import ROOT, SCRIPTS
+from gdb import recording
 from settings import POLICIES
 from tally import Tally, failure
 
@@ -121,6 +123,9 @@ def command_lines():
     yield option("trim 0", "trim=0", "trim=0: the period of the trim clock; .*$")
     yield option("trim beyond numbers", "trim=4294967296", "trim=4294967296: the period of the trim clock; .*$")
     yield option("report maybe", "report=maybe", "report=maybe: the report at power-off; on, off, or all for a column of each CPU$")
+    for pattern, start in (("nosuch", 1), ("arithmetic", 99)):
+        yield option(f"test={pattern} from {start}", f"test={pattern} test_from={start}",
+                     f"selftest: test={pattern}: no test from {start} on has that in its name$", kernel=TESTS)
     yield option("unknown key to init's environment", "init=/bin/args colour=blue", good, 0, said=r"env colour=blue$")
     yield option("unknown word to init's arguments", "init=/bin/args single", good, 0, said=r"argv\[1\] = single$")
     yield option("dotted key to nobody", "init=/bin/args a.b=c", good, 0, said=r"argv\[0\] = /bin/args$")
@@ -191,6 +196,17 @@ def commands():
     yield check("QEMU", "/nonexistent", r"run: QEMU=/nonexistent is not a program\.$")
     yield check("QEMU", "/bin/true", r"run: /bin/true does not run, or is not a QEMU\.$")
     yield check("QEMU_ARGS", "'open", r"run: QEMU_ARGS is not well quoted: .*\.$")
+    for name, value, why in (("TEST", "nosuch", "no in-kernel test has that in its name"),
+                             ("TRACE", "frob", "is not on, or some of switch,lazy,.*"), ("TRACE", "off", "is not on, or .*"),
+                             ("TRACE_KB", "7", "is not one of 8, .*, 4096"), ("FROM", "soon", "is not a number of microseconds"),
+                             ("AROUND", "frob:mm3", "frob is no event; kick, .*")):
+        yield Command(f"trace with {name}={value}", rf"trace: {name}={value}:? {why}\.$", 2, [SCRIPTS / "trace", "--check"],
+                      {name: value})
+    yield Command("make trace TEST=nosuch", r"trace: TEST=nosuch: no in-kernel test .*\.$", 2, ["make", "trace", "TEST=nosuch"])
+    yield Command("make run TEST=nosuch", r"run: APPEND=test=nosuch: no in-kernel test .*\.$", 2, ["make", "run", "TEST=nosuch"])
+    for debugger in ("gdb", "replay"):
+        yield Command(f"make {debugger} TEST=nosuch", r"start: TEST=nosuch: no in-kernel test .*\.$", 2,
+                      ["script", "-qec", f"make {debugger} TEST=nosuch", "/dev/null"])
     yield Command("make run SMP=0", r"run: SMP=0 is not a number of 1 or more\.$", 2, ["make", "run", "SMP=0"])
     run = [SCRIPTS / "run", KERNEL, INITRD]
     yield Command("CPU=pentium", r"run: QEMU stopped with status 1: .*pentium.*$", 1, run, {"CPU": "pentium"})
@@ -200,6 +216,16 @@ def commands():
                       {"SMP": "9", "INIT": "/bin/true", "APPEND": more}, said=f"counter +{heading} +total$")
     yield Command("ICOUNT on a terminal", "init exited with status 0$", 0,
                   ["script", "-qec", f"{SCRIPTS}/run {KERNEL} {INITRD}", "/dev/null"], {"ICOUNT": "0", "INIT": "/bin/true"})
+    trace = [SCRIPTS / "trace", KERNEL, INITRD, ROOT / "target/headline/release/trace-tool"]
+    yield Command("trace of a run that hangs", r"trace: build/trace/trace\.bin, .*; the run: no end after \d s, stopped$", 1,
+                  trace, {"INIT": "/bin/sleepers", "TIMEOUT": "2"}, said=r"check: \d{3,} events, ")
+    yield Command("trace of a kernel that refuses", r"trace: no trace: trace_kb=7: the size of a CPU's trace; .*$", 1, trace,
+                  {"APPEND": "trace_kb=7"})
+    yield Command("trace with QEMU_ARGS=-bogus", r"trace: no trace: QEMU stopped with status 1: .*bogus.*$", 1, trace,
+                  {"QEMU_ARGS": "-bogus"})
+    if machine.find_qemu()[1] >= recording.FIRST:
+        yield Command("replay with QEMU_ARGS=-bogus", r"replay: the recording .*: QEMU stopped with status 1: .*bogus.*$", 1,
+                      [SCRIPTS / "gdb/replay", KERNEL, INITRD], {"QEMU_ARGS": "-bogus"})
     yield Command("no kernel", r"run: nothing\.elf is missing: run make to build it\.$", 1, [SCRIPTS / "run", "nothing.elf"])
     yield Command("compare of an INITRD", r"mm_freed .*$", 0, [SCRIPTS / "compare", KERNEL, INITRD], {"SMP": "1"},
                   fed=good_program(), said="ran /init on 1 CPUs under hazard$")

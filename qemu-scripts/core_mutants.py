@@ -19,6 +19,7 @@ CRATES = {"kcore": "kernel/core", "shadow-tlb": "kernel/shadow-tlb"}
 # What a copy has: they and what they use.
 COPIED = [*CRATES.values(), "kernel/trace"]
 SOURCES = ROOT
+PROGRAMS = (("kcore", "loom"), ("kcore", "unit"), ("shadow-tlb", "unit"))
 # A limit against hangs: a crowded machine may be ten times slower.
 BUILD_LIMIT_S = 900
 TEST_LIMIT_S = 300
@@ -61,6 +62,13 @@ class Copy:
         for path in (path for folder in COPIED for path in list((self.tree / folder).rglob("*"))):
             if path.is_file() and path not in wanted:
                 path.unlink()
+
+    def take_over(self, other):
+        """Takes what another copy has built of the libraries: a new target folder is built once."""
+        if not self.target.exists():
+            for package, program in PROGRAMS:
+                other.run(package, program, ["--no-run"], BUILD_LIMIT_S)
+            shutil.copytree(other.target, self.target)
 
     def run(self, package, program, arguments, limit_s, preemptions=PREEMPTIONS):
         """Runs cargo in the copy: (exit status or None after the time limit, output)."""

@@ -18,17 +18,20 @@ and QEMU ends with status 1. Lines of any other form come from CPUs that print t
 import dataclasses
 import os
 import re
+import subprocess
 import tempfile
 
 import machine
 import qmp
 import running
-from common import BUILD
+import tracing
+from common import BUILD, ROOT
 from settings import Settings
 from tally import failure, one
 
 KERNEL = BUILD / "kernel-test.elf"
 INITRD = BUILD / "initrd-test.cpio"
+TOOL = ROOT / "target/headline/release/trace-tool"
 CPUS = 4
 LIMIT_S = 60
 # A short limit of the kernel's watchdogs, in milliseconds, for the tests that need one to act.
@@ -94,6 +97,26 @@ class Early(Crash):
         return missing(self, {0: report})
 
 
+class Traced(Crash):
+    """A crash whose trace is read afterwards: its last event is the oracle's complaint."""
+
+    def run(self):
+        settings = Settings(smp=CPUS, append=f"crash={self.kind} trace=oracle,mm")
+        with tracing.TracedRun(machine.command_line(settings, KERNEL, INITRD), KERNEL, LIMIT_S) as run:
+            for _ in run.pieces():
+                pass
+            outcome = run.finish()
+        tally, name = judge(self, outcome), f"crash {self.kind} > the oracle in the trace"
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(run.trace or b"")
+            file.flush()
+            done = subprocess.run([TOOL, "text", file.name], capture_output=True, text=True, check=False)
+        last = done.stdout.splitlines()[-1:]
+        found = last and re.search(r" \[000\] .*: oracle: mm=mm2\.1$", last[0])
+        tally += one(name) if found else failure(name, run.why_not or f"the trace ends with {last}", done.stderr)
+        return tally
+
+
 IDLE = "kernel::task::idle::idle_loop+"
 
 CRASHES = [
@@ -125,7 +148,7 @@ CRASHES = [
           {0: ["mmdrop+", crash_in("mmdrop_with_irqs_off")]}),
     Crash("t20_mmdrop_in_interrupt", r"kernel panic: T20: the last mmdrop of mm\d+\.\d+ with interrupts off: .*", 1,
           {1: ["mmdrop+", crash_in("mmdrop_in_call"), "irq_entry+"], 0: ["  call: waits for CPU 1, which has taken it", "call_awaited", crash_in("mmdrop_in_interrupt")]}),
-    Crash("coprocessor-not-counted", r"kernel panic: oracle: mm2\.1: frame 0x[0-9a-f]+ is freed and a coprocessor may hold translations "
+    Traced("coprocessor-not-counted", r"kernel panic: oracle: mm2\.1: frame 0x[0-9a-f]+ is freed and a coprocessor may hold translations "
           r"of before #\d+, not flushed since #\d+ .*", 0, {0: ["kernel::oracle::accuse_holder+", crash_in("coprocessor_not_counted")]},
           tells=(r"oracle: the last \d+ events of PID 2:", *(rf"oracle: [> ] #\d+ CPU 0: {event}" for event in (
               "sets the process-table entry", "loads the PID", "lets a coprocessor load the PID",

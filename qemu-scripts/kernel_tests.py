@@ -21,9 +21,9 @@ import re
 import time
 
 import machine
-from common import BUILD, die, status
+from common import BUILD, status
 from running import Run
-from settings import POLICIES, from_environment
+from settings import POLICIES, from_environment, in_kernel_test
 from tally import Case, Tally
 
 KERNEL = BUILD / "kernel-test.elf"
@@ -178,8 +178,7 @@ def matrix():
     cpus = [base.smp] if os.environ.get("SMP") else [1, 2, 4, 8]
     policies = [base.lazy] if os.environ.get("LAZY") else POLICIES
     pattern = os.environ.get("TEST", "")
-    if " " in pattern:
-        die(f"TEST={pattern} has a space: it is one pattern.", 2)
+    in_kernel_test("TEST=", pattern)
     tlb = lambda n: base.tlb or ("ipi" if n in (2, 8) else "")
     irq = lambda n, policy: base.irq or ("xics" if (n in (2, 4)) == (POLICIES.index(policy) % 2 == 0) else "")
     plain = f"exit_kick=off {base.append}".strip()

@@ -5,6 +5,7 @@ it; beside it a file names the kernel's image.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -24,11 +25,17 @@ class Refused(Exception):
     """Why QEMU did not answer, as a sentence."""
 
 
-class Qmp:
-    """A connection to a QEMU, which has one at a time. With `answer_s` no answer takes longer: TimeoutError."""
+class Silent(Refused):
+    """QEMU has taken too long."""
 
-    def __init__(self, path, limit_s=20, answer_s=None):
-        self.socket, self.events = socket.socket(socket.AF_UNIX), []
+
+class Qmp:
+    """A connection to a QEMU, which has one at a time. No answer takes longer than `answer_s`. `child` is QEMU's
+    process: once it has ended, its socket is not waited for."""
+
+    def __init__(self, path, limit_s=20, answer_s=ANSWER_S, child=None):
+        self.socket, self.events, self.numbers = socket.socket(socket.AF_UNIX), [], itertools.count()
+        self.answer_s = answer_s
         self.socket.settimeout(answer_s)
         deadline = time.monotonic() + limit_s
         while True:
@@ -36,27 +43,42 @@ class Qmp:
                 self.socket.connect(str(path))
                 break
             except OSError:
-                if time.monotonic() > deadline:
+                ended = child and child.poll() is not None
+                if ended or time.monotonic() > deadline:
                     self.socket.close()
-                    raise Refused("QEMU opened no QMP socket") from None
+                    raise Refused("QEMU ended" if ended else "QEMU opened no QMP socket") from None
                 time.sleep(0.02)
-        self.stream = self.socket.makefile("rw", encoding="utf-8")
+        self.stream = self.socket.makefile("r", encoding="utf-8")
         self.read()
         self.do("qmp_capabilities")
 
     def read(self):
         """The next message."""
-        line = self.stream.readline()
+        try:
+            line = self.stream.readline()
+        except TimeoutError:
+            raise Silent(f"QEMU has not answered within {self.answer_s} s") from None
+        except OSError:
+            line = ""
         if not line:
             raise Refused("QEMU ended")
         return json.loads(line)
 
+    def send(self, command, **arguments):
+        """Sends a command; returns its number, which its answer bears. Any thread may do so."""
+        number = next(self.numbers)
+        try:
+            self.socket.sendall(f"{json.dumps({'execute': command, 'arguments': arguments, 'id': number})}\n".encode())
+        except OSError:
+            raise Refused("QEMU ended") from None
+        return number
+
     def do(self, command, **arguments):
-        """Runs a command; events that come meanwhile are kept."""
-        self.stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.stream.flush()
-        while "event" in (message := self.read()):
-            self.events.append(message["event"])
+        """Runs a command; events that come meanwhile are kept, and the answer to a mere `send` is left out."""
+        number = self.send(command, **arguments)
+        while (message := self.read()).get("id") != number:
+            if "event" in message:
+                self.events.append(message["event"])
         if "error" in message:
             raise Refused(f"QEMU refuses {command}: {message['error']['desc']}")
         return message["return"]
@@ -89,8 +111,8 @@ def newest():
     images = sorted(MACHINES.glob("*.kernel"), key=lambda path: path.stat().st_mtime, reverse=True)
     for image in images:
         try:
-            return Qmp(os.path.relpath(image.with_suffix("")), 0, ANSWER_S), image.read_text().strip()
-        except TimeoutError:
+            return Qmp(os.path.relpath(image.with_suffix("")), 0), image.read_text().strip()
+        except Silent:
             die("the machine answers to another command: end `make attach` first.")
         except (Refused, OSError):
             continue        # its starter was killed

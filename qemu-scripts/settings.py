@@ -55,6 +55,14 @@ def _number(name, text, least, unit=""):
     return int(text)
 
 
+def in_kernel_test(where, pattern):
+    """`pattern`, which chooses in-kernel tests; one that no test has in its name ends the script. `where` it stands."""
+    sources = "".join(path.read_text() for path in (ROOT / "kernel/src/selftest").rglob("*.rs"))
+    if not any(pattern in name for name in re.findall(r'\b(?:new|of_\w+)\(\s*"(\w+)"', sources)):
+        die(f"{where}{pattern}: no in-kernel test has that in its name.", USAGE)
+    return pattern
+
+
 def from_environment():
     """Reads and checks the variables; a bad value ends the script with one sentence."""
     s = Settings()
@@ -96,6 +104,9 @@ def from_environment():
     s.qemu_args = get("QEMU_ARGS")
     if get("TESTS", "off") not in ("on", "off"):
         die(f"TESTS={get('TESTS')} is not one of on, off.", USAGE)
+    if get("TESTS") == "on":
+        for word in re.findall(r"(?:^| )test=(\S*)", s.append):
+            in_kernel_test("APPEND=test=", word)
     if s.init and not s.init.startswith("/"):
         die(f"INIT={s.init} does not start with an absolute path, such as /bin/hello.", USAGE)
     try:

@@ -5,6 +5,7 @@ header at the symbol LAZY_TRACE and the rings are saved, and QEMU is ended. A ma
 paused first.
 """
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -13,27 +14,57 @@ import tempfile
 import threading
 from pathlib import Path
 
-from common import BUILD
+from common import BUILD, ROOT, USAGE, die
 from elf import Image
-from qmp import Qmp, Refused
+from qmp import Qmp, Refused, Silent
 from running import Run
+from settings import in_kernel_test
 
 LINE, PAGE, RECORD_BYTES = 128, 4096, 32
 # Where the header has the ticks per second.
 TICKS = 32
+# Of reading the trace, once the machine stands still.
+READ_S = 60
 # What `make trace` writes.
 TEXT = BUILD / "trace/trace.txt"
+# The format's names of groups and events, and the sizes of a CPU's ring that the kernel takes.
+_FORMAT = (ROOT / "kernel/trace/src/lib.rs").read_text()
+GROUPS = re.findall(r'^    \w+ = "(\w+)",$', _FORMAT, re.MULTILINE)
+EVENTS = re.findall(r'^    \w+ = "(\w+)" in \w+,$', _FORMAT, re.MULTILINE)
+RINGS_KB = [str(8 << shift) for shift in range(10)]
 # The linear map, and with it the image, is the physical address under this nibble.
 PHYSICAL = (1 << 60) - 1
 
 
+def from_environment(name, otherwise=""):
+    """The value of a variable."""
+    return os.environ.get(name, "").strip() or otherwise
+
+
 def traced(settings):
-    """The settings of a run that is traced as the environment says (TRACE, TRACE_KB, TEST)."""
-    get = lambda name, otherwise: os.environ.get(name, "").strip() or otherwise
-    words = ["report=all", f"trace={get('TRACE', 'on')}", f"trace_kb={get('TRACE_KB', '2048')}"]
-    if pattern := get("TEST", ""):
-        words.append(f"test={pattern}")
+    """The settings of a run that is traced as the environment says (TRACE, TRACE_KB, TEST). A bad value ends
+    the script."""
+    events, kb = from_environment("TRACE", "on"), from_environment("TRACE_KB", "2048")
+    if events != "on" and not set(events.split(",")) <= set(GROUPS):
+        die(f"TRACE={events} is not on, or some of {','.join(GROUPS)}.", USAGE)
+    if kb not in RINGS_KB:
+        die(f"TRACE_KB={kb} is not one of {', '.join(RINGS_KB)}.", USAGE)
+    words = ["report=all", f"trace={events}", f"trace_kb={kb}"]
+    if pattern := from_environment("TEST"):
+        words.append(f"test={in_kernel_test('TEST=', pattern)}")
     return dataclasses.replace(settings, append=" ".join([*words, settings.append]).strip())
+
+
+def asked():
+    """The part of the timeline that the environment asks for (FROM, TO, AROUND), as the tool takes it. A bad value
+    ends the script; whether there is such an event only the trace tells."""
+    words = {name: from_environment(name) for name in ("FROM", "TO", "AROUND")}
+    for name in ("FROM", "TO"):
+        if words[name] and not re.fullmatch(r"[0-9]+(\.[0-9]*)?", words[name]):
+            die(f"{name}={words[name]} is not a number of microseconds.", USAGE)
+    if words["AROUND"] and (kind := words["AROUND"].partition(":")[0]) not in (*EVENTS, "kick", "trim", "free"):
+        die(f"AROUND={words['AROUND']}: {kind} is no event; kick, trim, free, or one of {', '.join(EVENTS)}.", USAGE)
+    return [f"{name.lower()}={word}" for name, word in words.items() if word]
 
 
 def last_text():
@@ -57,18 +88,17 @@ class Guest(Qmp):
     """The machine, until it has ended."""
 
     def end_of_guest(self):
-        """Waits for the end: "SHUTDOWN", "GUEST_PANICKED", or "STOP" after `pause`."""
+        """Waits for the end, however long it takes: "SHUTDOWN", "GUEST_PANICKED", or "STOP" after `pause`."""
         ends = ("SHUTDOWN", "GUEST_PANICKED", "STOP")
-        while True:
-            for event in self.events:
-                if event in ends:
-                    return event
+        self.socket.settimeout(None)
+        while not (found := [event for event in self.events if event in ends]):
             self.events = [event] if (event := self.read().get("event")) else []
+        self.socket.settimeout(self.answer_s)
+        return found[0]
 
     def pause(self):
         """Pauses the machine. From another thread than the one that reads."""
-        self.stream.write('{"execute": "stop"}\n')
-        self.stream.flush()
+        self.send("stop")
 
     def memory(self, address, size, folder):
         """The bytes at a physical address."""
@@ -101,30 +131,49 @@ class TracedRun(Run):
         self.folder = tempfile.TemporaryDirectory(prefix="lazy-trace-")
         self.socket, self.kernel = Path(self.folder.name) / "qmp", kernel
         self.trace, self.why_not, self.panicked, self.qmp = None, "", False, None
+        self.connected = threading.Event()  # or given up
         self.reader = threading.Thread(target=self.watch, daemon=True)
-        super().__init__([*command, "-qmp", f"unix:{self.socket},server=on,wait=off",
+        # It starts once it is watched: its end is an event that comes once.
+        super().__init__([*command, "-S", "-qmp", f"unix:{self.socket},server=on,wait=off",
                           "-action", "panic=pause,shutdown=pause"], timeout_s, **options)
         self.reader.start()
 
     def watch(self):
         """Saves the trace when the guest has ended, and ends QEMU."""
         try:
-            self.qmp = Guest(self.socket)
+            self.qmp = Guest(self.socket, child=self.child)
+            self.qmp.do("cont")
+            self.connected.set()
             self.panicked = self.qmp.end_of_guest() == "GUEST_PANICKED"
             self.trace = dump(self.qmp, self.kernel, self.folder.name)
         except (Refused, OSError) as error:
-            self.why_not = str(error)
+            self.why_not = self.why_not or str(error)
+        self.connected.set()
         try:
             if self.qmp:
                 self.qmp.do("quit")
-        except (Refused, OSError):
+                return
+        except Silent:
             pass
+        except Refused:
+            return
+        self.child.kill()
 
     def finish(self):
         """As for any run; a guest that crashed gives status 1."""
-        if self.timed_out and self.qmp:
-            self.qmp.pause()
-        self.reader.join(timeout=60)
+        if self.timed_out:
+            self.connected.wait()
+            if self.qmp:
+                with contextlib.suppress(Refused):
+                    self.qmp.pause()
+        self.reader.join(READ_S)
+        if self.reader.is_alive():
+            self.why_not = f"QEMU has not given it within {READ_S} s"
+            self.stop()
+            self.reader.join()
         outcome = super().finish()
         status = 1 if self.panicked and outcome.status == 0 else outcome.status
-        return dataclasses.replace(outcome, status=status)
+        outcome = dataclasses.replace(outcome, status=status)
+        if self.trace is None and status and not self.timed_out:
+            self.why_not = outcome.reason()  # not that nothing was recorded then
+        return outcome

@@ -14,10 +14,11 @@ use arch::exceptions::{TrapFrame, trap_text};
 use arch::mmu::tree::ROOT_LEVEL;
 use arch::percpu::{PerCpu, STACK_SIZE};
 use kcore::cpu::CpuState;
-use kcore::ipi::{CallRecord, operation};
+use kcore::ipi::CallRecord;
 use kcore::lazy_tlb::Policy;
 use kcore::mm::{Mm, MmId};
 use kcore::task::TaskMm;
+use trace_format::Operation;
 
 use crate::machine::lazy_tlb;
 use crate::sync::list;
@@ -108,16 +109,16 @@ facts! {
     call_words: offset_of!(CpuState, call) + CallRecord::LAYOUT.words,
     call_waiting: offset_of!(CpuState, call) + CallRecord::LAYOUT.waiting,
     cpu_mailbox: offset_of!(CpuState, mailbox),
-    operation_barrier: operation::BARRIER,
-    operation_shoot: operation::SHOOT,
-    operation_let_go: operation::LET_GO,
-    operation_evict: operation::EVICT,
-    operation_evict_trim: operation::EVICT_TRIM,
-    operation_flush_pages: operation::FLUSH_PAGES,
-    operation_flush_tlb: operation::FLUSH_TRANSLATIONS,
-    operation_flush_all: operation::FLUSH_EVERYTHING,
-    operation_machine: operation::MACHINE,
-    operation_assert: operation::ASSERT_NOT_LAZY,
+    operation_barrier: Operation::Barrier,
+    operation_shoot: Operation::Shoot,
+    operation_let_go: Operation::LetGo,
+    operation_evict: Operation::Evict,
+    operation_evict_trim: Operation::EvictTrim,
+    operation_flush_pages: Operation::FlushPages,
+    operation_flush_tlb: Operation::FlushTranslations,
+    operation_flush_all: Operation::FlushEverything,
+    operation_machine: Operation::Machine,
+    operation_assert: Operation::AssertNotLazy,
     // The number of the policy in use. The list ends with the numbers' names.
     policy: LATER,
 

@@ -10,15 +10,16 @@ use arch::encoding::tlb_operand::Ric;
 use arch::irq::{self, InterruptController};
 use arch::{irqflags, isa, percpu, timer, tlb};
 use kcore::cpu::CpuId;
-use kcore::event::{Event, Stamp};
+use kcore::event::{Event, Reference, Stamp};
 use kcore::machine::{Cpu, Host, IrqsOff, Mmu, Point, PreemptOff, Probe};
 use kcore::mm::flush::FlushRange;
 use kcore::mm::{MmId, Pid};
 use kcore::task::TaskMm;
+use trace_format::Kind;
 
 use crate::machine::{self, Hardware};
 use crate::sync::preempt;
-use crate::task::{current_mm, ipi_target_of};
+use crate::task::{current, current_mm, ipi_target_of};
 use crate::{limits, mm, oracle, println, trace};
 
 /// Turns of a wait for other CPUs between two pauses, and before the first. CPUs with a processor of
@@ -149,6 +150,15 @@ impl Probe for Hardware {
         #[cfg(feature = "selftest")]
         crate::upcalls::tests::reached(point);
         let _ = point;
+    }
+
+    #[inline(always)]
+    fn refers(&self, mm: MmId, how: Reference) {
+        let body = || how.body(mm, current().tid());
+        match how.kind() {
+            Kind::Users => trace::note!(Kind::Users, body()),
+            _ => trace::note!(Kind::Count, body()),
+        }
     }
 
     #[inline(always)]

@@ -29,12 +29,20 @@ def plain(line):
     return re.sub(r" +", " ", line).strip()
 
 
-def agrees(expected, said):
-    """Whether an answer is as expected."""
+def places(expected, said):
+    """The number of the line that was said for each expected one, None if the answer is another. A line `...` has that
+    of the first of its lines."""
     pattern = ""
     for line in map(plain, expected):
-        pattern += r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(r"\*", ".*") + r"\n"
-    return re.fullmatch(pattern, "".join(plain(line) + "\n" for line in said)) is not None
+        pattern += r"((?:.*\n)*?)" if line == "..." else "(" + re.escape(line).replace(r"\*", ".*") + r"\n)"
+    text = "".join(plain(line) + "\n" for line in said)
+    found = re.fullmatch(pattern, text)
+    return found and [text.count("\n", 0, found.start(group)) for group in range(1, len(expected) + 1)]
+
+
+def agrees(expected, said):
+    """Whether an answer is as expected."""
+    return places(expected, said) is not None
 
 
 def commands(transcript):

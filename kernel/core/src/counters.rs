@@ -184,7 +184,7 @@ impl Counters {
             Event::FlushGlobal(..) => me().tlbie.add(1),
             Event::Created(_) => me().mm_created.add(1),
             Event::Freed(_) => me().mm_freed.add(1),
-            Event::Ended(_)
+            Event::Ended(..)
             | Event::Leave(_)
             | Event::Evict { .. }
             | Event::Shoot { .. }

@@ -14,6 +14,8 @@ use crate::mm::MmId;
 use crate::mm::flush::{FlushRange, Reach};
 use crate::switch::Arm;
 
+pub use trace_format::Why;
+
 /// Something that happens on this CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event<'a> {
@@ -29,7 +31,7 @@ pub enum Event<'a> {
     /// A borrow has begun.
     Borrow(MmId),
     /// A borrow has ended: the next address space is loaded.
-    Ended(MmId),
+    Ended(MmId, Why),
     /// A borrow takes a unit of `mm_count`.
     GrabLazy(MmId),
     /// A borrow that has ended gives its unit of `mm_count` back.
@@ -159,6 +161,24 @@ pub enum Event<'a> {
     },
 }
 
+/// A change of an mm's counts, but for a borrow. It is recorded after a unit is taken, and before one is
+/// given back: so no record tells of more units given back than taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reference {
+    /// A unit of `mm_users` is taken.
+    Get,
+    /// … for a task that is made.
+    GetForTask,
+    /// A unit of `mm_users` is about to be given back.
+    Put,
+    /// A unit of `mm_count` is taken.
+    Grab,
+    /// A unit of `mm_count` is about to be given back.
+    Drop,
+    /// The unit of `mm_count` that all users share is about to be given back.
+    DropShared,
+}
+
 /// Why lazy CPUs are asked to leave.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
@@ -166,6 +186,16 @@ pub enum Cause {
     Exit,
     /// To make this flush and the later ones local.
     Trim,
+}
+
+impl Cause {
+    /// Why the borrow of a CPU that leaves for it ends.
+    pub(crate) fn why(self) -> Why {
+        match self {
+            Cause::Exit => Why::Kick,
+            Cause::Trim => Why::Trim,
+        }
+    }
 }
 
 /// A moment in an observer's order of events.

@@ -5,7 +5,7 @@
 //! first. The order and its proof are in docs/lazy-tlb.md#cpu-hotplug.
 
 use crate::LazyTlb;
-use crate::event::Event;
+use crate::event::{Event, Why};
 use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point};
 use crate::mm::MmId;
@@ -32,8 +32,7 @@ impl<M: Machine> LazyTlb<M> {
         });
     }
 
-    /// Whether an idle CPU is to call [`LazyTlb::leave_before_stop`], once it has had the same mm
-    /// borrowed for [`Config::idle_limit_ms`].
+    /// Whether an idle CPU is to call [`LazyTlb::leave_idle`], once it has had the same mm borrowed for [`Config::idle_limit_ms`].
     ///
     /// [`Config::idle_limit_ms`]: crate::Config::idle_limit_ms
     #[inline(always)]
@@ -46,7 +45,12 @@ impl<M: Machine> LazyTlb<M> {
     /// stays off from here to [`LazyTlb::stop_cpu`]: another task could bring a borrow
     /// again.
     pub fn leave_before_stop(&self) {
-        let borrowed = self.machine.with_irqs_off(|t| self.leave_lazy(t, self.machine.current(t)));
+        self.leave_idle(Why::Offline);
+    }
+
+    /// This CPU, in its idle task, gives up what it borrows, for the reason `why`.
+    pub fn leave_idle(&self, why: Why) {
+        let borrowed = self.machine.with_irqs_off(|t| self.leave_for(t, self.machine.current(t), why));
         self.settle(borrowed);
     }
 

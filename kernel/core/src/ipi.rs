@@ -16,10 +16,12 @@
 
 use core::mem::offset_of;
 
+use trace_format::Operation;
+
 use crate::LazyTlb;
 use crate::cpu::{CpuId, CpuMask, CpuSet, CpuState};
 use crate::cpuset::WordOfCpus;
-use crate::event::{Cause, Event};
+use crate::event::{Cause, Event, Why};
 use crate::machine::{IrqsOff, Machine, Point, PreemptOff};
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
@@ -62,31 +64,6 @@ pub struct CallRecord {
     waiting: CpuMask,
 }
 
-/// The first word of a record: the number of its operation.
-pub mod operation {
-    /// [`super::Call::Barrier`]. A record that was never written holds it.
-    pub const BARRIER: u64 = 0;
-    /// [`super::Call::Shoot`].
-    pub const SHOOT: u64 = 1;
-    /// [`super::Call::Evict`] at an exit.
-    pub const EVICT: u64 = 2;
-    /// [`super::Call::Flush`] of pages.
-    pub const FLUSH_PAGES: u64 = 3;
-    /// [`super::Call::Flush`] of all translations.
-    pub const FLUSH_TRANSLATIONS: u64 = 4;
-    /// [`super::Call::Flush`] of translations and page walks.
-    pub const FLUSH_EVERYTHING: u64 = 5;
-    /// [`super::Call::Machine`].
-    pub const MACHINE: u64 = 6;
-    /// [`super::Call::AssertNotLazy`].
-    pub const ASSERT_NOT_LAZY: u64 = 7;
-    /// [`super::Call::Evict`] by a flush.
-    pub const EVICT_TRIM: u64 = 8;
-    /// [`super::Call::LetGo`].
-    pub const LET_GO: u64 = 9;
-}
-use operation::*;
-
 /// Where debuggers find the fields of a [`CallRecord`].
 pub struct CallLayout {
     /// Operation, mm, two operands.
@@ -98,7 +75,7 @@ pub struct CallLayout {
 /// What a call asks for, as in its record: what events tell of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Asks {
-    /// One of [`operation`].
+    /// The number of an [`Operation`].
     pub op: u8,
     /// About which mm, or none.
     pub mm: MmId,
@@ -120,36 +97,37 @@ impl Call {
 
     #[inline(always)]
     fn encode(self) -> [u64; 4] {
-        match self {
-            Call::Barrier => [BARRIER, 0, 0, 0],
-            Call::Shoot(mm) => [SHOOT, mm.to_bits(), 0, 0],
-            Call::LetGo(mm) => [LET_GO, mm.to_bits(), 0, 0],
-            Call::Evict(mm, Cause::Exit) => [EVICT, mm.to_bits(), 0, 0],
-            Call::Evict(mm, Cause::Trim) => [EVICT_TRIM, mm.to_bits(), 0, 0],
+        let (operation, mm, a, b) = match self {
+            Call::Barrier => (Operation::Barrier, MmId::NONE, 0, 0),
+            Call::Shoot(mm) => (Operation::Shoot, mm, 0, 0),
+            Call::LetGo(mm) => (Operation::LetGo, mm, 0, 0),
+            Call::Evict(mm, Cause::Exit) => (Operation::Evict, mm, 0, 0),
+            Call::Evict(mm, Cause::Trim) => (Operation::EvictTrim, mm, 0, 0),
             Call::Flush(mm, FlushRange::Pages { start, pages }) => {
-                [FLUSH_PAGES, mm.to_bits(), start, pages.into()]
+                (Operation::FlushPages, mm, start, pages.into())
             }
-            Call::Flush(mm, FlushRange::Translations) => [FLUSH_TRANSLATIONS, mm.to_bits(), 0, 0],
-            Call::Flush(mm, FlushRange::Everything) => [FLUSH_EVERYTHING, mm.to_bits(), 0, 0],
-            Call::Machine(a, b) => [MACHINE, 0, a, b],
-            Call::AssertNotLazy(mm) => [ASSERT_NOT_LAZY, mm.to_bits(), 0, 0],
-        }
+            Call::Flush(mm, FlushRange::Translations) => (Operation::FlushTranslations, mm, 0, 0),
+            Call::Flush(mm, FlushRange::Everything) => (Operation::FlushEverything, mm, 0, 0),
+            Call::Machine(a, b) => (Operation::Machine, MmId::NONE, a, b),
+            Call::AssertNotLazy(mm) => (Operation::AssertNotLazy, mm, 0, 0),
+        };
+        [operation as u64, mm.to_bits(), a, b]
     }
 
     fn decode([op, mm, a, b]: [u64; 4]) -> Call {
         let mm = MmId::from_bits(mm);
-        match op {
-            BARRIER => Call::Barrier,
-            SHOOT => Call::Shoot(mm),
-            LET_GO => Call::LetGo(mm),
-            EVICT => Call::Evict(mm, Cause::Exit),
-            EVICT_TRIM => Call::Evict(mm, Cause::Trim),
-            FLUSH_PAGES => Call::Flush(mm, FlushRange::Pages { start: a, pages: b as u32 }),
-            FLUSH_TRANSLATIONS => Call::Flush(mm, FlushRange::Translations),
-            FLUSH_EVERYTHING => Call::Flush(mm, FlushRange::Everything),
-            MACHINE => Call::Machine(a, b),
-            ASSERT_NOT_LAZY => Call::AssertNotLazy(mm),
-            _ => panic!("a call record holds operation {op}"),
+        let Some(operation) = Operation::of(op) else { panic!("a call record holds operation {op}") };
+        match operation {
+            Operation::Barrier => Call::Barrier,
+            Operation::Shoot => Call::Shoot(mm),
+            Operation::LetGo => Call::LetGo(mm),
+            Operation::Evict => Call::Evict(mm, Cause::Exit),
+            Operation::EvictTrim => Call::Evict(mm, Cause::Trim),
+            Operation::FlushPages => Call::Flush(mm, FlushRange::Pages { start: a, pages: b as u32 }),
+            Operation::FlushTranslations => Call::Flush(mm, FlushRange::Translations),
+            Operation::FlushEverything => Call::Flush(mm, FlushRange::Everything),
+            Operation::Machine => Call::Machine(a, b),
+            Operation::AssertNotLazy => Call::AssertNotLazy(mm),
         }
     }
 }
@@ -173,7 +151,7 @@ impl CallRecord {
     }
 
     fn is_barrier(&self) -> bool {
-        self.words[0].load(Ordering::Relaxed) == BARRIER
+        self.words[0].load(Ordering::Relaxed) == Operation::Barrier as u64
     }
 
     fn read(&self) -> (Call, Asks) {
@@ -374,11 +352,10 @@ impl<M: Machine> LazyTlb<M> {
         let (call, asks) = self.cpu(by).call.read();
         self.event_of(me, t, Event::Called { by, call, asks });
         match call {
-            Call::Shoot(mm) | Call::LetGo(mm) => {
-                self.shoot_lazy_here(t, mm);
-            }
+            Call::Shoot(mm) => _ = self.shoot_lazy_here(t, mm, Why::Shoot),
+            Call::LetGo(mm) => _ = self.shoot_lazy_here(t, mm, Why::LetGo),
             Call::AssertNotLazy(mm) => self.assert_not_lazy_here(t, mm),
-            Call::Evict(mm, _) => self.evict_here(t, mm),
+            Call::Evict(mm, cause) => self.evict_here(t, mm, cause),
             Call::Flush(mm, what) => self.flush_here(t, mm, what),
             Call::Machine(a, b) => self.machine.machine_call(t, a, b),
             Call::Barrier => {}

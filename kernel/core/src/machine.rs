@@ -8,7 +8,7 @@
 mod tokens;
 
 use crate::cpu::CpuId;
-use crate::event::{Event, Stamp};
+use crate::event::{Event, Reference, Stamp};
 use crate::mm::flush::FlushRange;
 use crate::mm::{MmId, Pid};
 use crate::task::TaskMm;
@@ -161,6 +161,10 @@ pub trait Probe {
     /// A named place between two steps of the protocol.
     #[inline(always)]
     fn point(&self, _: Point) {}
+
+    /// A count of the mm changes, but for a borrow. Any context.
+    #[inline(always)]
+    fn refers(&self, _: MmId, _: Reference) {}
 
     /// Something happens on this CPU. Returns the moment of it.
     #[inline(always)]

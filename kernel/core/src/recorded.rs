@@ -3,7 +3,7 @@
 use trace_format::{Body, Kind};
 
 use crate::cpu::{CpuId, CpuSet};
-use crate::event::{Cause, Event};
+use crate::event::{Cause, Event, Reference};
 use crate::ipi::Asks;
 use crate::mm::MmId;
 use crate::mm::flush::FlushRange;
@@ -15,7 +15,7 @@ impl Event<'_> {
         match self {
             Event::Switch { .. } => Kind::Switch,
             Event::Borrow(_) => Kind::Borrow,
-            Event::Ended(_) => Kind::End,
+            Event::Ended(..) => Kind::End,
             Event::GrabLazy(_) | Event::DropLazy(_) => Kind::Unit,
             Event::Load(_) => Kind::Load,
             Event::Leave(_) => Kind::Leave,
@@ -69,9 +69,9 @@ impl Event<'_> {
             Event::Switch { arm, from, to } => {
                 Body { sub: arm as u8, arg: to.to_bits(), ..about(kind, from) }
             }
+            Event::Ended(mm, why) => Body { sub: why as u8, ..about(kind, mm) },
             Event::DropLazy(mm) | Event::MaskSet(mm) => Body { sub: 1, ..about(kind, mm) },
             Event::Borrow(mm)
-            | Event::Ended(mm)
             | Event::GrabLazy(mm)
             | Event::Load(mm)
             | Event::Leave(mm)
@@ -107,12 +107,34 @@ impl Event<'_> {
             Event::Interrupted | Event::NotCalled | Event::Offline => Body::new(kind),
             Event::Flush { mm, what, reach } => {
                 let range = range(about(kind, mm), what);
-                Body { sub: range.sub | (reach as u8) << 2, ..range }
+                Body { arg: range.arg | reach as u64, ..range }
             }
             Event::FlushLocal(mm, what, _) | Event::FlushGlobal(mm, what, _) => range(about(kind, mm), what),
             Event::Online => Body { sub: 1, ..Body::new(kind) },
             Event::Membarrier { mm, command } => Body { other: command as u32, ..about(kind, mm) },
         }
+    }
+}
+
+impl Reference {
+    /// The kind of its record.
+    #[inline(always)]
+    pub fn kind(self) -> Kind {
+        match self {
+            Reference::Get | Reference::GetForTask | Reference::Put => Kind::Users,
+            Reference::Grab | Reference::Drop | Reference::DropShared => Kind::Count,
+        }
+    }
+
+    /// What its record says, by the task `tid`.
+    #[inline(always)]
+    pub fn body(self, mm: MmId, tid: u32) -> Body {
+        let sub = match self {
+            Reference::Get | Reference::Grab => 0,
+            Reference::Put | Reference::Drop => 1,
+            Reference::GetForTask | Reference::DropShared => 2,
+        };
+        Body { sub, other: tid, ..about(self.kind(), mm) }
     }
 }
 

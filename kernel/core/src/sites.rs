@@ -6,7 +6,7 @@
 //! docs/lazy-tlb.md#why-no-stale-active_mm-can-exist.
 
 use crate::LazyTlb;
-use crate::event::Event;
+use crate::event::{Event, Why};
 use crate::lazy_tlb::EndedBorrow;
 use crate::lazy_tlb::policy::ask;
 use crate::machine::{Machine, Point};
@@ -124,7 +124,7 @@ impl<M: Machine> LazyTlb<M> {
             self.go_to_mm(t, active, mm);
             if old.is_none() {
                 ask!(self, ended(t));
-                self.event(t, Event::Ended(active));
+                self.event(t, Event::Ended(active, Why::Takes));
             }
             self.check_loaded(t, task);
             (old, EndedBorrow::new(active))

@@ -7,7 +7,7 @@
 //! mm may be freed neither with interrupts off nor on the stack of the task that is left.
 
 use crate::LazyTlb;
-use crate::event::Event;
+use crate::event::{Event, Why};
 use crate::lazy_tlb::EndedBorrow;
 use crate::lazy_tlb::policy::ask;
 use crate::machine::{IrqsOff, Machine, Point};
@@ -97,7 +97,7 @@ impl<M: Machine> LazyTlb<M> {
         ask!(self, ended(t));
         me.prev_mm.set(borrowed);
         self.set_active_mm(t, prev, MmId::NONE);
-        self.event(t, Event::Ended(borrowed));
+        self.event(t, Event::Ended(borrowed, Why::Switch));
     }
 
     /// The second half, on the stack of the task that is switched to. A new task calls it

@@ -21,9 +21,11 @@ use crate::{clock, console};
 const REFRESH_US: u64 = 1_000_000;
 /// The width of a row.
 const COLUMNS: usize = 60;
-/// So many rows of CPUs and of address spaces fit on a screen of 24.
-const MOST_CPUS: usize = 11;
-const MOST_MMS: usize = 7;
+/// So many rows of CPUs and of address spaces fit on a screen of 24, with headings, blank lines, what is left
+/// out, and the cursor.
+const MOST_CPUS: usize = 9;
+const MOST_MMS: usize = 6;
+const _: () = assert!(MOST_CPUS + MOST_MMS + 9 <= 24);
 
 /// What a CPU counts, for its rates.
 #[derive(Clone, Copy, Default)]
@@ -184,7 +186,7 @@ fn text(seen: &[Seen], order: Order, paused: bool) -> String {
 }
 
 fn row([cpu, task, loaded, word, lazy, switches, borrows, ipis]: [&str; 8]) -> String {
-    format!("{cpu:>4} {task:<10.10} {loaded:<9} {word:<7} {lazy:>5} {switches:>5} {borrows:>8} {ipis:>5}")
+    format!("{cpu:>4} {task:<9.9} {loaded:<11} {word:<6} {lazy:>5} {switches:>5} {borrows:>8} {ipis:>5}")
 }
 
 /// A row per CPU.
@@ -232,12 +234,12 @@ fn address_spaces(text: &mut String, seen: &[Seen]) {
     };
     let mut all: Vec<MmId> = lazy_tlb().mms().iter().map(Mm::id).filter(|id| id.is_some()).collect();
     all.sort_unstable_by_key(|&id| (core::cmp::Reverse(borrowers(id).count()), id.slot()));
-    *text += "\n mm       users count state    borrowed by\n";
+    *text += "\n mm          users count state    borrowed by\n";
     for &id in all.iter().take(MOST_MMS) {
         let mm = &lazy_tlb().mms()[id.slot()];
         let [users, count, state] = mms::life(id, mm);
         let (id_text, by) = (format!("{id:?}"), ranges(borrowers(id)));
-        *text += &format!(" {id_text:<8} {users:>5} {count:>5} {state:<8} {by}\n");
+        *text += &format!(" {id_text:<11} {users:>5} {count:>5} {state:<8} {by}\n");
     }
     more(text, all.len(), MOST_MMS, "address spaces");
 }

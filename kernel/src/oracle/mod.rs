@@ -80,7 +80,7 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) -> Stamp {
         _ if !ON => {}
         Event::Load(mm) => check(mm.slot(), |slot| slot.load(cpu, UNFLUSHED.test(cpu))),
         Event::Leave(mm) => ask(mm.slot(), |shadow| shadow.leave(cpu)),
-        Event::Ended(mm) => {
+        Event::Ended(mm, _) => {
             check(mm.slot(), |slot| slot.shadow().map_or(Ok(()), |shadow| shadow.laziness_ended(cpu)));
         }
         Event::Spared { mm, cpu: lazy, since } => ask(mm.slot(), |shadow| shadow.spared(cpu, lazy, since)),

@@ -139,7 +139,7 @@ pub(super) fn free_number() -> u32 {
 fn child_mm(frame: &TrapFrame, request: &Request) -> Result<MmId, Errno> {
     let mm = task::current().mm.mm();
     if request.flags.contains(CloneFlags::VM) {
-        lazy_tlb().mmget(mm);
+        lazy_tlb().mmget_for_task(mm);
         Ok(mm)
     } else {
         // The C library's fork has its own data in the page of the child's number.

@@ -14,25 +14,28 @@ use crate::{println, shutdown};
 /// Runs the tests in a kernel thread on the boot CPU, then ends the machine.
 pub(crate) fn start(config: Config) {
     kthread::spawn_on(CpuId::BOOT, "selftest", move || {
-        if run(&config) {
-            shutdown::finish(true, format_args!("selftest: all passed"))
-        } else {
-            shutdown::finish(false, format_args!("selftest: there were failures"))
+        let (pattern, from) = (config.test_pattern(), config.test_from());
+        match run_from(&config, pattern, from) {
+            Some(true) => shutdown::finish(true, format_args!("selftest: all passed")),
+            Some(false) => shutdown::finish(false, format_args!("selftest: there were failures")),
+            None => {
+                let pattern = pattern.unwrap_or_default();
+                let why =
+                    format_args!("selftest: test={pattern}: no test from {from} on has that in its name");
+                shutdown::finish(false, why)
+            }
         }
     });
 }
 
-/// Runs the tests that the command line selects, in their order. Returns whether none failed.
-fn run(config: &Config) -> bool {
-    run_selected(config, config.test_pattern(), config.test_from())
-}
-
 /// Runs the tests whose names contain `pattern`, all without one. Returns whether none failed.
 pub(crate) fn run_matching(config: &Config, pattern: Option<&str>) -> bool {
-    run_selected(config, pattern, 1)
+    run_from(config, pattern, 1) != Some(false)
 }
 
-fn run_selected(config: &Config, pattern: Option<&str>, from: u64) -> bool {
+/// Runs these tests in their order, those before number `from` left out. Returns whether none failed,
+/// or none if there is no such test.
+fn run_from(config: &Config, pattern: Option<&str>, from: u64) -> Option<bool> {
     start_watch();
     if let Some(seed) = config.seed {
         random::set_seed(seed);
@@ -42,10 +45,10 @@ fn run_selected(config: &Config, pattern: Option<&str>, from: u64) -> bool {
     if selected().next().is_none() {
         println!("# no test has that in its name");
     }
-    let mut all_passed = true;
+    let mut all_passed = None;
     for (number, test) in selected().enumerate().map(|(i, test)| (i as u64 + 1, test)) {
         if number >= from {
-            all_passed &= run_one(number, test, config);
+            all_passed = Some(run_one(number, test, config) & all_passed.unwrap_or(true));
         }
     }
     all_passed

@@ -105,7 +105,7 @@ pub(super) fn run_and_exit(mm: MmId) {
 /// Leaves each of `cpus` lazy on `mm` (or on `init_mm`, under eager), by a thread that runs it
 /// there and exits.
 pub(super) fn make_lazy(cpus: &[CpuId], mm: MmId) {
-    cpus.iter().for_each(|_| lazy_tlb().mmget(mm));
+    cpus.iter().for_each(|_| lazy_tlb().mmget_for_task(mm));
     on_cpus(cpus, move || run_and_exit(mm));
 }
 

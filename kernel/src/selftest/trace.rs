@@ -4,7 +4,7 @@ use alloc::format;
 
 use kcore::cpu::CpuId;
 use kcore::mm::MmId;
-use trace_format::{Group, Kind, Record};
+use trace_format::{Group, Kind, Record, Why};
 
 use super::scene::Scene;
 use super::stage::{make_lazy, owes, run_and_exit, wind_trim_clock};
@@ -66,6 +66,8 @@ fn borrow_and_its_end() -> Verdict {
         for step in [(Kind::Posted, me), (Kind::Taken, other), (Kind::Leave, other), (Kind::End, other)] {
             at = find(&found, at, step, mm)?;
         }
+        let why = if owes().kicked(1) > 0 { Why::Kick } else { Why::Shoot };
+        check_eq!(Why::of(found[at].1.body.sub.into()), Some(why), "why the borrow ended");
         at = find(&found, at, (Kind::Done, me), mm)?;
     }
     if owes().lingering(1) == 0 {
@@ -88,6 +90,8 @@ fn overrun_is_counted() -> Verdict {
     let last = trace::last(100);
     check_eq!(last.len(), 100, "the last events");
     check_eq!(last[99].1.body.kind, Kind::Zombie, "the last of all, before the look itself");
+    let text = trace::render(1);
+    check!(text.lines().any(|line| line.ends_with(" are overwritten")), "what is lost is not told");
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 
 use arch::{idle, irqflags, timer};
+use kcore::event::Why;
 use kcore::machine::IrqsOff;
 use kcore::mm::MmId;
 
@@ -77,7 +78,7 @@ pub(super) fn idle_loop(off: &mut IrqsOff) -> ! {
             offline::depart(cpu, off);
         } else if is_to_let_go(cpu) {
             // A reference may go with it.
-            preempt::without(|| irqflags::enabled_while(off, || lazy_tlb().leave_before_stop()));
+            preempt::without(|| irqflags::enabled_while(off, || lazy_tlb().leave_idle(Why::Idle)));
         } else {
             Window::Cedes.pass(cpu.idle());
             // The interrupt that ends it may run other tasks before it returns.

@@ -69,7 +69,7 @@ pub(crate) fn observe(t: &PreemptOff, event: Event) {
         Event::Called { .. } => here!(Taken),
         Event::Answers { .. } => here!(Answered),
         Event::Borrow(_) => here!(Borrow),
-        Event::Ended(_) => here!(End),
+        Event::Ended(..) => here!(End),
         Event::Load(_) => here!(Load),
         Event::Leave(_) => here!(Leave),
         Event::MaskSet(_) | Event::MaskCleared(_) => here!(Mask),

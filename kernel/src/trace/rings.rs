@@ -52,6 +52,11 @@ impl Ring {
         self.head.position.load(Ordering::Relaxed) / RECORD_BYTES as u64
     }
 
+    /// How many of them are overwritten.
+    pub(super) fn overrun(&self) -> u64 {
+        self.begun().saturating_sub(self.room())
+    }
+
     /// How many it has room for.
     pub(super) fn room(&self) -> u64 {
         (self.head.last + 1) / RECORD_BYTES as u64

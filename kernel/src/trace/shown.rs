@@ -42,14 +42,20 @@ fn last_of_each(most: usize, until_tb: u64) -> Vec<(CpuId, u64, Record)> {
     found
 }
 
-/// As text, the last records of all CPUs, `most` at most, and what is on.
+/// As text, the last records of all CPUs, `most` at most, what is on, and how much is lost.
 pub(crate) fn render(most: usize) -> String {
-    let on = if groups() == 0 { "nothing".into() } else { names(groups()) };
-    let mut text = alloc::format!("# on: {on}\n");
+    let mut text =
+        if groups() == 0 { "# off\n".into() } else { alloc::format!("# on: {}\n", names(groups())) };
+    let losers =
+        || rings::all().unwrap_or_default().iter().map(rings::Ring::overrun).filter(|&lost| lost > 0);
+    if losers().next().is_some() {
+        let (lost, cpus, of) = (losers().sum::<u64>(), losers().count(), lazy_tlb().nr_cpus());
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "# {lost} earlier events of {cpus} of {of} CPUs are overwritten");
+    }
     let mut tids = alloc::vec![None; lazy_tlb().nr_cpus()];
     for (cpu, record) in last(most) {
         let (cpu, ticks) = (cpu.index(), timer::ticks_per_us() * 1_000_000);
-        // Writing to a string does not fail.
         let _ = writeln!(text, "{}", Line { task: None, tid: tids[cpu], cpu, ticks, record });
         if record.body.kind == Kind::Switch {
             tids[cpu] = Some(record.body.other);
@@ -61,10 +67,7 @@ pub(crate) fn render(most: usize) -> String {
 /// How many records of `cpu` are overwritten, for tests.
 #[cfg(feature = "selftest")]
 pub(crate) fn overrun(cpu: CpuId) -> u64 {
-    rings::all().map_or(0, |rings| {
-        let ring = &rings[cpu.index()];
-        ring.begun().saturating_sub(ring.room())
-    })
+    rings::all().map_or(0, |rings| rings[cpu.index()].overrun())
 }
 
 /// How many records were begun on all CPUs, for tests.

@@ -29,22 +29,24 @@
 //! | [`Kind::Switch`] | bits 0–1 the arm (`ARMS`; the kernel writes only whether the task before owns no mm), bits 2–3 why that task leaves (`LEAVES`) | tid of the next task (the task before is that of the CPU's switch before) | loaded before | owned by the next task |
 //! | [`Kind::Name`] | | tid | bytes 0–7 of its new name | bytes 8–15 |
 //! | [`Kind::Borrow`] | | | borrowed from here on (a kernel→kernel switch hands it on) | |
-//! | [`Kind::End`] | | | borrowed until here | |
+//! | [`Kind::End`] | [`Why`] | | borrowed until here; under eager, owned | |
 //! | [`Kind::Load`], [`Kind::Leave`] | | | the PID register names it, or does not any more | |
 //! | [`Kind::Unit`] | 0 taken, 1 given back | | whose `mm_count` changes for a borrow | |
+//! | [`Kind::Users`] | 0 taken, 1 given back, 2 taken for a task that is made | tid of the task that does it | whose `mm_users` changes | |
+//! | [`Kind::Count`] | 0 taken, 1 given back, 2 the one of all users is given back | tid of the task that does it | whose `mm_count` changes, but for a borrow | |
 //! | [`Kind::Mask`] | 0 cleared, 1 set | | in whose mask this CPU's bit changes | |
 //! | [`Kind::Evict`] | 0 exit (a kick), 1 trim | how many CPUs are asked beyond the first 64, or [`Body::NOT_COUNTED`] | to be left | which of the first 64 CPUs are asked, as bits |
 //! | [`Kind::Scan`] | | … are found … | whose publishers were looked for | … are found |
 //! | [`Kind::Shoot`] | | … are asked … | dying | … are asked, not this one |
 //! | [`Kind::ShotSelf`] | | | this CPU has left it for its own shoot | |
 //! | [`Kind::Filtered`] | | the CPU that is spared | about which | |
-//! | [`Kind::Posted`], [`Kind::Done`] | operation (`CALLS`) | call's number | about which, or 0 | |
-//! | [`Kind::Sent`] | operation | call's number | about which | target |
-//! | [`Kind::Taken`] | operation | call's number | about which | the CPU that posted |
+//! | [`Kind::Posted`], [`Kind::Done`] | [`Operation`] | call's number | about which, or 0 | |
+//! | [`Kind::Sent`] | [`Operation`] | call's number | about which | target |
+//! | [`Kind::Taken`] | [`Operation`] | call's number | about which | the CPU that posted |
 //! | [`Kind::Answered`] | | call's number | | the CPU that posted |
 //! | [`Kind::Interrupt`], [`Kind::NotCalled`] | | | | |
 //! | [`Kind::Resched`] | | target | | |
-//! | [`Kind::Flush`] | bits 0–1 what (`RANGES`), bits 2–3 the reach (`REACHES`) | pages | to flush | first address |
+//! | [`Kind::Flush`] | what (`RANGES`) | pages | to flush | first address, of a page; bits 0–1 the reach (`REACHES`) |
 //! | [`Kind::FlushBegins`] | | | | |
 //! | [`Kind::FlushLocal`], [`Kind::FlushGlobal`] | what | pages | flushed here, flushed everywhere | first address |
 //! | [`Kind::Spared`] | | a CPU that is lazy, and owes a flush from here on | flushed | |
@@ -75,7 +77,7 @@ pub use text::{Line, Mm};
 /// "LZTRACE" and the version's place.
 pub const MAGIC: u64 = 0x4c5a_5452_4143_4500;
 /// Bumped when a field changes its meaning.
-pub const VERSION: u64 = 4;
+pub const VERSION: u64 = 5;
 /// The unit of what CPUs do not share, in bytes.
 pub const LINE: usize = 128;
 /// A page, in bytes.
@@ -90,22 +92,86 @@ pub const RECORDS: core::ops::RangeInclusive<usize> = 256..=1 << 17;
 pub const ARMS: [&str; 4] = ["user>kernel", "kernel>kernel", "kernel>user", "user>user"];
 /// Why a task gives its CPU up, by number, and ftrace's letter for its state.
 pub const LEAVES: [(&str, char); 3] = [("sleeps", 'S'), ("yields", 'R'), ("exits", 'X')];
-/// What cross-calls ask for, by operation.
-pub const CALLS: [&str; 9] = [
-    "barrier",
-    "shoot",
-    "evict",
-    "flush pages",
-    "flush translations",
-    "flush all",
-    "machine",
-    "assert not lazy",
-    "trim",
-];
 /// What a flush drops, by number.
 pub const RANGES: [&str; 3] = ["pages", "translations", "all"];
 /// How far a flush reaches, by number.
 pub const REACHES: [&str; 3] = ["nobody", "local", "global"];
+
+macro_rules! numbered {
+    ($(#[doc = $of:literal])+ $Type:ident: $($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
+        $(#[doc = $of])+
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum $Type { $($(#[doc = $doc])+ $name,)+ }
+
+        impl $Type {
+            /// Every one, by its number.
+            pub const ALL: &[$Type] = &[$($Type::$name),+];
+
+            /// Its name in the text.
+            pub const fn name(self) -> &'static str {
+                match self { $($Type::$name => $text),+ }
+            }
+
+            /// The one with this number.
+            #[inline(always)]
+            pub const fn of(number: u64) -> Option<$Type> {
+                match number {
+                    $(n if n == $Type::$name as u64 => Some($Type::$name),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+numbered! {
+    /// What a cross-call asks for: the first word of its record, and `sub` of its events.
+    Operation:
+    /// A full barrier. A record that was never written asks for it.
+    Barrier = "barrier",
+    /// To leave an mm whose last reference is gone.
+    Shoot = "shoot",
+    /// To leave an mm and to flush it, at an exit.
+    Evict = "evict",
+    /// To flush pages.
+    FlushPages = "flush pages",
+    /// To flush all translations.
+    FlushTranslations = "flush translations",
+    /// To flush translations and page walks.
+    FlushEverything = "flush all",
+    /// A call of the machine's own.
+    Machine = "machine",
+    /// To panic if the CPU has an mm that was just cleaned up.
+    AssertNotLazy = "assert not lazy",
+    /// As `Evict`, for a flush.
+    EvictTrim = "trim",
+    /// To leave an mm that waits for it, because PIDs run short.
+    LetGo = "let go",
+}
+
+numbered! {
+    /// Why a borrow ends.
+    Why:
+    /// A task that owns an address space runs.
+    Switch = "switch",
+    /// The task that runs takes an address space: exec, or a kernel thread that works for a user.
+    Takes = "takes",
+    /// The last reference is gone.
+    Shoot = "shoot",
+    /// PIDs run short, and the mm waits for this CPU.
+    LetGo = "let go",
+    /// An exit is about to flush.
+    Kick = "kick",
+    /// So that this flush and the later ones are local.
+    Trim = "trim",
+    /// The CPU goes offline.
+    Offline = "offline",
+    /// The policy says so: the CPU was idle for long.
+    Idle = "idle",
+    /// The policy borrows nothing.
+    Policy = "policy",
+}
 
 macro_rules! groups {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
@@ -229,6 +295,8 @@ kinds! {
     Spared = "spared" in Flush,
     Paid = "paid" in Flush,
     Created = "created" in Mm,
+    Users = "users" in Mm,
+    Count = "count" in Mm,
     Zombie = "zombie" in Mm,
     Dying = "dying" in Mm,
     Dead = "dead" in Mm,

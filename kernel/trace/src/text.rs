@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Display, Formatter};
 
-use crate::{ARMS, Body, CALLS, Kind, LEAVES, RANGES, REACHES};
+use crate::{ARMS, Body, Kind, LEAVES, Operation, RANGES, REACHES, Why};
 
 /// An address space as text: `mm3.1`, as the kernel prints it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -58,6 +58,11 @@ fn named(table: &[&'static str], number: u8) -> &'static str {
     table.get(usize::from(number)).copied().unwrap_or("?")
 }
 
+/// An operation's name.
+fn asks(number: u8) -> &'static str {
+    Operation::of(number.into()).map_or("?", Operation::name)
+}
+
 impl Display for Body {
     /// The event's name, then its fields as `name=value`.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -77,7 +82,22 @@ impl Display for Body {
                 let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
                 name[..end].utf8_chunks().try_for_each(|chunk| f.write_str(chunk.valid()))
             }
+            Kind::End => write!(f, " mm={about} why={}", Why::of(sub.into()).map_or("?", Why::name)),
             Kind::Unit => write!(f, " mm={about} {}", named(&["taken", "given_back"], sub)),
+            Kind::Users => {
+                write!(
+                    f,
+                    " mm={about} {} pid={other}",
+                    named(&["taken", "given_back", "taken for=new_task"], sub)
+                )
+            }
+            Kind::Count => {
+                write!(
+                    f,
+                    " mm={about} {} pid={other}",
+                    named(&["taken", "given_back", "given_back for=users"], sub)
+                )
+            }
             Kind::Mask => write!(f, " mm={about} bit={sub}"),
             Kind::Evict | Kind::Scan | Kind::Shoot => {
                 write!(f, " mm={about}")?;
@@ -88,17 +108,17 @@ impl Display for Body {
                 write!(f, " cpus={}{more}", self.cpus())
             }
             Kind::Filtered | Kind::Spared => write!(f, " mm={about} target=cpu{other}"),
-            Kind::Sent => write!(f, " call={other} asks={} mm={about} target=cpu{arg}", named(&CALLS, sub)),
+            Kind::Sent => write!(f, " call={other} asks={} mm={about} target=cpu{arg}", asks(sub)),
             Kind::Answered => write!(f, " call={other} by=cpu{arg}"),
             Kind::Taken => {
-                write!(f, " call={other} asks={} mm={about} by=cpu{arg}", named(&CALLS, sub))
+                write!(f, " call={other} asks={} mm={about} by=cpu{arg}", asks(sub))
             }
-            Kind::Posted | Kind::Done => write!(f, " call={other} asks={} mm={about}", named(&CALLS, sub)),
+            Kind::Posted | Kind::Done => write!(f, " call={other} asks={} mm={about}", asks(sub)),
             Kind::Interrupt | Kind::NotCalled => Ok(()),
             Kind::Resched => write!(f, " target=cpu{other}"),
             Kind::Flush => {
-                let (what, reach) = (named(&RANGES, sub & 3), named(&REACHES, sub >> 2 & 3));
-                write!(f, " mm={about} what={what} start={arg:#x} pages={other} reach={reach}")
+                let (what, reach) = (named(&RANGES, sub), named(&REACHES, arg as u8 & 3));
+                write!(f, " mm={about} what={what} start={:#x} pages={other} reach={reach}", arg & !3)
             }
             Kind::FlushLocal | Kind::FlushGlobal => {
                 write!(f, " mm={about} what={} start={arg:#x} pages={other}", named(&RANGES, sub))
@@ -141,6 +161,10 @@ mod tests {
             (body(Kind::Taken), "taken: call=7 asks=shoot mm=mm3.1 by=cpu2"),
             (body(Kind::Evict), "evict: mm=mm3.1 why=trim cpus=8"),
             (Body { other: Body::NOT_COUNTED, ..body(Kind::Scan) }, "scan: mm=mm3.1 cpus=1+"),
+            (
+                Body { sub: 0, arg: 0x2000_0002, ..body(Kind::Flush) },
+                "flush: mm=mm3.1 what=pages start=0x20000000 pages=7 reach=global",
+            ),
             (body(Kind::Cpu), "cpu: online"),
             (
                 Body { sub: 2, other: 0, arg: Mm::INIT.0, ..body(Kind::Switch) },

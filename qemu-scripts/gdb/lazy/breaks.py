@@ -37,7 +37,7 @@ def say(line):
 
 
 class InFunction(gdb.Breakpoint):
-    """A place that is inside a function, `function`: whoever stops there has its frame selected."""
+    """A place inside of a function, `function`: a stop there selects its frame."""
 
     def __init__(self, at, function, **options):
         self.function = function

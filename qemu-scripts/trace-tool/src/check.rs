@@ -8,7 +8,7 @@ mod calls;
 use std::collections::HashMap;
 use std::fmt;
 
-use trace_format::{Kind, Mm};
+use trace_format::{Body, Kind, Mm};
 
 use crate::events::{Event, Trace};
 use calls::Call;
@@ -71,8 +71,9 @@ struct Checker<'a> {
     life: HashMap<u64, usize>,
     /// Whether the CPU's bit is set in the mm's mask.
     masks: HashMap<(u64, usize), bool>,
-    /// Units of `mm_count` that borrows hold.
-    units: HashMap<u64, i64>,
+    /// Units of `mm_users` and of `mm_count` of what was created.
+    users: HashMap<u64, i64>,
+    counts: HashMap<u64, i64>,
     /// By the CPU that posted it, and its number.
     calls: HashMap<(usize, u32), Call>,
     found: Checked,
@@ -92,7 +93,8 @@ pub fn check(trace: &Trace) -> Result<Checked, Fault> {
         cpus: vec![start; trace.cpus],
         life: HashMap::new(),
         masks: HashMap::new(),
-        units: HashMap::new(),
+        users: HashMap::new(),
+        counts: HashMap::new(),
         calls: HashMap::new(),
         found: Checked::default(),
     };
@@ -126,11 +128,7 @@ impl Checker<'_> {
             Kind::Switch | Kind::Borrow | Kind::End | Kind::Load | Kind::Leave | Kind::Mask | Kind::Cpu => {
                 self.on_cpu(event)
             }
-            Kind::Unit => {
-                *self.units.entry(event.record.body.mm).or_default() +=
-                    1 - 2 * i64::from(event.record.body.sub);
-                Ok(())
-            }
+            Kind::Unit | Kind::Users | Kind::Count => self.of_counts(event),
             Kind::Posted | Kind::Sent | Kind::Taken | Kind::Answered | Kind::Done => self.of_call(event),
             Kind::FlushBegins | Kind::FlushLocal | Kind::FlushGlobal => self.of_flush(event),
             // What happens while a group is off is not known afterwards.
@@ -138,7 +136,8 @@ impl Checker<'_> {
                 self.cpus.fill_with(Cpu::default);
                 self.life.clear();
                 self.masks.clear();
-                self.units.clear();
+                self.users.clear();
+                self.counts.clear();
                 self.calls.clear();
                 Ok(())
             }
@@ -207,6 +206,19 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// Counts of what was created before are unknown.
+    fn of_counts(&mut self, event: &Event) -> Step {
+        let Body { kind, sub, mm, .. } = event.record.body;
+        let given_back = sub == 1 || sub == 2 && kind == Kind::Count;
+        let (counts, rule) = match kind {
+            Kind::Users => (&mut self.users, "users below 0"),
+            _ => (&mut self.counts, "count below 0"),
+        };
+        let Some(units) = counts.get_mut(&mm) else { return Ok(()) };
+        *units += if given_back { -1 } else { 1 };
+        must(*units >= 0, rule, || Mm(mm).to_string())
+    }
+
     fn of_flush(&mut self, event: &Event) -> Step {
         let (n, body) = (event.cpu, event.record.body);
         let begun = self.cpus[n].flushes.entry(body.mm).or_default();
@@ -237,12 +249,19 @@ impl Checker<'_> {
                 format!("CPU {} runs a task of {}", user.unwrap_or_default(), Mm(mm))
             })?;
         }
-        let units = self.units.get(&mm).copied().unwrap_or_default();
-        must(
-            body.kind != Kind::Dying || !self.trace.is_complete() || units == 0,
-            "count 0 with borrows",
-            || format!("borrows hold {units} units of {}", Mm(mm)),
-        )?;
+        let (count, rule) = match body.kind {
+            Kind::Zombie => (self.users.get(&mm), "users at the end"),
+            Kind::Dying => (self.counts.get(&mm), "count at the end"),
+            _ => (None, ""),
+        };
+        must(count.is_none_or(|&units| units == 0), rule, || {
+            format!("{} units of {} are not given back", count.unwrap(), Mm(mm))
+        })?;
+        // The creator's unit, and that of all users together.
+        if body.kind == Kind::Created && self.trace.is_complete() {
+            self.users.insert(mm, 1);
+            self.counts.insert(mm, 1);
+        }
         if matches!(body.kind, Kind::Dead | Kind::Freed) {
             let holder = self.cpus.iter().position(|cpu| cpu.loaded == Some(mm));
             must(holder.is_none(), "I6 freed while loaded", || {

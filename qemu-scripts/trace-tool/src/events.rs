@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use trace_format::{Body, Dump, Group, Kind, Line, Record, Wrong};
-
-/// The operations (`trace_format::CALLS`) of an eviction and of a shoot.
-const LEAVE_CALLS: [u8; 3] = [1, 2, 8];
+use trace_format::{Body, Dump, Group, Kind, Line, Operation, Record, Wrong};
 
 /// A record, its place, and the task that ran there.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +16,16 @@ pub struct Event {
     pub tid: Option<u32>,
     /// Time and event.
     pub record: Record,
+}
+
+/// The operation of an event of a cross-call.
+pub fn operation(body: &Body) -> Option<Operation> {
+    Operation::of(body.sub.into())
+}
+
+/// Whether the call follows the event of an eviction or of a shoot, which has its targets.
+pub fn follows_a_set(call: &Body) -> bool {
+    matches!(operation(call), Some(Operation::Shoot | Operation::Evict | Operation::EvictTrim))
 }
 
 /// All events of a machine that are left.
@@ -97,7 +104,7 @@ impl Trace {
             let (sent, found) = &mut since[*cpu];
             match body.kind {
                 Kind::Sent => *sent += u32::from(body.arg >= 64),
-                Kind::Posted if !LEAVE_CALLS.contains(&body.sub) => *sent = 0,
+                Kind::Posted if !follows_a_set(body) => *sent = 0,
                 Kind::Filtered => *found += u32::from(body.other >= 64),
                 Kind::ShotSelf => *found += u32::from(*cpu >= 64),
                 Kind::Evict | Kind::Shoot | Kind::Scan => {

@@ -5,10 +5,10 @@ mod end;
 
 pub use cpu::explain_cpu;
 
-use trace_format::{Kind, Mm};
+use trace_format::{Kind, Mm, Why};
 
 use crate::events::{Event, Trace};
-use crate::story::{Gone, Life, Moved, Stage, Story, Stretch, Use};
+use crate::story::{Gone, Hold, Life, Moved, Stage, Story, Stretch, Use};
 use crate::units::named;
 
 /// So many users are named.
@@ -51,6 +51,7 @@ pub fn explain_mm(trace: &Trace, story: &Story, mm: u64) -> String {
     let mut told = Told { trace, story, life, lines: Vec::new() };
     told.beginning();
     told.users();
+    told.holders();
     told.earlier_borrows();
     told.end();
     told.lines.push(String::new());
@@ -119,6 +120,30 @@ impl Told<'_> {
         }
     }
 
+    /// Others who kept it.
+    fn holders(&mut self) {
+        let holds: Vec<Hold> =
+            self.story.holds.iter().filter(|hold| hold.mm == self.life.mm).copied().collect();
+        for hold in holds.iter().take(MOST) {
+            let (who, from) = (self.trace.task(hold.tid), self.at(hold.from));
+            let what = if hold.of == Kind::Users { "a unit of mm_users" } else { "a reference" };
+            self.say(match hold.to {
+                Some((to, by)) if by == hold.tid => {
+                    format!("{who} held {what} from {from} to {}.", self.at(to))
+                }
+                Some((to, by)) => {
+                    let by = self.trace.task(by);
+                    format!("{who} took {what} at {from}, which {by} gave back at {}.", self.at(to))
+                }
+                None if hold.of == Kind::Users => format!("{who} took {what} at {from}."),
+                None => format!("{who} holds {what} from {from} on, and still does when the trace ends."),
+            });
+        }
+        if holds.len() > MOST {
+            self.say(format!("{} more references were held.", holds.len() - MOST));
+        }
+    }
+
     /// The borrows that ended while it had users, in sum.
     fn earlier_borrows(&mut self) {
         let end = self.life.at(Stage::Zombie).unwrap_or(u64::MAX);
@@ -153,15 +178,24 @@ fn moved(trace: &Trace, why: Option<Moved>) -> String {
         Some(Moved::Back(tid)) => format!("went back to {}, which uses it,", trace.task(tid)),
         Some(Moved::On(tid, mm)) => format!("went on to {} of {}", trace.task(tid), Mm(mm)),
         Some(Moved::Takes(mm)) => format!("took {}", Mm(mm)),
-        Some(Moved::Asked(1, by)) => format!("was shot by CPU {by}"),
-        Some(Moved::Asked(8, by)) => format!("was sent away by CPU {by}, which trimmed the mask,"),
-        Some(Moved::Asked(_, by)) => format!("was kicked by CPU {by}"),
-        Some(Moved::OwnShoot) => "left it for its own last drop".into(),
-        Some(Moved::OwnFlush) => match trace.policy_name() {
-            "eager" => "left it, as eager does at once,".into(),
-            _ => "left it for a flush of its own".into(),
-        },
-        Some(Moved::Offline) => "went offline".into(),
+        Some(Moved::Left(why, by)) => left(why, by),
+    }
+}
+
+/// Why a CPU went to `init_mm`, asked by another one or not.
+fn left(why: Why, by: Option<usize>) -> String {
+    match (why, by) {
+        (Why::Shoot, Some(by)) => format!("was shot by CPU {by}"),
+        (Why::Shoot, None) => "left it for its own last drop".into(),
+        (Why::LetGo, Some(by)) => format!("was asked to leave by CPU {by}, which found no free PID,"),
+        (Why::LetGo, None) => "left it, as it found no free PID,".into(),
+        (Why::Kick, Some(by)) => format!("was kicked by CPU {by}"),
+        (Why::Kick, None) => "left it for a flush of its own".into(),
+        (Why::Trim, Some(by)) => format!("was sent away by CPU {by}, which trimmed the mask,"),
+        (Why::Trim, None) => "left it, as its own trim was due,".into(),
+        (Why::Offline, _) => "went offline".into(),
+        (Why::Idle, _) => "left it, as it had been idle for long,".into(),
+        (Why::Switch | Why::Takes | Why::Policy, _) => "left it".into(),
     }
 }
 

@@ -9,9 +9,9 @@ mod sched;
 
 use std::collections::{BTreeMap, HashSet};
 
-use trace_format::{CALLS, Kind, Mm};
+use trace_format::{Kind, Mm, Operation};
 
-use crate::events::{Event, Trace};
+use crate::events::{Event, Trace, operation};
 use crate::story::{Stage, Story};
 use proto::Message;
 
@@ -160,7 +160,7 @@ impl Writer<'_> {
                 _ => continue,
             };
             let flow = (by as u64) << 48 | (target as u64) << 32 | u64::from(body.other);
-            let asks = format!("{} {}", CALLS.get(usize::from(body.sub)).unwrap_or(&"call"), Mm(body.mm));
+            let asks = format!("{} {}", operation(&body).map_or("call", Operation::name), Mm(body.mm));
             let (slice, call) = (event(here, BEGIN).number(52, body.mm), (*cpu, by, body.other));
             match body.kind {
                 Kind::Posted => self.add(record.time, slice.text(23, &asks)),
@@ -198,7 +198,7 @@ impl Writer<'_> {
         for Event { record, .. } in &self.trace.events {
             match record.body.kind {
                 Kind::Sent => step(IPIS + u64::from(record.body.sub), record.time, 1),
-                Kind::Resched => step(IPIS + CALLS.len() as u64, record.time, 1),
+                Kind::Resched => step(IPIS + Operation::ALL.len() as u64, record.time, 1),
                 _ => {}
             }
         }
@@ -213,7 +213,8 @@ impl Writer<'_> {
         let mut sum = (u64::MAX, 0);
         for ((counter, time), by) in steps {
             sum = (counter, if sum.0 == counter { sum.1 + by } else { by });
-            let ipis = CALLS.get(counter.wrapping_sub(IPIS) as usize).unwrap_or(&"look at the run queue");
+            let ipis =
+                Operation::of(counter.wrapping_sub(IPIS)).map_or("look at the run queue", Operation::name);
             let name = match counter {
                 BORROWERS => "CPUs that are lazy".into(),
                 ZOMBIES => "zombies".into(),

@@ -5,10 +5,12 @@
 
 mod calls;
 mod cpus;
+mod holds;
 mod lives;
 
 pub use calls::{Call, Leg};
 pub use cpus::{Gone, Moved, Ran, Stretch, Use};
+pub use holds::Hold;
 pub use lives::{Life, Stage, Stamp};
 
 use crate::events::Trace;
@@ -22,6 +24,8 @@ pub struct Story {
     pub stretches: Vec<Stretch>,
     /// Tasks that own an address space.
     pub uses: Vec<Use>,
+    /// References that are held besides, in the order in which they were taken.
+    pub holds: Vec<Hold>,
     /// Cross-calls, in the order in which they were posted or first seen.
     pub calls: Vec<Call>,
     /// Address spaces, in the order of their first event.
@@ -33,10 +37,12 @@ pub struct Story {
 impl Story {
     /// Reads it out of the events.
     pub fn of(trace: &Trace) -> Story {
-        let (mut cpus, mut calls, mut lives) =
-            (cpus::Reader::new(trace.cpus), calls::Reader::default(), lives::Reader::default());
+        let mut cpus = cpus::Reader::new(trace.cpus);
+        let (mut holds, mut calls, mut lives): (holds::Reader, calls::Reader, lives::Reader) =
+            Default::default();
         for event in &trace.events {
             cpus.take(event);
+            holds.take(event);
             calls.take(event);
             lives.take(event);
         }
@@ -45,6 +51,7 @@ impl Story {
             ran: cpus.ran,
             stretches: cpus.stretches,
             uses: cpus.uses,
+            holds: holds.holds,
             calls: calls.calls,
             lives: lives.lives,
             span: (time(trace.events.first()), time(trace.events.last())),

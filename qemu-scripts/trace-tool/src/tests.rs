@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use trace_format::{Body, Group, Kind, Mm, Record};
+use trace_format::{Body, Group, Kind, Mm, Operation, Record, Why};
 
 use crate::events::Trace;
 
@@ -12,7 +12,7 @@ pub const MM: u64 = 1 << 32 | 3;
 pub const USER_KERNEL: u8 = 0;
 pub const KERNEL_USER: u8 = 2;
 /// The operation of a shoot.
-pub const SHOOT: u8 = 1;
+pub const SHOOT: u8 = Operation::Shoot as u8;
 
 pub type At = (usize, Body);
 
@@ -26,6 +26,18 @@ pub fn switch(sub: u8, from: u64, to: u64) -> Body {
 
 pub fn call(kind: Kind, cpu: u64) -> Body {
     Body { sub: SHOOT, other: 1, arg: cpu, ..about(kind, MM) }
+}
+
+pub fn end(mm: u64, why: Why) -> Body {
+    Body { sub: why as u8, ..about(Kind::End, mm) }
+}
+
+pub fn users(sub: u8) -> Body {
+    Body { sub, other: 8, ..about(Kind::Users, MM) }
+}
+
+pub fn count(sub: u8) -> Body {
+    Body { kind: Kind::Count, ..users(sub) }
 }
 
 pub fn mask(mm: u64, sub: u8) -> Body {
@@ -49,9 +61,11 @@ pub fn right() -> Vec<At> {
         (1, about(Kind::End, INIT)),
         (1, switch(USER_KERNEL, MM, 0)),
         (1, about(Kind::Borrow, MM)),
+        (0, users(1)),
         (0, about(Kind::Zombie, MM)),
         (0, about(Kind::FlushBegins, MM)),
         (0, about(Kind::FlushGlobal, MM)),
+        (0, count(2)),
         (0, about(Kind::Dying, MM)),
         (0, Body { arg: 1 << 1, ..about(Kind::Shoot, MM) }),
         (0, call(Kind::Posted, 0)),
@@ -60,7 +74,7 @@ pub fn right() -> Vec<At> {
         (1, call(Kind::Taken, 0)),
         (1, about(Kind::Load, INIT)),
         (1, about(Kind::Leave, MM)),
-        (1, about(Kind::End, MM)),
+        (1, end(MM, Why::Shoot)),
         (1, Body { other: 1, ..Body::new(Kind::Answered) }),
         (0, call(Kind::Done, 0)),
         (0, about(Kind::Dead, MM)),
@@ -71,7 +85,7 @@ pub fn right() -> Vec<At> {
     steps
 }
 
-/// The trace of `steps`, one microsecond apart.
+/// The trace of `steps`, one microsecond apart, each change of a count with the step after it.
 pub fn trace(steps: &[At]) -> Trace {
     let mut trace = Trace {
         events: Vec::new(),
@@ -83,7 +97,12 @@ pub fn trace(steps: &[At]) -> Trace {
         from_boot: true,
         names: HashMap::new(),
     };
-    let records = (1..).zip(steps).map(|(time, &(cpu, body))| (cpu, time, Record { time, body }));
-    trace.fill(records.collect());
+    let mut time = 1;
+    let mut record = |number, cpu, body: Body| {
+        let record = (cpu, number, Record { time, body });
+        time += u64::from(!matches!(body.kind, Kind::Users | Kind::Count));
+        record
+    };
+    trace.fill((1..).zip(steps).map(|(number, &(cpu, body))| record(number, cpu, body)).collect());
     trace
 }

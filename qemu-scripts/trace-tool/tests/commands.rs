@@ -52,21 +52,30 @@ fn wrong_usage_has_status_2() {
 
 #[test]
 fn every_view_of_a_trace_is_written() {
-    let life = [Kind::Created, Kind::Zombie, Kind::Dying, Kind::Dead, Kind::Freed];
-    let path = file("life.bin", &dump(&life.map(|kind| Body::about(kind, 1 << 32 | 3))));
+    let life = [
+        (Kind::Created, 0),
+        (Kind::Users, 1),
+        (Kind::Zombie, 0),
+        (Kind::Count, 2),
+        (Kind::Dying, 0),
+        (Kind::Dead, 0),
+        (Kind::Freed, 0),
+    ];
+    let path =
+        file("life.bin", &dump(&life.map(|(kind, sub)| Body { sub, ..Body::about(kind, 1 << 32 | 3) })));
     let (path, picture) = (path.to_str().unwrap(), file("life.svg", b""));
     let picture = picture.to_str().unwrap();
     assert_eq!(
         run(&["check", path]),
-        (0, "check: 5 events, 0 calls, 0 borrows, 1 mms freed: right\n".into())
+        (0, "check: 7 events, 0 calls, 0 borrows, 1 mms freed: right\n".into())
     );
-    let shown = "svg: the end of mm3.1, freed 3.00 µs after its last user had gone, 1.00 to 5.00 µs\n";
+    let shown = "svg: the end of mm3.1, freed 4.00 µs after its last user had gone, 1.00 to 7.00 µs\n";
     assert_eq!(run(&["svg", path, picture]), (0, shown.into()));
     assert!(std::fs::read_to_string(picture).unwrap().ends_with("</svg>\n"));
     assert_eq!(run(&["perfetto", path, picture]), (0, String::new()));
     assert!(!std::fs::read(picture).unwrap().is_empty());
-    assert!(run(&["explain", path]).1.ends_with("freed at 5.00 µs, 3.00 µs after its last user had gone.\n"));
-    assert_eq!(run(&["text", path]).1.lines().count(), 6);
+    assert!(run(&["explain", path]).1.ends_with("freed at 7.00 µs, 4.00 µs after its last user had gone.\n"));
+    assert_eq!(run(&["text", path]).1.lines().count(), 8);
     for (words, why) in [
         (["explain", path, "mm=mm9.9"], "the trace has no address space mm9.9"),
         (["explain", path, "cpu=1"], "there is no CPU 1; the machine has CPU 0 alone"),

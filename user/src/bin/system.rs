@@ -60,6 +60,7 @@ fn main(_env: &Env) -> Verdict {
     memory()?;
     owner_of_a_program()?;
     read_only_device()?;
+    trace()?;
     interrupts()?;
     times()?;
     own_files()?;
@@ -214,6 +215,38 @@ fn read_only_device() -> Verdict {
     let wrote = device.write(b"x");
     ensure!(wrote == Err(Errno::EINVAL), "a write to a device for reads gave {wrote:?}");
     device.close().context("close")
+}
+
+/// The switch of the trace: what is on is read back, and a bad list changes nothing.
+fn trace() -> Verdict {
+    const FILE: &CStr = c"/sys/kernel/lazy_trace";
+    let write = |list: &str| {
+        let switch = file::open_for_writing(FILE).context(format!("{FILE:?}"))?;
+        let wrote = switch.write(list.as_bytes());
+        switch.close().context("close")?;
+        Ok::<_, String>(wrote)
+    };
+    let is_on = |groups: &str| {
+        let text = read_text(FILE)?;
+        let first = text.lines().next().unwrap_or_default();
+        let expected = if groups.is_empty() { "# off".into() } else { format!("# on: {groups}") };
+        ensure!(first.starts_with(&expected), "the trace says {first}, not {expected}");
+        Ok(text)
+    };
+    let sets = |list: &str, groups: &str| {
+        let wrote = write(list)?;
+        ensure!(wrote == Ok(list.len()), "the trace's switch: {list}: {wrote:?}");
+        is_on(groups)
+    };
+    let text = sets("on\n", "switch,lazy,")?;
+    ensure!(text.contains(": syscall: "), "no system call in {text}");
+    sets("shoot,mm", "shoot,mm")?;
+    for bad in ["", "frob", "mm,frob", "mm,on", "mm mm", &"mm,".repeat(100)] {
+        let wrote = write(bad)?;
+        ensure!(wrote == Err(Errno::EINVAL), "the trace's switch: {bad}: {wrote:?}");
+    }
+    is_on("shoot,mm")?;
+    sets("off", "").map(drop)
 }
 
 /// One column per CPU, and numbers in all of them.

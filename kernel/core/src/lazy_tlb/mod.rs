@@ -23,7 +23,7 @@ pub(crate) mod refcount;
 pub(crate) mod shootdown;
 
 use crate::LazyTlb;
-use crate::event::Event;
+use crate::event::{Event, Why};
 use crate::machine::{IrqsOff, Machine, Point};
 use crate::mm::MmId;
 use crate::task::TaskMm;
@@ -84,7 +84,7 @@ impl<M: Machine> LazyTlb<M> {
         self.set_active_mm(t, task, mm);
         match ask!(self, begin(t, mm)) {
             Begin::Borrow => _ = self.event(t, Event::Borrow(mm)),
-            Begin::LoadInitMm => self.leave_lazy(t, task).owes_nothing(),
+            Begin::LoadInitMm => self.leave_for(t, task, Why::Policy).owes_nothing(),
         }
     }
 
@@ -110,7 +110,15 @@ impl<M: Machine> LazyTlb<M> {
         self.set_active_mm(t, task, MmId::INIT_MM);
         self.go_to_mm(t, old, MmId::INIT_MM);
         ask!(self, ended(t));
-        self.event(t, Event::Ended(old));
         EndedBorrow::new(old)
+    }
+
+    /// [`LazyTlb::leave_lazy`], and the event of the borrow's end with its reason.
+    // Inlined, so that the reason is mostly a number in the code that records it.
+    #[inline(always)]
+    pub(crate) fn leave_for(&self, t: &IrqsOff, task: &TaskMm, why: Why) -> EndedBorrow {
+        let left = self.leave_lazy(t, task);
+        self.event(t, Event::Ended(left.token(), why));
+        left
     }
 }

@@ -20,6 +20,7 @@
 
 use super::policy::{Free, Operations};
 use crate::LazyTlb;
+use crate::event::Why;
 use crate::ipi::Call;
 use crate::machine::{Machine, PreemptOff};
 use crate::mm::{Mm, MmId};
@@ -73,7 +74,7 @@ impl Operations for Quiescent {
             let mm = MmId::from_bits(waits(slot).load(Ordering::Relaxed));
             if mm.is_some() {
                 lazy.machine.with_preempt_off(|t| {
-                    lazy.machine.with_irqs_off(|t| lazy.shoot_lazy_here(t, mm));
+                    lazy.machine.with_irqs_off(|t| lazy.shoot_lazy_here(t, mm, Why::LetGo));
                     let has = |cpu| cpu != t.cpu() && lazy.cpu(cpu).active_mm.peek() == mm;
                     lazy.call_on_those(t, has, Call::LetGo(mm));
                 });

@@ -25,12 +25,12 @@ impl Operations for Refcount {
         true
     }
 
-    /// Frees `mm` if this was the last reference of all. F8 in `mmdrop` orders the load
+    /// Frees `mm` if this was the last reference of all. F8 in `give_back` orders the load
     /// of the next PID before the free.
     #[inline(always)]
     fn settle<M: Machine>(lazy: &LazyTlb<M>, mm: MmId) {
         lazy.machine.with_preempt_off(|t| lazy.event(t, Event::DropLazy(mm)));
-        lazy.mmdrop(mm);
+        lazy.give_back(mm);
     }
 
     fn cpu_comes<M: Machine>(lazy: &LazyTlb<M>, _: &IrqsOff) {

@@ -6,7 +6,7 @@
 use super::policy::{Free, Operations};
 use crate::LazyTlb;
 use crate::cpu::CpuSet;
-use crate::event::Event;
+use crate::event::{Event, Why};
 use crate::ipi::Call;
 use crate::machine::{IrqsOff, Machine, PreemptOff};
 use crate::mm::MmId;
@@ -35,7 +35,8 @@ impl<M: Machine> LazyTlb<M> {
     pub(super) fn shoot_lazies(&self, t: &PreemptOff, mm: MmId, targets: CpuSet) {
         // The CPU that drops an exit's last reference is usually lazy on the mm itself.
         // After the exit's eviction it is the only one: test it first.
-        if targets.contains(t.cpu()) && self.machine.with_irqs_off(|t| self.shoot_lazy_here(t, mm)) {
+        let leaves = |t: &IrqsOff| self.shoot_lazy_here(t, mm, Why::Shoot);
+        if targets.contains(t.cpu()) && self.machine.with_irqs_off(leaves) {
             self.event(t, Event::ShotSelf(mm));
         }
         let others = self.filter_lazies(t, mm, targets.without(t.cpu()));
@@ -83,18 +84,18 @@ impl<M: Machine> LazyTlb<M> {
         );
     }
 
-    /// Linux's `do_shoot_lazy_tlb`: this CPU leaves `mm` if it borrows it. Returns
+    /// Linux's `do_shoot_lazy_tlb`: this CPU leaves `mm`, for the reason `why`, if it borrows it. Returns
     /// whether it did. Nothing is flushed: the exit's flush came before, and the tables
     /// are cut off since.
     // If it were inlined, every IPI would pay for the registers of this rare one.
     #[inline(never)]
-    pub(crate) fn shoot_lazy_here(&self, t: &IrqsOff, mm: MmId) -> bool {
+    pub(crate) fn shoot_lazy_here(&self, t: &IrqsOff, mm: MmId, why: Why) -> bool {
         let me = self.machine.current(t);
         if self.active_mm(t, me) != mm {
             return false;
         }
         assert!(me.mm().is_none(), "a task still owns {mm:?}, which is being freed");
-        self.leave_lazy(t, me).owes_nothing();
+        self.leave_for(t, me, why).owes_nothing();
         true
     }
 }

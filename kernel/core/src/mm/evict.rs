@@ -30,7 +30,7 @@ impl<M: Machine> LazyTlb<M> {
             self.machine.point(Point::ExitEvicted);
         }
         if lazies.contains(t.cpu()) {
-            self.machine.with_irqs_off(|t| self.evict_here(t, mm));
+            self.machine.with_irqs_off(|t| self.evict_here(t, mm, Cause::Exit));
         }
     }
 
@@ -40,14 +40,14 @@ impl<M: Machine> LazyTlb<M> {
     /// Interrupts stay off: a second eviction in a gap would find the first half done
     /// (T6). The CPU flushes even if its bit is already clear: two initiators may evict
     /// one CPU, and each counts on a flush after its own call (T5).
-    pub(crate) fn evict_here(&self, t: &IrqsOff, mm: MmId) {
+    pub(crate) fn evict_here(&self, t: &IrqsOff, mm: MmId, cause: Cause) {
         self.machine.point(Point::EvictArrived);
         let me = self.machine.current(t);
         if me.mm() == mm {
             self.flush_here(t, mm, FlushRange::Everything);
             return;
         }
-        let left = (self.active_mm(t, me) == mm).then(|| self.leave_lazy(t, me));
+        let left = (self.active_mm(t, me) == mm).then(|| self.leave_for(t, me, cause.why()));
         self.flush_here(t, mm, FlushRange::Everything);
         self.machine.point(Point::EvictFlushed);
         if self.mm(mm).mm_cpumask.test(t.cpu()) {

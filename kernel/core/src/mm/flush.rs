@@ -143,7 +143,7 @@ impl<M: Machine> LazyTlb<M> {
     fn evict_as_planned(&self, t: &PreemptOff, mm: MmId, plan: Plan) -> Reach {
         match plan {
             Plan::Flush(reach) => return reach,
-            Plan::LeaveHere => self.machine.with_irqs_off(|t| self.evict_here(t, mm)),
+            Plan::LeaveHere => self.machine.with_irqs_off(|t| self.evict_here(t, mm, Cause::Trim)),
             Plan::EvictOthers => self.evict(t, mm, self.online_in_mask(mm).without(t.cpu()), Cause::Trim),
         }
         // Each CPU that was evicted has flushed, even one that runs the mm and keeps its

@@ -19,7 +19,7 @@ use core::mem::offset_of;
 
 use crate::LazyTlb;
 use crate::cpu::{CpuId, CpuMask};
-use crate::event::Event;
+use crate::event::{Event, Reference};
 use crate::lazy_tlb::policy::{Free, ask};
 use crate::machine::{Machine, Point};
 use crate::membarrier::Registrations;
@@ -294,10 +294,22 @@ impl<M: Machine> LazyTlb<M> {
     /// some kind already, so no ordering is needed.
     pub fn mmgrab(&self, mm: MmId) {
         self.mm(mm).mm_count.fetch_add(1, Ordering::Relaxed);
+        self.machine.refers(mm, Reference::Grab);
     }
 
     /// Takes a unit of `mm_users`. The caller is a user, or knows that one stays.
     pub fn mmget(&self, mm: MmId) {
+        self.one_more_user(mm);
+        self.machine.refers(mm, Reference::Get);
+    }
+
+    /// [`LazyTlb::mmget`] for a task that is made, which gives the unit back.
+    pub fn mmget_for_task(&self, mm: MmId) {
+        self.one_more_user(mm);
+        self.machine.refers(mm, Reference::GetForTask);
+    }
+
+    fn one_more_user(&self, mm: MmId) {
         let before = self.mm(mm).mm_users.fetch_add(1, Ordering::Relaxed);
         invariant!(before != 0 && before != POISON, "mmget of {mm:?}, which has no users");
     }
@@ -307,18 +319,24 @@ impl<M: Machine> LazyTlb<M> {
     pub fn mmget_not_zero(&self, mm: MmId) -> bool {
         let users = &self.mm(mm).mm_users;
         let up = |n| if n == 0 { None } else { Some(n + 1) };
-        users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, up).is_ok()
+        let taken = users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, up).is_ok();
+        if taken {
+            self.machine.refers(mm, Reference::Get);
+        }
+        taken
     }
 
     /// Gives back a unit of `mm_users`; the last one ends the mappings. Interrupts and
     /// preemption on, no spin lock held: it may wait for other CPUs.
     pub fn mmput(&self, mm: MmId) {
+        self.machine.refers(mm, Reference::Put);
         // F7 acqrel: orders the users' accesses before the teardown. Partners: `mmput`,
         // `observe_users`.
         if self.mm(mm).mm_users.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.machine.point(Point::MmputLast);
             self.exit_mmap(mm);
-            self.mmdrop(mm);
+            self.machine.refers(mm, Reference::DropShared);
+            self.give_back(mm);
         }
     }
 
@@ -338,8 +356,14 @@ impl<M: Machine> LazyTlb<M> {
     /// Gives back a unit of `mm_count`; the last one frees the mm. Interrupts on, no spin
     /// lock held: the last one may wait for other CPUs.
     pub fn mmdrop(&self, mm: MmId) {
+        self.machine.refers(mm, Reference::Drop);
+        self.give_back(mm);
+    }
+
+    /// [`LazyTlb::mmdrop`] for a caller that has recorded it.
+    pub(crate) fn give_back(&self, mm: MmId) {
         // F8 acqrel: orders every holder's accesses, its load of the next PID included,
-        // before the free. Partner: `mmdrop`.
+        // before the free. Partner: `give_back`.
         if self.mm(mm).mm_count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.__mmdrop(mm);
         }

@@ -5,7 +5,7 @@ use std::sync::atomic as native;
 
 use super::Model;
 use crate::cpu::CpuId;
-use crate::event::{Event, Stamp};
+use crate::event::{Event, Reference, Stamp};
 use crate::machine::{Cpu, Host, IrqsOff, Mmu, Point, PreemptOff, Probe};
 use crate::mm::flush::FlushRange;
 use crate::mm::{MmId, Pid};
@@ -136,6 +136,12 @@ impl Probe for Model {
         let hook = self.hook.lock().unwrap().clone();
         if let Some(hook) = hook {
             hook(&self.lazy_tlb(), point);
+        }
+    }
+
+    fn refers(&self, mm: MmId, how: Reference) {
+        if let Some(context) = self.context_if_any() {
+            self.trace.push(context.cpu, how.body(mm, 0));
         }
     }
 

@@ -85,7 +85,12 @@ impl Model {
     }
 
     pub(super) fn context(&self) -> Context {
-        CONTEXTS.with(|c| c.borrow().last().copied()).expect("this thread acts as no CPU")
+        self.context_if_any().expect("this thread acts as no CPU")
+    }
+
+    /// None if this thread acts as no CPU.
+    pub(super) fn context_if_any(&self) -> Option<Context> {
+        CONTEXTS.with(|c| c.borrow().last().copied())
     }
 
     pub(super) fn set_context(&self, context: Context) {

@@ -55,16 +55,22 @@ impl Trace {
         if !event.is_recorded() {
             return;
         }
-        let Events { last, calls } = &mut *self.0.lock().unwrap();
         let body = event.body(
             cpu,
             |cpus| cpus.len() as u32 - cpus.word(0).count_ones(),
             |initiator, new| {
+                let calls = &mut self.0.lock().unwrap().calls;
                 let number = calls.entry(initiator.index()).or_default();
                 *number += u32::from(new);
                 *number
             },
         );
+        self.push(cpu, body);
+    }
+
+    /// A record of `cpu`.
+    pub(super) fn push(&self, cpu: CpuId, body: Body) {
+        let last = &mut self.0.lock().unwrap().last;
         last.push_back((cpu, body));
         if last.len() > LAST {
             last.pop_front();

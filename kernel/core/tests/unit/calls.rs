@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use kcore::counters::Spread;
+use kcore::counters::{Counters, Spread};
 use kcore::cpu::CpuSet;
 use kcore::event::Cause;
 use kcore::ipi::Call;
 use kcore::lazy_tlb::Policy;
 use kcore::machine::{Cpu, Point};
 use kcore::mm::flush::FlushRange;
+use trace_format::Operation;
 
 use crate::{CPU0, CPU1, CPU2, Rig, assert_panics};
 
@@ -27,32 +28,35 @@ fn rig_with_log() -> (Rig, Log) {
     (rig, log)
 }
 
-/// Each call counts its IPIs once for its reason and once in the sum.
+/// Of each operation there is, the caller counts the IPIs once for one reason and once in the sum.
 #[test]
 fn reasons_add_up_to_the_sum() {
-    let rig = Rig::new(Policy::Shootdown);
-    let reasons = ["shot_ipi", "exit_kick", "flush_kick", "ipi_flush", "ipi_barrier", "ipi_other"];
+    let (rig, _) = rig_with_log();
     let (mm, _) = rig.process();
     let calls = [
         (Call::Shoot(mm), "shot_ipi"),
+        (Call::LetGo(mm), "let_go_ipi"),
         (Call::Evict(mm, Cause::Exit), "exit_kick"),
         (Call::Evict(mm, Cause::Trim), "flush_kick"),
         (Call::Flush(mm, FlushRange::Everything), "ipi_flush"),
         (Call::Flush(mm, FlushRange::Translations), "ipi_flush"),
+        (Call::Flush(mm, FlushRange::Pages { start: 0, pages: 1 }), "ipi_flush"),
         (Call::Barrier, "ipi_barrier"),
         (Call::AssertNotLazy(mm), "ipi_other"),
+        (Call::Machine(0, 0), "ipi_other"),
     ];
-    rig.on(CPU0, || {
-        for (one, reason) in calls {
-            let before = reasons.map(|name| rig.total(name));
-            call(&rig, CpuSet::first(3).without(CPU0), one);
-            for (name, before) in reasons.into_iter().zip(before) {
-                assert_eq!(rig.total(name) - before, if name == reason { 2 } else { 0 }, "{name} of {one:?}");
-            }
+    for &operation in Operation::ALL {
+        let is_it = |(call, _): &&(Call, _)| call.asks().op == operation as u8;
+        let &(one, reason) = calls.iter().find(is_it).expect("an operation without a reason");
+        let values = || rig.cpus()[0].counters.values();
+        let before = values();
+        rig.on(CPU0, || call(&rig, CpuSet::first(3).without(CPU0), one));
+        for ((name, before), after) in Counters::NAMES.iter().zip(before).zip(values()) {
+            let expected = if [reason, "ipi_sent_call"].contains(name) { 2 } else { 0 };
+            assert_eq!(after - before, expected, "{name} of {one:?}");
         }
-    });
-    let sum = reasons.map(|name| rig.total(name)).iter().sum::<u64>();
-    assert_eq!((rig.total("ipi_sent_call"), rig.total("ipi_received")), (sum, sum));
+    }
+    assert_eq!(rig.total("ipi_received"), rig.total("ipi_sent_call"));
 }
 
 #[test]

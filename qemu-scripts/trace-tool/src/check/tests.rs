@@ -131,9 +131,28 @@ fn a_count_that_is_0_too_early_is_named() {
         steps.splice(at..at, units.iter().copied());
         check(&trace(&steps)).map(|_| ()).map_err(|fault| fault.rule)
     };
-    assert_eq!(counted(&[unit(0)]), Err("count 0 with borrows"));
-    assert_eq!(counted(&[unit(0), unit(1), unit(1)]), Err("count 0 with borrows"));
+    assert_eq!(counted(&[unit(0)]), Err("count at the end"));
+    assert_eq!(counted(&[unit(0), unit(1), unit(1)]), Err("count below 0"));
     assert_eq!(counted(&[unit(0), unit(1)]), Ok(()));
+    let other = |body| (1, body);
+    assert_eq!(counted(&[other(count(0))]), Err("count at the end"));
+    assert_eq!(counted(&[other(count(0)), unit(1)]), Ok(()), "one count");
+    assert_eq!(counted(&[other(count(2))]), Err("count below 0"));
+}
+
+#[test]
+fn users_that_do_not_add_up_are_named() {
+    let with = |units: &[u8]| {
+        let mut steps = right();
+        let at = place(&steps, 0, Kind::Users, MM);
+        steps.splice(at..=at, units.iter().map(|&sub| (0, users(sub))));
+        check(&trace(&steps)).map(|_| ()).map_err(|fault| fault.rule)
+    };
+    assert_eq!(with(&[]), Err("users at the end"));
+    assert_eq!(with(&[1, 1]), Err("users below 0"));
+    assert_eq!(with(&[0, 1]), Err("users at the end"));
+    assert_eq!(with(&[2, 1]), Err("users at the end"));
+    assert_eq!(with(&[0, 2, 1, 1, 1]), Ok(()));
 }
 
 #[test]
@@ -199,4 +218,15 @@ fn a_report_that_differs_is_named() {
     assert_eq!(counters::compare(&trace, &report(3)).unwrap(), 2);
     assert_eq!(counters::compare(&trace, &report(4)).unwrap_err().rule, "counter");
     assert_eq!(counters::compare(&trace, "").unwrap_err().rule, "report");
+    // One was a zombie from µs 15 to one of µs 18 to 28.
+    let compare = |line: &str| {
+        let report = format!("--- lazy-tlb report ---\n{line}\n--- end of report ---\n");
+        counters::compare(&trace, &report).map_err(|fault| fault.rule)
+    };
+    for (name, least, most) in [("zombies_peak", 1, 1), ("zombie_ticks", 3, 14), ("zombie_longest", 3, 14)] {
+        for (value, right) in [(least, true), (most, true), (least - 1, false), (most + 1, false)] {
+            let expected = if right { Ok(1) } else { Err("counter") };
+            assert_eq!(compare(&format!("{name} {value}")), expected, "{name} {value}");
+        }
+    }
 }

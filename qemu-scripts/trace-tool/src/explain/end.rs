@@ -1,10 +1,20 @@
 //! The end of an address space: what it waited for after its last user.
 
-use trace_format::{Body, Kind, Mm};
+use trace_format::{Body, Kind, Mm, Why};
 
 use super::{Told, moved};
 use crate::events::Event;
-use crate::story::{Call, Moved, Stage, Stretch};
+use crate::story::{Call, Hold, Moved, Stage, Stamp, Stretch};
+
+/// The last reference of an address space.
+enum Last {
+    /// That of a borrow.
+    Borrow,
+    /// That of all users together.
+    Shared,
+    /// One that a task has taken.
+    Held(Hold),
+}
 
 impl Told<'_> {
     /// From its last user to its last byte.
@@ -27,7 +37,7 @@ impl Told<'_> {
             self.say(format!("CPU {} looked for CPUs that had published it, and found {}.", scan.0, scan.1));
         }
         self.asked(Kind::Shoot, "For the last drop,", "shot");
-        self.waited(zombie.time);
+        self.waited();
         match self.life.at(Stage::Freed) {
             None => self.say("It is not freed when the trace ends.".into()),
             Some(freed) => {
@@ -67,14 +77,28 @@ impl Told<'_> {
     }
 
     /// Which other CPUs held it up.
-    fn waited(&mut self, zombie: u64) {
+    fn waited(&mut self) {
         let Some(dying) = self.life.stamps[Stage::Dying as usize] else { return };
-        if self.last_unit(zombie, dying.time).is_some_and(|cpu| cpu == dying.cpu) {
-            self.say(format!("So it waited for CPU {} to run a task of another address space.", dying.cpu));
-            return;
+        match self.last_reference(&dying) {
+            Some(Last::Borrow) => {
+                self.say(format!(
+                    "So it waited for CPU {} to run a task of another address space.",
+                    dying.cpu
+                ));
+                return;
+            }
+            Some(Last::Held(hold)) => {
+                let who = self.trace.task(hold.tid);
+                self.say(format!("So it waited for the reference that {who} had taken."));
+                return;
+            }
+            _ => {}
         }
         // Nobody is asked under quiescent: what has no references waits for the last CPU that leaves it.
-        let late = self.story.borrows(self.life.mm).filter(|borrow| borrow.moved != Some(Moved::OwnShoot));
+        let late = self
+            .story
+            .borrows(self.life.mm)
+            .filter(|borrow| borrow.moved != Some(Moved::Left(Why::Shoot, None)));
         let last = late.filter(|borrow| borrow.to > Some(dying.time)).max_by_key(|borrow| borrow.to);
         let calls = [Kind::Evict, Kind::Shoot].map(|kind| self.asks(kind).and_then(|(_, waited)| waited));
         self.say(match (calls.into_iter().flatten().sum(), last) {
@@ -86,11 +110,25 @@ impl Told<'_> {
         });
     }
 
-    /// The CPU whose borrow gave back the last unit of `mm_count` that a borrow had.
-    fn last_unit(&self, zombie: u64, dying: u64) -> Option<usize> {
-        let given =
-            |event: &&Event| event.record.body.sub == 1 && (zombie..=dying).contains(&event.record.time);
-        self.events(Kind::Unit).filter(given).last().map(|event| event.cpu)
+    /// Which reference was the last. The task that gives it back is the one that finds the count 0.
+    fn last_reference(&self, dying: &Stamp) -> Option<Last> {
+        let last = self.trace.events.iter().rev().find(|event| {
+            let body = event.record.body;
+            let by = if body.kind == Kind::Unit { event.tid } else { Some(body.other) };
+            let given_back = matches!((body.kind, body.sub), (Kind::Unit, 1) | (Kind::Count, 1 | 2));
+            let here = dying.tid.map_or(event.cpu == dying.cpu, |tid| by == Some(tid));
+            given_back && body.mm == self.life.mm && event.record.time <= dying.time && here
+        })?;
+        let given = (last.record.time, last.record.body.other);
+        match (last.record.body.kind, last.record.body.sub) {
+            (Kind::Unit, _) => Some(Last::Borrow),
+            (_, 2) => Some(Last::Shared),
+            _ => {
+                let is_it =
+                    |hold: &&Hold| (hold.mm, hold.of, hold.to) == (self.life.mm, Kind::Count, Some(given));
+                self.story.holds.iter().find(is_it).copied().map(Last::Held)
+            }
+        }
     }
 
     /// The last eviction for the exit, or the shoot: the event, and the ticks that its answers took.
@@ -123,13 +161,19 @@ impl Told<'_> {
             self.say(format!("{} still has a reference when the trace ends.", Mm(self.life.mm)));
             return;
         };
-        let last = match self.last_unit(zombie, dying.time) {
-            Some(cpu) if cpu == dying.cpu => "the unit of that CPU's borrow",
-            _ => "the one that all users share, which the exit gives back at its end",
+        let last = match self.last_reference(&dying) {
+            Some(Last::Borrow) => ": the unit of that CPU's borrow".into(),
+            Some(Last::Shared) => {
+                ": the one that all users share, which the exit gives back at its end".into()
+            }
+            Some(Last::Held(hold)) => {
+                format!(": the one that {} had taken at {}", self.trace.task(hold.tid), self.at(hold.from))
+            }
+            None => String::new(),
         };
         let (at, after) = (self.at(dying.time), self.at(dying.time - zombie));
         self.say(format!(
-            "Its last reference went on CPU {} at {at}, {after} after its last user: {last}.",
+            "Its last reference went on CPU {} at {at}, {after} after its last user{last}.",
             dying.cpu
         ));
     }

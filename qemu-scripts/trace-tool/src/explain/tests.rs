@@ -1,9 +1,9 @@
 //! Explanations of traces by hand, compared whole.
 
-use trace_format::Body;
+use trace_format::{Body, Why};
 
 use super::*;
-use crate::tests::{At, INIT, MM, about, call, mask, trace};
+use crate::tests::{At, INIT, MM, about, call, count, end, mask, trace};
 
 const OTHER: u64 = 1 << 32 | 4;
 /// Arms of a switch, and what becomes of the task before.
@@ -58,12 +58,13 @@ fn kicked() -> Vec<At> {
         (1, asks(Kind::Taken, 0)),
         (1, about(Kind::Load, INIT)),
         (1, about(Kind::Leave, MM)),
-        (1, about(Kind::End, MM)),
+        (1, end(MM, Why::Kick)),
         (1, asks(Kind::Answered, 0)),
         (0, asks(Kind::Done, 0)),
+        (0, count(2)),
         (0, about(Kind::Dying, MM)),
         (0, about(Kind::Load, INIT)),
-        (0, about(Kind::End, MM)),
+        (0, end(MM, Why::Shoot)),
         (0, about(Kind::ShotSelf, MM)),
         (0, about(Kind::Shoot, MM)),
         (0, about(Kind::Dead, MM)),
@@ -76,6 +77,7 @@ fn kicked() -> Vec<At> {
 fn counted() -> Vec<At> {
     let mut steps = beginning();
     steps.extend([
+        (0, count(2)),
         (0, switch(KERNEL_USER | EXITS, 9, MM, OTHER)),
         (0, about(Kind::Load, OTHER)),
         (0, about(Kind::End, MM)),
@@ -91,10 +93,25 @@ fn counted() -> Vec<At> {
     steps
 }
 
+/// Under shootdown: task 9 works for a user on CPU 1, and its reference is the last.
+fn kept() -> Vec<At> {
+    let by = |body| Body { other: 9, ..body };
+    let mut steps = beginning();
+    steps.insert(2, (1, by(count(0))));
+    steps.extend([
+        (0, count(2)),
+        (1, switch(KERNEL_KERNEL, 9, MM, 0)),
+        (1, by(count(1))),
+        (1, about(Kind::Dying, MM)),
+    ]);
+    steps
+}
+
 /// Under quiescent: CPU 1 goes on to another mm when no reference is left, and frees.
 fn quiesced() -> Vec<At> {
     let mut steps = beginning();
     steps.extend([
+        (0, count(2)),
         (0, about(Kind::Dying, MM)),
         (0, switch(KERNEL_USER | EXITS, 9, MM, OTHER)),
         (0, about(Kind::Load, OTHER)),
@@ -160,6 +177,56 @@ So it waited for CPU 1 to leave it.
 It was freed at 26.00 µs, 9.00 µs after its last user had gone.
 ";
     assert!(told.ends_with(end), "{told}");
+}
+
+#[test]
+fn who_kept_the_last_reference_is_told() {
+    let told = explained(&kept(), 2, Some("mm3.1")).unwrap();
+    assert!(told.contains("task 9 held a reference from 3.00 µs to 19.00 µs."), "{told}");
+    let end = "2.00 µs after its last user: the one that task 9 had taken at 3.00 µs.
+So it waited for the reference that task 9 had taken.
+";
+    assert!(told.contains(end), "{told}");
+    let handed = |kind| Body { kind, ..count(0) };
+    let others = [(0, handed(Kind::Count)), (0, handed(Kind::Users)), (1, Body { other: 9, ..count(1) })];
+    let told = explained(&[&beginning()[..3], &others].concat(), 2, Some("mm3.1")).unwrap();
+    assert!(
+        told.contains("task 8 took a reference at 4.00 µs, which task 9 gave back at 4.00 µs."),
+        "{told}"
+    );
+    assert!(told.contains("task 8 took a unit of mm_users at 4.00 µs.\n"), "{told}");
+    let told = explained(&[&beginning()[..3], &others[..1]].concat(), 2, Some("mm3.1")).unwrap();
+    assert!(told.contains("task 8 holds a reference from 4.00 µs on, and still does"), "{told}");
+}
+
+/// The reason is the record's, and who asked is the call's that runs meanwhile.
+#[test]
+fn each_reason_is_told() {
+    let told = |why, steps: fn(At) -> Vec<At>| {
+        let left = steps((1, end(MM, why)));
+        let steps = [beginning(), left].concat();
+        let told = explained(&steps, 2, Some("mm3.1")).unwrap();
+        let line = told.lines().find(|line| line.starts_with("  CPU 1")).unwrap();
+        line["  CPU 1, since 14.00 µs, ".len()..].split(" at ").next().unwrap().to_string()
+    };
+    let alone = |end| vec![(1, about(Kind::Load, INIT)), end];
+    let asked = |end| {
+        vec![(1, call(Kind::Taken, 0)), (1, about(Kind::Load, INIT)), end, (1, call(Kind::Answered, 0))]
+    };
+    for (why, own, others) in [
+        (Why::Shoot, "left it for its own last drop", "was shot by CPU 0"),
+        (
+            Why::LetGo,
+            "left it, as it found no free PID,",
+            "was asked to leave by CPU 0, which found no free PID,",
+        ),
+        (Why::Kick, "left it for a flush of its own", "was kicked by CPU 0"),
+        (Why::Trim, "left it, as its own trim was due,", "was sent away by CPU 0, which trimmed the mask,"),
+    ] {
+        assert_eq!((told(why, alone).as_str(), told(why, asked).as_str()), (own, others));
+    }
+    assert_eq!(told(Why::Offline, alone), "went offline");
+    assert_eq!(told(Why::Idle, alone), "left it, as it had been idle for long,");
 }
 
 #[test]

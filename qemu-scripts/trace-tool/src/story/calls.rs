@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use trace_format::Kind;
+use trace_format::{Kind, Operation};
 
-use crate::events::Event;
+use crate::events::{Event, operation};
 
 /// A cross-call's way to one target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -26,8 +26,8 @@ pub struct Call {
     pub by: usize,
     /// Its number on this CPU.
     pub number: u32,
-    /// The operation, as in `CALLS`.
-    pub asks: u8,
+    /// The operation, if it is known.
+    pub asks: Option<Operation>,
     /// The address space, or 0.
     pub mm: u64,
     /// When it was posted.
@@ -63,7 +63,7 @@ impl Reader {
             _ => return,
         };
         let place = *self.place.entry((by, body.other)).or_insert_with(|| {
-            let (number, asks, mm) = (body.other, body.sub, body.mm);
+            let (number, asks, mm) = (body.other, operation(&body), body.mm);
             self.calls.push(Call { by, number, asks, mm, posted: None, done: None, legs: Vec::new() });
             self.calls.len() - 1
         });

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use trace_format::{Kind, Mm};
+use trace_format::{Kind, Mm, Why};
 
 use crate::events::Event;
 
@@ -45,14 +45,8 @@ pub enum Moved {
     On(u32, u64),
     /// The task that runs there took another one: exec, or a kernel thread that works for a user.
     Takes(u64),
-    /// A call of another CPU: the operation, and the CPU.
-    Asked(u8, usize),
-    /// The last drop of the address space, on this CPU.
-    OwnShoot,
-    /// A flush on this CPU.
-    OwnFlush,
-    /// The CPU went offline.
-    Offline,
+    /// It went to `init_mm`: why, and the CPU that waits for it, if another one asked.
+    Left(Why, Option<usize>),
 }
 
 /// A task that owns an address space.
@@ -88,14 +82,14 @@ struct Cpu {
     /// Places in the lists of what goes on.
     ran: Option<usize>,
     stretch: Option<usize>,
-    /// The last borrow that a flush or an order ended, while nothing was switched since.
+    /// What was loaded until now, if it was borrowed; its `end` comes.
     left: Option<usize>,
     /// What the task that runs owns, or 0.
     owned: u64,
     /// A switch that ends a borrow, until it has: the task, and what it owns.
     switch: Option<(u32, u64)>,
-    /// The call that runs here: its operation, and who waits.
-    call: Option<(u8, usize)>,
+    /// Who waits for the call that runs here.
+    asked_by: Option<usize>,
 }
 
 pub(super) struct Reader {
@@ -125,14 +119,10 @@ impl Reader {
                 self.begin(n, time, body.mm, body.mm != Mm::INIT.0);
             }
             Kind::End => self.end(event),
-            Kind::ShotSelf => self.corrects(n, body.mm, Moved::OwnShoot),
-            Kind::Taken => self.cpus[n].call = Some((body.sub, body.arg as usize)),
-            Kind::Answered => self.cpus[n].call = None,
+            Kind::Taken => self.cpus[n].asked_by = Some(body.arg as usize),
+            Kind::Answered => self.cpus[n].asked_by = None,
             Kind::Cpu if body.sub == 0 => {
-                if let Some(place) = self.cpus[n].left {
-                    self.corrects(n, self.stretches[place].mm, Moved::Offline);
-                }
-                self.close(n, time, None);
+                self.close(n, time);
                 if let Some(place) = self.cpus[n].ran.take() {
                     self.ran[place].to = Some(time);
                 }
@@ -142,27 +132,18 @@ impl Reader {
     }
 
     /// Ends what `cpu` has loaded.
-    fn close(&mut self, cpu: usize, time: u64, moved: Option<Moved>) {
+    fn close(&mut self, cpu: usize, time: u64) {
         let Some(place) = self.cpus[cpu].stretch.take() else { return };
         let stretch = &mut self.stretches[place];
-        (stretch.to, stretch.moved) = (Some(time), moved.filter(|_| stretch.lazy));
+        stretch.to = Some(time);
         self.cpus[cpu].left = stretch.lazy.then_some(place);
     }
 
     /// From here on `cpu` has `mm` loaded.
     fn begin(&mut self, cpu: usize, time: u64, mm: u64, lazy: bool) {
-        self.close(cpu, time, None);
+        self.close(cpu, time);
         self.cpus[cpu].stretch = Some(self.stretches.len());
         self.stretches.push(Stretch { cpu, mm, lazy, from: time, to: None, moved: None });
-    }
-
-    /// Replaces the reason of the borrow of `mm` that this CPU has just left for a flush.
-    fn corrects(&mut self, cpu: usize, mm: u64, moved: Moved) {
-        let Some(place) = self.cpus[cpu].left else { return };
-        let stretch = &mut self.stretches[place];
-        if stretch.mm == mm && stretch.moved == Some(Moved::OwnFlush) {
-            stretch.moved = Some(moved);
-        }
     }
 
     fn switch(&mut self, event: &Event) {
@@ -191,20 +172,11 @@ impl Reader {
     fn load(&mut self, event: &Event) {
         let (n, time, mm) = (event.cpu, event.record.time, event.record.body.mm);
         let cpu = &self.cpus[n];
-        let moved = match (cpu.call, cpu.switch) {
-            (Some((asks, by)), _) => Moved::Asked(asks, by),
-            (_, Some((tid, owned))) if owned == mm => Moved::On(tid, mm),
-            _ if mm == Mm::INIT.0 => Moved::OwnFlush,
-            _ => Moved::Takes(mm),
-        };
-        if cpu.owned != 0 && cpu.owned != mm && cpu.call.is_none() {
+        if cpu.owned != 0 && cpu.owned != mm && cpu.asked_by.is_none() {
             let takes = if mm == Mm::INIT.0 { Gone::GaveUp } else { Gone::Took(mm) };
             self.gives_up(event, takes);
         }
-        self.close(n, time, Some(moved));
-        let left = self.cpus[n].left;
         self.begin(n, time, mm, false);
-        self.cpus[n].left = left;
         if mm != Mm::INIT.0 && self.cpus[n].owned != mm {
             self.cpus[n].owned = mm;
             if let Some(tid) = event.tid {
@@ -213,15 +185,22 @@ impl Reader {
         }
     }
 
-    /// A borrow ends: here the address space stays loaded; for any other, the load was its end.
+    /// A borrow ends. What was borrowed stays loaded, or was left at the load before.
     fn end(&mut self, event: &Event) {
-        let (n, time, mm) = (event.cpu, event.record.time, event.record.body.mm);
-        let borrowed = self.cpus[n].stretch.map(|place| self.stretches[place]);
-        let switch = self.cpus[n].switch.take();
-        if borrowed.is_some_and(|stretch| stretch.lazy && stretch.mm == mm) {
-            let tid = switch.map(|(tid, _)| tid).or(event.tid);
-            self.close(n, time, tid.map(Moved::Back));
-            self.begin(n, time, mm, false);
+        let (n, time, body) = (event.cpu, event.record.time, event.record.body);
+        let (switch, left) = (self.cpus[n].switch.take(), self.cpus[n].left.take());
+        let borrowed = self.cpus[n].stretch.filter(|&place| self.stretches[place].lazy);
+        let is_it = |place: &usize| self.stretches[*place].mm == body.mm;
+        if let Some(place) = borrowed.filter(is_it) {
+            self.begin(n, time, body.mm, false);
+            self.stretches[place].moved = switch.map(|(tid, _)| tid).or(event.tid).map(Moved::Back);
+        } else if let Some(place) = left.filter(is_it) {
+            let loaded = self.cpus[n].stretch.map(|place| self.stretches[place].mm);
+            self.stretches[place].moved = match Why::of(body.sub.into()) {
+                Some(Why::Switch) => switch.map(|(tid, owned)| Moved::On(tid, owned)),
+                Some(Why::Takes) => loaded.map(Moved::Takes),
+                why => why.map(|why| Moved::Left(why, self.cpus[n].asked_by)),
+            };
         }
     }
 

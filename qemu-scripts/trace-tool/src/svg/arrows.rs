@@ -1,6 +1,6 @@
 //! IPIs between the lanes.
 
-use trace_format::{CALLS, Kind, Mm};
+use trace_format::{Kind, Mm, Operation};
 
 use super::Scene;
 use super::canvas::{Canvas, INK, SOFT};
@@ -38,7 +38,7 @@ pub fn draw(scene: &Scene, canvas: &mut Canvas, lanes: &[Lane], unseen: bool) {
         }
     }
     for call in &scene.story.calls {
-        let what = format!("{} {}", CALLS.get(usize::from(call.asks)).unwrap_or(&"call"), Mm(call.mm));
+        let what = format!("{} {}", call.asks.map_or("call", Operation::name), Mm(call.mm));
         for leg in &call.legs {
             if let (Some(sent), Some(taken)) = (leg.sent, leg.taken) {
                 let (from, to) = (scene.at(sent), scene.at(taken));

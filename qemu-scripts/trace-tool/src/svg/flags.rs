@@ -1,8 +1,9 @@
 //! Words above a lane: what happened at a moment, each on a stem that no other word crosses.
 
-use trace_format::{Body, CALLS, Kind};
+use trace_format::{Body, Kind, Operation};
 
 use super::canvas::width;
+use crate::events::{follows_a_set, operation};
 
 /// The size of the words, and of their rows.
 pub const SIZE: f64 = 11.0;
@@ -47,15 +48,13 @@ pub fn words(body: &Body) -> Option<(u8, String)> {
         Kind::Scan => said(1, &format!("scan finds {}", cpus(body.cpus()))),
         Kind::Shoot => said(0, &format!("shoot {}", cpus(body.cpus()))),
         Kind::ShotSelf => said(2, "leaves it itself"),
-        Kind::Unit if body.sub == 1 => said(3, "count − 1"),
-        Kind::Unit => said(4, "count + 1"),
+        Kind::Unit | Kind::Count if body.sub > 0 => said(3, "count − 1"),
+        Kind::Unit | Kind::Count => said(4, "count + 1"),
         Kind::FlushGlobal => said(3, "flush all CPUs"),
         Kind::FlushLocal => said(4, "flush here"),
         Kind::Spared => said(2, &format!("spares CPU {}", body.other)),
         Kind::Paid => said(2, "flush owed"),
-        Kind::Posted if !matches!(body.sub, 1 | 2 | 8) => {
-            said(1, CALLS.get(usize::from(body.sub)).copied().unwrap_or("call"))
-        }
+        Kind::Posted if !follows_a_set(body) => said(1, operation(body).map_or("call", Operation::name)),
         Kind::Membarrier => said(2, "membarrier"),
         Kind::Oracle => said(0, "the oracle complains"),
         Kind::Cpu => said(1, ["offline", "online"][usize::from(body.sub & 1)]),

@@ -1,6 +1,6 @@
 //! The lane of a CPU: words, calls, what is loaded, the task, and a tick for each event.
 
-use trace_format::{CALLS, Kind, Mm};
+use trace_format::{Kind, Mm, Operation, Why};
 
 use super::Scene;
 use super::canvas::{Canvas, INK, SOFT, colour};
@@ -114,7 +114,7 @@ impl Lane {
     /// Dark while a call of another CPU runs here, pale while this CPU waits for one of its own.
     fn calls(&self, scene: &Scene, canvas: &mut Canvas) {
         for call in &scene.story.calls {
-            let what = format!("{} {}", CALLS.get(usize::from(call.asks)).unwrap_or(&"call"), Mm(call.mm));
+            let what = format!("{} {}", call.asks.map_or("call", Operation::name), Mm(call.mm));
             if let (true, Some(posted)) = (call.by == self.cpu, call.posted)
                 && let Some((from, to)) = scene.ends(posted, call.done)
             {
@@ -181,11 +181,17 @@ fn until(scene: &Scene, why: Moved) -> String {
         Moved::Back(tid) => format!(" until {} runs again", scene.trace.task(tid)),
         Moved::On(tid, mm) => format!(" until {} of {} runs", scene.trace.task(tid), Mm(mm)),
         Moved::Takes(mm) => format!(" until it takes {}", Mm(mm)),
-        Moved::Asked(1, by) => format!(" until CPU {by} shoots it"),
-        Moved::Asked(8, by) => format!(" until CPU {by} trims the mask"),
-        Moved::Asked(_, by) => format!(" until CPU {by} kicks it"),
-        Moved::OwnShoot => " until its own last drop".into(),
-        Moved::OwnFlush => " until its own flush".into(),
-        Moved::Offline => " until it goes offline".into(),
+        Moved::Left(why, by) => {
+            let by = by.map_or("it".into(), |by| format!("CPU {by}"));
+            match why {
+                Why::Shoot => format!(" until {by} shoots at the last drop"),
+                Why::LetGo => format!(" until {by} finds no free PID"),
+                Why::Kick => format!(" until {by} kicks for an exit"),
+                Why::Trim => format!(" until {by} trims the mask"),
+                Why::Offline => " until it goes offline".into(),
+                Why::Idle => " until it has been idle for long".into(),
+                Why::Switch | Why::Takes | Why::Policy => String::new(),
+            }
+        }
     }
 }
