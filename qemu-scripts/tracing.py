@@ -29,7 +29,7 @@ READ_S = 60
 TEXT = BUILD / "trace/trace.txt"
 # The format's names of groups and events, and the sizes of a CPU's ring that the kernel takes.
 _FORMAT = (ROOT / "kernel/trace/src/lib.rs").read_text()
-GROUPS = re.findall(r'^    \w+ = "(\w+)",$', _FORMAT, re.MULTILINE)
+GROUPS = re.findall(r' = "(\w+)",$', re.search(r"^groups! \{\n(.*?)^\}", _FORMAT, re.MULTILINE | re.DOTALL)[1], re.MULTILINE)
 EVENTS = re.findall(r'^    \w+ = "(\w+)" in \w+,$', _FORMAT, re.MULTILINE)
 RINGS_KB = [str(8 << shift) for shift in range(10)]
 # The linear map, and with it the image, is the physical address under this nibble.
