@@ -145,9 +145,9 @@ CRASHES = [
     Crash("panic-with-program", r"kernel panic: while a program runs .*", 0,
           {0: [crash_in("panic_with_program")], ANY: ["active_mm mm"]}),
     Crash("t20_mmdrop_irqs_off", r"kernel panic: T20: the last mmdrop of mm\d+\.\d+ with interrupts off: .*", 0,
-          {0: ["mmdrop+", crash_in("mmdrop_with_irqs_off")]}),
+          {0: ["give_back+", crash_in("mmdrop_with_irqs_off")]}),
     Crash("t20_mmdrop_in_interrupt", r"kernel panic: T20: the last mmdrop of mm\d+\.\d+ with interrupts off: .*", 1,
-          {1: ["mmdrop+", crash_in("mmdrop_in_call"), "irq_entry+"], 0: ["  call: waits for CPU 1, which has taken it", "call_awaited", crash_in("mmdrop_in_interrupt")]}),
+          {1: ["give_back+", crash_in("mmdrop_in_call"), "irq_entry+"], 0: ["  call: waits for CPU 1, which has taken it", "call_awaited", crash_in("mmdrop_in_interrupt")]}),
     Traced("coprocessor-not-counted", r"kernel panic: oracle: mm2\.1: frame 0x[0-9a-f]+ is freed and a coprocessor may hold translations "
           r"of before #\d+, not flushed since #\d+ .*", 0, {0: ["kernel::oracle::accuse_holder+", crash_in("coprocessor_not_counted")]},
           tells=(r"oracle: the last \d+ events of PID 2:", *(rf"oracle: [> ] #\d+ CPU 0: {event}" for event in (

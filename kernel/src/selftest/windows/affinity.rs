@@ -166,8 +166,10 @@ pub(super) fn changes_with_preemption_off() -> Verdict {
     let [cpu] = last_others()?;
     let (stayed, went, me) = (Whereabouts::new(), Whereabouts::new(), percpu::cpu_id());
     let (off, on) = (stayed.clone(), went.clone());
-    let task = actor_on(cpu, move || {
+    // Off before the script is played: an interrupt after that would look for requests too early.
+    let task = kthread::spawn_on(cpu, "test-actor", move || {
         let stay = preempt::disable();
+        script::wait_until_played();
         script::mark();
         // The request comes meanwhile.
         script::wait_until_passed(2);
