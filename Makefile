@@ -55,7 +55,7 @@ define HELP
   make test-gdb           the debugger's commands against live kernels
   make test-instructions  the instructions of the images, as make instructions checks them
   make test-starts        a few rows of the matrix
-  make test-soak          the soak below, for half a minute
+  make test-soak          the soak below, two seconds for each policy
   make test-headline      the model of the caches: sums worked out by hand, and one line handed
                           over 4,000 times; and the count of a loop's instructions
   make test-bench         bench-check

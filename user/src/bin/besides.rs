@@ -39,7 +39,7 @@ const TRIES: Duration = Duration::from_micros(400);
 fn main(env: &Env) -> Verdict {
     let cpus: Vec<usize> = sched::affinity().context("sched_getaffinity")?.iter().collect();
     let threads = cpus.len().clamp(2, MOST_THREADS);
-    let rounds = env.number(1, 8);
+    let rounds = env.number(1, 6);
     let region = Region::new(PAGES * threads).context("mmap")?;
     let pages = move |owner: usize| {
         let start = region.address();

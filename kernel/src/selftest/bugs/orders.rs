@@ -7,7 +7,7 @@ use crate::selftest::random::{self, Random};
 /// The exit, uses, flushes and migrations of one mm at once, on up to four CPUs, in
 /// orders drawn from the seed and forced point by point.
 pub(super) fn orders_drawn_at_random() -> Verdict {
-    const ROUNDS: usize = 30;
+    const ROUNDS: usize = 20;
     let [_] = others()?;
     let cpus: Vec<CpuId> = lazy_tlb().online().iter().take(4).collect();
     let seed = random::seed();
