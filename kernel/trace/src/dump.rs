@@ -28,7 +28,9 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Wrong::Magic => f.write_str("is not a trace"),
-            Wrong::Version(version) => write!(f, "has version {version}, and this tool reads {VERSION}"),
+            Wrong::Version(version) => {
+                write!(f, "has version {version}, and this tool reads {VERSION}: make the trace anew")
+            }
             Wrong::Size => f.write_str("names impossible sizes"),
             Wrong::Short => f.write_str("is cut short"),
         }

@@ -102,7 +102,7 @@ impl<M: Machine> LazyTlb<M> {
     /// Under refcount the unit of `init_mm` is taken before the load of `init_mm`. Under
     /// every policy the old borrow ends only after that load. So a loaded mm is protected
     /// at every instant.
-    pub(crate) fn leave_lazy(&self, t: &IrqsOff, task: &TaskMm) -> EndedBorrow {
+    fn leave_lazy(&self, t: &IrqsOff, task: &TaskMm) -> EndedBorrow {
         let old = self.active_mm(t, task);
         self.machine.point(Point::LeaveLazyHalf);
         invariant!(task.mm().is_none(), "a task that owns {:?} cannot be lazy on {old:?}", task.mm());
